@@ -1,0 +1,1 @@
+"""Static Gaussian splats: model, optimization, rasterizer backends, export."""

@@ -1,0 +1,1 @@
+"""One strategy per file for adding, moving and removing Gaussians during optimization."""

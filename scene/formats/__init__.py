@@ -1,0 +1,1 @@
+"""One file per outside format of cameras and points."""

@@ -1,0 +1,40 @@
+"""A scene in memory. `scene.folder` loads and saves it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scene.camera import Camera
+from scene.frames import Frames
+from scene.maps import FrameMaps
+
+
+@dataclass
+class PointCloud:
+    """World points (N, 3) float32 with colours (N, 3) uint8 RGB, for example the triangulated tracks of a predictor."""
+
+    positions: np.ndarray
+    colors: np.ndarray
+
+
+@dataclass
+class Scene:
+    """What a dynamic predictor makes out of a video and what the splat optimizer starts from.
+
+    All maps have the size of the frames. `cameras` has one camera for every frame, none missing.
+    """
+
+    frames: Frames
+    cameras: list[Camera]
+    #: float32 (H, W) in [0, 1] per frame, 1 = moves
+    motion_masks: FrameMaps | None = None
+    #: float32 (H, W) per frame, along the camera's z in scene units, 0 = unknown
+    z_depths: FrameMaps | None = None
+    #: float32 (H, W) per frame, of the depth: at least 0, 0 = unknown, 1 = as sure as it gets
+    confidences: FrameMaps | None = None
+    points: PointCloud | None = None
+    #: name of the predictor that made this scene
+    predictor: str = ""
+    #: the predictor's settings, what it found out (fallbacks, warnings, errors in pixels) and times in seconds
+    provenance: dict[str, Any] = field(default_factory=dict)

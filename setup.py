@@ -1,0 +1,5 @@
+"""Packaging. The two packages under submodules/ are installed on their own, before this one (see scripts/)."""
+
+from setuptools import find_packages, setup
+
+setup(packages=find_packages(include=["scene*", "dynamic_predictor*", "gaussian*", "stillsplat*"]))
