@@ -1,0 +1,1 @@
+"""How good what a predictor finds is, against annotations and truth."""

@@ -1,0 +1,96 @@
+"""Motion masks against annotations: region similarity J and boundary accuracy F of the DAVIS benchmark
+(Perazzi et al., CVPR 2016), and the IoU pooled over a clip."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+#: how far apart boundaries may lie and still match, as a share of the picture's diagonal
+BOUNDARY_TOLERANCE = 0.008
+
+
+@dataclass(frozen=True)
+class MaskScores:
+    """Scores of a clip's masks; `frames` is how many frames were compared."""
+
+    frames: int
+    #: intersection over union with all pixels of all frames in one pot; NaN when nothing moves in either
+    iou_pooled: float
+    #: mean over frames of the region similarity J, and the share of frames where it is above 0.5
+    j_mean: float
+    j_recall: float
+    #: mean over frames of the boundary accuracy F, and the share of frames where it is above 0.5
+    f_mean: float
+    f_recall: float
+    j_per_frame: list[float]
+    f_per_frame: list[float]
+
+
+def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> MaskScores:
+    """Scores of (predicted, annotated) pairs of bool masks (H, W), one pair per frame, read one at a time."""
+    intersection = union = 0
+    j_values, f_values = [], []
+    for predicted, annotated in pairs:
+        predicted, annotated = _checked(predicted, annotated)
+        intersection += int(np.count_nonzero(predicted & annotated))
+        union += int(np.count_nonzero(predicted | annotated))
+        j_values.append(region_similarity(predicted, annotated))
+        f_values.append(boundary_accuracy(predicted, annotated))
+    j, f = np.array(j_values), np.array(f_values)
+    none = len(j) == 0
+    return MaskScores(
+        frames=len(j),
+        iou_pooled=intersection / union if union else math.nan,
+        j_mean=math.nan if none else float(j.mean()),
+        j_recall=math.nan if none else float((j > 0.5).mean()),
+        f_mean=math.nan if none else float(f.mean()),
+        f_recall=math.nan if none else float((f > 0.5).mean()),
+        j_per_frame=j_values,
+        f_per_frame=f_values,
+    )
+
+
+def region_similarity(predicted: np.ndarray, annotated: np.ndarray) -> float:
+    """J: intersection over union of two bool masks (H, W); 1 when both are empty."""
+    predicted, annotated = _checked(predicted, annotated)
+    union = np.count_nonzero(predicted | annotated)
+    return float(np.count_nonzero(predicted & annotated) / union) if union else 1.0
+
+
+def boundary_accuracy(predicted: np.ndarray, annotated: np.ndarray, *, tolerance: float = BOUNDARY_TOLERANCE) -> float:
+    """F: harmonic mean of the shares of boundary pixels that have the other mask's boundary within `tolerance` (a share
+    of the diagonal; 1 or more: pixels). 1 when neither mask has a boundary."""
+    predicted, annotated = _checked(predicted, annotated)
+    radius = int(tolerance if tolerance >= 1 else math.ceil(tolerance * math.hypot(*predicted.shape)))
+    ours, theirs = boundary(predicted), boundary(annotated)
+    count_ours, count_theirs = np.count_nonzero(ours), np.count_nonzero(theirs)
+    if count_ours == 0 and count_theirs == 0:
+        return 1.0
+    if count_ours == 0 or count_theirs == 0:
+        return 0.0
+    precision = np.count_nonzero(ours & _grown(theirs, radius)) / count_ours
+    recall = np.count_nonzero(theirs & _grown(ours, radius)) / count_theirs
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def boundary(mask: np.ndarray) -> np.ndarray:
+    """Boundary pixels of a bool mask (H, W): those that differ from their right, lower or lower right neighbour. What
+    lies beyond the picture counts as equal."""
+    padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+    here = padded[:-1, :-1]
+    return (here != padded[:-1, 1:]) | (here != padded[1:, :-1]) | (here != padded[1:, 1:])
+
+
+def _grown(mask: np.ndarray, radius: int) -> np.ndarray:
+    steps = np.arange(-radius, radius + 1)
+    disk = (steps[:, None] ** 2 + steps[None, :] ** 2 <= radius**2).astype(np.uint8)
+    return cv2.dilate(mask.astype(np.uint8), disk) > 0
+
+
+def _checked(predicted: np.ndarray, annotated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if predicted.shape != annotated.shape or predicted.ndim != 2:
+        raise ValueError(f"masks must both be (H, W), not {predicted.shape} and {annotated.shape}")
+    return np.asarray(predicted, dtype=bool), np.asarray(annotated, dtype=bool)
