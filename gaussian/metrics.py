@@ -1,6 +1,6 @@
 """Image scores of a static render against a picture. Every function is one protocol; docs/scores.md explains them.
 
-Pictures are float RGB (H, W, 3) in [0, 1]; what is outside is clipped first. `static` is bool (H, W), True where a pixel
+Pictures are float RGB (H, W, 3) in [0, 1]; others are clipped. `static` is bool (H, W), True where a pixel
 counts. A score that has no pixel to stand on is NaN.
 """
 
