@@ -1,6 +1,8 @@
-"""The frames of a clip: one interface over folders of images and anything else that yields pictures."""
+"""The frames of a clip: one interface over videos, folders of images and anything else that yields pictures."""
 
-from collections.abc import Sequence
+import glob
+import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -8,7 +10,16 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from scene.atomic import writing_error
 from scene.errors import InputError
+from scene.pictures import PICTURE_SUFFIXES, fitted_size, read_picture, resize_picture, write_png
+from scene.progress import Progress, ignore_progress
+from scene.video import decode_video
+
+#: shorter sides than this leave nothing to track
+MIN_SIDE = 16
+#: pictures of a folder have no times: they are taken to be this many per second
+ASSUMED_RATE = 30.0
 
 
 class Frames(Protocol):
@@ -41,12 +52,17 @@ class ImageFolderFrames:
         paths: Sequence[Path],
         timestamps: Sequence[float] | None = None,
         cache_bytes: int = 128 << 20,
+        warnings: Sequence[str] = (),
     ) -> None:
         if not paths:
             raise InputError("There are no frames to read; give a folder with at least two images or a video.")
         self.paths = [Path(path) for path in paths]
-        self.names = [path.name for path in self.paths]
-        self.timestamps = list(timestamps) if timestamps is not None else [index / 30.0 for index in range(len(paths))]
+        self.names: Sequence[str] = [path.name for path in self.paths]
+        self.timestamps: Sequence[float] = (
+            list(timestamps) if timestamps is not None else [index / ASSUMED_RATE for index in range(len(paths))]
+        )
+        #: what a person should know about how these frames were read, one sentence each
+        self.warnings = list(warnings)
         first = _read_rgb8(self.paths[0])
         self.height, self.width = first.shape[:2]
         self._read = lru_cache(maxsize=max(2, cache_bytes // first.nbytes))(self._read_checked)
@@ -71,6 +87,197 @@ class ImageFolderFrames:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         return self._read(index % len(self))
+
+
+def open_frames(
+    source: str | Path | Sequence[str | Path],
+    *,
+    max_size: int | None = 512,
+    frame_range: slice | str | None = None,
+    working_folder: str | Path,
+    progress: Progress = ignore_progress,
+) -> ImageFolderFrames:
+    """Reads a clip and lays its frames as 8-bit RGB PNGs 00000.png, 00001.png, ... into `working_folder`.
+
+    `source` is a video file, a folder of images (in natural order), a glob pattern, or a list of image files in the
+    order given. One picture is in memory at a time, so clips of any length and size work. Pictures whose long side
+    exceeds `max_size` are shrunk to it by area means; none is enlarged; None keeps the size. `frame_range` is a slice
+    or "START:STOP:STEP" over the frames of the source, counted from 0. Times are those of the video; images are taken
+    to come 30 per second.
+
+    A damaged video gives what can be decoded of it, with a sentence in the result's `warnings`. Raises `InputError` for
+    everything that cannot become a clip of at least two different frames of one size; then `working_folder` is left
+    without new files.
+    """
+    if max_size is not None and max_size < MIN_SIDE:
+        raise InputError(f"The largest size must be at least {MIN_SIDE} pixels, not {max_size}.")
+    chosen = frame_range if isinstance(frame_range, slice) else parse_frame_range(frame_range)
+    _check_slice(chosen)
+    working_folder = Path(working_folder)
+    paths: list[Path] = []
+    timestamps: list[float] = []
+    warnings: list[str] = []
+    done = False
+    try:
+        working_folder.mkdir(parents=True, exist_ok=True)
+        first, change_seen = None, False
+        title = _title(source)
+        tolerance = 0
+        pictures, is_video = _pictures(source, chosen, warnings, progress)
+        if is_video:
+            # A video of one still picture differs by a few grey levels from frame to frame, as the coder refines it.
+            tolerance = 4
+        full_size = None
+        for name, time, pixels in pictures:
+            size = (pixels.shape[1], pixels.shape[0])
+            full_size = full_size or size
+            if size != full_size:
+                raise InputError(
+                    f"{name} is {size[0]}x{size[1]} but the first frame is {full_size[0]}x{full_size[1]}; "
+                    "all frames of a clip must have one size."
+                )
+            width, height = fitted_size(*size, max_size)
+            if min(width, height) < MIN_SIDE:
+                raise InputError(
+                    f"{name} would be {width}x{height} pixels; frames need at least {MIN_SIDE} pixels on each side."
+                )
+            pixels = resize_picture(pixels, width, height)
+            if first is None:
+                first = pixels.astype(np.int16)
+            elif not change_seen:
+                change_seen = bool(np.abs(pixels - first).max() > tolerance)
+            path = working_folder / f"{len(paths):05d}.png"
+            paths.append(path)
+            write_png(path, pixels)
+            timestamps.append(time)
+        if len(paths) < 2:
+            found = "no frame" if not paths else "only one frame"
+            range_hint = " in the chosen range" if chosen != slice(None) else ""
+            damage = f" ({warnings[0][:-1]})" if warnings else ""
+            raise InputError(f"{title} has {found}{range_hint}{damage}; a scene needs at least two.")
+        if not change_seen:
+            raise InputError(
+                f"All {len(paths)} frames of {title} are the same picture, which tells nothing about depth or motion; "
+                "give a clip in which the camera or something else moves."
+            )
+        result = ImageFolderFrames(paths, timestamps, warnings=warnings)
+        done = True
+        return result
+    except OSError as error:
+        raise writing_error(working_folder, error) from error
+    finally:
+        if not done:
+            for path in paths:
+                path.unlink(missing_ok=True)
+
+
+def parse_frame_range(text: str | None) -> slice:
+    """ "START:STOP:STEP" (each part may be left out) or one part "STOP" as a slice; None is all frames."""
+    if text is None or text.strip() in ("", ":"):
+        return slice(None)
+    match = re.fullmatch(r"\s*(\d*)\s*(?::\s*(\d*)\s*(?::\s*(\d*)\s*)?)?", text)
+    if not match:
+        raise InputError(
+            f'The frame range "{text}" is not START:STOP:STEP in whole numbers from 0; write e.g. 0:100:2.'
+        )
+    parts = [int(part) if part else None for part in match.groups()]
+    return slice(0, parts[0]) if ":" not in text else slice(*parts)
+
+
+def _check_slice(chosen: slice) -> None:
+    if any(part is not None and part < 0 for part in (chosen.start, chosen.stop)):
+        raise InputError("A frame range counts from the first frame; negative numbers have no meaning in it.")
+    if chosen.step is not None and chosen.step < 1:
+        raise InputError("The step of a frame range must be 1 or more.")
+
+
+def natural_order(path: str | Path) -> list[tuple[int, int | str]]:
+    """A sort key that puts frame2 before frame10."""
+    return [
+        (0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", str(path).lower()) if part != ""
+    ]
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The picture files of a folder in natural order; hidden files and other kinds are passed over."""
+    try:
+        return sorted(
+            (
+                path
+                for path in folder.iterdir()
+                if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+            ),
+            key=natural_order,
+        )
+    except PermissionError:
+        raise InputError(f"{folder} may not be read; check its permissions.") from None
+
+
+def _title(source: str | Path | Sequence[str | Path]) -> str:
+    return str(source) if isinstance(source, str | Path) else "The list of images"
+
+
+def _pictures(
+    source: str | Path | Sequence[str | Path], chosen: slice, warnings: list[str], progress: Progress
+) -> tuple[Iterator[tuple[str, float, np.ndarray]], bool]:
+    """(what to call it, seconds, uint8 RGB pixels) of each chosen frame, and whether they come from a video."""
+    if not isinstance(source, str | Path):
+        return _from_files([Path(path) for path in source], chosen, progress), False
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = list_pictures(path)
+        if not files:
+            raise InputError(f"{path} holds no images{_where_else(path)}; give a folder of images or a video file.")
+        return _from_files(files, chosen, progress), False
+    if not path.exists():
+        if not glob.has_magic(str(source)):
+            raise InputError(f"{path} does not exist; check the path.")
+        matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
+        files = sorted((match for match in matches if match.is_file()), key=natural_order)
+        if not files:
+            raise InputError(f"No file matches {source}; check the pattern.")
+        if len(files) == 1 and files[0].suffix.lower() not in PICTURE_SUFFIXES:
+            return _from_video(files[0], chosen, warnings, progress), True
+        return _from_files(files, chosen, progress), False
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        raise InputError(f"{path} is a single picture; give a video or a folder with at least two images.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes); give a video or a folder of images.")
+    return _from_video(path, chosen, warnings, progress), True
+
+
+def _where_else(folder: Path) -> str:
+    for name in ("rgb", "images", "image", "frames", "JPEGImages"):
+        if (folder / name).is_dir() and list_pictures(folder / name):
+            return f", but {folder / name} does"
+    videos = [path for path in folder.iterdir() if path.suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi")]
+    return f", but the video {videos[0].name}" if videos else ""
+
+
+def _from_files(files: list[Path], chosen: slice, progress: Progress) -> Iterator[tuple[str, float, np.ndarray]]:
+    selected = list(enumerate(files))[chosen]
+    for done, (position, path) in enumerate(selected):
+        yield str(path), position / ASSUMED_RATE, read_picture(path)
+        progress("reading frames", done + 1, len(selected))
+
+
+def _from_video(
+    path: Path, chosen: slice, warnings: list[str], progress: Progress
+) -> Iterator[tuple[str, float, np.ndarray]]:
+    start, step = chosen.start or 0, chosen.step or 1
+    last = None if chosen.stop is None else chosen.stop - 1
+
+    def wanted(position: int) -> bool:
+        return position >= start and (last is None or position <= last) and (position - start) % step == 0
+
+    def report(done: int, declared: int) -> None:
+        total = min(declared, last + 1) if last is not None and declared else declared
+        progress("reading frames", done, max(total, done))
+
+    if last is not None and last < start:
+        return
+    for picture in decode_video(path, wanted, last, warnings.append, report):
+        yield f"Frame {picture.position} of {path}", picture.time, picture.pixels
 
 
 def _read_rgb8(path: Path) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""One file per outside format of cameras and points."""
+"""Outside formats of cameras, points and scenes: one file per format, each converting at its own border."""

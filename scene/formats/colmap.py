@@ -1,0 +1,427 @@
+"""COLMAP models: cameras, images and points3D as binary and as text.
+
+Layout of the files: COLMAP's documentation, "Output Format". Poses are camera_from_world as qw qx qy qz tx ty tz, axes
+and pixel centres (+0.5) are as everywhere inside. Read: SIMPLE_PINHOLE and PINHOLE. Written: PINHOLE.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from scene.atomic import atomic_file
+from scene.camera import Camera
+from scene.errors import InputError
+from scene.formats.text import check_file, read_text
+from scene.rotations import quaternion_from_rotation, rotation_from_quaternion
+from scene.scene import PointCloud
+
+#: model names and ids of pinhole cameras with the number of their parameters
+_SIMPLE_PINHOLE, _PINHOLE = 0, 1
+_PARAMETER_COUNTS = {_SIMPLE_PINHOLE: 3, _PINHOLE: 4}
+_MODEL_IDS = {"SIMPLE_PINHOLE": _SIMPLE_PINHOLE, "PINHOLE": _PINHOLE}
+_NO_POINT = 2**64 - 1
+_MAX_FILE_BYTES = 16 << 30
+
+
+@dataclass
+class ColmapModel:
+    """Cameras with the names of their images, in the order of the image ids, and the points with their tracks.
+
+    `observations[i]` is (pixels (K, 2) float64, point indices (K,) int64, -1 = belongs to no point) of image i.
+    """
+
+    names: list[str]
+    cameras: list[Camera]
+    points: PointCloud
+    observations: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+
+
+def observe(
+    cameras: Sequence[Camera],
+    positions: np.ndarray,
+    visible: Sequence[np.ndarray] | None = None,
+    limit: int = 4000,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Where each camera sees the world points (N, 3): pixels (K, 2) and point indices (K,) per camera.
+
+    A point counts when it is in front of the camera and inside the picture, and when `visible[i]` (N,) bool, where
+    given, says so. Each camera keeps at most `limit` points, evenly chosen. A camera that sees none gets one
+    observation of no point at its principal point: readers skip images whose line of points is empty.
+    """
+    observations = []
+    for index, camera in enumerate(cameras):
+        pixels, z = camera.project(positions) if len(positions) else (np.zeros((0, 2)), np.zeros(0))
+        inside = (z > 0) & (pixels >= 0).all(axis=1) & (pixels[:, 0] <= camera.width) & (pixels[:, 1] <= camera.height)
+        if visible is not None:
+            inside &= visible[index]
+        chosen = np.flatnonzero(inside)
+        if len(chosen) > limit:
+            chosen = chosen[np.linspace(0, len(chosen) - 1, limit).round().astype(np.int64)]
+        if len(chosen):
+            observations.append((pixels[chosen], chosen))
+        else:
+            observations.append((np.array([[camera.cx, camera.cy]]), np.array([-1])))
+    return observations
+
+
+def write_colmap(
+    folder: str | Path,
+    names: Sequence[str],
+    cameras: Sequence[Camera],
+    points: PointCloud | None = None,
+    observations: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
+) -> None:
+    """Writes cameras, images and points3D, .bin and .txt, into `folder` (such as `scene/sparse/0`).
+
+    One shared camera when all intrinsics are equal, else one per image; ids count from 1. Without `observations` the
+    points are projected into all images (`observe`).
+    """
+    folder = Path(folder)
+    points = points or PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+    if len(names) != len(cameras):
+        raise ValueError(f"{len(names)} names for {len(cameras)} cameras")
+    if observations is None:
+        observations = observe(cameras, np.asarray(points.positions, np.float64))
+    model = _Model(names, cameras, points, observations)
+    for stem in ("cameras", "images", "points3D"):
+        with atomic_file(folder / f"{stem}.bin") as path, path.open("wb") as file:
+            getattr(model, f"write_{stem}_bin")(file)
+        with atomic_file(folder / f"{stem}.txt") as path, path.open("w", encoding="utf-8") as file:
+            for line in getattr(model, f"{stem}_lines")():
+                file.write(line + "\n")
+
+
+class _Model:
+    """What is to be written, with ids given."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        cameras: Sequence[Camera],
+        points: PointCloud,
+        observations: Sequence[tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        self.names = names
+        self.intrinsics = [(c.width, c.height, float(c.fx), float(c.fy), float(c.cx), float(c.cy)) for c in cameras]
+        shared = len(set(self.intrinsics)) == 1
+        self.camera_ids = [1] * len(cameras) if shared else list(range(1, len(cameras) + 1))
+        self.written = self.intrinsics[:1] if shared else self.intrinsics
+        camera_from_world = np.array([camera.camera_from_world for camera in cameras]).reshape(-1, 4, 4)
+        self.quaternions = quaternion_from_rotation(camera_from_world[:, :3, :3]) if len(cameras) else []
+        self.translations = camera_from_world[:, :3, 3]
+        self.points = points
+        self.observations = observations
+        tracks: list[list[tuple[int, int]]] = [[] for _ in range(len(points.positions))]
+        for image_id, (_, indices) in enumerate(observations, start=1):
+            for place, index in enumerate(np.asarray(indices).tolist()):
+                if index >= 0:
+                    tracks[index].append((image_id, place))
+        self.tracks = tracks
+
+    def write_cameras_bin(self, file: BinaryIO) -> None:
+        file.write(struct.pack("<Q", len(self.written)))
+        for camera_id, (width, height, *parameters) in enumerate(self.written, start=1):
+            file.write(struct.pack("<iiQQ4d", camera_id, _PINHOLE, width, height, *parameters))
+
+    def write_images_bin(self, file: BinaryIO) -> None:
+        file.write(struct.pack("<Q", len(self.names)))
+        for index, name in enumerate(self.names):
+            pose = (*self.quaternions[index], *self.translations[index])
+            file.write(struct.pack("<i7di", index + 1, *pose, self.camera_ids[index]))
+            file.write(name.encode("utf-8") + b"\0")
+            pixels, indices = self.observations[index]
+            file.write(struct.pack("<Q", len(indices)))
+            record = np.empty(len(indices), np.dtype([("pixel", "<f8", 2), ("point", "<u8")]))
+            record["pixel"] = pixels
+            record["point"] = np.where(indices >= 0, indices + 1, -1).astype(np.int64).view(np.uint64)
+            file.write(record.tobytes())
+
+    def write_points3D_bin(self, file: BinaryIO) -> None:
+        file.write(struct.pack("<Q", len(self.tracks)))
+        for index, track in enumerate(self.tracks):
+            position = [float(x) for x in self.points.positions[index]]
+            color = [int(x) for x in self.points.colors[index]]
+            file.write(struct.pack("<Q3d3BdQ", index + 1, *position, *color, 0.0, len(track)))
+            file.write(np.array(track, "<i4").tobytes())
+
+    def cameras_lines(self) -> list[str]:
+        lines = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]", f"# Number of cameras: {len(self.written)}"]
+        for camera_id, (width, height, *parameters) in enumerate(self.written, start=1):
+            lines.append(f"{camera_id} PINHOLE {width} {height} " + " ".join(map(repr, parameters)))
+        return lines
+
+    def images_lines(self) -> list[str]:
+        lines = [
+            "# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME",
+            "# POINTS2D[] as (X, Y, POINT3D_ID)",
+            f"# Number of images: {len(self.names)}",
+        ]
+        for index, name in enumerate(self.names):
+            pose = " ".join(repr(float(x)) for x in (*self.quaternions[index], *self.translations[index]))
+            lines.append(f"{index + 1} {pose} {self.camera_ids[index]} {name}")
+            pixels, indices = self.observations[index]
+            lines.append(
+                " ".join(
+                    f"{x!r} {y!r} {point + 1 if point >= 0 else -1}"
+                    for (x, y), point in zip(np.asarray(pixels).tolist(), np.asarray(indices).tolist(), strict=True)
+                )
+            )
+        return lines
+
+    def points3D_lines(self) -> list[str]:
+        lines = [
+            "# POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[] as (IMAGE_ID, POINT2D_IDX)",
+            f"# Number of points: {len(self.tracks)}",
+        ]
+        for index, track in enumerate(self.tracks):
+            position = " ".join(repr(float(x)) for x in self.points.positions[index])
+            color = " ".join(str(int(x)) for x in self.points.colors[index])
+            lines.append(f"{index + 1} {position} {color} 0.0 " + " ".join(f"{i} {place}" for i, place in track))
+        return lines
+
+
+def read_colmap(folder: str | Path) -> ColmapModel:
+    """Reads the model in `folder`: the .bin files when all are there, else the .txt files.
+
+    Memory stays in proportion to the size of the files, whatever their headers promise. Raises `InputError` when files
+    are missing, cut off, inconsistent, or hold a camera model with distortion.
+    """
+    folder = Path(folder)
+    for suffix in (".bin", ".txt"):
+        paths = [folder / f"{stem}{suffix}" for stem in ("cameras", "images", "points3D")]
+        if all(path.is_file() for path in paths):
+            cameras_path, images_path, points_path = paths
+            for path in paths:
+                check_file(path, _MAX_FILE_BYTES)
+            if suffix == ".bin":
+                parsed = _read_cameras_bin(cameras_path), _read_images_bin(images_path), _read_points_bin(points_path)
+            else:
+                parsed = _read_cameras_txt(cameras_path), _read_images_txt(images_path), _read_points_txt(points_path)
+            return _assemble(images_path, *parsed)
+    raise InputError(f"{folder} holds no COLMAP model; it needs cameras, images and points3D, all .bin or all .txt.")
+
+
+_Intrinsics = tuple[int, int, float, float, float, float]
+
+
+@dataclass
+class _Image:
+    identifier: int
+    pose: np.ndarray  # qw qx qy qz tx ty tz
+    camera_id: int
+    name: str
+    pixels: np.ndarray
+    point_ids: np.ndarray
+
+
+def _assemble(
+    path: Path,
+    intrinsics: dict[int, _Intrinsics],
+    images: list[_Image],
+    points: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> ColmapModel:
+    ids, positions, colors = points
+    order = np.argsort(ids, kind="stable")
+    sorted_ids = ids[order]
+    names, cameras, observations = [], [], []
+    for image in sorted(images, key=lambda image: image.identifier):
+        if image.camera_id not in intrinsics:
+            raise InputError(f"{path}: image {image.name} has camera {image.camera_id}, which is not in the model.")
+        if not np.isfinite(image.pose).all() or abs(np.linalg.norm(image.pose[:4]) - 1.0) > 0.05:
+            raise InputError(f"{path}: the pose of image {image.name} is not a finite rigid motion.")
+        rotation = rotation_from_quaternion(image.pose[:4])
+        world_from_camera = np.eye(4)
+        world_from_camera[:3, :3] = rotation.T
+        world_from_camera[:3, 3] = -rotation.T @ image.pose[4:]
+        width, height, fx, fy, cx, cy = intrinsics[image.camera_id]
+        names.append(image.name)
+        cameras.append(Camera(width, height, fx, fy, cx, cy, world_from_camera))
+        if len(sorted_ids):
+            place = np.minimum(np.searchsorted(sorted_ids, image.point_ids), len(sorted_ids) - 1)
+            indices = np.where(sorted_ids[place] == image.point_ids, order[place], -1)
+        else:
+            indices = np.full(len(image.point_ids), -1, np.int64)
+        observations.append((image.pixels, indices))
+    return ColmapModel(names, cameras, PointCloud(positions.astype(np.float32), colors), observations)
+
+
+def _checked_intrinsics(path: Path, camera_id: int, width: int, height: int, parameters: list[float]) -> _Intrinsics:
+    fx, fy, cx, cy = [parameters[0], *parameters] if len(parameters) == 3 else parameters
+    if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
+        raise InputError(f"{path}: camera {camera_id} is {width}x{height} pixels, which cannot be.")
+    if not (np.isfinite([fx, fy, cx, cy]).all() and fx > 0 and fy > 0):
+        raise InputError(f"{path}: camera {camera_id} has intrinsics that are not finite and positive.")
+    return width, height, fx, fy, cx, cy
+
+
+class _Bytes:
+    """A binary file read piece by piece; asking for more than is left is an `InputError`, before memory is taken."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+        self._place = 0
+
+    def take(self, count: int) -> bytes:
+        if count > len(self._data) - self._place:
+            raise InputError(f"{self.path} ends too early; it is cut off or damaged.")
+        self._place += count
+        return self._data[self._place - count : self._place].tobytes()
+
+    def unpack(self, layout: str) -> tuple:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+
+    def count(self, smallest: int) -> int:
+        """A 64-bit count of records that take at least `smallest` bytes each."""
+        (count,) = self.unpack("<Q")
+        if count * smallest > len(self._data) - self._place:
+            raise InputError(f"{self.path} promises {count} records but is too short for them; it is damaged.")
+        return count
+
+    def text(self) -> str:
+        window = self._data[self._place : self._place + 4096]
+        ends = np.flatnonzero(window == 0)
+        if not len(ends):
+            raise InputError(f"{self.path} has an image name without an end; it is damaged.")
+        name = self.take(int(ends[0]) + 1)[:-1]
+        try:
+            return name.decode("utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{self.path} has an image name that is not text; it is damaged.") from None
+
+
+def _read_cameras_bin(path: Path) -> dict[int, _Intrinsics]:
+    file = _Bytes(path)
+    cameras = {}
+    for _ in range(file.count(24 + 24)):
+        camera_id, model, width, height = file.unpack("<iiQQ")
+        if model not in _PARAMETER_COUNTS:
+            raise _distorted(path, camera_id, f"model {model}")
+        parameters = list(file.unpack(f"<{_PARAMETER_COUNTS[model]}d"))
+        cameras[camera_id] = _checked_intrinsics(path, camera_id, width, height, parameters)
+    return cameras
+
+
+def _read_images_bin(path: Path) -> list[_Image]:
+    file = _Bytes(path)
+    images = []
+    record = np.dtype([("pixel", "<f8", 2), ("point", "<u8")])
+    for _ in range(file.count(64 + 1 + 8)):
+        identifier, *pose, camera_id = file.unpack("<i7di")
+        name = file.text()
+        rows = np.frombuffer(file.take(file.count(record.itemsize) * record.itemsize), record)
+        point_ids = np.where(rows["point"] == _NO_POINT, -1, rows["point"].astype(np.int64))
+        images.append(_Image(identifier, np.array(pose), camera_id, name, rows["pixel"].astype(np.float64), point_ids))
+    return images
+
+
+def _read_points_bin(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    file = _Bytes(path)
+    count = file.count(51)
+    ids, positions, colors = np.empty(count, np.int64), np.empty((count, 3)), np.empty((count, 3), np.uint8)
+    for index in range(count):
+        identifier, x, y, z, red, green, blue, _ = file.unpack("<Q3d3Bd")
+        if identifier >= 1 << 63:
+            raise InputError(f"{path} has a point with an impossible id; it is damaged.")
+        ids[index], positions[index], colors[index] = identifier, (x, y, z), (red, green, blue)
+        file.take(file.count(8) * 8)
+    return _finite_points(path, ids, positions, colors)
+
+
+def _finite_points(
+    path: Path, ids: np.ndarray, positions: np.ndarray, colors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    if not np.isfinite(positions).all():
+        raise InputError(f"{path} has a point whose position is not finite.")
+    return ids, positions, colors
+
+
+def _distorted(path: Path, camera_id: int, model: str) -> InputError:
+    return InputError(
+        f"{path}: camera {camera_id} is a {model}, but only PINHOLE and SIMPLE_PINHOLE are read; undistort the images "
+        "first (colmap image_undistorter)."
+    )
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    return [
+        (number, line.split())
+        for number, line in enumerate(read_text(path, _MAX_FILE_BYTES).split("\n"), start=1)
+        if not line.startswith("#")
+    ]
+
+
+def _read_cameras_txt(path: Path) -> dict[int, _Intrinsics]:
+    cameras = {}
+    for number, words in _lines(path):
+        if not words:
+            continue
+        try:
+            camera_id, model, width, height = int(words[0]), words[1], int(words[2]), int(words[3])
+            if model not in _MODEL_IDS:
+                raise _distorted(path, camera_id, model)
+            parameters = [float(word) for word in words[4:]]
+            if len(parameters) != _PARAMETER_COUNTS[_MODEL_IDS[model]]:
+                raise InputError(f"{path}: {model} has {len(parameters)} parameters in line {number}.")
+        except (IndexError, ValueError) as error:
+            raise _bad_line(path, number, error) from None
+        cameras[camera_id] = _checked_intrinsics(path, camera_id, width, height, parameters)
+    return cameras
+
+
+def _read_images_txt(path: Path) -> list[_Image]:
+    lines = _lines(path)
+    while lines and not lines[0][1]:
+        lines = lines[1:]
+    images, place = [], 0
+    while place < len(lines):
+        number, words = lines[place]
+        if not words:  # blank lines at the end
+            place += 1
+            continue
+        observed = lines[place + 1][1] if place + 1 < len(lines) else []
+        place += 2
+        try:
+            pose = np.array([float(word) for word in words[1:8]])
+            identifier, camera_id, name = int(words[0]), int(words[8]), " ".join(words[9:])
+            if len(observed) % 3:
+                raise ValueError("points do not come in threes")
+            values = np.array([float(word) for word in observed]).reshape(-1, 3)
+            point_ids = np.array([int(word) for word in observed[2::3]], np.int64)
+        except (IndexError, ValueError, OverflowError) as error:
+            raise _bad_line(path, number, error) from None
+        images.append(_Image(identifier, pose, camera_id, name, values[:, :2], point_ids))
+    return images
+
+
+def _read_points_txt(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ids, positions, colors = [], [], []
+    for number, words in _lines(path):
+        if not words:
+            continue
+        try:
+            ids.append(int(words[0]))
+            positions.append([float(word) for word in words[1:4]])
+            colors.append([int(word) for word in words[4:7]])
+            if len(positions[-1]) != 3 or len(colors[-1]) != 3 or not all(0 <= c <= 255 for c in colors[-1]):
+                raise ValueError("a point needs three coordinates and three colours from 0 to 255")
+            if not 0 <= ids[-1] < 1 << 63:
+                raise ValueError("impossible point id")
+        except (IndexError, ValueError) as error:
+            raise _bad_line(path, number, error) from None
+    return _finite_points(
+        path,
+        np.array(ids, np.int64),
+        np.array(positions, np.float64).reshape(-1, 3),
+        np.array(colors, np.uint8).reshape(-1, 3),
+    )
+
+
+def _bad_line(path: Path, number: int, error: Exception) -> InputError:
+    if isinstance(error, InputError):
+        return error
+    return InputError(f"{path} cannot be understood at line {number}; it is damaged or of another version.")

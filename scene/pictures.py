@@ -1,0 +1,128 @@
+"""One picture file, whatever its kind, as 8-bit RGB the right way up; and back as PNG."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from scene.atomic import writing_error
+from scene.errors import InputError
+
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".avif", ".jp2"}
+)
+#: more pixels than any camera delivers: such a file is damaged or hostile
+MAX_PIXELS = 200_000_000
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """The picture as uint8 RGB (H, W, 3).
+
+    EXIF orientation is applied; 16-bit and float pictures are scaled to 8 bit; grey, palette and CMYK become RGB; what
+    is transparent is laid over black. Raises `InputError` when the file is missing, damaged, too large or of an unknown
+    kind.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise InputError(
+                    f"{path} says that it has {picture.width}x{picture.height} pixels, more than is sensible for a "
+                    "frame; check the file or make it smaller."
+                )
+            if _has_more_than_8_bits(picture):
+                orientation = picture.getexif().get(0x0112, 1)
+                return _upright(_read_deep(path), orientation)
+            picture.draft("RGB", None)
+            upright = ImageOps.exif_transpose(picture)
+            return _rgb8(upright)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the path.") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read; check its permissions.") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is not a picture of a known kind; convert it to PNG or JPEG.") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged and cannot be read as a picture; replace it or leave it out.") from error
+
+
+def _has_more_than_8_bits(picture: Image.Image) -> bool:
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return True
+    # Pillow cuts 16-bit colour down to 8 bit silently; the raw mode of the tile tells.
+    tiles = getattr(picture, "tile", None) or []
+    return any("16" in str(tile[3]) for tile in tiles if len(tile) > 3) or (
+        picture.format == "TIFF" and max(np.atleast_1d(picture.tag_v2.get(258, 8)).tolist()) > 8  # type: ignore[attr-defined]
+    )
+
+
+def _rgb8(picture: Image.Image) -> np.ndarray:
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        layers = np.asarray(picture.convert("RGBA"))
+        alpha = layers[..., 3:].astype(np.uint16)
+        return ((layers[..., :3] * alpha + 127) // 255).astype(np.uint8)
+    return np.array(picture.convert("RGB"))
+
+
+def _read_deep(path: Path) -> np.ndarray:
+    """A 16-bit or float picture as uint8 RGB, not yet upright; integers are full scale, floats are in [0, 1]."""
+    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise InputError(f"{path} is damaged or of a kind with more than 8 bits that is not known; convert it to PNG.")
+    if values.dtype == np.uint8:
+        scaled = values.astype(np.float32) / 255.0
+    elif np.issubdtype(values.dtype, np.integer):
+        scaled = values.astype(np.float32) / np.iinfo(str(values.dtype)).max
+    else:
+        scaled = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=1.0, neginf=0.0)
+    scaled = np.clip(scaled, 0.0, 1.0)
+    if scaled.ndim == 2:
+        scaled = scaled[..., None]
+    channels = scaled.shape[2]
+    if channels in (2, 4):
+        scaled = scaled[..., :-1] * scaled[..., -1:]
+    color = scaled[..., ::-1] if scaled.shape[2] == 3 else np.repeat(scaled[..., :1], 3, axis=2)
+    return np.rint(color * 255.0).astype(np.uint8)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Applies an EXIF orientation (1 to 8) to pixels (H, W, 3)."""
+    if orientation in (2, 4, 5, 7):
+        pixels = pixels[:, ::-1]
+    quarter_turns = {3: 2, 4: 2, 5: 1, 8: 1, 6: 3, 7: 3}.get(orientation, 0)
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+
+
+def fitted_size(width: int, height: int, max_size: int | None) -> tuple[int, int]:
+    """(width, height) with the long side brought down to `max_size`; never up; None leaves the size."""
+    longest = max(width, height)
+    if max_size is None or longest <= max_size:
+        return width, height
+    scale = max_size / longest
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def resize_picture(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Pixels (H, W, C) at another size: by area means when it shrinks, so that nothing aliases; Lanczos otherwise."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)
+
+
+def write_png(path: str | Path, pixels: np.ndarray) -> None:
+    """Writes uint8 pixels, RGB (H, W, 3) or grey (H, W), quickly rather than small. Not atomic by itself.
+
+    Raises `InputError` when the place cannot be written to.
+    """
+    if pixels.dtype != np.uint8:
+        raise TypeError(f"write_png wants uint8 pixels, not {pixels.dtype}")
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
+    encoded = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1]
+    try:
+        Path(path).write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise writing_error(Path(path), error) from error

@@ -1,0 +1,174 @@
+"""Video files, in and out: pictures one at a time with their times, and H.264 that plays everywhere."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import av.error
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import ColorRange, Colorspace
+
+from scene.atomic import atomic_file
+from scene.errors import InputError
+
+
+@dataclass
+class DecodedPicture:
+    """One decoded frame of a video: `position` counts all frames of the stream, `time` is in seconds from the first."""
+
+    position: int
+    time: float
+    pixels: np.ndarray  #: uint8 RGB (H, W, 3), upright, square pixels
+
+
+def decode_video(
+    path: str | Path,
+    wanted: Callable[[int], bool],
+    last_wanted: int | None,
+    warn: Callable[[str], None],
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[DecodedPicture]:
+    """Yields the frames of the first video stream whose position is `wanted`, in order of display, decoding one by one.
+
+    Rotation and pixel-aspect metadata are applied. Decoding stops after `last_wanted` when it is given. What cannot be
+    decoded is left out and told through `warn`, one sentence; `report(position, declared_count)` follows the work.
+    Raises `InputError` when the file is missing or no video.
+    """
+    path = Path(path)
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the path.") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read; check its permissions.") from None
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a video that can be decoded ({_plain(error)}); it is damaged, cut off or of another kind."
+        ) from error
+    with container:
+        if not container.streams.video:
+            raise InputError(f"{path} has no picture stream; give a video with pictures.")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        declared = stream.frames
+        rate = stream.average_rate or stream.guessed_rate or Fraction(30)
+        interval = float(1 / rate) if rate > 0 else 1 / 30.0
+        position, damaged, first_time, previous_time = 0, 0, None, -np.inf
+        for frame in _frames(container, stream):
+            if frame is None:
+                damaged += 1
+                continue
+            if frame.is_corrupt:
+                damaged += 1
+                position += 1
+                continue
+            time = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
+            if time is not None and first_time is None:
+                first_time = time - max(0, position) * interval if position else time
+            elapsed = time - first_time if time is not None and first_time is not None else position * interval
+            if elapsed <= previous_time:
+                elapsed = previous_time + interval
+            previous_time = elapsed
+            if wanted(position):
+                yield DecodedPicture(position, elapsed, _upright_pixels(frame))
+            report(position + 1, declared)
+            position += 1
+            if last_wanted is not None and position > last_wanted:
+                break
+        else:
+            missing = max(declared - position, 0) if declared > position + 1 else 0
+            if damaged or missing:
+                lost = max(damaged, missing)
+                warn(
+                    f"{path} is damaged: {lost} frame{'s' if lost != 1 else ''} could not be decoded and "
+                    f"{'were' if lost != 1 else 'was'} left out."
+                )
+
+
+def _frames(container: InputContainer, stream: "av.VideoStream") -> Iterator["av.VideoFrame | None"]:
+    """Decoded frames; None for a packet that cannot be decoded. Ends at the first error of the container itself."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except (av.error.FFmpegError, OSError):
+            yield None
+            try:
+                yield from stream.decode(None)
+            except (av.error.FFmpegError, OSError):
+                pass
+            return
+        try:
+            yield from packet.decode()  # type: ignore[misc]
+        except av.error.EOFError:
+            return
+        except (av.error.FFmpegError, OSError):
+            yield None
+
+
+def _upright_pixels(frame: "av.VideoFrame") -> np.ndarray:
+    pixels = frame.to_ndarray(format="rgb24")
+    aspect = getattr(frame, "sample_aspect_ratio", None)
+    if aspect and aspect > 0 and aspect != 1 and Fraction(1, 4) < aspect < 4:
+        # Pixels that are not square would give the camera two focal lengths.
+        width = max(1, round(pixels.shape[1] * float(aspect)))
+        pixels = cv2.resize(pixels, (width, pixels.shape[0]), interpolation=cv2.INTER_AREA if aspect < 1 else 2)
+    quarter_turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
+
+
+def _plain(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return text.strip().rstrip(".").lower()
+
+
+def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, *, quality: int = 18) -> None:
+    """Writes uint8 RGB pictures (H, W, 3), all of one size, as H.264 in an MP4 that every player opens.
+
+    yuv420p, BT.709, limited range, index at the front. Odd sizes are padded by one row or column that repeats the edge.
+    `quality` is x264's constant rate factor: smaller is better, 18 looks lossless. The file appears whole or not at
+    all. Raises `InputError` when there is nothing to write or the place cannot be written to.
+    """
+    path = Path(path)
+    pictures = iter(frames)
+    first = next(pictures, None)
+    if first is None:
+        raise InputError(f"There are no pictures to write to {path}.")
+    height, width = first.shape[:2]
+    even_height, even_width = height + height % 2, width + width % 2
+    rate = Fraction(fps).limit_denominator(1001)
+    if rate <= 0:
+        raise InputError(f"A video cannot have {fps} frames per second; give a positive number.")
+    with atomic_file(path) as temporary:
+        try:
+            with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+                options = {"crf": str(quality), "preset": "medium"}
+                stream = container.add_stream("libx264", rate=rate, options=options)
+                stream.width, stream.height, stream.pix_fmt = even_width, even_height, "yuv420p"
+                context = stream.codec_context
+                context.colorspace, context.color_range = 1, 1  # BT.709, limited
+                context.color_primaries, context.color_trc = 1, 1
+                for index, picture in enumerate(chain([first], pictures)):
+                    if picture.shape != (height, width, 3) or picture.dtype != np.uint8:
+                        raise ValueError(
+                            f"picture {index} is {picture.dtype} {picture.shape}, not uint8 ({height}, {width}, 3)"
+                        )
+                    padded = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+                    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+                    frame = frame.reformat(
+                        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+                    )
+                    frame.pts, frame.time_base = index, 1 / rate
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise OSError(error.errno, _plain(error)) from error
+            raise
