@@ -1,0 +1,343 @@
+"""The first Gaussians: from the static, confident pixels of all training frames, each surface only once.
+
+Every frame is cut into square cells of 8, 4 or 2 pixels (at 512 pixels of width), small where the picture has detail or
+depth jumps. A cell gives a Gaussian unless an earlier one of about its size already lies there at about its depth.
+Afterwards, Gaussians that more frames see through than confirm are dropped, and places that nothing covers get few,
+large Gaussians from depth that is not trusted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from gaussian.model import Gaussians, logit, morton_order, sh_from_color
+from scene.camera import Camera
+from scene.errors import InputError
+from scene.progress import Progress, ignore_progress
+from scene.scene import Scene
+
+
+@dataclass(frozen=True)
+class InitializationSettings:
+    """How densely the first Gaussians lie and when one surface counts as seen before."""
+
+    #: a cell is split while the standard deviation of its colours, in [0, 1], is above this
+    detail: float = 0.03
+    #: about how many Gaussians at most; cells grow until it holds
+    max_count: int = 60_000
+    #: motion from which a pixel gives nothing
+    motion_threshold: float = 0.5
+    #: confidence below which depth is not trusted
+    confidence_threshold: float = 0.15
+    #: standard deviation of a Gaussian as a share of its cell
+    scale: float = 0.55
+    #: relative depth difference within which two frames see one surface; more where the scene's depths disagree more
+    depth_tolerance: float = 0.04
+    #: opacity of trusted Gaussians
+    opacity: float = 0.6
+    #: frames looked at, evenly spread over the clip
+    max_frames: int = 80
+
+
+@dataclass
+class _Cells:
+    """Candidates of one frame, n of them."""
+
+    #: (n, 2) int pixel (column, row) that the candidate stands for
+    pixels: np.ndarray
+    #: (n,) edge of the cell in pixels
+    sizes: np.ndarray
+    #: (n,) z depth
+    depths: np.ndarray
+    #: (n, 3) mean colour
+    colors: np.ndarray
+
+
+@dataclass
+class _Points:
+    """Kept candidates in the world."""
+
+    positions: np.ndarray
+    colors: np.ndarray
+    #: standard deviations, world units
+    radii: np.ndarray
+    opacities: np.ndarray
+
+    @staticmethod
+    def empty() -> "_Points":
+        return _Points(np.zeros((0, 3)), np.zeros((0, 3), np.float32), np.zeros(0), np.zeros(0))
+
+    def joined(self, other: "_Points") -> "_Points":
+        return _Points(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in self.__annotations__))
+
+    def select(self, which: np.ndarray) -> "_Points":
+        return _Points(*(getattr(self, name)[which] for name in self.__annotations__))
+
+
+@dataclass
+class _View:
+    """What initialization reads of one frame."""
+
+    camera: Camera
+    image: np.ndarray
+    static: np.ndarray
+    #: 0 = unknown
+    depth: np.ndarray
+    confident: np.ndarray
+
+
+def initialize(
+    scene: Scene,
+    training_frames: Sequence[int],
+    settings: InitializationSettings | None = None,
+    *,
+    sh_degree: int = 0,
+    progress: Progress = ignore_progress,
+) -> Gaussians:
+    """Gaussians of everything that the frames `training_frames` see static, in Morton order; other frames are not read.
+
+    Raises `InputError` when the scene has no depth or no static pixel.
+    """
+    settings = settings or InitializationSettings()
+    if scene.z_depths is None:
+        raise InputError(
+            "The scene has no depth maps, so no Gaussians can be placed; run a predictor that gives depth."
+        )
+    affordable = max(8, _VIEW_MEMORY // (scene.frames.width * scene.frames.height * 20))
+    count = min(settings.max_frames, affordable, len(training_frames))
+    chosen = [training_frames[int(k)] for k in np.linspace(0, len(training_frames) - 1, count).round()]
+    views = []
+    for done, index in enumerate(_spread_order(chosen)):
+        progress("initializing", done, 2 * count)
+        views.append(_read_view(scene, index, settings))
+    if not any(view.static.any() for view in views):
+        raise InputError("The motion masks leave no static pixel in any frame, so there is nothing to learn from.")
+    _fill_unknown_depth(views)
+    tolerance = _depth_tolerance(views, settings)
+    cell_unit = max(scene.frames.width, scene.frames.height) / 512.0
+    points = None
+    while points is None:
+        points, cell_unit = _collect(views, cell_unit, tolerance, settings, progress)
+    progress("initializing", 2 * count, 2 * count)
+    return _gaussians(points, sh_degree)
+
+
+#: bytes that the frames read for initialization may take
+_VIEW_MEMORY = 600 << 20
+
+
+def _collect(
+    views: list[_View], cell_unit: float, tolerance: float, settings: InitializationSettings, progress: Progress
+) -> tuple[_Points | None, float]:
+    """Points of all views and the cell unit used; or None and a larger unit to try, when there are too many."""
+    points = _Points.empty()
+    for done, view in enumerate(views):
+        progress("initializing", len(views) + done, 2 * len(views))
+        cells = _cells(view, view.static & view.confident, cell_unit, settings)
+        new = ~_covered(cells, view, points, tolerance)
+        points = points.joined(_points(cells, new, view, settings.scale, settings.opacity))
+        if len(points.positions) > settings.max_count:
+            # thinning at the end would leave holes, larger cells do not
+            still_to_come = 1.0 + 0.3 * (1 - (done + 1) / len(views))
+            return None, cell_unit * 1.1 * still_to_come
+    points = points.select(_confirmed(points, views, tolerance))
+    for view in views:
+        cells = _cells(view, view.static, 2 * cell_unit, settings)
+        new = _uncovered(cells, view, points)
+        points = points.joined(_points(cells, new, view, settings.scale, 0.5 * settings.opacity))
+    return points, cell_unit
+
+
+def _spread_order(items: Sequence[int]) -> list[int]:
+    """The middle first, then the ends, then the middles of the gaps, so that early items see most of the place."""
+    order = [len(items) // 2, 0, len(items) - 1]
+    step = len(items)
+    while step > 1:
+        step = (step + 1) // 2
+        order += list(range(step // 2, len(items), step))
+    order += list(range(len(items)))
+    return [items[k] for k in dict.fromkeys(k for k in order if 0 <= k < len(items))]
+
+
+def _read_view(scene: Scene, index: int, settings: InitializationSettings) -> _View:
+    assert scene.z_depths is not None
+    depth = np.nan_to_num(scene.z_depths[index], nan=0.0, posinf=0.0, neginf=0.0)
+    depth = np.where(depth > 0, depth, 0).astype(np.float32)
+    static = np.ones(depth.shape, bool)
+    if scene.motion_masks is not None:
+        static = scene.motion_masks[index] < settings.motion_threshold
+        # colours bleed over the border of a mask
+        static = cv2.erode(static.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    confident = depth > 0
+    if scene.confidences is not None:
+        confident &= scene.confidences[index] >= settings.confidence_threshold
+    return _View(scene.cameras[index], scene.frames.rgb8(index), static, depth, confident)
+
+
+def _fill_unknown_depth(views: list[_View]) -> None:
+    """Puts what has no depth (sky, mostly) far behind everything else; depth of other kinds is left alone."""
+    known = [view.depth[::4, ::4][view.depth[::4, ::4] > 0] for view in views]
+    depths = np.concatenate(known) if known else np.zeros(0)
+    far = 3.0 * float(np.percentile(depths, 98)) if len(depths) else 1.0
+    for view in views:
+        view.depth[view.depth <= 0] = far
+
+
+def _depth_tolerance(views: list[_View], settings: InitializationSettings) -> float:
+    """Three times the median relative difference between depths of different views, within sane limits."""
+    differences = []
+    for one, other in zip(views[:12], views[1:13], strict=False):
+        rows, columns = np.nonzero((one.static & one.confident)[4::8, 4::8])
+        rows, columns = rows * 8 + 4, columns * 8 + 4
+        positions = _unprojected(one.camera, columns, rows, one.depth[rows, columns])
+        u, v, z, _ = _projected(other.camera, positions)
+        inside = _inside(u, v, z, other)
+        u, v, z = u[inside], v[inside], z[inside]
+        trusted = other.static[v, u] & other.confident[v, u]
+        differences.append(np.abs(other.depth[v, u][trusted] / z[trusted] - 1))
+    values = np.concatenate(differences) if differences else np.zeros(0)
+    if len(values) == 0:
+        return settings.depth_tolerance
+    return float(np.clip(3 * np.median(values), settings.depth_tolerance, 0.3))
+
+
+def _cells(view: _View, allowed: np.ndarray, unit: float, settings: InitializationSettings) -> _Cells:
+    """Cuts the picture into cells of 8, 4 and 2 units, split where there is detail; those at least half `allowed`."""
+    height, width = allowed.shape
+    columns: list[np.ndarray] = []
+    finest = max(1, round(2 * unit))
+    padded_height, padded_width = (-(-side // (4 * finest)) * 4 * finest for side in (height, width))
+    padding = ((0, padded_height - height), (0, padded_width - width))
+    weight = np.pad(allowed, padding).astype(np.float32)
+    image = np.pad(view.image, (*padding, (0, 0)), mode="edge").astype(np.float32) / 255
+    inverse_depth = np.pad(1 / view.depth, padding, mode="edge")
+    open_cells = np.ones((padded_height // (4 * finest), padded_width // (4 * finest)), bool)
+    found: list[tuple[np.ndarray, ...]] = []
+    for size in (4 * finest, 2 * finest, finest):
+        total = _block_sum(weight, size)
+        safe = np.maximum(total, 1e-6)
+        mean = _block_sum(image * weight[..., None], size) / safe[..., None]
+        square = _block_sum(image**2 * weight[..., None], size) / safe[..., None]
+        deviation = np.sqrt(np.maximum(square - mean**2, 0).max(axis=-1))
+        mean_inverse = _block_sum(inverse_depth * weight, size) / safe
+        spread = np.sqrt(np.maximum(_block_sum(inverse_depth**2 * weight, size) / safe - mean_inverse**2, 0))
+        simple = (deviation < settings.detail) & (spread < 0.03 * mean_inverse)
+        leaf = open_cells & (simple | (size == finest))
+        taken = leaf & (total >= 0.5 * size * size)
+        rows, cols = np.nonzero(taken)
+        # a border cell may have its centre outside of the picture
+        pixel_rows = np.minimum(rows * size + size // 2, height - 1)
+        pixel_cols = np.minimum(cols * size + size // 2, width - 1)
+        found.append((pixel_cols, pixel_rows, np.full(len(rows), size), 1 / mean_inverse[taken], mean[taken]))
+        # half-masked large cells still get their allowed parts
+        open_cells = np.kron(open_cells & ~taken, np.ones((2, 2), bool)).astype(bool)
+    columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    return _Cells(np.stack(columns[:2], axis=1), columns[2], columns[3], columns[4].astype(np.float32))
+
+
+def _block_sum(values: np.ndarray, size: int) -> np.ndarray:
+    height, width = values.shape[:2]
+    blocks = values.reshape(height // size, size, width // size, size, *values.shape[2:])
+    return blocks.sum(axis=(1, 3))
+
+
+def _points(cells: _Cells, which: np.ndarray, view: _View, scale: float, opacity: float) -> _Points:
+    pixels, depths = cells.pixels[which], cells.depths[which]
+    positions = _unprojected(view.camera, pixels[:, 0], pixels[:, 1], depths)
+    radii = scale * cells.sizes[which] * depths / view.camera.fx
+    return _Points(positions, cells.colors[which], radii, np.full(len(positions), opacity))
+
+
+def _covered(cells: _Cells, view: _View, points: _Points, tolerance: float) -> np.ndarray:
+    """Whether a point of about the cell's size or smaller lies in the cell (or hardly beside it) at about its depth."""
+    covered = np.zeros(len(cells.sizes), bool)
+    if len(points.positions) == 0:
+        return covered
+    u, v, z, _ = _projected(view.camera, points.positions)
+    inside = _inside(u, v, z, view)
+    u, v, z, radii = u[inside], v[inside], z[inside], points.radii[inside]
+    near = np.abs(view.depth[v, u] / z - 1) < tolerance
+    # a footprint in pixels relative to the cell that would have made it
+    footprint = radii * view.camera.fx / z / 0.55
+    for size in np.unique(cells.sizes):
+        mine = near & (footprint < 1.6 * size)
+        hit = np.zeros(view.depth.shape, np.uint8)
+        hit[v[mine], u[mine]] = 1
+        reach = int(size) // 2 * 2 + 1
+        hit = cv2.dilate(hit, np.ones((reach, reach), np.uint8))
+        of_size = cells.sizes == size
+        covered[of_size] = hit[cells.pixels[of_size, 1], cells.pixels[of_size, 0]] > 0
+    return covered
+
+
+def _uncovered(cells: _Cells, view: _View, points: _Points) -> np.ndarray:
+    """Whether no point at all shows near the cell."""
+    u, v, z, _ = _projected(view.camera, points.positions)
+    inside = _inside(u, v, z, view)
+    u, v = u[inside], v[inside]
+    radius = np.minimum(points.radii[inside] * view.camera.fx / z[inside], 64.0)
+    free = np.ones(len(cells.sizes), bool)
+    for low, high in ((0, 3), (3, 8), (8, 65)):
+        mine = (radius >= low) & (radius < high)
+        hit = np.zeros(view.depth.shape, np.uint8)
+        hit[v[mine], u[mine]] = 1
+        reach = 2 * max(low * 2, 3) + 1
+        hit = cv2.dilate(hit, np.ones((reach, reach), np.uint8))
+        free &= hit[cells.pixels[:, 1], cells.pixels[:, 0]] == 0
+    return free
+
+
+def _confirmed(points: _Points, views: list[_View], tolerance: float) -> np.ndarray:
+    """Whether at least as many views agree with a point's depth as see clearly through it to something behind."""
+    agree = np.zeros(len(points.positions), np.int32)
+    seen_through = np.zeros(len(points.positions), np.int32)
+    for view in views:
+        u, v, z, _ = _projected(view.camera, points.positions)
+        index = np.nonzero(_inside(u, v, z, view))[0]
+        u, v, z = u[index], v[index], z[index]
+        trusted = view.static[v, u] & view.confident[v, u]
+        ratio = view.depth[v, u] / z
+        agree[index] += trusted & (np.abs(ratio - 1) < tolerance)
+        seen_through[index] += trusted & (ratio > 1 + 2 * tolerance)
+    return agree >= seen_through
+
+
+def _unprojected(camera: Camera, columns: np.ndarray, rows: np.ndarray, depths: np.ndarray) -> np.ndarray:
+    x = (columns + 0.5 - camera.cx) / camera.fx * depths
+    y = (rows + 0.5 - camera.cy) / camera.fy * depths
+    matrix = camera.world_from_camera
+    return np.stack([x, y, depths], axis=1) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def _projected(camera: Camera, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Columns and rows (int) of the pixels that positions (N, 3) fall into, z depths, and the exact pixels (N, 2)."""
+    pixels, z = camera.project(positions)
+    bounded = np.clip(np.nan_to_num(pixels), -1e6, 1e6)
+    cells = np.floor(bounded).astype(np.int64)
+    return cells[:, 0], cells[:, 1], z, pixels
+
+
+def _inside(u: np.ndarray, v: np.ndarray, z: np.ndarray, view: _View) -> np.ndarray:
+    height, width = view.depth.shape
+    return (z > 1e-6) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+
+
+def _gaussians(points: _Points, sh_degree: int) -> Gaussians:
+    count = len(points.positions)
+    means = torch.from_numpy(points.positions.astype(np.float32))
+    radii = torch.from_numpy(np.maximum(points.radii, 1e-12).astype(np.float32))
+    coefficients = torch.zeros(count, (sh_degree + 1) ** 2, 3)
+    coefficients[:, 0] = sh_from_color(torch.from_numpy(points.colors))
+    rotations = torch.zeros(count, 4)
+    rotations[:, 0] = 1
+    gaussians = Gaussians(
+        means,
+        radii.log()[:, None].repeat(1, 3),
+        rotations,
+        logit(torch.from_numpy(points.opacities.astype(np.float32))),
+        coefficients,
+    )
+    return gaussians.select(morton_order(means))
