@@ -1,0 +1,274 @@
+"""The output folder of a run: what lies where, which stages are finished, and how it is begun, continued or replaced."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from scene.atomic import atomic_file, writing_error
+from scene.errors import InputError
+from stillsplat import __version__
+from stillsplat.settings import RunSettings
+
+RECORD = "run.json"
+_SCHEMA_VERSION = 1
+
+
+class RunFolder:
+    """OUT and its record. Every stage writes its files whole, then is marked as finished with its time."""
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        self.path = path
+        self.record = record
+        self._made: list[Path] = []
+        self._replaced: Path | None = None
+
+    @property
+    def scene(self) -> Path:
+        return self.path / "scene"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def splats(self) -> Path:
+        return self.path / "splats.ply"
+
+    @property
+    def renders(self) -> Path:
+        return self.path / "renders"
+
+    @property
+    def clean_video(self) -> Path:
+        return self.path / "clean.mp4"
+
+    @property
+    def compare_video(self) -> Path:
+        return self.path / "compare.mp4"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def working(self) -> Path:
+        """For temporary files; gone when the run ends, however it ends."""
+        return self.path / ".working"
+
+    @property
+    def settings(self) -> RunSettings:
+        return RunSettings.from_dict(self.record["settings"])
+
+    def finished(self, stage: str) -> bool:
+        return stage in self.record["stages"]
+
+    def any_finished(self) -> bool:
+        return bool(self.record["stages"])
+
+    def finish(self, stage: str, seconds: float, **findings: Any) -> None:
+        """Marks `stage` as finished; `findings` are kept with it."""
+        self.record["stages"][stage] = {"seconds": round(seconds, 3), **findings}
+        self.write_record()
+        self._forget_replaced()
+
+    def forget(self, *stages: str) -> None:
+        """Marks `stages` as not finished, so that they are made again."""
+        for stage in stages:
+            self.record["stages"].pop(stage, None)
+        self.write_record()
+
+    def write_record(self) -> None:
+        write_json(self.path / RECORD, self.record)
+
+    def clean_up(self) -> None:
+        """Removes temporary files; a folder in which no stage was finished goes altogether, and what it replaced comes
+        back."""
+        shutil.rmtree(self.working, ignore_errors=True)
+        if self.any_finished() or not self._made:
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        for parent in self._made:
+            with suppress(OSError):
+                parent.rmdir()
+        if self._replaced is not None:
+            with suppress(OSError):
+                os.rename(self._replaced, self.path)
+            self._replaced = None
+
+    def _forget_replaced(self) -> None:
+        if self._replaced is not None:
+            shutil.rmtree(self._replaced, ignore_errors=True)
+            self._replaced = None
+
+
+def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
+    """The folder for a new run, or with `resume` the unfinished one that is there.
+
+    Raises `InputError` when `path` exists and neither `resume` nor `overwrite` is set, when it is not the folder of a
+    run, when `resume` is asked for with other settings than before, and when it cannot be written.
+    """
+    path = Path(path)
+    if resume and overwrite:
+        raise InputError("--resume goes on with a run and --overwrite throws it away; give only one of them.")
+    _refuse_output_around_input(path, settings)
+    exists = os.path.lexists(path)
+    if exists and not path.is_dir():
+        raise InputError(f"{path} exists and is not a folder; choose another output folder.")
+    if exists and not (resume or overwrite):
+        hint = "--resume to go on with it, --overwrite to replace it" if (path / RECORD).exists() else "choose another"
+        raise InputError(f"The output folder {path} exists already; {hint}.")
+    if exists and not (path / RECORD).exists() and any(path.iterdir()):
+        raise InputError(f"{path} was not made by stillsplat run and is left alone; choose another output folder.")
+    if exists and resume and (path / RECORD).exists():
+        return _continue(path, settings)
+    replaced = _put_aside(path) if exists else None
+    record = {
+        "schema_version": _SCHEMA_VERSION,
+        "stillsplat_version": __version__,
+        "source_revision": source_revision(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "settings": settings.to_dict(),
+        "stages": {},
+    }
+    folder = RunFolder(path, record)
+    folder._replaced = replaced
+    folder._made = _make(path)
+    try:
+        folder.write_record()
+    except BaseException:
+        folder.clean_up()
+        raise
+    return folder
+
+
+def open_run(path: Path) -> RunFolder:
+    """The folder of an earlier run. Raises `InputError` when it is none or its record is damaged."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give the output folder of stillsplat run.")
+    if not (path / RECORD).is_file():
+        raise InputError(f"{path} is not the output folder of stillsplat run: it has no {RECORD}.")
+    record = read_json(path / RECORD)
+    if record.get("schema_version") != _SCHEMA_VERSION:
+        raise InputError(f"{path / RECORD} is from another version of stillsplat; run again into a new folder.")
+    if not isinstance(record.get("settings"), dict) or not isinstance(record.get("stages"), dict):
+        raise InputError(f"{path / RECORD} is damaged; run again into a new folder.")
+    return RunFolder(path, record)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises `InputError` when the file is missing, damaged or holds something else."""
+    try:
+        value = json.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({str(error).splitlines()[0]}); it is damaged.") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} does not hold a JSON object; it is damaged.")
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes a JSON object whole or not at all; NaN and infinity become null."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+
+
+def source_revision() -> str | None:
+    """The git revision of a checkout that stillsplat runs from, short; None for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        head = (root / ".git" / "HEAD").read_text("ascii").strip()
+        if head.startswith("ref: "):
+            reference = root / ".git" / head[5:]
+            if reference.is_file():
+                head = reference.read_text("ascii").strip()
+            else:
+                packed = (root / ".git" / "packed-refs").read_text("ascii").splitlines()
+                head = next(line.split()[0] for line in packed if line.endswith(" " + head[5:]))
+        return head[:12]
+    except (OSError, UnicodeDecodeError, StopIteration):
+        return None
+
+
+def _continue(path: Path, settings: RunSettings) -> RunFolder:
+    folder = open_run(path)
+    different = settings.differences(folder.settings)
+    if different:
+        raise InputError(
+            f"{path} was begun with another value of {', '.join(different)}; repeat the first command with --resume "
+            "added, or start over with --overwrite."
+        )
+    # what a run that was killed left half-written
+    for item in path.iterdir():
+        if item.name.startswith("."):
+            shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink(missing_ok=True)
+    folder.record["settings"] = settings.to_dict()
+    folder.write_record()
+    return folder
+
+
+def _refuse_output_around_input(path: Path, settings: RunSettings) -> None:
+    output = path.expanduser().resolve()
+    for what, given in (
+        ("input", settings.input),
+        ("masks folder", settings.masks),
+        ("annotations folder", settings.annotations),
+    ):
+        if given is None:
+            continue
+        there = Path(given).expanduser().resolve()
+        if there == output or output in there.parents:
+            raise InputError(f"The {what} {given} lies in the output folder {path}; choose another output folder.")
+
+
+def _put_aside(path: Path) -> Path:
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-replaced-", dir=path.parent))
+        os.rename(path, aside)
+    except OSError as error:
+        raise writing_error(path, error) from error
+    return aside
+
+
+def _make(path: Path) -> list[Path]:
+    """Makes `path` with its parents; returns what was made, innermost first."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise writing_error(path, error) from error
+    return missing
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
