@@ -1,8 +1,8 @@
 """The masked photometric loss, written out in plain torch; the kernels' fused one computes the same.
 
-L = (1 - s) * sum(w |x - y|) / sum(w) + s * sum(v (1 - SSIM)) / sum(v), where w is the static weight of a pixel and v that
-of the least static pixel in its SSIM window. Both are means over what counts: how much of a picture is masked changes
-neither the size of the loss nor of its gradient per pixel.
+L = (1 - s) * sum(w |x - y|) / sum(w) + s * sum(v (1 - SSIM)) / sum(v), where w is the static weight of a pixel and v
+that of the least static pixel in its SSIM window. Both are means over what counts: how much of a picture is masked
+changes neither the size of the loss nor that of its gradient per static pixel.
 """
 
 import cv2

@@ -1,0 +1,32 @@
+"""Which Gaussians have no right to be there, whatever the strategy."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gaussian.model import Gaussians
+from gaussian.survey import Survey
+
+
+@dataclass(frozen=True)
+class PruningSettings:
+    """Limits below or above which a Gaussian is removed."""
+
+    #: opacity that shows nothing
+    min_opacity: float = 0.005
+    #: static pixels, summed over all pictures of the survey, that must support a Gaussian
+    min_static: float = 0.5
+    #: share of what it shows that must be static
+    min_static_share: float = 0.1
+    #: largest standard deviation as a share of the scene's typical depth
+    max_scale: float = 0.5
+
+
+def useless(gaussians: Gaussians, survey: Survey, typical_depth: float, settings: PruningSettings) -> Tensor:
+    """(N,) bool: invisible, huge, or supervised by (almost) no static pixel, so that it floats where nobody checks."""
+    transparent = gaussians.logit_opacities < torch.logit(torch.tensor(settings.min_opacity))
+    huge = gaussians.log_scales.amax(dim=1) > torch.log(torch.tensor(settings.max_scale * typical_depth))
+    unsupervised = (survey.static < settings.min_static) | (survey.static < settings.min_static_share * survey.shown)
+    broken = ~torch.isfinite(gaussians.means).all(dim=1) | ~torch.isfinite(gaussians.log_scales).all(dim=1)
+    return transparent | huge | unsupervised | broken

@@ -1,0 +1,70 @@
+"""The pictures and depths that the optimizer learns from, at the size it asks for, kept in memory within a budget."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from scene.maps import StoredMaps
+from scene.scene import Scene
+
+
+def scaled_size(width: int, height: int, factor: int) -> tuple[int, int]:
+    """Width and height at 1/factor, at least 8 pixels unless the picture is smaller."""
+    return max(min(8, width), round(width / factor)), max(min(8, height), round(height / factor))
+
+
+class FrameData:
+    """Pictures of a scene, shrunk by whole factors when asked for."""
+
+    def __init__(self, scene: Scene, cache_bytes: int = 1 << 30) -> None:
+        self._scene = scene
+        self._pictures: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        self._cache_bytes = cache_bytes
+        self._used = 0
+
+    def picture(self, frame: int, factor: int) -> Tensor:
+        """uint8 (3, h, w) of the frame at 1/factor of its size."""
+        key = (frame, factor)
+        if key in self._pictures:
+            self._pictures.move_to_end(key)
+            return self._pictures[key]
+        pixels = self._scene.frames.rgb8(frame)
+        if factor > 1:
+            size = scaled_size(pixels.shape[1], pixels.shape[0], factor)
+            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        picture = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        self._pictures[key] = picture
+        self._used += picture.numel()
+        while self._used > self._cache_bytes and len(self._pictures) > 1:
+            self._used -= self._pictures.popitem(last=False)[1].numel()
+        return picture
+
+
+class InverseDepths:
+    """Inverse depths of the training frames at half size with their weights, 0 where nothing is known."""
+
+    def __init__(self, scene: Scene, frames: Sequence[int]) -> None:
+        assert scene.z_depths is not None
+        height, width = (scene.frames.height + 1) // 2, (scene.frames.width + 1) // 2
+        self._rows = {frame: row for row, frame in enumerate(frames)}
+        self._inverse = StoredMaps(len(frames), height, width, np.float32)
+        self._weights = StoredMaps(len(frames), height, width)
+        for frame, row in self._rows.items():
+            depth = np.nan_to_num(scene.z_depths[frame], nan=0.0, posinf=0.0, neginf=0.0)
+            weight = (depth > 0).astype(np.float32)
+            if scene.confidences is not None:
+                weight *= np.clip(scene.confidences[frame], 0.0, 1.0)
+            # nearest, since a mean over a depth edge lies on neither side
+            inverse = np.where(depth > 0, 1.0 / np.maximum(depth, 1e-12), 0.0)
+            self._inverse[row] = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_NEAREST)
+            self._weights[row] = cv2.resize(weight, (width, height), interpolation=cv2.INTER_NEAREST)
+
+    def at(self, frame: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inverse depth and weight (height, width) of a frame."""
+        row = self._rows[frame]
+        inverse = cv2.resize(self._inverse[row], (width, height), interpolation=cv2.INTER_NEAREST)
+        return inverse, cv2.resize(self._weights[row], (width, height), interpolation=cv2.INTER_NEAREST)

@@ -1,0 +1,81 @@
+"""Adam (Kingma and Ba, 2015) over the tensors of `Gaussians`, whose number changes during a run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gaussian.model import Gaussians
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-15
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of which Gaussians there are: those at `keep` stay in that order, those of `added` come behind them."""
+
+    #: (M,) indices into the Gaussians before the edit
+    keep: Tensor
+    added: Gaussians
+    #: indices, after the edit, of Gaussians that stayed but were changed so much that their history is worthless
+    changed: Tensor | None = None
+
+
+class GaussianOptimizer:
+    """Holds the Gaussians with their first and second moments and keeps the three in step."""
+
+    def __init__(self, gaussians: Gaussians) -> None:
+        self.gaussians = gaussians
+        self._first = {name: torch.zeros_like(tensor) for name, tensor in gaussians.tensors().items()}
+        self._second = {name: torch.zeros_like(tensor) for name, tensor in gaussians.tensors().items()}
+        self.steps = 0
+
+    def step(self, gradients: dict[str, Tensor], rates: dict[str, float], *, sh_rest_factor: float = 0.05) -> None:
+        """One step for all tensors named in `gradients`. `rates` are by name; that of the spherical harmonics above the
+        constant one is multiplied by `sh_rest_factor`."""
+        self.steps += 1
+        first_bias, second_bias = 1 - _BETA1**self.steps, 1 - _BETA2**self.steps
+        for name, gradient in gradients.items():
+            first, second = self._first[name], self._second[name]
+            first.lerp_(gradient, 1 - _BETA1)
+            second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
+            denominator = (second / second_bias).sqrt_().add_(_EPSILON)
+            parameter, rate = getattr(self.gaussians, name), rates[name] / first_bias
+            if name == "sh_coefficients" and parameter.shape[1] > 1:
+                parameter[:, :1].addcdiv_(first[:, :1], denominator[:, :1], value=-rate)
+                parameter[:, 1:].addcdiv_(first[:, 1:], denominator[:, 1:], value=-rate * sh_rest_factor)
+            else:
+                parameter.addcdiv_(first, denominator, value=-rate)
+
+    def apply(self, edit: Edit) -> None:
+        """Changes which Gaussians there are; added and changed ones start without history."""
+        self.gaussians = self.gaussians.select(edit.keep).joined(edit.added)
+        for moments in (self._first, self._second):
+            for name, tensor in edit.added.tensors().items():
+                moments[name] = torch.cat([moments[name][edit.keep], torch.zeros_like(tensor)])
+                if edit.changed is not None:
+                    moments[name][edit.changed] = 0
+
+    def forget(self, name: str) -> None:
+        """Clears the history of one tensor."""
+        self._first[name].zero_()
+        self._second[name].zero_()
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "gaussians": dict(self.gaussians.tensors()),
+            "first": dict(self._first),
+            "second": dict(self._second),
+            "steps": self.steps,
+        }
+
+    @staticmethod
+    def restored(state: dict[str, Any]) -> "GaussianOptimizer":
+        """The reverse of `state`."""
+        optimizer = GaussianOptimizer(Gaussians(**state["gaussians"]))
+        optimizer._first = dict(state["first"])
+        optimizer._second = dict(state["second"])
+        optimizer.steps = int(state["steps"])
+        return optimizer
