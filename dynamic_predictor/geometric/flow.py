@@ -25,21 +25,32 @@ class Flow:
 
 
 class FlowField:
-    """Flows between the frames of one clip, by OpenCV's DIS (Kroeger et al., ECCV 2016), kept up to `cache_bytes`."""
+    """Flows between the frames of one clip, by OpenCV's DIS (Kroeger et al., ECCV 2016).
 
-    def __init__(self, frames: Frames, cache_bytes: int = 1 << 30) -> None:
+    The latest flows are kept, as fixed point numbers, up to `cache_bytes` in total; older ones are computed again when
+    somebody asks for them.
+    """
+
+    def __init__(self, frames: Frames, cache_bytes: int = 512 << 20) -> None:
         self.frames = frames
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         pixels = frames.width * frames.height
+        # 16 bits span three image sides in both directions: steps of 1/42 pixel at 512 pixels
+        self._steps_per_pixel = min(64.0, 32767.0 / (1.5 * max(frames.width, frames.height)))
         self._displacements: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._displacement_limit = max(8, cache_bytes // (pixels * 4))
         self._grays: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._gray_limit = max(32, (128 << 20) // pixels)
+        self._gray_limit = max(16, (128 << 20) // pixels)
+
+    def __len__(self) -> int:
+        return len(self.frames)
 
     def gray(self, index: int) -> np.ndarray:
         """Frame `index` as uint8 grey (H, W)."""
-        if index not in self._grays:
-            self._grays[index] = cv2.cvtColor(self.frames.rgb8(index), cv2.COLOR_RGB2GRAY)
+        if index in self._grays:
+            self._grays.move_to_end(index)
+        else:
+            self._grays[index] = cv2.cvtColor(np.ascontiguousarray(self.frames.rgb8(index)), cv2.COLOR_RGB2GRAY)
             if len(self._grays) > self._gray_limit:
                 self._grays.popitem(last=False)
         return self._grays[index]
@@ -47,14 +58,25 @@ class FlowField:
     def displacement(self, source: int, target: int) -> np.ndarray:
         """Flow from `source` to `target`, (H, W, 2) float32 pixels."""
         key = (source, target)
-        if key not in self._displacements:
-            flow = self._dis.calc(self.gray(source), self.gray(target), None)
-            self._displacements[key] = flow.astype(np.float16)
+        if key in self._displacements:
+            self._displacements.move_to_end(key)
+        else:
+            flow = self._compute(source, target)
+            self._displacements[key] = np.rint(np.clip(flow * self._steps_per_pixel, -32767, 32767)).astype(np.int16)
             if len(self._displacements) > self._displacement_limit:
                 self._displacements.popitem(last=False)
-        else:
-            self._displacements.move_to_end(key)
-        return self._displacements[key].astype(np.float32)
+        return self._displacements[key].astype(np.float32) / np.float32(self._steps_per_pixel)
+
+    def _compute(self, source: int, target: int) -> np.ndarray:
+        first, second = self.gray(source), self.gray(target)
+        height, width = first.shape
+        # below this size the coarsest level of the pyramid is smaller than a patch
+        rows, columns = max(0, 64 - height), max(0, 64 - width)
+        if rows or columns:
+            first = cv2.copyMakeBorder(first, 0, rows, 0, columns, cv2.BORDER_REPLICATE)
+            second = cv2.copyMakeBorder(second, 0, rows, 0, columns, cv2.BORDER_REPLICATE)
+        flow = self._dis.calc(first, second, None)[:height, :width]
+        return np.nan_to_num(flow, nan=0.0, posinf=0.0, neginf=0.0)
 
     def __call__(self, source: int, target: int) -> Flow:
         """The flow with its forward-backward consistency."""

@@ -1,0 +1,382 @@
+"""Bundle adjustment with one inverse depth per track in its host frame, 6-parameter poses and one shared focal length.
+
+Parametrization: a track's point lies on the ray of its pixel in its host frame (inverse depth: Civera et al., IEEE
+T-RO 2008; one host per point: Engel et al., DSO, PAMI 2018). Levenberg-Marquardt with analytic derivatives; the
+inverse depths are eliminated by the Schur complement (Triggs et al., Bundle Adjustment - A Modern Synthesis, 2000).
+Robust by iteratively re-weighted Cauchy loss per observation, times a weight per track. Everything is dense per host
+frame, so the work is matrix products.
+
+Frames of reference: poses are `camera_from_world`, rotations act from the left on camera points. Pixels have their
+centres at +0.5; the principal point is the centre of the picture.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.linalg
+
+from dynamic_predictor.geometric.tracks import HostTracks
+
+
+def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
+    """Rodrigues' formula: rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians."""
+    vector = np.asarray(vector, np.float64)
+    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
+    cross = cross_matrix(vector)
+    small = angle < 1e-8
+    safe = np.where(small, 1.0, angle)
+    first = np.where(small, 1.0 - angle**2 / 6, np.sin(safe) / safe)
+    second = np.where(small, 0.5 - angle**2 / 24, (1 - np.cos(safe)) / safe**2)
+    return np.eye(3) + first * cross + second * (cross @ cross)
+
+
+def cross_matrix(vector: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) with `cross_matrix(a) @ b == cross(a, b)`."""
+    x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+
+
+@dataclass
+class Poses:
+    """State of the cameras: `camera_from_world` rotations (F, 3, 3) and translations (F, 3), and the focal length in
+    pixels."""
+
+    rotations: np.ndarray
+    translations: np.ndarray
+    focal: float
+
+    def copy(self) -> "Poses":
+        return Poses(self.rotations.copy(), self.translations.copy(), self.focal)
+
+    def moved(self, step: np.ndarray, log_focal_step: float) -> "Poses":
+        """Poses after a step (F, 6) of translation and rotation vector, applied from the left."""
+        turn = rotation_from_vector(step[:, 3:])
+        return Poses(
+            turn @ self.rotations,
+            (turn @ self.translations[:, :, None])[:, :, 0] + step[:, :3],
+            self.focal * float(np.exp(np.clip(log_focal_step, -0.3, 0.3))),
+        )
+
+
+def identity_poses(count: int, focal: float) -> Poses:
+    return Poses(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)), focal)
+
+
+@dataclass
+class Problem:
+    """Tracks, their inverse depths in their host frames (one array (T,) per host), and weights per track (T,)."""
+
+    hosts: list[HostTracks]
+    inverse_depths: list[np.ndarray]
+    track_weights: list[np.ndarray]
+    center: tuple[float, float]
+
+
+@dataclass
+class Solution:
+    poses: Poses
+    inverse_depths: list[np.ndarray]
+    #: mean robust cost per observation, in units of the squared noise
+    cost: float
+    #: the noise scale in pixels that the cost was computed with
+    scale: float
+    iterations: int = 0
+    #: (T,) per host: second derivative of the cost by the inverse depth, poses fixed (1 / variance, unit noise)
+    information: list[np.ndarray] = field(default_factory=list)
+
+
+def project_host(host: HostTracks, inverse_depth: np.ndarray, poses: Poses, center: tuple[float, float]):
+    """Pixels (K, T, 2) of a host's tracks in their frames, and depth there times inverse depth in the host (K, T)."""
+    rotation, translation = relative_poses(host, poses)
+    rays = host_rays(host, poses.focal, center)
+    points = np.einsum("kij,tj->kti", rotation, rays) + translation[:, None, :] * inverse_depth[None, :, None]
+    z = np.where(points[..., 2] > 1e-3, points[..., 2], 1e-3)
+    return poses.focal * points[..., :2] / z[..., None] + np.asarray(center), points[..., 2]
+
+
+def host_rays(host: HostTracks, focal: float, center: tuple[float, float]) -> np.ndarray:
+    """Rays (T, 3) with z = 1 through the host pixels."""
+    return np.column_stack([(host.host_pixels - np.asarray(center)) / focal, np.ones(host.count)])
+
+
+def relative_poses(host: HostTracks, poses: Poses) -> tuple[np.ndarray, np.ndarray]:
+    """`frame_from_host` rotations (K, 3, 3) and translations (K, 3)."""
+    rotation = poses.rotations[host.frames] @ poses.rotations[host.host].T
+    return rotation, poses.translations[host.frames] - rotation @ poses.translations[host.host]
+
+
+def residual_norms(problem: Problem, poses: Poses, inverse_depths: list[np.ndarray]) -> list[np.ndarray]:
+    """Reprojection errors in pixels (K, T) per host, NaN where there is no observation."""
+    norms = []
+    for host, inverse_depth in zip(problem.hosts, inverse_depths, strict=True):
+        pixels, _ = project_host(host, inverse_depth, poses, problem.center)
+        norms.append(np.where(host.visible, np.linalg.norm(pixels - host.pixels, axis=-1), np.nan))
+    return norms
+
+
+def noise_scale(norms: list[np.ndarray], weights: list[np.ndarray] | None = None) -> float:
+    """Standard deviation per coordinate (pixels) of the inliers, from the median of Rayleigh distributed norms."""
+    if weights is None:
+        values = np.concatenate([norm[np.isfinite(norm)] for norm in norms]) if norms else np.zeros(0)
+    else:
+        values = np.concatenate(
+            [norm[np.isfinite(norm) & (weight > 0.25)[None]] for norm, weight in zip(norms, weights, strict=True)]
+        )
+    return float(np.median(values)) / 1.1774 if len(values) else 1.0
+
+
+def robust_cost(norms: list[np.ndarray], problem: Problem, scale: float) -> float:
+    """Mean Cauchy cost per observation: c^2 log(1 + r^2 / c^2) with c = 2 in units of `scale`, capped weights."""
+    total, count = 0.0, 0.0
+    cutoff = (2.0 * scale) ** 2
+    for norm, weight in zip(norms, problem.track_weights, strict=True):
+        seen = np.isfinite(norm)
+        loss = np.where(seen, np.log1p(np.where(seen, norm, 0.0) ** 2 / cutoff), 0.0) * (cutoff / scale**2)
+        total += float((loss * weight).sum())
+        count += float((seen * weight).sum())
+    return total / max(count, 1e-9)
+
+
+def adjust(
+    problem: Problem,
+    poses: Poses,
+    inverse_depths: list[np.ndarray],
+    *,
+    scale: float,
+    iterations: int = 20,
+    free_frames: np.ndarray | None = None,
+    free_focal: bool = True,
+    free_translation: bool = True,
+    free_depth: bool = True,
+    focal_prior: tuple[float, float] | None = None,
+    depth_prior: float = 1e-3,
+    smallest_inverse_depth: float = 1e-3,
+    tolerance: float = 1e-4,
+) -> Solution:
+    """Minimizes the robust reprojection error.
+
+    `scale` is the noise in pixels per coordinate. `free_frames` (F,) bool: poses that may move (all by default; the
+    gauge is held by damping). `focal_prior`: mean of the focal length in pixels and standard deviation of its
+    logarithm. Inverse depths stay above `smallest_inverse_depth` times their median; `depth_prior` is a weak pull of
+    each to the median of its host, in units of one observation per squared relative deviation.
+    """
+    frame_count = len(poses.rotations)
+    free = np.ones(frame_count, bool) if free_frames is None else free_frames
+    involved = np.zeros(frame_count, bool)
+    for host in problem.hosts:
+        involved[host.host] = True
+        involved[host.frames] = True
+    free = free & involved
+    slots = np.full(frame_count, -1)
+    slots[free] = np.arange(free.sum())
+    unknown_count = 6 * int(free.sum()) + 1
+    damping = 1e-4
+
+    def evaluate(state: Poses, depths: list[np.ndarray]) -> float:
+        cost = robust_cost(residual_norms(problem, state, depths), problem, scale)
+        return cost + _prior_cost(problem, state, depths, focal_prior, depth_prior)
+
+    current = evaluate(poses, inverse_depths)
+    done, stalled = 0, 0
+    information: list[np.ndarray] = []
+    system = None
+    while done < iterations:
+        done += 1
+        if system is None:
+            system = _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, free_depth, depth_prior)
+            information = system.information
+        step, depth_steps = _solve(
+            system, problem, poses, damping, slots, free_focal, free_translation, free_depth, focal_prior
+        )
+        pose_step = np.zeros((frame_count, 6))
+        pose_step[free] = step[:-1].reshape(-1, 6)
+        moved = poses.moved(pose_step, step[-1])
+        moved_depths = inverse_depths
+        if free_depth:
+            moved_depths = []
+            for depth, change in zip(inverse_depths, depth_steps, strict=True):
+                floor = smallest_inverse_depth * max(float(np.median(depth)), 1e-9)
+                moved_depths.append(np.clip(depth + change, np.maximum(floor, 0.2 * depth), 5 * depth + 10 * floor))
+        cost = evaluate(moved, moved_depths)
+        if np.isfinite(cost) and cost < current:
+            gain = (current - cost) / max(current, 1e-12)
+            poses, inverse_depths, current = moved, moved_depths, cost
+            if free_depth and free_translation and free.all():
+                poses, inverse_depths = _normalized(poses, inverse_depths)
+            damping = max(damping / 5, 1e-9)
+            system = None
+            stalled = stalled + 1 if gain < tolerance else 0
+            if stalled >= 2:
+                break
+        else:
+            damping *= 8
+            if damping > 1e6:
+                break
+    return Solution(poses, inverse_depths, current, scale, done, information)
+
+
+def _normalized(poses: Poses, inverse_depths: list[np.ndarray]) -> tuple[Poses, list[np.ndarray]]:
+    """The same geometry with a median inverse depth of 1, so that damping means the same throughout."""
+    median = float(np.median(np.concatenate(inverse_depths))) if inverse_depths else 1.0
+    if not 1e-12 < median < 1e12:
+        return poses, inverse_depths
+    return Poses(poses.rotations, poses.translations * median, poses.focal), [d / median for d in inverse_depths]
+
+
+def _prior_cost(problem, poses, inverse_depths, focal_prior, depth_prior) -> float:
+    count = sum(float((host.visible * weight).sum()) for host, weight in _weighted(problem))
+    total = 0.0
+    if focal_prior is not None:
+        total += (np.log(poses.focal / focal_prior[0]) / focal_prior[1]) ** 2
+    for depth in inverse_depths:
+        median = max(float(np.median(depth)), 1e-9)
+        total += depth_prior * float(((depth / median - 1) ** 2).sum())
+    return total / max(count, 1e-9)
+
+
+def _weighted(problem: Problem):
+    return zip(problem.hosts, problem.track_weights, strict=True)
+
+
+@dataclass
+class _HostSystem:
+    """One host's share: which unknowns it touches, and the blocks of its inverse depths."""
+
+    unknowns: np.ndarray
+    coupling: np.ndarray
+    curvature: np.ndarray
+    slope: np.ndarray
+
+
+@dataclass
+class _System:
+    matrix: np.ndarray
+    gradient: np.ndarray
+    hosts: list[_HostSystem]
+    information: list[np.ndarray]
+
+
+def _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, free_depth, depth_prior) -> _System:
+    # one slot more than there are unknowns collects what belongs to fixed frames
+    matrix = np.zeros((unknown_count + 6, unknown_count + 6))
+    gradient = np.zeros(unknown_count + 6)
+    host_systems, information = [], []
+    trash = unknown_count + np.arange(6)
+    for host, inverse_depth, weight in zip(problem.hosts, inverse_depths, problem.track_weights, strict=True):
+        frames = len(host.frames)
+        rotation, translation = relative_poses(host, poses)
+        rays = host_rays(host, poses.focal, problem.center)
+        points = np.einsum("kij,tj->kti", rotation, rays) + translation[:, None, :] * inverse_depth[None, :, None]
+        in_front = points[..., 2] > 1e-3
+        inverse_z = 1.0 / np.where(in_front, points[..., 2], 1e-3)
+        a = points[..., 0] * inverse_z
+        b = points[..., 1] * inverse_z
+        focal = poses.focal
+        residual = np.stack(
+            [focal * a + problem.center[0] - host.pixels[..., 0], focal * b + problem.center[1] - host.pixels[..., 1]],
+            axis=-1,
+        )
+        use = host.visible & in_front
+        squared = np.where(use, (residual**2).sum(-1), 0.0) / scale**2
+        root = np.where(use, np.sqrt(weight[None] / (1 + squared / 4.0)), 0.0) / scale
+        # columns: translation 3, rotation 3, log focal, inverse depth, residual
+        block = np.empty((frames, host.count, 2, 9))
+        s = focal * inverse_z * inverse_depth[None]
+        zero = np.zeros_like(s)
+        block[:, :, 0, 0], block[:, :, 0, 1], block[:, :, 0, 2] = s, zero, -s * a
+        block[:, :, 1, 0], block[:, :, 1, 1], block[:, :, 1, 2] = zero, s, -s * b
+        block[:, :, 0, 3], block[:, :, 0, 4], block[:, :, 0, 5] = -focal * a * b, focal * (1 + a * a), -focal * b
+        block[:, :, 1, 3], block[:, :, 1, 4], block[:, :, 1, 5] = -focal * (1 + b * b), focal * a * b, focal * a
+        by_focal = -np.einsum("kij,tj->kti", rotation[:, :, :2], rays[:, :2])
+        block[:, :, 0, 6] = focal * (a + inverse_z * (by_focal[..., 0] - a * by_focal[..., 2]))
+        block[:, :, 1, 6] = focal * (b + inverse_z * (by_focal[..., 1] - b * by_focal[..., 2]))
+        block[:, :, 0, 7] = focal * inverse_z * (translation[:, 0, None] - a * translation[:, 2, None])
+        block[:, :, 1, 7] = focal * inverse_z * (translation[:, 1, None] - b * translation[:, 2, None])
+        block[:, :, :, 8] = np.where(use[..., None], residual, 0.0)
+        block *= root[..., None, None]
+        flat = block.reshape(frames, host.count * 2, 9)
+        product = flat.transpose(0, 2, 1) @ flat
+        # the pose of the host moves the relative pose by minus its adjoint
+        adjoint = np.zeros((frames, 6, 6))
+        adjoint[:, :3, :3] = rotation
+        adjoint[:, 3:, 3:] = rotation
+        adjoint[:, :3, 3:] = cross_matrix(translation) @ rotation
+        size = 6 * (frames + 1) + 1
+        local = np.zeros((size, size))
+        local_gradient = np.zeros(size)
+        host_slot = slice(6 * frames, 6 * frames + 6)
+        pose_block = product[:, :6, :6]
+        to_host = -pose_block @ adjoint
+        for k in range(frames):
+            local[6 * k : 6 * k + 6, 6 * k : 6 * k + 6] = pose_block[k]
+            local[6 * k : 6 * k + 6, host_slot] = to_host[k]
+            local[host_slot, 6 * k : 6 * k + 6] = to_host[k].T
+        local[host_slot, host_slot] = -(adjoint.transpose(0, 2, 1) @ to_host).sum(0)
+        focal_column = product[:, :6, 6]
+        local[: 6 * frames, -1] = focal_column.reshape(-1)
+        local[host_slot, -1] = -(adjoint.transpose(0, 2, 1) @ focal_column[:, :, None]).sum(0)[:, 0]
+        local[-1, :-1] = local[:-1, -1]
+        local[-1, -1] = product[:, 6, 6].sum()
+        local_gradient[: 6 * frames] = product[:, :6, 8].reshape(-1)
+        local_gradient[host_slot] = -(adjoint.transpose(0, 2, 1) @ product[:, :6, 8, None]).sum(0)[:, 0]
+        local_gradient[-1] = product[:, 6, 8].sum()
+        unknowns = np.concatenate(
+            [_slot_indices(slots[frame], trash) for frame in [*host.frames, host.host]] + [[unknown_count - 1]]
+        )
+        matrix[np.ix_(unknowns, unknowns)] += local  # repeated slots are those that nobody reads
+        gradient[unknowns] += local_gradient
+        # inverse depths
+        with_depth = (block[..., 7:8] * block).sum(2)  # (K, T, 9)
+        coupling = np.empty((host.count, size))
+        coupling[:, : 6 * frames] = with_depth[:, :, :6].transpose(1, 0, 2).reshape(host.count, -1)
+        coupling[:, host_slot] = -np.einsum("kti,kij->tj", with_depth[:, :, :6], adjoint)
+        coupling[:, -1] = with_depth[:, :, 6].sum(0)
+        curvature = with_depth[:, :, 7].sum(0)
+        slope = with_depth[:, :, 8].sum(0)
+        information.append(curvature.copy())
+        median = max(float(np.median(inverse_depth)), 1e-9)
+        curvature = curvature + depth_prior / median**2
+        slope = slope + depth_prior * (inverse_depth / median - 1) / median
+        host_systems.append(_HostSystem(unknowns, coupling, curvature, slope))
+    return _System(matrix, gradient, host_systems, information)
+
+
+def _slot_indices(slot: int, trash: np.ndarray) -> np.ndarray:
+    return trash if slot < 0 else 6 * slot + np.arange(6)
+
+
+def _solve(system, problem, poses, damping, slots, free_focal, free_translation, free_depth, focal_prior):
+    size = len(system.gradient) - 6
+    matrix, gradient = system.matrix.copy(), system.gradient.copy()
+    damped = []
+    if free_depth:
+        for host in system.hosts:
+            curvature = host.curvature * (1 + damping) + 1e-9
+            damped.append(curvature)
+            scaled = host.coupling / curvature[:, None]
+            matrix[np.ix_(host.unknowns, host.unknowns)] -= host.coupling.T @ scaled
+            gradient[host.unknowns] -= scaled.T @ host.slope
+    matrix, gradient = matrix[:size, :size], gradient[:size]
+    diagonal = np.diag(system.matrix)[:size]
+    matrix[np.arange(size), np.arange(size)] += damping * diagonal + 1e-7 * max(float(diagonal.max()), 1e-12)
+    if focal_prior is not None:
+        matrix[-1, -1] += 1 / focal_prior[1] ** 2
+        gradient[-1] += np.log(poses.focal / focal_prior[0]) / focal_prior[1] ** 2
+    fixed = np.zeros(size, bool)
+    fixed[-1] = not free_focal
+    if not free_translation:
+        fixed[:-1] = np.tile([True] * 3 + [False] * 3, (size - 1) // 6)
+    step = np.zeros(size)
+    chosen = ~fixed
+    try:
+        factor = scipy.linalg.cho_factor(matrix[np.ix_(chosen, chosen)], check_finite=False)
+        step[chosen] = -scipy.linalg.cho_solve(factor, gradient[chosen], check_finite=False)
+    except np.linalg.LinAlgError:
+        step[chosen] = -np.linalg.lstsq(matrix[np.ix_(chosen, chosen)], gradient[chosen], rcond=1e-12)[0]
+    depth_steps = []
+    if free_depth:
+        padded = np.concatenate([step, np.zeros(6)])
+        for host, curvature in zip(system.hosts, damped, strict=True):
+            depth_steps.append(-(host.slope + host.coupling @ padded[host.unknowns]) / curvature)
+    return step, depth_steps

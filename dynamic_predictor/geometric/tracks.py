@@ -1,0 +1,251 @@
+"""Point tracks: corners of host frames, followed through the clip by dense flow and sharpened by patch alignment.
+
+Every track starts in its host frame and is followed forward and backward in time until forward and backward flow
+disagree, the patch no longer looks the same, or the point leaves the picture. Chained flow drifts; so at every frame
+the chained position is only the start of a Lucas-Kanade alignment (Lucas and Kanade, IJCAI 1981; pyramidal as in
+Bouguet, 2000) of the patch in the host frame itself.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from dynamic_predictor.geometric.flow import FlowField
+from scene.maps import FrameMaps
+from scene.progress import Progress, ignore_progress
+
+
+@dataclass
+class HostTracks:
+    """The tracks that start in one host frame. Pixels are (u, v) with pixel centres at +0.5."""
+
+    host: int
+    #: (T, 2) float64, where the points are in the host frame
+    host_pixels: np.ndarray
+    #: (K,) the other frames in which they were looked for, ascending, without the host
+    frames: np.ndarray
+    #: (K, T, 2) float64, where they are there; meaningless where not visible
+    pixels: np.ndarray
+    #: (K, T) bool
+    visible: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.host_pixels)
+
+    def subset(self, tracks: np.ndarray | None = None, frames: np.ndarray | None = None) -> "HostTracks":
+        """Some tracks (mask or indices) in some frames (mask or indices into `frames`)."""
+        tracks = np.arange(self.count) if tracks is None else np.arange(self.count)[tracks]
+        kept = np.arange(len(self.frames)) if frames is None else np.arange(len(self.frames))[frames]
+        return HostTracks(
+            self.host,
+            self.host_pixels[tracks],
+            self.frames[kept],
+            self.pixels[np.ix_(kept, tracks)],
+            self.visible[np.ix_(kept, tracks)],
+        )
+
+
+@dataclass
+class Tracks:
+    """All tracks of a clip, grouped by host frame."""
+
+    width: int
+    height: int
+    frame_count: int
+    hosts: list[HostTracks]
+    #: (F - 1,) share of well-followed points from frame i to i + 1
+    link_quality: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return sum(host.count for host in self.hosts)
+
+
+#: side of the aligned patches in pixels and number of pyramid levels below the full size
+_PATCH = (17, 17)
+_LEVELS = 1
+
+
+def detect_points(gray: np.ndarray, excluded: np.ndarray | None, spacing: int) -> np.ndarray:
+    """The best corner (Shi and Tomasi, CVPR 1994) of every cell of `spacing` pixels, (N, 2) float32, with cv2's pixel
+    centres at integers. Cells without any texture and pixels in `excluded` (H, W) bool give none."""
+    smooth = cv2.GaussianBlur(gray, (0, 0), 0.8)
+    strength = cv2.cornerMinEigenVal(smooth, 5, ksize=3)
+    border = 5
+    allowed = np.zeros(gray.shape, bool)
+    allowed[border:-border, border:-border] = True
+    if excluded is not None:
+        allowed &= ~excluded
+    strength = np.where(allowed, strength, 0)
+    # far below this an aligned patch slides freely; the scale is that of cv2 for 8 bit images
+    floor = max(2e-5, 1e-3 * float(np.percentile(strength, 99)))
+    points = []
+    height, width = gray.shape
+    for top in range(0, height, spacing):
+        for left in range(0, width, spacing):
+            cell = strength[top : top + spacing, left : left + spacing]
+            best = int(np.argmax(cell))
+            row, column = divmod(best, cell.shape[1])
+            if cell[row, column] > floor:
+                points.append((left + column, top + row))
+    if not points:
+        return np.zeros((0, 2), np.float32)
+    found = np.asarray(points, np.float32)
+    # corners of neighbouring cells may nearly coincide: keep the stronger
+    order = np.argsort(-strength[found[:, 1].astype(int), found[:, 0].astype(int)], kind="stable")
+    taken = np.zeros(gray.shape, np.uint8)
+    kept = []
+    for index in order:
+        x, y = int(found[index, 0]), int(found[index, 1])
+        if not taken[y, x]:
+            kept.append(index)
+            cv2.circle(taken, (x, y), spacing // 3, 1, -1)
+    return found[np.sort(kept)]
+
+
+def _sample(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Bilinear samples (N, C) of (H, W, C) at (N, 2) points, cv2's pixel centres."""
+    if len(points) == 0:
+        return np.zeros((0, image.shape[2]), image.dtype)
+    maps = points.astype(np.float32).reshape(-1, 1, 2)
+    return cv2.remap(image, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(len(points), -1)
+
+
+def _inside(points: np.ndarray, width: int, height: int, margin: float = 2.0) -> np.ndarray:
+    x, y = points[:, 0], points[:, 1]
+    return (x >= margin) & (y >= margin) & (x <= width - 1 - margin) & (y <= height - 1 - margin)
+
+
+def _follow(flow: FlowField, source: int, target: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points moved by the flow and their forward-backward error in pixels."""
+    there = points + _sample(flow.displacement(source, target), points)
+    back = there + _sample(flow.displacement(target, source), there)
+    return there, np.linalg.norm(back - points, axis=1)
+
+
+def _align(
+    flow: FlowField, host: int, frame: int, host_points: np.ndarray, guess: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`guess` sharpened by aligning the patch of the host; the flag says whether it worked there and back."""
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01)
+    flags = cv2.OPTFLOW_USE_INITIAL_FLOW
+    first, second = flow.gray(host), flow.gray(frame)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(
+        first, second, host_points, guess.astype(np.float32).copy(), None, None, _PATCH, _LEVELS, criteria, flags, 1e-4
+    )
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(
+        second, first, there, host_points.copy(), None, None, _PATCH, _LEVELS, criteria, flags, 1e-4
+    )
+    works = (found.ravel() > 0) & (found_back.ravel() > 0)
+    works &= np.linalg.norm(back - host_points, axis=1) < 0.3
+    works &= np.linalg.norm(there - guess, axis=1) < 2.5
+    return there, works
+
+
+def track_points(
+    flow: FlowField,
+    motion_masks: FrameMaps | None = None,
+    *,
+    spacing: int | None = None,
+    host_step: int | None = None,
+    reach: int = 60,
+    progress: Progress = ignore_progress,
+) -> Tracks:
+    """Tracks from evenly spread host frames, each followed for up to `reach` frames both ways.
+
+    `motion_masks` (1 = moves) keep points and observations off moving pixels.
+    """
+    count = len(flow.frames)
+    height, width = flow.gray(0).shape
+    spacing = spacing or max(6, round(max(width, height) / 28))
+    if host_step is None:
+        host_step = int(np.clip(round(count / 12), 1, 6))
+    moving: dict[int, np.ndarray] = {}
+
+    def moving_at(index: int) -> np.ndarray | None:
+        if motion_masks is None:
+            return None
+        if index not in moving:
+            if len(moving) > 2 * reach + 40:
+                moving.pop(next(iter(moving)))
+            mask = (motion_masks[index] > 0.5).astype(np.uint8)
+            moving[index] = cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0
+        return moving[index]
+
+    host_frames = sorted(set(range(host_step // 2 if count > 2 else 0, count, host_step)) | ({0, count - 1}))
+    links: dict[int, list[float]] = {index: [] for index in range(count - 1)}
+    hosts = []
+    for done, host in enumerate(host_frames):
+        progress("tracking points", done, len(host_frames))
+        points = detect_points(flow.gray(host), moving_at(host), spacing)
+        frames: list[int] = []
+        pixels: list[np.ndarray] = []
+        visible: list[np.ndarray] = []
+        if len(points):
+            for direction in (-1, 1):
+                limit = max(0, host - reach) if direction < 0 else min(count - 1, host + reach)
+                found = _track_one_way(flow, host, points, direction, limit, links, moving_at)
+                for frame, there, seen in found if direction > 0 else reversed(found):
+                    frames.append(frame)
+                    pixels.append(there)
+                    visible.append(seen)
+        seen = np.array(visible).reshape(len(frames), len(points))
+        enough = seen.sum(0) >= min(2, count - 1)
+        hosts.append(
+            HostTracks(
+                host,
+                points[enough].astype(np.float64) + 0.5,
+                np.array(frames, int),
+                np.array(pixels, np.float64).reshape(len(frames), len(points), 2)[:, enough] + 0.5,
+                seen[:, enough],
+            )
+        )
+    progress("tracking points", len(host_frames), len(host_frames))
+    quality = np.array([np.mean(links[index]) if links[index] else 0.0 for index in range(count - 1)])
+    return Tracks(width, height, count, [host for host in hosts if host.count and len(host.frames)], quality)
+
+
+def _track_one_way(flow, host, points, direction, limit, links, moving_at):
+    """[(frame, positions (N, 2), visible (N,))] from the host towards `limit`."""
+    height, width = flow.gray(0).shape
+    found = []
+    position = points.copy()
+    alive = np.ones(len(points), bool)
+    unaligned = np.zeros(len(points), int)
+    previous, missed = host, 0
+    for frame in range(host + direction, limit + direction, direction):
+        there, error = _follow(flow, previous, frame, position)
+        moved = np.linalg.norm(there - position, axis=1)
+        good = alive & (error < 0.6 + 0.05 * moved) & _inside(there, width, height)
+        if previous == frame - direction and alive.sum() >= 8:
+            links[min(previous, frame)].append(float(good.sum() / alive.sum()))
+        if alive.sum() >= 8 and good.sum() < 0.15 * alive.sum():
+            # a bad frame: try to step over it
+            missed += 1
+            if missed > 3:
+                break
+            found.append((frame, there, np.zeros(len(points), bool)))
+            continue
+        missed = 0
+        aligned, works = there, np.zeros(len(points), bool)
+        chosen = np.flatnonzero(good)
+        if len(chosen):
+            sharp, sharp_works = _align(flow, host, frame, points[chosen], there[chosen])
+            aligned = there.copy()
+            aligned[chosen[sharp_works]] = sharp[sharp_works]
+            works[chosen[sharp_works]] = True
+        seen = works & _inside(aligned, width, height)
+        excluded = moving_at(frame)
+        if excluded is not None and len(chosen):
+            column = np.clip(np.rint(aligned[:, 0]).astype(int), 0, width - 1)
+            row = np.clip(np.rint(aligned[:, 1]).astype(int), 0, height - 1)
+            seen &= ~excluded[row, column]
+        found.append((frame, aligned, seen))
+        # a patch that cannot be aligned goes on for a while on flow alone: short occlusions, blur
+        unaligned = np.where(works, 0, unaligned + 1)
+        position, alive, previous = aligned, good & (unaligned <= 3), frame
+        if alive.sum() < 4:
+            break
+    return found
