@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.lib import format as npy
 from PIL import Image
 
+from scene.arrays import check_npz, known, npz_maps
 from scene.atomic import atomic_folder
 from scene.camera import Camera
 from scene.errors import InputError
@@ -69,9 +69,9 @@ def save_scene(
                 mask = np.nan_to_num(scene.motion_masks[index])
                 write_png(temporary / "motion_masks" / name, np.rint(np.clip(mask, 0.0, 1.0) * 255.0).astype(np.uint8))
             if scene.z_depths is not None:
-                maps = {"z_depth": _known(scene.z_depths[index])}
+                maps = {"z_depth": known(scene.z_depths[index])}
                 if scene.confidences is not None:
-                    maps["confidence"] = _known(scene.confidences[index])
+                    maps["confidence"] = known(scene.confidences[index])
                 _write_npz((temporary / "depth" / name).with_suffix(".npz"), maps)
             progress("saving the scene", index + 1, count)
         timestamps = [float(time) for time in scene.frames.timestamps]
@@ -130,10 +130,10 @@ def load_scene(folder: str | Path) -> Scene:
         depths = [(folder / "depth" / name).with_suffix(".npz") for name in names]
         keys = ["z_depth", "confidence"] if files.get("confidence") else ["z_depth"]
         for depth in depths:
-            _check_npz(depth, keys, (height, width))
-        z_depths = _npz_maps(depths, "z_depth", (height, width))
+            check_npz(depth, keys, (height, width))
+        z_depths = npz_maps(depths, "z_depth", (height, width))
         if files.get("confidence"):
-            confidences = _npz_maps(depths, "confidence", (height, width))
+            confidences = npz_maps(depths, "confidence", (height, width))
     if files.get("points"):
         points = read_colmap(folder / "sparse" / "0").points
     provenance = description.get("provenance")
@@ -236,12 +236,6 @@ def _refuse_to_replace_other_things(folder: Path) -> None:
         raise InputError(f"{folder} holds other things than a scene and is not replaced; choose another place.")
 
 
-def _known(values: np.ndarray) -> np.ndarray:
-    """Depth or confidence with everything that is not a finite positive number as 0 = unknown."""
-    values = np.asarray(values, np.float32)
-    return np.where(np.isfinite(values) & (values > 0), values, np.float32(0.0))
-
-
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
 
@@ -303,7 +297,7 @@ def _points_from_depth(scene: Scene, cameras: Sequence[Camera]) -> PointCloud | 
     step = max(1, round((height * width * len(cameras) / _DEPTH_POINTS) ** 0.5))
     positions, colors = [], []
     for index, camera in enumerate(cameras):
-        z_depth = _known(scene.z_depths[index])
+        z_depth = known(scene.z_depths[index])
         keep = z_depth > 0
         if scene.motion_masks is not None:
             keep &= scene.motion_masks[index] < 0.5
@@ -378,41 +372,6 @@ def _masks(folder: Path, names: Sequence[str], width: int, height: int) -> Frame
         if mask is None or mask.shape != (height, width):
             raise InputError(f"{paths[index]} is damaged and cannot be read as a motion mask.")
         return mask.astype(np.float32) / 255.0
-
-    return LoadedMaps(len(paths), load)
-
-
-def _check_npz(path: Path, keys: Sequence[str], shape: tuple[int, int]) -> None:
-    """Existence, keys, types and shapes, from the headers alone, so that nothing large is unpacked."""
-    check_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for key in keys:
-                if f"{key}.npy" not in archive.namelist():
-                    raise InputError(f"{path} has no {key}; the scene is damaged.")
-                with archive.open(f"{key}.npy") as file:
-                    version = npy.read_magic(file)
-                    header = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
-                if header[0] != shape:
-                    raise InputError(f"{path}: {key} has shape {header[0]} but the frames are {shape}.")
-                if header[2].kind != "f":
-                    raise InputError(f"{path}: {key} is of type {header[2]}, not of floating point numbers.")
-    except PermissionError:
-        raise InputError(f"{path} may not be read; check its permissions.") from None
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
-        raise InputError(f"{path} is damaged and cannot be read as a depth file.") from None
-
-
-def _npz_maps(paths: Sequence[Path], key: str, shape: tuple[int, int]) -> FrameMaps:
-    def load(index: int) -> np.ndarray:
-        _check_npz(paths[index], [key], shape)
-        try:
-            with np.load(paths[index], allow_pickle=False) as archive:
-                return _known(archive[key])
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-            raise InputError(f"{paths[index]} is damaged and cannot be read as a depth file.") from None
 
     return LoadedMaps(len(paths), load)
 

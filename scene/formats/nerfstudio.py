@@ -1,0 +1,136 @@
+"""Nerfstudio's transforms.json: camera-to-world matrices with OpenGL axes (x right, y up, z backward).
+
+Format: nerfstudio's documentation, "Data conventions". Intrinsics stand at the top or with each frame; pixels span
+[0, W] x [0, H] as everywhere inside.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from scene.atomic import atomic_file
+from scene.camera import Camera
+from scene.errors import InputError
+from scene.formats.text import finite_array, read_json
+from scene.rotations import is_rigid
+
+#: turns OpenCV's camera axes into OpenGL's and back
+_FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])
+_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+
+
+@dataclass
+class NerfstudioModel:
+    """Cameras with the files that belong to them; paths are as in the file, relative to its folder. Masks there are
+    black where a pixel is to be left out."""
+
+    cameras: list[Camera]
+    file_paths: list[str]
+    mask_paths: list[str] | None = None
+    depth_paths: list[str] | None = None
+
+
+def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
+    """Writes a transforms.json; intrinsics stand at the top when all cameras share them."""
+    intrinsics = [_intrinsics_entry(camera) for camera in model.cameras]
+    shared = bool(intrinsics) and all(entry == intrinsics[0] for entry in intrinsics)
+    frames = []
+    for index, camera in enumerate(model.cameras):
+        frame: dict[str, Any] = {"file_path": model.file_paths[index]}
+        if model.mask_paths is not None:
+            frame["mask_path"] = model.mask_paths[index]
+        if model.depth_paths is not None:
+            frame["depth_file_path"] = model.depth_paths[index]
+        if not shared:
+            frame.update(intrinsics[index])
+        frame["transform_matrix"] = (camera.world_from_camera @ _FLIP_YZ).tolist()
+        frames.append(frame)
+    content = {"camera_model": "PINHOLE", **(intrinsics[0] if shared else {}), "frames": frames}
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def read_nerfstudio(path: str | Path) -> NerfstudioModel:
+    """Reads a transforms.json (or the one in a folder).
+
+    `camera_angle_x` stands in for a focal length, the picture itself for `w` and `h`, and its middle for `cx` and `cy`.
+    Raises `InputError` on what is broken and on lens distortion.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "transforms.json"
+    content = read_json(path)
+    frames = content.get("frames")
+    if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
+        raise InputError(f'{path} has no list of "frames"; give a transforms.json of nerfstudio.')
+    cameras, file_paths = [], []
+    for index, frame in enumerate(frames):
+        file_path = frame.get("file_path")
+        if not isinstance(file_path, str):
+            raise InputError(f"{path}: frame {index} has no file_path.")
+        cameras.append(_camera(path, file_path, {**content, **frame}))
+        file_paths.append(file_path)
+    return NerfstudioModel(
+        cameras, file_paths, _paths(path, frames, "mask_path"), _paths(path, frames, "depth_file_path")
+    )
+
+
+def _intrinsics_entry(camera: Camera) -> dict[str, float]:
+    return {
+        "w": camera.width,
+        "h": camera.height,
+        "fl_x": float(camera.fx),
+        "fl_y": float(camera.fy),
+        "cx": float(camera.cx),
+        "cy": float(camera.cy),
+    }
+
+
+def _camera(path: Path, file_path: str, values: dict[str, Any]) -> Camera:
+    for key in _DISTORTION:
+        if values.get(key):
+            raise InputError(f"{path}: {file_path} has lens distortion ({key}); undistort the images first.")
+    matrix = finite_array(values.get("transform_matrix"), (4, 4), f"transform_matrix of {file_path}", path)
+    if not is_rigid(matrix):
+        raise InputError(f"{path}: transform_matrix of {file_path} is not a rigid motion.")
+    width, height = values.get("w"), values.get("h")
+    if width is None or height is None:
+        width, height = _picture_size(path, file_path)
+    width, height = (int(x) for x in finite_array([width, height], (2,), f"the size of {file_path}", path))
+    if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
+        raise InputError(f"{path}: {file_path} is {width}x{height} pixels, which cannot be.")
+    fx, angle = values.get("fl_x"), values.get("camera_angle_x")
+    if fx is None and isinstance(angle, int | float) and 0 < angle < math.pi:
+        fx = width / 2.0 / math.tan(angle / 2.0)
+    fy = values.get("fl_y", fx)
+    intrinsics = [fx, fy, values.get("cx", width / 2.0), values.get("cy", height / 2.0)]
+    fx, fy, cx, cy = finite_array(intrinsics, (4,), f"the intrinsics of {file_path}", path).tolist()
+    if fx <= 0 or fy <= 0:
+        raise InputError(f"{path}: the focal length of {file_path} is not positive.")
+    return Camera(width, height, fx, fy, cx, cy, matrix @ _FLIP_YZ)
+
+
+def _picture_size(path: Path, file_path: str) -> tuple[int, int]:
+    for candidate in (path.parent / file_path, path.parent / f"{file_path}.png"):
+        try:
+            with Image.open(candidate) as picture:
+                return picture.size
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue
+    raise InputError(f"{path} does not say how large {file_path} is, and that picture cannot be read.")
+
+
+def _paths(path: Path, frames: Sequence[dict[str, Any]], key: str) -> list[str] | None:
+    values = [frame.get(key) for frame in frames]
+    if all(value is None for value in values):
+        return None
+    paths = [value for value in values if isinstance(value, str)]
+    if len(paths) != len(values):
+        raise InputError(f"{path} has a {key} for some frames and not for others.")
+    return paths

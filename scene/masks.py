@@ -1,0 +1,49 @@
+"""A user's own motion masks: pictures in a folder, one per frame, black = static, anything else = moves."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from scene.errors import InputError
+from scene.frames import Frames, list_pictures, parse_frame_range
+from scene.maps import FrameMaps, StoredMaps
+from scene.pictures import read_picture
+
+
+def open_masks(folder: str | Path, frames: Frames, *, frame_range: slice | str | None = None) -> FrameMaps:
+    """Reads the masks in `folder`, in natural order, for `frames`: float32 (H, W), 1 = moves, 0 = static.
+
+    One mask per frame; `frame_range` chooses among the masks as it chose among the frames, when there is one for each
+    frame of the whole clip. A mask of another size but the same aspect is brought to the frames' size by the nearest
+    pixel. Raises `InputError` when the count or an aspect does not fit or a file cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {what}; give a folder of mask images, one per frame.")
+    paths = list_pictures(folder)
+    if len(paths) != len(frames) and frame_range is not None:
+        chosen = frame_range if isinstance(frame_range, slice) else parse_frame_range(frame_range)
+        paths = paths[chosen]
+    if len(paths) != len(frames):
+        raise InputError(f"{folder} holds {len(paths)} masks for {len(frames)} frames; give one mask per frame.")
+    masks = StoredMaps(len(paths), frames.height, frames.width, dtype=np.uint8)
+    for index, path in enumerate(paths):
+        masks[index] = _read_mask(path, frames.width, frames.height)
+    return masks
+
+
+def _read_mask(path: Path, width: int, height: int) -> np.ndarray:
+    """Uint8 (H, W), 1 = moves."""
+    moves = (read_picture(path).max(axis=2) > 0).astype(np.uint8)
+    mask_height, mask_width = moves.shape
+    if (mask_height, mask_width) == (height, width):
+        return moves
+    # Sizes are whole numbers, so a resized pair may differ by one pixel in the shorter side.
+    if abs(mask_width * height - width * mask_height) > max(mask_width, width, mask_height, height):
+        raise InputError(
+            f"{path} is {mask_width}x{mask_height}, which is not the shape of the frames ({width}x{height}); "
+            "give masks of the frames' size or aspect."
+        )
+    return cv2.resize(moves, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
