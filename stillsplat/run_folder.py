@@ -12,6 +12,7 @@ from typing import Any
 
 from scene.atomic import atomic_file, writing_error
 from scene.errors import InputError
+from scene.formats.text import read_json
 from stillsplat import __version__
 from stillsplat.settings import RunSettings
 
@@ -169,19 +170,6 @@ def open_run(path: Path) -> RunFolder:
     if not isinstance(record.get("settings"), dict) or not isinstance(record.get("stages"), dict):
         raise InputError(f"{path / RECORD} is damaged; run again into a new folder.")
     return RunFolder(path, record)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises `InputError` when the file is missing, damaged or holds something else."""
-    try:
-        value = json.loads(Path(path).read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({str(error).splitlines()[0]}); it is damaged.") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} does not hold a JSON object; it is damaged.")
-    return value
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -1,0 +1,352 @@
+"""The whole way in one call: a video in, a static Gaussian scene with renders, scores and a report out."""
+
+import gc
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scene.atomic import atomic_folder
+from scene.errors import InputError
+from scene.frames import Frames, open_frames, parse_frame_range
+from scene.maps import FrameMaps
+from scene.progress import Progress, ignore_progress
+from scene.scene import Scene
+from stillsplat import run_folder
+from stillsplat.run_folder import RunFolder
+from stillsplat.settings import RunSettings
+
+STAGES = ("scene", "optimize", "render", "score", "report")
+
+
+@dataclass
+class Reconstruction:
+    """What a run ends with: where everything lies, and its record and scores as in run.json and metrics.json."""
+
+    folder: RunFolder
+    metrics: dict[str, Any]
+    #: sentences that a person should read: fallbacks of the predictor, damaged input, missing scores
+    warnings: list[str]
+
+
+def reconstruct(
+    settings: RunSettings,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = ignore_progress,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> Reconstruction:
+    """Makes everything that `stillsplat run` promises in the folder `output`.
+
+    Works in stages (scene, optimize, render, score, report); each writes its files whole and is then recorded, so that
+    with `resume` a run that was stopped goes on where it was, inside the optimization from its last checkpoint. When
+    nothing is finished, nothing is left. `warn` receives sentences as they come up.
+
+    Raises `InputError` for everything that a user can mend; KeyboardInterrupt passes through after clean-up.
+    """
+    settings = settings.resolved()
+    _check_early(settings)
+    folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
+    try:
+        return _run(folder, settings, progress, warn)
+    finally:
+        folder.clean_up()
+
+
+def _run(
+    folder: RunFolder, settings: RunSettings, progress: Progress, warn: Callable[[str], None]
+) -> Reconstruction:
+    from scene.folder import load_scene
+
+    warnings: list[str] = [str(item) for item in folder.record.get("warnings", [])]
+
+    def remember(sentence: str) -> None:
+        if sentence not in warnings:
+            warnings.append(sentence)
+            folder.record["warnings"] = warnings
+            warn(sentence)
+
+    if not folder.finished("scene"):
+        folder.forget(*STAGES)
+        with _timed() as clock:
+            make_scene(settings, folder.scene, folder.working, progress, remember)
+        folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes())
+        gc.collect()
+    scene = load_scene(folder.scene)
+    annotations = _annotations(settings, scene)
+    if not folder.finished("optimize"):
+        with _timed() as clock:
+            findings = _optimize(scene, settings, folder, annotations, progress)
+        folder.finish("optimize", clock(), peak_memory_bytes=peak_memory_bytes(), **findings)
+        gc.collect()
+    scene = load_scene(folder.scene)
+    if not folder.finished("render"):
+        with _timed() as clock:
+            _render(scene, folder, progress)
+        folder.finish("render", clock(), peak_memory_bytes=peak_memory_bytes())
+    with _timed() as clock:
+        metrics = _score(scene, settings, folder, annotations, progress, remember)
+    folder.finish("score", clock())
+    metrics["seconds"] = {name: stage["seconds"] for name, stage in folder.record["stages"].items()}
+    metrics["peak_memory_bytes"] = max(
+        int(stage.get("peak_memory_bytes", 0)) for stage in folder.record["stages"].values()
+    )
+    run_folder.write_json(folder.metrics, metrics)
+    with _timed() as clock:
+        from stillsplat.report import write_report
+
+        write_report(folder, progress=progress)
+    folder.finish("report", clock())
+    return Reconstruction(folder, metrics, warnings)
+
+
+def predict(
+    settings: RunSettings,
+    scene_folder: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress = ignore_progress,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> None:
+    """The predictor alone: writes the scene of `settings.input` into `scene_folder`, whole or not at all."""
+    settings = settings.resolved()
+    _check_early(settings)
+    scene_folder = Path(scene_folder)
+    if scene_folder.exists() and not overwrite:
+        raise InputError(f"The scene folder {scene_folder} exists already; choose another or add --overwrite.")
+    with tempfile.TemporaryDirectory(prefix="stillsplat-") as working:
+        make_scene(settings, scene_folder, Path(working), progress, warn, overwrite=overwrite)
+
+
+def make_scene(
+    settings: RunSettings,
+    scene_folder: Path,
+    working_folder: Path,
+    progress: Progress = ignore_progress,
+    warn: Callable[[str], None] = lambda sentence: None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Reads the input, lets the predictor work and saves its scene. `working_folder` holds the frames meanwhile."""
+    from dynamic_predictor.predictor import create_predictor
+    from scene.folder import save_scene
+
+    frames = open_frames(
+        settings.input,
+        max_size=settings.max_size,
+        frame_range=settings.frames,
+        working_folder=working_folder / "frames",
+        progress=progress,
+    )
+    for sentence in frames.warnings:
+        warn(sentence)
+    masks = None
+    if settings.masks is not None:
+        masks = open_frame_masks(settings.masks, frames, settings.frames)
+    if settings.annotations is not None:
+        open_frame_masks(settings.annotations, frames, settings.frames)
+    predictor = create_predictor(settings.predictor, seed=settings.seed)
+    scene = predictor.predict(frames, masks=masks, progress=progress)
+    if masks is not None:
+        scene = replace(scene, motion_masks=masks)
+    scene.provenance = {
+        **scene.provenance,
+        "input": settings.input,
+        "source_frames": source_frames(settings.frames, len(frames)),
+        "masks": "given by the user" if masks is not None else f"predicted ({scene.predictor or settings.predictor})",
+    }
+    for sentence in scene_warnings(scene):
+        warn(sentence)
+    save_scene(scene, scene_folder, overwrite=overwrite, progress=progress)
+
+
+def open_frame_masks(folder: str | Path, frames: Frames, frame_range: str | None) -> FrameMaps:
+    """The user's masks or annotations for `frames`: one per frame, or one per frame of the whole input, of which those
+    of `frame_range` are taken. Raises `InputError` when count or size do not fit."""
+    from scene.masks import open_masks
+
+    return open_masks(folder, frames, frame_range=frame_range)
+
+
+def source_frames(frame_range: str | None, count: int) -> list[int]:
+    """Positions in the input, counted from 0, of the `count` frames that `frame_range` chose."""
+    chosen = parse_frame_range(frame_range)
+    start, step = chosen.start or 0, chosen.step or 1
+    return [start + index * step for index in range(count)]
+
+
+def scene_warnings(scene: Scene) -> list[str]:
+    """What the predictor wants a person to know."""
+    found = scene.provenance.get("warnings", [])
+    return [str(item) for item in found] if isinstance(found, list) else [str(found)]
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process, or one that it started, has held so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    usage = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(usage) * unit
+
+
+def _check_early(settings: RunSettings) -> None:
+    """What can be refused before anything is made."""
+    from dynamic_predictor.predictor import available_predictors, create_predictor
+
+    if settings.predictor not in available_predictors():
+        create_predictor(settings.predictor)  # raises the sentence that lists the known ones
+    parse_frame_range(settings.frames)
+    for option, given in (("--masks", settings.masks), ("--annotations", settings.annotations)):
+        if given is not None and not Path(given).expanduser().is_dir():
+            what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
+            raise InputError(f"{option} {given} {what}; give a folder with one mask picture per frame.")
+    if settings.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError("--device cuda was asked for, but this machine has no GPU that torch can use; use cpu.")
+
+
+def _annotations(settings: RunSettings, scene: Scene) -> FrameMaps | None:
+    if settings.annotations is None:
+        return None
+    return open_frame_masks(settings.annotations, scene.frames, settings.frames)
+
+
+def _optimize(
+    scene: Scene, settings: RunSettings, folder: RunFolder, annotations: FrameMaps | None, progress: Progress
+) -> dict[str, Any]:
+    from gaussian.export.ply import save_ply
+    from gaussian.trainer import train
+    from scene.folder import replace_cameras
+
+    result = train(
+        scene,
+        train_settings(settings),
+        folder.model,
+        annotations=annotations,
+        progress=progress,
+        resume=(folder.model / "checkpoint.pt").exists(),
+    )
+    save_ply(folder.splats, result.gaussians)
+    if not (folder.scene / "cameras_predicted.json").exists():
+        replace_cameras(folder.scene, result.cameras, "Refined together with the Gaussians by stillsplat run.")
+    return {
+        "gaussians": len(result.gaussians),
+        "test_frames": list(result.test_frames),
+        "test_cameras": result.test_cameras,
+        "history": result.history,
+        "settings": result.settings.to_dict(),
+    }
+
+
+def train_settings(settings: RunSettings):
+    """The optimizer's settings for a run."""
+    from gaussian.settings import TrainSettings
+
+    chosen: dict[str, Any] = {
+        "seed": settings.seed,
+        "protocol": settings.protocol,
+        "test_every": settings.test_every,
+        "refine_test_cameras": settings.refine_test_cameras,
+    }
+    if settings.iterations is not None:
+        chosen["iterations"] = settings.iterations
+    if settings.max_gaussians is not None:
+        chosen["max_gaussians"] = settings.max_gaussians
+    return TrainSettings(**chosen)
+
+
+def _render(scene: Scene, folder: RunFolder, progress: Progress) -> None:
+    from gaussian.model_folder import load_model
+    from gaussian.rendering import render
+    from scene.pictures import read_picture, write_png
+    from scene.video import write_video
+    from stillsplat.pictures import comparison
+
+    model = load_model(folder.model)
+    count = len(scene.frames)
+    paths = [folder.renders / f"{index:05d}.png" for index in range(count)]
+    with atomic_folder(folder.renders, overwrite=True) as temporary:
+        for index in range(count):
+            picture = render(model.gaussians, model.cameras[index], exposure=model.exposures[index]).image
+            write_png(temporary / paths[index].name, np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8))
+            progress("rendering", index + 1, count)
+    rate = frame_rate(scene.frames)
+    write_video(folder.clean_video, (read_picture(path) for path in paths), rate)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for index, path in enumerate(paths):
+            motion = scene.motion_masks[index] if scene.motion_masks is not None else None
+            yield comparison(scene.frames.rgb8(index), motion, read_picture(path))
+            progress("writing videos", index + 1, count)
+
+    write_video(folder.compare_video, pictures(), rate)
+
+
+def frame_rate(frames: Frames) -> float:
+    """Frames per second by the frames' own times, between 1 and 120; 30 where they have none."""
+    times = list(frames.timestamps)
+    length = times[-1] - times[0] if len(times) > 1 else 0.0
+    return float(np.clip((len(times) - 1) / length, 1.0, 120.0)) if length > 0 else 30.0
+
+
+def _score(
+    scene: Scene,
+    settings: RunSettings,
+    folder: RunFolder,
+    annotations: FrameMaps | None,
+    progress: Progress,
+    warn: Callable[[str], None],
+) -> dict[str, Any]:
+    from scene.pictures import read_picture
+    from stillsplat.scoring import code_version, score_run
+
+    optimized = folder.record["stages"]["optimize"]
+    suffix = f"cameras of held-out frames: {optimized['test_cameras']}"
+    deviations = settings.protocol_deviations()
+    if deviations:
+        suffix += f"; differs from the DAS3R protocol in: {', '.join(deviations)}"
+    scores = score_run(
+        scene.frames,
+        lambda index: read_picture(folder.renders / f"{index:05d}.png"),
+        scene.motion_masks,
+        mask_source="masks given by the user" if settings.masks else "predicted masks",
+        test_frames=optimized["test_frames"],
+        annotations=annotations,
+        protocol_suffix=suffix,
+        progress=progress,
+    )
+    for sentence in scores.notes:
+        if not sentence.startswith("LPIPS"):
+            warn(sentence)
+    count = len(scene.frames)
+    test = optimized["test_frames"]
+    return {
+        "schema_version": 1,
+        "code": code_version(),
+        "protocol": settings.protocol,
+        "protocol_deviations": deviations,
+        "scores": scores.figures,
+        "notes": scores.notes,
+        "frames": count,
+        "size": [scene.frames.width, scene.frames.height],
+        "split": {"held_out": test, "training": [index for index in range(count) if index not in set(test)]},
+        "gaussians": optimized["gaussians"],
+        "per_frame": scores.per_frame,
+    }
+
+
+@contextmanager
+def _timed() -> Iterator[Callable[[], float]]:
+    start = time.monotonic()
+    yield lambda: time.monotonic() - start
+

@@ -1,0 +1,82 @@
+"""What is printed when a run or an evaluation has ended: the figures, and where to look."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from stillsplat.console import figures_table, spoken_time
+from stillsplat.reconstruct import Reconstruction
+
+_SPLITS = {"held_out": "held-out frames", "training": "training frames", "all": "all frames"}
+_RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mask_iou", "mask_j", "mask_f")
+
+
+def print_run_summary(result: Reconstruction, console: Console | None = None) -> None:
+    """Figures, times and places of a finished run."""
+    console = console or Console(highlight=False)
+    metrics, folder = result.metrics, result.folder
+    width, height = metrics["size"]
+    rows = [("frames", str(metrics["frames"]), f"{width} x {height} pixels, a camera for each")]
+    rows.append(("Gaussians", f"{metrics['gaussians']:,}", ""))
+    rows += score_rows(metrics["scores"], _RUN_FIGURES)
+    seconds = metrics["seconds"]
+    parts = ", ".join(f"{name} {spoken_time(value)}" for name, value in seconds.items())
+    rows.append(("time", spoken_time(sum(seconds.values())), parts))
+    rows.append(("memory", f"{metrics['peak_memory_bytes'] / 2**30:.1f} GiB", "at its peak"))
+    console.print()
+    console.print(figures_table("Done", rows))
+    if metrics["notes"]:
+        console.print(Text("\n".join(metrics["notes"]), style="dim"))
+    console.print()
+    for what, path in (
+        ("look here first", folder.report),
+        ("the clean video", folder.clean_video),
+        ("the splats", folder.splats),
+    ):
+        console.print(Text(f"{what:>16}  ", style="dim") + Text(str(path), style="bold"), soft_wrap=True)
+
+
+def print_evaluation_summary(output: Path, evaluation: dict[str, Any], console: Console | None = None) -> None:
+    """The figures of an evaluation."""
+    console = console or Console(highlight=False)
+    console.print()
+    if "truth" in evaluation:
+        rows = [
+            (name, format_value(entry), _short(entry)) for name, entry in evaluation["truth"]["figures"].items()
+        ]
+        console.print(figures_table(f"Against the truth in {evaluation['truth']['folder']}", rows))
+    if "annotations" in evaluation:
+        rows = score_rows(evaluation["annotations"]["scores"], _RUN_FIGURES)
+        console.print(figures_table(f"Against the annotations in {evaluation['annotations']['folder']}", rows))
+    console.print(Text(f"\nwritten to {output / 'evaluation.json'}", style="dim"), soft_wrap=True)
+
+
+def score_rows(scores: dict[str, dict[str, Any]], names: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """Rows (figure, value, how) of the figures that have a value."""
+    rows = []
+    for split in ("held_out", "training", "all"):
+        for name in names:
+            entry = scores.get(split, {}).get(name)
+            if entry is not None and entry["value"] is not None:
+                how = f"{entry['frames']} {_SPLITS[split]}"
+                if entry["masks"] != "none":
+                    how += f", {entry['masks']}"
+                rows.append((name, format_value(entry), how))
+    return rows
+
+
+def format_value(entry: dict[str, Any]) -> str:
+    """A figure as people read it, with its unit."""
+    value, unit = entry["value"], entry["unit"]
+    if value is None:
+        return "–"
+    if unit == "dB":
+        return f"{value:.2f} dB"
+    return f"{value:.4f}" + (f" {unit}" if unit else "")
+
+
+def _short(entry: dict[str, Any]) -> str:
+    sentence = entry["protocol"].split(": ", 1)[1]
+    return sentence.split(";")[0].split(",")[0]
