@@ -1,0 +1,207 @@
+"""Dense depth from optical flow and known cameras.
+
+Every flow vector from a frame to another one is a pair of linear equations for the pixel's inverse depth
+(`rigid_flow`). They are solved per pixel over several baselines by iteratively reweighted least squares with a
+Geman-McClure weight, the estimates of neighbouring frames are carried over along the flow and fused where they agree,
+and what remains uncertain is filled edge-aware. Inverse depth is the unknown throughout, because its error is nearly
+Gaussian and because far is simply zero.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
+from dynamic_predictor.geometric.flow import Flow, FlowField
+from dynamic_predictor.geometric.rigid_flow import RigidPair, pixel_grid
+from scene.camera import Camera
+from scene.maps import FrameMaps, StoredMaps
+from scene.progress import Progress, ignore_progress
+
+#: how far away, in frames, flow is looked up for triangulation
+STRIDES = (1, 2, 4, 8, 16)
+#: how far away, in frames, estimates are exchanged
+FUSION_STRIDES = (1, 2, 4, 8)
+#: standard deviation of DIS flow in pixels where it is consistent
+FLOW_NOISE = 0.25
+#: relative standard deviation of depth that confidence 0.5 stands for
+CONFIDENCE_HALF = 0.02
+
+
+def confidence_from_relative_error(relative_error: np.ndarray) -> np.ndarray:
+    """Confidence in (0, 1] of a depth with this relative standard deviation."""
+    return 1.0 / (1.0 + (relative_error / CONFIDENCE_HALF) ** 2)
+
+
+def relative_error_from_confidence(confidence: np.ndarray) -> np.ndarray:
+    """The inverse of `confidence_from_relative_error`, with a floor of half a percent."""
+    return np.maximum(CONFIDENCE_HALF * np.sqrt(1.0 / np.clip(confidence, 1e-4, 1.0) - 1.0), 0.005)
+
+
+@dataclass
+class DepthEstimate:
+    """Depth of every frame: `z_depths` (0 = unknown, in practice none) and `confidences` in [0, 1]."""
+
+    z_depths: FrameMaps
+    confidences: FrameMaps
+
+
+def partner_frames(index: int, count: int, strides: Sequence[int]) -> list[int]:
+    """The frames at these strides before and after `index` that exist, nearest first."""
+    return [other for stride in strides for other in (index - stride, index + stride) if 0 <= other < count]
+
+
+def flow_variance(flow: Flow) -> np.ndarray:
+    """Variance (H, W) in square pixels of one flow component: the floor of DIS, plus what the way there and back
+    fails to close; infinite where the flow leaves the picture."""
+    length = np.abs(flow.displacement).sum(axis=-1)
+    return FLOW_NOISE**2 + (0.7 * flow.consistency_error) ** 2 + (0.005 * length) ** 2
+
+
+def triangulate(
+    flows: Sequence[Flow], pairs: Sequence[RigidPair], start: np.ndarray | None = None, iterations: int = 5
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inverse depth of one frame from its flows to others.
+
+    Returns three float32 maps (H, W): inverse depth (at least 0), its information (one over its variance, 0 = no
+    evidence), and the share of the information that the robust weights kept, in [0, 1]: low means that the flows
+    contradict a static point.
+    """
+    shape = flows[0].consistency_error.shape
+    inverse_depth = np.zeros(shape, np.float32) if start is None else start.astype(np.float32)
+    weights = [1.0 / flow_variance(flow) for flow in flows]
+    information = kept = np.zeros(shape, np.float32)
+    for iteration in range(iterations):
+        # graduated: wide basin first, so that one wrong flow among many does not decide where the others end
+        cutoff = np.float32(max(9.0, 400.0 * 0.2**iteration))
+        numerator = np.zeros(shape, np.float32)
+        information = np.zeros(shape, np.float32)
+        total = np.zeros(shape, np.float32)
+        for flow, pair, weight in zip(flows, pairs, weights, strict=True):
+            gx, gy, hx, hy = pair.constraint(flow.displacement, inverse_depth)
+            if iteration == 0 and start is None:
+                robust = 1.0
+            else:
+                error = ((hx - gx * inverse_depth) ** 2 + (hy - gy * inverse_depth) ** 2) * weight
+                robust = (cutoff / (cutoff + error)) ** 2
+            leverage = weight * (gx * gx + gy * gy)
+            numerator += robust * weight * (gx * hx + gy * hy)
+            information += robust * leverage
+            total += leverage
+        inverse_depth = np.maximum(numerator / np.maximum(information, 1e-20), 0.0)
+        kept = information / np.maximum(total, 1e-20)
+    return inverse_depth, information, kept
+
+
+def carry_over(
+    flow: Flow, pair: RigidPair, inverse_depth: np.ndarray, information: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the target frame's estimate says about the source frame: inverse depth and information (H, W) at the
+    source's pixels, information 0 where the target's point does not project back to where the flow came from."""
+    x, y = pixel_grid(*inverse_depth.shape)
+    qx, qy = x + flow.displacement[..., 0], y + flow.displacement[..., 1]
+    mapx, mapy = qx - np.float32(0.5), qy - np.float32(0.5)
+    rho = cv2.remap(inverse_depth, mapx, mapy, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    info = cv2.remap(information, mapx, mapy, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    back = np.linalg.inv(pair.target_from_source)
+    source_pixels = (pair.source.intrinsics @ back[:3, :3] @ np.linalg.inv(pair.target.intrinsics)).astype(np.float32)
+    shift = (pair.source.intrinsics @ back[:3, 3]).astype(np.float32)
+    m = source_pixels
+    w = np.maximum(m[2, 0] * qx + m[2, 1] * qy + m[2, 2] + rho * shift[2], 1e-3)
+    px = (m[0, 0] * qx + m[0, 1] * qy + m[0, 2] + rho * shift[0]) / w
+    py = (m[1, 0] * qx + m[1, 1] * qy + m[1, 2] + rho * shift[1]) / w
+    missed = (px - x) ** 2 + (py - y) ** 2
+    trust = 1.0 / (1.0 + missed / 1.0) ** 2
+    trust[(missed > 4.0) | (flow.consistency_error > 2.0)] = 0.0
+    return rho / w, info * trust / (w * w)
+
+
+def fuse(
+    inverse_depth: np.ndarray, information: np.ndarray, carried: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The consensus of one frame's own estimate with those `carried` over from others, by weighted median and then a
+    mean of what agrees with it. Information is averaged, not added: neighbours saw mostly the same flow."""
+    values = np.stack([inverse_depth] + [rho for rho, _ in carried])
+    weights = np.stack([information] + [info for _, info in carried])
+    order = np.argsort(values, axis=0)
+    sorted_values = np.take_along_axis(values, order, axis=0)
+    cumulative = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
+    at = (cumulative >= 0.5 * cumulative[-1:]).argmax(axis=0)
+    median = np.take_along_axis(sorted_values, at[None], axis=0)[0]
+    tolerance = (0.05 * median) ** 2 + 4.0 / np.maximum(weights, 1e-12)
+    agreeing = weights / (1.0 + (values - median) ** 2 / tolerance) ** 2
+    total = agreeing.sum(axis=0)
+    return (agreeing * values).sum(axis=0) / np.maximum(total, 1e-20), total / len(values)
+
+
+def complete(
+    inverse_depth: np.ndarray, information: np.ndarray, picture: np.ndarray, strength: float = 400.0
+) -> np.ndarray:
+    """Inverse depth everywhere: kept where the evidence is strong, drawn from edge-aware surroundings (`picture`,
+    float32 RGB in [0, 1]) where it is weak."""
+    scale = float(np.median(inverse_depth[information > 0])) if (information > 0).any() else 1.0
+    # precision of one percent of a typical inverse depth counts as complete evidence
+    certainty = np.minimum(information * (0.01 * max(scale, 1e-12)) ** 2, 1.0)
+    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB) / 100.0
+    wide = EdgeAwareSmoother(lab, strength, 0.04)
+    surroundings, _ = wide.weighted(inverse_depth, certainty)
+    residual_weight = certainty / (1.0 + ((inverse_depth - surroundings) / (0.25 * surroundings + 0.05 * scale)) ** 2)
+    fine = EdgeAwareSmoother(lab, 6.0, 0.04)
+    near, near_certainty = fine.weighted(inverse_depth, residual_weight)
+    near_certainty = np.maximum(near_certainty, 0.0)
+    filled = (near_certainty * near + 0.02 * surroundings) / (near_certainty + 0.02)
+    return np.maximum(filled, 0.0)
+
+
+def estimate_depth(
+    flow: FlowField,
+    cameras: Sequence[Camera],
+    motion_masks: FrameMaps | None = None,
+    *,
+    strides: Sequence[int] = STRIDES,
+    fusion_strides: Sequence[int] = FUSION_STRIDES,
+    progress: Progress = ignore_progress,
+) -> DepthEstimate:
+    """Depth of every frame, complete, in the units of `cameras`. What `motion_masks` (1 = moves) calls moving gets the
+    depth of its static surroundings, with no confidence. Cameras that never move apart give a constant depth of 1."""
+    frames = flow.frames
+    count, height, width = len(frames), frames.height, frames.width
+    inverse_depths = StoredMaps(count, height, width, np.float32)
+    informations = StoredMaps(count, height, width, np.float32)
+    for index in range(count):
+        partners = partner_frames(index, count, strides)
+        flows = [flow(index, other) for other in partners]
+        pairs = [RigidPair.between(cameras[index], cameras[other]) for other in partners]
+        inverse_depth, information, _ = triangulate(flows, pairs)
+        if motion_masks is not None:
+            information = information * np.square(1.0 - motion_masks[index])
+        inverse_depths[index] = inverse_depth
+        informations[index] = information
+        progress("depth", index, 2 * count)
+    z_depths = StoredMaps(count, height, width, np.float32)
+    confidences = StoredMaps(count, height, width)
+    for index in range(count):
+        carried = [
+            carry_over(
+                flow(index, other),
+                RigidPair.between(cameras[index], cameras[other]),
+                inverse_depths[other],
+                informations[other],
+            )
+            for other in partner_frames(index, count, fusion_strides)
+        ]
+        inverse_depth, information = fuse(inverse_depths[index], informations[index], carried)
+        completed = complete(inverse_depth, information, frames[index])
+        typical = float(np.median(completed))
+        if typical <= 0.0:
+            z_depths[index] = np.ones((height, width), np.float32)
+            continue
+        floor = 1e-3 * typical
+        deviation = 1.0 / np.sqrt(np.maximum(information, 1e-12))
+        relative = np.hypot(deviation, np.abs(completed - inverse_depth)) / np.maximum(completed, 0.1 * typical)
+        z_depths[index] = 1.0 / np.maximum(completed, floor)
+        confidences[index] = confidence_from_relative_error(relative)
+        progress("depth", count + index + 1, 2 * count)
+    return DepthEstimate(z_depths, confidences)

@@ -1,0 +1,130 @@
+"""A graph over the superpixels of many frames, and the spreading of evidence over it.
+
+Each superpixel u carries evidence for (`moving`) and against (`static`) motion. The motion x of all superpixels
+minimises
+    sum_u moving_u (1 - x_u)^2 + static_u x_u^2 + sum_uv link_uv (x_u - x_v)^2,
+a random walk with absorption (Grady, "Random walks for image segmentation", PAMI 2006): a sparse symmetric positive
+definite system. Links follow colour and flow within a frame, flow from frame to frame, and likeness in appearance
+and place across more frames (after Faktor and Irani, "Video segmentation by non-local consensus voting", BMVC 2014).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sparse
+from scipy.sparse.linalg import cg
+from scipy.spatial import KDTree
+
+
+@dataclass
+class FrameSegments:
+    """The superpixels of one frame: `labels` (H, W), and per superpixel its size in pixels, mean colour (n, 3) in
+    Lab / 100, place (n, 2) in pixels, `flow` (n, 2) unexplained flow per frame in pixels, evidence for and against."""
+
+    labels: np.ndarray
+    size: np.ndarray
+    color: np.ndarray
+    place: np.ndarray
+    flow: np.ndarray
+    moving: np.ndarray
+    static: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.size)
+
+
+def mean_per_segment(
+    labels: np.ndarray, count: int, values: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean of `values` (H, W) or (H, W, C) over each superpixel: (n,) or (n, C)."""
+    flat = labels.ravel()
+    w = None if weight is None else weight.ravel()
+    total = np.maximum(np.bincount(flat, w, count), 1e-9)
+    if values.ndim == 2:
+        v = values.ravel() if w is None else values.ravel() * w
+        return np.bincount(flat, v, count) / total
+    return np.stack([mean_per_segment(labels, count, values[..., k], weight) for k in range(values.shape[-1])], axis=-1)
+
+
+@dataclass
+class SegmentGraph:
+    """Collects superpixels and links; nodes are numbered frame after frame."""
+
+    frames: list[FrameSegments] = field(default_factory=list)
+    first: list[int] = field(default_factory=lambda: [0])
+    _links: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+
+    def add_frame(self, segments: FrameSegments) -> None:
+        self.frames.append(segments)
+        self.first.append(self.first[-1] + segments.count)
+
+    def link_neighbors(self, position: int, color_scale: float, flow_scale: float, strength: float) -> None:
+        """Links superpixels of frame `position` that touch, by border length, colour and unexplained flow."""
+        s = self.frames[position]
+        a = np.concatenate([s.labels[:, :-1].ravel(), s.labels[:-1].ravel()])
+        b = np.concatenate([s.labels[:, 1:].ravel(), s.labels[1:].ravel()])
+        touching = a != b
+        low, high = np.minimum(a, b)[touching], np.maximum(a, b)[touching]
+        code, border = np.unique(low.astype(np.int64) * s.count + high, return_counts=True)
+        u, v = code // s.count, code % s.count
+        color = ((s.color[u] - s.color[v]) ** 2).sum(axis=1) / color_scale**2
+        flow = ((s.flow[u] - s.flow[v]) ** 2).sum(axis=1) / flow_scale**2
+        length = border / np.sqrt(np.minimum(s.size[u], s.size[v]))
+        self._add(position, position, u, v, strength * np.minimum(length, 2.0) * np.exp(-0.5 * color) / (1.0 + flow))
+
+    def link_overlaps(
+        self,
+        position: int,
+        other: int,
+        displacement: np.ndarray,
+        trusted: np.ndarray,
+        color_scale: float,
+        strength: float,
+    ) -> None:
+        """Links superpixels that the flow from frame `position` to frame `other` lays over each other."""
+        s, t = self.frames[position], self.frames[other]
+        height, width = s.labels.shape
+        y, x = np.nonzero(trusted)
+        tx = np.rint(x + displacement[y, x, 0]).astype(int)
+        ty = np.rint(y + displacement[y, x, 1]).astype(int)
+        inside = (tx >= 0) & (tx < width) & (ty >= 0) & (ty < height)
+        a, b = s.labels[y[inside], x[inside]], t.labels[ty[inside], tx[inside]]
+        code, overlap = np.unique(a.astype(np.int64) * t.count + b, return_counts=True)
+        u, v = code // t.count, code % t.count
+        share = overlap / np.maximum(s.size[u], t.size[v])
+        color = ((s.color[u] - t.color[v]) ** 2).sum(axis=1) / color_scale**2
+        self._add(position, other, u, v, strength * share * np.exp(-0.5 * color))
+
+    def link_alike(self, reach: int, neighbors: int, color_scale: float, place_scale: float, strength: float) -> None:
+        """Links each superpixel to its `neighbors` most alike ones, in colour and place, of the frames at `reach`."""
+        trees, features = [], []
+        for s in self.frames:
+            feature = np.concatenate([s.color / color_scale, s.place / place_scale], axis=1)
+            features.append(feature)
+            trees.append(KDTree(feature))
+        for position in range(len(self.frames) - reach):
+            distance, found = trees[position + reach].query(features[position], k=neighbors)
+            distance, found = distance.reshape(-1), np.asarray(found).reshape(-1)
+            u = np.repeat(np.arange(self.frames[position].count), neighbors)
+            self._add(position, position + reach, u, found, strength / neighbors * np.exp(-0.5 * distance**2))
+
+    def _add(self, position: int, other: int, u: np.ndarray, v: np.ndarray, weight: np.ndarray) -> None:
+        strong = weight > 1e-4
+        self._links.append((u[strong] + self.first[position], v[strong] + self.first[other], weight[strong]))
+
+    def spread(self, moving: np.ndarray, static: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+        """The x of the module's docstring for every node, in [0, 1]; evidence as arrays over all nodes."""
+        count = self.first[-1]
+        u = np.concatenate([link[0] for link in self._links])
+        v = np.concatenate([link[1] for link in self._links])
+        w = np.concatenate([link[2] for link in self._links])
+        adjacency = sparse.coo_matrix((np.r_[w, w], (np.r_[u, v], np.r_[v, u])), (count, count)).tocsr()
+        diagonal = np.asarray(adjacency.sum(axis=1)).ravel() + moving + static + 1e-6
+        system = sparse.diags(diagonal) - adjacency
+        solution, _ = cg(system, moving, x0=start, rtol=1e-4, maxiter=300, M=sparse.diags(1.0 / diagonal))
+        return np.clip(solution, 0.0, 1.0)
+
+    def per_frame(self, values: np.ndarray) -> list[np.ndarray]:
+        """Splits an array over all nodes by frame."""
+        return [values[self.first[k] : self.first[k + 1]] for k in range(len(self.frames))]
