@@ -50,3 +50,13 @@ def ssim_map(rendered: Tensor, target: Tensor) -> Tensor:
     covariance = blurred(rendered * target) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
     return luminance * (2 * covariance + 0.03**2) / (variance_x + variance_y + 0.03**2)
+
+
+def picture_loss(
+    rendered: Tensor, target: Tensor, weight: Tensor, weight_of_window: Tensor, ssim_weight: float
+) -> tuple[float, Tensor]:
+    """`masked_loss` and its derivative (3, H, W) with respect to `rendered`."""
+    leaf = rendered.detach().requires_grad_()
+    loss = masked_loss(leaf, target, weight, weight_of_window, ssim_weight)
+    (slope,) = torch.autograd.grad(loss, leaf)
+    return float(loss.detach()), slope

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from gaussian.model import Gaussians
+from gaussian.rasterize import rasterize
 from scene.camera import Camera
 
 
@@ -21,6 +23,25 @@ class Rendering:
 
 
 def render(gaussians: Gaussians, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
-    """Renders at the camera's size. `exposure` (3, 2) holds gain and offset per channel; without it the picture has the
-    clip's mean exposure. Black background."""
-    raise NotImplementedError
+    """Renders at the camera's size. `exposure` (3, 2) holds gain and offset per channel; without it the picture has
+    the clip's mean exposure. Black background."""
+    with torch.no_grad():
+        result = rasterize(
+            means=gaussians.means,
+            rotations=gaussians.rotations,
+            scales=gaussians.scales,
+            opacities=gaussians.opacities,
+            sh_coefficients=gaussians.sh_coefficients,
+            camera_from_world=torch.from_numpy(camera.camera_from_world.astype(np.float32)),
+            intrinsics=torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32),
+            width=camera.width,
+            height=camera.height,
+            sh_degree=gaussians.sh_degree,
+            background=None,
+        )
+    image = result.image.permute(1, 2, 0).numpy()
+    if exposure is not None:
+        image = image * exposure[None, None, :, 0] + exposure[None, None, :, 1]
+    alpha, depth = result.alpha.numpy(), result.depth.numpy()
+    z_depth = np.where(alpha > 0.5, depth / np.maximum(alpha, 1e-6), 0.0).astype(np.float32)
+    return Rendering(np.clip(image, 0.0, 1.0).astype(np.float32), alpha, z_depth)

@@ -38,6 +38,9 @@ class TrainSettings:
     sh_degree: int = 1
     #: weight of the difference to the scene's depth at the start; fades out over the run
     depth_weight: float = 0.1
+    #: weight of the mean opacity and of the mean scale (in units of the typical depth) in the loss: less is simpler
+    opacity_pull: float = 0.01
+    scale_pull: float = 0.01
     #: share of 1 - SSIM in the loss, the rest is L1
     ssim_weight: float = 0.2
     #: starts at quarter size, goes on at half size, ends at full size

@@ -1,13 +1,21 @@
 """Optimizes the static Gaussians of a scene together with its cameras, exposures and static weights."""
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gaussian import held_out
+from gaussian.checkpoint import load_checkpoint, save_checkpoint
 from gaussian.model import Gaussians
+from gaussian.model_folder import save_cameras, save_gaussians, write_json
 from gaussian.settings import TrainSettings
+from gaussian.training_run import TrainingRun
 from scene.camera import Camera
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
@@ -16,7 +24,7 @@ from scene.scene import Scene
 
 @dataclass
 class TrainResult:
-    """What an optimization ends with; `gaussian.model_folder` saves and loads it."""
+    """What an optimization ends with; `gaussian.model_folder` loads what of it is on the disk."""
 
     gaussians: Gaussians
     #: refined, one for every frame of the scene, held-out frames included
@@ -25,12 +33,12 @@ class TrainResult:
     exposures: np.ndarray
     #: learned static weight (H, W) per frame, 1 = static; of held-out frames: 1 - motion mask
     static_weights: FrameMaps
-    #: one dict per report: iteration, loss, psnr (static pixels of recent training frames), gaussians, seconds
+    #: one dict per report: iteration, loss, psnr (static pixels of a recent training frame), gaussians, seconds
     history: list[dict[str, float]]
     settings: TrainSettings
     #: indices of the held-out frames
     test_frames: list[int] = field(default_factory=list)
-    #: "none held out", "interpolated correction", "predictor" or "optimized on static pixels"
+    #: "none held out", "predictor", "interpolated correction" or "optimized on static pixels"
     test_cameras: str = "none held out"
     #: scores of the held-out frames, each named after its protocol
     test_metrics: dict[str, Any] = field(default_factory=dict)
@@ -47,13 +55,104 @@ def train(
 ) -> TrainResult:
     """Static Gaussians of `scene`.
 
-    `model_folder` receives settings.json, cameras.json, point_cloud/iteration_N/point_cloud.ply, history.json and
-    checkpoint.pt; None writes nothing. `annotations` (1 = moves, size of the frames) are used only to score held-out
-    frames and for `refine_test_cameras`. With `resume` the run goes on from the checkpoint in `model_folder` and ends
-    with the result that it would have had without the interruption. Ctrl-C writes a checkpoint and raises
-    KeyboardInterrupt. Progress stages: "initializing", "optimizing".
+    `model_folder` receives settings.json, cameras.json, exposures.json, point_cloud/iteration_N/point_cloud.ply,
+    history.json and checkpoint.pt; None writes nothing. `annotations` (1 = moves, size of the frames) are used only to
+    score held-out frames and for `refine_test_cameras`; without them the scene's motion masks serve. With `resume` the
+    run goes on from the checkpoint in `model_folder`, if there is one, and ends with the result that it would have had
+    without the interruption. Ctrl-C writes a checkpoint and raises KeyboardInterrupt. Progress stages: "initializing",
+    "optimizing".
 
     Raises `InputError` when nothing static is left to learn from, when the checkpoint does not fit the scene and the
     settings, and when the folder cannot be written.
     """
-    raise NotImplementedError
+    folder = Path(model_folder) if model_folder is not None else None
+    run = TrainingRun(scene, settings)
+    checkpoint = folder / "checkpoint.pt" if folder is not None else None
+    if resume and checkpoint is not None and checkpoint.exists():
+        run.restore(load_checkpoint(checkpoint, settings, scene))
+    else:
+        run.prepare(progress)
+    if folder is not None:
+        write_json(folder / "settings.json", _description(run, None))
+
+    with _interruption_noted() as interrupted:
+        while run.iteration < settings.iterations:
+            run.advance()
+            progress("optimizing", run.iteration, settings.iterations)
+            due = settings.checkpoint_every and run.iteration % settings.checkpoint_every == 0
+            if checkpoint is not None and (due or interrupted.is_set() or run.iteration == settings.iterations):
+                save_checkpoint(checkpoint, run.state(), settings, scene)
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+    run.finish()
+    result = _result(run)
+    held_out.score(run, result, annotations, progress)
+    if folder is not None:
+        _save(folder, run, result)
+    return result
+
+
+def _result(run: TrainingRun) -> TrainResult:
+    frames = range(len(run.scene.frames))
+    moved = run.settings.refine_cameras or run.settings.refine_focal
+    return TrainResult(
+        gaussians=run.gaussians,
+        cameras=[run.cameras.camera(frame) for frame in frames],
+        exposures=run.exposures.values.astype(np.float32),
+        static_weights=run.static_weights,
+        history=run.history,
+        settings=run.settings,
+        test_frames=run.test_frames,
+        test_cameras=("interpolated correction" if moved else "predictor") if run.test_frames else "none held out",
+    )
+
+
+def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]:
+    frames = run.scene.frames
+    times = list(frames.timestamps)
+    span = times[-1] - times[0] if len(times) > 1 else 0.0
+    description: dict[str, Any] = {
+        "settings": run.settings.to_dict(),
+        "frames": list(frames.names),
+        "width": frames.width,
+        "height": frames.height,
+        "frame_rate": (len(times) - 1) / span if span > 0 else 30.0,
+        "predictor": run.scene.predictor,
+        "test_frames": run.test_frames,
+    }
+    if result is not None:
+        description |= {
+            "test_cameras": result.test_cameras,
+            "test_metrics": result.test_metrics,
+            "gaussians": len(result.gaussians),
+            "seconds": round(run.seconds, 1),
+        }
+    return description
+
+
+def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
+    save_gaussians(folder, run.settings.iterations, result.gaussians)
+    save_cameras(folder / "cameras.json", list(run.scene.frames.names), result.cameras)
+    write_json(folder / "exposures.json", {"exposures": result.exposures})
+    write_json(folder / "history.json", {"history": result.history})
+    write_json(folder / "settings.json", _description(run, result))
+
+
+@contextmanager
+def _interruption_noted() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event instead of breaking an iteration in the middle; a second one breaks at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def note(number: int, stack: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,1 +1,15 @@
-"""One strategy per file for adding, moving and removing Gaussians during optimization."""
+"""How Gaussians are added and removed during an optimization."""
+
+from gaussian.densification.adaptive import AdaptiveDensityControl
+from gaussian.densification.mcmc import MarkovChain
+from gaussian.densification.strategy import DensificationStrategy, NoDensification
+from scene.errors import InputError
+
+_STRATEGIES = {"none": NoDensification, "adaptive": AdaptiveDensityControl, "mcmc": MarkovChain}
+
+
+def create_strategy(name: str) -> DensificationStrategy:
+    """The strategy called `name`; raises `InputError` that lists the known names otherwise."""
+    if name not in _STRATEGIES:
+        raise InputError(f'There is no densification called "{name}"; choose one of: {", ".join(_STRATEGIES)}.')
+    return _STRATEGIES[name]()

@@ -1,7 +1,7 @@
 """Gaussians as samples of a Markov chain (Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo",
 NeurIPS 2024): dead ones move onto living ones, the set grows slowly, and positions of transparent ones are shaken.
 
-A Gaussian that n others join becomes n + 1 equal ones that together look like it did: opacity o' = 1 - (1 - o)^(1/(n+1)),
+A Gaussian that n others join becomes n + 1 equal ones that look the same together: opacity o' = 1 - (1 - o)^(1/(n+1)),
 scale s' = s o / sum_{i=1}^{n+1} sum_{k=0}^{i-1} C(i-1, k) (-1)^k o'^(k+1) / sqrt(k + 1).
 """
 

@@ -1,0 +1,57 @@
+"""Checkpoints of an optimization: one file, written whole or not at all, read without running anything in it."""
+
+import hashlib
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gaussian.settings import TrainSettings
+from scene.atomic import atomic_file
+from scene.errors import InputError
+from scene.scene import Scene
+
+_VERSION = 1
+_RUN_INDEPENDENT = ("checkpoint_every",)
+
+
+def fingerprint(scene: Scene) -> str:
+    """Changes when frames or starting cameras change."""
+    digest = hashlib.sha256()
+    digest.update(f"{scene.frames.width} {scene.frames.height} {len(scene.frames)}".encode())
+    for camera in scene.cameras:
+        digest.update(camera.world_from_camera.tobytes() + repr((camera.fx, camera.fy)).encode())
+    for index in (0, len(scene.frames) // 2, len(scene.frames) - 1):
+        digest.update(scene.frames.rgb8(index).tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], settings: TrainSettings, scene: Scene) -> None:
+    """Writes the state of a run with what it belongs to."""
+    content = {"version": _VERSION, "settings": settings.to_dict(), "scene": fingerprint(scene), "state": state}
+    with atomic_file(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch's own writer reports a full disk so
+            raise OSError(28, f"No space left on device ({error})") from error
+
+
+def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[str, Any]:
+    """The state in a checkpoint; raises `InputError` when it is damaged or belongs to another scene or settings."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+        raise InputError(f"{path} is damaged and cannot be resumed from; remove it to start anew.") from None
+    if not isinstance(content, dict) or content.get("version") != _VERSION or "state" not in content:
+        raise InputError(f"{path} is a checkpoint of another version; remove it to start anew.")
+    wanted, found = settings.to_dict(), dict(content.get("settings", {}))
+    differing = sorted(name for name in {*wanted, *found} - {*_RUN_INDEPENDENT} if wanted.get(name) != found.get(name))
+    if differing:
+        raise InputError(
+            f"{path} was made with other settings ({', '.join(differing)}); resume with the same, or remove it."
+        )
+    if content.get("scene") != fingerprint(scene):
+        raise InputError(f"{path} was made from another scene; resume with the same scene, or remove it.")
+    return content["state"]

@@ -1,0 +1,111 @@
+"""One rendering and its gradients, without an autograd graph of its own: activations are undone by hand."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gaussian.model import SH_CONSTANT, Gaussians
+from gaussian.rasterize import rasterize
+from gaussian.survey import Survey
+from scene.camera import Camera
+
+
+@dataclass
+class Rendered:
+    """A picture with what its gradients need."""
+
+    #: (3, h, w)
+    image: Tensor
+    #: (h, w) coverage and z depth summed with the blending weights
+    alpha: Tensor
+    depth: Tensor
+    outputs: list[Tensor]
+    inputs: dict[str, Tensor]
+
+
+@dataclass
+class Gradients:
+    """Of a loss, by the names of the tensors of `Gaussians`, and of the camera."""
+
+    gaussians: dict[str, Tensor]
+    #: (4, 4) of camera_from_world
+    camera_from_world: np.ndarray
+    #: (4,) of fx, fy, cx, cy, at the size rendered
+    intrinsics: np.ndarray
+
+
+def forward(gaussians: Gaussians, camera: Camera, sh_degree: int, background: Tensor | None = None) -> Rendered:
+    """Renders at the camera's size with harmonics up to `sh_degree`, over `background` (3,) or black."""
+    inputs = {
+        "means": gaussians.means.detach().requires_grad_(),
+        "rotations": gaussians.rotations.detach().requires_grad_(),
+        "scales": gaussians.scales.detach().requires_grad_(),
+        "opacities": gaussians.opacities.detach().requires_grad_(),
+        "sh_coefficients": gaussians.sh_coefficients.detach().requires_grad_(),
+        "camera_from_world": torch.from_numpy(camera.camera_from_world.astype(np.float32)).requires_grad_(),
+        "intrinsics": torch.tensor(
+            [camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32, requires_grad=True
+        ),
+    }
+    result = rasterize(**inputs, width=camera.width, height=camera.height, sh_degree=sh_degree, background=background)
+    outputs = [result.image, result.alpha, result.depth]
+    return Rendered(result.image.detach(), result.alpha.detach(), result.depth.detach(), outputs, inputs)
+
+
+def backward(
+    rendered: Rendered, image_slope: Tensor, alpha_slope: Tensor | None = None, depth_slope: Tensor | None = None
+) -> Gradients:
+    """Gradients of the loss whose derivatives with respect to image, alpha and depth are given."""
+    slopes = [image_slope, alpha_slope, depth_slope]
+    used = [(output, slope) for output, slope in zip(rendered.outputs, slopes, strict=True) if slope is not None]
+    torch.autograd.backward([output for output, _ in used], [slope for _, slope in used])
+    inputs = rendered.inputs
+
+    def gradient(name: str) -> Tensor:
+        value = inputs[name].grad
+        return torch.zeros_like(inputs[name]) if value is None else value
+
+    opacities = inputs["opacities"].detach()
+    return Gradients(
+        {
+            "means": gradient("means"),
+            "log_scales": gradient("scales").mul_(inputs["scales"].detach()),
+            "rotations": gradient("rotations"),
+            "logit_opacities": gradient("opacities").mul_(opacities * (1 - opacities)),
+            "sh_coefficients": gradient("sh_coefficients"),
+        },
+        gradient("camera_from_world").numpy().astype(np.float64),
+        gradient("intrinsics").numpy().astype(np.float64),
+    )
+
+
+def add_to_survey(
+    survey: Survey,
+    gaussians: Gaussians,
+    camera: Camera,
+    sh_degree: int,
+    static: Tensor,
+    target: Tensor,
+    pixel_area: float,
+) -> None:
+    """Adds one picture: `static` (h, w) are its static weights, `target` (3, h, w) what it should look like, and
+    `pixel_area` how many full-size pixels one of its pixels stands for.
+
+    The gradient of the constant harmonic is that of the colour times a constant, but only where the colour was not cut
+    off at zero; so the survey renders all Gaussians in mid grey.
+    """
+    rendered = forward(gaussians, camera, sh_degree)
+    error = (rendered.image - target).abs().mean(dim=0)
+    gray = Gaussians(
+        gaussians.means,
+        gaussians.log_scales,
+        gaussians.rotations,
+        gaussians.logit_opacities,
+        torch.zeros(len(gaussians), 1, 3),
+    )
+    plain = forward(gray, camera, 0)
+    maps = torch.stack([static, torch.ones_like(static), static * error])
+    gradients = backward(plain, maps).gaussians["sh_coefficients"]
+    survey.add(gradients[:, 0] / SH_CONSTANT, pixel_area)

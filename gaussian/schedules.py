@@ -1,0 +1,52 @@
+"""How learning rates, picture sizes and spherical harmonics change over a run; `done` is its share that is done."""
+
+from dataclasses import dataclass
+
+
+def exponential(start: float, end: float, done: float) -> float:
+    """From `start` to `end` along a straight line in the logarithm."""
+    return start * (end / start) ** min(max(done, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """All rates are per Adam step; those of positions are in units of the scene's typical depth."""
+
+    means: tuple[float, float] = (1.6e-4, 3e-6)
+    log_scales: tuple[float, float] = (5e-3, 1.5e-3)
+    rotations: tuple[float, float] = (1e-3, 5e-4)
+    logit_opacities: tuple[float, float] = (5e-2, 1.5e-2)
+    sh_coefficients: tuple[float, float] = (5e-3, 1e-3)
+    #: radians
+    pose_rotation: tuple[float, float] = (3e-4, 1e-5)
+    #: share of the typical depth
+    pose_translation: tuple[float, float] = (3e-4, 1e-5)
+    log_focal: tuple[float, float] = (1e-4, 3e-6)
+    exposure: tuple[float, float] = (2e-3, 2e-4)
+    #: share of the run before cameras, exposures and static weights begin to move
+    pose_start: float = 0.05
+    exposure_start: float = 0.05
+    staticness_start: float = 0.15
+    #: shares of the run at which pictures go from quarter to half and from half to full size
+    half_size: float = 0.08
+    full_size: float = 0.4
+    #: shares of the run at which spherical harmonics of degree 1, 2 and 3 join
+    sh_starts: tuple[float, float, float] = (0.3, 0.5, 0.65)
+
+    def gaussian_rates(self, done: float, typical_depth: float) -> dict[str, float]:
+        """Rates by the names of the tensors of `Gaussians`."""
+        return {
+            "means": exponential(*self.means, done) * typical_depth,
+            "log_scales": exponential(*self.log_scales, done),
+            "rotations": exponential(*self.rotations, done),
+            "logit_opacities": exponential(*self.logit_opacities, done),
+            "sh_coefficients": exponential(*self.sh_coefficients, done),
+        }
+
+    def resolution_factor(self, done: float) -> int:
+        """The whole number that pictures are shrunk by."""
+        return 4 if done < self.half_size else 2 if done < self.full_size else 1
+
+    def active_sh_degree(self, done: float, highest: int) -> int:
+        """The degree of the spherical harmonics in use."""
+        return min(highest, sum(done >= start for start in self.sh_starts))

@@ -1,0 +1,306 @@
+"""An optimization as it stands after some iterations: all its state, and how one iteration changes it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gaussian import gradient_renderer
+from gaussian.densification import create_strategy
+from gaussian.densification.pruning import PruningSettings, useless
+from gaussian.densification.strategy import DensificationContext
+from gaussian.exposure import ExposureCompensation
+from gaussian.frame_data import FrameData, InverseDepths, scaled_size
+from gaussian.initialization import InitializationSettings, initialize
+from gaussian.losses import picture_loss
+from gaussian.model import Gaussians, morton_order
+from gaussian.optimizer import Edit, GaussianOptimizer
+from gaussian.poses import CameraRefinement
+from gaussian.schedules import Schedules, exponential
+from gaussian.settings import TrainSettings
+from gaussian.staticness import StaticWeights
+from gaussian.survey import Survey
+from scene.camera import Camera
+from scene.errors import InputError
+from scene.progress import Progress
+from scene.scene import Scene
+
+#: pictures that a survey during the run looks at; the one at the end looks at all
+_SURVEY_PICTURES = 24
+
+
+@dataclass
+class _Report:
+    """Sums since the last entry in the history."""
+
+    loss: float = 0.0
+    psnr: float = 0.0
+    count: int = 0
+
+
+class TrainingRun:
+    """State of an optimization. `advance` does one iteration; `state` and `restore` are for checkpoints."""
+
+    def __init__(self, scene: Scene, settings: TrainSettings, schedules: Schedules | None = None) -> None:
+        self.scene = scene
+        self.settings = settings
+        self.schedules = schedules or Schedules()
+        count = len(scene.frames)
+        self.test_frames = settings.test_frames(count)
+        held_out = set(self.test_frames)
+        self.training_frames = [frame for frame in range(count) if frame not in held_out]
+        if not self.training_frames:
+            raise InputError("Every frame is held out for testing, so none is left to train; hold out fewer.")
+        self.iteration = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, float]] = []
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.cameras = CameraRefinement(scene.cameras)
+        self.exposures = ExposureCompensation(count)
+        self.static_weights = StaticWeights(scene.motion_masks, count, scene.frames.height, scene.frames.width)
+        self.strategy = create_strategy(settings.densification)
+        self.optimizer = GaussianOptimizer(Gaussians.empty())
+        self.typical_depth = 1.0
+        self._data = FrameData(scene)
+        self._inverse_depths: InverseDepths | None = None
+        self._queue: list[int] = []
+        self._report = _Report()
+        self._weight_cache: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def gaussians(self) -> Gaussians:
+        return self.optimizer.gaussians
+
+    @property
+    def done(self) -> float:
+        """Share of the run that is done."""
+        return self.iteration / max(1, self.settings.iterations)
+
+    def prepare(self, progress: Progress) -> None:
+        """Places the first Gaussians and reads the depths."""
+        limits = InitializationSettings(max_count=max(1000, min(60_000, self.settings.max_gaussians)))
+        gaussians = initialize(
+            self.scene, self.training_frames, limits, sh_degree=self.settings.sh_degree, progress=progress
+        )
+        self.optimizer = GaussianOptimizer(gaussians)
+        self._measure_depth()
+
+    def _measure_depth(self) -> None:
+        """The typical depth of the scene, and the inverse depths if they are wanted."""
+        assert self.scene.z_depths is not None
+        some = self.training_frames[:: max(1, len(self.training_frames) // 8)]
+        samples = [self.scene.z_depths[frame][::8, ::8] for frame in some]
+        values = np.concatenate([sample[np.isfinite(sample) & (sample > 0)] for sample in samples])
+        if len(values) == 0:
+            raise InputError("No frame has any known depth, so no Gaussians can be placed; predict the scene again.")
+        self.typical_depth = float(np.median(values))
+        if self.settings.depth_weight > 0:
+            self._inverse_depths = InverseDepths(self.scene, self.training_frames)
+
+    def advance(self) -> None:
+        """One iteration: one picture, one step of everything that learns."""
+        started = time.perf_counter()
+        done, schedules = self.done, self.schedules
+        frame = self._next_frame()
+        factor = schedules.resolution_factor(done) if self.settings.resolution_schedule else 1
+        camera = self._camera(frame, factor)
+        target8 = self._data.picture(frame, factor)
+        weight, window_weight = self._weights(frame, factor)
+        degree = schedules.active_sh_degree(done, self.settings.sh_degree)
+        background = torch.rand(3, generator=self.generator)
+        rendered = gradient_renderer.forward(self.gaussians, camera, degree, background)
+        gain, offset = (
+            torch.from_numpy(self.exposures.values[frame, :, k].astype(np.float32)).view(3, 1, 1) for k in (0, 1)
+        )
+        target = target8.float().mul_(1 / 255)
+        picture = rendered.image * gain + offset
+        loss, slope = picture_loss(picture, target, weight, window_weight, self.settings.ssim_weight)
+        if self.settings.exposure and done >= schedules.exposure_start:
+            rate = exponential(*schedules.exposure, done)
+            sums = torch.stack([(slope * rendered.image).sum(dim=(1, 2)), slope.sum(dim=(1, 2))], dim=1)
+            self.exposures.step(frame, sums.numpy().astype(np.float64), rate)
+        alpha_slope, depth_slope = self._depth_slopes(frame, rendered, weight, done)
+        gradients = gradient_renderer.backward(rendered, slope * gain, alpha_slope, depth_slope)
+        rates = schedules.gaussian_rates(done, self.typical_depth)
+        self._regularize(gradients.gaussians)
+        self.optimizer.step(gradients.gaussians, rates)
+        self.strategy.perturb(self.gaussians, rates["means"], self.generator)
+        self._step_camera(frame, factor, gradients, done)
+        self._observe(frame, picture, target, done)
+        self.iteration += 1
+        self._note(float(loss), picture, target, weight, started)
+        if self.strategy.due(self.iteration, self.settings.iterations):
+            self._densify()
+        self.seconds += time.perf_counter() - started
+
+    def _next_frame(self) -> int:
+        if not self._queue:
+            order = torch.randperm(len(self.training_frames), generator=self.generator)
+            self._queue = [self.training_frames[int(k)] for k in order]
+            if self.iteration:
+                self.exposures.center(self.training_frames)
+        return self._queue.pop()
+
+    def _camera(self, frame: int, factor: int) -> Camera:
+        camera = self.cameras.camera(frame)
+        return camera.resized(*scaled_size(camera.width, camera.height, factor)) if factor > 1 else camera
+
+    def _weights(self, frame: int, factor: int) -> tuple[Tensor, Tensor]:
+        """Static weights (h, w) of pixels and of SSIM windows, kept until the frame's evidence changes."""
+        import cv2
+
+        from gaussian.losses import window_weight
+
+        key = (frame, factor)
+        if key not in self._weight_cache:
+            if len(self._weight_cache) > 128:
+                self._weight_cache.clear()
+            weight = self.static_weights[frame]
+            if factor > 1:
+                size = scaled_size(weight.shape[1], weight.shape[0], factor)
+                weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+            self._weight_cache[key] = torch.from_numpy(weight), torch.from_numpy(window_weight(weight))
+        return self._weight_cache[key]
+
+    def _depth_slopes(
+        self, frame: int, rendered: gradient_renderer.Rendered, weight: Tensor, done: float
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Derivatives, by alpha and depth, of the weighted mean of |inverse depth / the scene's - 1|."""
+        strength = self.settings.depth_weight * (1 - done) ** 2
+        if self._inverse_depths is None or strength < 1e-4:
+            return None, None
+        height, width = rendered.alpha.shape
+        inverse, trust = (torch.from_numpy(values) for values in self._inverse_depths.at(frame, width, height))
+        covered = (rendered.alpha > 0.5) & (inverse > 0)
+        trust = trust * weight * covered
+        total = float(trust.sum())
+        if total < 1:
+            return None, None
+        depth = rendered.depth.clamp_min(1e-6)
+        ratio = rendered.alpha / (depth * inverse.clamp_min(1e-12))
+        slope = torch.sign(ratio - 1) * trust * (strength / total)
+        return slope * ratio / rendered.alpha.clamp_min(0.5), -slope * ratio / depth
+
+    def _regularize(self, gradients: dict[str, Tensor]) -> None:
+        """Adds the slopes of the mean opacity and of the mean scale, both small (as MCMC has them)."""
+        settings, gaussians = self.settings, self.gaussians
+        count = max(1, len(gaussians))
+        if settings.opacity_pull > 0:
+            opacities = gaussians.opacities
+            gradients["logit_opacities"].add_(opacities * (1 - opacities), alpha=settings.opacity_pull / count)
+        if settings.scale_pull > 0:
+            gradients["log_scales"].add_(gaussians.scales, alpha=settings.scale_pull / (3 * count * self.typical_depth))
+
+    def _step_camera(self, frame: int, factor: int, gradients: gradient_renderer.Gradients, done: float) -> None:
+        schedules = self.schedules
+        if done < schedules.pose_start:
+            return
+        if self.settings.refine_cameras:
+            rotation = exponential(*schedules.pose_rotation, done)
+            translation = exponential(*schedules.pose_translation, done) * self.typical_depth
+            self.cameras.step_pose(frame, gradients.camera_from_world, rotation, translation)
+        if self.settings.refine_focal:
+            fx, fy = gradients.intrinsics[:2] / factor
+            self.cameras.step_focal(fx, fy, exponential(*schedules.log_focal, done))
+
+    def _observe(self, frame: int, picture: Tensor, target: Tensor, done: float) -> None:
+        if not self.settings.learn_staticness or done < self.schedules.staticness_start:
+            return
+        residual = (picture - target).abs().mean(dim=0).numpy()
+        self.static_weights.observe(frame, residual, target.permute(1, 2, 0).numpy())
+        for key in [key for key in self._weight_cache if key[0] == frame]:
+            del self._weight_cache[key]
+
+    def _note(self, loss: float, picture: Tensor, target: Tensor, weight: Tensor, started: float) -> None:
+        report = self._report
+        report.loss += loss
+        report.count += 1
+        if report.count % 5 == 1:
+            error = ((picture - target) ** 2).mean(dim=0)
+            mean = float((weight * error).sum() / weight.sum().clamp_min(1e-6))
+            report.psnr = -10 * float(np.log10(max(mean, 1e-10)))
+        if self.iteration % 50 == 0 or self.iteration == self.settings.iterations:
+            self.history.append(
+                {
+                    "iteration": self.iteration,
+                    "loss": report.loss / report.count,
+                    "psnr": report.psnr,
+                    "gaussians": len(self.gaussians),
+                    "seconds": round(self.seconds + time.perf_counter() - started, 2),
+                }
+            )
+            self._report = _Report()
+
+    def survey(self, frames: list[int], factor: int) -> Survey:
+        """What each Gaussian is worth in the pictures of `frames` at 1/factor of their size."""
+        survey = Survey.empty(len(self.gaussians))
+        degree = self.schedules.active_sh_degree(self.done, self.settings.sh_degree)
+        for frame in frames:
+            target = self._data.picture(frame, factor).float() / 255
+            weight = self._weights(frame, factor)[0]
+            camera = self._camera(frame, factor)
+            gradient_renderer.add_to_survey(survey, self.gaussians, camera, degree, weight, target, factor**2)
+        return survey
+
+    def _densify(self) -> None:
+        frames = self.training_frames
+        picked = [frames[int(k)] for k in np.linspace(0, len(frames) - 1, min(_SURVEY_PICTURES, len(frames)))]
+        factor = max(2, self.schedules.resolution_factor(self.done)) if self.settings.resolution_schedule else 2
+        survey = self.survey(picked, factor)
+        drop = useless(self.gaussians, survey, self.typical_depth, PruningSettings(min_static=0.0))
+        keep = torch.nonzero(~drop)[:, 0]
+        self._apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
+        survey = Survey(survey.static[keep], survey.shown[keep], survey.error[keep])
+        context = DensificationContext(self.done, self.settings.max_gaussians, survey, self.generator)
+        self._apply(self.strategy.edit(self.gaussians, context))
+        order = morton_order(self.gaussians.means)
+        self._apply(Edit(order, Gaussians.empty(self.gaussians.sh_degree)))
+
+    def _apply(self, edit: Edit) -> None:
+        self.optimizer.apply(edit)
+
+    def finish(self, report: Callable[[str], None] | None = None) -> None:
+        """Removes what no static pixel of any training frame supports, and gives held-out frames their cameras."""
+        frames = self.training_frames[:: max(1, len(self.training_frames) // 200)]
+        survey = self.survey(frames, 2)
+        drop = useless(self.gaussians, survey, self.typical_depth, PruningSettings())
+        keep = torch.nonzero(~drop)[:, 0]
+        self._apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
+        self.exposures.center(self.training_frames)
+        self.cameras.interpolate(self.test_frames, self.training_frames)
+        self.exposures.interpolate(self.test_frames, self.training_frames)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on, as tensors, numbers, strings, lists and dicts."""
+        return {
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "history": self.history,
+            "queue": self._queue,
+            "report": [self._report.loss, self._report.psnr, self._report.count],
+            "generator": self.generator.get_state(),
+            "optimizer": self.optimizer.state(),
+            "cameras": self.cameras.state(),
+            "exposures": self.exposures.state(),
+            "static_weights": self.static_weights.state(self.training_frames),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The reverse of `state`."""
+        self._measure_depth()
+        self.iteration = int(state["iteration"])
+        self.seconds = float(state["seconds"])
+        self.history = list(state["history"])
+        self._queue = [int(frame) for frame in state["queue"]]
+        loss, psnr, count = state["report"]
+        self._report = _Report(float(loss), float(psnr), int(count))
+        self.generator.set_state(state["generator"])
+        self.optimizer = GaussianOptimizer.restored(state["optimizer"])
+        self.cameras.restore(state["cameras"])
+        self.exposures.restore(state["exposures"])
+        self.static_weights.restore(state["static_weights"])
+        self._weight_cache.clear()
