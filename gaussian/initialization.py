@@ -134,18 +134,19 @@ def _collect(
 ) -> tuple[_Points | None, float]:
     """Points of all views and the cell unit used; or None and a larger unit to try, when there are too many."""
     points = _Points.empty()
+    finest = max(1, round(2 * cell_unit))
     for done, view in enumerate(views):
         progress("initializing", len(views) + done, 2 * len(views))
-        cells = _cells(view, view.static & view.confident, cell_unit, settings)
+        cells = _cells(view, view.static & view.confident, finest, settings)
         new = ~_covered(cells, view, points, tolerance)
         points = points.joined(_points(cells, new, view, settings.scale, settings.opacity))
         if len(points.positions) > settings.max_count:
             # thinning at the end would leave holes, larger cells do not
             still_to_come = 1.0 + 0.3 * (1 - (done + 1) / len(views))
-            return None, cell_unit * 1.1 * still_to_come
+            return None, max(cell_unit * 1.1 * still_to_come, (finest + 0.6) / 2)
     points = points.select(_confirmed(points, views, tolerance))
     for view in views:
-        cells = _cells(view, view.static, 2 * cell_unit, settings)
+        cells = _cells(view, view.static, 2 * finest, settings)
         new = _uncovered(cells, view, points)
         points = points.joined(_points(cells, new, view, settings.scale, 0.5 * settings.opacity))
     return points, cell_unit
@@ -204,11 +205,10 @@ def _depth_tolerance(views: list[_View], settings: InitializationSettings) -> fl
     return float(np.clip(3 * np.median(values), settings.depth_tolerance, 0.3))
 
 
-def _cells(view: _View, allowed: np.ndarray, unit: float, settings: InitializationSettings) -> _Cells:
-    """Cuts the picture into cells of 8, 4 and 2 units, split where there is detail; those at least half `allowed`."""
+def _cells(view: _View, allowed: np.ndarray, finest: int, settings: InitializationSettings) -> _Cells:
+    """Cuts the picture into cells of 4, 2 and 1 times `finest` pixels, split where there is detail; those that are at
+    least half `allowed`."""
     height, width = allowed.shape
-    columns: list[np.ndarray] = []
-    finest = max(1, round(2 * unit))
     padded_height, padded_width = (-(-side // (4 * finest)) * 4 * finest for side in (height, width))
     padding = ((0, padded_height - height), (0, padded_width - width))
     weight = np.pad(allowed, padding).astype(np.float32)

@@ -1,0 +1,101 @@
+"""Renders an optimized model: render.py -m MODEL [--path input|interpolated] [--get_video]."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from scene.errors import InputError
+
+_DONE, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """One sentence for a mistake, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_BAD_INPUT, f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status: 0 done, 2 something that the user can mend, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _render(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return _BAD_INPUT
+    except KeyboardInterrupt:
+        print("Interrupted; what was rendered so far is complete.", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="render.py", description=__doc__)
+    parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="folder of an optimized model")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="default: MODEL/renders/input or MODEL/renders/interpolated"
+    )
+    parser.add_argument(
+        "--path", choices=["input", "interpolated", "both"], default="both", help="which cameras; default: both"
+    )
+    parser.add_argument("--get_video", "--get-video", action="store_true", help="also writes a video of each path")
+    parser.add_argument(
+        "--frames", type=int, metavar="N", help="of the interpolated path; default: as many as the clip"
+    )
+    parser.add_argument("--fps", type=float, help="of the video; default: that of the clip")
+    return parser
+
+
+def _render(options: argparse.Namespace) -> int:
+    if options.frames is not None and not 1 <= options.frames <= 100_000:
+        raise InputError(f"--frames must be 1 to 100000, not {options.frames}.")
+    if options.fps is not None and not 0 < options.fps <= 1000:
+        raise InputError(f"--fps must be above 0 and at most 1000, not {options.fps}.")
+    from gaussian.camera_path import interpolated_path
+    from gaussian.model_folder import load_model
+    from gaussian.rendering import render
+    from scene.pictures import write_png
+    from scene.video import write_video
+    from stillsplat.console import ProgressBars
+
+    folder = Path(options.model)
+    model = load_model(folder)
+    paths = ["input", "interpolated"] if options.path == "both" else [options.path]
+    fps = options.fps or model.frame_rate
+    for path in paths:
+        output = Path(options.output) if options.output else folder / "renders"
+        output = output / path if len(paths) > 1 or not options.output else output
+        if path == "input":
+            cameras = model.cameras
+        else:
+            cameras = interpolated_path(model.cameras, options.frames or len(model.cameras))
+
+        def pictures(path: str = path, cameras: Sequence = cameras, output: Path = output) -> Iterator[np.ndarray]:
+            for index, camera in enumerate(cameras):
+                exposure = model.exposures[index] if path == "input" else None
+                image = render(model.gaussians, camera, exposure=exposure).image
+                picture = np.rint(image * 255).astype(np.uint8)
+                write_png(output / f"{index:05d}.png", picture)
+                bars(f"rendering the {path} path", index + 1, len(cameras))
+                yield picture
+
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{output} cannot be made: {error.strerror}; choose another place with -o.") from error
+        with ProgressBars() as bars:
+            if options.get_video:
+                write_video(output.parent / f"{output.name}.mp4", pictures(), fps)
+            else:
+                for _ in pictures():
+                    pass
+        print(f"{len(cameras)} pictures are in {output}" + (f", {output.name}.mp4 beside it" * options.get_video))
+    return _DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
