@@ -14,7 +14,8 @@ SH_CONSTANT = 0.28209479177387814
 class Gaussians:
     """N anisotropic Gaussians with view-dependent colour (Kerbl et al., SIGGRAPH 2023), as they are optimized.
 
-    All tensors are float32, contiguous and on one device; a structure of arrays, so that kernels stream through them.
+    All tensors are float32 and on one device. `select`, `joined` and `packed` give them the memory layout that kernels
+    stream through: the index of the Gaussian runs fastest, so that each component is an array of its own.
     """
 
     #: (N, 3) centres in the world
@@ -52,12 +53,16 @@ class Gaussians:
 
     def select(self, which: Tensor) -> "Gaussians":
         """A copy with those Gaussians that `which` (indices or booleans) names, in its order."""
-        return Gaussians(**{name: tensor[which].contiguous() for name, tensor in self.tensors().items()})
+        return Gaussians(**{name: tensor[which] for name, tensor in self.tensors().items()}).packed()
 
     def joined(self, other: "Gaussians") -> "Gaussians":
         """A copy with the Gaussians of `other` behind these."""
         mine, others = self.tensors(), other.tensors()
-        return Gaussians(**{name: torch.cat([mine[name], others[name]]) for name in mine})
+        return Gaussians(**{name: torch.cat([mine[name], others[name]]) for name in mine}).packed()
+
+    def packed(self) -> "Gaussians":
+        """The same Gaussians in the layout for kernels; a copy only where they are not in it."""
+        return Gaussians(**{name: packed(tensor) for name, tensor in self.tensors().items()})
 
     def with_sh_degree(self, degree: int) -> "Gaussians":
         """The same Gaussians with room for spherical harmonics up to `degree`; what is new is zero, what is above is
@@ -66,7 +71,7 @@ class Gaussians:
         coefficients = self.sh_coefficients.new_zeros((len(self), count, 3))
         kept = min(count, self.sh_coefficients.shape[1])
         coefficients[:, :kept] = self.sh_coefficients[:, :kept]
-        return Gaussians(self.means, self.log_scales, self.rotations, self.logit_opacities, coefficients)
+        return Gaussians(self.means, self.log_scales, self.rotations, self.logit_opacities, coefficients).packed()
 
     @staticmethod
     def empty(sh_degree: int = 0) -> "Gaussians":
@@ -78,6 +83,11 @@ class Gaussians:
             torch.zeros(0),
             torch.zeros(0, (sh_degree + 1) ** 2, 3),
         )
+
+
+def packed(tensor: Tensor) -> Tensor:
+    """The tensor (N, ...) with N running fastest in memory."""
+    return tensor.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
 def morton_order(positions: Tensor) -> Tensor:

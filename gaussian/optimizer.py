@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gaussian.model import Gaussians
+from gaussian.model import Gaussians, packed
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-15
 
@@ -26,9 +26,9 @@ class GaussianOptimizer:
     """Holds the Gaussians with their first and second moments and keeps the three in step."""
 
     def __init__(self, gaussians: Gaussians) -> None:
-        self.gaussians = gaussians
-        self._first = {name: torch.zeros_like(tensor) for name, tensor in gaussians.tensors().items()}
-        self._second = {name: torch.zeros_like(tensor) for name, tensor in gaussians.tensors().items()}
+        self.gaussians = gaussians.packed()
+        self._first = {name: torch.zeros_like(tensor) for name, tensor in self.gaussians.tensors().items()}
+        self._second = {name: torch.zeros_like(tensor) for name, tensor in self.gaussians.tensors().items()}
         self.steps = 0
 
     def step(self, gradients: dict[str, Tensor], rates: dict[str, float], *, sh_rest_factor: float = 0.05) -> None:
@@ -53,7 +53,7 @@ class GaussianOptimizer:
         self.gaussians = self.gaussians.select(edit.keep).joined(edit.added)
         for moments in (self._first, self._second):
             for name, tensor in edit.added.tensors().items():
-                moments[name] = torch.cat([moments[name][edit.keep], torch.zeros_like(tensor)])
+                moments[name] = packed(torch.cat([moments[name][edit.keep], torch.zeros_like(tensor)]))
                 if edit.changed is not None:
                     moments[name][edit.changed] = 0
 

@@ -65,11 +65,11 @@ class StaticWeights:
     def __len__(self) -> int:
         return len(self._visited)
 
-    def __getitem__(self, frame: int) -> np.ndarray:
-        """Weight (H, W) float32 in [0, 1] at full size."""
-        odds = self._prior_odds(frame)
-        if self._visited[frame]:
-            evidence = cv2.resize(self._evidence[frame], odds.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Weight (H, W) float32 in [0, 1] of a frame, at full size."""
+        odds = self._prior_odds(index)
+        if self._visited[index]:
+            evidence = cv2.resize(self._evidence[index], odds.shape[::-1], interpolation=cv2.INTER_LINEAR)
             odds = odds + evidence
         # a soft step that is exactly 0 and 1 at the ends, so that what moves leaves no trace
         return np.clip(0.5 + odds / 3.0, 0.0, 1.0).astype(np.float32)

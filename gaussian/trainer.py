@@ -140,7 +140,8 @@ def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
 
 @contextmanager
 def _interruption_noted() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event instead of breaking an iteration in the middle; a second one breaks at once."""
+    """Ctrl-C or a polite kill sets the event instead of breaking an iteration in the middle; a second one breaks at
+    once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -151,8 +152,9 @@ def _interruption_noted() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
