@@ -188,7 +188,9 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--max-gaussians", type=int, metavar="N", help="about how many Gaussians there are at most")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     group = run.add_argument_group("scores")
-    group.add_argument("--annotations", metavar="DIR", help="annotated motion masks (white moves), used for scores only")
+    group.add_argument(
+        "--annotations", metavar="DIR", help="annotated motion masks (white moves), used for scores only"
+    )
     group.add_argument("--test-every", type=int, default=0, metavar="K", help="hold out every K-th frame")
     group.add_argument(
         "--protocol",
@@ -246,7 +248,9 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 
 def _add_predictor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictor", default="geometric", metavar="NAME", help="default: geometric (no weights)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same CPU: same result (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="same seed, same CPU: same result (default: 0)"
+    )
 
 
 def _bars():

@@ -17,6 +17,7 @@ from scene.maps import FrameMaps, LoadedMaps
 from scene.pictures import read_picture, resize_picture, write_png
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
+from scene.trajectory import absolute_trajectory_error, path_length, relative_pose_error
 from scene.truth import TruthScene
 from stillsplat.alignment import CameraAlignment, align_cameras
 from stillsplat.run_folder import RunFolder, open_run, write_json
@@ -126,23 +127,30 @@ def _against_truth(folder: RunFolder, scene: Scene, path: Path, progress: Progre
     figures: dict[str, dict[str, Any]] = {}
 
     def add(name: str, value: float | None, frames: int, masks: str = "truth") -> None:
-        figures[name] = figure(
-            name, value, "all", masks, frames, protocol=f"{name}: {PROTOCOLS[name]}"
-        ) | {"unit": UNITS.get(name, "")}
+        figures[name] = figure(name, value, "all", masks, frames, protocol=f"{name}: {PROTOCOLS[name]}") | {
+            "unit": UNITS.get(name, "")
+        }
 
     clean, behind, similarity, per_frame = [], [], [], []
     for index, position in enumerate(positions):
-        rendered = _unit(read_picture(folder.renders / f"{index:05d}.png"))
-        reference = _unit(resize_picture(truth.clean(position), *size))
-        hidden = _resized(truth.mask(position), size) & (_resized(truth.seen(position), size) >= SEEN_IN)
-        clean.append(metrics.psnr(rendered, reference))
-        behind.append(metrics.psnr_static(rendered, reference, hidden))
-        similarity.append(metrics.ssim(rendered, reference))
-        per_frame.append({"file": scene.frames.names[index], "psnr_clean": clean[-1], "psnr_behind": behind[-1]})
         progress("comparing with the truth", index + 1, count)
-    add("psnr_clean", _mean(clean), count, "none")
+        picture = truth.clean(position)
+        if picture is None:
+            continue
+        rendered = _unit(read_picture(folder.renders / f"{index:05d}.png"))
+        reference = _unit(resize_picture(picture, *size))
+        clean.append(metrics.psnr(rendered, reference))
+        similarity.append(metrics.ssim(rendered, reference))
+        entry = {"file": scene.frames.names[index], "psnr_clean": clean[-1]}
+        mask, seen = truth.mask(position), truth.seen(position)
+        if mask is not None and seen is not None:
+            hidden = _resized(mask, size) & (_resized(seen, size) >= SEEN_IN)
+            behind.append(metrics.psnr_static(rendered, reference, hidden))
+            entry["psnr_behind"] = behind[-1]
+        per_frame.append(entry)
+    add("psnr_clean", _mean(clean), len(clean), "none")
     add("psnr_behind", _mean(behind), int(np.isfinite(behind).sum()))
-    add("ssim_clean", _mean(similarity), count, "none")
+    add("ssim_clean", _mean(similarity), len(similarity), "none")
 
     trajectory = _trajectory_figures(scene.cameras, true_cameras)
     for name, value in trajectory.items():
@@ -150,8 +158,8 @@ def _against_truth(folder: RunFolder, scene: Scene, path: Path, progress: Progre
     alignment = align_cameras(true_cameras, scene.cameras, scale=_static_scale(scene, truth, positions, true_cameras))
     novel = _novel_views(folder, model, truth, alignment, scene, progress)
     add("psnr_novel", _mean([view["psnr"] for view in novel]), len(novel))
-    if scene.motion_masks is not None:
-        true_masks = LoadedMaps(count, lambda index: _resized(truth.mask(positions[index]), size).astype(np.float32))
+    if scene.motion_masks is not None and all(truth.mask(position) is not None for position in positions):
+        true_masks = LoadedMaps(count, lambda index: _true_mask(truth, positions[index], size).astype(np.float32))
         add("mask_iou", mask_figures(scene.motion_masks, true_masks, "truth")["mask_iou"]["value"], count)
     if scene.z_depths is not None:
         for name, value in _depth_figures(scene.z_depths, truth, positions, size, progress).items():
@@ -180,9 +188,9 @@ def _truth_positions(scene: Scene, truth: TruthScene) -> list[int]:
     recorded = scene.provenance.get("source_frames")
     count = len(scene.frames)
     positions = [int(position) for position in recorded] if isinstance(recorded, list) else list(range(count))
-    if len(positions) != count or max(positions) >= len(truth.cameras):
+    if len(positions) != count or max(positions) >= len(truth):
         raise InputError(
-            f"The truth in {truth.folder} has {len(truth.cameras)} frames, but the run used frame {max(positions)} of "
+            f"The truth in {truth.folder} has {len(truth)} frames, but the run used frame {max(positions)} of "
             "its input; give the truth of the same clip."
         )
     ours, theirs = scene.frames.width / scene.frames.height, truth.cameras[0].width / truth.cameras[0].height
@@ -193,33 +201,29 @@ def _truth_positions(scene: Scene, truth: TruthScene) -> list[int]:
     return positions
 
 
-def _static_scale(
-    scene: Scene, truth: TruthScene, positions: list[int], true_cameras: list[Camera]
-) -> float | None:
+def _static_scale(scene: Scene, truth: TruthScene, positions: list[int], true_cameras: list[Camera]) -> float | None:
     """Run units per truth unit from depth, for a camera that hardly moves; None where the path gives the scale."""
     centers = np.array([camera.center for camera in true_cameras])
     spread = float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).mean())
-    depth = float(np.median(truth.z_depth_clean(positions[0])))
-    if scene.z_depths is None or spread > 1e-3 * max(depth, 1e-9):
+    depth = truth.depth(positions[0])
+    if scene.z_depths is None or depth is None or spread > 1e-3 * max(float(np.median(depth)), 1e-9):
         return None
     return 1.0 / _depth_scale(scene.z_depths, truth, positions, (scene.frames.width, scene.frames.height))
 
 
 def _trajectory_figures(cameras: list[Camera], true_cameras: list[Camera]) -> dict[str, float]:
-    from scene.trajectory import absolute_trajectory_error, relative_pose_error
-
     ours = np.array([camera.world_from_camera for camera in cameras])
     theirs = np.array([camera.world_from_camera for camera in true_cameras])
-    ate = absolute_trajectory_error(ours, theirs)
-    translation, rotation = relative_pose_error(ours, theirs)
-    length = float(np.linalg.norm(np.diff(theirs[:, :3, 3], axis=0), axis=1).sum())
+    ate = absolute_trajectory_error(ours, theirs, use_orientations=True).rmse
+    steps = relative_pose_error(ours, theirs, use_orientations=True)
+    length = path_length(theirs)
     our_focal = float(np.median([camera.fx / camera.width for camera in cameras]))
     true_focal = true_cameras[0].fx / true_cameras[0].width
     return {
         "ate": ate,
         "ate_share": ate / length if length > 0 else float("nan"),
-        "rpe_translation": translation,
-        "rpe_rotation": rotation,
+        "rpe_translation": steps.translation,
+        "rpe_rotation": steps.rotation_degrees,
         "focal_error": our_focal / true_focal - 1,
     }
 
@@ -233,11 +237,14 @@ def _novel_views(
     like = scene.cameras[len(scene.cameras) // 2]
     views = []
     with atomic_folder(folder.path / "evaluation", overwrite=True) as temporary:
-        for index, camera in enumerate(truth.novel_cameras):
-            pose = alignment.pose(camera.world_from_camera)
+        for index in range(truth.novel_count):
+            true_view = truth.novel(index)
+            pose = alignment.pose(true_view.camera.world_from_camera)
             rendered = np.clip(render(model.gaussians, like.moved(pose)).image, 0, 1)
-            reference = resize_picture(truth.novel_picture(index), *size)
-            seen = _resized(truth.novel_seen(index), size) >= SEEN_IN
+            reference = resize_picture(true_view.picture, *size)
+            seen = np.ones(reference.shape[:2], bool)
+            if true_view.seen is not None:
+                seen = _resized(true_view.seen, size) >= SEEN_IN
             views.append(
                 {
                     "view": index,
@@ -247,7 +254,7 @@ def _novel_views(
             )
             write_png(temporary / f"novel_{index:05d}.png", np.rint(rendered * 255).astype(np.uint8))
             write_png(temporary / f"novel_{index:05d}_truth.png", reference)
-            progress("rendering novel views", index + 1, len(truth.novel_cameras))
+            progress("rendering novel views", index + 1, truth.novel_count)
     return views
 
 
@@ -265,9 +272,14 @@ def _depth_scale(z_depths: FrameMaps, truth: TruthScene, positions: list[int], s
 def _depth_pair(
     z_depths: FrameMaps, truth: TruthScene, index: int, position: int, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    theirs = _resized(truth.z_depth(position), size)
-    static = ~_resized(truth.mask(position), size) & (theirs > 0)
-    return z_depths[index], theirs, static
+    depth = truth.depth(position)
+    theirs = np.zeros(size[::-1], np.float32) if depth is None else _resized(depth, size)
+    return z_depths[index], theirs, ~_true_mask(truth, position, size) & (theirs > 0)
+
+
+def _true_mask(truth: TruthScene, position: int, size: tuple[int, int]) -> np.ndarray:
+    mask = truth.mask(position)
+    return np.zeros(size[::-1], bool) if mask is None else _resized(mask, size)
 
 
 def _depth_figures(
@@ -305,11 +317,15 @@ def _splat_depth(
 
     pairs = []
     for index, position in enumerate(positions):
-        ours = render(model.gaussians, cameras[index]).z_depth
-        theirs = _resized(truth.z_depth_clean(position), size)
+        progress("comparing depth of the Gaussians", index + 1, len(positions))
+        depth = truth.depth_clean(position)
+        if depth is None:
+            continue
+        ours, theirs = render(model.gaussians, cameras[index]).z_depth, _resized(depth, size)
         known = (ours > 0) & (theirs > 0)
         pairs.append((ours[known][::5], theirs[known][::5]))
-        progress("comparing depth of the Gaussians", index + 1, len(positions))
+    if not pairs:
+        return float("nan")
     ours, theirs = (np.concatenate(part) for part in zip(*pairs, strict=True))
     if len(ours) == 0:
         return float("nan")
@@ -322,7 +338,7 @@ def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if values.shape == (size[1], size[0]):
         return values
     kind = values.dtype
-    plain = values.astype(np.uint8) if kind == bool else values
+    plain = values.astype(np.float32)
     return cv2.resize(plain, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(kind)
 
 

@@ -62,9 +62,7 @@ def reconstruct(
         folder.clean_up()
 
 
-def _run(
-    folder: RunFolder, settings: RunSettings, progress: Progress, warn: Callable[[str], None]
-) -> Reconstruction:
+def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Callable[[str], None]) -> Reconstruction:
     from scene.folder import load_scene
 
     warnings: list[str] = [str(item) for item in folder.record.get("warnings", [])]
@@ -349,4 +347,3 @@ def _score(
 def _timed() -> Iterator[Callable[[], float]]:
     start = time.monotonic()
     yield lambda: time.monotonic() - start
-

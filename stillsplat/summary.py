@@ -43,9 +43,7 @@ def print_evaluation_summary(output: Path, evaluation: dict[str, Any], console: 
     console = console or Console(highlight=False)
     console.print()
     if "truth" in evaluation:
-        rows = [
-            (name, format_value(entry), _short(entry)) for name, entry in evaluation["truth"]["figures"].items()
-        ]
+        rows = [(name, format_value(entry), _short(entry)) for name, entry in evaluation["truth"]["figures"].items()]
         console.print(figures_table(f"Against the truth in {evaluation['truth']['folder']}", rows))
     if "annotations" in evaluation:
         rows = score_rows(evaluation["annotations"]["scores"], _RUN_FIGURES)

@@ -1,0 +1,276 @@
+"""Plots as inline SVG. Colours come from the page's own variables, so they follow its light and dark dress."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a plot; `color` is the name of a CSS variable of the page."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    color: str = "accent"
+
+
+def line_chart(
+    series: Sequence[Series], *, x_label: str, y_label: str, width: int = 520, height: int = 250, log_y: bool = False
+) -> str:
+    """Lines over a common axis with a legend when there are several; points that are not finite break a line."""
+    left, right, top, bottom = 52, 14, 14, 38
+    cleaned = [_finite_pairs(item, log_y) for item in series]
+    every = np.concatenate([pairs for pairs in cleaned if len(pairs)]) if any(len(p) for p in cleaned) else None
+    if every is None:
+        return _empty(width, height, "nothing to plot")
+    x_low, x_high = _padded(every[:, 0].min(), every[:, 0].max(), 0.0)
+    y_low, y_high = _padded(*_robust_range(every[:, 1]), 0.06)
+    inner_width, inner_height = width - left - right, height - top - bottom
+
+    def x_at(value: float) -> float:
+        return left + (value - x_low) / (x_high - x_low) * inner_width
+
+    def y_at(value: float) -> float:
+        level = min(max((value - y_low) / (y_high - y_low), -0.02), 1.02)
+        return top + (1 - level) * inner_height
+
+    parts = [_open(width, height, f"{y_label} over {x_label}")]
+    for tick in _ticks(y_low, y_high, 5):
+        shown = _number(10**tick if log_y else tick)
+        parts.append(
+            f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y_at(tick):.1f}" y2="{y_at(tick):.1f}"/>'
+        )
+        parts.append(f'<text class="tick" x="{left - 8}" y="{y_at(tick) + 3.5:.1f}" text-anchor="end">{shown}</text>')
+    for tick in _ticks(x_low, x_high, 6):
+        parts.append(
+            f'<text class="tick" x="{x_at(tick):.1f}" y="{height - bottom + 16}" text-anchor="middle">{_number(tick)}</text>'
+        )
+    parts.append(
+        f'<line class="axis" x1="{left}" x2="{width - right}" y1="{height - bottom}" y2="{height - bottom}"/>'
+        f'<text class="label" x="{left + inner_width / 2:.0f}" y="{height - 5}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text class="label" x="12" y="{top + inner_height / 2:.0f}" text-anchor="middle" '
+        f'transform="rotate(-90 12 {top + inner_height / 2:.0f})">{escape(y_label)}</text>'
+    )
+    for item, pairs in zip(series, cleaned, strict=True):
+        if len(pairs) == 0:
+            continue
+        points = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in pairs)
+        parts.append(f'<polyline class="line" style="stroke:var(--{item.color})" points="{points}"/>')
+        x, y = pairs[-1]
+        shown = _number(10**y if log_y else y)
+        parts.append(
+            f'<circle cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="3" style="fill:var(--{item.color})">'
+            f"<title>{escape(item.label)}: {shown}</title></circle>"
+        )
+    if len(series) > 1:
+        parts.append(_legend([(item.label, item.color) for item in series], left + 8, top + 6))
+    return "".join(parts) + "</svg>"
+
+
+def bar_chart(
+    values: Sequence[float], highlighted: Sequence[bool], *, x_label: str, y_label: str, labels: tuple[str, str]
+) -> str:
+    """One bar per frame, `highlighted` ones in the accent colour; `labels` names (others, highlighted)."""
+    width, height = 1080, 210
+    left, right, top, bottom = 52, 8, 14, 38
+    finite = np.array([value for value in values if math.isfinite(value)])
+    if len(finite) == 0:
+        return _empty(width, height, "nothing to plot")
+    # bars that begin at zero would hide differences of a decibel
+    low, high = float(finite.min()), float(finite.max())
+    low -= max(0.25 * (high - low), 0.5)
+    high += max(0.05 * (high - low), 0.1)
+    inner_width, inner_height = width - left - right, height - top - bottom
+    step = inner_width / len(values)
+    parts = [_open(width, height, f"{y_label} per {x_label}")]
+    for tick in _ticks(low, high, 4):
+        y = top + (1 - (tick - low) / (high - low)) * inner_height
+        parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 8}" y="{y + 3.5:.1f}" text-anchor="end">{_number(tick)}</text>')
+    gap = min(2.0, step * 0.2)
+    for index, value in enumerate(values):
+        if not math.isfinite(value):
+            continue
+        size = (value - low) / (high - low) * inner_height
+        color = "accent" if highlighted[index] else "quiet"
+        parts.append(
+            f'<rect x="{left + index * step + gap / 2:.1f}" y="{top + inner_height - size:.1f}" '
+            f'width="{max(step - gap, 0.5):.1f}" height="{size:.1f}" rx="{min(1.5, step / 4):.1f}" '
+            f'style="fill:var(--{color})"><title>frame {index}: {value:.2f}</title></rect>'
+        )
+    for tick in _ticks(0, len(values) - 1, 10, whole=True):
+        x = left + (tick + 0.5) * step
+        parts.append(
+            f'<text class="tick" x="{x:.1f}" y="{height - bottom + 16}" text-anchor="middle">{tick:.0f}</text>'
+        )
+    parts.append(
+        f'<line class="axis" x1="{left}" x2="{width - right}" y1="{height - bottom}" y2="{height - bottom}"/>'
+        f'<text class="label" x="{left + inner_width / 2:.0f}" y="{height - 5}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text class="label" x="12" y="{top + inner_height / 2:.0f}" text-anchor="middle" '
+        f'transform="rotate(-90 12 {top + inner_height / 2:.0f})">{escape(y_label)}</text>'
+    )
+    if any(highlighted) and not all(highlighted):
+        parts.append(_legend([(labels[0], "quiet"), (labels[1], "accent")], left + 8, top + 6))
+    return "".join(parts) + "</svg>"
+
+
+def path_chart(
+    centers: np.ndarray,
+    directions: np.ndarray,
+    *,
+    title: str,
+    axes: tuple[str, str],
+    others: Sequence[tuple[str, str, np.ndarray]] = (),
+    points: np.ndarray | None = None,
+    size: int = 340,
+) -> str:
+    """Camera centres (N, 2) with viewing directions (N, 2) seen from one side, both axes at one scale.
+
+    `others` are more paths as (label, CSS variable, centres); `points` (M, 2) are places of the scene, for orientation,
+    and then the view takes in most of them.
+    """
+    margin = 34
+    shown = [centers] + [path for _, _, path in others]
+    if points is not None and len(points):
+        low, high = np.percentile(points, [3, 97], axis=0)
+        shown.append(np.array([low, high]))
+    bounds = np.concatenate(shown)
+    low, high = bounds.min(axis=0), bounds.max(axis=0)
+    extent = max(float((high - low).max()), 1e-9)
+    middle = (low + high) / 2
+    scale = (size - 2 * margin) / extent
+
+    def place(values: np.ndarray) -> np.ndarray:
+        placed = (values - middle) * scale
+        return np.stack([size / 2 + placed[:, 0], size / 2 - placed[:, 1]], axis=1)
+
+    parts = [_open(size, size, title)]
+    if points is not None and len(points):
+        at = place(points)
+        inside = (np.abs(at - size / 2) < size / 2 - 4).all(axis=1)
+        dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in at[inside])
+        parts.append(f'<path class="cloud" d="{dots}"/>')
+    for label, color, path in others:
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in place(path))
+        parts.append(
+            f'<polyline class="line thin" style="stroke:var(--{color})" points="{line}"><title>{escape(label)}</title></polyline>'
+        )
+    at = place(centers)
+    every = max(1, math.ceil(len(centers) / 16))
+    reach = size * 0.075
+    for index in range(0, len(centers), every):
+        x, y = at[index]
+        dx, dy = directions[index][0], -directions[index][1]
+        # the cone of view, flat
+        for turn in (-0.32, 0.32):
+            ax = (dx * math.cos(turn) - dy * math.sin(turn)) * reach
+            ay = (dx * math.sin(turn) + dy * math.cos(turn)) * reach
+            parts.append(f'<line class="view" x1="{x:.1f}" y1="{y:.1f}" x2="{x + ax:.1f}" y2="{y + ay:.1f}"/>')
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+    parts.append(f'<polyline class="line" style="stroke:var(--accent)" points="{line}"/>')
+    parts.append(
+        f'<circle cx="{at[0][0]:.1f}" cy="{at[0][1]:.1f}" r="4" class="begin"><title>first frame</title></circle>'
+    )
+    parts.append(
+        f'<circle cx="{at[-1][0]:.1f}" cy="{at[-1][1]:.1f}" r="4" class="end"><title>last frame</title></circle>'
+    )
+    bar = _nice_step(extent / 4)
+    length = bar * scale
+    parts.append(
+        f'<line class="axis" x1="{margin / 2}" x2="{margin / 2 + length:.1f}" y1="{size - 12}" y2="{size - 12}"/>'
+        f'<text class="tick" x="{margin / 2 + length + 6:.1f}" y="{size - 8.5}">{_number(bar)}</text>'
+        f'<text class="label" x="{size - 6}" y="{size - 8.5}" text-anchor="end">{escape(axes[0])} →</text>'
+        f'<text class="label" x="12" y="6" text-anchor="end" transform="rotate(-90 12 6)">{escape(axes[1])} →</text>'
+    )
+    return "".join(parts) + "</svg>"
+
+
+def time_bars(parts_of: Sequence[tuple[str, float, str]]) -> str:
+    """Horizontal bars of (label, seconds, shown time), all at one scale."""
+    width, row, left = 520, 26, 190
+    longest = max([seconds for _, seconds, _ in parts_of], default=0.0) or 1.0
+    height = row * len(parts_of) + 6
+    lines = [_open(width, height, "time per step")]
+    for index, (label, seconds, shown) in enumerate(parts_of):
+        y = index * row + 4
+        size = max(seconds / longest * (width - left - 90), 1.5)
+        lines.append(
+            f'<text class="label" x="{left - 10}" y="{y + 13}" text-anchor="end">{escape(label)}</text>'
+            f'<rect x="{left}" y="{y + 2}" width="{size:.1f}" height="14" rx="2.5" style="fill:var(--accent)"/>'
+            f'<text class="tick" x="{left + size + 8:.1f}" y="{y + 13}">{escape(shown)}</text>'
+        )
+    return "".join(lines) + "</svg>"
+
+
+def _open(width: int, height: int, description: str) -> str:
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(description, quote=True)}">'
+
+
+def _empty(width: int, height: int, why: str) -> str:
+    return (
+        _open(width, height, why)
+        + f'<text class="label" x="{width / 2}" y="{height / 2}" text-anchor="middle">{escape(why)}</text></svg>'
+    )
+
+
+def _legend(entries: Sequence[tuple[str, str]], x: float, y: float) -> str:
+    parts, offset = [], 0.0
+    for label, color in entries:
+        parts.append(
+            f'<rect x="{x + offset:.1f}" y="{y - 1:.1f}" width="10" height="10" rx="2" style="fill:var(--{color})"/>'
+        )
+        parts.append(f'<text class="label" x="{x + offset + 15:.1f}" y="{y + 8:.1f}">{escape(label)}</text>')
+        offset += 15 + 6.4 * len(label) + 16
+    return "".join(parts)
+
+
+def _finite_pairs(series: Series, log_y: bool) -> np.ndarray:
+    pairs = [
+        (float(x), math.log10(y) if log_y else float(y))
+        for x, y in zip(series.x, series.y, strict=True)
+        if x is not None and y is not None and math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y)
+    ]
+    return np.array(pairs).reshape(-1, 2)
+
+
+def _robust_range(values: np.ndarray) -> tuple[float, float]:
+    """The range without the first wild values of an optimization, if they stand far off."""
+    low, high = np.percentile(values, [1, 99]) if len(values) > 20 else (values.min(), values.max())
+    return float(low), float(high)
+
+
+def _padded(low: float, high: float, share: float) -> tuple[float, float]:
+    if high - low < 1e-9 * max(1.0, abs(low)):
+        return low - 0.5, high + 0.5
+    return low - share * (high - low), high + share * (high - low)
+
+
+def _nice_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(max(rough, 1e-30)))
+    for factor in (1, 2, 5, 10):
+        if factor * power >= rough * 0.999:
+            return factor * power
+    return 10 * power
+
+
+def _ticks(low: float, high: float, about: int, whole: bool = False) -> list[float]:
+    step = _nice_step((high - low) / max(about, 1))
+    if whole:
+        step = max(1.0, round(step))
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]
+
+
+def _number(value: float) -> str:
+    if value == 0:
+        return "0"
+    if abs(value) >= 10000 and abs(value) % 1000 == 0:
+        return f"{value / 1000:.0f}k"
+    if abs(value) >= 0.01:
+        return f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) < 10 else f"{value:.1f}".rstrip("0").rstrip(".")
+    return f"{value:.1e}"
