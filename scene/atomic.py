@@ -17,6 +17,7 @@ _REASONS = {
     errno.EPERM: "permission is denied; choose a place you may write to",
     errno.EROFS: "the file system is read-only; choose another place",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
+    errno.EEXIST: "a part of the path is a file, not a folder; choose another place",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EFBIG: "the file would be too large for this file system or its limits; choose another place",
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",

@@ -1,5 +1,6 @@
 """Video files, in and out: pictures one at a time with their times, and H.264 that plays everywhere."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -75,13 +76,18 @@ def decode_video(
                 elapsed = previous_time + interval
             previous_time = elapsed
             if wanted(position):
-                yield DecodedPicture(position, elapsed, _upright_pixels(frame))
+                yield DecodedPicture(position, elapsed, _upright_pixels(frame, stream.sample_aspect_ratio))
             report(position + 1, declared)
             position += 1
             if last_wanted is not None and position > last_wanted:
                 break
         else:
-            missing = max(declared - position, 0) if declared > position + 1 else 0
+            missing = declared - position
+            if not declared and first_time is not None:
+                end = first_time + previous_time + interval
+                missing = round((_promised_seconds(container, stream) - end) / interval)
+            if missing <= 1:  # many files that are not damaged end one frame early
+                missing = 0
             if damaged or missing:
                 lost = max(damaged, missing)
                 warn(
@@ -113,9 +119,21 @@ def _frames(container: InputContainer, stream: "av.VideoStream") -> Iterator["av
             yield None
 
 
-def _upright_pixels(frame: "av.VideoFrame") -> np.ndarray:
+def _promised_seconds(container: InputContainer, stream: "av.VideoStream") -> float:
+    """How long the pictures should last, for containers that do not count frames; 0 when that is not known."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if clock:
+        hours, minutes, seconds = clock.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if len(container.streams) == 1 and container.duration:
+        return container.duration / av.time_base
+    return 0.0
+
+
+def _upright_pixels(frame: "av.VideoFrame", aspect: Fraction | None) -> np.ndarray:
     pixels = frame.to_ndarray(format="rgb24")
-    aspect = getattr(frame, "sample_aspect_ratio", None)
     if aspect and aspect > 0 and aspect != 1 and Fraction(1, 4) < aspect < 4:
         # Pixels that are not square would give the camera two focal lengths.
         width = max(1, round(pixels.shape[1] * float(aspect)))

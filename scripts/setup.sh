@@ -58,7 +58,7 @@ install_once() {
     done
     shift
     local now
-    now=$("$VENV_PYTHON" - "$*" "${inputs[@]}" <<'PYTHON'
+    now=$("$VENV_PYTHON" - "$*" ${inputs[@]+"${inputs[@]}"} <<'PYTHON'
 import hashlib, pathlib, sys
 
 digest = hashlib.sha256((sys.version + sys.argv[1]).encode())
