@@ -37,6 +37,13 @@ def cross_matrix(vector: np.ndarray) -> np.ndarray:
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
 
 
+#: what a focal length one standard deviation off its prior costs, in squared noise units per observation: with tens of
+#: thousands of observations the errors that matter are systematic and do not average out, so the prior grows with them
+FOCAL_PRIOR_COST = 0.02
+#: points nearer than this share of their depth in the host, or behind a camera, do not count
+NEAREST = 1e-3
+
+
 @dataclass
 class Poses:
     """State of the cameras: `camera_from_world` rotations (F, 3, 3) and translations (F, 3), and the focal length in
@@ -88,11 +95,18 @@ class Solution:
 
 def project_host(host: HostTracks, inverse_depth: np.ndarray, poses: Poses, center: tuple[float, float]):
     """Pixels (K, T, 2) of a host's tracks in their frames, and depth there times inverse depth in the host (K, T)."""
+    _, _, x, y, z = _points(host, inverse_depth, poses, center)
+    safe = np.maximum(z, NEAREST)
+    return np.stack([poses.focal * x / safe + center[0], poses.focal * y / safe + center[1]], axis=-1), z
+
+
+def _points(host: HostTracks, inverse_depth: np.ndarray, poses: Poses, center: tuple[float, float]):
+    """Relative poses, and the coordinates (K, T) each of the points in their frames times their inverse depth."""
     rotation, translation = relative_poses(host, poses)
     rays = host_rays(host, poses.focal, center)
-    points = np.einsum("kij,tj->kti", rotation, rays) + translation[:, None, :] * inverse_depth[None, :, None]
-    z = np.where(points[..., 2] > 1e-3, points[..., 2], 1e-3)
-    return poses.focal * points[..., :2] / z[..., None] + np.asarray(center), points[..., 2]
+    points = (rotation.reshape(-1, 3) @ rays.T).reshape(len(rotation), 3, -1)
+    points += translation[:, :, None] * inverse_depth
+    return rotation, translation, points[:, 0], points[:, 1], points[:, 2]
 
 
 def host_rays(host: HostTracks, focal: float, center: tuple[float, float]) -> np.ndarray:
@@ -110,8 +124,11 @@ def residual_norms(problem: Problem, poses: Poses, inverse_depths: list[np.ndarr
     """Reprojection errors in pixels (K, T) per host, NaN where there is no observation."""
     norms = []
     for host, inverse_depth in zip(problem.hosts, inverse_depths, strict=True):
-        pixels, _ = project_host(host, inverse_depth, poses, problem.center)
-        norms.append(np.where(host.visible, np.linalg.norm(pixels - host.pixels, axis=-1), np.nan))
+        _, _, x, y, z = _points(host, inverse_depth, poses, problem.center)
+        scaled = poses.focal / np.maximum(z, NEAREST)
+        u = x * scaled + (problem.center[0] - host.pixels[..., 0])
+        v = y * scaled + (problem.center[1] - host.pixels[..., 1])
+        norms.append(np.where(host.visible, np.sqrt(u * u + v * v), np.nan))
     return norms
 
 
@@ -158,8 +175,9 @@ def adjust(
 
     `scale` is the noise in pixels per coordinate. `free_frames` (F,) bool: poses that may move (all by default; the
     gauge is held by damping). `focal_prior`: mean of the focal length in pixels and standard deviation of its
-    logarithm. Inverse depths stay above `smallest_inverse_depth` times their median; `depth_prior` is a weak pull of
-    each to the median of its host, in units of one observation per squared relative deviation.
+    logarithm; being off by that costs `FOCAL_PRIOR_COST` per observation. Inverse depths stay above
+    `smallest_inverse_depth` times their median; `depth_prior` is a weak pull of each to the median of its host, in
+    units of one observation per squared relative deviation.
     """
     frame_count = len(poses.rotations)
     free = np.ones(frame_count, bool) if free_frames is None else free_frames
@@ -228,7 +246,7 @@ def _prior_cost(problem, poses, inverse_depths, focal_prior, depth_prior) -> flo
     count = sum(float((host.visible * weight).sum()) for host, weight in _weighted(problem))
     total = 0.0
     if focal_prior is not None:
-        total += (np.log(poses.focal / focal_prior[0]) / focal_prior[1]) ** 2
+        total += FOCAL_PRIOR_COST * count * (np.log(poses.focal / focal_prior[0]) / focal_prior[1]) ** 2
     for depth in inverse_depths:
         median = max(float(np.median(depth)), 1e-9)
         total += depth_prior * float(((depth / median - 1) ** 2).sum())
@@ -265,38 +283,36 @@ def _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, free
     trash = unknown_count + np.arange(6)
     for host, inverse_depth, weight in zip(problem.hosts, inverse_depths, problem.track_weights, strict=True):
         frames = len(host.frames)
-        rotation, translation = relative_poses(host, poses)
+        rotation, translation, x, y, z = _points(host, inverse_depth, poses, problem.center)
         rays = host_rays(host, poses.focal, problem.center)
-        points = np.einsum("kij,tj->kti", rotation, rays) + translation[:, None, :] * inverse_depth[None, :, None]
-        in_front = points[..., 2] > 1e-3
-        inverse_z = 1.0 / np.where(in_front, points[..., 2], 1e-3)
-        a = points[..., 0] * inverse_z
-        b = points[..., 1] * inverse_z
+        in_front = z > NEAREST
+        inverse_z = 1.0 / np.where(in_front, z, NEAREST)
+        a, b = x * inverse_z, y * inverse_z
         focal = poses.focal
-        residual = np.stack(
-            [focal * a + problem.center[0] - host.pixels[..., 0], focal * b + problem.center[1] - host.pixels[..., 1]],
-            axis=-1,
-        )
+        u = focal * a + (problem.center[0] - host.pixels[..., 0])
+        v = focal * b + (problem.center[1] - host.pixels[..., 1])
         use = host.visible & in_front
-        squared = np.where(use, (residual**2).sum(-1), 0.0) / scale**2
+        squared = (u * u + v * v) / scale**2
         root = np.where(use, np.sqrt(weight[None] / (1 + squared / 4.0)), 0.0) / scale
-        # columns: translation 3, rotation 3, log focal, inverse depth, residual
-        block = np.empty((frames, host.count, 2, 9))
-        s = focal * inverse_z * inverse_depth[None]
-        zero = np.zeros_like(s)
-        block[:, :, 0, 0], block[:, :, 0, 1], block[:, :, 0, 2] = s, zero, -s * a
-        block[:, :, 1, 0], block[:, :, 1, 1], block[:, :, 1, 2] = zero, s, -s * b
-        block[:, :, 0, 3], block[:, :, 0, 4], block[:, :, 0, 5] = -focal * a * b, focal * (1 + a * a), -focal * b
-        block[:, :, 1, 3], block[:, :, 1, 4], block[:, :, 1, 5] = -focal * (1 + b * b), focal * a * b, focal * a
-        by_focal = -np.einsum("kij,tj->kti", rotation[:, :, :2], rays[:, :2])
-        block[:, :, 0, 6] = focal * (a + inverse_z * (by_focal[..., 0] - a * by_focal[..., 2]))
-        block[:, :, 1, 6] = focal * (b + inverse_z * (by_focal[..., 1] - b * by_focal[..., 2]))
-        block[:, :, 0, 7] = focal * inverse_z * (translation[:, 0, None] - a * translation[:, 2, None])
-        block[:, :, 1, 7] = focal * inverse_z * (translation[:, 1, None] - b * translation[:, 2, None])
-        block[:, :, :, 8] = np.where(use[..., None], residual, 0.0)
-        block *= root[..., None, None]
-        flat = block.reshape(frames, host.count * 2, 9)
-        product = flat.transpose(0, 2, 1) @ flat
+        # rows: translation 3, rotation 3, log focal, inverse depth, residual; for u, then for v
+        by_focal = -(rotation[:, :, :2].reshape(-1, 2) @ rays[:, :2].T).reshape(frames, 3, -1)
+        turned = root * focal
+        s = turned * inverse_z * inverse_depth
+        lever = turned * inverse_z
+        block = np.empty((frames, 9, 2, host.count))
+        block[:, 0, 0], block[:, 1, 0], block[:, 2, 0] = s, 0.0, -s * a
+        block[:, 0, 1], block[:, 1, 1], block[:, 2, 1] = 0.0, s, -s * b
+        ab = turned * a * b
+        block[:, 3, 0], block[:, 4, 0], block[:, 5, 0] = -ab, turned * (1 + a * a), -turned * b
+        block[:, 3, 1], block[:, 4, 1], block[:, 5, 1] = -turned * (1 + b * b), ab, turned * a
+        block[:, 6, 0] = turned * a + lever * (by_focal[:, 0] - a * by_focal[:, 2])
+        block[:, 6, 1] = turned * b + lever * (by_focal[:, 1] - b * by_focal[:, 2])
+        block[:, 7, 0] = lever * (translation[:, 0, None] - a * translation[:, 2, None])
+        block[:, 7, 1] = lever * (translation[:, 1, None] - b * translation[:, 2, None])
+        block[:, 8, 0] = root * np.where(use, u, 0.0)
+        block[:, 8, 1] = root * np.where(use, v, 0.0)
+        flat = block.reshape(frames, 9, -1)
+        product = flat @ flat.transpose(0, 2, 1)
         # the pose of the host moves the relative pose by minus its adjoint
         adjoint = np.zeros((frames, 6, 6))
         adjoint[:, :3, :3] = rotation
@@ -327,13 +343,15 @@ def _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, free
         matrix[np.ix_(unknowns, unknowns)] += local  # repeated slots are those that nobody reads
         gradient[unknowns] += local_gradient
         # inverse depths
-        with_depth = (block[..., 7:8] * block).sum(2)  # (K, T, 9)
-        coupling = np.empty((host.count, size))
-        coupling[:, : 6 * frames] = with_depth[:, :, :6].transpose(1, 0, 2).reshape(host.count, -1)
-        coupling[:, host_slot] = -np.einsum("kti,kij->tj", with_depth[:, :, :6], adjoint)
-        coupling[:, -1] = with_depth[:, :, 6].sum(0)
-        curvature = with_depth[:, :, 7].sum(0)
-        slope = with_depth[:, :, 8].sum(0)
+        with_depth = block[:, 7, None, 0] * block[:, :, 0] + block[:, 7, None, 1] * block[:, :, 1]  # (K, 9, T)
+        coupling = np.empty((size, host.count))
+        coupling[: 6 * frames] = with_depth[:, :6].reshape(6 * frames, -1)
+        # sum over frames of the adjoint's transpose times the column: one product
+        stacked = adjoint.transpose(2, 0, 1).reshape(6, -1)
+        coupling[host_slot] = -(stacked @ with_depth[:, :6].reshape(6 * frames, -1))
+        coupling[-1] = with_depth[:, 6].sum(0)
+        curvature = with_depth[:, 7].sum(0)
+        slope = with_depth[:, 8].sum(0)
         information.append(curvature.copy())
         median = max(float(np.median(inverse_depth)), 1e-9)
         curvature = curvature + depth_prior / median**2
@@ -354,15 +372,17 @@ def _solve(system, problem, poses, damping, slots, free_focal, free_translation,
         for host in system.hosts:
             curvature = host.curvature * (1 + damping) + 1e-9
             damped.append(curvature)
-            scaled = host.coupling / curvature[:, None]
-            matrix[np.ix_(host.unknowns, host.unknowns)] -= host.coupling.T @ scaled
-            gradient[host.unknowns] -= scaled.T @ host.slope
+            scaled = host.coupling / curvature
+            matrix[np.ix_(host.unknowns, host.unknowns)] -= scaled @ host.coupling.T
+            gradient[host.unknowns] -= scaled @ host.slope
     matrix, gradient = matrix[:size, :size], gradient[:size]
     diagonal = np.diag(system.matrix)[:size]
     matrix[np.arange(size), np.arange(size)] += damping * diagonal + 1e-7 * max(float(diagonal.max()), 1e-12)
     if focal_prior is not None:
-        matrix[-1, -1] += 1 / focal_prior[1] ** 2
-        gradient[-1] += np.log(poses.focal / focal_prior[0]) / focal_prior[1] ** 2
+        count = sum(float((host.visible * weight).sum()) for host, weight in _weighted(problem))
+        strength = FOCAL_PRIOR_COST * count / focal_prior[1] ** 2
+        matrix[-1, -1] += strength
+        gradient[-1] += strength * np.log(poses.focal / focal_prior[0])
     fixed = np.zeros(size, bool)
     fixed[-1] = not free_focal
     if not free_translation:
@@ -378,5 +398,5 @@ def _solve(system, problem, poses, damping, slots, free_focal, free_translation,
     if free_depth:
         padded = np.concatenate([step, np.zeros(6)])
         for host, curvature in zip(system.hosts, damped, strict=True):
-            depth_steps.append(-(host.slope + host.coupling @ padded[host.unknowns]) / curvature)
+            depth_steps.append(-(host.slope + padded[host.unknowns] @ host.coupling) / curvature)
     return step, depth_steps

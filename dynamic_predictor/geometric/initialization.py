@@ -9,17 +9,15 @@ frame, triangulation of the next hosts, bundle adjustment now and then.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from dynamic_predictor.geometric.bundle_adjustment import (
     Poses,
     Problem,
     adjust,
-    host_rays,
     identity_poses,
     noise_scale,
     project_host,
-    relative_poses,
     residual_norms,
     robust_cost,
     rotation_from_vector,
@@ -51,6 +49,15 @@ class Geometry:
 def restricted(host: HostTracks, frames: np.ndarray) -> HostTracks:
     """The host's tracks in the frames marked in `frames` (F,) bool."""
     return host.subset(frames=np.flatnonzero(frames[host.frames]))
+
+
+def thinned(host: HostTracks, most: int) -> HostTracks:
+    """At most `most` of the host's tracks, evenly over the picture, the longer ones of neighbours."""
+    if host.count <= most:
+        return host
+    length = host.visible.sum(0)
+    runs = np.array_split(np.arange(host.count), most)
+    return host.subset(tracks=np.array([run[np.argmax(length[run])] for run in runs]))
 
 
 def track_weights(norms: list[np.ndarray], scale: float, softness: float = 3.0) -> list[np.ndarray]:
@@ -116,13 +123,13 @@ def rotation_between(first: np.ndarray, second: np.ndarray, focal: float, center
     return rotation
 
 
-def start_window(hosts: list[HostTracks], rotations: Poses, center, parallax: float) -> tuple[int, np.ndarray]:
-    """The host to start from and its window of frames (F,) bool: widened until rotation alone is off by `parallax`
+def start_window(hosts: list[HostTracks], rotations: Poses, center, parallax: float) -> np.ndarray:
+    """The window of frames (F,) bool to start from, around a host: widened until rotation alone is off by `parallax`
     pixels in the median or half of the tracks are lost. Of several hosts the one with most parallax wins, the middle
     of the clip being preferred among equals."""
     count = len(rotations.rotations)
-    best, best_score = (0, np.ones(count, bool)), -1.0
-    for index, host in enumerate(hosts):
+    best, best_score = np.ones(count, bool), -1.0
+    for host in hosts:
         pixels, _ = project_host(host, np.zeros(host.count), rotations, center)
         window = np.zeros(count, bool)
         window[host.host] = True
@@ -145,7 +152,7 @@ def start_window(hosts: list[HostTracks], rotations: Poses, center, parallax: fl
         middle = 1 - abs(host.host - (count - 1) / 2) / count
         score = (max(reached) + 0.5 * min(reached) + 0.02) * np.sqrt(host.count) * middle
         if score > best_score:
-            best, best_score = (index, window), score
+            best, best_score = window, score
     return best
 
 
@@ -159,7 +166,12 @@ def solve_window(
     seed: int,
 ) -> list[Geometry]:
     """Solutions of the window, the best first."""
-    inside = [restricted(host, window) for host in hosts if window[host.host]]
+    inside = [host for host in hosts if window[host.host]]
+    if len(inside) > 6:
+        inside = [inside[index] for index in np.unique(np.linspace(0, len(inside) - 1, 6).astype(int))]
+    window = _thinned_window(window, 14)
+    window[[host.host for host in inside]] = True
+    inside = [restricted(host, window) for host in inside]
     inside = [host for host in inside if len(host.frames) and host.visible.any()]
     inside = [host.subset(tracks=host.visible.sum(0) >= max(1, min(3, len(host.frames)))) for host in inside]
     inside = [host for host in inside if host.count >= 6]
@@ -198,6 +210,14 @@ def solve_window(
         solution.cost = cost_at(solution, scale)
     solutions.sort(key=lambda solution: solution.cost)
     return solutions
+
+
+def _thinned_window(window: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the frames of a window, evenly spread."""
+    frames = np.flatnonzero(window)
+    thin = np.zeros_like(window)
+    thin[frames[np.unique(np.linspace(0, len(frames) - 1, most).astype(int))]] = True
+    return thin
 
 
 def cost_at(geometry: Geometry, scale: float) -> float:
@@ -268,6 +288,8 @@ def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -
         seen = np.flatnonzero(host.visible[at[0]] & (weight > 0.05))
         if len(seen):
             views.append((host.subset(seen, at), inverse_depth[seen], weight[seen]))
+        if len(views) >= 5 and sum(view[0].count for view in views) >= 300:
+            break
     if sum(view[0].count for view in views) < 8:
         return False
     problem = Problem([v[0] for v in views], [v[1] for v in views], [v[2] for v in views], geometry.center)
@@ -328,7 +350,7 @@ def carry_depths(geometry: Geometry, host: HostTracks) -> np.ndarray:
         depths.append(inverse_depth[good] / z[0][good])
     if not pixels or sum(len(part) for part in pixels) == 0:
         return np.ones(host.count)
-    tree = cKDTree(np.concatenate(pixels))
+    tree = KDTree(np.concatenate(pixels))
     values = np.concatenate(depths)
     _, nearest = tree.query(host.host_pixels, k=min(5, len(values)))
     return np.median(values[nearest.reshape(host.count, -1)], axis=1)
@@ -378,31 +400,20 @@ def grow(
     """The window's solution grown over all frames that can be reached; `hosts` are all hosts of the clip."""
     whole = {host.host: host for host in hosts}
     count = len(geometry.registered)
-    depths = {}
-    for host, inverse_depth, weight in zip(
-        geometry.hosts, geometry.inverse_depths, geometry.track_weights, strict=True
-    ):
-        depths[host.host] = (host, inverse_depth, weight)
     # the window left out tracks that are short in it: give the active hosts all their tracks back
-    base = geometry
-    grown = Geometry([], [], [], base.poses, base.registered.copy(), base.center, base.scale, base.cost)
-    for frame in depths:
-        _activate(grown, whole[frame], base)
-    refine_depths(grown)
+    grown = with_all_tracks(geometry, [whole[host.host] for host in geometry.hosts])
     since = 0
     failed = np.zeros(count, bool)
     while True:
         known = np.flatnonzero(grown.registered)
-        candidates = []
+        candidates = np.flatnonzero(~grown.registered & ~failed)
+        candidates = candidates[(candidates > known.min()) & (candidates < known.max())].tolist()
         for end, direction in ((known.min(), -1), (known.max(), 1)):
             frame = end + direction
             while 0 <= frame < count and failed[frame]:
                 frame += direction
             if 0 <= frame < count:
                 candidates.append(frame)
-        inner = np.flatnonzero(~grown.registered & ~failed)
-        inner = inner[(inner > known.min()) & (inner < known.max())]
-        candidates += inner.tolist()
         if not candidates:
             break
         for frame in candidates:
@@ -415,18 +426,29 @@ def grow(
                 refine_depths(grown, only=frame)
         if since >= max(3, 0.2 * grown.registered.sum()):
             since = 0
-            _refine_registered(grown, focal_prior, free_focal, rounds=1, iterations=5)
+            refine_registered(grown, focal_prior, free_focal, rounds=1, iterations=5)
         if progress is not None:
             progress("solving for cameras", int(grown.registered.sum()), count)
-    _refine_registered(grown, focal_prior, free_focal, rounds=2, iterations=8)
+    refine_registered(grown, focal_prior, free_focal, rounds=2, iterations=8)
     return grown
+
+
+def with_all_tracks(geometry: Geometry, hosts: list[HostTracks]) -> Geometry:
+    """The same poses with all tracks of `hosts`, their depths carried over from those that are known."""
+    poses, registered = geometry.poses.copy(), geometry.registered.copy()
+    full = Geometry([], [], [], poses, registered, geometry.center, geometry.scale, geometry.cost)
+    for host in hosts:
+        if geometry.registered[host.host]:
+            _activate(full, host, geometry)
+    refine_depths(full)
+    return full
 
 
 def _activate(geometry: Geometry, host: HostTracks, source: Geometry) -> None:
     inverse_depth = carry_depths(source, host)
     for known, known_depth in zip(source.hosts, source.inverse_depths, strict=True):
         if known.host == host.host:
-            tree = cKDTree(known.host_pixels)
+            tree = KDTree(known.host_pixels)
             distance, nearest = tree.query(host.host_pixels)
             inverse_depth = np.where(distance < 1e-6, known_depth[nearest], inverse_depth)
     geometry.hosts.append(host)
@@ -470,7 +492,7 @@ def refine_depths(geometry: Geometry, only: int | None = None, iterations: int =
         geometry.track_weights[place] = weight
 
 
-def _refine_registered(geometry: Geometry, focal_prior, free_focal, rounds: int, iterations: int) -> None:
+def refine_registered(geometry: Geometry, focal_prior, free_focal, rounds: int, iterations: int) -> None:
     problem, at = _registered_problem(geometry)
     part = Geometry(
         problem.hosts,
@@ -487,18 +509,3 @@ def _refine_registered(geometry: Geometry, focal_prior, free_focal, rounds: int,
     for place, depth, weight in zip(at, part.inverse_depths, part.track_weights, strict=True):
         geometry.inverse_depths[place] = depth
         geometry.track_weights[place] = weight
-
-
-__all__ = [
-    "Geometry",
-    "cost_at",
-    "fit_rotations",
-    "grow",
-    "host_rays",
-    "refine",
-    "register_frame",
-    "relative_poses",
-    "solve_window",
-    "start_window",
-    "track_weights",
-]

@@ -4,16 +4,13 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from dynamic_predictor.geometric.bundle_adjustment import (
     Poses,
-    Problem,
-    adjust,
     identity_poses,
-    noise_scale,
     project_host,
     residual_norms,
-    robust_cost,
 )
 from dynamic_predictor.geometric.flow import FlowField
 from dynamic_predictor.geometric.initialization import (
@@ -24,9 +21,11 @@ from dynamic_predictor.geometric.initialization import (
     grow,
     refine,
     refine_depths,
+    refine_registered,
     solve_window,
     start_window,
-    track_weights,
+    thinned,
+    with_all_tracks,
 )
 from dynamic_predictor.geometric.tracks import HostTracks, Tracks, track_points
 from scene.camera import Camera
@@ -149,16 +148,27 @@ def estimate_cameras(
 
 
 def _solve(hosts, count, center, focal, focal_prior, seed, progress) -> Geometry | None:
+    """The best hypothesis, found on a part of the tracks and refined on all."""
     longest = 2 * max(center)
     focals = [focal] if focal is not None else [0.75 * longest, 1.15 * longest, 1.9 * longest]
-    rotations = fit_rotations(hosts, count, focal or 1.1 * longest, center)
-    _, window = start_window(hosts, rotations, center, parallax=0.012 * longest)
-    solutions = solve_window(hosts, window, center, focals, focal_prior, focal is not None, seed)
+    thin = [thinned(host, 140) for host in hosts]
+    rotations = fit_rotations(thin, count, focal or 1.1 * longest, center)
+    window = start_window(thin, rotations, center, parallax=0.012 * longest)
+    solutions = solve_window(thin, window, center, focals, focal_prior, focal is not None, seed)
     if not solutions:
         return None
-    geometry = grow(solutions[0], hosts, focal_prior=focal_prior, free_focal=focal is None, progress=progress)
-    if geometry.registered.all():
-        refine(geometry, focal_prior=focal_prior, free_focal=focal is None, rounds=4, iterations=10)
+    promising = [solution for solution in solutions[:3] if solution.cost < 1.25 * solutions[0].cost + 0.02]
+    grown = [
+        grow(solution, thin, focal_prior=focal_prior, free_focal=focal is None, progress=progress)
+        for solution in promising
+    ]
+    scale = min(geometry.scale for geometry in grown)
+    most = max(int(geometry.registered.sum()) for geometry in grown)
+    for geometry in grown:
+        geometry.cost = cost_at(geometry, scale) * (most / geometry.registered.sum()) ** 2
+    best = min(grown, key=lambda geometry: geometry.cost)
+    geometry = with_all_tracks(best, hosts)
+    refine_registered(geometry, focal_prior, free_focal=focal is None, rounds=4, iterations=10)
     return geometry
 
 
@@ -184,11 +194,9 @@ def _from_estimate(initial: CameraEstimate, hosts: list[HostTracks], center) -> 
 
 
 def _nearest_median(known_pixels: np.ndarray, values: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    from scipy.spatial import cKDTree
-
     if len(values) == 0:
         return np.full(len(pixels), 1 / MEDIAN_DEPTH)
-    _, nearest = cKDTree(known_pixels).query(pixels, k=min(5, len(values)))
+    _, nearest = KDTree(known_pixels).query(pixels, k=min(5, len(values)))
     return np.median(values[nearest.reshape(len(pixels), -1)], axis=1).astype(np.float64)
 
 
@@ -333,17 +341,3 @@ def _moving_observations(parts) -> MovingObservations:
     return MovingObservations(
         _starts(parts), _column(parts, 0, (0, 2), np.float32), _column(parts, 1, (0,), np.float32)
     )
-
-
-__all__ = [
-    "CameraEstimate",
-    "MovingObservations",
-    "Problem",
-    "SparseObservations",
-    "adjust",
-    "cost_at",
-    "estimate_cameras",
-    "noise_scale",
-    "robust_cost",
-    "track_weights",
-]
