@@ -1,0 +1,245 @@
+"""One function in front of every rasterizer.
+
+| backend | what | where |
+|---|---|---|
+| `cpu` | our kernels, `submodules/diff-gaussian-rasterization` | any CPU |
+| `gsplat` | the gsplat package, if installed (extra `cuda`) | NVIDIA GPU |
+| `inria` | a `diff_gaussian_rasterization` with CUDA kernels in place of ours, if somebody has it | NVIDIA GPU |
+| `cuda` | our own CUDA kernels | not yet |
+
+`auto` takes `gsplat` for tensors on a GPU and `cpu` otherwise.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from scene.errors import InputError
+
+Backend = Literal["auto", "cpu", "gsplat", "inria", "cuda"]
+
+
+@dataclass
+class Rasterization:
+    """What `rasterize` returns; all of it differentiable but `radii`."""
+
+    #: (3, H, W) float32, background composited in
+    image: torch.Tensor
+    #: (H, W) sum of the compositing weights
+    alpha: torch.Tensor
+    #: (H, W) sum of weight * z_depth: divide by `alpha` for the expected z_depth
+    depth: torch.Tensor
+    #: (N,) int32, three standard deviations in pixels, 0 = not on the screen
+    radii: torch.Tensor
+    #: (N, 2) the handle whose `.grad` after `backward()` is the gradient to the centres on the screen, in pixels;
+    #: None unless `screen_gradients` was asked for
+    screen_means: torch.Tensor | None
+
+
+def rasterize(
+    means: torch.Tensor,  # (N, 3)
+    rotations: torch.Tensor,  # (N, 4)
+    scales: torch.Tensor,  # (N, 3)
+    opacities: torch.Tensor,  # (N,)
+    *,
+    sh_coefficients: torch.Tensor | None = None,  # (N, K, 3)
+    colors: torch.Tensor | None = None,  # (N, 3)
+    camera_from_world: torch.Tensor,  # (4, 4)
+    intrinsics: torch.Tensor,  # (4,)
+    width: int,
+    height: int,
+    background: torch.Tensor | None = None,  # (3,)
+    sh_degree: int | None = None,
+    near_plane: float = 0.01,
+    antialiased: bool = False,
+    screen_gradients: bool = False,
+    backend: Backend = "auto",
+) -> Rasterization:
+    """Render Gaussians: activated scales and opacities in [0, 1], quaternions wxyz of any length, world units.
+
+    `camera_from_world` uses OpenCV axes, `intrinsics` are (fx, fy, cx, cy) in pixels, with pixel centres at +0.5.
+    Gradients go to every tensor that requires one; with the backend `inria` the camera gets none.
+
+    Raises InputError when the backend cannot be used here, ValueError for wrong shapes, types or devices.
+    """
+    name = _choose(backend, means.device.type)
+    screen_means = None
+    if screen_gradients:
+        screen_means = torch.zeros(len(means), 2, device=means.device, requires_grad=True)
+    arguments: dict[str, Any] = {
+        "sh_coefficients": sh_coefficients,
+        "colors": colors,
+        "camera_from_world": camera_from_world,
+        "intrinsics": intrinsics,
+        "width": width,
+        "height": height,
+        "background": background,
+        "sh_degree": sh_degree,
+        "near_plane": near_plane,
+        "antialiased": antialiased,
+        "screen_means": screen_means,
+    }
+    run = {"cpu": _cpu, "gsplat": _gsplat, "inria": _inria}[name]
+    image, alpha, depth, radii = run(means, rotations, scales, opacities, **arguments)
+    return Rasterization(image, alpha, depth, radii, screen_means)
+
+
+def _choose(backend: str, device: str) -> str:
+    if backend not in ("auto", "cpu", "gsplat", "inria", "cuda"):
+        raise InputError(f"unknown rasterizer backend '{backend}': use auto, cpu, gsplat, inria or cuda")
+    if backend == "auto":
+        backend = "gsplat" if device == "cuda" else "cpu"
+    if backend == "cuda":
+        raise InputError("our own CUDA kernels are not there yet: use the backend gsplat on a GPU, or cpu")
+    if backend in ("gsplat", "inria") and not torch.cuda.is_available():
+        raise InputError(f"the rasterizer backend '{backend}' needs an NVIDIA GPU and none was found: use cpu")
+    if backend in ("gsplat", "inria") and device != "cuda":
+        raise InputError(f"the rasterizer backend '{backend}' needs its tensors on the GPU: move the model there")
+    return backend
+
+
+def _cpu(means, rotations, scales, opacities, **arguments):
+    try:
+        import diff_gaussian_rasterization as kernels
+    except ImportError as error:
+        raise InputError(f"the CPU rasterizer is not installed: {error}") from error
+    if not hasattr(kernels, "rasterize"):
+        raise InputError(
+            "another package named diff_gaussian_rasterization is installed in place of ours: "
+            "run 'pip install ./submodules/diff-gaussian-rasterization', or use the backend inria"
+        )
+    return kernels.rasterize(means, rotations, scales, opacities, **arguments)
+
+
+def _gsplat(
+    means,
+    rotations,
+    scales,
+    opacities,
+    *,
+    sh_coefficients,
+    colors,
+    camera_from_world,
+    intrinsics,
+    width,
+    height,
+    background,
+    sh_degree,
+    near_plane,
+    antialiased,
+    screen_means,
+):
+    try:
+        from gsplat import rasterization  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise InputError("the backend gsplat is not installed: run pip install 'stillsplat[cuda]'") from error
+    fx, fy, cx, cy = intrinsics.to(means).unbind()
+    zero, one = torch.zeros_like(fx), torch.ones_like(fx)
+    matrix = torch.stack([fx, zero, cx, zero, fy, cy, zero, zero, one]).view(1, 3, 3)
+    if colors is None:
+        degree = math.isqrt(sh_coefficients.shape[1]) - 1 if sh_degree is None else sh_degree
+        appearance = sh_coefficients
+    else:
+        degree, appearance = None, colors
+    if screen_means is not None:
+        # a shift in pixels is a shift of the principal point per Gaussian; to first order, of the centre
+        z = (means @ camera_from_world.to(means)[2, :3] + camera_from_world.to(means)[2, 3]).detach()
+        offset = screen_means / torch.stack([fx, fy]).detach() * z[:, None]
+        means = means + offset @ camera_from_world.to(means)[:2, :3].detach()
+    images, alphas, info = rasterization(
+        means,
+        rotations,
+        scales,
+        opacities,
+        appearance,
+        camera_from_world.to(means)[None],
+        matrix,
+        width,
+        height,
+        near_plane=near_plane,
+        sh_degree=degree,
+        render_mode="RGB+D",
+        packed=False,
+        rasterize_mode="antialiased" if antialiased else "classic",
+    )
+    image, alpha, depth = images[0, ..., :3].permute(2, 0, 1), alphas[0, ..., 0], images[0, ..., 3]
+    if background is not None:
+        image = image + (1.0 - alpha) * background.to(means)[:, None, None]
+    radii = info["radii"][0]
+    return image, alpha, depth, (radii.amax(-1) if radii.ndim == 2 else radii).int()
+
+
+def _inria(
+    means,
+    rotations,
+    scales,
+    opacities,
+    *,
+    sh_coefficients,
+    colors,
+    camera_from_world,
+    intrinsics,
+    width,
+    height,
+    background,
+    sh_degree,
+    near_plane,
+    antialiased,
+    screen_means,
+):
+    try:
+        import diff_gaussian_rasterization as package
+    except ImportError as error:
+        raise InputError("the backend inria is not installed: there is no diff_gaussian_rasterization") from error
+    if hasattr(package, "rasterize"):
+        raise InputError(
+            "the backend inria needs the package diff_gaussian_rasterization with CUDA kernels, and ours is installed: "
+            "use the backend cpu or gsplat"
+        )
+    if near_plane != 0.01:
+        raise InputError("the backend inria has its near plane compiled in: leave near_plane alone or use gsplat")
+    fx, fy, cx, cy = intrinsics.tolist()
+    far, near = 100.0, 0.01
+    projection = torch.zeros(4, 4)
+    projection[0, 0], projection[0, 2] = 2 * fx / width, 2 * cx / width - 1
+    projection[1, 1], projection[1, 2] = 2 * fy / height, 2 * cy / height - 1
+    projection[2, 2], projection[2, 3], projection[3, 2] = far / (far - near), -far * near / (far - near), 1.0
+    view = camera_from_world.detach().to(means)
+    if background is None:
+        background = torch.zeros(3)
+    values: dict[str, Any] = {
+        "image_height": height,
+        "image_width": width,
+        "tanfovx": 0.5 * width / fx,
+        "tanfovy": 0.5 * height / fy,
+        "bg": background.to(means),
+        "scale_modifier": 1.0,
+        "viewmatrix": view.T.contiguous(),
+        "projmatrix": (projection.to(means) @ view).T.contiguous(),
+        "sh_degree": 0 if sh_degree is None else sh_degree,
+        "campos": -view[:3, :3].T @ view[:3, 3],
+        "prefiltered": False,
+        "debug": False,
+        "antialiasing": antialiased,
+    }
+    if sh_degree is None and sh_coefficients is not None:
+        values["sh_degree"] = math.isqrt(sh_coefficients.shape[1]) - 1
+    fields = package.GaussianRasterizationSettings._fields
+    settings = package.GaussianRasterizationSettings(**{k: v for k, v in values.items() if k in fields})
+    means2d = torch.zeros_like(means)
+    if screen_means is not None:
+        means2d = torch.cat([screen_means * torch.tensor([2 / width, 2 / height]).to(means), means2d[:, 2:]], 1)
+    result = package.GaussianRasterizer(settings)(
+        means3D=means,
+        means2D=means2d,
+        opacities=opacities[:, None],
+        shs=sh_coefficients,
+        colors_precomp=colors,
+        scales=scales,
+        rotations=torch.nn.functional.normalize(rotations),
+    )
+    # the original has no alpha and its depth, where there is one, is of another kind
+    unknown = torch.full((height, width), math.nan, device=means.device)
+    return result[0], unknown, unknown, result[1]

@@ -1,0 +1,156 @@
+"""The shared library of kernels, its C structs, and how tensors get into them."""
+
+import ctypes
+from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+_path = Path(__file__).with_name("_kernels.so")
+if not _path.exists():
+    raise ImportError(
+        f"the compiled kernels are missing ({_path.name}): install the package with "
+        "'pip install ./submodules/diff-gaussian-rasterization', which needs a C++ compiler"
+    )
+library = ctypes.CDLL(str(_path))
+
+
+class Strided(Structure):
+    _fields_ = [("data", c_void_p), ("stride_n", c_int64), ("stride_k", c_int64), ("stride_c", c_int64)]
+
+
+_GAUSSIAN_FIELDS = ("means", "rotations", "scales", "opacities", "sh", "colors", "covariances", "screen_means")
+
+
+class SceneStruct(Structure):
+    _fields_ = [
+        ("count", c_int64),
+        ("width", c_int32),
+        ("height", c_int32),
+        ("sh_degree", c_int32),
+        ("flags", c_int32),
+        ("rotation", c_float * 9),
+        ("translation", c_float * 3),
+        ("fx", c_float),
+        ("fy", c_float),
+        ("cx", c_float),
+        ("cy", c_float),
+        ("near_plane", c_float),
+        ("scale_modifier", c_float),
+        ("center", c_float * 3),
+        ("background", c_float * 3),
+        *((name, Strided) for name in _GAUSSIAN_FIELDS),
+    ]
+
+
+class OutputsStruct(Structure):
+    _fields_ = [("image", c_void_p), ("alpha", c_void_p), ("depth", c_void_p), ("radii", c_void_p)]
+
+
+class GradientsStruct(Structure):
+    _fields_ = [
+        ("image", c_void_p),
+        ("alpha", c_void_p),
+        ("depth", c_void_p),
+        *((name, Strided) for name in _GAUSSIAN_FIELDS),
+        ("camera", c_void_p),
+    ]
+
+
+LOG_SCALES, OPACITY_LOGITS, ANTIALIASED, CENTER_FROM_POSE, CAMERA_GRADIENT = 1, 2, 4, 8, 16
+STAGES = ("projection", "coverage", "depth_sort", "binning", "forward", "backward_tiles", "backward_gaussians")
+
+library.stillsplat_simd.restype = c_char_p
+library.stillsplat_set_simd.argtypes = [c_char_p]
+library.stillsplat_set_thread_count.argtypes = [c_int]
+library.stillsplat_frame_new.restype = c_void_p
+library.stillsplat_frame_free.argtypes = [c_void_p]
+library.stillsplat_frame_statistics.argtypes = [c_void_p, POINTER(c_double)]
+library.stillsplat_forward.argtypes = [c_void_p, POINTER(SceneStruct), POINTER(OutputsStruct)]
+library.stillsplat_backward.argtypes = [
+    c_void_p,
+    POINTER(SceneStruct),
+    POINTER(OutputsStruct),
+    POINTER(GradientsStruct),
+]
+
+
+def strided(tensor: torch.Tensor | None) -> Strided:
+    """A (N,), (N, C) or (N, K, C) float32 tensor with any strides; None becomes a null pointer."""
+    if tensor is None:
+        return Strided(None, 0, 0, 0)
+    strides = tensor.stride()
+    if len(strides) == 3:
+        return Strided(tensor.data_ptr(), *strides)
+    return Strided(tensor.data_ptr(), strides[0], 0, strides[1] if len(strides) == 2 else 0)
+
+
+def pointer(tensor: torch.Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+class Frame:
+    """Workspace of one rendering. Memory goes back to a list when the frame is dropped and is used again."""
+
+    _free: ClassVar[list[int]] = []
+    #: of the frame that ran last, for benchmarks
+    last_statistics: ClassVar[dict[str, float]] = {}
+
+    def __init__(self) -> None:
+        try:
+            self.handle = self._free.pop()
+        except IndexError:
+            self.handle = library.stillsplat_frame_new()
+            if not self.handle:
+                raise MemoryError("out of memory") from None
+
+    def __del__(self) -> None:
+        handle, self.handle = getattr(self, "handle", None), None
+        if handle:
+            self._free.append(handle)
+
+    def forward(self, scene: SceneStruct, outputs: OutputsStruct) -> None:
+        if library.stillsplat_forward(self.handle, byref(scene), byref(outputs)):
+            raise MemoryError("the rasterizer is out of memory: use fewer or smaller Gaussians, or a smaller image")
+
+    def backward(self, scene: SceneStruct, outputs: OutputsStruct, gradients: GradientsStruct) -> None:
+        if library.stillsplat_backward(self.handle, byref(scene), byref(outputs), byref(gradients)):
+            raise MemoryError("the rasterizer is out of memory: use fewer or smaller Gaussians, or a smaller image")
+
+    def statistics(self) -> dict[str, float]:
+        """Seconds of each stage of the last calls, the number of splats on the screen, of (splat, tile) pairs, and
+        the workspace in bytes."""
+        values = (c_double * (len(STAGES) + 3))()
+        library.stillsplat_frame_statistics(self.handle, values)
+        return dict(zip((*STAGES, "visible", "pairs", "workspace_bytes"), values, strict=True))
+
+
+def release_memory() -> None:
+    """Frees the workspaces that are not in use."""
+    while Frame._free:
+        library.stillsplat_frame_free(Frame._free.pop())
+
+
+def simd() -> str:
+    """The instruction set in use: `avx512`, `avx2` or `plain`."""
+    return library.stillsplat_simd().decode().removeprefix("stillsplat_")
+
+
+def set_simd(name: str) -> None:
+    """Force an instruction set (`auto`: the best one). The environment variable STILLSPLAT_SIMD does it at import."""
+    if name not in ("auto", "avx512", "avx2", "plain"):
+        raise ValueError(f"unknown instruction set '{name}': use auto, avx512, avx2 or plain")
+    if not library.stillsplat_set_simd(name.encode()):
+        raise ValueError(f"this machine or this build does not have the instruction set '{name}'")
+
+
+def num_threads() -> int:
+    return library.stillsplat_thread_count()
+
+
+def set_num_threads(count: int) -> None:
+    """Threads of the kernels, 1 to 64 (default: as many as the process may use). Results do not depend on it."""
+    if not 1 <= count <= 64:
+        raise ValueError(f"the number of threads must be between 1 and 64, not {count}")
+    library.stillsplat_set_thread_count(count)

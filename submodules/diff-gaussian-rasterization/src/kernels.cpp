@@ -1,0 +1,9 @@
+// Compiled once per instruction set; setup.py sets the flags and KERNELS, the name of the table.
+#include "kernels.h"
+#include "compositing.h"
+#include "projection.h"
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+extern "C" const Kernels KERNELS = {TEXT(KERNELS), project, cover, forward_tile, backward_tile, backward_gaussians};

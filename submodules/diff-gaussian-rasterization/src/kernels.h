@@ -1,0 +1,65 @@
+// What crosses the boundaries: Python <-> library (plain C structs) and library <-> one instruction set (a table).
+#pragma once
+#include <stdint.h>
+
+// A tensor as a base pointer and element strides: over Gaussians, over coefficients, over components.
+// Gaussian-contiguous memory (stride_n == 1, structure of arrays) takes the fast loads; anything else works.
+typedef struct { float* data; int64_t stride_n, stride_k, stride_c; } Strided;
+
+enum {
+  FLAG_LOG_SCALES = 1,        // scales are log scales
+  FLAG_OPACITY_LOGITS = 2,    // opacities are logits
+  FLAG_ANTIALIASED = 4,       // opacity is compensated for the screen-space dilation
+  FLAG_CENTER_FROM_POSE = 8,  // the view direction's camera centre is -R^T t and passes its gradient to the pose
+  FLAG_CAMERA_GRADIENT = 16,
+};
+
+typedef struct {
+  int64_t count;
+  int32_t width, height, sh_degree, flags;
+  float rotation[9], translation[3];  // camera_from_world
+  float fx, fy, cx, cy, near_plane, scale_modifier;
+  float center[3], background[3];
+  Strided means, rotations, scales, opacities, sh, colors, covariances, screen_means;
+} Scene;
+
+typedef struct { float *image, *alpha, *depth; int32_t* radii; } Outputs;
+
+typedef struct {
+  const float *image, *alpha, *depth;  // gradients that come in; alpha and depth may be null
+  Strided means, rotations, scales, opacities, sh, colors, covariances, screen_means;  // that go out; data may be null
+  double* camera;  // 12 of camera_from_world (row by row, 3x4), then fx, fy, cx, cy
+} Gradients;
+
+enum { BLOCK = 4, TILE_W = 32, TILE_H = 16, BLOCKS_X = TILE_W / BLOCK, BLOCKS_Y = TILE_H / BLOCK,
+       BLOCKS = BLOCKS_X * BLOCKS_Y, CHUNK = 1024, CAMERA_SUMS = 19 };
+
+// A projected Gaussian, one cache line. log2(alpha) = log2_opacity + A dx^2 + B dx dy + C dy^2.
+typedef struct __attribute__((aligned(64))) {
+  float x, y, A, B, C, log2_opacity, r, g, b, z;
+  float opacity, half_width, half_height, discriminant;  // discriminant = 4 A C - B^2, without cancellation
+  int32_t pair_start, pair_count;
+} Splat;
+
+typedef struct { uint32_t tile, blocks; } Pair;                   // by Gaussian: which tile, which of its 4x4 blocks
+typedef struct { uint32_t splat, blocks, slot; } TileEntry;       // by tile and depth
+typedef struct __attribute__((aligned(64))) { float v[16]; } Slot;  // gradient sums of one splat in one tile
+
+typedef struct {
+  const char* name;
+  void (*project)(const Scene*, int64_t begin, int64_t end, Splat*, int32_t* radii);
+  void (*cover)(const Scene*, Splat*, Pair*);
+  void (*forward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*);
+  void (*backward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*,
+                        const Gradients*, Slot*, uint8_t* slot_used);
+  void (*backward_gaussians)(const Scene*, int64_t begin, int64_t end, const Splat*, const Slot*,
+                             const uint8_t* slot_used, const Gradients*, double* camera_sums);
+} Kernels;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern const Kernels stillsplat_plain, stillsplat_avx2, stillsplat_avx512;
+#ifdef __cplusplus
+}
+#endif

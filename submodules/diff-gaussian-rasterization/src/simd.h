@@ -1,0 +1,147 @@
+// One small vector vocabulary for every instruction set. `kernels.cpp` is compiled once per set with its own flags;
+// everything here has internal linkage, so that no function built for one set can be linked into another.
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX2__) || defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+namespace {
+
+#if defined(STILLSPLAT_AVX512)
+enum { W = 16 };
+#elif defined(STILLSPLAT_AVX2)
+enum { W = 8 };
+#else
+enum { W = 4 };
+#endif
+
+typedef float vf __attribute__((vector_size(4 * W)));
+typedef int32_t vi __attribute__((vector_size(4 * W)));
+
+INLINE vf load(const float* p) { vf v; memcpy(&v, p, sizeof v); return v; }
+INLINE void store(float* p, vf v) { memcpy(p, &v, sizeof v); }
+INLINE vf set1(float x) { return vf{} + x; }
+INLINE vi set1i(int32_t x) { return vi{} + x; }
+INLINE vi bits(vf v) { return (vi)v; }
+INLINE vf from_bits(vi v) { return (vf)v; }
+INLINE vf iota() { vf v; for (int i = 0; i < W; i++) v[i] = (float)i; return v; }
+
+#if defined(STILLSPLAT_AVX512)
+typedef __mmask16 vm;
+INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE vm ge(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
+INLINE vm gt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
+INLINE vm both(vm a, vm b) { return (vm)(a & b); }
+INLINE vf select(vm m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a); }
+INLINE vf zero_unless(vm m, vf a) { return (vf)_mm512_maskz_mov_ps(m, (__m512)a); }
+INLINE uint32_t mask_bits(vm m) { return m; }
+INLINE vm first_lanes(int n) { return (vm)(n >= 16 ? 0xffff : (1u << n) - 1); }
+INLINE vf vmin(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vf vsqrt(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
+INLINE vf vfloor(vf a) { return (vf)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+INLINE float hsum(vf v) { return _mm512_reduce_add_ps((__m512)v); }
+#else
+typedef vi vm;
+#if defined(STILLSPLAT_AVX2)
+INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+INLINE uint32_t mask_bits(vm m) { return (uint32_t)_mm256_movemask_ps((__m256)m); }
+INLINE vf vmin(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE vf vmax(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf vsqrt(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
+INLINE vf vfloor(vf a) { return (vf)_mm256_floor_ps((__m256)a); }
+#elif defined(__SSE2__)
+INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
+INLINE vf fnma(vf a, vf b, vf c) { return c - a * b; }
+INLINE uint32_t mask_bits(vm m) { return (uint32_t)_mm_movemask_ps((__m128)m); }
+INLINE vf vmin(vf a, vf b) { return (vf)_mm_min_ps((__m128)a, (__m128)b); }
+INLINE vf vmax(vf a, vf b) { return (vf)_mm_max_ps((__m128)a, (__m128)b); }
+INLINE vf vsqrt(vf a) { return (vf)_mm_sqrt_ps((__m128)a); }
+INLINE vf vfloor(vf a) { for (int i = 0; i < W; i++) a[i] = floorf(a[i]); return a; }
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+INLINE vf fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+INLINE vf fnma(vf a, vf b, vf c) { return (vf)vfmsq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+INLINE uint32_t mask_bits(vm m) {
+  uint32_t r = 0;
+  for (int i = 0; i < W; i++) r |= (m[i] ? 1u : 0u) << i;
+  return r;
+}
+INLINE vf vmin(vf a, vf b) { return a < b ? a : b; }
+INLINE vf vmax(vf a, vf b) { return a > b ? a : b; }
+INLINE vf vsqrt(vf a) { return (vf)vsqrtq_f32((float32x4_t)a); }
+INLINE vf vfloor(vf a) { return (vf)vrndmq_f32((float32x4_t)a); }
+#else
+INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
+INLINE vf fnma(vf a, vf b, vf c) { return c - a * b; }
+INLINE uint32_t mask_bits(vm m) {
+  uint32_t r = 0;
+  for (int i = 0; i < W; i++) r |= (m[i] ? 1u : 0u) << i;
+  return r;
+}
+INLINE vf vmin(vf a, vf b) { return a < b ? a : b; }
+INLINE vf vmax(vf a, vf b) { return a > b ? a : b; }
+INLINE vf vsqrt(vf a) { for (int i = 0; i < W; i++) a[i] = sqrtf(a[i]); return a; }
+INLINE vf vfloor(vf a) { for (int i = 0; i < W; i++) a[i] = floorf(a[i]); return a; }
+#endif
+INLINE vm ge(vf a, vf b) { return a >= b; }
+INLINE vm gt(vf a, vf b) { return a > b; }
+INLINE vm both(vm a, vm b) { return a & b; }
+INLINE vf select(vm m, vf a, vf b) { return m ? a : b; }
+INLINE vf zero_unless(vm m, vf a) { return from_bits(m & bits(a)); }
+INLINE vm first_lanes(int n) { vi v; for (int i = 0; i < W; i++) v[i] = i < n ? -1 : 0; return v; }
+INLINE float hsum(vf v) {
+  float part[W];
+  memcpy(part, &v, sizeof v);
+  for (int step = W / 2; step > 0; step /= 2)
+    for (int i = 0; i < step; i++) part[i] += part[i + step];
+  return part[0];
+}
+#endif
+
+INLINE vf vabs(vf v) { return from_bits(bits(v) & 0x7fffffff); }
+INLINE vf vclamp(vf v, vf lo, vf hi) { return vmin(vmax(v, lo), hi); }
+
+// 2^x for x in [-126, 126], relative error about 1e-7: round to nearest, then a minimax polynomial on [-1/2, 1/2].
+INLINE vf exp2_bounded(vf x) {
+  const vf magic = set1(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer that sits in the low bits
+  vf shifted = x + magic;
+  vf f = x - (shifted - magic);
+  vf p = fma(set1(1.53539319e-4f), f, set1(1.33988744e-3f));
+  p = fma(p, f, set1(9.61843736e-3f));
+  p = fma(p, f, set1(5.55033215e-2f));
+  p = fma(p, f, set1(2.40226507e-1f));
+  p = fma(p, f, set1(6.93147183e-1f));
+  p = fma(p, f, set1(1.0f));
+  return from_bits(bits(p) + (bits(shifted) << 23));
+}
+
+INLINE vf exp_any(vf x) {
+  x = vclamp(x * set1(1.44269504f), set1(-126.0f), set1(126.0f));
+  return exp2_bounded(x);
+}
+
+// log2(x) for normal positive x, absolute error about 1e-7: x = 2^k m with m in [sqrt(1/2), sqrt(2)),
+// ln m = 2 atanh((m - 1) / (m + 1)) as a series.
+INLINE vf log2_positive(vf x) {
+  vi b = bits(x) - 0x3f3504f3;
+  vi k = b >> 23;
+  vf m = from_bits((b & 0x007fffff) + 0x3f3504f3);
+  vf s = (m - 1.0f) / (m + 1.0f);
+  vf t = s * s;
+  vf p = fma(set1(0.2222222222f), t, set1(0.2857142857f));
+  p = fma(p, t, set1(0.4f));
+  p = fma(p, t, set1(0.6666666667f));
+  vf ln = fma(p * t, s, s + s);
+  return fma(ln, set1(1.44269504f), __builtin_convertvector(k, vf));
+}
+
+}  // namespace

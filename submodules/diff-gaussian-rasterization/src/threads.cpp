@@ -1,0 +1,128 @@
+#include <stdint.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "threads.h"
+
+namespace stillsplat {
+namespace {
+
+class Pool {
+ public:
+  explicit Pool(int count) : owner_(getpid()) {
+    for (int i = 1; i < count; i++) workers_.emplace_back([this] { work(); });
+  }
+  ~Pool() {
+    if (getpid() != owner_) {  // after a fork the threads are not there any more
+      for (auto& w : workers_) w.detach();
+      return;
+    }
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (auto& w : workers_) w.join();
+  }
+  int count() const { return (int)workers_.size() + 1; }
+  bool usable() const { return getpid() == owner_; }
+
+  void run(int64_t items, const std::function<void(int64_t)>& task) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      task_ = &task;
+      items_ = items;
+      next_.store(0, std::memory_order_relaxed);
+      open_ = true;
+      round_++;
+    }
+    wake_.notify_all();
+    drain(task, items);
+    std::unique_lock<std::mutex> lock(mutex_);
+    open_ = false;  // a thread that wakes up only now finds nothing to do and is not waited for
+    done_.wait(lock, [this] { return active_ == 0; });
+    task_ = nullptr;
+  }
+
+ private:
+  void drain(const std::function<void(int64_t)>& task, int64_t items) {
+    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < items;) task(i);
+  }
+  void work() {
+    uint64_t seen = 0;
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [&] { return stop_ || round_ != seen; });
+      if (stop_) return;
+      seen = round_;
+      if (!open_) continue;
+      active_++;
+      const auto* task = task_;
+      int64_t items = items_;
+      lock.unlock();
+      drain(*task, items);
+      lock.lock();
+      if (--active_ == 0) done_.notify_one();
+    }
+  }
+
+  const pid_t owner_;
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  const std::function<void(int64_t)>* task_ = nullptr;
+  int64_t items_ = 0;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) int active_ = 0;
+  uint64_t round_ = 0;
+  bool open_ = false, stop_ = false;
+};
+
+std::mutex one_at_a_time;
+int wanted = 0;
+Pool* pool = nullptr;
+
+int default_count() {
+  int count = (int)std::thread::hardware_concurrency();
+#ifdef __linux__
+  cpu_set_t allowed;  // what the process may use, not what the machine has
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
+#endif
+  return std::max(1, std::min(64, count));
+}
+
+}  // namespace
+
+int thread_count() { return wanted ? wanted : default_count(); }
+
+void set_thread_count(int count) {
+  std::lock_guard<std::mutex> lock(one_at_a_time);
+  wanted = std::max(1, std::min(64, count));
+}
+
+void parallel_for(int64_t items, const std::function<void(int64_t)>& task) {
+  if (items <= 0) return;
+  // A second Python thread that comes while the pool is busy does its own work instead of waiting.
+  std::unique_lock<std::mutex> lock(one_at_a_time, std::try_to_lock);
+  if (items == 1 || thread_count() == 1 || !lock.owns_lock()) {
+    for (int64_t i = 0; i < items; i++) task(i);
+    return;
+  }
+  if (pool && (!pool->usable() || pool->count() != thread_count())) {
+    if (pool->usable()) delete pool;  // a pool from before a fork is left alone: its locks may be held for ever
+    pool = nullptr;
+  }
+  if (!pool) pool = new Pool(thread_count());
+  pool->run(items, task);
+}
+
+}  // namespace stillsplat
