@@ -91,11 +91,13 @@ class Lpips:
         reason = self.unavailable_because()
         if reason:
             raise InputError(reason)
-        import lpips
+        import lpips  # type: ignore[import-not-found]
         import torch
 
+        weights = _alexnet_weights()
+        assert weights is not None  # otherwise there is a reason
         self._torch = torch
-        backbone = torch.load(_alexnet_weights(), map_location="cpu", weights_only=True)
+        backbone = torch.load(weights, map_location="cpu", weights_only=True)
         network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
         # LPIPS names torchvision's features by slices; the numbers of the layers stay
         own = network.net.state_dict()
@@ -114,7 +116,7 @@ class Lpips:
                 "(alexnet-owt-*.pth in torch's hub/checkpoints folder), and scores never download anything."
             )
         try:
-            import lpips  # noqa: F401
+            import lpips  # type: ignore[import-not-found]  # noqa: F401
         except Exception as error:  # a broken torchvision raises all kinds of things
             first_line = (str(error).splitlines() or [type(error).__name__])[0]
             return f"LPIPS was not computed: the package lpips does not load on this machine ({first_line})."

@@ -27,42 +27,60 @@ from stillsplat.scoring import code_version, figure, mask_figures, score_run
 SEEN_IN = 3
 
 PROTOCOLS = {
-    "psnr_clean": "static renders against the truth without moving things, all pixels, in dB; mean over frames",
+    "psnr_clean": "static renders against the truth without moving things, all pixels; mean over frames",
     "psnr_behind": (
-        f"the same over pixels that a mover covers and whose background is seen in at least {SEEN_IN} frames; mean over "
-        "frames"
+        "static renders against the truth without moving things, over pixels that a mover covers and whose background "
+        f"is seen in at least {SEEN_IN} frames; mean over frames"
     ),
     "psnr_novel": (
-        f"views off the path, over pixels whose point is seen in at least {SEEN_IN} frames, in dB; true cameras brought "
-        "into the run's world by a similarity from centres and orientations of all cameras, with the run's own focal "
-        "length and mean exposure; mean over views"
+        f"views off the path, over pixels whose point is seen in at least {SEEN_IN} frames; the true cameras are "
+        "brought into the run's world by a similarity from centres and orientations of all cameras, with the run's own "
+        "focal length and mean exposure; mean over views"
     ),
-    "ssim_clean": "structural similarity of static renders and truth without moving things; mean over frames",
-    "ate": "root mean square distance of camera centres after a Sim3 alignment (Umeyama, 1991), in truth units",
-    "ate_share": "ate as a share of the length of the true path",
-    "rpe_translation": "error of the motion from frame to frame after the Sim3 alignment, root mean square, truth units",
-    "rpe_rotation": "error of the rotation from frame to frame, root mean square, degrees",
+    "ssim_clean": "structural similarity of static renders and the truth without moving things; mean over frames",
+    "ate": "root mean square distance of camera centres after a Sim3 alignment (Umeyama, 1991), in units of the truth",
+    "ate_share": "the same distance as a share of the length of the true path",
+    "rpe_translation": "error of the motion from frame to frame after the Sim3 alignment, root mean square",
+    "rpe_rotation": "error of the rotation from frame to frame, root mean square",
     "focal_error": "focal length against the true one, (ours - true) / true",
     "mask_iou": "predicted against true moving pixels, all frames in one pot",
     "depth_abs_rel": (
         "scene depth against true depth on static pixels, |ours - true| / true, after one scale (median ratio) for the "
         "whole clip; mean over pixels"
     ),
-    "depth_median_rel": "the same, median over pixels",
-    "depth_coverage": "share of static pixels with true depth at which the scene has a depth",
+    "depth_median_rel": "the same comparison of scene depth, median over pixels",
+    "depth_coverage": "share of static pixels with a true depth at which the scene has one",
     "splat_depth_abs_rel": (
-        "depth of the rendered Gaussians against the true depth without moving things, all pixels, after one scale for "
-        "the whole clip; mean over pixels"
+        "depth of the rendered Gaussians against the true depth without moving things, after one scale for the whole "
+        "clip; mean over pixels"
     ),
+}
+
+#: what fits into a line of the terminal
+SHORT = {
+    "psnr_clean": "static renders against the clean truth",
+    "psnr_behind": f"only where movers hide what {SEEN_IN} frames saw",
+    "psnr_novel": "views off the path",
+    "ssim_clean": "static renders against the clean truth",
+    "ate": "camera centres after Sim3",
+    "ate_share": "of the length of the path",
+    "rpe_translation": "motion from frame to frame",
+    "rpe_rotation": "rotation from frame to frame",
+    "focal_error": "(ours - true) / true",
+    "mask_iou": "moving pixels, pooled",
+    "depth_abs_rel": "scene depth, static pixels, mean",
+    "depth_median_rel": "scene depth, static pixels, median",
+    "depth_coverage": "static pixels that have a depth",
+    "splat_depth_abs_rel": "depth of the rendered Gaussians, mean",
 }
 
 UNITS = {
     "psnr_clean": "dB",
     "psnr_behind": "dB",
     "psnr_novel": "dB",
-    "ate": "truth units",
-    "rpe_translation": "truth units",
-    "rpe_rotation": "degrees",
+    "ate": "units",
+    "rpe_translation": "units",
+    "rpe_rotation": "°",
 }
 
 
@@ -83,7 +101,7 @@ def evaluate(
         if not folder.finished(stage):
             raise InputError(f"The run in {output} is not finished; go on with it first (stillsplat run ... --resume).")
     scene = load_scene(folder.scene)
-    evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else {"schema_version": 1}
+    evaluation: dict[str, Any] = read_json(folder.evaluation) if folder.evaluation.exists() else {"schema_version": 1}
     evaluation["code"] = code_version()
     if truth is not None:
         evaluation["truth"] = _against_truth(folder, scene, Path(truth), progress)

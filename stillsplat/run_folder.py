@@ -1,4 +1,4 @@
-"""The output folder of a run: what lies where, which stages are finished, and how it is begun, continued or replaced."""
+"""The output folder of a run: what lies where, which stages are finished, how it is begun, continued or replaced."""
 
 import json
 import os

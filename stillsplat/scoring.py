@@ -24,9 +24,9 @@ PROTOCOLS = {
         "DAS3R figures only"
     ),
     "ssim": "structural similarity, 11x11 Gaussian window of sigma 1.5, windows inside the picture; mean over frames",
-    "ssim_static": "the same over the windows that touch no moving pixel",
+    "ssim_static": "structural similarity over the windows that touch no moving pixel; mean over frames",
     "lpips": "learned perceptual distance with AlexNet, whole pictures; mean over frames (0 is equal)",
-    "lpips_static": "its per-pixel map over static pixels; mean over frames (0 is equal)",
+    "lpips_static": "learned perceptual distance with AlexNet over static pixels; mean over frames (0 is equal)",
     "mask_iou": "intersection over union of predicted and annotated moving pixels, all frames in one pot",
     "mask_j": "region similarity J of the DAVIS benchmark: IoU per frame (1 when both are empty), mean over frames",
     "mask_j_recall": "share of frames whose J is above 0.5",
@@ -63,8 +63,8 @@ def score_run(
     """Scores renders against frames, one frame in memory at a time.
 
     `render(i)` is uint8 RGB (H, W, 3). Pixels are static where `annotations`, or without them `motion_masks`, are below
-    a half; `mask_source` says in words where the motion masks are from. `protocol_suffix` is appended to the protocol of
-    every score of held-out frames (how their cameras came about, deviations from a named protocol).
+    a half; `mask_source` says in words where the motion masks are from. `protocol_suffix` is appended to the protocol
+    of every score of held-out frames (how their cameras came about, deviations from a named protocol).
     """
     scores = RunScores()
     lpips_reason = metrics.Lpips.unavailable_because()
@@ -135,6 +135,16 @@ def figure(
         "frames": frames,
         "code": code_version(),
     }
+
+
+def format_value(entry: dict[str, Any]) -> str:
+    """A figure as people read it, with its unit."""
+    value, unit = entry["value"], entry["unit"]
+    if value is None:
+        return "–"
+    if unit == "dB":
+        return f"{value:.2f} dB"
+    return f"{value:.4f}" + (f" {unit}" if unit else "")
 
 
 def code_version() -> str:

@@ -110,7 +110,7 @@ class RunSettings:
         unknown = sorted(set(values) - known)
         if unknown or "input" not in values:
             raise InputError(
-                f"The recorded settings ({', '.join(unknown) or 'without an input'}) are from another version; start over."
+                f"The recorded settings ({', '.join(unknown) or 'no input'}) are from another version; start over."
             )
         return RunSettings(**values)
 

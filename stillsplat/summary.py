@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.text import Text
 
 from stillsplat.console import figures_table, spoken_time
+from stillsplat.evaluation import SHORT
 from stillsplat.reconstruct import Reconstruction
+from stillsplat.scoring import format_value
 
 _SPLITS = {"held_out": "held-out frames", "training": "training frames", "all": "all frames"}
 _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mask_iou", "mask_j", "mask_f")
@@ -43,7 +45,9 @@ def print_evaluation_summary(output: Path, evaluation: dict[str, Any], console: 
     console = console or Console(highlight=False)
     console.print()
     if "truth" in evaluation:
-        rows = [(name, format_value(entry), _short(entry)) for name, entry in evaluation["truth"]["figures"].items()]
+        rows = [
+            (name, format_value(entry), SHORT.get(name, "")) for name, entry in evaluation["truth"]["figures"].items()
+        ]
         console.print(figures_table(f"Against the truth in {evaluation['truth']['folder']}", rows))
     if "annotations" in evaluation:
         rows = score_rows(evaluation["annotations"]["scores"], _RUN_FIGURES)
@@ -63,18 +67,3 @@ def score_rows(scores: dict[str, dict[str, Any]], names: tuple[str, ...]) -> lis
                     how += f", {entry['masks']}"
                 rows.append((name, format_value(entry), how))
     return rows
-
-
-def format_value(entry: dict[str, Any]) -> str:
-    """A figure as people read it, with its unit."""
-    value, unit = entry["value"], entry["unit"]
-    if value is None:
-        return "–"
-    if unit == "dB":
-        return f"{value:.2f} dB"
-    return f"{value:.4f}" + (f" {unit}" if unit else "")
-
-
-def _short(entry: dict[str, Any]) -> str:
-    sentence = entry["protocol"].split(": ", 1)[1]
-    return sentence.split(";")[0].split(",")[0]

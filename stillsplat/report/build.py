@@ -19,9 +19,9 @@ from scene.scene import Scene
 from stillsplat import pictures
 from stillsplat.console import spoken_time
 from stillsplat.report import page
-from stillsplat.report.charts import Series, bar_chart, line_chart, path_chart, time_bars
+from stillsplat.report.charts import Series, frame_chart, line_chart, path_chart, time_bars
 from stillsplat.run_folder import RunFolder
-from stillsplat.summary import format_value
+from stillsplat.scoring import format_value
 
 #: frames shown in full
 _SHOWN = 6
@@ -158,7 +158,8 @@ def _before_after(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics
         f'<div class="wide"><div class="slider"><img class="before" src="{before}" alt="input frame">'
         f'<img class="after" src="{after}" alt="static render"><span class="tag left">input</span>'
         '<span class="tag right">static scene</span><div class="handle"></div>'
-        '<input type="range" min="0" max="100" step="0.1" value="50" aria-label="input left, static scene right"></div></div>'
+        '<input type="range" min="0" max="100" step="0.1" value="50" '
+        'aria-label="input left, static scene right"></div></div>'
     )
     parts = [slider, f'<div class="picks">{"".join(buttons)}</div>']
     if folder.compare_video.exists() and folder.compare_video.stat().st_size <= _LARGEST_VIDEO:
@@ -210,7 +211,8 @@ def _strips(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics: dict
     table = f'<div class="strips"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
     return page.section(
         "Frame by frame",
-        "Depth and masks are the predictor's. In the error, moving pixels are tinted: there the two are meant to differ.",
+        "Depth and masks are those of the scene. In the error, moving pixels are tinted: there the two are meant to "
+        "differ.",
         table,
     )
 
@@ -273,12 +275,13 @@ def _figures(metrics: dict[str, Any]) -> str:
     introduction = (
         "Held-out frames were never used to optimize Gaussians; they tell how well the scene generalizes."
         if held_out
-        else "No frame was held out, so these figures tell how well the scene fits its own frames (--test-every holds some out)."
+        else "No frame was held out, so these figures tell how well the scene fits its own frames (--test-every holds out "
+        "some)."
     )
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in metrics["notes"])
     entries = metrics["per_frame"]
     values = [entry["psnr_static"] if entry["psnr_static"] is not None else float("nan") for entry in entries]
-    bars = bar_chart(
+    dots = frame_chart(
         values,
         [entry["split"] == "held_out" for entry in entries],
         x_label="frame",
@@ -286,7 +289,7 @@ def _figures(metrics: dict[str, Any]) -> str:
         labels=("training", "held out"),
     )
     return page.section(
-        "Figures", introduction, page.score_table(_score_rows(metrics["scores"])) + notes, "<br>" + page.plot(bars)
+        "Figures", introduction, page.score_table(_score_rows(metrics["scores"])) + notes, "<br>" + page.plot(dots)
     )
 
 
@@ -338,8 +341,8 @@ def _cameras(folder: RunFolder, scene: Scene, metrics: dict[str, Any], evaluatio
     length = float(np.linalg.norm(np.diff(centers, axis=0), axis=1).sum())
     return page.section(
         "The camera",
-        f"Focal length {focal:.0f} pixels ({view:.0f}° across). The path is {length:.3g} scene units long; scene units are "
-        "arbitrary.",
+        f"Focal length {focal:.0f} pixels ({view:.0f}° across). The path is {length:.3g} scene units long; "
+        "scene units are arbitrary.",
         page.columns(*panels),
         f'<div class="key">{"".join(key)}</div>',
     )
@@ -406,7 +409,7 @@ def _curves(folder: RunFolder, metrics: dict[str, Any]) -> str:
 
 def _times_and_settings(folder: RunFolder, metrics: dict[str, Any], scene: Scene) -> str:
     stages = [
-        (_STAGES.get(name, name), float(seconds), spoken_time(float(seconds)))
+        (_STAGES.get(str(name), str(name)), float(seconds), spoken_time(float(seconds)))
         for name, seconds in metrics["seconds"].items()
     ]
     plots = [page.plot(time_bars(stages), title="Steps")]

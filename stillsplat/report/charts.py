@@ -45,16 +45,10 @@ def line_chart(
             f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y_at(tick):.1f}" y2="{y_at(tick):.1f}"/>'
         )
         parts.append(f'<text class="tick" x="{left - 8}" y="{y_at(tick) + 3.5:.1f}" text-anchor="end">{shown}</text>')
+    below = height - bottom + 16
     for tick in _ticks(x_low, x_high, 6):
-        parts.append(
-            f'<text class="tick" x="{x_at(tick):.1f}" y="{height - bottom + 16}" text-anchor="middle">{_number(tick)}</text>'
-        )
-    parts.append(
-        f'<line class="axis" x1="{left}" x2="{width - right}" y1="{height - bottom}" y2="{height - bottom}"/>'
-        f'<text class="label" x="{left + inner_width / 2:.0f}" y="{height - 5}" text-anchor="middle">{escape(x_label)}</text>'
-        f'<text class="label" x="12" y="{top + inner_height / 2:.0f}" text-anchor="middle" '
-        f'transform="rotate(-90 12 {top + inner_height / 2:.0f})">{escape(y_label)}</text>'
-    )
+        parts.append(f'<text class="tick" x="{x_at(tick):.1f}" y="{below}" text-anchor="middle">{_number(tick)}</text>')
+    parts.append(_axes(left, width - right, top, height - bottom, height, x_label, y_label))
     for item, pairs in zip(series, cleaned, strict=True):
         if len(pairs) == 0:
             continue
@@ -71,50 +65,45 @@ def line_chart(
     return "".join(parts) + "</svg>"
 
 
-def bar_chart(
+def frame_chart(
     values: Sequence[float], highlighted: Sequence[bool], *, x_label: str, y_label: str, labels: tuple[str, str]
 ) -> str:
-    """One bar per frame, `highlighted` ones in the accent colour; `labels` names (others, highlighted)."""
-    width, height = 1080, 210
-    left, right, top, bottom = 52, 8, 14, 38
+    """One dot per frame on a thin line, `highlighted` ones in the accent colour; `labels` names (others, highlighted)."""
+    width, height = 1080, 220
+    left, right, top, bottom = 52, 12, 30, 38
     finite = np.array([value for value in values if math.isfinite(value)])
     if len(finite) == 0:
         return _empty(width, height, "nothing to plot")
-    # bars that begin at zero would hide differences of a decibel
-    low, high = float(finite.min()), float(finite.max())
-    low -= max(0.25 * (high - low), 0.5)
-    high += max(0.05 * (high - low), 0.1)
+    low, high = _padded(float(finite.min()), float(finite.max()), 0.12)
     inner_width, inner_height = width - left - right, height - top - bottom
     step = inner_width / len(values)
+
+    def y_at(value: float) -> float:
+        return top + (1 - (value - low) / (high - low)) * inner_height
+
     parts = [_open(width, height, f"{y_label} per {x_label}")]
     for tick in _ticks(low, high, 4):
-        y = top + (1 - (tick - low) / (high - low)) * inner_height
+        y = y_at(tick)
         parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="tick" x="{left - 8}" y="{y + 3.5:.1f}" text-anchor="end">{_number(tick)}</text>')
-    gap = min(2.0, step * 0.2)
-    for index, value in enumerate(values):
-        if not math.isfinite(value):
-            continue
-        size = (value - low) / (high - low) * inner_height
-        color = "accent" if highlighted[index] else "quiet"
+    known = [(index, value) for index, value in enumerate(values) if math.isfinite(value)]
+    line = " ".join(f"{left + (index + 0.5) * step:.1f},{y_at(value):.1f}" for index, value in known)
+    parts.append(f'<polyline class="line" style="stroke:var(--quiet);stroke-width:1.4" points="{line}"/>')
+    small = min(4.0, max(1.2, step * 0.28))
+    for index, value in sorted(known, key=lambda item: highlighted[item[0]]):
+        color, radius = ("accent", small * 1.35) if highlighted[index] else ("soft", small)
         parts.append(
-            f'<rect x="{left + index * step + gap / 2:.1f}" y="{top + inner_height - size:.1f}" '
-            f'width="{max(step - gap, 0.5):.1f}" height="{size:.1f}" rx="{min(1.5, step / 4):.1f}" '
-            f'style="fill:var(--{color})"><title>frame {index}: {value:.2f}</title></rect>'
+            f'<circle class="dot" cx="{left + (index + 0.5) * step:.1f}" cy="{y_at(value):.1f}" r="{radius:.1f}" '
+            f'style="fill:var(--{color})"><title>frame {index}: {value:.2f}</title></circle>'
         )
     for tick in _ticks(0, len(values) - 1, 10, whole=True):
         x = left + (tick + 0.5) * step
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{height - bottom + 16}" text-anchor="middle">{tick:.0f}</text>'
         )
-    parts.append(
-        f'<line class="axis" x1="{left}" x2="{width - right}" y1="{height - bottom}" y2="{height - bottom}"/>'
-        f'<text class="label" x="{left + inner_width / 2:.0f}" y="{height - 5}" text-anchor="middle">{escape(x_label)}</text>'
-        f'<text class="label" x="12" y="{top + inner_height / 2:.0f}" text-anchor="middle" '
-        f'transform="rotate(-90 12 {top + inner_height / 2:.0f})">{escape(y_label)}</text>'
-    )
+    parts.append(_axes(left, width - right, top, height - bottom, height, x_label, y_label))
     if any(highlighted) and not all(highlighted):
-        parts.append(_legend([(labels[0], "quiet"), (labels[1], "accent")], left + 8, top + 6))
+        parts.append(_legend([(labels[0], "soft"), (labels[1], "accent")], left, 8))
     return "".join(parts) + "</svg>"
 
 
@@ -126,7 +115,7 @@ def path_chart(
     axes: tuple[str, str],
     others: Sequence[tuple[str, str, np.ndarray]] = (),
     points: np.ndarray | None = None,
-    size: int = 340,
+    width: int = 340,
 ) -> str:
     """Camera centres (N, 2) with viewing directions (N, 2) seen from one side, both axes at one scale.
 
@@ -142,26 +131,28 @@ def path_chart(
     low, high = bounds.min(axis=0), bounds.max(axis=0)
     extent = max(float((high - low).max()), 1e-9)
     middle = (low + high) / 2
-    scale = (size - 2 * margin) / extent
+    scale = (width - 2 * margin) / extent
+    height = float(np.clip((high - low)[1] * scale + 2.4 * margin, 0.62 * width, width))
 
     def place(values: np.ndarray) -> np.ndarray:
         placed = (values - middle) * scale
-        return np.stack([size / 2 + placed[:, 0], size / 2 - placed[:, 1]], axis=1)
+        return np.stack([width / 2 + placed[:, 0], height / 2 - placed[:, 1]], axis=1)
 
-    parts = [_open(size, size, title)]
+    parts = [_open(width, height, title)]
     if points is not None and len(points):
         at = place(points)
-        inside = (np.abs(at - size / 2) < size / 2 - 4).all(axis=1)
+        inside = (np.abs(at - [width / 2, height / 2]) < [width / 2 - 4, height / 2 - 18]).all(axis=1)
         dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in at[inside])
         parts.append(f'<path class="cloud" d="{dots}"/>')
     for label, color, path in others:
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in place(path))
         parts.append(
-            f'<polyline class="line thin" style="stroke:var(--{color})" points="{line}"><title>{escape(label)}</title></polyline>'
+            f'<polyline class="line thin" style="stroke:var(--{color})" points="{line}">'
+            f"<title>{escape(label)}</title></polyline>"
         )
     at = place(centers)
     every = max(1, math.ceil(len(centers) / 16))
-    reach = size * 0.075
+    reach = width * 0.075
     for index in range(0, len(centers), every):
         x, y = at[index]
         dx, dy = directions[index][0], -directions[index][1]
@@ -179,11 +170,11 @@ def path_chart(
         f'<circle cx="{at[-1][0]:.1f}" cy="{at[-1][1]:.1f}" r="4" class="end"><title>last frame</title></circle>'
     )
     bar = _nice_step(extent / 4)
-    length = bar * scale
+    begin, end, base = margin / 2, margin / 2 + bar * scale, height - 10
     parts.append(
-        f'<line class="axis" x1="{margin / 2}" x2="{margin / 2 + length:.1f}" y1="{size - 12}" y2="{size - 12}"/>'
-        f'<text class="tick" x="{margin / 2 + length + 6:.1f}" y="{size - 8.5}">{_number(bar)}</text>'
-        f'<text class="label" x="{size - 6}" y="{size - 8.5}" text-anchor="end">{escape(axes[0])} →</text>'
+        f'<line class="axis" x1="{begin:.1f}" x2="{end:.1f}" y1="{base:.1f}" y2="{base:.1f}"/>'
+        f'<text class="tick" x="{end + 6:.1f}" y="{height - 6.5:.1f}">{_number(bar)}</text>'
+        f'<text class="label" x="{width - 6}" y="{height - 6.5:.1f}" text-anchor="end">{escape(axes[0])} →</text>'
         f'<text class="label" x="12" y="6" text-anchor="end" transform="rotate(-90 12 6)">{escape(axes[1])} →</text>'
     )
     return "".join(parts) + "</svg>"
@@ -206,14 +197,25 @@ def time_bars(parts_of: Sequence[tuple[str, float, str]]) -> str:
     return "".join(lines) + "</svg>"
 
 
-def _open(width: int, height: int, description: str) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(description, quote=True)}">'
+def _open(width: float, height: float, description: str) -> str:
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description, quote=True)}">'
 
 
 def _empty(width: int, height: int, why: str) -> str:
     return (
         _open(width, height, why)
         + f'<text class="label" x="{width / 2}" y="{height / 2}" text-anchor="middle">{escape(why)}</text></svg>'
+    )
+
+
+def _axes(left: float, right: float, top: float, bottom: float, height: float, x_label: str, y_label: str) -> str:
+    """The base line and the names of both axes."""
+    across, along = (left + right) / 2, (top + bottom) / 2
+    return (
+        f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>'
+        f'<text class="label" x="{across:.0f}" y="{height - 5}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text class="label" x="12" y="{along:.0f}" text-anchor="middle" '
+        f'transform="rotate(-90 12 {along:.0f})">{escape(y_label)}</text>'
     )
 
 
