@@ -1,4 +1,4 @@
-"""One rendering and its gradients, without an autograd graph of its own: activations are undone by hand."""
+"""One rendering and its gradients, for a training loop that has no autograd graph of its own."""
 
 from dataclasses import dataclass
 
@@ -38,18 +38,25 @@ class Gradients:
 
 def forward(gaussians: Gaussians, camera: Camera, sh_degree: int, background: Tensor | None = None) -> Rendered:
     """Renders at the camera's size with harmonics up to `sh_degree`, over `background` (3,) or black."""
-    inputs = {
-        "means": gaussians.means.detach().requires_grad_(),
-        "rotations": gaussians.rotations.detach().requires_grad_(),
-        "scales": gaussians.scales.detach().requires_grad_(),
-        "opacities": gaussians.opacities.detach().requires_grad_(),
-        "sh_coefficients": gaussians.sh_coefficients.detach().requires_grad_(),
-        "camera_from_world": torch.from_numpy(camera.camera_from_world.astype(np.float32)).requires_grad_(),
-        "intrinsics": torch.tensor(
-            [camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32, requires_grad=True
-        ),
-    }
-    result = rasterize(**inputs, width=camera.width, height=camera.height, sh_degree=sh_degree, background=background)
+    inputs = {name: tensor.detach().requires_grad_() for name, tensor in gaussians.tensors().items()}
+    pose = torch.from_numpy(camera.camera_from_world.astype(np.float32)).requires_grad_()
+    intrinsics = torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32, requires_grad=True)
+    result = rasterize(
+        inputs["means"],
+        inputs["rotations"],
+        inputs["log_scales"],
+        inputs["logit_opacities"],
+        sh_coefficients=inputs["sh_coefficients"],
+        camera_from_world=pose,
+        intrinsics=intrinsics,
+        width=camera.width,
+        height=camera.height,
+        background=background,
+        sh_degree=sh_degree,
+        log_scales=True,
+        opacity_logits=True,
+    )
+    inputs |= {"camera_from_world": pose, "intrinsics": intrinsics}
     outputs = [result.image, result.alpha, result.depth]
     return Rendered(result.image.detach(), result.alpha.detach(), result.depth.detach(), outputs, inputs)
 
@@ -67,15 +74,8 @@ def backward(
         value = inputs[name].grad
         return torch.zeros_like(inputs[name]) if value is None else value
 
-    opacities = inputs["opacities"].detach()
     return Gradients(
-        {
-            "means": gradient("means"),
-            "log_scales": gradient("scales").mul_(inputs["scales"].detach()),
-            "rotations": gradient("rotations"),
-            "logit_opacities": gradient("opacities").mul_(opacities * (1 - opacities)),
-            "sh_coefficients": gradient("sh_coefficients"),
-        },
+        {name: gradient(name) for name in inputs if name not in ("camera_from_world", "intrinsics")},
         gradient("camera_from_world").numpy().astype(np.float64),
         gradient("intrinsics").numpy().astype(np.float64),
     )

@@ -55,9 +55,14 @@ def rasterize(
     near_plane: float = 0.01,
     antialiased: bool = False,
     screen_gradients: bool = False,
+    log_scales: bool = False,
+    opacity_logits: bool = False,
     backend: Backend = "auto",
 ) -> Rasterization:
     """Render Gaussians: activated scales and opacities in [0, 1], quaternions wxyz of any length, world units.
+
+    With `log_scales` the scales are logarithms, with `opacity_logits` the opacities are logits; the CPU kernels then
+    do the activation and its gradient themselves.
 
     `camera_from_world` uses OpenCV axes, `intrinsics` are (fx, fy, cx, cy) in pixels, with pixel centres at +0.5.
     Gradients go to every tensor that requires one; with the backend `inria` the camera gets none.
@@ -81,6 +86,11 @@ def rasterize(
         "antialiased": antialiased,
         "screen_means": screen_means,
     }
+    if name == "cpu":
+        arguments |= {"log_scales": log_scales, "opacity_logits": opacity_logits}
+    else:
+        scales = scales.exp() if log_scales else scales
+        opacities = opacities.sigmoid() if opacity_logits else opacities
     run = {"cpu": _cpu, "gsplat": _gsplat, "inria": _inria}[name]
     image, alpha, depth, radii = run(means, rotations, scales, opacities, **arguments)
     return Rasterization(image, alpha, depth, radii, screen_means)

@@ -27,17 +27,17 @@ def render(gaussians: Gaussians, camera: Camera, *, exposure: np.ndarray | None 
     the clip's mean exposure. Black background."""
     with torch.no_grad():
         result = rasterize(
-            means=gaussians.means,
-            rotations=gaussians.rotations,
-            scales=gaussians.scales,
-            opacities=gaussians.opacities,
+            gaussians.means,
+            gaussians.rotations,
+            gaussians.log_scales,
+            gaussians.logit_opacities,
             sh_coefficients=gaussians.sh_coefficients,
             camera_from_world=torch.from_numpy(camera.camera_from_world.astype(np.float32)),
-            intrinsics=torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy], dtype=torch.float32),
+            intrinsics=torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy]),
             width=camera.width,
             height=camera.height,
-            sh_degree=gaussians.sh_degree,
-            background=None,
+            log_scales=True,
+            opacity_logits=True,
         )
     image = result.image.permute(1, 2, 0).numpy()
     if exposure is not None:
