@@ -275,8 +275,7 @@ def _figures(metrics: dict[str, Any]) -> str:
     introduction = (
         "Held-out frames were never used to optimize Gaussians; they tell how well the scene generalizes."
         if held_out
-        else "No frame was held out, so these figures tell how well the scene fits its own frames (--test-every holds out "
-        "some)."
+        else "No frame was held out (--test-every), so these figures tell how well the scene fits its own frames."
     )
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in metrics["notes"])
     entries = metrics["per_frame"]
