@@ -106,6 +106,7 @@ def residual_evidence(
     residual = np.zeros((*shape, 2), np.float32)
     residual_weight = np.zeros(shape, np.float32)
     depth_variance = deviation * deviation
+    shift = np.zeros(shape, np.float32)
     for other in partner_frames(index, len(cameras), strides):
         pair_flow = flow(index, other)
         variance = flow_variance(pair_flow) + _edge_variance(pair_flow.displacement)
@@ -132,9 +133,45 @@ def residual_evidence(
         weight = trust / abs(frames_apart)
         residual += np.nan_to_num(error, posinf=0.0, neginf=0.0) * (weight / frames_apart)[..., None]
         residual_weight += weight
+        shift = np.maximum(shift, np.where(trust > 0.3, leverage, 0.0))
     share = 1.0 / (total + 0.5)
+    moving *= share
+    static *= share
+    floating, spread = prominence(inverse_depth, moving <= static)
+    # floats, by more than the depth of all that stands on something, and by at least two pixels of flow
+    certain = np.clip(floating / max(spread, 1e-12) - 1.0, 0.0, 1.0)
+    certain *= np.clip(0.5 * floating * np.sqrt(shift) - 1.0, 0.0, 1.0)
+    moving = np.maximum(moving, EVIDENCE_LIMIT * certain)
+    static *= 1.0 - certain
     residual /= np.maximum(residual_weight, 1e-6)[..., None]
-    return Evidence(moving * share, static * share, residual)
+    return Evidence(moving, static, residual)
+
+
+#: levels at which `prominence` looks for islands
+PROMINENCE_LEVELS = 24
+
+
+def prominence(inverse_depth: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, float]:
+    """How much nearer each pixel is than every way from it to the border of the picture: (H, W) inverse depth, and the
+    range of inverse depths of what is connected to the border.
+
+    Topographic prominence on the map of inverse depth, by components of its level sets. A static thing stands on
+    something: along the ground there is a way to the border without a jump. What moves along its epipolar lines (a car
+    that a panning camera follows) looks static but near, and floats. Ways lead over `usable` pixels only.
+    """
+    bottom = float(np.quantile(inverse_depth, 0.02))
+    levels = np.linspace(bottom, float(np.quantile(inverse_depth, 0.995)), PROMINENCE_LEVELS)
+    connected = np.full_like(inverse_depth, bottom)
+    for level in levels:
+        count, labels = cv2.connectedComponents(((inverse_depth >= level) & usable).astype(np.uint8), connectivity=4)
+        touches = np.zeros(count, bool)
+        for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+            touches[side] = True
+        touches[0] = False
+        connected[touches[labels]] = level
+    connected = np.minimum(connected, inverse_depth)
+    spread = np.quantile(connected[usable], (0.05, 0.95)) if usable.any() else np.zeros(2)
+    return inverse_depth - connected, float(spread[1] - spread[0])
 
 
 def _edge_variance(displacement: np.ndarray) -> np.ndarray:
