@@ -68,7 +68,7 @@ def line_chart(
 def frame_chart(
     values: Sequence[float], highlighted: Sequence[bool], *, x_label: str, y_label: str, labels: tuple[str, str]
 ) -> str:
-    """One dot per frame on a thin line, `highlighted` ones in the accent colour; `labels` names (others, highlighted)."""
+    """One dot per frame on a thin line, `highlighted` ones in the accent colour; `labels`: (others, highlighted)."""
     width, height = 1080, 220
     left, right, top, bottom = 52, 12, 30, 38
     finite = np.array([value for value in values if math.isfinite(value)])
