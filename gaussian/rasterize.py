@@ -11,6 +11,7 @@
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,10 +48,10 @@ def rasterize(
     sh_coefficients: torch.Tensor | None = None,  # (N, K, 3)
     colors: torch.Tensor | None = None,  # (N, 3)
     camera_from_world: torch.Tensor,  # (4, 4)
-    intrinsics: torch.Tensor,  # (4,)
+    intrinsics: torch.Tensor | Sequence[float],  # (4,)
     width: int,
     height: int,
-    background: torch.Tensor | None = None,  # (3,)
+    background: torch.Tensor | Sequence[float] | None = None,  # (3,)
     sh_degree: int | None = None,
     near_plane: float = 0.01,
     antialiased: bool = False,
@@ -59,7 +60,10 @@ def rasterize(
     opacity_logits: bool = False,
     backend: Backend = "auto",
 ) -> Rasterization:
-    """Render Gaussians: activated scales and opacities in [0, 1], quaternions wxyz of any length, world units.
+    """Render Gaussians: scales and opacities in [0, 1], quaternions wxyz of any length, world units.
+
+    With `log_scales` the scales are logarithms, with `opacity_logits` the opacities are logits; the gradients are then
+    to these. The kernels on the CPU apply the activations themselves.
 
     With `log_scales` the scales are logarithms, with `opacity_logits` the opacities are logits; the CPU kernels then
     do the activation and its gradient themselves.
@@ -91,6 +95,13 @@ def rasterize(
     else:
         scales = scales.exp() if log_scales else scales
         opacities = opacities.sigmoid() if opacity_logits else opacities
+    if name == "cpu":
+        arguments |= {"log_scales": log_scales, "opacity_logits": opacity_logits}
+    else:
+        scales = scales.exp() if log_scales else scales
+        opacities = opacities.sigmoid() if opacity_logits else opacities
+        arguments["intrinsics"] = torch.as_tensor(intrinsics, dtype=torch.float32)
+        arguments["background"] = torch.zeros(3) if background is None else torch.as_tensor(background)
     run = {"cpu": _cpu, "gsplat": _gsplat, "inria": _inria}[name]
     image, alpha, depth, radii = run(means, rotations, scales, opacities, **arguments)
     return Rasterization(image, alpha, depth, radii, screen_means)
@@ -175,8 +186,7 @@ def _gsplat(
         rasterize_mode="antialiased" if antialiased else "classic",
     )
     image, alpha, depth = images[0, ..., :3].permute(2, 0, 1), alphas[0, ..., 0], images[0, ..., 3]
-    if background is not None:
-        image = image + (1.0 - alpha) * background.to(means)[:, None, None]
+    image = image + (1.0 - alpha) * background.to(means)[:, None, None]
     radii = info["radii"][0]
     return image, alpha, depth, (radii.amax(-1) if radii.ndim == 2 else radii).int()
 
@@ -217,8 +227,6 @@ def _inria(
     projection[1, 1], projection[1, 2] = 2 * fy / height, 2 * cy / height - 1
     projection[2, 2], projection[2, 3], projection[3, 2] = far / (far - near), -far * near / (far - near), 1.0
     view = camera_from_world.detach().to(means)
-    if background is None:
-        background = torch.zeros(3)
     values: dict[str, Any] = {
         "image_height": height,
         "image_width": width,
