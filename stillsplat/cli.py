@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
         test_every=options.test_every,
         protocol=options.protocol,
         refine_test_cameras=options.refine_test_cameras,
-        focal=options.focal,
+        fov=options.fov,
         max_gaussians=options.max_gaussians,
         device=options.device,
         seed=options.seed,
@@ -119,7 +119,7 @@ def _predict(options: argparse.Namespace) -> int:
         max_size=options.max_size,
         frames=options.frames,
         masks=options.masks,
-        focal=options.focal,
+        fov=options.fov,
         seed=options.seed,
     )
     from stillsplat.reconstruct import predict
@@ -243,7 +243,7 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--frames", metavar="A:B:STEP", help="which frames of the input, counted from 0")
     group.add_argument("--max-size", type=int, default=512, metavar="PIXELS", help="long side at most (default: 512)")
     group.add_argument("--masks", metavar="DIR", help="your own motion masks (white moves), one per frame; they win")
-    group.add_argument("--focal", type=float, metavar="PIXELS", help="focal length, in pixels of the input, if known")
+    group.add_argument("--fov", type=float, metavar="DEGREES", help="horizontal angle of view, where it is known")
 
 
 def _add_predictor(parser: argparse.ArgumentParser) -> None:

@@ -116,7 +116,7 @@ def evaluate(
 
 
 def _against_annotations(folder: RunFolder, scene: Scene, annotations: Path, progress: Progress) -> dict[str, Any]:
-    from stillsplat.reconstruct import open_frame_masks
+    from stillsplat.reconstruct import held_out_suffix, open_frame_masks
 
     masks = open_frame_masks(annotations, scene.frames, folder.settings.frames)
     optimized = folder.record["stages"]["optimize"]
@@ -127,7 +127,7 @@ def _against_annotations(folder: RunFolder, scene: Scene, annotations: Path, pro
         mask_source="predicted masks",
         test_frames=optimized["test_frames"],
         annotations=masks,
-        protocol_suffix=f"cameras of held-out frames: {optimized['test_cameras']}",
+        protocol_suffix=held_out_suffix(optimized),
         progress=progress,
     )
     return {"folder": str(annotations), "scores": scores.figures, "notes": scores.notes}

@@ -1,13 +1,14 @@
 """The whole way in one call: a video in, a static Gaussian scene with renders, scores and a report out."""
 
 import gc
+import math
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,12 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
             findings = _optimize(scene, settings, folder, annotations, progress)
         folder.finish("optimize", clock(), peak_memory_bytes=peak_memory_bytes(), **findings)
         gc.collect()
-    scene = load_scene(folder.scene)
     if not folder.finished("render"):
         with _timed() as clock:
-            _render(scene, folder, progress)
+            _keep_refined_cameras(folder)
+            _render(load_scene(folder.scene), folder, progress)
         folder.finish("render", clock(), peak_memory_bytes=peak_memory_bytes())
+    scene = load_scene(folder.scene)
     with _timed() as clock:
         metrics = _score(scene, settings, folder, annotations, progress, remember)
     folder.finish("score", clock())
@@ -153,6 +155,8 @@ def make_scene(
     if settings.annotations is not None:
         open_frame_masks(settings.annotations, frames, settings.frames)
     predictor = create_predictor(settings.predictor, seed=settings.seed)
+    if settings.fov is not None:
+        _tell_focal(predictor, settings, frames)
     scene = predictor.predict(frames, masks=masks, progress=progress)
     if masks is not None:
         scene = replace(scene, motion_masks=masks)
@@ -165,6 +169,16 @@ def make_scene(
     for sentence in scene_warnings(scene):
         warn(sentence)
     save_scene(scene, scene_folder, overwrite=overwrite, progress=progress)
+
+
+def _tell_focal(predictor: Any, settings: RunSettings, frames: Frames) -> None:
+    """Hands a known angle of view to a predictor that has a setting for the focal length in pixels."""
+    known = getattr(predictor, "settings", None)
+    if not is_dataclass(known) or isinstance(known, type) or "focal" not in {field.name for field in fields(known)}:
+        raise InputError(f"The predictor {settings.predictor} finds the angle of view itself; leave out --fov.")
+    assert settings.fov is not None
+    focal = frames.width / 2 / math.tan(math.radians(settings.fov) / 2)
+    predictor.settings = replace(known, focal=focal)  # type: ignore[type-var]
 
 
 def open_frame_masks(folder: str | Path, frames: Frames, frame_range: str | None) -> FrameMaps:
@@ -224,7 +238,6 @@ def _optimize(
 ) -> dict[str, Any]:
     from gaussian.export.ply import save_ply
     from gaussian.trainer import train
-    from scene.folder import replace_cameras
 
     result = train(
         scene,
@@ -235,12 +248,11 @@ def _optimize(
         resume=(folder.model / "checkpoint.pt").exists(),
     )
     save_ply(folder.splats, result.gaussians)
-    if not (folder.scene / "cameras_predicted.json").exists():
-        replace_cameras(folder.scene, result.cameras, "Refined together with the Gaussians by stillsplat run.")
     return {
         "gaussians": len(result.gaussians),
         "test_frames": list(result.test_frames),
         "test_cameras": result.test_cameras,
+        "test_exposures": result.test_metrics.get("exposures"),
         "history": result.history,
         "settings": result.settings.to_dict(),
     }
@@ -261,6 +273,17 @@ def train_settings(settings: RunSettings):
     if settings.max_gaussians is not None:
         chosen["max_gaussians"] = settings.max_gaussians
     return TrainSettings(**chosen)
+
+
+def _keep_refined_cameras(folder: RunFolder) -> None:
+    """Puts the cameras of the optimization into the scene. Only after it is finished: a checkpoint knows the scene by
+    the cameras that the predictor found."""
+    from gaussian.model_folder import load_model
+    from scene.folder import replace_cameras
+
+    if not (folder.scene / "cameras_predicted.json").exists():
+        cameras = load_model(folder.model).cameras
+        replace_cameras(folder.scene, cameras, "Refined together with the Gaussians by stillsplat run.")
 
 
 def _render(scene: Scene, folder: RunFolder, progress: Progress) -> None:
@@ -309,7 +332,7 @@ def _score(
     from stillsplat.scoring import code_version, score_run
 
     optimized = folder.record["stages"]["optimize"]
-    suffix = f"cameras of held-out frames: {optimized['test_cameras']}"
+    suffix = held_out_suffix(optimized)
     deviations = settings.protocol_deviations()
     if deviations:
         suffix += f"; differs from the DAS3R protocol in: {', '.join(deviations)}"
@@ -341,6 +364,17 @@ def _score(
         "gaussians": optimized["gaussians"],
         "per_frame": scores.per_frame,
     }
+
+
+def held_out_suffix(optimized: dict[str, Any]) -> str:
+    """How the cameras and exposures of held-out frames came about, in words."""
+    cameras = {
+        "predictor": "of the predictor, never moved",
+        "interpolated correction": "of the predictor, moved by what their neighbours were moved",
+        "optimized on static pixels": "optimized on their own static pixels",
+    }.get(optimized["test_cameras"], optimized["test_cameras"])
+    exposures = optimized.get("test_exposures")
+    return f"cameras of held-out frames: {cameras}" + (f"; their exposures: {exposures}" if exposures else "")
 
 
 @contextmanager

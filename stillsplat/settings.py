@@ -38,8 +38,8 @@ class RunSettings:
     protocol: str = "none"
     #: moves the cameras of held-out frames on their static pixels; the scores name it
     refine_test_cameras: bool = False
-    #: horizontal focal length in pixels of the input's frames, where it is known
-    focal: float | None = None
+    #: horizontal angle of view of the frames in degrees, where it is known
+    fov: float | None = None
     #: about how many Gaussians there are at most; None: the optimizer's own default
     max_gaussians: int | None = None
     #: "auto", "cpu" or "cuda"
@@ -62,8 +62,8 @@ class RunSettings:
             raise InputError("--protocol and --test-every both choose the held-out frames; give only one of them.")
         if self.refine_test_cameras and self.protocol == "none" and not self.test_every:
             raise InputError("--refine-test-cameras needs held-out frames; add --protocol das3r or --test-every.")
-        if self.focal is not None and not 0 < self.focal < 1e6:
-            raise InputError(f"--focal must be a positive number of pixels, not {self.focal}.")
+        if self.fov is not None and not 1 <= self.fov <= 170:
+            raise InputError(f"--fov is an angle of view between 1 and 170 degrees, not {self.fov}.")
         if self.max_gaussians is not None and self.max_gaussians < 1:
             raise InputError(f"--max-gaussians must be 1 or more, not {self.max_gaussians}.")
         if self.device not in ("auto", "cpu", "cuda"):
