@@ -21,12 +21,17 @@ from diff_gaussian_rasterization.functional import (
     project_gradient_in_ndc,
     rasterize,
 )
+from diff_gaussian_rasterization.training import AdamGroup, PhotometricLoss, adam_step, photometric_loss
 
 __all__ = [
+    "AdamGroup",
     "GaussianRasterizationSettings",
     "GaussianRasterizer",
+    "PhotometricLoss",
     "Rendering",
+    "adam_step",
     "num_threads",
+    "photometric_loss",
     "rasterize",
     "release_memory",
     "set_num_threads",

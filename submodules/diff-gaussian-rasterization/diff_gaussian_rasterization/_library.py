@@ -58,6 +58,44 @@ class GradientsStruct(Structure):
     ]
 
 
+class LossStruct(Structure):
+    _fields_ = [
+        ("image", c_void_p),
+        ("target", c_void_p),
+        ("target_bytes", c_void_p),
+        ("target_channel", c_int64),
+        ("target_row", c_int64),
+        ("target_column", c_int64),
+        ("width", c_int64),
+        ("height", c_int64),
+        ("l1_weight", c_void_p),
+        ("ssim_weight", c_void_p),
+        ("l1_factor", c_float),
+        ("ssim_factor", c_float),
+        ("want_ssim", c_int32),
+        ("gradient", c_void_p),
+        ("l1_map", c_void_p),
+        ("ssim_map", c_void_p),
+    ]
+
+
+class AdamStruct(Structure):
+    _fields_ = [
+        ("parameter", c_void_p),
+        ("gradient", c_void_p),
+        ("first", c_void_p),
+        ("second", c_void_p),
+        ("visible", c_void_p),
+        ("elements", c_int64),
+        ("count", c_int64),
+        ("rate_by_bias1", c_float),
+        ("inv_root_bias2", c_float),
+        ("beta1", c_float),
+        ("beta2", c_float),
+        ("epsilon", c_float),
+    ]
+
+
 LOG_SCALES, OPACITY_LOGITS, ANTIALIASED, CENTER_FROM_POSE, CAMERA_GRADIENT = 1, 2, 4, 8, 16
 STAGES = ("projection", "coverage", "depth_sort", "binning", "forward", "backward_tiles", "backward_gaussians")
 
@@ -74,6 +112,9 @@ library.stillsplat_backward.argtypes = [
     POINTER(OutputsStruct),
     POINTER(GradientsStruct),
 ]
+library.stillsplat_loss.argtypes = [POINTER(LossStruct), POINTER(c_double)]
+library.stillsplat_adam.argtypes = [POINTER(AdamStruct), c_int64]
+library.stillsplat_adam.restype = None
 
 
 def strided(tensor: torch.Tensor | None) -> Strided:

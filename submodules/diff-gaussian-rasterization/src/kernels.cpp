@@ -2,8 +2,10 @@
 #include "kernels.h"
 #include "compositing.h"
 #include "projection.h"
+#include "training.h"
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
-extern "C" const Kernels KERNELS = {TEXT(KERNELS), project, cover, forward_tile, backward_tile, backward_gaussians};
+extern "C" const Kernels KERNELS = {TEXT(KERNELS), project, cover, forward_tile, backward_tile, backward_gaussians,
+                                   loss_scratch_floats, loss_rows, adam};

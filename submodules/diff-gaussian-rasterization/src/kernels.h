@@ -31,6 +31,26 @@ typedef struct {
   double* camera;  // 12 of camera_from_world (row by row, 3x4), then fx, fy, cx, cy
 } Gradients;
 
+typedef struct {
+  const float* image;          // (3, H, W)
+  const float* target;         // element strides below; null: target_bytes, of which 255 is 1
+  const uint8_t* target_bytes;
+  int64_t target_channel, target_row, target_column, width, height;
+  const float *l1_weight, *ssim_weight;   // (H, W); null: 1
+  float l1_factor, ssim_factor;
+  int32_t want_ssim;                      // the sum even where no map and no gradient need it
+  float *gradient, *l1_map, *ssim_map;    // (3, H, W), (H, W), (H, W); null: not wanted
+} Loss;
+
+typedef struct {
+  float* parameter;
+  const float* gradient;
+  float *first, *second;
+  const uint8_t* visible;  // (count,) or null; element i belongs to Gaussian i % count
+  int64_t elements, count;
+  float rate_by_bias1, inv_root_bias2, beta1, beta2, epsilon;
+} AdamGroup;
+
 enum { BLOCK = 4, TILE_W = 32, TILE_H = 16, BLOCKS_X = TILE_W / BLOCK, BLOCKS_Y = TILE_H / BLOCK,
        BLOCKS = BLOCKS_X * BLOCKS_Y, CHUNK = 1024, CAMERA_SUMS = 19 };
 
@@ -54,6 +74,9 @@ typedef struct {
                         const Gradients*, Slot*, uint8_t* slot_used);
   void (*backward_gaussians)(const Scene*, int64_t begin, int64_t end, const Splat*, const Slot*,
                              const uint8_t* slot_used, const Gradients*, double* camera_sums);
+  int64_t (*loss_scratch_floats)(int64_t width, int64_t rows);
+  void (*loss_rows)(const Loss*, int64_t begin, int64_t end, float* scratch, double* row_sums);
+  void (*adam)(const AdamGroup*, int64_t begin, int64_t end);
 } Kernels;
 
 #ifdef __cplusplus

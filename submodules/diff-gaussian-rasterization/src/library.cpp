@@ -307,3 +307,42 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
 } catch (const std::exception&) {
   return 1;
 }
+
+// sums[0] = sum of l1_weight * mean |x - y|, sums[1] = sum of ssim_weight * mean (1 - SSIM).
+EXPORT int stillsplat_loss(const Loss* loss, double* sums) try {
+  const int64_t height = loss->height;
+  int64_t rows = (height + 2 * thread_count() - 1) / (2 * thread_count());
+  rows = rows < 16 ? 16 : rows > 96 ? 96 : rows;
+  // one row of sums after the other and one order to add them: the bands do not matter
+  static thread_local Buffer<double> kept;
+  double* row_sums = kept.reserve(2 * height);
+  parallel_for((height + rows - 1) / rows, [&](int64_t band) {
+    static thread_local Buffer<float> scratch;
+    int64_t begin = band * rows, end = begin + rows < height ? begin + rows : height;
+    float* room = scratch.reserve(kernels->loss_scratch_floats(loss->width, end - begin));
+    kernels->loss_rows(loss, begin, end, room, row_sums);
+  });
+  sums[0] = sums[1] = 0.0;
+  for (int64_t row = 0; row < height; row++)
+    for (int k = 0; k < 2; k++) sums[k] += row_sums[2 * row + k];
+  return 0;
+} catch (const std::exception&) {
+  return 1;
+}
+
+EXPORT void stillsplat_adam(const AdamGroup* groups, int64_t count) {
+  const int64_t piece = 1 << 14;
+  int64_t pieces = 0;
+  for (int64_t k = 0; k < count; k++) pieces += (groups[k].elements + piece - 1) / piece;
+  parallel_for(pieces, [&](int64_t item) {
+    for (int64_t k = 0; k < count; k++) {
+      int64_t own = (groups[k].elements + piece - 1) / piece;
+      if (item < own) {
+        int64_t end = (item + 1) * piece;
+        kernels->adam(&groups[k], item * piece, end < groups[k].elements ? end : groups[k].elements);
+        return;
+      }
+      item -= own;
+    }
+  });
+}

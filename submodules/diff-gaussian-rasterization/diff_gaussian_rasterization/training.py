@@ -1,0 +1,185 @@
+"""The parts of a training step beside the rasterizer, fused: photometric loss with its gradient, and Adam."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from diff_gaussian_rasterization._library import AdamStruct, LossStruct, library, pointer
+
+
+class PhotometricLoss(NamedTuple):
+    """What `photometric_loss` returns."""
+
+    #: sum over pixels of l1_weight * mean over channels of |image - target|
+    l1_sum: float
+    #: sum over pixels of ssim_weight * mean over channels of (1 - SSIM)
+    ssim_sum: float
+    #: (3, H, W) of l1_factor * l1_sum + ssim_factor * ssim_sum with respect to the image; None if not wanted
+    gradient: torch.Tensor | None
+    #: (H, W) mean over channels of |image - target|, unweighted; None if not wanted
+    l1_map: torch.Tensor | None
+    #: (H, W) mean over channels of 1 - SSIM, unweighted; None if not wanted
+    ssim_map: torch.Tensor | None
+
+
+def photometric_loss(
+    image: torch.Tensor,  # (3, H, W) float32
+    target: torch.Tensor,  # (3, H, W) or (H, W, 3), float32 in [0, 1] or uint8
+    l1_weight: torch.Tensor | None = None,  # (H, W) float32, at least 0; None: 1 everywhere
+    ssim_weight: torch.Tensor | None = None,  # (H, W) float32, at least 0; None: 1 everywhere
+    *,
+    l1_factor: float,
+    ssim_factor: float,
+    gradient: bool = True,
+    maps: bool = False,
+) -> PhotometricLoss:
+    """Weighted L1 and SSIM in one pass, with the gradient of l1_factor * l1_sum + ssim_factor * ssim_sum.
+
+    The sums are not divided by anything: for a mean over valid pixels put 1 / (sum of weights) into the factors.
+    SSIM (Wang et al. 2004) has an 11x11 Gaussian window of sigma 1.5 and zeros outside the image. `ssim_weight` is
+    that of the window's centre. With an `ssim_factor` of 0 and no maps SSIM is not computed and its sum is 0.
+
+    Raises ValueError for wrong shapes, types or devices.
+    """
+    _check("image", image, torch.float32)
+    if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
+        raise ValueError(f"image must have shape (3, H, W), not {tuple(image.shape)}")
+    _, height, width = image.shape
+    image = image.detach().contiguous()
+    if target.dtype not in (torch.float32, torch.uint8):
+        raise ValueError(f"target must be float32 or uint8, not {str(target.dtype).removeprefix('torch.')}")
+    _check("target", target, target.dtype)
+    if tuple(target.shape) == (height, width, 3) and tuple(target.shape) != (3, height, width):
+        target = target.permute(2, 0, 1)
+    if tuple(target.shape) != (3, height, width):
+        raise ValueError(f"target must have shape (3, {height}, {width}), not {tuple(target.shape)}")
+    for name, weight in (("l1_weight", l1_weight), ("ssim_weight", ssim_weight)):
+        if weight is not None:
+            _check(name, weight, torch.float32)
+            if tuple(weight.shape) != (height, width):
+                raise ValueError(f"{name} must have shape ({height}, {width}), not {tuple(weight.shape)}")
+    l1_weight = None if l1_weight is None else l1_weight.detach().contiguous()
+    ssim_weight = None if ssim_weight is None else ssim_weight.detach().contiguous()
+    slope = torch.empty_like(image) if gradient else None
+    l1_map = torch.empty(height, width) if maps else None
+    ssim_map = torch.empty(height, width) if maps else None
+    is_float = target.dtype == torch.float32
+    call = LossStruct(
+        image.data_ptr(),
+        target.data_ptr() if is_float else None,
+        None if is_float else target.data_ptr(),
+        *target.stride(),
+        width,
+        height,
+        pointer(l1_weight),
+        pointer(ssim_weight),
+        float(l1_factor),
+        float(ssim_factor),
+        0,
+        pointer(slope),
+        pointer(l1_map),
+        pointer(ssim_map),
+    )
+    sums = (ctypes.c_double * 2)()
+    if library.stillsplat_loss(ctypes.byref(call), sums):
+        raise MemoryError("out of memory for the photometric loss")
+    return PhotometricLoss(sums[0], sums[1], slope, l1_map, ssim_map)
+
+
+@dataclass
+class AdamGroup:
+    """A tensor to optimize with its gradient and moments, which all have the same shape and memory layout."""
+
+    parameter: torch.Tensor
+    gradient: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    rate: float
+
+
+def adam_step(
+    groups: Sequence[AdamGroup],
+    step: int,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-15,
+    visible: torch.Tensor | None = None,
+) -> None:
+    """One step of Adam (Kingma and Ba 2015) in place, equal to torch.optim.Adam; `step` counts from 1.
+
+    With `visible` (N,) bool only those Gaussians change, moments included (that is no longer Adam); the tensors must
+    then be contiguous over Gaussians. Slices such as `sh[:, :1]` of a tensor that is contiguous over Gaussians are
+    fine: all that matters is that a tensor's memory has no holes.
+
+    Raises ValueError for wrong shapes, types, devices or layouts.
+    """
+    if step < 1:
+        raise ValueError(f"step counts from 1, not {step}")
+    structs = []
+    mask = None
+    if visible is not None:
+        _check("visible", visible, torch.bool)
+        mask = visible.contiguous()
+    for group in groups:
+        tensors = (group.parameter, group.gradient, group.first, group.second)
+        for name, tensor in zip(("parameter", "gradient", "first", "second"), tensors, strict=True):
+            _check(name, tensor, torch.float32)
+            if tensor.shape != group.parameter.shape:
+                raise ValueError(f"{name} must have the parameter's shape {tuple(group.parameter.shape)}")
+        if group.parameter.numel() == 0:
+            continue
+        layout = _layout(group.parameter)
+        if layout is None or any(_layout(t) != layout for t in (group.first, group.second)):
+            raise ValueError("parameter and moments must have the same memory layout without holes")
+        gradient = group.gradient
+        if _layout(gradient) != layout:
+            gradient = torch.empty_like(group.parameter).copy_(gradient)
+        if mask is not None:
+            if len(mask) != len(group.parameter):
+                raise ValueError(f"visible must have shape ({len(group.parameter)},), not {tuple(mask.shape)}")
+            if group.parameter.numel() > len(mask) and group.parameter.stride(0) != 1:
+                raise ValueError("with visible, tensors must be contiguous over Gaussians: (3, N).T rather than (N, 3)")
+        structs.append(
+            (
+                AdamStruct(
+                    group.parameter.data_ptr(),
+                    gradient.data_ptr(),
+                    group.first.data_ptr(),
+                    group.second.data_ptr(),
+                    pointer(mask),
+                    group.parameter.numel(),
+                    len(group.parameter) if group.parameter.ndim else 1,
+                    float(group.rate) / (1.0 - beta1**step),
+                    (1.0 - beta2**step) ** -0.5,
+                    beta1,
+                    beta2,
+                    epsilon,
+                ),
+                gradient,
+            )
+        )
+    array = (AdamStruct * len(structs))(*(s for s, _ in structs))
+    library.stillsplat_adam(array, len(structs))
+
+
+def _layout(tensor: torch.Tensor) -> tuple[tuple[int, int], ...] | None:
+    """(size, stride) of the dimensions that have more than one element, or None if the memory has holes."""
+    layout = tuple((size, stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1)
+    expected = 1
+    for size, stride in sorted(layout, key=lambda pair: pair[1]):
+        if stride != expected:
+            return None
+        expected *= size
+    return layout
+
+
+def _check(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> None:
+    if tensor.device.type != "cpu":
+        raise ValueError(f"{name} must be on the CPU, not on {tensor.device}: these are CPU kernels")
+    if tensor.dtype != dtype:
+        wanted, got = (str(t).removeprefix("torch.") for t in (dtype, tensor.dtype))
+        raise ValueError(f"{name} must be {wanted}, not {got}")
