@@ -126,7 +126,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     with _bars() as bars:
         predict(settings, options.output, overwrite=options.overwrite, progress=bars, warn=bars.warn)
-    print(f"The scene is in {options.output}; optimize it with: train_gui.py -s {options.output} -m MODEL")
+    print(f"The scene is in {options.output}; go on with: stillsplat run {options.output} -o OUT")
     return OK
 
 
@@ -238,7 +238,7 @@ def _add(commands, name: str, summary: str, function, epilog: str | None = None)
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="INPUT", help="video file, folder of images or glob pattern")
+    parser.add_argument("input", metavar="INPUT", help="video, folder of images, glob pattern or scene folder")
     group = parser.add_argument_group("input")
     group.add_argument("--frames", metavar="A:B:STEP", help="which frames of the input, counted from 0")
     group.add_argument("--max-size", type=int, default=512, metavar="PIXELS", help="long side at most (default: 512)")

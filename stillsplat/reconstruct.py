@@ -136,10 +136,24 @@ def make_scene(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Reads the input, lets the predictor work and saves its scene. `working_folder` holds the frames meanwhile."""
-    from dynamic_predictor.predictor import create_predictor
-    from scene.folder import save_scene
+    """Reads the input, lets the predictor work and saves its scene. `working_folder` holds the frames meanwhile.
 
+    An input that is a scene folder already is taken as it is; only the user's masks replace its own.
+    """
+    from dynamic_predictor.predictor import create_predictor
+    from scene.folder import load_scene, save_scene
+
+    if is_scene_folder(settings.input):
+        scene = load_scene(settings.input)
+        if settings.masks is not None:
+            scene = replace(scene, motion_masks=open_frame_masks(settings.masks, scene.frames, None))
+            scene.provenance["masks"] = "given by the user"
+        if settings.annotations is not None:
+            open_frame_masks(settings.annotations, scene.frames, None)
+        for sentence in scene_warnings(scene):
+            warn(sentence)
+        save_scene(scene, scene_folder, overwrite=overwrite, progress=progress)
+        return
     frames = open_frames(
         settings.input,
         max_size=settings.max_size,
@@ -169,6 +183,11 @@ def make_scene(
     for sentence in scene_warnings(scene):
         warn(sentence)
     save_scene(scene, scene_folder, overwrite=overwrite, progress=progress)
+
+
+def is_scene_folder(path: str | Path) -> bool:
+    """Whether `path` is, or was meant to be, a scene that a predictor made."""
+    return (Path(path).expanduser() / "scene.json").exists()
 
 
 def _tell_focal(predictor: Any, settings: RunSettings, frames: Frames) -> None:
@@ -220,11 +239,14 @@ def _check_early(settings: RunSettings) -> None:
         if given is not None and not Path(given).expanduser().is_dir():
             what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
             raise InputError(f"{option} {given} {what}; give a folder with one mask picture per frame.")
-    if settings.device == "cuda":
-        import torch
+    if is_scene_folder(settings.input):
+        from scene.folder import load_scene
 
-        if not torch.cuda.is_available():
-            raise InputError("--device cuda was asked for, but this machine has no GPU that torch can use; use cpu.")
+        load_scene(settings.input)
+        if settings.frames is not None and settings.protocol == "none":
+            raise InputError(f"{settings.input} is a scene, whose frames are fixed; leave out --frames.")
+    if settings.device == "cuda":
+        raise InputError("--device cuda: the optimizer of this release computes on the CPU; leave --device out.")
 
 
 def _annotations(settings: RunSettings, scene: Scene) -> FrameMaps | None:

@@ -185,3 +185,24 @@ def test_settings_record_and_compare():
     assert settings.differences(RunSettings("a", protocol="das3r", iterations=4000, annotations="x")) == []
     different = settings.differences(RunSettings("b", seed=3))
     assert set(different) == {"the input", "--iterations", "--frames", "--protocol", "--seed"}
+
+
+def test_a_scene_folder_is_taken_as_it_is(clip, tmp_path, fakes, run_cli):
+    from conftest import FakePredictor
+
+    scene = tmp_path / "scene"
+    status, output, error = run_cli("predict", clip, "-o", scene, "--predictor", "fake", "--frames", "0:6")
+    assert status == 0 and str(scene) in output, error
+    assert "exists already" in run_cli("predict", clip, "-o", scene, "--predictor", "fake")[2]
+    out = tmp_path / "out"
+    status, _, error = run_cli("run", scene, "-o", out, "--predictor", "fake")
+    assert status == 0 and FakePredictor.calls == 1, error
+    assert entries(out) == PROMISED and len(entries(out / "renders")) == 6
+    assert "This is a fake predictor." in error
+    assert run_cli("run", scene, "-o", tmp_path / "other", "--frames", "0:3")[0] == 2
+    (scene / "depth" / "00002.npz").unlink()
+    status, _, error = run_cli("run", scene, "-o", tmp_path / "other")
+    assert status == 2 and "00002.npz" in error and not (tmp_path / "other").exists()
+    (scene / "scene.json").write_text("{")
+    status, _, error = run_cli("run", scene, "-o", tmp_path / "other")
+    assert status == 2 and "scene.json" in error and error.count("\n") == 1
