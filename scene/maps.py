@@ -1,10 +1,15 @@
 """One array per frame (masks, depths, confidences), in memory while small and in a temporary file when large."""
 
+import errno
+import os
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import IO, Protocol
 
 import numpy as np
+
+from scene.atomic import writing_error
 
 
 class FrameMaps(Protocol):
@@ -33,6 +38,7 @@ class StoredMaps:
             self._maps: np.ndarray = np.zeros(shape, dtype)
         else:
             self._file = tempfile.TemporaryFile(prefix="stillsplat-")
+            _reserve(self._file, size)
             self._maps = np.memmap(self._file, dtype=dtype, mode="w+", shape=shape)
 
     def __len__(self) -> int:
@@ -46,6 +52,18 @@ class StoredMaps:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[index] for index in range(len(self)))
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Takes the room on the disk at once: a disk that fills up later, when a mapped page is written, kills the
+    process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise writing_error(Path(tempfile.gettempdir()), error) from error
 
 
 class LoadedMaps:

@@ -59,6 +59,11 @@ def reconstruct(
     folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
     try:
         return _run(folder, settings, progress, warn)
+    except InputError as error:
+        if not folder.any_finished():
+            raise
+        kept = f"what was finished is in {folder.path}, --resume goes on with it"
+        raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
     finally:
         folder.clean_up()
 

@@ -179,6 +179,7 @@ def test_full_disk(run_cli, clip, tmp_path, fakes, monkeypatch, stage):
     if stage in ("frames", "scene"):
         assert not out.exists()
         return
+    assert "--resume" in sentence
     assert not [path for path in out.rglob(".*")], "temporary files are left"
     monkeypatch.setattr(Path, "write_bytes", real_write)
     monkeypatch.setattr(os, "replace", real_replace)
