@@ -2,4 +2,7 @@
 
 from setuptools import find_packages, setup
 
-setup(packages=find_packages(include=["scene*", "dynamic_predictor*", "gaussian*", "stillsplat*"]))
+setup(
+    packages=find_packages(include=["scene*", "dynamic_predictor*", "gaussian*", "stillsplat*"]),
+    package_data={"stillsplat.report": ["page.css", "page.js"]},
+)
