@@ -98,15 +98,13 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name[:64]}-old-", dir=path.parent))
     try:
-        os.rename(path, aside)  # a rename onto an empty folder is allowed
-        try:
-            os.rename(temporary, path)
-        except BaseException:
-            os.rename(aside, path)
-            raise
+        os.rename(path, aside / path.name)
+        os.rename(temporary, path)
     finally:
-        if os.path.lexists(path):
-            shutil.rmtree(aside, ignore_errors=True)
+        # Whatever happened, also Ctrl-C between the two renames: one of the two is at `path` in the end.
+        if not os.path.lexists(path):
+            os.rename(aside / path.name, path)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -283,8 +283,9 @@ def _write_cameras(
     ]
     _write_json(folder / "cameras.json", {"frames": entries})
     points = scene.points if scene.points is not None else _points_from_depth(scene, cameras)
-    visible = _visible(scene, cameras, points) if points is not None else None
-    observations = observe(cameras, np.asarray(points.positions, np.float64), visible) if points is not None else None
+    observations = None
+    if points is not None:
+        observations = observe(cameras, np.asarray(points.positions, np.float64), _visibility(scene))
     write_colmap(folder / "sparse" / "0", names, cameras, points, observations)
     write_tum(folder / "trajectory.txt", timestamps, np.array([camera.world_from_camera for camera in cameras]))
 
@@ -310,20 +311,19 @@ def _points_from_depth(scene: Scene, cameras: Sequence[Camera]) -> PointCloud | 
     return PointCloud(merged, np.concatenate(colors)) if len(merged) else None
 
 
-def _visible(scene: Scene, cameras: Sequence[Camera], points: PointCloud) -> list[np.ndarray]:
-    """Per camera, which points (N,) its depth map does not hide; all of them without depth maps."""
-    positions = np.asarray(points.positions, np.float64)
-    if scene.z_depths is None:
-        return [np.ones(len(positions), bool)] * len(cameras)
-    visible = []
-    for index, camera in enumerate(cameras):
+def _visibility(scene: Scene) -> Callable[[int, np.ndarray, np.ndarray], np.ndarray]:
+    """Says which points (N,), given by pixel and depth, the depth map of a frame does not hide."""
+
+    def is_visible(index: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
+        if scene.z_depths is None:
+            return np.ones(len(z), bool)
         z_depth = scene.z_depths[index]
-        pixels, z = camera.project(positions)
-        columns = np.clip(pixels[:, 0], 0, camera.width - 1).astype(np.int64)
-        rows = np.clip(pixels[:, 1], 0, camera.height - 1).astype(np.int64)
+        columns = np.minimum(pixels[:, 0], scene.frames.width - 1).astype(np.int64)
+        rows = np.minimum(pixels[:, 1], scene.frames.height - 1).astype(np.int64)
         surface = z_depth[rows, columns]
-        visible.append((surface <= 0) | (z <= surface * 1.1))
-    return visible
+        return (surface <= 0) | (z <= surface * 1.1)
+
+    return is_visible
 
 
 def _read_frame_list(path: Path, description: dict[str, Any]) -> tuple[list[str], list[float]]:

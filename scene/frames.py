@@ -236,9 +236,12 @@ def _pictures(
         files = sorted((match for match in matches if match.is_file()), key=natural_order)
         if not files:
             raise InputError(f"No file matches {source}; check the pattern.")
-        if len(files) == 1 and files[0].suffix.lower() not in PICTURE_SUFFIXES:
+        pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+        if not pictures and len(files) == 1:
             return _from_video(files[0], chosen, warnings, progress), True
-        return _from_files(files, chosen, progress), False
+        if not pictures:
+            raise InputError(f"None of the {len(files)} files that match {source} is a picture; check the pattern.")
+        return _from_files(pictures, chosen, progress), False
     if path.suffix.lower() in PICTURE_SUFFIXES:
         raise InputError(f"{path} is a single picture; give a video or a folder with at least two images.")
     if path.is_file() and path.stat().st_size == 0:

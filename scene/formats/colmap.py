@@ -5,7 +5,7 @@ and pixel centres (+0.5) are as everywhere inside. Read: SIMPLE_PINHOLE and PINH
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +25,9 @@ _PARAMETER_COUNTS = {_SIMPLE_PINHOLE: 3, _PINHOLE: 4}
 _MODEL_IDS = {"SIMPLE_PINHOLE": _SIMPLE_PINHOLE, "PINHOLE": _PINHOLE}
 _NO_POINT = 2**64 - 1
 _MAX_FILE_BYTES = 16 << 30
+#: of all images together, and the least and most of one image
+_MAX_OBSERVATIONS = 400_000
+_OBSERVATIONS_PER_IMAGE = (50, 4000)
 
 
 @dataclass
@@ -43,22 +46,23 @@ class ColmapModel:
 def observe(
     cameras: Sequence[Camera],
     positions: np.ndarray,
-    visible: Sequence[np.ndarray] | None = None,
-    limit: int = 4000,
+    is_visible: Callable[[int, np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Where each camera sees the world points (N, 3): pixels (K, 2) and point indices (K,) per camera.
 
-    A point counts when it is in front of the camera and inside the picture, and when `visible[i]` (N,) bool, where
-    given, says so. Each camera keeps at most `limit` points, evenly chosen. A camera that sees none gets one
-    observation of no point at its principal point: readers skip images whose line of points is empty.
+    A point counts when it is in front of the camera and inside the picture, and when
+    `is_visible(camera index, pixels (M, 2), z depths (M,))`, where given, says so in bool (M,). Of many points each
+    camera keeps an even choice, so that models of long clips stay small. A camera that sees none gets one observation
+    of no point at its principal point: readers skip images whose line of points is empty.
     """
+    limit = int(np.clip(_MAX_OBSERVATIONS / max(1, len(cameras)), *_OBSERVATIONS_PER_IMAGE))
     observations = []
     for index, camera in enumerate(cameras):
         pixels, z = camera.project(positions) if len(positions) else (np.zeros((0, 2)), np.zeros(0))
         inside = (z > 0) & (pixels >= 0).all(axis=1) & (pixels[:, 0] <= camera.width) & (pixels[:, 1] <= camera.height)
-        if visible is not None:
-            inside &= visible[index]
         chosen = np.flatnonzero(inside)
+        if is_visible is not None:
+            chosen = chosen[is_visible(index, pixels[chosen], z[chosen])]
         if len(chosen) > limit:
             chosen = chosen[np.linspace(0, len(chosen) - 1, limit).round().astype(np.int64)]
         if len(chosen):
@@ -115,12 +119,7 @@ class _Model:
         self.translations = camera_from_world[:, :3, 3]
         self.points = points
         self.observations = observations
-        tracks: list[list[tuple[int, int]]] = [[] for _ in range(len(points.positions))]
-        for image_id, (_, indices) in enumerate(observations, start=1):
-            for place, index in enumerate(np.asarray(indices).tolist()):
-                if index >= 0:
-                    tracks[index].append((image_id, place))
-        self.tracks = tracks
+        self.tracks = _tracks(len(points.positions), observations)
 
     def write_cameras_bin(self, file: BinaryIO) -> None:
         file.write(struct.pack("<Q", len(self.written)))
@@ -146,7 +145,7 @@ class _Model:
             position = [float(x) for x in self.points.positions[index]]
             color = [int(x) for x in self.points.colors[index]]
             file.write(struct.pack("<Q3d3BdQ", index + 1, *position, *color, 0.0, len(track)))
-            file.write(np.array(track, "<i4").tobytes())
+            file.write(track.astype("<i4").tobytes())
 
     def cameras_lines(self) -> list[str]:
         lines = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]", f"# Number of cameras: {len(self.written)}"]
@@ -180,8 +179,19 @@ class _Model:
         for index, track in enumerate(self.tracks):
             position = " ".join(repr(float(x)) for x in self.points.positions[index])
             color = " ".join(str(int(x)) for x in self.points.colors[index])
-            lines.append(f"{index + 1} {position} {color} 0.0 " + " ".join(f"{i} {place}" for i, place in track))
+            lines.append(f"{index + 1} {position} {color} 0.0 " + " ".join(map(str, track.ravel())))
         return lines
+
+
+def _tracks(count: int, observations: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """Per point its observations as rows (image id, place in that image's list), (T, 2)."""
+    image_ids = np.concatenate([np.full(len(o[1]), i) for i, o in enumerate(observations, 1)] or [np.zeros(0, int)])
+    places = np.concatenate([np.arange(len(o[1])) for o in observations] or [np.zeros(0, int)])
+    indices = np.concatenate([np.asarray(o[1], np.int64) for o in observations] or [np.zeros(0, np.int64)])
+    order = np.argsort(indices, kind="stable")
+    borders = np.searchsorted(indices[order], np.arange(count + 1))
+    rows = np.stack([image_ids[order], places[order]], axis=1)
+    return [rows[borders[point] : borders[point + 1]] for point in range(count)]
 
 
 def read_colmap(folder: str | Path) -> ColmapModel:

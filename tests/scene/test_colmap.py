@@ -173,12 +173,15 @@ def test_every_image_has_a_line_of_points(tmp_path: Path) -> None:
 
 
 def test_observations_are_limited_and_hidden_points_left_out() -> None:
-    _, cameras, cloud = make(points=5000)
+    _, cameras, cloud = make(points=9000)
     positions = cloud.positions.astype(float)
-    visible = [np.arange(5000) % 2 == 0] * 4
-    for pixels, indices in observe(cameras, positions, visible, limit=100):
-        assert len(pixels) == len(set(indices.tolist())) == 100
-        assert (indices % 2 == 0).all() and indices.max() > 4000 and indices.min() < 1000
+    observations = observe(cameras * 100, positions, lambda index, pixels, z: z < 4.0)
+    assert sum(len(indices) for _, indices in observations) <= 400_000
+    for camera, (pixels, indices) in zip(cameras, observations, strict=False):
+        assert len(pixels) == len(set(indices.tolist())) == 1000
+        projected, z = camera.project(positions[indices])
+        assert (z < 4.0).all() and np.array_equal(projected, pixels)
+        assert indices.max() > 8500 and indices.min() < 500  # an even choice
         assert (pixels >= 0).all() and (pixels <= [80, 60]).all()
 
 

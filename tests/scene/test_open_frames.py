@@ -63,6 +63,11 @@ def test_glob_and_list(tmp_path: Path, panning: Panning) -> None:
     folder = write_folder(tmp_path / "clip", pictures, [f"{kind}{i}.png" for i in range(3) for kind in "ab"])
     by_glob = open_frames(str(folder / "b*.png"), working_folder=tmp_path / "one")
     assert len(by_glob) == 3 and np.array_equal(by_glob.rgb8(1), pictures[3])
+    (folder / "bnotes.txt").write_text("not a picture")
+    assert len(open_frames(str(folder / "b*"), working_folder=tmp_path / "three")) == 3
+    with pytest.raises(InputError, match="None of the 2 files"):
+        (folder / "bmore.txt").touch()
+        open_frames(str(folder / "b*.txt"), working_folder=tmp_path / "four")
     listed = [folder / "a2.png", str(folder / "a0.png")]
     by_list = open_frames(listed, working_folder=tmp_path / "two")
     assert np.array_equal(by_list.rgb8(0), pictures[4]) and np.array_equal(by_list.rgb8(1), pictures[0])
