@@ -26,6 +26,8 @@ STRIDES = (1, 2, 4, 8, 16)
 FUSION_STRIDES = (1, 2, 4, 8)
 #: standard deviation of DIS flow in pixels where it is consistent
 FLOW_NOISE = 0.25
+#: smaller eigenvalue of the structure tensor, in square grey levels per square pixel, at which flow is 1 pixel unsure
+TEXTURE_SCALE = 1.0
 #: relative standard deviation of depth that confidence 0.5 stands for
 CONFIDENCE_HALF = 0.02
 
@@ -60,10 +62,28 @@ def flow_variance(flow: Flow) -> np.ndarray:
     return FLOW_NOISE**2 + (0.7 * flow.consistency_error) ** 2 + (0.005 * length) ** 2
 
 
+def texture_variance(gray: np.ndarray) -> np.ndarray:
+    """Variance (H, W) in square pixels that flow has for want of texture in the frame it starts from.
+
+    From the smaller eigenvalue of the structure tensor (Shi and Tomasi, "Good features to track", CVPR 1994) of the
+    uint8 grey picture: clear sky or asphalt, whose flow DIS makes up from far surroundings, gets several pixels.
+    """
+    smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
+    dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
+    dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+    xx, xy, yy = (cv2.GaussianBlur(product, (0, 0), 4.0) for product in (dx * dx, dx * dy, dy * dy))
+    smaller = 0.5 * (xx + yy) - np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
+    return 1.0 / np.square(np.maximum(smaller, 0.05) / TEXTURE_SCALE)
+
+
 def triangulate(
-    flows: Sequence[Flow], pairs: Sequence[RigidPair], start: np.ndarray | None = None, iterations: int = 5
+    flows: Sequence[Flow],
+    pairs: Sequence[RigidPair],
+    extra_variance: np.ndarray | float = 0.0,
+    start: np.ndarray | None = None,
+    iterations: int = 5,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inverse depth of one frame from its flows to others.
+    """Inverse depth of one frame from its flows to others; `extra_variance` (H, W) is added to that of each flow.
 
     Returns three float32 maps (H, W): inverse depth (at least 0), its information (one over its variance, 0 = no
     evidence), and the share of the information that the robust weights kept, in [0, 1]: low means that the flows
@@ -71,7 +91,7 @@ def triangulate(
     """
     shape = flows[0].consistency_error.shape
     inverse_depth = np.zeros(shape, np.float32) if start is None else start.astype(np.float32)
-    weights = [1.0 / flow_variance(flow) for flow in flows]
+    weights = [1.0 / (flow_variance(flow) + extra_variance) for flow in flows]
     information = kept = np.zeros(shape, np.float32)
     for iteration in range(iterations):
         # graduated: wide basin first, so that one wrong flow among many does not decide where the others end

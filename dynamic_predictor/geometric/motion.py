@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dynamic_predictor.geometric.depth import flow_variance, partner_frames, relative_error_from_confidence
+from dynamic_predictor.geometric.depth import (
+    flow_variance,
+    partner_frames,
+    relative_error_from_confidence,
+    texture_variance,
+)
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 from dynamic_predictor.geometric.flow import FlowField
 from dynamic_predictor.geometric.rigid_flow import RigidPair, pixel_grid
@@ -106,10 +111,11 @@ def residual_evidence(
     residual = np.zeros((*shape, 2), np.float32)
     residual_weight = np.zeros(shape, np.float32)
     depth_variance = deviation * deviation
+    texture = texture_variance(flow.gray(index))
     shift = np.zeros(shape, np.float32)
     for other in partner_frames(index, len(cameras), strides):
         pair_flow = flow(index, other)
-        variance = flow_variance(pair_flow) + _edge_variance(pair_flow.displacement)
+        variance = flow_variance(pair_flow) + _edge_variance(pair_flow.displacement) + texture
         pair = RigidPair.between(cameras[index], cameras[other])
         gx, gy, hx, hy = pair.constraint(pair_flow.displacement, inverse_depth)
         error = np.stack([hx - gx * inverse_depth, hy - gy * inverse_depth], axis=-1)
@@ -187,6 +193,8 @@ SUPERPIXEL_SPACING = 8
 WINDOW, CONTEXT = 96, 16
 #: weight of a superpixel's evidence against its links
 EVIDENCE_WEIGHT = 0.1
+#: evidence against motion that everything starts with
+STATIC_PRIOR = 0.03
 #: difference in colour (Lab / 100) that separates
 COLOR_SCALE = 0.06
 
@@ -218,7 +226,7 @@ def estimate_motion(
             progress("motion", index, count)
         _link(graph, flow, span)
         moving = np.concatenate([s.moving for s in graph.frames]) * EVIDENCE_WEIGHT
-        static = np.concatenate([s.static for s in graph.frames]) * EVIDENCE_WEIGHT
+        static = (np.concatenate([s.static for s in graph.frames]) + STATIC_PRIOR) * EVIDENCE_WEIGHT
         for index, values, segments in zip(
             span, graph.per_frame(graph.spread(moving, static)), graph.frames, strict=True
         ):
