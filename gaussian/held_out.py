@@ -70,7 +70,7 @@ def _refine_camera(run: "TrainingRun", frame: int, static: np.ndarray) -> None:
     for step in range(_REFINEMENT_STEPS):
         rendered = gradient_renderer.forward(run.gaussians, run.cameras.camera(frame), run.settings.sh_degree)
         picture = rendered.image * gain + offset
-        _, slope = picture_loss(picture, target, *weights, run.settings.ssim_weight)
+        slope = picture_loss(picture, target, *weights, run.settings.ssim_weight).slope
         gradients = gradient_renderer.backward(rendered, slope * gain)
         rate = exponential(3e-4, 2e-5, step / _REFINEMENT_STEPS)
         run.cameras.step_pose(frame, gradients.camera_from_world, rate, rate * run.typical_depth)

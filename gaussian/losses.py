@@ -1,13 +1,16 @@
-"""The masked photometric loss, written out in plain torch; the kernels' fused one computes the same.
+"""The masked photometric loss, in plain torch (`masked_loss`) and by the fused kernel (`picture_loss`).
 
 L = (1 - s) * sum(w |x - y|) / sum(w) + s * sum(v (1 - SSIM)) / sum(v), where w is the static weight of a pixel and v
 that of the least static pixel in its SSIM window. Both are means over what counts: how much of a picture is masked
 changes neither the size of the loss nor that of its gradient per static pixel.
 """
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 import torch
+from diff_gaussian_rasterization import photometric_loss
 from torch import Tensor
 
 SSIM_WINDOW = 11
@@ -52,30 +55,37 @@ def ssim_map(rendered: Tensor, target: Tensor) -> Tensor:
     return luminance * (2 * covariance + 0.03**2) / (variance_x + variance_y + 0.03**2)
 
 
+class PictureLoss(NamedTuple):
+    """What `picture_loss` returns."""
+
+    value: float
+    #: (3, H, W) derivative with respect to the picture
+    slope: Tensor
+    #: (H, W) mean over channels of the absolute difference, unweighted; None if not wanted
+    residual: Tensor | None
+
+
 def picture_loss(
-    rendered: Tensor, target: Tensor, weight: Tensor, weight_of_window: Tensor, ssim_weight: float
-) -> tuple[float, Tensor]:
-    """`masked_loss` and its derivative (3, H, W) with respect to `rendered`, derived by hand."""
-    x = np.ascontiguousarray(rendered.permute(1, 2, 0).numpy())
-    y = np.ascontiguousarray(target.permute(1, 2, 0).numpy())
-    w, v = weight.numpy(), weight_of_window.numpy()
-    difference = x - y
-    pixel_share = w / (3 * max(float(w.sum()), 1e-6))
-    loss = (1 - ssim_weight) * float((np.abs(difference).sum(axis=2) * pixel_share).sum())
-    slope = np.sign(difference) * ((1 - ssim_weight) * pixel_share)[..., None]
-    if ssim_weight > 0:
-        share = (ssim_weight * v / (3 * max(float(v.sum()), 1e-6)))[..., None]
-        mean_x, mean_y = _blurred(x), _blurred(y)
-        a1, b1 = 2 * mean_x * mean_y + 0.01**2, mean_x**2 + mean_y**2 + 0.01**2
-        a2 = 2 * (_blurred(x * y) - mean_x * mean_y) + 0.03**2
-        b2 = _blurred(x * x) + _blurred(y * y) - mean_x**2 - mean_y**2 + 0.03**2
-        similarity = a1 * a2 / (b1 * b2)
-        loss += float((share * (1 - similarity)).sum())
-        by_mean = 2 * mean_y * (a2 - a1) / (b1 * b2) + similarity * 2 * mean_x * (1 / b2 - 1 / b1)
-        by_square, by_product = -similarity / b2, 2 * a1 / (b1 * b2)
-        slope -= _blurred(share * by_mean) + 2 * x * _blurred(share * by_square) + y * _blurred(share * by_product)
-    return loss, torch.from_numpy(slope).permute(2, 0, 1).contiguous()
-
-
-def _blurred(picture: np.ndarray) -> np.ndarray:
-    return cv2.GaussianBlur(picture, (SSIM_WINDOW, SSIM_WINDOW), SSIM_SIGMA, borderType=cv2.BORDER_CONSTANT)
+    rendered: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    weight_of_window: Tensor,
+    ssim_weight: float,
+    *,
+    residual: bool = False,
+) -> PictureLoss:
+    """`masked_loss` and its derivative by the fused kernel; `target` may be uint8."""
+    pixels = max(float(weight.sum()), 1e-6)
+    windows = max(float(weight_of_window.sum()), 1e-6)
+    result = photometric_loss(
+        rendered,
+        target,
+        weight,
+        weight_of_window,
+        l1_factor=(1 - ssim_weight) / pixels,
+        ssim_factor=ssim_weight / windows,
+        maps=residual,
+    )
+    assert result.gradient is not None
+    value = (1 - ssim_weight) * result.l1_sum / pixels + ssim_weight * result.ssim_sum / windows
+    return PictureLoss(value, result.gradient, result.l1_map)

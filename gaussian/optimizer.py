@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diff_gaussian_rasterization import AdamGroup, adam_step
 from torch import Tensor
 
 from gaussian.model import Gaussians, packed
-
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-15
 
 
 @dataclass(frozen=True)
@@ -35,18 +34,15 @@ class GaussianOptimizer:
         """One step for all tensors named in `gradients`. `rates` are by name; that of the spherical harmonics above the
         constant one is multiplied by `sh_rest_factor`."""
         self.steps += 1
-        first_bias, second_bias = 1 - _BETA1**self.steps, 1 - _BETA2**self.steps
+        groups = []
         for name, gradient in gradients.items():
-            first, second = self._first[name], self._second[name]
-            first.lerp_(gradient, 1 - _BETA1)
-            second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-            denominator = (second / second_bias).sqrt_().add_(_EPSILON)
-            parameter, rate = getattr(self.gaussians, name), rates[name] / first_bias
-            if name == "sh_coefficients" and parameter.shape[1] > 1:
-                parameter[:, :1].addcdiv_(first[:, :1], denominator[:, :1], value=-rate)
-                parameter[:, 1:].addcdiv_(first[:, 1:], denominator[:, 1:], value=-rate * sh_rest_factor)
+            parts = getattr(self.gaussians, name), gradient, self._first[name], self._second[name]
+            if name == "sh_coefficients" and gradient.shape[1] > 1:
+                groups.append(AdamGroup(*(part[:, :1] for part in parts), rates[name]))
+                groups.append(AdamGroup(*(part[:, 1:] for part in parts), rates[name] * sh_rest_factor))
             else:
-                parameter.addcdiv_(first, denominator, value=-rate)
+                groups.append(AdamGroup(*parts, rates[name]))
+        adam_step(groups, self.steps)
 
     def apply(self, edit: Edit) -> None:
         """Changes which Gaussians there are; added and changed ones start without history."""

@@ -82,12 +82,13 @@ class StaticWeights:
         return np.clip((0.5 - motion) * 2 * bound, -bound, bound).astype(np.float32)
 
     def observe(self, frame: int, residual: np.ndarray, target: np.ndarray) -> None:
-        """Learns from one rendering: `residual` (h, w), mean absolute difference over channels, and the picture
-        `target` (h, w, 3), both at any one size."""
+        """Learns from one rendering: `residual` (h, w), mean absolute difference over channels in [0, 1], and the
+        picture `target` (h, w, 3), uint8 or float in [0, 1], both at any one size."""
         settings = self._settings
         height, width = self._evidence[frame].shape
         residual = cv2.resize(np.ascontiguousarray(residual), (width, height), interpolation=cv2.INTER_AREA)
-        gray = cv2.resize(target.mean(axis=2), (width, height), interpolation=cv2.INTER_AREA)
+        gray = np.ascontiguousarray(target[..., 1], np.float32) / (255 if target.dtype == np.uint8 else 1)
+        gray = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
         patch = max(3, int(settings.patch * width) | 1)
         residual = cv2.blur(residual, (patch, patch))
         contrast = cv2.blur(_local_contrast(gray), (patch, patch))

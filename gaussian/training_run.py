@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from gaussian.densification.strategy import DensificationContext
 from gaussian.exposure import ExposureCompensation
 from gaussian.frame_data import FrameData, InverseDepths, scaled_size
 from gaussian.initialization import InitializationSettings, initialize
-from gaussian.losses import picture_loss
+from gaussian.losses import picture_loss, window_weight
 from gaussian.model import Gaussians, morton_order
 from gaussian.optimizer import Edit, GaussianOptimizer
 from gaussian.poses import CameraRefinement
@@ -108,17 +109,19 @@ class TrainingRun:
         frame = self._next_frame()
         factor = schedules.resolution_factor(done) if self.settings.resolution_schedule else 1
         camera = self._camera(frame, factor)
-        target8 = self._data.picture(frame, factor)
-        weight, window_weight = self._weights(frame, factor)
+        target = self._data.picture(frame, factor)
+        weight, weight_of_window = self._weights(frame, factor)
         degree = schedules.active_sh_degree(done, self.settings.sh_degree)
         background = torch.rand(3, generator=self.generator)
         rendered = gradient_renderer.forward(self.gaussians, camera, degree, background)
         gain, offset = (
             torch.from_numpy(self.exposures.values[frame, :, k].astype(np.float32)).view(3, 1, 1) for k in (0, 1)
         )
-        target = target8.float().mul_(1 / 255)
         picture = rendered.image * gain + offset
-        loss, slope = picture_loss(picture, target, weight, window_weight, self.settings.ssim_weight)
+        observing = self.settings.learn_staticness and done >= schedules.staticness_start
+        loss, slope, residual = picture_loss(
+            picture, target, weight, weight_of_window, self.settings.ssim_weight, residual=observing
+        )
         if self.settings.exposure and done >= schedules.exposure_start:
             rate = exponential(*schedules.exposure, done)
             sums = torch.stack([(slope * rendered.image).sum(dim=(1, 2)), slope.sum(dim=(1, 2))], dim=1)
@@ -130,9 +133,10 @@ class TrainingRun:
         self.optimizer.step(gradients.gaussians, rates)
         self.strategy.perturb(self.gaussians, rates["means"], self.generator)
         self._step_camera(frame, factor, gradients, done)
-        self._observe(frame, picture, target, done)
+        if residual is not None:
+            self._observe(frame, residual, target)
         self.iteration += 1
-        self._note(float(loss), picture, target, weight, started)
+        self._note(loss, picture, target, weight, started)
         if self.strategy.due(self.iteration, self.settings.iterations):
             self._densify()
         self.seconds += time.perf_counter() - started
@@ -151,10 +155,6 @@ class TrainingRun:
 
     def _weights(self, frame: int, factor: int) -> tuple[Tensor, Tensor]:
         """Static weights (h, w) of pixels and of SSIM windows, kept until the frame's evidence changes."""
-        import cv2
-
-        from gaussian.losses import window_weight
-
         key = (frame, factor)
         if key not in self._weight_cache:
             if len(self._weight_cache) > 128:
@@ -207,11 +207,8 @@ class TrainingRun:
             fx, fy = gradients.intrinsics[:2] / factor
             self.cameras.step_focal(fx, fy, exponential(*schedules.log_focal, done))
 
-    def _observe(self, frame: int, picture: Tensor, target: Tensor, done: float) -> None:
-        if not self.settings.learn_staticness or done < self.schedules.staticness_start:
-            return
-        residual = (picture - target).abs().mean(dim=0).numpy()
-        self.static_weights.observe(frame, residual, target.permute(1, 2, 0).numpy())
+    def _observe(self, frame: int, residual: Tensor, target: Tensor) -> None:
+        self.static_weights.observe(frame, residual.numpy(), target.permute(1, 2, 0).numpy())
         for key in [key for key in self._weight_cache if key[0] == frame]:
             del self._weight_cache[key]
 
@@ -219,8 +216,8 @@ class TrainingRun:
         report = self._report
         report.loss += loss
         report.count += 1
-        if report.count % 5 == 1:
-            error = ((picture - target) ** 2).mean(dim=0)
+        if report.count % 10 == 1:
+            error = ((picture - target.float() / 255) ** 2).mean(dim=0)
             mean = float((weight * error).sum() / weight.sum().clamp_min(1e-6))
             report.psnr = -10 * float(np.log10(max(mean, 1e-10)))
         if self.iteration % 50 == 0 or self.iteration == self.settings.iterations:

@@ -21,11 +21,11 @@ def test_masked_pixels_have_no_part() -> None:
     rendered, target = pictures()
     weight = np.ones((40, 56), np.float32)
     weight[:, :25] = 0
-    loss, slope = picture_loss(rendered, target, *weights(weight), 0.2)
+    loss, slope, _ = picture_loss(rendered, target, *weights(weight), 0.2)
     spoiled_target, spoiled_rendered = target.clone(), rendered.clone()
     spoiled_target[:, :, :25] = 1 - spoiled_target[:, :, :25]
     spoiled_rendered[:, :, :25] = 0.5
-    spoiled_loss, spoiled_slope = picture_loss(spoiled_rendered, spoiled_target, *weights(weight), 0.2)
+    spoiled_loss, spoiled_slope, _ = picture_loss(spoiled_rendered, spoiled_target, *weights(weight), 0.2)
     assert abs(loss - spoiled_loss) < 1e-6
     torch.testing.assert_close(slope, spoiled_slope, atol=1e-8, rtol=1e-5)
     assert (slope[:, :, :25] == 0).all() and (slope[:, :, 25:] != 0).any()
@@ -44,7 +44,7 @@ def test_size_does_not_depend_on_how_much_is_masked() -> None:
 
 def test_everything_masked_gives_zero() -> None:
     rendered, target = pictures()
-    loss, slope = picture_loss(rendered, target, *weights(np.zeros((40, 56), np.float32)), 0.2)
+    loss, slope, _ = picture_loss(rendered, target, *weights(np.zeros((40, 56), np.float32)), 0.2)
     assert loss == 0 and (slope == 0).all()
 
 
@@ -52,12 +52,13 @@ def test_slope_is_the_derivative() -> None:
     rendered, target = pictures(16, 20)
     weight = np.random.default_rng(0).random((16, 20)).astype(np.float32)
     pixel, window = weights(weight)
-    loss, slope = picture_loss(rendered, target, pixel, window, 0.3)
+    loss, slope, residual = picture_loss(rendered, target, pixel, window, 0.3, residual=True)
     leaf = rendered.double().requires_grad_()
     expected = masked_loss(leaf, target.double(), pixel.double(), window.double(), 0.3)
     expected.backward()
     assert abs(loss - float(expected.detach())) < 1e-6
     torch.testing.assert_close(slope, leaf.grad.float(), atol=1e-7, rtol=1e-3)  # type: ignore[union-attr]
+    torch.testing.assert_close(residual, (rendered - target).abs().mean(dim=0))
 
 
 def test_similarity_agrees_with_the_score_away_from_the_border() -> None:
