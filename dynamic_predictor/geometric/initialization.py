@@ -212,6 +212,22 @@ def solve_window(
     return solutions
 
 
+def distinct(solutions: list[Geometry]) -> list[Geometry]:
+    """Of sorted solutions those that are not nearly as costly as, and of the same focal length as, a better one, nor
+    far worse than the best."""
+    kept: list[Geometry] = []
+    for solution in solutions:
+        if kept and solution.cost > 1.5 * kept[0].cost + 0.05:
+            break
+        if all(
+            abs(np.log(solution.poses.focal / other.poses.focal)) > 0.05
+            or abs(solution.cost - other.cost) > 0.01 * other.cost
+            for other in kept
+        ):
+            kept.append(solution)
+    return kept
+
+
 def _thinned_window(window: np.ndarray, most: int) -> np.ndarray:
     """At most `most` of the frames of a window, evenly spread."""
     frames = np.flatnonzero(window)

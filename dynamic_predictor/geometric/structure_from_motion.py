@@ -1,33 +1,17 @@
 """Cameras of a clip from its flow: a pose for every frame and one shared focal length, whatever the clip is like."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.spatial import KDTree
 
-from dynamic_predictor.geometric.bundle_adjustment import (
-    Poses,
-    identity_poses,
-    project_host,
-    residual_norms,
-)
+from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, project_host, residual_norms
+from dynamic_predictor.geometric.fallback import bridge, is_still, only_rotates, runs, still_geometry
 from dynamic_predictor.geometric.flow import FlowField
-from dynamic_predictor.geometric.initialization import (
-    SMALLEST_SCALE,
-    Geometry,
-    cost_at,
-    fit_rotations,
-    grow,
-    refine,
-    refine_depths,
-    refine_registered,
-    solve_window,
-    start_window,
-    thinned,
-    with_all_tracks,
-)
-from dynamic_predictor.geometric.tracks import HostTracks, Tracks, track_points
+from dynamic_predictor.geometric.hypotheses import best_of, geometry_from_poses, refined, rotation_geometry, solve
+from dynamic_predictor.geometric.initialization import SMALLEST_SCALE, Geometry, grow, refine_registered
+from dynamic_predictor.geometric.second_opinion import SecondOpinion, pycolmap_cameras
+from dynamic_predictor.geometric.tracks import Tracks, track_points
 from scene.camera import Camera
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
@@ -81,7 +65,8 @@ class CameraEstimate:
     """
 
     cameras: list[Camera]
-    #: "bundle_adjustment", "rotation_only", "static_camera" or "bridged"
+    #: "bundle_adjustment", "pycolmap", "rotation_only", "static_camera", or "bridged" when some frames got their
+    #: cameras from their neighbours
     method: str
     #: pixels, over observations of static tracks
     median_reprojection_error: float
@@ -96,7 +81,10 @@ class CameraEstimate:
     measured: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
 
+#: median z depth of the static points in the world's unit
 MEDIAN_DEPTH = 4.0
+#: standard deviation of the logarithm of the focal length around the longer side, before anything is seen
+FOCAL_SPREAD = 0.4
 
 
 def estimate_cameras(
@@ -119,106 +107,148 @@ def estimate_cameras(
     tracks = track_points(flow, motion_masks, progress=progress)
     timings["tracking points"] = time.perf_counter() - begin
     begin = time.perf_counter()
-    width, height = tracks.width, tracks.height
-    center = (width / 2, height / 2)
-    focal_prior = (1.0 * max(width, height), 0.4)
+    count = tracks.frame_count
+    center = (tracks.width / 2, tracks.height / 2)
+    longest = max(tracks.width, tracks.height)
+    focal_prior = (longest, FOCAL_SPREAD)
     warnings: list[str] = []
-    geometry = None
-    if initial is not None and initial.has_translation and len(initial.cameras) == tracks.frame_count:
-        geometry = _from_estimate(initial, tracks.hosts, center)
-        refine(geometry, focal_prior=focal_prior, free_focal=focal is None, rounds=3, iterations=8)
-    elif tracks.hosts:
-        geometry = _solve(tracks.hosts, tracks.frame_count, center, focal, focal_prior, seed, progress)
-    timings["solving for cameras"] = time.perf_counter() - begin
-    if geometry is None:
-        poses = identity_poses(tracks.frame_count, focal or focal_prior[0])
-        geometry = Geometry([], [], [], poses, np.zeros(tracks.frame_count, bool), center)
-        warnings.append("No camera motion could be measured in this clip; all frames share one camera.")
+    if not tracks.hosts:
+        geometry = Geometry([], [], [], identity_poses(count, focal or longest), np.zeros(count, bool), center)
+        warnings.append("There is too little texture to follow any point; all frames share one camera.")
         return _finished(flow, tracks, geometry, "static_camera", False, warnings, timings)
-    method, has_translation = "bundle_adjustment", True
+
+    rotating = rotation_geometry(tracks.hosts, count, center, focal, focal_prior)
+    rotating.registered = _observed(tracks)
+    if is_still(rotating):
+        warnings.append("The camera does not move in this clip; depth cannot be measured and is only plausible.")
+        timings["solving for cameras"] = time.perf_counter() - begin
+        return _finished(flow, tracks, still_geometry(rotating), "static_camera", False, warnings, timings)
+
+    candidates: list[Geometry] = []
+    if initial is not None and initial.has_translation and len(initial.cameras) == count:
+        candidates.append(
+            refined(
+                _poses_of(initial), initial.measured, tracks.hosts, center, focal is not None, focal_prior, progress
+            )
+        )
+    method = "bundle_adjustment"
+    if not candidates or _is_doubtful(candidates[0]):
+        solved = solve(tracks.hosts, count, center, focal, focal_prior, seed, progress)
+        candidates += [solved] if solved is not None else []
+    geometry = best_of([candidate for candidate in candidates if candidate.hosts])
+    if (geometry is None or _is_doubtful(geometry)) and 3 <= count <= 200:
+        started = time.perf_counter()
+        progress("asking for a second opinion", 0, 1)
+        opinion = pycolmap_cameras(flow.frames, motion_masks, focal=focal, seed=seed)
+        if opinion is not None and len(opinion.frames) >= 3:
+            other = _from_opinion(opinion, tracks, center, focal, focal_prior, progress)
+            better = best_of([one for one in (geometry, other) if one is not None])
+            method = "pycolmap" if better is other else method
+            geometry = better
+        timings["second opinion"] = time.perf_counter() - started
+    if geometry is None or (geometry.registered.mean() > 0.5 and only_rotates(geometry, rotating)):
+        warnings.append("The camera only turns, or moves too little to tell; depth is only plausible.")
+        timings["solving for cameras"] = time.perf_counter() - begin
+        geometry = rotating
+        _bridged(geometry, warnings)
+        return _finished(flow, tracks, geometry, "rotation_only", False, warnings, timings)
     if not geometry.registered.all():
+        geometry = _with_lost_parts(geometry, tracks, focal_prior, seed, warnings)
+    if _bridged(geometry, warnings):
         method = "bridged"
-        _bridge(geometry)
-        missing = np.flatnonzero(~geometry.registered)
-        warnings.append(
-            f"{len(missing)} of {tracks.frame_count} frames could not be measured and got cameras from their "
-            f"neighbours (first: frame {missing[0]})."
-        )
-    return _finished(flow, tracks, geometry, method, has_translation, warnings, timings)
+    timings["solving for cameras"] = time.perf_counter() - begin
+    return _finished(flow, tracks, geometry, method, True, warnings, timings)
 
 
-def _solve(hosts, count, center, focal, focal_prior, seed, progress) -> Geometry | None:
-    """The best hypothesis, found on a part of the tracks and refined on all."""
-    longest = 2 * max(center)
-    focals = [focal] if focal is not None else [0.75 * longest, 1.15 * longest, 1.9 * longest]
-    thin = [thinned(host, 140) for host in hosts]
-    rotations = fit_rotations(thin, count, focal or 1.1 * longest, center)
-    window = start_window(thin, rotations, center, parallax=0.012 * longest)
-    solutions = solve_window(thin, window, center, focals, focal_prior, focal is not None, seed)
-    if not solutions:
+def _observed(tracks: Tracks) -> np.ndarray:
+    """(F,) bool: frames in which enough tracks are seen for a pose."""
+    seen = np.zeros(tracks.frame_count, int)
+    for host in tracks.hosts:
+        seen[host.host] += host.count
+        seen[host.frames] += host.visible.sum(1)
+    return seen >= 8
+
+
+def _is_doubtful(geometry: Geometry) -> bool:
+    """Whether another opinion is worth its time: frames missing, large errors, or few tracks that agree."""
+    if not geometry.hosts or geometry.registered.mean() < 0.95:
+        return True
+    static = np.concatenate(geometry.track_weights) > 0.25
+    return geometry.scale > 0.6 or float(static.mean()) < 0.4
+
+
+def _poses_of(estimate: CameraEstimate) -> Poses:
+    matrices = np.stack([camera.camera_from_world for camera in estimate.cameras])
+    return Poses(matrices[:, :3, :3].copy(), matrices[:, :3, 3].copy(), float(estimate.cameras[0].fx))
+
+
+def _from_opinion(opinion: SecondOpinion, tracks: Tracks, center, focal, focal_prior, progress) -> Geometry | None:
+    """pycolmap's model on our own tracks, grown over the frames that it lacks."""
+    poses = identity_poses(tracks.frame_count, focal or opinion.focal)
+    poses.rotations[opinion.frames], poses.translations[opinion.frames] = opinion.rotations, opinion.translations
+    registered = np.zeros(tracks.frame_count, bool)
+    registered[opinion.frames] = True
+    start = geometry_from_poses(poses, registered, tracks.hosts, center)
+    if not start.hosts:
         return None
-    promising = [solution for solution in solutions[:3] if solution.cost < 1.25 * solutions[0].cost + 0.02]
-    grown = [
-        grow(solution, thin, focal_prior=focal_prior, free_focal=focal is None, progress=progress)
-        for solution in promising
-    ]
-    scale = min(geometry.scale for geometry in grown)
-    most = max(int(geometry.registered.sum()) for geometry in grown)
-    for geometry in grown:
-        geometry.cost = cost_at(geometry, scale) * (most / geometry.registered.sum()) ** 2
-    best = min(grown, key=lambda geometry: geometry.cost)
-    geometry = with_all_tracks(best, hosts)
-    refine_registered(geometry, focal_prior, free_focal=focal is None, rounds=4, iterations=10)
-    return geometry
+    grown = grow(start, tracks.hosts, focal_prior=focal_prior, free_focal=focal is None, progress=progress)
+    refine_registered(grown, focal_prior, free_focal=focal is None, rounds=3, iterations=8)
+    return grown
 
 
-def _from_estimate(initial: CameraEstimate, hosts: list[HostTracks], center) -> Geometry:
-    matrices = np.stack([camera.camera_from_world for camera in initial.cameras])
-    poses = Poses(matrices[:, :3, :3].copy(), matrices[:, :3, 3].copy(), float(initial.cameras[0].fx))
-    depths = []
-    for host in hosts:
-        pixels, inverse_depths, _ = initial.point_tracks.frame(host.host)
-        depths.append(_nearest_median(pixels, inverse_depths, host.host_pixels))
-    geometry = Geometry(
-        hosts,
-        depths,
-        [np.ones(host.count) for host in hosts],
-        poses,
-        np.ones(len(poses.rotations), bool),
-        center,
-        scale=max(initial.median_reprojection_error, 0.2),
-        cost=0.0,
-    )
-    refine_depths(geometry)
-    return geometry
-
-
-def _nearest_median(known_pixels: np.ndarray, values: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    if len(values) == 0:
-        return np.full(len(pixels), 1 / MEDIAN_DEPTH)
-    _, nearest = KDTree(known_pixels).query(pixels, k=min(5, len(values)))
-    return np.median(values[nearest.reshape(len(pixels), -1)], axis=1).astype(np.float64)
-
-
-def _bridge(geometry: Geometry) -> None:
-    """Poses of frames that could not be measured: between their measured neighbours."""
-    from scipy.spatial.transform import Rotation, Slerp
-
-    known = np.flatnonzero(geometry.registered)
-    rotations, translations = geometry.poses.rotations, geometry.poses.translations
-    centers = -np.einsum("kji,kj->ki", rotations, translations)
+def _bridged(geometry: Geometry, warnings: list[str]) -> bool:
     missing = np.flatnonzero(~geometry.registered)
-    at = np.clip(missing, known.min(), known.max())
-    if len(known) > 1:
-        turned = Slerp(known, Rotation.from_matrix(rotations[known]))(at).as_matrix()
-        moved = np.column_stack([np.interp(at, known, centers[known, axis]) for axis in range(3)])
-    else:
-        turned, moved = (
-            np.tile(rotations[known[0]], (len(missing), 1, 1)),
-            np.tile(centers[known[0]], (len(missing), 1)),
+    if len(missing) == 0:
+        return False
+    bridge(geometry.poses, geometry.registered)
+    warnings.append(
+        f"{len(missing)} of {len(geometry.registered)} frames could not be measured and got cameras from their "
+        f"neighbours (first: frame {missing[0]})."
+    )
+    return True
+
+
+def _with_lost_parts(geometry: Geometry, tracks: Tracks, focal_prior, seed: int, warnings: list[str]) -> Geometry:
+    """Longer runs of frames that nothing connects with the rest (cuts, very fast motion), each solved on its own and
+    put where the nearest measured camera is, at the same median depth."""
+    for begin, end in runs(~geometry.registered):
+        if end - begin < 6:
+            continue
+        inner = []
+        for host in tracks.hosts:
+            if begin <= host.host < end:
+                kept = host.subset(frames=np.flatnonzero((host.frames >= begin) & (host.frames < end)))
+                if len(kept.frames):
+                    inner.append(replace(kept, host=host.host - begin, frames=kept.frames - begin))
+        focal = geometry.poses.focal
+        part = solve(inner, end - begin, geometry.center, focal, focal_prior, seed) if inner else None
+        if part is None:
+            continue
+        known = np.flatnonzero(geometry.registered)
+        anchor = int(known[np.argmin(np.minimum(np.abs(known - begin), np.abs(known - (end - 1))))])
+        solved = np.flatnonzero(part.registered)
+        nearest = int(solved[0] if anchor < begin else solved[-1])
+        scale = _median_depth(geometry) / _median_depth(part)
+        rotations, translations = part.poses.rotations, part.poses.translations * scale
+        onto = rotations[nearest].T @ geometry.poses.rotations[anchor]
+        offset = rotations[nearest].T @ (geometry.poses.translations[anchor] - translations[nearest])
+        frames = begin + solved
+        geometry.poses.rotations[frames] = rotations[solved] @ onto
+        geometry.poses.translations[frames] = translations[solved] + rotations[solved] @ offset
+        geometry.registered[frames] = True
+        for host, inverse_depth, weight in zip(part.hosts, part.inverse_depths, part.track_weights, strict=True):
+            geometry.hosts.append(replace(host, host=host.host + begin, frames=host.frames + begin))
+            geometry.inverse_depths.append(inverse_depth / scale)
+            geometry.track_weights.append(weight)
+        warnings.append(
+            f"Frames {begin} to {end - 1} have nothing in common with the rest (a cut, or very fast motion); they were "
+            f"solved on their own and put next to frame {anchor}."
         )
-    rotations[missing] = turned
-    translations[missing] = -np.einsum("kij,kj->ki", turned, moved)
+    return geometry
+
+
+def _median_depth(geometry: Geometry) -> float:
+    return 1 / max(float(np.median(np.concatenate(geometry.inverse_depths))), 1e-12)
 
 
 def _finished(flow, tracks: Tracks, geometry: Geometry, method, has_translation, warnings, timings) -> CameraEstimate:
@@ -245,6 +275,8 @@ def _finished(flow, tracks: Tracks, geometry: Geometry, method, has_translation,
         static = (weight > 0.25) & (seen.sum(0) >= min(2, count - 1)) & (seen.sum(0) > 0.6 * host.visible.sum(0))
         static_norms.append(norm[:, static][host.visible[:, static]])
         information = _depth_information(host, inverse_depth, world, geometry.center, scale, seen)
+        if not has_translation:
+            inverse_depth, information = np.full(host.count, 1 / MEDIAN_DEPTH), np.full(host.count, MEDIAN_DEPTH**2)
         rows = np.flatnonzero(static)
         numbers = np.full(host.count, -1)
         numbers[rows] = point_count + np.arange(len(rows))

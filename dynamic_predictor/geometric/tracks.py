@@ -15,6 +15,16 @@ from dynamic_predictor.geometric.flow import FlowField
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 
+#: above this many frames only keyframes are solved together, and hosts are keyframes
+MOST_FRAMES_TOGETHER = 160
+
+
+def keyframe_stride(frame_count: int) -> int:
+    """Every how many frames there is a keyframe."""
+    if frame_count <= MOST_FRAMES_TOGETHER:
+        return 1
+    return min(15, -(-frame_count // (MOST_FRAMES_TOGETHER - 10)))
+
 
 @dataclass
 class HostTracks:
@@ -109,8 +119,9 @@ def _sample(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Bilinear samples (N, C) of (H, W, C) at (N, 2) points, cv2's pixel centres."""
     if len(points) == 0:
         return np.zeros((0, image.shape[2]), image.dtype)
-    maps = points.astype(np.float32).reshape(-1, 1, 2)
-    return cv2.remap(image, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(len(points), -1)
+    x = np.ascontiguousarray(points[:, :1], np.float32)
+    y = np.ascontiguousarray(points[:, 1:], np.float32)
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(len(points), -1)
 
 
 def _inside(points: np.ndarray, width: int, height: int, margin: float = 2.0) -> np.ndarray:
@@ -160,8 +171,10 @@ def track_points(
     count = len(flow.frames)
     height, width = flow.gray(0).shape
     spacing = spacing or max(6, round(max(width, height) / 28))
+    stride = keyframe_stride(count)
     if host_step is None:
-        host_step = int(np.clip(round(count / 12), 1, 6))
+        host_step = int(np.clip(round(count / 12), 1, 6)) if stride == 1 else stride * -(-6 // stride)
+    first = host_step // 2 if stride == 1 and count > 2 else 0
     moving: dict[int, np.ndarray] = {}
 
     def moving_at(index: int) -> np.ndarray | None:
@@ -174,7 +187,7 @@ def track_points(
             moving[index] = cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0
         return moving[index]
 
-    host_frames = sorted(set(range(host_step // 2 if count > 2 else 0, count, host_step)) | ({0, count - 1}))
+    host_frames = sorted(set(range(first, count, host_step)) | ({0, count - 1}))
     links: dict[int, list[float]] = {index: [] for index in range(count - 1)}
     hosts = []
     for done, host in enumerate(host_frames):
