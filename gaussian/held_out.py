@@ -72,5 +72,5 @@ def _refine_camera(run: "TrainingRun", frame: int, static: np.ndarray) -> None:
         picture = rendered.image * gain + offset
         slope = picture_loss(picture, target, *weights, run.settings.ssim_weight).slope
         gradients = gradient_renderer.backward(rendered, slope * gain)
-        rate = exponential(3e-4, 2e-5, step / _REFINEMENT_STEPS)
+        rate = exponential(0.15, 0.01, step / _REFINEMENT_STEPS) / run.scene.cameras[0].fx
         run.cameras.step_pose(frame, gradients.camera_from_world, rate, rate * run.typical_depth)

@@ -36,12 +36,14 @@ class GaussianOptimizer:
         self.steps += 1
         groups = []
         for name, gradient in gradients.items():
-            parts = getattr(self.gaussians, name), gradient, self._first[name], self._second[name]
+            parameter, first, second = getattr(self.gaussians, name), self._first[name], self._second[name]
             if name == "sh_coefficients" and gradient.shape[1] > 1:
-                groups.append(AdamGroup(*(part[:, :1] for part in parts), rates[name]))
-                groups.append(AdamGroup(*(part[:, 1:] for part in parts), rates[name] * sh_rest_factor))
+                for part, rate in ((slice(0, 1), rates[name]), (slice(1, None), rates[name] * sh_rest_factor)):
+                    groups.append(
+                        AdamGroup(parameter[:, part], gradient[:, part], first[:, part], second[:, part], rate)
+                    )
             else:
-                groups.append(AdamGroup(*parts, rates[name]))
+                groups.append(AdamGroup(parameter, gradient, first, second, rates[name]))
         adam_step(groups, self.steps)
 
     def apply(self, edit: Edit) -> None:

@@ -10,17 +10,15 @@ def exponential(start: float, end: float, done: float) -> float:
 
 @dataclass(frozen=True)
 class Schedules:
-    """All rates are per Adam step; those of positions are in units of the scene's typical depth."""
+    """All rates are per Adam step. Those of positions and poses are in pixels of the full size, as seen at the scene's
+    typical depth, so that they suit any focal length and any unit of length."""
 
-    means: tuple[float, float] = (1.6e-4, 3e-6)
+    means: tuple[float, float] = (0.07, 0.0015)
     log_scales: tuple[float, float] = (5e-3, 1.5e-3)
     rotations: tuple[float, float] = (1e-3, 5e-4)
     logit_opacities: tuple[float, float] = (5e-2, 1.5e-2)
     sh_coefficients: tuple[float, float] = (5e-3, 1e-3)
-    #: radians
-    pose_rotation: tuple[float, float] = (3e-4, 1e-5)
-    #: share of the typical depth
-    pose_translation: tuple[float, float] = (3e-4, 1e-5)
+    pose: tuple[float, float] = (0.15, 0.005)
     log_focal: tuple[float, float] = (1e-4, 3e-6)
     exposure: tuple[float, float] = (2e-3, 2e-4)
     #: share of the run before cameras, exposures and static weights begin to move
@@ -33,10 +31,10 @@ class Schedules:
     #: shares of the run at which spherical harmonics of degree 1, 2 and 3 join
     sh_starts: tuple[float, float, float] = (0.3, 0.5, 0.65)
 
-    def gaussian_rates(self, done: float, typical_depth: float) -> dict[str, float]:
-        """Rates by the names of the tensors of `Gaussians`."""
+    def gaussian_rates(self, done: float, pixel_length: float) -> dict[str, float]:
+        """Rates by the names of the tensors of `Gaussians`; `pixel_length` is what a pixel spans at typical depth."""
         return {
-            "means": exponential(*self.means, done) * typical_depth,
+            "means": exponential(*self.means, done) * pixel_length,
             "log_scales": exponential(*self.log_scales, done),
             "rotations": exponential(*self.rotations, done),
             "logit_opacities": exponential(*self.logit_opacities, done),

@@ -128,7 +128,7 @@ class TrainingRun:
             self.exposures.step(frame, sums.numpy().astype(np.float64), rate)
         alpha_slope, depth_slope = self._depth_slopes(frame, rendered, weight, done)
         gradients = gradient_renderer.backward(rendered, slope * gain, alpha_slope, depth_slope)
-        rates = schedules.gaussian_rates(done, self.typical_depth)
+        rates = schedules.gaussian_rates(done, self.typical_depth / self.scene.cameras[0].fx)
         self._regularize(gradients.gaussians)
         self.optimizer.step(gradients.gaussians, rates)
         self.strategy.perturb(self.gaussians, rates["means"], self.generator)
@@ -200,9 +200,8 @@ class TrainingRun:
         if done < schedules.pose_start:
             return
         if self.settings.refine_cameras:
-            rotation = exponential(*schedules.pose_rotation, done)
-            translation = exponential(*schedules.pose_translation, done) * self.typical_depth
-            self.cameras.step_pose(frame, gradients.camera_from_world, rotation, translation)
+            rotation = exponential(*schedules.pose, done) / self.scene.cameras[0].fx
+            self.cameras.step_pose(frame, gradients.camera_from_world, rotation, rotation * self.typical_depth)
         if self.settings.refine_focal:
             fx, fy = gradients.intrinsics[:2] / factor
             self.cameras.step_focal(fx, fy, exponential(*schedules.log_focal, done))
