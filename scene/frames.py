@@ -3,6 +3,7 @@
 import glob
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -117,7 +118,7 @@ def open_frames(
     paths: list[Path] = []
     timestamps: list[float] = []
     warnings: list[str] = []
-    done = False
+    done, is_new = False, not working_folder.exists()
     try:
         working_folder.mkdir(parents=True, exist_ok=True)
         first, change_seen = None, False
@@ -169,6 +170,9 @@ def open_frames(
         if not done:
             for path in paths:
                 path.unlink(missing_ok=True)
+            if is_new:
+                with suppress(OSError):  # it may not have been made, or somebody put things into it
+                    working_folder.rmdir()
 
 
 def parse_frame_range(text: str | None) -> slice:

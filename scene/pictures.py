@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from scene.atomic import writing_error
 from scene.errors import InputError
 
 PICTURE_SUFFIXES = frozenset(
@@ -116,13 +115,10 @@ def resize_picture(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 def write_png(path: str | Path, pixels: np.ndarray) -> None:
     """Writes uint8 pixels, RGB (H, W, 3) or grey (H, W), quickly rather than small. Not atomic by itself.
 
-    Raises `InputError` when the place cannot be written to.
+    Raises `OSError` when the place cannot be written to, which `atomic_folder` and `atomic_file` turn into a sentence.
     """
     if pixels.dtype != np.uint8:
         raise TypeError(f"write_png wants uint8 pixels, not {pixels.dtype}")
     ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     encoded = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1]
-    try:
-        Path(path).write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise writing_error(Path(path), error) from error
+    Path(path).write_bytes(encoded.tobytes())

@@ -41,7 +41,7 @@ def encode(path: Path, pictures: list[np.ndarray], times: list[int], codec: str 
 
 
 def no_pictures_left(folder: Path) -> bool:
-    return not folder.exists() or not list(folder.iterdir())
+    return not folder.exists()
 
 
 def test_folder_in_natural_order(tmp_path: Path, panning: Panning) -> None:
@@ -342,9 +342,13 @@ def test_full_disk_while_reading(tmp_path: Path, panning: Panning, monkeypatch: 
         return write_bytes(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(InputError, match="disk is full"):
+    with pytest.raises(InputError, match="work cannot be written: the disk is full"):
         open_frames(folder, working_folder=tmp_path / "work")
     assert no_pictures_left(tmp_path / "work")
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(InputError, match="disk is full"):
+        open_frames(folder, working_folder=tmp_path / "kept")
+    assert not list((tmp_path / "kept").iterdir())
 
 
 def test_tiny_pictures(tmp_path: Path, panning: Panning) -> None:

@@ -157,7 +157,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, small_scene: Scene, monkeypatc
 
     before = sorted(os.listdir(tmp_path))
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(InputError, match="disk is full"):
+    with pytest.raises(InputError, match="/scene cannot be written: the disk is full"):
         save_scene(small_scene, tmp_path / "scene")
     assert sorted(os.listdir(tmp_path)) == before
 
