@@ -24,6 +24,8 @@ from scene.progress import Progress, ignore_progress
 STRIDES = (1, 2, 4, 8, 16)
 #: how far away, in frames, estimates are exchanged
 FUSION_STRIDES = (1, 2, 4, 8)
+#: what stands for a depth that nothing tells, in the units of structure_from_motion (typical points are at 4)
+DEPTH_WITHOUT_PARALLAX = 4.0
 #: standard deviation of DIS flow in pixels where it is consistent
 FLOW_NOISE = 0.25
 #: smaller eigenvalue of the structure tensor, in square grey levels per square pixel, at which flow is 1 pixel unsure
@@ -185,7 +187,8 @@ def estimate_depth(
     progress: Progress = ignore_progress,
 ) -> DepthEstimate:
     """Depth of every frame, complete, in the units of `cameras`. What `motion_masks` (1 = moves) calls moving gets the
-    depth of its static surroundings, with no confidence. Cameras that never move apart give a constant depth of 1."""
+    depth of its static surroundings, with no confidence. Cameras that never move apart give the constant depth
+    `DEPTH_WITHOUT_PARALLAX`, with no confidence."""
     frames = flow.frames
     count, height, width = len(frames), frames.height, frames.width
     inverse_depths = StoredMaps(count, height, width, np.float32)
@@ -216,7 +219,8 @@ def estimate_depth(
         completed = complete(inverse_depth, information, frames[index])
         typical = float(np.median(completed))
         if typical <= 0.0:
-            z_depths[index] = np.ones((height, width), np.float32)
+            z_depths[index] = np.full((height, width), DEPTH_WITHOUT_PARALLAX, np.float32)
+            progress("depth", count + index + 1, 2 * count)
             continue
         floor = 1e-3 * typical
         deviation = 1.0 / np.sqrt(np.maximum(information, 1e-12))

@@ -112,7 +112,8 @@ def residual_evidence(
     residual_weight = np.zeros(shape, np.float32)
     depth_variance = deviation * deviation
     texture = texture_variance(flow.gray(index))
-    shift = np.zeros(shape, np.float32)
+    shift, unexplained, explained = (np.zeros(shape, np.float32) for _ in range(3))
+    gray = flow.gray(index).astype(np.float32)
     for other in partner_frames(index, len(cameras), strides):
         pair_flow = flow(index, other)
         variance = flow_variance(pair_flow) + _edge_variance(pair_flow.displacement) + texture
@@ -136,12 +137,18 @@ def residual_evidence(
         static += trust * np.maximum(-odds, 0.0)
         total += trust
         frames_apart = other - index
+        if abs(frames_apart) <= PHOTOMETRIC_STRIDE:
+            picture = flow.gray(other)
+            seen = np.where(np.isfinite(chi), trust, 0.0)
+            rigid = np.nan_to_num(pair_flow.displacement - error, posinf=0.0, neginf=0.0)
+            unexplained += seen * np.square(_fetched(picture, rigid) - gray)
+            explained += seen * np.square(_fetched(picture, pair_flow.displacement) - gray)
         weight = trust / abs(frames_apart)
         residual += np.nan_to_num(error, posinf=0.0, neginf=0.0) * (weight / frames_apart)[..., None]
         residual_weight += weight
         shift = np.maximum(shift, np.where(trust > 0.3, leverage, 0.0))
     share = 1.0 / (total + 0.5)
-    moving *= share
+    moving *= share * _photometric_gain(unexplained, explained)
     static *= share
     floating, spread = prominence(inverse_depth, moving <= static)
     # floats, by more than the depth of all that stands on something, and by at least two pixels of flow
@@ -153,6 +160,9 @@ def residual_evidence(
     return Evidence(moving, static, residual)
 
 
+#: frames apart up to which pictures are compared, and what is left of motion that no picture confirms
+PHOTOMETRIC_STRIDE = 4
+PHOTOMETRIC_FLOOR = 0.2
 #: levels at which `prominence` looks for islands
 PROMINENCE_LEVELS = 24
 
@@ -178,6 +188,21 @@ def prominence(inverse_depth: np.ndarray, usable: np.ndarray) -> tuple[np.ndarra
     connected = np.minimum(connected, inverse_depth)
     spread = np.quantile(connected[usable], (0.05, 0.95)) if usable.any() else np.zeros(2)
     return inverse_depth - connected, float(spread[1] - spread[0])
+
+
+def _fetched(picture: np.ndarray, displacement: np.ndarray) -> np.ndarray:
+    """The uint8 `picture` (H, W) as seen from where the displacement starts, float32."""
+    height, width = picture.shape
+    x = np.arange(width, dtype=np.float32)[None, :] + displacement[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + displacement[..., 1]
+    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+
+
+def _photometric_gain(unexplained: np.ndarray, explained: np.ndarray) -> np.ndarray:
+    """How far to believe in motion, in [PHOTOMETRIC_FLOOR, 1]: flow that does not predict the picture better than the
+    static world does (ripples, reflections, flicker) has found nothing that moves."""
+    ratio = (cv2.GaussianBlur(unexplained, (0, 0), 5.0) + 1e-3) / (cv2.GaussianBlur(explained, (0, 0), 5.0) + 4.0)
+    return np.clip(np.log2(np.maximum(ratio, 1e-6)) - 0.3, PHOTOMETRIC_FLOOR, 1.0)
 
 
 def _edge_variance(displacement: np.ndarray) -> np.ndarray:
@@ -295,4 +320,7 @@ def _link(graph: SegmentGraph, flow: FlowField, span: range) -> None:
 
 def _to_pixels(values: np.ndarray, picture: np.ndarray) -> np.ndarray:
     lab = cv2.cvtColor(np.ascontiguousarray(picture, dtype=np.float32), cv2.COLOR_RGB2LAB) / 100.0
-    return np.clip(EdgeAwareSmoother(lab, 30.0, 0.06)(values)[0], 0.0, 1.0)
+    smooth = np.clip(EdgeAwareSmoother(lab, 30.0, 0.06)(values)[0], 0.0, 1.0)
+    # the random walk is timid: its odds are cubed, which leaves the decision at one half where it is
+    moving, static = smooth**3, (1.0 - smooth) ** 3
+    return moving / (moving + static)
