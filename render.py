@@ -58,6 +58,7 @@ def _render(options: argparse.Namespace) -> int:
     from gaussian.camera_path import interpolated_path
     from gaussian.model_folder import load_model
     from gaussian.rendering import render
+    from scene.atomic import writing_error
     from scene.pictures import write_png
     from scene.video import write_video
     from stillsplat.console import ProgressBars
@@ -85,14 +86,14 @@ def _render(options: argparse.Namespace) -> int:
 
         try:
             output.mkdir(parents=True, exist_ok=True)
+            with ProgressBars() as bars:
+                if options.get_video:
+                    write_video(output.parent / f"{output.name}.mp4", pictures(), fps)
+                else:
+                    for _ in pictures():
+                        pass
         except OSError as error:
-            raise InputError(f"{output} cannot be made: {error.strerror}; choose another place with -o.") from error
-        with ProgressBars() as bars:
-            if options.get_video:
-                write_video(output.parent / f"{output.name}.mp4", pictures(), fps)
-            else:
-                for _ in pictures():
-                    pass
+            raise writing_error(output, error) from error
         print(f"{len(cameras)} pictures are in {output}" + (f", {output.name}.mp4 beside it" * options.get_video))
     return _DONE
 
