@@ -43,7 +43,7 @@ def error_picture(rendered: np.ndarray, frame: np.ndarray, motion: np.ndarray | 
     level = np.clip(difference * (255.0 / 64.0), 0, 255).astype(np.uint8)
     picture = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
     if motion is not None:
-        share = np.clip(motion, 0, 1).astype(np.float32)[..., None]
+        share = np.clip(motion * 4 - 1, 0, 1).astype(np.float32)[..., None]
         flat = np.array(MOTION_COLOR, np.float32) * 0.28
         picture = np.rint(picture * (1 - share) + flat * share).astype(np.uint8)
     return picture

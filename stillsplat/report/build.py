@@ -114,6 +114,9 @@ def _header(folder: RunFolder, metrics: dict[str, Any], evaluation: dict[str, An
         entries.append(("Moving", f"{100 * share:.1f}", "%", "of all pixels"))
     if truth.get("ate_share", {}).get("value") is not None:
         entries.append(("Camera path", f"{100 * truth['ate_share']['value']:.2f}", "%", "ATE by path length"))
+    error = scene.provenance.get("median_reprojection_error_pixels")
+    if isinstance(error, int | float):
+        entries.append(("Reprojection", f"{error:.2f}", "px", "median error of the tracks"))
     memory = metrics["peak_memory_bytes"] / 2**30
     entries.append(("Memory", f"{memory:.1f}", "GiB", "at its peak"))
     warnings = "".join(f"<p>{escape(str(item))}</p>" for item in folder.record.get("warnings", []))
@@ -175,9 +178,10 @@ def _before_after(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics
 
 
 def _strips(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics: dict[str, Any], progress: Progress) -> str:
-    depths = {index: scene.z_depths[index] for index in shown} if scene.z_depths is not None else {}
-    near, far = pictures.depth_range(list(depths.values()))
     nothing = np.zeros((scene.frames.height, scene.frames.width), np.float32)
+    motions = {index: scene.motion_masks[index] if scene.motion_masks is not None else nothing for index in shown}
+    depths = {index: scene.z_depths[index] for index in shown} if scene.z_depths is not None else {}
+    near, far = pictures.depth_range([np.where(motions[index] < 0.5, depth, 0) for index, depth in depths.items()])
     head = "".join(
         f"<th>{name} <small>{what}</small></th>"
         for name, what in (
@@ -191,7 +195,7 @@ def _strips(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics: dict
     rows = []
     for done, index in enumerate(shown):
         frame, rendered = scene.frames.rgb8(index), _render(folder, index)
-        motion = scene.motion_masks[index] if scene.motion_masks is not None else nothing
+        motion = motions[index]
         images = [
             frame,
             pictures.mask_picture(frame, motion),
@@ -387,7 +391,9 @@ def _curves(folder: RunFolder, metrics: dict[str, Any]) -> str:
     steps = column("iteration")
     plots = [
         page.plot(
-            line_chart([Series("loss", steps, column("loss"))], x_label="iteration", y_label="loss"), title="Loss"
+            line_chart([Series("loss", steps, column("loss"))], x_label="iteration", y_label="loss"),
+            "jumps where the pictures get larger",
+            "Loss",
         ),
         page.plot(
             line_chart([Series("psnr", steps, column("psnr"), "second")], x_label="iteration", y_label="dB"),

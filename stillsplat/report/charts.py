@@ -19,10 +19,10 @@ class Series:
 
 
 def line_chart(
-    series: Sequence[Series], *, x_label: str, y_label: str, width: int = 520, height: int = 250, log_y: bool = False
+    series: Sequence[Series], *, x_label: str, y_label: str, width: int = 360, height: int = 230, log_y: bool = False
 ) -> str:
     """Lines over a common axis with a legend when there are several; points that are not finite break a line."""
-    left, right, top, bottom = 52, 14, 14, 38
+    left, right, top, bottom = 50, 12, 12, 38
     cleaned = [_finite_pairs(item, log_y) for item in series]
     every = np.concatenate([pairs for pairs in cleaned if len(pairs)]) if any(len(p) for p in cleaned) else None
     if every is None:
@@ -46,7 +46,7 @@ def line_chart(
         )
         parts.append(f'<text class="tick" x="{left - 8}" y="{y_at(tick) + 3.5:.1f}" text-anchor="end">{shown}</text>')
     below = height - bottom + 16
-    for tick in _ticks(x_low, x_high, 6):
+    for tick in _ticks(x_low, x_high, 4):
         parts.append(f'<text class="tick" x="{x_at(tick):.1f}" y="{below}" text-anchor="middle">{_number(tick)}</text>')
     parts.append(_axes(left, width - right, top, height - bottom, height, x_label, y_label))
     for item, pairs in zip(series, cleaned, strict=True):
@@ -116,6 +116,7 @@ def path_chart(
     others: Sequence[tuple[str, str, np.ndarray]] = (),
     points: np.ndarray | None = None,
     width: int = 340,
+    height: int = 270,
 ) -> str:
     """Camera centres (N, 2) with viewing directions (N, 2) seen from one side, both axes at one scale.
 
@@ -129,10 +130,9 @@ def path_chart(
         shown.append(np.array([low, high]))
     bounds = np.concatenate(shown)
     low, high = bounds.min(axis=0), bounds.max(axis=0)
-    extent = max(float((high - low).max()), 1e-9)
     middle = (low + high) / 2
-    scale = (width - 2 * margin) / extent
-    height = float(np.clip((high - low)[1] * scale + 2.4 * margin, 0.62 * width, width))
+    room = np.array([width - 2 * margin, height - 2.4 * margin])
+    scale = float((room / np.maximum(high - low, 1e-9)).min())
 
     def place(values: np.ndarray) -> np.ndarray:
         placed = (values - middle) * scale
@@ -169,7 +169,7 @@ def path_chart(
     parts.append(
         f'<circle cx="{at[-1][0]:.1f}" cy="{at[-1][1]:.1f}" r="4" class="end"><title>last frame</title></circle>'
     )
-    bar = _nice_step(extent / 4)
+    bar = _nice_step(0.2 * width / scale)
     begin, end, base = margin / 2, margin / 2 + bar * scale, height - 10
     parts.append(
         f'<line class="axis" x1="{begin:.1f}" x2="{end:.1f}" y1="{base:.1f}" y2="{base:.1f}"/>'

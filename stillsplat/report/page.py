@@ -36,7 +36,7 @@ def picture_source(pixels: np.ndarray, *, width: int | None = None, quality: int
 def video_element(path: Path) -> str:
     """A <video> that holds its file."""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<video controls loop muted playsinline preload="metadata" src="data:video/mp4;base64,{data}"></video>'
+    return f'<video controls autoplay loop muted playsinline src="data:video/mp4;base64,{data}"></video>'
 
 
 def section(title: str, introduction: str, *content: str) -> str:
@@ -76,7 +76,7 @@ def score_table(rows: Sequence[tuple[str, str, str, str]]) -> str:
 
 def details(title: str, values: dict[str, Any], *, is_open: bool = False) -> str:
     """A foldable list of names and values, nested ones flattened by a dot."""
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in _flat(values))
+    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in _flat(values))
     return (
         f'<details class="card"{" open" if is_open else ""}><summary>{escape(title)}</summary><dl>{rows}</dl></details>'
     )
