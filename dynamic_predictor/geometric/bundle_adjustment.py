@@ -14,8 +14,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.linalg
+from threadpoolctl import threadpool_limits
 
 from dynamic_predictor.geometric.tracks import HostTracks
+
+
+def one_blas_thread() -> threadpool_limits:
+    """A context for work that is many small matrix products: threads of the linear algebra library cost
+    more than they bring there, several times over on a busy machine."""
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def rotation_from_vector(vector: np.ndarray) -> np.ndarray:

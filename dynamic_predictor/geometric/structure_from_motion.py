@@ -5,7 +5,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, project_host, residual_norms
+from dynamic_predictor.geometric.bundle_adjustment import (
+    Poses,
+    identity_poses,
+    one_blas_thread,
+    project_host,
+    residual_norms,
+)
 from dynamic_predictor.geometric.fallback import bridge, is_still, only_rotates, runs, still_geometry
 from dynamic_predictor.geometric.flow import FlowField
 from dynamic_predictor.geometric.hypotheses import best_of, geometry_from_poses, refined, rotation_geometry, solve
@@ -102,6 +108,18 @@ def estimate_cameras(
     pixels is kept as it is. `initial` is an earlier estimate of the same clip: it is refined on new tracks (made with
     the masks) rather than found again.
     """
+    with one_blas_thread():
+        return _estimate(flow, motion_masks, focal, initial, seed, progress)
+
+
+def _estimate(
+    flow: FlowField,
+    motion_masks: FrameMaps | None,
+    focal: float | None,
+    initial: CameraEstimate | None,
+    seed: int,
+    progress: Progress,
+) -> CameraEstimate:
     timings: dict[str, float] = {}
     begin = time.perf_counter()
     tracks = track_points(flow, motion_masks, progress=progress)
