@@ -64,7 +64,8 @@ def key_figures(entries: Sequence[tuple[str, str, str, str]]) -> str:
         f'{f"<small>{escape(unit)}</small>" if unit else ""}</div><div class="how">{escape(how)}</div></div>'
         for name, value, unit, how in entries
     )
-    return f'<div class="figures card">{cells}</div>'
+    across = len(entries) if len(entries) <= 7 else (len(entries) + 1) // 2
+    return f'<div class="figures card" style="--across:{across}">{cells}</div>'
 
 
 def score_table(rows: Sequence[tuple[str, str, str, str]]) -> str:
