@@ -229,9 +229,10 @@ def test_frames_that_are_all_the_same(tmp_path: Path, panning: Panning) -> None:
     folder = write_folder(tmp_path / "clip", panning(1) * 2)
     with pytest.raises(InputError, match="same picture"):
         open_frames(folder, working_folder=tmp_path / "work")
-    write_video(tmp_path / "still.mp4", panning(1) * 20, 30, quality=28)
-    with pytest.raises(InputError, match="same picture"):
-        open_frames(tmp_path / "still.mp4", working_folder=tmp_path / "work")
+    for quality in (18, 28, 35):
+        write_video(tmp_path / "still.mp4", panning(1) * 20, 30, quality=quality)
+        with pytest.raises(InputError, match="same picture"):
+            open_frames(tmp_path / "still.mp4", working_folder=tmp_path / "work")
     assert no_pictures_left(tmp_path / "work")
 
 
@@ -239,6 +240,14 @@ def test_a_standing_camera_with_noise_is_a_clip(tmp_path: Path, panning: Panning
     generator = np.random.default_rng(0)
     noisy = [np.clip(panning(1)[0] + generator.normal(0, 2, (64, 96, 3)), 0, 255).astype(np.uint8) for _ in range(3)]
     assert len(open_frames(write_folder(tmp_path / "clip", noisy), working_folder=tmp_path / "work")) == 3
+
+
+def test_a_standing_camera_with_something_small_that_moves_is_a_clip(tmp_path: Path, panning: Panning) -> None:
+    pictures = [picture.copy() for picture in panning(1) * 5]
+    for index, picture in enumerate(pictures):
+        picture[30:34, 10 * index : 10 * index + 4] = [255, 40, 40]
+    write_video(tmp_path / "clip.mp4", pictures, 30)
+    assert len(open_frames(tmp_path / "clip.mp4", working_folder=tmp_path / "work")) == 5
 
 
 def test_mixed_sizes_name_the_file(tmp_path: Path, panning: Panning) -> None:
