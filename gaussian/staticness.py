@@ -59,6 +59,9 @@ class StaticWeights:
         self._priors = priors
         self._settings = settings or StaticnessSettings()
         self._size = (height, width)
+        # a scene on the disk decodes a file for every read
+        self._motion = StoredMaps(frames, height, width, np.uint8) if priors is not None else None
+        self._motion_known = np.zeros(frames, bool)
         self._evidence = StoredMaps(frames, (height + 1) // 2, (width + 1) // 2)
         self._visited = np.zeros(frames, bool)
 
@@ -76,10 +79,13 @@ class StaticWeights:
 
     def _prior_odds(self, frame: int) -> np.ndarray:
         bound = self._settings.prior_bound
-        if self._priors is None:
+        if self._priors is None or self._motion is None:
             return np.full(self._size, bound, np.float32)
-        motion = self._priors[frame]
-        return np.clip((0.5 - motion) * 2 * bound, -bound, bound).astype(np.float32)
+        if not self._motion_known[frame]:
+            motion = np.nan_to_num(self._priors[frame], nan=1.0)
+            self._motion[frame] = np.rint(np.clip(motion, 0.0, 1.0) * 255.0)
+            self._motion_known[frame] = True
+        return (0.5 - self._motion[frame] / 255.0) * np.float32(2 * bound)
 
     def observe(self, frame: int, residual: np.ndarray, target: np.ndarray) -> None:
         """Learns from one rendering: `residual` (h, w), mean absolute difference over channels in [0, 1], and the
