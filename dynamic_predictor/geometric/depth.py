@@ -17,6 +17,7 @@ from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 from dynamic_predictor.geometric.flow import Flow, FlowField
 from dynamic_predictor.geometric.rigid_flow import RigidPair, pixel_grid
 from scene.camera import Camera
+from scene.frames import Frames
 from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
 
@@ -46,10 +47,33 @@ def relative_error_from_confidence(confidence: np.ndarray) -> np.ndarray:
 
 @dataclass
 class DepthEstimate:
-    """Depth of every frame: `z_depths` (0 = unknown, in practice none) and `confidences` in [0, 1]."""
+    """Depth of every frame: `z_depths` (0 = unknown, in practice none) and `confidences` in [0, 1].
 
-    z_depths: FrameMaps
-    confidences: FrameMaps
+    `inverse_depths` and `informations` are what was measured, before what is missing was filled in.
+    """
+
+    z_depths: StoredMaps
+    confidences: StoredMaps
+    inverse_depths: StoredMaps
+    informations: StoredMaps
+
+    def fill(self, frames: Frames, motion_masks: FrameMaps | None = None) -> None:
+        """Makes `z_depths` and `confidences` out of what was measured. What `motion_masks` (1 = moves) calls moving
+        gets the depth of its static surroundings, with no confidence."""
+        for index in range(len(frames)):
+            inverse_depth, information = self.inverse_depths[index], self.informations[index]
+            if motion_masks is not None:
+                information = information * np.square(1.0 - motion_masks[index])
+            completed = complete(inverse_depth, information, frames[index])
+            typical = float(np.median(completed))
+            if typical <= 0.0:
+                self.z_depths[index] = np.full_like(completed, DEPTH_WITHOUT_PARALLAX)
+                self.confidences[index] = np.zeros_like(completed)
+                continue
+            deviation = 1.0 / np.sqrt(np.maximum(information, 1e-12))
+            relative = np.hypot(deviation, np.abs(completed - inverse_depth)) / np.maximum(completed, 0.1 * typical)
+            self.z_depths[index] = 1.0 / np.maximum(completed, 1e-3 * typical)
+            self.confidences[index] = confidence_from_relative_error(relative)
 
 
 def partner_frames(index: int, count: int, strides: Sequence[int]) -> list[int]:
@@ -191,41 +215,27 @@ def estimate_depth(
     `DEPTH_WITHOUT_PARALLAX`, with no confidence."""
     frames = flow.frames
     count, height, width = len(frames), frames.height, frames.width
-    inverse_depths = StoredMaps(count, height, width, np.float32)
-    informations = StoredMaps(count, height, width, np.float32)
+    raw = StoredMaps(count, height, width, np.float32), StoredMaps(count, height, width, np.float32)
     for index in range(count):
         partners = partner_frames(index, count, strides)
         flows = [flow(index, other) for other in partners]
         pairs = [RigidPair.between(cameras[index], cameras[other]) for other in partners]
-        inverse_depth, information, _ = triangulate(flows, pairs)
-        if motion_masks is not None:
-            information = information * np.square(1.0 - motion_masks[index])
-        inverse_depths[index] = inverse_depth
-        informations[index] = information
+        raw[0][index], raw[1][index], _ = triangulate(flows, pairs)
         progress("depth", index, 2 * count)
-    z_depths = StoredMaps(count, height, width, np.float32)
-    confidences = StoredMaps(count, height, width)
+    estimate = DepthEstimate(
+        StoredMaps(count, height, width, np.float32),
+        StoredMaps(count, height, width),
+        StoredMaps(count, height, width, np.float32),
+        StoredMaps(count, height, width, np.float32),
+    )
     for index in range(count):
         carried = [
             carry_over(
-                flow(index, other),
-                RigidPair.between(cameras[index], cameras[other]),
-                inverse_depths[other],
-                informations[other],
+                flow(index, other), RigidPair.between(cameras[index], cameras[other]), raw[0][other], raw[1][other]
             )
             for other in partner_frames(index, count, fusion_strides)
         ]
-        inverse_depth, information = fuse(inverse_depths[index], informations[index], carried)
-        completed = complete(inverse_depth, information, frames[index])
-        typical = float(np.median(completed))
-        if typical <= 0.0:
-            z_depths[index] = np.full((height, width), DEPTH_WITHOUT_PARALLAX, np.float32)
-            progress("depth", count + index + 1, 2 * count)
-            continue
-        floor = 1e-3 * typical
-        deviation = 1.0 / np.sqrt(np.maximum(information, 1e-12))
-        relative = np.hypot(deviation, np.abs(completed - inverse_depth)) / np.maximum(completed, 0.1 * typical)
-        z_depths[index] = 1.0 / np.maximum(completed, floor)
-        confidences[index] = confidence_from_relative_error(relative)
+        estimate.inverse_depths[index], estimate.informations[index] = fuse(raw[0][index], raw[1][index], carried)
         progress("depth", count + index + 1, 2 * count)
-    return DepthEstimate(z_depths, confidences)
+    estimate.fill(frames, motion_masks)
+    return estimate

@@ -56,13 +56,18 @@ class GeometricPredictor:
             )
             timings["cameras"] += time.perf_counter() - begin
             begin = time.perf_counter()
-            depth = estimate_depth(flow, cameras.cameras, motion, progress=progress)
+            # without the masks: the next masks are found by what even a depth of its own cannot explain
+            depth = estimate_depth(flow, cameras.cameras, masks, progress=progress)
             timings["depth"] += time.perf_counter() - begin
             if masks is None:
                 begin = time.perf_counter()
                 motion = estimate_motion(flow, cameras.cameras, depth.z_depths, depth.confidences, progress=progress)
                 timings["motion"] += time.perf_counter() - begin
         assert cameras is not None and depth is not None
+        if masks is None:
+            begin = time.perf_counter()
+            depth.fill(frames, motion)
+            timings["depth"] += time.perf_counter() - begin
         return Scene(
             frames=frames,
             cameras=cameras.cameras,
