@@ -51,15 +51,20 @@ def psnr_das3r(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray) 
 def ssim(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray | None = None) -> float:
     """Structural similarity (Wang et al., 2004) with an 11x11 Gaussian window of sigma 1.5, mean over channels and over
     all windows that lie inside the picture; with `static`, over those windows only that touch no moving pixel."""
-    rendered, reference = _checked(rendered, reference)
-    similarity = ssim_map(rendered, reference)
+    return mean_ssim(ssim_map(rendered, reference), static)
+
+
+def mean_ssim(similarity: np.ndarray, static: np.ndarray | None = None) -> float:
+    """The mean of a `ssim_map`: over all windows, or with `static` over those that touch no moving pixel."""
     if similarity.size == 0:
         return math.nan
     if static is None:
         return float(similarity.mean())
-    static = _checked_mask(static, reference)
-    window = np.ones((SSIM_WINDOW, SSIM_WINDOW), np.uint8)
     border = SSIM_WINDOW // 2
+    expected = tuple(side - 2 * border for side in static.shape)
+    if similarity.shape[:2] != expected:
+        raise ValueError(f"the mask is {static.shape}, which does not fit a map of {similarity.shape[:2]}")
+    window = np.ones((SSIM_WINDOW, SSIM_WINDOW), np.uint8)
     whole = cv2.erode(static.astype(np.uint8), window)[border:-border, border:-border] > 0
     return float(similarity[whole].mean()) if whole.any() else math.nan
 

@@ -79,6 +79,7 @@ def score_run(
         static = (
             scoring_masks[index] < 0.5 if scoring_masks is not None else np.ones((frames.height, frames.width), bool)
         )
+        similarity = metrics.ssim_map(rendered, picture)
         entry: dict[str, Any] = {
             "index": index,
             "file": frames.names[index],
@@ -87,8 +88,8 @@ def score_run(
             "psnr": metrics.psnr(rendered, picture),
             "psnr_static": metrics.psnr_static(rendered, picture, static),
             "psnr_das3r": metrics.psnr_das3r(rendered, picture, static),
-            "ssim": metrics.ssim(rendered, picture),
-            "ssim_static": metrics.ssim(rendered, picture, static),
+            "ssim": metrics.mean_ssim(similarity),
+            "ssim_static": metrics.mean_ssim(similarity, static),
             "lpips": lpips(rendered, picture) if lpips else None,
             "lpips_static": lpips(rendered, picture, static) if lpips else None,
         }
