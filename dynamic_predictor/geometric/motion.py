@@ -114,6 +114,7 @@ def residual_evidence(
     texture = texture_variance(flow.gray(index))
     shift, unexplained, explained = (np.zeros(shape, np.float32) for _ in range(3))
     gray = flow.gray(index).astype(np.float32)
+    differences, visible = np.zeros((2, *shape), np.float32), np.zeros((2, *shape), np.float32)
     for other in partner_frames(index, len(cameras), strides):
         pair_flow = flow(index, other)
         variance = flow_variance(pair_flow) + _edge_variance(pair_flow.displacement) + texture
@@ -141,7 +142,12 @@ def residual_evidence(
             picture = flow.gray(other)
             seen = np.where(np.isfinite(chi), trust, 0.0)
             rigid = np.nan_to_num(pair_flow.displacement - error, posinf=0.0, neginf=0.0)
-            unexplained += seen * np.square(_fetched(picture, rigid) - gray)
+            difference = np.square(_fetched(picture, rigid) - gray)
+            side = int(frames_apart > 0)
+            inside = _inside(rigid)
+            differences[side] += inside * difference
+            visible[side] += inside
+            unexplained += seen * difference
             explained += seen * np.square(_fetched(picture, pair_flow.displacement) - gray)
         weight = trust / abs(frames_apart)
         residual += np.nan_to_num(error, posinf=0.0, neginf=0.0) * (weight / frames_apart)[..., None]
@@ -150,6 +156,7 @@ def residual_evidence(
     share = 1.0 / (total + 0.5)
     moving *= share * _photometric_gain(unexplained, explained)
     static *= share
+    moving += (1.0 - total * share) * _unlikeness(gray, differences, visible)
     floating, spread = prominence(inverse_depth, moving <= static)
     # floats, by more than the depth of all that stands on something, and by at least two pixels of flow
     certain = np.clip(floating / max(spread, 1e-12) - 1.0, 0.0, 1.0)
@@ -162,7 +169,9 @@ def residual_evidence(
 
 #: frames apart up to which pictures are compared, and what is left of motion that no picture confirms
 PHOTOMETRIC_STRIDE = 4
-PHOTOMETRIC_FLOOR = 0.2
+PHOTOMETRIC_FLOOR = 0.4
+#: most evidence that pictures alone give
+UNLIKENESS_LIMIT = 4.0
 #: levels at which `prominence` looks for islands
 PROMINENCE_LEVELS = 24
 
@@ -196,6 +205,30 @@ def _fetched(picture: np.ndarray, displacement: np.ndarray) -> np.ndarray:
     x = np.arange(width, dtype=np.float32)[None, :] + displacement[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + displacement[..., 1]
     return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+
+
+def _inside(displacement: np.ndarray) -> np.ndarray:
+    height, width = displacement.shape[:2]
+    x = np.arange(width, dtype=np.float32)[None, :] + displacement[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + displacement[..., 1]
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
+def _unlikeness(gray: np.ndarray, differences: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """Evidence, in [0, UNLIKENESS_LIMIT], that a pixel is not where a static world has it, where no flow can be had: it
+    looks different in the frames before and in those after. (What is merely hidden from one side is seen from the
+    other.) `differences` (2, H, W) are sums of squared grey levels over `visible` frames of each side."""
+    dx = cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
+    dy = cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+    # half a pixel off, and sensor noise
+    expected = cv2.GaussianBlur(0.25 * (dx * dx + dy * dy), (0, 0), 3.0) + 25.0
+    ratios = []
+    for difference, count in zip(differences, visible, strict=True):
+        mean = cv2.GaussianBlur(difference, (0, 0), 2.0) / np.maximum(cv2.GaussianBlur(count, (0, 0), 2.0), 0.3)
+        ratios.append(np.where(count > 0, mean / expected, np.inf))
+    smaller = np.minimum(ratios[0], ratios[1])
+    smaller[~np.isfinite(smaller) | ~(visible > 0).all(axis=0)] = 0.0
+    return np.clip(np.log2(np.maximum(smaller, 1e-3)) - 1.0, 0.0, UNLIKENESS_LIMIT)
 
 
 def _photometric_gain(unexplained: np.ndarray, explained: np.ndarray) -> np.ndarray:
