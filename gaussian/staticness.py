@@ -25,11 +25,14 @@ class StaticnessSettings:
 
     #: bound of the prior log odds; the mask's own certainty is within it
     prior_bound: float = 3.0
+    #: motion that speaks neither way: less than a half, since a trace of what moves harms more than a pixel less
+    even_odds: float = 0.4
     #: a residual of so many robust standard deviations speaks neither way
     neutral: float = 3.0
     #: log odds per standard deviation above `neutral`
     gain: float = 1.0
-    #: bounds of the evidence against and for a pixel
+    #: bound of the evidence against a pixel, and for one that the mask does not call moving; what the mask calls moving
+    #: is never freed, because Gaussians that learned from it would vouch for it
     against: float = 6.0
     favor: float = 2.0
     #: patch over which residuals are averaged, as a share of the picture's width
@@ -75,7 +78,7 @@ class StaticWeights:
             evidence = cv2.resize(self._evidence[index], odds.shape[::-1], interpolation=cv2.INTER_LINEAR)
             odds = odds + evidence
         # a soft step that is exactly 0 and 1 at the ends, so that what moves leaves no trace
-        return np.clip(0.5 + odds / 3.0, 0.0, 1.0).astype(np.float32)
+        return np.clip(0.5 + odds / 2.0, 0.0, 1.0).astype(np.float32)
 
     def _prior_odds(self, frame: int) -> np.ndarray:
         bound = self._settings.prior_bound
@@ -85,7 +88,8 @@ class StaticWeights:
             motion = np.nan_to_num(self._priors[frame], nan=1.0)
             self._motion[frame] = np.rint(np.clip(motion, 0.0, 1.0) * 255.0)
             self._motion_known[frame] = True
-        return (0.5 - self._motion[frame] / 255.0) * np.float32(2 * bound)
+        motion = self._motion[frame] / 255.0
+        return np.clip((self._settings.even_odds - motion) * np.float32(2 * bound), -bound, bound)
 
     def observe(self, frame: int, residual: np.ndarray, target: np.ndarray) -> None:
         """Learns from one rendering: `residual` (h, w), mean absolute difference over channels in [0, 1], and the
@@ -110,7 +114,7 @@ class StaticWeights:
         evidence = settings.gain * (settings.neutral - sigmas)
         if self._visited[frame]:
             evidence = settings.memory * self._evidence[frame] + (1 - settings.memory) * evidence
-        evidence = np.clip(evidence, -settings.against, settings.favor)
+        evidence = np.clip(evidence, -settings.against, np.where(static, settings.favor, 0.0))
         overturned = static & (prior + evidence < 0)
         share = overturned.sum() / max(1, static.sum())
         if share > settings.max_overturned:
