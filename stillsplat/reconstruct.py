@@ -128,7 +128,9 @@ def predict(
     scene_folder = Path(scene_folder)
     if scene_folder.exists() and not overwrite:
         raise InputError(f"The scene folder {scene_folder} exists already; choose another or add --overwrite.")
-    with tempfile.TemporaryDirectory(prefix="stillsplat-") as working:
+    # frames lie meanwhile where the scene will, because a system's temporary folder may be small
+    nearby = next(folder for folder in scene_folder.absolute().parents if folder.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
         make_scene(settings, scene_folder, Path(working), progress, warn, overwrite=overwrite)
 
 
@@ -166,8 +168,10 @@ def make_scene(
         working_folder=working_folder / "frames",
         progress=progress,
     )
-    for sentence in frames.warnings:
-        warn(sentence)
+    if frames.warnings:
+        # a cut-off clip is a mistake more often than a wish, so it is only used when it is asked for
+        what = " ".join(sentence.rstrip(".") for sentence in frames.warnings)
+        raise InputError(f"{what}; repair it, or go on with what is readable by --frames 0:{len(frames)}.")
     masks = None
     if settings.masks is not None:
         masks = open_frame_masks(settings.masks, frames, settings.frames)

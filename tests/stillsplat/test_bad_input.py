@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,8 +64,21 @@ def test_corrupt_video(refused, tmp_path):
 def test_truncated_video(refused, tmp_path):
     write_video(tmp_path / "whole.mp4", clip_pictures(24), 24)
     data = (tmp_path / "whole.mp4").read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 10])
-    assert "cut.mp4" in refused(tmp_path / "cut.mp4")
+    for share in (0.1, 0.5, 0.8):
+        (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * share)])
+        assert "cut.mp4" in refused(tmp_path / "cut.mp4")
+
+
+def test_what_is_left_of_a_truncated_video_can_be_asked_for(refused, run_cli, tmp_path):
+    write_video(tmp_path / "whole.mp4", clip_pictures(24), 24)
+    data = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * 0.8)])
+    sentence = refused(tmp_path / "cut.mp4")
+    option, value = re.search(r"(--frames) (0:\d+)", sentence).groups()
+    out = tmp_path / "out"
+    status, _, error = run_cli("run", tmp_path / "cut.mp4", "-o", out, "--predictor", "fake", option, value)
+    assert status == 0, error
+    assert json.loads((out / "metrics.json").read_text())["frames"] == int(value[2:])
 
 
 def test_mixed_sizes(refused, tmp_path):
