@@ -17,9 +17,9 @@ def median_error(geometry: Geometry) -> float:
     return float(np.median(values)) if len(values) else np.inf
 
 
-def still_geometry(rotating: Geometry) -> Geometry:
+def still_geometry(rotating: Geometry, focal: float) -> Geometry:
     """The same tracks with one camera that never moves."""
-    poses = identity_poses(len(rotating.registered), rotating.poses.focal)
+    poses = identity_poses(len(rotating.registered), focal)
     still = Geometry(
         rotating.hosts,
         rotating.inverse_depths,
@@ -36,7 +36,7 @@ def still_geometry(rotating: Geometry) -> Geometry:
 def is_still(rotating: Geometry) -> bool:
     """Whether the camera stands: one camera for all frames explains most observations within the jitter, and turning
     it explains them hardly better."""
-    error = median_error(still_geometry(rotating))
+    error = median_error(still_geometry(rotating, rotating.poses.focal))
     return error < STATIC_JITTER or error < min(1.3 * median_error(rotating), 2 * STATIC_JITTER)
 
 

@@ -140,7 +140,9 @@ def _estimate(
     if is_still(rotating):
         warnings.append("The camera does not move in this clip; depth cannot be measured and is only plausible.")
         timings["solving for cameras"] = time.perf_counter() - begin
-        return _finished(flow, tracks, still_geometry(rotating), "static_camera", False, warnings, timings)
+        return _finished(
+            flow, tracks, still_geometry(rotating, focal or longest), "static_camera", False, warnings, timings
+        )
 
     candidates: list[Geometry] = []
     if initial is not None and initial.has_translation and len(initial.cameras) == count:
@@ -154,6 +156,8 @@ def _estimate(
         solved = solve(tracks.hosts, count, center, focal, focal_prior, seed, progress)
         candidates += [solved] if solved is not None else []
     geometry = best_of([candidate for candidate in candidates if candidate.hosts])
+    if geometry is not None and not geometry.registered.all():
+        geometry = _with_lost_parts(geometry, tracks, focal_prior, seed, warnings)
     if (geometry is None or _is_doubtful(geometry)) and 3 <= count <= 200:
         started = time.perf_counter()
         progress("asking for a second opinion", 0, 1)
@@ -170,8 +174,6 @@ def _estimate(
         geometry = rotating
         _bridged(geometry, warnings)
         return _finished(flow, tracks, geometry, "rotation_only", False, warnings, timings)
-    if not geometry.registered.all():
-        geometry = _with_lost_parts(geometry, tracks, focal_prior, seed, warnings)
     if _bridged(geometry, warnings):
         method = "bridged"
     timings["solving for cameras"] = time.perf_counter() - begin
@@ -189,7 +191,7 @@ def _observed(tracks: Tracks) -> np.ndarray:
 
 def _is_doubtful(geometry: Geometry) -> bool:
     """Whether another opinion is worth its time: frames missing, large errors, or few tracks that agree."""
-    if not geometry.hosts or geometry.registered.mean() < 0.95:
+    if not geometry.hosts or geometry.registered.mean() < 0.8:
         return True
     static = np.concatenate(geometry.track_weights) > 0.25
     return geometry.scale > 0.6 or float(static.mean()) < 0.4
