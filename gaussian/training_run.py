@@ -1,7 +1,6 @@
 """An optimization as it stands after some iterations: all its state, and how one iteration changes it."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from gaussian.densification.pruning import PruningSettings, useless
 from gaussian.densification.strategy import DensificationContext
 from gaussian.exposure import ExposureCompensation
 from gaussian.frame_data import FrameData, InverseDepths, scaled_size
+from gaussian.hole_filling import fill_holes
 from gaussian.initialization import InitializationSettings, initialize
 from gaussian.losses import picture_loss, window_weight
 from gaussian.model import Gaussians, morton_order
@@ -259,8 +259,9 @@ class TrainingRun:
     def _apply(self, edit: Edit) -> None:
         self.optimizer.apply(edit)
 
-    def finish(self, report: Callable[[str], None] | None = None) -> None:
-        """Removes what no static pixel of any training frame supports, and gives held-out frames their cameras."""
+    def finish(self) -> None:
+        """Removes what no static pixel of any training frame supports, gives held-out frames their cameras, and closes
+        the holes behind what never steps aside."""
         frames = self.training_frames[:: max(1, len(self.training_frames) // 200)]
         survey = self.survey(frames, 2)
         drop = useless(self.gaussians, survey, self.typical_depth, PruningSettings())
@@ -269,6 +270,8 @@ class TrainingRun:
         self.exposures.center(self.training_frames)
         self.cameras.interpolate(self.test_frames, self.training_frames)
         self.exposures.interpolate(self.test_frames, self.training_frames)
+        cameras = [self.cameras.camera(frame) for frame in self.training_frames]
+        self.optimizer = GaussianOptimizer(fill_holes(self.gaussians, cameras))
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, as tensors, numbers, strings, lists and dicts."""

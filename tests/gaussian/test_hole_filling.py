@@ -1,0 +1,43 @@
+"""A wall with a hole: the filling continues colour and depth, and leaves a closed wall alone."""
+
+import numpy as np
+import torch
+
+from gaussian.hole_filling import fill_holes
+from gaussian.model import Gaussians, sh_from_color
+from gaussian.rendering import render
+from scene.camera import Camera
+
+
+def wall(hole: float) -> Gaussians:
+    """Grey-green at z = 2, all but a disc of radius `hole`."""
+    grid = torch.linspace(-1.6, 1.6, 80)
+    x, y = torch.meshgrid(grid, grid, indexing="ij")
+    means = torch.stack([x, y, torch.full_like(x, 2.0)], dim=-1).view(-1, 3)
+    means = means[means[:, :2].norm(dim=1) >= hole]
+    count = len(means)
+    color = torch.tensor([0.3, 0.6, 0.4]).repeat(count, 1)
+    rotations = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(count, 1)
+    return Gaussians(
+        means, torch.full((count, 3), -3.2), rotations, torch.full((count,), 4.0), sh_from_color(color)[:, None]
+    )
+
+
+CAMERA = Camera(96, 64, 70.0, 70.0, 48.0, 32.0, np.eye(4))
+
+
+def test_hole_is_closed_with_its_surroundings() -> None:
+    before = render(wall(0.5), CAMERA)
+    assert (before.alpha < 0.5).sum() > 500
+    gaussians = fill_holes(wall(0.5), [CAMERA])
+    after = render(gaussians, CAMERA)
+    middle = np.s_[24:40, 40:56]
+    assert after.alpha.min() > 0.6
+    np.testing.assert_allclose(after.image[middle] / after.alpha[middle][..., None], [[[0.3, 0.6, 0.4]]], atol=0.05)
+    np.testing.assert_allclose(after.z_depth[middle], 2.0, rtol=0.05)
+    assert len(gaussians) < len(wall(0.5)) + 150
+
+
+def test_closed_wall_and_nothing_stay_as_they_are() -> None:
+    assert len(fill_holes(wall(0.0), [CAMERA])) == len(wall(0.0))
+    assert len(fill_holes(Gaussians.empty(), [CAMERA])) == 0
