@@ -118,7 +118,9 @@ class TrainingRun:
             torch.from_numpy(self.exposures.values[frame, :, k].astype(np.float32)).view(3, 1, 1) for k in (0, 1)
         )
         picture = rendered.image * gain + offset
-        observing = self.settings.learn_staticness and done >= schedules.staticness_start
+        # every second iteration is enough for what changes slowly
+        even = self.iteration % 2 == 0
+        observing = even and self.settings.learn_staticness and done >= schedules.staticness_start
         loss, slope, residual = picture_loss(
             picture, target, weight, weight_of_window, self.settings.ssim_weight, residual=observing
         )
@@ -126,7 +128,9 @@ class TrainingRun:
             rate = exponential(*schedules.exposure, done)
             sums = torch.stack([(slope * rendered.image).sum(dim=(1, 2)), slope.sum(dim=(1, 2))], dim=1)
             self.exposures.step(frame, sums.numpy().astype(np.float64), rate)
-        alpha_slope, depth_slope = self._depth_slopes(frame, rendered, weight, done)
+        alpha_slope, depth_slope = None, None
+        if not even:
+            alpha_slope, depth_slope = self._depth_slopes(frame, rendered, weight, done)
         gradients = gradient_renderer.backward(rendered, slope * gain, alpha_slope, depth_slope)
         rates = schedules.gaussian_rates(done, self.typical_depth / self.scene.cameras[0].fx)
         self._regularize(gradients.gaussians)
@@ -169,8 +173,9 @@ class TrainingRun:
     def _depth_slopes(
         self, frame: int, rendered: gradient_renderer.Rendered, weight: Tensor, done: float
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Derivatives, by alpha and depth, of the weighted mean of |inverse depth / the scene's - 1|."""
-        strength = self.settings.depth_weight * (1 - done) ** 2
+        """Derivatives, by alpha and depth, of the weighted mean of |inverse depth / the scene's - 1|, for every second
+        iteration."""
+        strength = 2 * self.settings.depth_weight * (1 - done) ** 2
         if self._inverse_depths is None or strength < 1e-4:
             return None, None
         height, width = rendered.alpha.shape
