@@ -139,7 +139,7 @@ def rotation_geometry(
     if frame_count > MOST_FRAMES_TOGETHER:
         keyframes, hosts = keyframe_tracks(hosts, frame_count)
         frame_count = len(keyframes)
-    hosts = [thinned(host, _TRACKS_PER_HOST) for host in hosts]
+    hosts = [thinned(host, _TRACKS_PER_HOST // 2) for host in hosts]
     for start in [focal] if focal is not None else [factor * longest for factor in FOCAL_FACTORS]:
         poses = fit_rotations(hosts, frame_count, start, center)
         registered = np.ones(frame_count, bool)

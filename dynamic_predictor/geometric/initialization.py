@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from dynamic_predictor.geometric.bundle_adjustment import (
+    NEAREST,
     Poses,
     Problem,
     adjust,
@@ -292,23 +293,25 @@ def _essential_starts(inside, rotations: Poses, center, seed):
 def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -> bool:
     """Pose of a new frame from tracks with known depth, starting at the nearest registered pose, or further along the
     motion of the two nearest, whatever fits better. False when too few tracks are seen."""
-    views = []
-    for host, inverse_depth, weight in zip(
-        geometry.hosts, geometry.inverse_depths, geometry.track_weights, strict=True
-    ):
-        if not geometry.registered[host.host]:
+    points, scales, pixels, weights = [], [], [], []
+    near = sorted(range(len(geometry.hosts)), key=lambda index: abs(geometry.hosts[index].host - frame))
+    for index in near:
+        host, inverse_depth = geometry.hosts[index], geometry.inverse_depths[index]
+        at = np.searchsorted(host.frames, frame)
+        if not geometry.registered[host.host] or at == len(host.frames) or host.frames[at] != frame:
             continue
-        at = np.flatnonzero(host.frames == frame)
-        if len(at) == 0:
-            continue
-        seen = np.flatnonzero(host.visible[at[0]] & (weight > 0.05))
-        if len(seen):
-            views.append((host.subset(seen, at), inverse_depth[seen], weight[seen]))
-        if len(views) >= 5 and sum(view[0].count for view in views) >= 300:
+        seen = np.flatnonzero(host.visible[at] & (geometry.track_weights[index] > 0.05))
+        rays = np.column_stack([(host.host_pixels[seen] - geometry.center) / geometry.poses.focal, np.ones(len(seen))])
+        offset = inverse_depth[seen, None] * geometry.poses.translations[host.host]
+        points.append((rays - offset) @ geometry.poses.rotations[host.host])
+        scales.append(inverse_depth[seen])
+        pixels.append(host.pixels[at, seen])
+        weights.append(geometry.track_weights[index][seen])
+        if len(points) >= 5 and sum(len(part) for part in points) >= 400:
             break
-    if sum(view[0].count for view in views) < 8:
+    if sum(len(part) for part in points) < 8:
         return False
-    problem = Problem([v[0] for v in views], [v[1] for v in views], [v[2] for v in views], geometry.center)
+    view = (np.concatenate(points), np.concatenate(scales), np.concatenate(pixels), np.concatenate(weights))
     known = np.flatnonzero(geometry.registered)
     order = known[np.argsort(np.abs(known - frame), kind="stable")]
     guesses = [(geometry.poses.rotations[order[0]], geometry.poses.translations[order[0]])]
@@ -317,32 +320,41 @@ def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -
         turn = geometry.poses.rotations[one] @ geometry.poses.rotations[two].T
         drift = geometry.poses.translations[one] - turn @ geometry.poses.translations[two]
         guesses.append((turn @ guesses[0][0], turn @ guesses[0][1] + drift))
-    free = np.zeros(len(geometry.registered), bool)
-    free[frame] = True
-    best = None
     base = max(scale or geometry.scale, 0.3)
-    for rotation, translation in guesses:
-        poses = geometry.poses.copy()
-        poses.rotations[frame], poses.translations[frame] = rotation, translation
-        for factor in (8.0, 3.0, 1.0):
-            solution = adjust(
-                problem,
-                poses,
-                problem.inverse_depths,
-                scale=base * factor,
-                iterations=8,
-                free_frames=free,
-                free_focal=False,
-                free_depth=False,
-                depth_prior=0.0,
-            )
-            poses = solution.poses
-        if best is None or solution.cost < best.cost:
-            best = solution
-    assert best is not None
-    geometry.poses = best.poses
+    solved = [_resected(*guess, *view, geometry.poses.focal, geometry.center, base) for guess in guesses]
+    _, geometry.poses.rotations[frame], geometry.poses.translations[frame] = min(solved, key=lambda found: found[0])
     geometry.registered[frame] = True
     return True
+
+
+def _resected(rotation, translation, points, scales, pixels, weights, focal, center, noise):
+    """Pose of one camera from homogeneous world points (`points` (N, 3), `scales` (N,): the place is their quotient)
+    and their pixels, by Gauss-Newton with a Cauchy loss that gets narrower down to the noise. Its cost comes first."""
+    cost = np.inf
+    for factor in (8.0, 3.0, 1.0, 1.0):
+        cutoff = (2.0 * noise * factor) ** 2
+        for _ in range(4):
+            moved = points @ rotation.T + scales[:, None] * translation
+            in_front = moved[:, 2] > NEAREST
+            inverse_z = 1 / np.where(in_front, moved[:, 2], NEAREST)
+            a, b = moved[:, 0] * inverse_z, moved[:, 1] * inverse_z
+            u, v = focal * a + center[0] - pixels[:, 0], focal * b + center[1] - pixels[:, 1]
+            square = u * u + v * v
+            cost = float((weights * np.log1p(square / cutoff)).sum() / weights.sum())
+            weight = np.where(in_front, weights / (1 + square / cutoff), 0.0)
+            s, zero = inverse_z * scales, np.zeros(len(a))
+            rows_u = focal * np.stack([s, zero, -s * a, -a * b, 1 + a * a, -b])
+            rows_v = focal * np.stack([zero, s, -s * b, -(1 + b * b), a * b, a])
+            matrix = (rows_u * weight) @ rows_u.T + (rows_v * weight) @ rows_v.T
+            slope = rows_u @ (weight * u) + rows_v @ (weight * v)
+            diagonal = np.diag(matrix)
+            matrix = matrix + np.diag(1e-6 * diagonal + 1e-9 * max(float(diagonal.max()), 1e-9))
+            step = -np.linalg.solve(matrix, slope)
+            turn = rotation_from_vector(np.clip(step[3:], -0.3, 0.3))
+            rotation, translation = turn @ rotation, turn @ translation + step[:3]
+            if np.abs(step).max() < 1e-6:
+                break
+    return cost, rotation, translation
 
 
 def carry_depths(geometry: Geometry, host: HostTracks) -> np.ndarray:
