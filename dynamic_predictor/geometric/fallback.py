@@ -43,12 +43,26 @@ def is_still(rotating: Geometry) -> bool:
 def only_rotates(full: Geometry, rotating: Geometry) -> bool:
     """Whether parallax explains so little beyond rotation that it cannot be told from tracking errors.
 
-    A translation and a depth per track always fit somewhat better; by less than `gain` is noise that was fitted. Both
-    are measured with the rotation's own noise scale, so that a few moving things do not decide.
+    A translation and a depth per track always fit somewhat better; by less than `gain` is noise that was fitted. And
+    where rotation explains nearly all tracks within the noise, a translation is only there for the sake of things that
+    move: it puts the background at infinity and takes their motion for parallax.
     """
     scale = max(rotating.scale, 0.1)
-    gain = 1.35
-    return cost_at(rotating, scale) < gain * cost_at(full, scale) or median_error(rotating) < 0.1
+    gain, most = 1.35, 0.8
+    if cost_at(rotating, scale) < gain * cost_at(full, scale) or median_error(rotating) < 0.1:
+        return True
+    return explained_share(rotating, 3 * max(full.scale, 0.1)) > most
+
+
+def explained_share(geometry: Geometry, tolerance: float) -> float:
+    """Share of the tracks whose root mean square error is below `tolerance` pixels."""
+    count, good = 0, 0
+    for norm in residual_norms(geometry.problem(), geometry.poses, geometry.inverse_depths):
+        seen = np.isfinite(norm)
+        mean_square = (np.where(seen, norm, 0.0) ** 2).sum(0) / np.maximum(seen.sum(0), 1)
+        count += int(seen.any(0).sum())
+        good += int((seen.any(0) & (mean_square < tolerance**2)).sum())
+    return good / max(count, 1)
 
 
 def bridge(poses: Poses, registered: np.ndarray) -> None:

@@ -145,10 +145,20 @@ def _estimate(
         )
 
     candidates: list[Geometry] = []
-    if initial is not None and initial.has_translation and len(initial.cameras) == count:
+    usable = initial is not None and initial.has_translation and len(initial.cameras) == count
+    if usable and focal is not None:
+        # under another focal length everything else is different too
+        usable = abs(np.log(focal / initial.cameras[0].fx)) < 0.02
+    if initial is not None and usable:
         candidates.append(
             refined(
-                _poses_of(initial), initial.measured, tracks.hosts, center, focal is not None, focal_prior, progress
+                _poses_of(initial, focal),
+                initial.measured,
+                tracks.hosts,
+                center,
+                focal is not None,
+                focal_prior,
+                progress,
             )
         )
     method = "bundle_adjustment"
@@ -197,9 +207,9 @@ def _is_doubtful(geometry: Geometry) -> bool:
     return geometry.scale > 0.6 or float(static.mean()) < 0.4
 
 
-def _poses_of(estimate: CameraEstimate) -> Poses:
+def _poses_of(estimate: CameraEstimate, focal: float | None) -> Poses:
     matrices = np.stack([camera.camera_from_world for camera in estimate.cameras])
-    return Poses(matrices[:, :3, :3].copy(), matrices[:, :3, 3].copy(), float(estimate.cameras[0].fx))
+    return Poses(matrices[:, :3, :3].copy(), matrices[:, :3, 3].copy(), float(focal or estimate.cameras[0].fx))
 
 
 def _from_opinion(opinion: SecondOpinion, tracks: Tracks, center, focal, focal_prior, progress) -> Geometry | None:
