@@ -253,8 +253,10 @@ WINDOW, CONTEXT = 96, 16
 EVIDENCE_WEIGHT = 0.1
 #: evidence against motion that everything starts with
 STATIC_PRIOR = 0.03
+#: how much of having moved is remembered from one frame to the next
+MEMORY = 0.98
 #: difference in colour (Lab / 100) that separates
-COLOR_SCALE = 0.06
+COLOR_SCALE = 0.05
 
 
 def estimate_motion(
@@ -285,13 +287,21 @@ def estimate_motion(
         _link(graph, flow, span)
         moving = np.concatenate([s.moving for s in graph.frames]) * EVIDENCE_WEIGHT
         static = (np.concatenate([s.static for s in graph.frames]) + STATIC_PRIOR) * EVIDENCE_WEIGHT
-        for index, values, segments in zip(
-            span, graph.per_frame(graph.spread(moving, static)), graph.frames, strict=True
-        ):
+        decided = graph.spread(moving, static)
+        # what has moved once may rest: then the flow's silence is no evidence
+        memory = graph.remembered(np.clip(4.0 * decided - 2.0, 0.0, 1.0), MEMORY)
+        rested = _certain_memory(memory)
+        decided = graph.spread(moving + EVIDENCE_WEIGHT * rested, static * (1.0 - rested), decided)
+        for index, values, segments in zip(span, graph.per_frame(decided), graph.frames, strict=True):
             if first <= index < last:
                 motion[index] = _to_pixels(values[segments.labels], frames[index])
     progress("motion", count, count)
     return motion
+
+
+def _certain_memory(memory: np.ndarray) -> np.ndarray:
+    """The part of a memory that may silence evidence of rest: faint traces come from borders, not from objects."""
+    return np.clip((memory - 0.6) / 0.3, 0.0, 1.0)
 
 
 def _frame_evidence(

@@ -53,6 +53,7 @@ class SegmentGraph:
 
     frames: list[FrameSegments] = field(default_factory=list)
     first: list[int] = field(default_factory=lambda: [0])
+    _steps: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
     _links: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     def add_frame(self, segments: FrameSegments) -> None:
@@ -92,8 +93,11 @@ class SegmentGraph:
         a, b = s.labels[y[inside], x[inside]], t.labels[ty[inside], tx[inside]]
         code, overlap = np.unique(a.astype(np.int64) * t.count + b, return_counts=True)
         u, v = code // t.count, code % t.count
-        share = overlap / np.maximum(s.size[u], t.size[v])
+        share = overlap / np.maximum(np.maximum(s.size[u], t.size[v]), 1)
         color = ((s.color[u] - t.color[v]) ** 2).sum(axis=1) / color_scale**2
+        if other == position + 1:
+            alike = color < 25.0
+            self._steps[position] = u[alike], v[alike], overlap[alike].astype(np.float64)
         self._add(position, other, u, v, strength * share * np.exp(-0.5 * color))
 
     def link_alike(self, reach: int, neighbors: int, color_scale: float, place_scale: float, strength: float) -> None:
@@ -124,6 +128,26 @@ class SegmentGraph:
         system = sparse.diags(diagonal) - adjacency
         solution, _ = cg(system, moving, x0=start, rtol=1e-4, maxiter=300, M=sparse.diags(1.0 / diagonal))
         return np.clip(solution, 0.0, 1.0)
+
+    def remembered(self, values: np.ndarray, decay: float) -> np.ndarray:
+        """The largest of `values` (one per node, in [0, 1]) that the flow carries to each node from any frame before
+        or after it, times `decay` per frame; a mean where several superpixels arrive at one."""
+        memory = []
+        for forward in (True, False):
+            carried = [part.copy() for part in self.per_frame(values)]
+            order = range(len(self.frames) - 1) if forward else range(len(self.frames) - 2, -1, -1)
+            for position in order:
+                if position not in self._steps:
+                    continue
+                u, v, overlap = self._steps[position]
+                source, target = (u, v) if forward else (v, u)
+                start, end = (position, position + 1) if forward else (position + 1, position)
+                count = self.frames[end].count
+                covered = np.maximum(np.bincount(target, overlap, count), 0.3 * self.frames[end].size)
+                arriving = np.bincount(target, overlap * carried[start][source], count) / np.maximum(covered, 1.0)
+                carried[end] = np.maximum(carried[end], decay * arriving)
+            memory.append(np.concatenate(carried))
+        return np.maximum(*memory)
 
     def per_frame(self, values: np.ndarray) -> list[np.ndarray]:
         """Splits an array over all nodes by frame."""
