@@ -145,11 +145,13 @@ def _estimate(
         )
 
     candidates: list[Geometry] = []
-    usable = initial is not None and initial.has_translation and len(initial.cameras) == count
-    if usable and focal is not None:
-        # under another focal length everything else is different too
-        usable = abs(np.log(focal / initial.cameras[0].fx)) < 0.02
-    if initial is not None and usable:
+    # under another focal length everything else is different too
+    if (
+        initial is not None
+        and initial.has_translation
+        and len(initial.cameras) == count
+        and (focal is None or abs(np.log(focal / initial.cameras[0].fx)) < 0.02)
+    ):
         candidates.append(
             refined(
                 _poses_of(initial, focal),
