@@ -31,7 +31,7 @@ class InitializationSettings:
     #: motion from which a pixel gives nothing
     motion_threshold: float = 0.5
     #: confidence below which depth is not trusted
-    confidence_threshold: float = 0.15
+    confidence_threshold: float = 0.03
     #: standard deviation of a Gaussian as a share of its cell
     scale: float = 0.55
     #: relative depth difference within which two frames see one surface; more where the scene's depths disagree more
@@ -182,7 +182,11 @@ def _fill_unknown_depth(views: list[_View]) -> None:
     """Puts what has no depth (sky, mostly) far behind everything else; depth of other kinds is left alone."""
     known = [view.depth[::4, ::4][view.depth[::4, ::4] > 0] for view in views]
     depths = np.concatenate(known) if known else np.zeros(0)
-    far = 3.0 * float(np.percentile(depths, 98)) if len(depths) else 1.0
+    centers = np.stack([view.camera.center for view in views])
+    # with no depth at all, a distance at which the cameras' movement hardly shows
+    far = (
+        3.0 * float(np.percentile(depths, 98)) if len(depths) else max(1.0, 20.0 * float(np.ptp(centers, axis=0).max()))
+    )
     for view in views:
         view.depth[view.depth <= 0] = far
 

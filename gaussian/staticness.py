@@ -42,7 +42,7 @@ class StaticnessSettings:
     #: noise of a perfect picture, in [0, 1]
     noise_floor: float = 0.02
     #: share of a frame's unmasked pixels that may turn out to be moving; above it the picture is just badly explained
-    max_overturned: float = 0.15
+    max_overturned: float = 0.12
 
 
 class StaticWeights:
@@ -91,9 +91,12 @@ class StaticWeights:
         motion = self._motion[frame] / 255.0
         return np.clip((self._settings.even_odds - motion) * np.float32(2 * bound), -bound, bound)
 
-    def observe(self, frame: int, residual: np.ndarray, target: np.ndarray) -> None:
+    def observe(self, frame: int, residual: np.ndarray, target: np.ndarray, alpha: np.ndarray | None = None) -> None:
         """Learns from one rendering: `residual` (h, w), mean absolute difference over channels in [0, 1], and the
-        picture `target` (h, w, 3), uint8 or float in [0, 1], both at any one size."""
+        picture `target` (h, w, 3), uint8 or float in [0, 1], both at any one size.
+
+        Where `alpha` (h, w), the coverage of the rendering, is low, a residual says nothing about motion.
+        """
         settings = self._settings
         height, width = self._evidence[frame].shape
         residual = cv2.resize(np.ascontiguousarray(residual), (width, height), interpolation=cv2.INTER_AREA)
@@ -112,6 +115,8 @@ class StaticWeights:
         expected = np.maximum(settings.noise_floor, 0.5 * flat_noise + 0.5 * slope * (contrast + settings.noise_floor))
         sigmas = residual / expected
         evidence = settings.gain * (settings.neutral - sigmas)
+        if alpha is not None:
+            evidence[cv2.resize(alpha, (width, height), interpolation=cv2.INTER_AREA) < 0.8] = 0
         if self._visited[frame]:
             evidence = settings.memory * self._evidence[frame] + (1 - settings.memory) * evidence
         evidence = np.clip(evidence, -settings.against, np.where(static, settings.favor, 0.0))
@@ -119,7 +124,7 @@ class StaticWeights:
         share = overturned.sum() / max(1, static.sum())
         if share > settings.max_overturned:
             # badly explained rather than moving: weaken all evidence against, evenly
-            evidence = np.where(evidence < 0, evidence * (settings.max_overturned / share), evidence)
+            evidence = np.where(evidence < 0, evidence * (settings.max_overturned / share) ** 2, evidence)
         self._evidence[frame] = evidence
         self._visited[frame] = True
 

@@ -89,16 +89,20 @@ class TrainingRun:
         )
         self.optimizer = GaussianOptimizer(gaussians)
         self._measure_depth()
+        self._read_inverse_depths()
 
     def _measure_depth(self) -> None:
-        """The typical depth of the scene, and the inverse depths if they are wanted."""
+        """The typical depth of the scene."""
         assert self.scene.z_depths is not None
         some = self.training_frames[:: max(1, len(self.training_frames) // 8)]
         samples = [self.scene.z_depths[frame][::8, ::8] for frame in some]
         values = np.concatenate([sample[np.isfinite(sample) & (sample > 0)] for sample in samples])
         if len(values) == 0:
-            raise InputError("No frame has any known depth, so no Gaussians can be placed; predict the scene again.")
+            distances = (self.gaussians.means - self._camera_center()).norm(dim=1)
+            values = distances.numpy() if len(distances) else np.ones(1)
         self.typical_depth = float(np.median(values))
+
+    def _read_inverse_depths(self) -> None:
         if self.settings.depth_weight > 0:
             self._inverse_depths = InverseDepths(self.scene, self.training_frames)
 
@@ -138,7 +142,7 @@ class TrainingRun:
         self.strategy.perturb(self.gaussians, rates["means"], self.generator)
         self._step_camera(frame, factor, gradients, done)
         if residual is not None:
-            self._observe(frame, residual, target)
+            self._observe(frame, residual, target, rendered.alpha)
         self.iteration += 1
         self._note(loss, picture, target, weight, started)
         if self.strategy.due(self.iteration, self.settings.iterations):
@@ -211,8 +215,8 @@ class TrainingRun:
             fx, fy = gradients.intrinsics[:2] / factor
             self.cameras.step_focal(fx, fy, exponential(*schedules.log_focal, done))
 
-    def _observe(self, frame: int, residual: Tensor, target: Tensor) -> None:
-        self.static_weights.observe(frame, residual.numpy(), target.permute(1, 2, 0).numpy())
+    def _observe(self, frame: int, residual: Tensor, target: Tensor, alpha: Tensor) -> None:
+        self.static_weights.observe(frame, residual.numpy(), target.permute(1, 2, 0).numpy(), alpha.numpy())
         for key in [key for key in self._weight_cache if key[0] == frame]:
             del self._weight_cache[key]
 
@@ -252,7 +256,7 @@ class TrainingRun:
         picked = [frames[int(k)] for k in np.linspace(0, len(frames) - 1, min(_SURVEY_PICTURES, len(frames)))]
         factor = max(2, self.schedules.resolution_factor(self.done)) if self.settings.resolution_schedule else 2
         survey = self.survey(picked, factor)
-        drop = useless(self.gaussians, survey, self.typical_depth, PruningSettings(min_static=0.0))
+        drop = useless(self.gaussians, survey, self._camera_center(), PruningSettings(min_static=0.0))
         keep = torch.nonzero(~drop)[:, 0]
         self._apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
         survey = Survey(survey.static[keep], survey.shown[keep], survey.error[keep])
@@ -260,6 +264,11 @@ class TrainingRun:
         self._apply(self.strategy.edit(self.gaussians, context))
         order = morton_order(self.gaussians.means)
         self._apply(Edit(order, Gaussians.empty(self.gaussians.sh_degree)))
+
+    def _camera_center(self) -> Tensor:
+        """The middle of all cameras, (3,)."""
+        centers = [camera.center for camera in self.scene.cameras]
+        return torch.from_numpy(np.median(np.stack(centers), axis=0).astype(np.float32))
 
     def _apply(self, edit: Edit) -> None:
         self.optimizer.apply(edit)
@@ -269,7 +278,7 @@ class TrainingRun:
         the holes behind what never steps aside."""
         frames = self.training_frames[:: max(1, len(self.training_frames) // 200)]
         survey = self.survey(frames, 2)
-        drop = useless(self.gaussians, survey, self.typical_depth, PruningSettings())
+        drop = useless(self.gaussians, survey, self._camera_center(), PruningSettings())
         keep = torch.nonzero(~drop)[:, 0]
         self._apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
         self.exposures.center(self.training_frames)
@@ -283,6 +292,7 @@ class TrainingRun:
         return {
             "iteration": self.iteration,
             "seconds": self.seconds,
+            "typical_depth": self.typical_depth,
             "history": self.history,
             "queue": self._queue,
             "report": [self._report.loss, self._report.psnr, self._report.count],
@@ -295,7 +305,6 @@ class TrainingRun:
 
     def restore(self, state: dict[str, Any]) -> None:
         """The reverse of `state`."""
-        self._measure_depth()
         self.iteration = int(state["iteration"])
         self.seconds = float(state["seconds"])
         self.history = list(state["history"])
@@ -304,6 +313,8 @@ class TrainingRun:
         self._report = _Report(float(loss), float(psnr), int(count))
         self.generator.set_state(state["generator"])
         self.optimizer = GaussianOptimizer.restored(state["optimizer"])
+        self.typical_depth = float(state["typical_depth"])
+        self._read_inverse_depths()
         self.cameras.restore(state["cameras"])
         self.exposures.restore(state["exposures"])
         self.static_weights.restore(state["static_weights"])

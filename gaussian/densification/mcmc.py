@@ -25,7 +25,7 @@ class MarkovChain:
     start: float = 0.08
     stop: float = 0.8
     every: int = 200
-    growth: float = 0.08
+    growth: float = 0.1
     dead_opacity: float = 0.01
     #: 0: drawn by opacity; 1: by error
     by_error: float = 1.0

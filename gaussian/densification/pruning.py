@@ -19,14 +19,16 @@ class PruningSettings:
     min_static: float = 0.5
     #: share of what it shows that must be static
     min_static_share: float = 0.1
-    #: largest standard deviation as a share of the scene's typical depth
+    #: largest standard deviation as a share of the distance from the cameras; what is far may be large
     max_scale: float = 0.5
 
 
-def useless(gaussians: Gaussians, survey: Survey, typical_depth: float, settings: PruningSettings) -> Tensor:
-    """(N,) bool: invisible, huge, or supervised by (almost) no static pixel, so that it floats where nobody checks."""
+def useless(gaussians: Gaussians, survey: Survey, camera_center: Tensor, settings: PruningSettings) -> Tensor:
+    """(N,) bool: invisible, huge as seen from `camera_center` (3,), the middle of the cameras, or supervised by
+    (almost) no static pixel, so that it floats where nobody checks."""
     transparent = gaussians.logit_opacities < torch.logit(torch.tensor(settings.min_opacity))
-    huge = gaussians.log_scales.amax(dim=1) > torch.log(torch.tensor(settings.max_scale * typical_depth))
+    distances = (gaussians.means - camera_center).norm(dim=1)
+    huge = gaussians.log_scales.amax(dim=1).exp() > settings.max_scale * distances
     unsupervised = (survey.static < settings.min_static) | (survey.static < settings.min_static_share * survey.shown)
     broken = ~torch.isfinite(gaussians.means).all(dim=1) | ~torch.isfinite(gaussians.log_scales).all(dim=1)
     return transparent | huge | unsupervised | broken

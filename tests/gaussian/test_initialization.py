@@ -133,3 +133,11 @@ def test_no_depth_is_an_input_error() -> None:
     scene.z_depths = None
     with pytest.raises(InputError, match="depth"):
         initialize(scene, range(COUNT))
+
+
+def test_without_any_depth_there_is_a_backdrop() -> None:
+    scene = wall_scene()
+    scene.z_depths = StoredMaps(COUNT, HEIGHT, WIDTH)
+    gaussians = initialize(scene, range(COUNT))
+    assert len(gaussians) > 50
+    np.testing.assert_allclose(gaussians.means[:, 2].numpy(), gaussians.means[0, 2].item(), rtol=1e-4)

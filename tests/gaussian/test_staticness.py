@@ -55,9 +55,9 @@ def test_finds_a_mover_that_the_mask_missed() -> None:
 
 def test_finds_a_soft_shadow() -> None:
     picture, residual = observations()
-    residual[40:60, 20:100] += 0.13
+    residual[44:58, 30:90] += 0.13
     weight = learned(residual, picture)
-    assert weight[44:56, 24:96].mean() < 0.2
+    assert weight[47:55, 34:86].mean() < 0.2
     assert weight[:34].min() > 0.9
 
 
