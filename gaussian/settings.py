@@ -42,7 +42,7 @@ class TrainSettings:
     opacity_pull: float = 0.01
     scale_pull: float = 0.01
     #: share of 1 - SSIM in the loss, the rest is L1
-    ssim_weight: float = 0.2
+    ssim_weight: float = 0.05
     #: starts at quarter size, goes on at half size, ends at full size
     resolution_schedule: bool = True
     #: writes a checkpoint every so many iterations (0: only when interrupted)
