@@ -1,0 +1,148 @@
+"""Times every part of a training iteration on the CPU, for a grid of picture sizes and numbers of Gaussians.
+
+    python benchmarks/rasterizer.py [--sizes 512x288 1920x1080] [--counts 20000 100000] [--threads 1 2] [--json FILE]
+
+One iteration is what a trainer does: projection, binning, compositing, L1 + SSIM, backward, Adam on all 59 numbers of
+a Gaussian with spherical harmonics of degree 3. All Gaussians are in view. Figures are medians in milliseconds.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import diff_gaussian_rasterization as kernels
+import torch
+from diff_gaussian_rasterization._library import Frame
+
+PARTS = (
+    "projection",
+    "coverage",
+    "depth_sort",
+    "binning",
+    "forward",
+    "loss",
+    "backward_tiles",
+    "backward_gaussians",
+    "adam",
+    "python",
+)
+
+
+def make_gaussians(count: int, width: int, height: int) -> dict[str, torch.Tensor]:
+    """Gaussians all over the picture, about as large as their number needs to cover it several times."""
+    random = torch.Generator().manual_seed(0)
+    focal = 0.9 * width
+    z = 1.5 + 3 * torch.rand(count, generator=random)
+    u, v = torch.rand(count, generator=random) * width, torch.rand(count, generator=random) * height
+    typical = (width * height / count) ** 0.5 / focal
+    spread = torch.exp(0.5 * torch.randn(3, count, generator=random))
+    values = {
+        "means": torch.stack([(u - width / 2) / focal * z, (v - height / 2) / focal * z, z]),
+        "log_scales": (typical * z * spread).log(),
+        "rotations": torch.randn(4, count, generator=random),
+        "logit_opacities": torch.randn(count, generator=random) * 1.5,
+        "sh_coefficients": torch.randn(16, 3, count, generator=random) * 0.1,
+    }
+    return {name: tensor.movedim(-1, 0).requires_grad_() for name, tensor in values.items()}
+
+
+def measure(count: int, width: int, height: int, threads: int, repeats: int) -> dict[str, float]:
+    kernels.set_num_threads(threads)
+    torch.set_num_threads(threads)
+    gaussians = make_gaussians(count, width, height)
+    moments = [{name: torch.zeros_like(t) for name, t in gaussians.items()} for _ in range(2)]
+    target = torch.rand(3, height, width, generator=torch.Generator().manual_seed(1))
+    camera = {
+        "camera_from_world": torch.eye(4),
+        "intrinsics": torch.tensor([0.9 * width, 0.9 * width, width / 2, height / 2]),
+        "width": width,
+        "height": height,
+    }
+    samples, inference = [], []
+    for step in range(1, repeats + 4):
+        start = time.perf_counter()
+        result = kernels.rasterize(
+            gaussians["means"],
+            gaussians["rotations"],
+            gaussians["log_scales"],
+            gaussians["logit_opacities"],
+            sh_coefficients=gaussians["sh_coefficients"],
+            log_scales=True,
+            opacity_logits=True,
+            **camera,
+        )
+        before_loss = time.perf_counter()
+        pixels = width * height
+        loss = kernels.photometric_loss(result.image.detach(), target, l1_factor=0.8 / pixels, ssim_factor=0.2 / pixels)
+        after_loss = time.perf_counter()
+        torch.autograd.backward([result.image], [loss.gradient])
+        before_adam = time.perf_counter()
+        groups = [
+            kernels.AdamGroup(t.detach(), t.grad, moments[0][name], moments[1][name], 1e-5)
+            for name, t in gaussians.items()
+            if t.grad is not None
+        ]
+        kernels.adam_step(groups, step)
+        end = time.perf_counter()
+        for tensor in gaussians.values():
+            tensor.grad = None
+        sample = dict(Frame.last_statistics)
+        sample |= {"loss": after_loss - before_loss, "adam": end - before_adam, "iteration": end - start}
+        sample["python"] = sample["iteration"] - sum(sample[part] for part in PARTS if part != "python")
+        with torch.no_grad():
+            start = time.perf_counter()
+            kernels.rasterize(
+                gaussians["means"],
+                gaussians["rotations"],
+                gaussians["log_scales"],
+                gaussians["logit_opacities"],
+                sh_coefficients=gaussians["sh_coefficients"],
+                log_scales=True,
+                opacity_logits=True,
+                **camera,
+            )
+            inference.append(time.perf_counter() - start)
+        samples.append(sample)
+    row = {"count": count, "width": width, "height": height, "threads": threads}
+    for name in (*PARTS, "iteration"):
+        row[name + "_ms"] = 1e3 * statistics.median(s[name] for s in samples[3:])
+    row["inference_ms"] = 1e3 * statistics.median(inference[3:])
+    for name in ("visible", "pairs", "workspace_bytes"):
+        row[name] = int(samples[-1][name])
+    kernels.release_memory()
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=["512x288", "960x540"], metavar="WxH")
+    parser.add_argument("--counts", nargs="+", type=int, default=[20_000, 100_000, 300_000])
+    parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, kernels.num_threads()}))
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--simd", default="auto", choices=["auto", "avx512", "avx2", "plain"])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    arguments = parser.parse_args()
+    kernels.set_simd(arguments.simd)
+    columns = (*PARTS, "iteration", "inference")
+    print(f"{platform.processor() or platform.machine()}, {kernels.simd()}, medians of {arguments.repeats}, ms")
+    print(f"{'size':>10} {'count':>8} {'threads':>7} " + " ".join(f"{c.split('_')[-1][:9]:>9}" for c in columns))
+    rows = []
+    for size in arguments.sizes:
+        width, height = map(int, size.split("x"))
+        for count in arguments.counts:
+            for threads in arguments.threads:
+                row = measure(count, width, height, threads, arguments.repeats)
+                rows.append(row)
+                figures = " ".join(f"{row[c + '_ms']:9.2f}" for c in columns)
+                print(f"{size:>10} {count:>8} {threads:>7} {figures}", flush=True)
+    print("columns in order: " + ", ".join(columns))
+    if arguments.json:
+        report = {"simd": kernels.simd(), "machine": platform.machine(), "repeats": arguments.repeats, "rows": rows}
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The one function in front of the rasterizers."""
+
+import pytest
+import torch
+from splatting_oracle import render
+
+from gaussian.rasterize import rasterize
+from scene.errors import InputError
+
+
+def scene(count=30):
+    random = torch.Generator().manual_seed(0)
+    return {
+        "means": torch.randn(count, 3, generator=random) + torch.tensor([0.0, 0.0, 4.0]),
+        "rotations": torch.randn(count, 4, generator=random),
+        "scales": torch.rand(count, 3, generator=random) * 0.3,
+        "opacities": torch.rand(count, generator=random),
+        "sh_coefficients": torch.randn(count, 4, 3, generator=random) * 0.3,
+        "camera_from_world": torch.eye(4),
+        "intrinsics": torch.tensor([30.0, 31.0, 20.0, 12.0]),
+    }
+
+
+@pytest.mark.parametrize("backend", ["auto", "cpu"])
+def test_cpu_backend(backend):
+    values = scene()
+    result = rasterize(**values, width=41, height=23, backend=backend, screen_gradients=True)
+    image, alpha, depth, _ = render(**{k: v.double() for k, v in values.items()}, width=41, height=23)
+    torch.testing.assert_close(result.image.double(), image, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(result.alpha.double(), alpha, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(result.depth.double(), depth, rtol=1e-5, atol=1e-4)
+    result.image.sum().backward()
+    assert result.screen_means.grad.shape == (30, 2) and (result.screen_means.grad != 0).any()
+    assert rasterize(**values, width=41, height=23).screen_means is None
+
+
+@pytest.mark.parametrize("backend", ["gsplat", "inria", "cuda", "vulkan"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what to do where there is no GPU")
+def test_backends_that_cannot_run_say_so_in_one_sentence(backend):
+    with pytest.raises(InputError, match=backend if backend != "cuda" else "CUDA") as caught:
+        rasterize(**scene(), width=41, height=23, backend=backend)
+    assert "\n" not in str(caught.value)
