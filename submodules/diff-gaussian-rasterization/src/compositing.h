@@ -8,7 +8,12 @@ namespace {
 
 const float LOG2_ALPHA_CUT = -7.99435344f;  // log2(1 / 255)
 
-INLINE int floor_div(int a, int b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+// Lanes of whole numbers that both masks keep, others 0.
+#if defined(STILLSPLAT_AVX512)
+INLINE vi keep_lanes(vm rows, vi filled, vi v) { return (vi)_mm512_maskz_mov_epi32(rows, (__m512i)(v & filled)); }
+#else
+INLINE vi keep_lanes(vm rows, vi filled, vi v) { return v & filled & rows; }
+#endif
 
 // Writes a splat's pairs and their exact number. For each row of blocks the ellipse's extent in x is exact: the
 // boundary x(y) = (-B y +- sqrt(4 A E - (4 A C - B^2) y^2)) / 2 A is extreme at the ellipse's own extreme point,
@@ -22,6 +27,8 @@ void cover(const Scene* scene, Splat* splat, Pair* pairs) {
   const float A = -p.A, B = -p.B, C = -p.C;
   const float E = (p.log2_opacity - LOG2_ALPHA_CUT) * 1.00001f + 1e-5f;
   const float half_B = 0.5f * B / A, inv_2A = 0.5f / A, y_right = -0.5f * B * p.half_width / C;
+  const int first_column = (int)x0 / TILE_W, last_column = (int)x1 / TILE_W;
+  const vi row_shift = (__builtin_convertvector(iota(), vi) & (int)(BLOCKS_Y - 1)) * (int)BLOCKS_X;
   int32_t count = 0;
   for (int row = first_row; row <= last_row; row += W) {
     vf top = (iota() + (float)row) * (float)BLOCK, bottom = top + (float)(BLOCK - 1);
@@ -37,34 +44,26 @@ void cover(const Scene* scene, Splat* splat, Pair* pairs) {
     left = vmax(-vfloor(-left), set1(x0));
     right = vmin(vfloor(right), set1(x1));
     in_rows = both(in_rows, ge(right, left));
-    uint32_t row_bits = mask_bits(in_rows);
-    // not-in-row lanes keep first > last; clamped before the conversion so that nothing overflows
-    vf first_v = vclamp(left, set1(0.0f), set1(x1)), last_v = vclamp(right, set1(0.0f), set1(x1));
-    vi first_i = __builtin_convertvector(first_v, vi) >> 2, last_i = __builtin_convertvector(last_v, vi) >> 2;
-    int32_t first[W], last[W];
-    memcpy(first, &first_i, sizeof first);
-    memcpy(last, &last_i, sizeof last);
-    for (int g = 0; g < W; g += BLOCKS_Y) {
-      uint32_t present = (row_bits >> g) & ((1u << BLOCKS_Y) - 1);
-      if (!present) continue;
-      int tile_row = (row + g) / BLOCKS_Y, low_column = 1 << 30, high_column = -1;
-      for (int r = 0; r < BLOCKS_Y; r++)
-        if (present >> r & 1) {
-          low_column = first[g + r] < low_column ? first[g + r] : low_column;
-          high_column = last[g + r] > high_column ? last[g + r] : high_column;
-        }
-      for (int tile_column = low_column / BLOCKS_X; tile_column <= high_column / BLOCKS_X; tile_column++) {
-        uint32_t blocks = 0;
-        for (int r = 0; r < BLOCKS_Y; r++) {
-          if (!(present >> r & 1)) continue;
-          int from = first[g + r] - tile_column * BLOCKS_X, to = last[g + r] - tile_column * BLOCKS_X;
-          from = from < 0 ? 0 : from;
-          to = to > BLOCKS_X - 1 ? BLOCKS_X - 1 : to;
-          if (from > to) continue;
-          uint32_t bits = ((1u << (to - from + 1)) - 1) << from;
-          blocks |= bits << (r * BLOCKS_X);
-        }
-        if (blocks) pairs[count++] = {(uint32_t)(tile_row * tiles_x + tile_column), blocks};
+    // clamped before the conversion, so that rows without a pixel do not overflow
+    vi first = __builtin_convertvector(vclamp(left, set1(0.0f), set1(x1)), vi) >> 2;
+    vi last = __builtin_convertvector(vclamp(right, set1(0.0f), set1(x1)), vi) >> 2;
+    for (int column = first_column; column <= last_column; column++) {
+      // bits [from, to] of each row, shifted to the row's place in its tile, then joined over the rows of a tile
+      vi base = set1i(column * BLOCKS_X), zero = set1i(0), top_bit = set1i(BLOCKS_X - 1);
+      vi from = first - base, to = last - base;
+      from = from > zero ? from : zero;
+      to = to < top_bit ? to : top_bit;
+      vi filled = from <= to;
+      from = filled ? from : zero;
+      to = filled ? to : zero;
+      vi placed = ((set1i(2) << to) - (set1i(1) << from)) << row_shift;
+      placed = keep_lanes(in_rows, filled, placed);
+      uint32_t row_blocks[W];
+      memcpy(row_blocks, &placed, sizeof row_blocks);
+      for (int g = 0; g < W && row + g <= last_row; g += BLOCKS_Y) {
+        uint32_t blocks = row_blocks[g] | row_blocks[g + 1] | row_blocks[g + 2] | row_blocks[g + 3];
+        pairs[count] = {(uint32_t)((row + g) / BLOCKS_Y * tiles_x + column), blocks};
+        count += blocks != 0;
       }
     }
   }
@@ -199,7 +198,8 @@ INLINE void store_sums(const vf* v, float* out) {
 // Front to back again. With v = color . dL/dcolor + ... the value of a splat to the loss at a pixel,
 // dL/dalpha_i = T_i v_i - (sum of w_j v_j behind i, and of the background) / (1 - alpha_i); what is behind is the
 // total, known from the outputs, minus what has been passed.
-void backward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
+template <bool WITH_DEPTH>
+INLINE void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
                    const Outputs* out, const Gradients* gradients, Slot* slots, uint8_t* slot_used) {
   const Scene& s = *scene;
   const Gradients& g = *gradients;
@@ -232,6 +232,7 @@ void backward_tile(const Scene* scene, int tile, const Splat* splats, const Tile
   }
   for (int64_t i = 0; i < count && alive; i++) {
     next_lines(splats, entries, i, count);
+    if (i + 6 < count) __builtin_prefetch(&slots[entries[i + 6].slot], 1);
     uint32_t blocks = entries[i].blocks & alive;
     if (!blocks) continue;
     const Splat& p = splats[entries[i].splat];
@@ -256,16 +257,21 @@ void backward_tile(const Scene* scene, int tile, const Splat* splats, const Tile
         vf next = fnma(T, alpha, T);
         vm go = both(valid, ge(next, set1(TRANSMITTANCE_STOP)));
         vf w = zero_unless(go, alpha * T);
-        vf d_r = load(st[0] + at), d_g = load(st[1] + at), d_b = load(st[2] + at), d_z = load(st[3] + at);
-        vf value = fma(set1(p.r), d_r, fma(set1(p.g), d_g, fma(set1(p.b), d_b, fma(set1(p.z), d_z, load(st[4] + at)))));
+        vf d_r = load(st[0] + at), d_g = load(st[1] + at), d_b = load(st[2] + at);
+        vf value = set1(p.b) * d_b;
+        if (WITH_DEPTH) {
+          vf d_z = load(st[3] + at);
+          value = fma(set1(p.z), d_z, value + load(st[4] + at));
+          sum[9] = fma(w, d_z, sum[9]);
+        }
+        value = fma(set1(p.r), d_r, fma(set1(p.g), d_g, value));
         vf rest = fnma(w, value, load(st[5] + at));
-        vf d_alpha = T * value - rest / (1.0f - alpha);
+        vf d_alpha = fnma(rest, reciprocal(1.0f - alpha), T * value);
         vf h = zero_unless(both(go, ge(set1(ALPHA_MAX), raw)), d_alpha * alpha);
         vf hx = h * dx, hy = h * dy;
         sum[0] += h; sum[1] += hx; sum[2] += hy;
         sum[3] = fma(hx, dx, sum[3]); sum[4] = fma(hx, dy, sum[4]); sum[5] = fma(hy, dy, sum[5]);
         sum[6] = fma(w, d_r, sum[6]); sum[7] = fma(w, d_g, sum[7]); sum[8] = fma(w, d_b, sum[8]);
-        sum[9] = fma(w, d_z, sum[9]);
         T = select(go, next, select(valid, -vabs(T), T));
         store(st[5] + at, rest);
         store(st[6] + at, T);
@@ -279,6 +285,14 @@ void backward_tile(const Scene* scene, int tile, const Splat* splats, const Tile
       slot_used[entries[i].slot] = 1;
     }
   }
+}
+
+void backward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
+                   const Outputs* out, const Gradients* gradients, Slot* slots, uint8_t* slot_used) {
+  if (gradients->alpha || gradients->depth)
+    backward_tile_of<true>(scene, tile, splats, entries, count, out, gradients, slots, slot_used);
+  else
+    backward_tile_of<false>(scene, tile, splats, entries, count, out, gradients, slots, slot_used);
 }
 
 }  // namespace

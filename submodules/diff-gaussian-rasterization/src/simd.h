@@ -49,6 +49,11 @@ INLINE vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE vf vsqrt(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
 INLINE vf vfloor(vf a) { return (vf)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 INLINE float hsum(vf v) { return _mm512_reduce_add_ps((__m512)v); }
+// 14 bits of the estimate and one step of Newton: about full precision, without the divider
+INLINE vf reciprocal(vf a) {
+  vf r = (vf)_mm512_rcp14_ps((__m512)a);
+  return fma(r, fnma(a, r, vf{} + 1.0f), r);
+}
 #else
 typedef vi vm;
 #if defined(STILLSPLAT_AVX2)
@@ -92,6 +97,7 @@ INLINE vf vmax(vf a, vf b) { return a > b ? a : b; }
 INLINE vf vsqrt(vf a) { for (int i = 0; i < W; i++) a[i] = sqrtf(a[i]); return a; }
 INLINE vf vfloor(vf a) { for (int i = 0; i < W; i++) a[i] = floorf(a[i]); return a; }
 #endif
+INLINE vf reciprocal(vf a) { return 1.0f / a; }
 INLINE vm ge(vf a, vf b) { return a >= b; }
 INLINE vm gt(vf a, vf b) { return a > b; }
 INLINE vm both(vm a, vm b) { return a & b; }
