@@ -13,7 +13,10 @@ const float DILATION = 0.3f, COMPENSATION_FLOOR = 2.5e-5f;
 // Lanes of one component; lanes past `valid` repeat the last Gaussian.
 INLINE vf get(const Strided& t, int64_t i, int k, int c, int valid) {
   const float* p = t.data + i * t.stride_n + k * t.stride_k + c * t.stride_c;
-  if (t.stride_n == 1 && valid == W) return load(p);
+  if (t.stride_n == 1 && valid == W) {
+    __builtin_prefetch(p + 4 * W);  // there are more streams than the hardware follows
+    return load(p);
+  }
   float lanes[W];
   for (int l = 0; l < W; l++) lanes[l] = p[(l < valid ? l : valid - 1) * t.stride_n];
   return load(lanes);
