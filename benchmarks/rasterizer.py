@@ -3,7 +3,9 @@
     python benchmarks/rasterizer.py [--sizes 512x288 1920x1080] [--counts 20000 100000] [--threads 1 2] [--json FILE]
 
 One iteration is what a trainer does: projection, binning, compositing, L1 + SSIM, backward, Adam on all 59 numbers of
-a Gaussian with spherical harmonics of degree 3. All Gaussians are in view. Figures are medians in milliseconds.
+a Gaussian with spherical harmonics of degree 3. All Gaussians are in view. `iteration` goes through autograd,
+`fused_iteration` through FusedOptimizer, which takes the step of Adam inside the backward pass. Figures are medians in
+milliseconds.
 """
 
 import argparse
@@ -29,6 +31,8 @@ PARTS = (
     "adam",
     "python",
 )
+HEADS = {"depth_sort": "sort", "backward_tiles": "bwd tiles", "backward_gaussians": "bwd gauss"}
+HEADS["fused_iteration"] = "fused it."
 
 
 def make_gaussians(count: int, width: int, height: int) -> dict[str, torch.Tensor]:
@@ -106,9 +110,23 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
             )
             inference.append(time.perf_counter() - start)
         samples.append(sample)
+    for name, tensor in gaussians.items():
+        gaussians[name] = tensor.detach()
+    optimizer = kernels.FusedOptimizer(**gaussians)
+    rates = dict.fromkeys(gaussians, 1e-5)
+    fused, fused_last = [], []
+    for _ in range(repeats + 3):
+        start = time.perf_counter()
+        image = optimizer.render(**camera).image
+        loss = kernels.photometric_loss(image, target, l1_factor=0.8 / pixels, ssim_factor=0.2 / pixels)
+        optimizer.step(loss.gradient, rates=rates)
+        fused.append(time.perf_counter() - start)
+        fused_last.append(Frame.last_statistics["backward_gaussians"])
     row = {"count": count, "width": width, "height": height, "threads": threads}
     for name in (*PARTS, "iteration"):
         row[name + "_ms"] = 1e3 * statistics.median(s[name] for s in samples[3:])
+    row["fused_iteration_ms"] = 1e3 * statistics.median(fused[3:])
+    row["fused_backward_gaussians_and_adam_ms"] = 1e3 * statistics.median(fused_last[3:])
     row["inference_ms"] = 1e3 * statistics.median(inference[3:])
     for name in ("visible", "pairs", "workspace_bytes"):
         row[name] = int(samples[-1][name])
@@ -126,9 +144,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     arguments = parser.parse_args()
     kernels.set_simd(arguments.simd)
-    columns = (*PARTS, "iteration", "inference")
+    columns = (*PARTS, "iteration", "fused_iteration", "inference")
     print(f"{platform.processor() or platform.machine()}, {kernels.simd()}, medians of {arguments.repeats}, ms")
-    print(f"{'size':>10} {'count':>8} {'threads':>7} " + " ".join(f"{c.split('_')[-1][:9]:>9}" for c in columns))
+    print(f"{'size':>10} {'count':>8} {'threads':>7} " + " ".join(f"{HEADS.get(c, c)[:9]:>9}" for c in columns))
     rows = []
     for size in arguments.sizes:
         width, height = map(int, size.split("x"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diff_gaussian_rasterization import AdamGroup, adam_step, photometric_loss
+from diff_gaussian_rasterization import AdamGroup, FusedOptimizer, adam_step, photometric_loss, rasterize
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -174,3 +174,80 @@ def test_adam_refuses_wrong_input():
         adam_step([AdamGroup(good, good, torch.zeros(3, 10).T, good, 0.1)], 1)
     with pytest.raises(ValueError, match="contiguous over Gaussians"):
         adam_step([AdamGroup(good, good, good, good, 0.1)], 1, visible=torch.ones(10, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("simd", ["avx512", "plain"])
+def test_fused_optimizer_equals_backward_and_adam(simd, use_simd):
+    use_simd(simd)
+    random = torch.Generator().manual_seed(3)
+    count, rates = 700, {"means": 1e-3, "rotations": 2e-3, "log_scales": 5e-3, "logit_opacities": 3e-2}
+    rates["sh_coefficients"] = 1e-2
+    start = {
+        "means": torch.randn(3, count, generator=random).T + torch.tensor([0.0, 0.0, 3.0]),
+        "rotations": torch.randn(4, count, generator=random).T,
+        "log_scales": torch.randn(3, count, generator=random).T * 0.3 - 2.5,
+        "logit_opacities": torch.randn(count, generator=random),
+        "sh_coefficients": torch.randn(16, 3, count, generator=random).permute(2, 0, 1) * 0.2,
+    }
+    start["means"][:100, 2] -= 20  # never in view: still one step of Adam each time
+    fused = FusedOptimizer(**{name: value.clone() for name, value in start.items()})
+    plain = {name: value.clone() for name, value in start.items()}
+    first, second = ({name: torch.zeros_like(value) for name, value in plain.items()} for _ in range(2))
+    pose, intrinsics = torch.eye(4).requires_grad_(), torch.tensor([50.0, 50.0, 30.0, 20.0], requires_grad=True)
+    for step in range(1, 6):
+        degree = 1 if step < 3 else 3
+        slopes = [torch.randn(shape, generator=random) for shape in ((3, 41, 61), (41, 61), (41, 61))]
+        rendering = fused.render(pose, intrinsics, 61, 41, sh_degree=degree)
+        on_screen = torch.empty(count, 2)
+        camera = fused.step(*slopes, rates=rates, screen_gradients=on_screen, camera=True)
+
+        inputs = {name: value.detach().requires_grad_() for name, value in plain.items()}
+        screen_means = torch.zeros(count, 2, requires_grad=True)
+        result = rasterize(
+            *(inputs[name] for name in ("means", "rotations", "log_scales", "logit_opacities")),
+            sh_coefficients=inputs["sh_coefficients"],
+            camera_from_world=pose,
+            intrinsics=intrinsics,
+            width=61,
+            height=41,
+            sh_degree=degree,
+            screen_means=screen_means,
+            log_scales=True,
+            opacity_logits=True,
+        )
+        torch.testing.assert_close(rendering.image, result.image.detach(), rtol=1e-3, atol=1e-4)
+        pose.grad = intrinsics.grad = None
+        torch.autograd.backward(list(result[:3]), slopes)
+        if step == 1:
+            torch.testing.assert_close(camera.camera_from_world, pose.grad)
+            torch.testing.assert_close(camera.intrinsics, intrinsics.grad)
+            torch.testing.assert_close(on_screen, screen_means.grad)
+        groups = []
+        for name, value in plain.items():
+            parts = [slice(None)] if name != "sh_coefficients" else [slice(0, 1), slice(1, None)]
+            for k, part in enumerate(parts):
+                cut = (lambda t, part=part: t[:, part]) if name == "sh_coefficients" else (lambda t: t)
+                group = [cut(t) for t in (value, inputs[name].grad, first[name], second[name])]
+                groups.append(AdamGroup(*group, rates[name] * (0.05 if k else 1.0)))
+        adam_step(groups, step)
+    for name, value in plain.items():
+        assert (fused.parameters[name] - value).abs().max() <= 2e-2 * rates[name], name
+        moved = (value - start[name]).abs()
+        assert moved[100:].max() > rates[name] and (name == "sh_coefficients" or (moved[:100] == 0).all())
+
+
+def test_fused_optimizer_refuses_wrong_use():
+    tensors = (torch.zeros(5, 3), torch.ones(5, 4), torch.zeros(5, 3), torch.zeros(5), torch.zeros(5, 4, 3))
+    optimizer = FusedOptimizer(*tensors)
+    rates = dict.fromkeys(optimizer.parameters, 0.1)
+    with pytest.raises(ValueError, match="call render before each step"):
+        optimizer.step(torch.zeros(3, 4, 4), rates=rates)
+    with pytest.raises(ValueError, match="sh_degree must be 0 to 3 and fit the 4"):
+        optimizer.render(torch.eye(4), (1.0, 1.0, 1.0, 1.0), 4, 4, sh_degree=2)
+    optimizer.render(torch.eye(4), (1.0, 1.0, 1.0, 1.0), 4, 4, sh_degree=1)
+    with pytest.raises(ValueError, match="rates lacks means"):
+        optimizer.step(torch.zeros(3, 4, 4), rates={})
+    with pytest.raises(ValueError, match="d_image must be"):
+        optimizer.step(torch.zeros(3, 4, 5), rates=rates)
+    with pytest.raises(ValueError, match="log_scales must have shape"):
+        FusedOptimizer(tensors[0], tensors[1], torch.zeros(5), *tensors[3:])

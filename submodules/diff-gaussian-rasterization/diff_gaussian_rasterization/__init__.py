@@ -21,10 +21,13 @@ from diff_gaussian_rasterization.functional import (
     project_gradient_in_ndc,
     rasterize,
 )
+from diff_gaussian_rasterization.fused_optimizer import CameraGradients, FusedOptimizer
 from diff_gaussian_rasterization.training import AdamGroup, PhotometricLoss, adam_step, photometric_loss
 
 __all__ = [
     "AdamGroup",
+    "CameraGradients",
+    "FusedOptimizer",
     "GaussianRasterizationSettings",
     "GaussianRasterizer",
     "PhotometricLoss",

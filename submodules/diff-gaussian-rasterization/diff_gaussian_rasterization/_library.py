@@ -48,12 +48,25 @@ class OutputsStruct(Structure):
     _fields_ = [("image", c_void_p), ("alpha", c_void_p), ("depth", c_void_p), ("radii", c_void_p)]
 
 
+class FusedAdamStruct(Structure):
+    _fields_ = [
+        ("first", Strided * 5),
+        ("second", Strided * 5),
+        ("rates_by_bias1", c_float * 6),
+        ("inv_root_bias2", c_float),
+        ("beta1", c_float),
+        ("beta2", c_float),
+        ("epsilon", c_float),
+    ]
+
+
 class GradientsStruct(Structure):
     _fields_ = [
         ("image", c_void_p),
         ("alpha", c_void_p),
         ("depth", c_void_p),
         *((name, Strided) for name in _GAUSSIAN_FIELDS),
+        ("adam", c_void_p),
         ("camera", c_void_p),
     ]
 

@@ -200,7 +200,7 @@ class _Rasterize(torch.autograd.Function):
         partly[7] = settings.screen_in_ndc
         grads: list[torch.Tensor | None] = [None] * 8
         for k in range(8):
-            if (needs[k] or k in (0, 3)) and gaussians[k] is not None:
+            if needs[k] and gaussians[k] is not None:
                 grads[k] = torch.zeros_like(gaussians[k]) if partly.get(k) else torch.empty_like(gaussians[k])
         wants_camera = needs[8] or needs[9]
         if wants_camera:
@@ -208,7 +208,7 @@ class _Rasterize(torch.autograd.Function):
         camera = torch.zeros(16, dtype=torch.float64)
         d_image, d_alpha, d_depth = (None if d is None else d.contiguous() for d in (d_image, d_alpha, d_depth))
         gradients = GradientsStruct(
-            pointer(d_image), pointer(d_alpha), pointer(d_depth), *map(strided, grads), pointer(camera)
+            pointer(d_image), pointer(d_alpha), pointer(d_depth), *map(strided, grads), None, pointer(camera)
         )
         scene = _scene(settings, gaussians, pose, intrinsics, back)
         frame.backward(scene, OutputsStruct(pointer(image), pointer(alpha), pointer(depth), None), gradients)

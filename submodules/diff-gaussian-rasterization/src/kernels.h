@@ -25,9 +25,18 @@ typedef struct {
 
 typedef struct { float *image, *alpha, *depth; int32_t* radii; } Outputs;
 
+// With this in `Gradients`, the tensors there are the parameters themselves and each Gaussian takes its step of Adam
+// where its gradient is known. In order: means, rotations, scales, opacities, sh; the last rate is that of sh above
+// the constant term.
+typedef struct {
+  Strided first[5], second[5];
+  float rates_by_bias1[6], inv_root_bias2, beta1, beta2, epsilon;
+} FusedAdam;
+
 typedef struct {
   const float *image, *alpha, *depth;  // gradients that come in; alpha and depth may be null
   Strided means, rotations, scales, opacities, sh, colors, covariances, screen_means;  // that go out; data may be null
+  const FusedAdam* adam;  // null: the gradients are written
   double* camera;  // 12 of camera_from_world (row by row, 3x4), then fx, fy, cx, cy
 } Gradients;
 

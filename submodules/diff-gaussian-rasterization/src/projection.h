@@ -1,6 +1,7 @@
 // Gaussians to the screen and gradients back, W Gaussians at a time.
 // EWA splatting (Zwicker et al. 2001) as in 3D Gaussian Splatting (Kerbl et al. 2023).
 #pragma once
+#include "adam.h"
 #include "kernels.h"
 #include "simd.h"
 
@@ -274,19 +275,59 @@ INLINE void reduce_slots(const Splat& splat, const Slot* slots, const uint8_t* u
   memcpy(sums, acc, sizeof acc);
 }
 
-INLINE void fill_zero(const Strided& t, int64_t i, int valid, int terms, int components) {
+INLINE void fill_zero(const Strided& t, int64_t i, int valid, int components) {
   if (!t.data) return;
-  vf zero = set1(0.0f);
-  for (int k = 0; k < terms; k++)
-    for (int c = 0; c < components; c++) put(t, i, k, c, valid, zero);
+  for (int c = 0; c < components; c++) put(t, i, 0, c, valid, set1(0.0f));
 }
 
-void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Splat* splats, const Slot* slots,
+// Where the gradient of a tensor goes: into a tensor of its own, or with Adam straight into the parameter.
+struct Sink {
+  Strided target, first, second;
+  AdamRates rates, rest_rates;  // rest: for coefficients above the first
+};
+
+template <bool FUSED>
+INLINE void deliver(const Sink& t, int64_t i, int k, int c, int valid, vf v) {
+  if (!FUSED) {
+    if (t.target.data) put(t.target, i, k, c, valid, v);
+    return;
+  }
+  vf first = get(t.first, i, k, c, valid), second = get(t.second, i, k, c, valid);
+  put(t.target, i, k, c, valid,
+      adam_lanes(k == 0 ? t.rates : t.rest_rates, get(t.target, i, k, c, valid), v, first, second));
+  put(t.first, i, k, c, valid, first);
+  put(t.second, i, k, c, valid, second);
+}
+
+template <bool FUSED>
+INLINE void deliver_zeros(const Sink& t, int64_t i, int valid, int terms, int components) {
+  if (!t.target.data) return;
+  for (int k = 0; k < terms; k++)
+    for (int c = 0; c < components; c++) deliver<FUSED>(t, i, k, c, valid, set1(0.0f));
+}
+
+INLINE Sink make_sink(const Gradients& g, const Strided& target, int tensor) {
+  Sink t = {target, target, target, {}, {}};
+  if (g.adam) {
+    const FusedAdam& a = *g.adam;
+    t.first = a.first[tensor];
+    t.second = a.second[tensor];
+    t.rates = adam_rates(a.rates_by_bias1[tensor], a.inv_root_bias2, a.beta1, a.beta2, a.epsilon);
+    t.rest_rates = adam_rates(a.rates_by_bias1[5], a.inv_root_bias2, a.beta1, a.beta2, a.epsilon);
+  }
+  return t;
+}
+
+template <bool FUSED>
+INLINE void backward_gaussians_of(const Scene* scene, int64_t begin, int64_t end, const Splat* splats, const Slot* slots,
                         const uint8_t* used, const Gradients* gradients, double* camera_sums) {
   const Scene& s = *scene;
   const Gradients& g = *gradients;
   const int sh_terms = s.sh.data ? (s.sh_degree + 1) * (s.sh_degree + 1) : 0;
   const vf zero = set1(0.0f);
+  const Sink to_means = make_sink(g, g.means, 0), to_rotations = make_sink(g, g.rotations, 1),
+             to_scales = make_sink(g, g.scales, 2), to_opacities = make_sink(g, g.opacities, 3),
+             to_sh = make_sink(g, g.sh, 4);
   vf sum_R[9], sum_t[3], sum_fx = zero, sum_fy = zero, sum_cx = zero, sum_cy = zero;
   Vec3 sum_center = {zero, zero, zero};
   for (int k = 0; k < 9; k++) sum_R[k] = zero;
@@ -310,10 +351,14 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       any = mask_bits(p.visible) != 0;
     }
     if (!any) {
-      fill_zero(g.means, i, valid, 1, 3); fill_zero(g.rotations, i, valid, 1, 4); fill_zero(g.scales, i, valid, 1, 3);
-      fill_zero(g.opacities, i, valid, 1, 1); fill_zero(g.sh, i, valid, sh_terms, 3);
-      fill_zero(g.colors, i, valid, 1, 3); fill_zero(g.covariances, i, valid, 1, 6);
-      fill_zero(g.screen_means, i, valid, 1, 2);
+      deliver_zeros<FUSED>(to_means, i, valid, 1, 3);
+      deliver_zeros<FUSED>(to_rotations, i, valid, 1, 4);
+      deliver_zeros<FUSED>(to_scales, i, valid, 1, 3);
+      deliver_zeros<FUSED>(to_opacities, i, valid, 1, 1);
+      deliver_zeros<FUSED>(to_sh, i, valid, sh_terms, 3);
+      fill_zero(g.colors, i, valid, 3);
+      fill_zero(g.covariances, i, valid, 6);
+      fill_zero(g.screen_means, i, valid, 2);
       continue;
     }
     for (int f = 0; f < 10; f++)
@@ -340,7 +385,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       s_xy += half * (-(inv_raw * p.cov_xy) - b);
     }
     if (s.flags & FLAG_OPACITY_LOGITS) d_opacity = H * (1.0f - p.opacity_raw);
-    put(g.opacities, i, 0, 0, valid, zero_unless(on, d_opacity));
+    deliver<FUSED>(to_opacities, i, 0, 0, valid, zero_unless(on, d_opacity));
     Vec3 d_t1, d_t2;
     if (s.covariances.data) {
       vf m[6];
@@ -377,7 +422,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       if (g.scales.data)
         for (int k = 0; k < 3; k++) {
           vf chain = (s.flags & FLAG_LOG_SCALES) ? scales[k] : set1(s.scale_modifier);
-          put(g.scales, i, 0, k, valid, zero_unless(on, d_scales[k] * chain));
+          deliver<FUSED>(to_scales, i, 0, k, valid, zero_unless(on, d_scales[k] * chain));
         }
       if (g.rotations.data) {
         vf w = p.qw, x = p.qx, y = p.qy, z = p.qz;
@@ -387,10 +432,10 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
         vf dy = 2.0f * (x * (A.y + B.x) + z * (B.z + C.y) + w * (C.x - A.z)) - 4.0f * y * (A.x + C.z);
         vf dz = 2.0f * (x * (A.z + C.x) + y * (B.z + C.y) + w * (A.y - B.x)) - 4.0f * z * (A.x + B.y);
         vf radial = fma(dw, w, fma(dx, x, fma(dy, y, dz * z)));
-        put(g.rotations, i, 0, 0, valid, zero_unless(on, p.q_inv_norm * fnma(radial, w, dw)));
-        put(g.rotations, i, 0, 1, valid, zero_unless(on, p.q_inv_norm * fnma(radial, x, dx)));
-        put(g.rotations, i, 0, 2, valid, zero_unless(on, p.q_inv_norm * fnma(radial, y, dy)));
-        put(g.rotations, i, 0, 3, valid, zero_unless(on, p.q_inv_norm * fnma(radial, z, dz)));
+        deliver<FUSED>(to_rotations, i, 0, 0, valid, zero_unless(on, p.q_inv_norm * fnma(radial, w, dw)));
+        deliver<FUSED>(to_rotations, i, 0, 1, valid, zero_unless(on, p.q_inv_norm * fnma(radial, x, dx)));
+        deliver<FUSED>(to_rotations, i, 0, 2, valid, zero_unless(on, p.q_inv_norm * fnma(radial, y, dy)));
+        deliver<FUSED>(to_rotations, i, 0, 3, valid, zero_unless(on, p.q_inv_norm * fnma(radial, z, dz)));
       }
     }
     vf k1 = s.fx * p.inv_z, k2 = s.fy * p.inv_z;
@@ -416,7 +461,9 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
         a_k[k] = dot(get3(s.sh, i, k, valid), d_color);
         if (g.sh.data) {
           Vec3 d = Y[k] * d_color;
-          put3(g.sh, i, k, valid, {zero_unless(on, d.x), zero_unless(on, d.y), zero_unless(on, d.z)});
+          deliver<FUSED>(to_sh, i, k, 0, valid, zero_unless(on, d.x));
+          deliver<FUSED>(to_sh, i, k, 1, valid, zero_unless(on, d.y));
+          deliver<FUSED>(to_sh, i, k, 2, valid, zero_unless(on, d.z));
         }
       }
       Vec3 d_dir = sh_direction_gradient(s.sh_degree, direction, a_k);
@@ -427,7 +474,9 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     } else if (g.colors.data) {
       put3(g.colors, i, 0, valid, d_color);
     }
-    put3(g.means, i, 0, valid, d_mean);
+    deliver<FUSED>(to_means, i, 0, 0, valid, d_mean.x);
+    deliver<FUSED>(to_means, i, 0, 1, valid, d_mean.y);
+    deliver<FUSED>(to_means, i, 0, 2, valid, d_mean.z);
     if (camera) {
       Vec3 m = {zero_unless(on, p.mean.x), zero_unless(on, p.mean.y), zero_unless(on, p.mean.z)};
       Vec3 d_row0 = k1 * d_t1, d_row1 = k2 * d_t2;
@@ -456,6 +505,14 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     camera_sums[14] = hsum(sum_cx); camera_sums[15] = hsum(sum_cy);
     camera_sums[16] = hsum(sum_center.x); camera_sums[17] = hsum(sum_center.y); camera_sums[18] = hsum(sum_center.z);
   }
+}
+
+void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Splat* splats, const Slot* slots,
+                        const uint8_t* used, const Gradients* gradients, double* camera_sums) {
+  if (gradients->adam)
+    backward_gaussians_of<true>(scene, begin, end, splats, slots, used, gradients, camera_sums);
+  else
+    backward_gaussians_of<false>(scene, begin, end, splats, slots, used, gradients, camera_sums);
 }
 
 }  // namespace

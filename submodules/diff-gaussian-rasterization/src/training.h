@@ -1,5 +1,6 @@
 // The pieces of a training step beside the rasterizer: photometric loss with its gradient, and Adam.
 #pragma once
+#include "adam.h"
 #include "kernels.h"
 #include "simd.h"
 
@@ -157,25 +158,10 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
   }
 }
 
-struct AdamRates { vf one_minus_beta1, beta2, one_minus_beta2, inv_root_bias2, epsilon, rate; };
-
-INLINE AdamRates adam_rates(const AdamGroup& a) {
-  return {set1(1.0f - a.beta1), set1(a.beta2), set1(1.0f - a.beta2), set1(a.inv_root_bias2), set1(a.epsilon),
-          set1(a.rate_by_bias1)};
-}
-
-// Adam (Kingma and Ba 2015), algorithm 1 with epsilon beside the bias-corrected root.
-INLINE vf adam_lanes(const AdamRates& a, vf parameter, vf gradient, vf& first, vf& second) {
-  first = fma(gradient - first, a.one_minus_beta1, first);
-  second = fma(gradient * a.one_minus_beta2, gradient, second * a.beta2);
-  vf denominator = fma(vsqrt(second), a.inv_root_bias2, a.epsilon);
-  return parameter - a.rate * (first / denominator);
-}
-
 // Elements [begin, end) of a group whose memory is `components` arrays of `count` floats.
 void adam(const AdamGroup* group, int64_t begin, int64_t end) {
   const AdamGroup& a = *group;
-  const AdamRates rates = adam_rates(a);
+  const AdamRates rates = adam_rates(a.rate_by_bias1, a.inv_root_bias2, a.beta1, a.beta2, a.epsilon);
   for (int64_t i = begin; i < end; i += W) {
     const int n = end - i < W ? (int)(end - i) : W;
     float lanes[4][W];

@@ -1,0 +1,166 @@
+"""Rendering and optimizing without autograd: each Gaussian takes its step of Adam inside the backward pass."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from diff_gaussian_rasterization import _library
+from diff_gaussian_rasterization._library import (
+    Frame,
+    FusedAdamStruct,
+    GradientsStruct,
+    OutputsStruct,
+    SceneStruct,
+    pointer,
+    strided,
+)
+from diff_gaussian_rasterization.functional import (
+    Rendering,
+    _check_gaussian,
+    _check_size,
+    _on_cpu,
+    _scene,
+    _Settings,
+)
+
+_NAMES = ("means", "rotations", "log_scales", "logit_opacities", "sh_coefficients")
+
+
+class CameraGradients(NamedTuple):
+    """Of the loss whose gradients `FusedOptimizer.step` was given."""
+
+    #: (4, 4) float32
+    camera_from_world: torch.Tensor
+    #: (4,) of fx, fy, cx, cy
+    intrinsics: torch.Tensor
+
+
+class FusedOptimizer:
+    """Gaussians with their moments; `render`, then `step` with the gradient of the picture.
+
+    The same as `rasterize` with log scales and logit opacities, backward and `adam_step`, but parameters and moments
+    are read and written once and gradients are never stored: a third less memory traffic. The tensors are changed in
+    place; they are float32, on the CPU, and fastest when contiguous over Gaussians. Harmonics above the `sh_degree` of
+    a rendering are left alone, which is Adam as long as the degree never falls. Gaussians out of view take their step
+    with a gradient of zero, as Adam wants it.
+
+    Raises ValueError for wrong shapes, types or devices.
+    """
+
+    def __init__(
+        self,
+        means: torch.Tensor,  # (N, 3)
+        rotations: torch.Tensor,  # (N, 4) wxyz
+        log_scales: torch.Tensor,  # (N, 3)
+        logit_opacities: torch.Tensor,  # (N,)
+        sh_coefficients: torch.Tensor,  # (N, K, 3)
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-15,
+    ) -> None:
+        count = _check_gaussian("means", means, (3,))
+        _check_gaussian("rotations", rotations, (4,), count)
+        _check_gaussian("log_scales", log_scales, (3,), count)
+        _check_gaussian("logit_opacities", logit_opacities, (), count)
+        if sh_coefficients.ndim != 3:
+            raise ValueError(f"sh_coefficients must have shape (N, K, 3), not {tuple(sh_coefficients.shape)}")
+        _check_gaussian("sh_coefficients", sh_coefficients, (sh_coefficients.shape[1], 3), count)
+        tensors = (means, rotations, log_scales, logit_opacities, sh_coefficients)
+        #: by the names of the arguments; change them as you like between steps
+        self.parameters = {name: tensor.detach() for name, tensor in zip(_NAMES, tensors, strict=True)}
+        self.first = {name: torch.zeros_like(tensor) for name, tensor in self.parameters.items()}
+        self.second = {name: torch.zeros_like(tensor) for name, tensor in self.parameters.items()}
+        self.steps = 0
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self._frame: Frame | None = None
+        self._scene: SceneStruct | None = None
+        self._rendering: Rendering | None = None
+
+    def render(
+        self,
+        camera_from_world: torch.Tensor,  # (4, 4)
+        intrinsics: torch.Tensor | Sequence[float],
+        width: int,
+        height: int,
+        *,
+        background: torch.Tensor | Sequence[float] = (0.0, 0.0, 0.0),
+        sh_degree: int = 3,
+        near_plane: float = 0.01,
+        antialiased: bool = False,
+    ) -> Rendering:
+        """The picture, which `step` refers to until the next call; see `rasterize` for the arguments."""
+        _check_size(width, height)
+        terms = self.parameters["sh_coefficients"].shape[1]
+        if not 0 <= sh_degree <= 3 or (sh_degree + 1) ** 2 > terms:
+            raise ValueError(f"sh_degree must be 0 to 3 and fit the {terms} coefficients, not {sh_degree}")
+        flags = _library.CENTER_FROM_POSE | _library.LOG_SCALES | _library.OPACITY_LOGITS
+        flags |= _library.ANTIALIASED * antialiased
+        means, rotations, scales, opacities, sh = self.parameters.values()
+        scene = _scene(
+            _Settings(int(width), int(height), sh_degree, flags, float(near_plane), 1.0),
+            (means, rotations, scales, opacities, sh, None, None, None),
+            _on_cpu("camera_from_world", camera_from_world, (4, 4)).detach(),
+            _on_cpu("intrinsics", intrinsics, (4,)).detach(),
+            _on_cpu("background", background, (3,)).detach(),
+        )
+        image, alpha, depth = torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width)
+        rendering = Rendering(image, alpha, depth, torch.empty(len(means), dtype=torch.int32))
+        frame = self._frame or Frame()
+        frame.forward(scene, OutputsStruct(*map(pointer, rendering)))
+        self._frame, self._scene, self._rendering = frame, scene, rendering
+        return rendering
+
+    def step(
+        self,
+        d_image: torch.Tensor,  # (3, H, W)
+        d_alpha: torch.Tensor | None = None,  # (H, W)
+        d_depth: torch.Tensor | None = None,  # (H, W)
+        *,
+        rates: dict[str, float],
+        sh_rest_factor: float = 0.05,
+        screen_gradients: torch.Tensor | None = None,
+        camera: bool = False,
+    ) -> CameraGradients | None:
+        """One step of Adam with the gradients of the loss to the last rendering.
+
+        `rates` has a learning rate for each name; that of the harmonics above the constant one is multiplied by
+        `sh_rest_factor`. `screen_gradients` (N, 2) is filled with the gradients to the centres on the screen in
+        pixels. With `camera` the gradients to pose and intrinsics are returned.
+        """
+        if self._scene is None or self._rendering is None or self._frame is None:
+            raise ValueError("step needs a rendering: call render before each step")
+        missing = [name for name in _NAMES if name not in rates]
+        if missing:
+            raise ValueError(f"rates lacks {', '.join(missing)}")
+        rendering, scene = self._rendering, self._scene
+        slopes = []
+        given = {"d_image": d_image, "d_alpha": d_alpha, "d_depth": d_depth}
+        for (name, slope), output in zip(given.items(), rendering[:3], strict=True):
+            if slope is not None and (slope.shape != output.shape or slope.dtype != torch.float32 or slope.is_cuda):
+                raise ValueError(f"{name} must be float32 of shape {tuple(output.shape)}, not {tuple(slope.shape)}")
+            slopes.append(None if slope is None else slope.contiguous())
+        if screen_gradients is not None:
+            _check_gaussian("screen_gradients", screen_gradients, (2,), len(self.parameters["means"]))
+        self.steps += 1
+        adam = FusedAdamStruct()
+        bias1 = 1.0 - self.beta1**self.steps
+        for k, name in enumerate(_NAMES):
+            adam.first[k], adam.second[k] = strided(self.first[name]), strided(self.second[name])
+            adam.rates_by_bias1[k] = rates[name] / bias1
+        adam.rates_by_bias1[5] = rates["sh_coefficients"] * sh_rest_factor / bias1
+        adam.inv_root_bias2 = (1.0 - self.beta2**self.steps) ** -0.5
+        adam.beta1, adam.beta2, adam.epsilon = self.beta1, self.beta2, self.epsilon
+        totals = torch.zeros(16, dtype=torch.float64)
+        scene.flags = scene.flags | _library.CAMERA_GRADIENT if camera else scene.flags & ~_library.CAMERA_GRADIENT
+        targets = map(strided, (*self.parameters.values(), None, None, screen_gradients))
+        gradients = GradientsStruct(*map(pointer, slopes), *targets, _library.ctypes.addressof(adam), totals.data_ptr())
+        self._frame.backward(scene, OutputsStruct(*map(pointer, rendering)), gradients)
+        Frame.last_statistics = self._frame.statistics()
+        self._scene = self._rendering = None  # the parameters have moved on
+        if not camera:
+            return None
+        pose = torch.zeros(4, 4)
+        pose[:3] = totals[:12].view(3, 4)
+        return CameraGradients(pose, totals[12:].float())
