@@ -7,7 +7,8 @@ bash scripts/setup.sh
 
 out=results/demo
 rm -rf "$out"
-.venv/bin/stillsplat run data/sample/rgb -o "$out" "$@"
+# Fewer iterations than by default, so that a demo does not keep people waiting.
+.venv/bin/stillsplat run data/sample/rgb -o "$out" --iterations 2500 "$@"
 .venv/bin/stillsplat evaluate "$out" --truth data/sample
 
 cat <<END

@@ -33,7 +33,7 @@ class FlowField:
 
     def __init__(self, frames: Frames, cache_bytes: int = 512 << 20) -> None:
         self.frames = frames
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         pixels = frames.width * frames.height
         # 16 bits span three image sides in both directions: steps of 1/42 pixel at 512 pixels
         self._steps_per_pixel = min(64.0, 32767.0 / (1.5 * max(frames.width, frames.height)))
