@@ -75,7 +75,7 @@ class FlowField:
         if rows or columns:
             first = cv2.copyMakeBorder(first, 0, rows, 0, columns, cv2.BORDER_REPLICATE)
             second = cv2.copyMakeBorder(second, 0, rows, 0, columns, cv2.BORDER_REPLICATE)
-        flow = self._dis.calc(first, second, None)[:height, :width]
+        flow = self._dis.calc(first, second, None)[:height, :width]  # pyright: ignore[reportArgumentType, reportCallIssue]
         return np.nan_to_num(flow, nan=0.0, posinf=0.0, neginf=0.0)
 
     def __call__(self, source: int, target: int) -> Flow:
