@@ -1,0 +1,90 @@
+"""Multi-head attention, of a sequence to itself and to another (Vaswani et al., "Attention is all you need", 2017).
+
+Both run on torch's fused `scaled_dot_product_attention`, which never holds the N x N weights where the machine has a
+kernel for it.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from dynamic_predictor.networks.rotary import Rotation, rotate
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if width % heads:
+        raise ValueError(f"{width} features do not divide into {heads} heads")
+
+
+class SelfAttention(nn.Module):
+    """Attention of tokens (B, N, width) to each other.
+
+    `normalize_queries_and_keys` puts a LayerNorm over the features of a head on queries and keys, before the rotation.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        qkv_bias: bool = True,
+        projection_bias: bool = True,
+        normalize_queries_and_keys: bool = False,
+        norm_epsilon: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        _check_heads(width, heads)
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
+        self.q_norm: nn.Module = nn.Identity()
+        self.k_norm: nn.Module = nn.Identity()
+        if normalize_queries_and_keys:
+            self.q_norm = nn.LayerNorm(width // heads, eps=norm_epsilon)
+            self.k_norm = nn.LayerNorm(width // heads, eps=norm_epsilon)
+        self.proj = nn.Linear(width, width, bias=projection_bias)
+
+    def forward(self, tokens: Tensor, rotation: Rotation | None = None, mask: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, width) to the same shape. `mask` as in `scaled_dot_product_attention`, broadcast to
+        (B, heads, N, N)."""
+        batch, count, width = tokens.shape
+        qkv = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        query, key = self.q_norm(query), self.k_norm(key)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
+        # a norm computed in float32 under autocast must not leave three types behind
+        mixed = scaled_dot_product_attention(query.to(value.dtype), key.to(value.dtype), value, attn_mask=mask)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, count, width))
+
+
+class CrossAttention(nn.Module):
+    """Attention of tokens (B, N, width) to the tokens of another sequence (B, M, width)."""
+
+    def __init__(self, width: int, heads: int, *, qkv_bias: bool = True) -> None:
+        super().__init__()
+        _check_heads(width, heads)
+        self.heads = heads
+        self.projq = nn.Linear(width, width, bias=qkv_bias)
+        self.projk = nn.Linear(width, width, bias=qkv_bias)
+        self.projv = nn.Linear(width, width, bias=qkv_bias)
+        self.proj = nn.Linear(width, width)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        memory: Tensor,
+        rotation: Rotation | None = None,
+        memory_rotation: Rotation | None = None,
+    ) -> Tensor:
+        """Queries come from `tokens`, keys and values from `memory`; the result has the shape of `tokens`."""
+        query = self._split(self.projq(tokens))
+        key, value = self._split(self.projk(memory)), self._split(self.projv(memory))
+        if rotation is not None:
+            query = rotate(query, rotation)
+        if memory_rotation is not None:
+            key = rotate(key, memory_rotation)
+        mixed = scaled_dot_product_attention(query, key, value)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, features: Tensor) -> Tensor:
+        batch, count, width = features.shape
+        return features.view(batch, count, self.heads, width // self.heads).transpose(1, 2)

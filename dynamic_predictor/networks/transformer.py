@@ -1,0 +1,101 @@
+"""Transformer layers: the block of a Vision Transformer and the decoder block that looks at a second sequence.
+
+ViT: Dosovitskiy et al. 2021 (pre-norm residual blocks); LayerScale: Touvron et al. 2021; the decoder block: CroCo
+(Weinzaepfel et al. 2022).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from dynamic_predictor.networks.attention import CrossAttention, SelfAttention
+from dynamic_predictor.networks.rotary import Rotation
+
+
+class FeedForward(nn.Module):
+    """Linear, exact GELU, linear: (…, width) to (…, width)."""
+
+    def __init__(self, width: int, hidden_width: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden_width, bias=bias)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_width, width, bias=bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(tokens)))
+
+
+class LayerScale(nn.Module):
+    """A learned gain per feature."""
+
+    def __init__(self, width: int, initial: float = 1e-5) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens * self.gamma
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and feed-forward, each on normalized tokens and added to them.
+
+    `layer_scale` is the first gain of LayerScale (None: no LayerScale); `feed_forward` replaces the usual
+    four-times-wider layer, for example by a SwiGLU.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        feed_forward_ratio: float = 4.0,
+        norm_epsilon: float = 1e-6,
+        qkv_bias: bool = True,
+        normalize_queries_and_keys: bool = False,
+        query_norm_epsilon: float = 1e-5,
+        layer_scale: float | None = None,
+        feed_forward: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=norm_epsilon)
+        self.attn = SelfAttention(
+            width,
+            heads,
+            qkv_bias=qkv_bias,
+            normalize_queries_and_keys=normalize_queries_and_keys,
+            norm_epsilon=query_norm_epsilon,
+        )
+        self.ls1: nn.Module = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
+        self.norm2 = nn.LayerNorm(width, eps=norm_epsilon)
+        self.mlp = feed_forward or FeedForward(width, int(width * feed_forward_ratio))
+        self.ls2: nn.Module = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
+
+    def forward(self, tokens: Tensor, rotation: Rotation | None = None, mask: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, width) to the same shape."""
+        tokens = tokens + self.ls1(self.attn(self.norm1(tokens), rotation, mask))
+        return tokens + self.ls2(self.mlp(self.norm2(tokens)))
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, attention to the tokens of the other view, feed-forward; each on normalized tokens."""
+
+    def __init__(self, width: int, heads: int, *, feed_forward_ratio: float = 4.0, norm_epsilon: float = 1e-6) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=norm_epsilon)
+        self.attn = SelfAttention(width, heads)
+        self.cross_attn = CrossAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=norm_epsilon)
+        self.norm3 = nn.LayerNorm(width, eps=norm_epsilon)
+        self.mlp = FeedForward(width, int(width * feed_forward_ratio))
+        self.norm_y = nn.LayerNorm(width, eps=norm_epsilon)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        memory: Tensor,
+        rotation: Rotation | None = None,
+        memory_rotation: Rotation | None = None,
+    ) -> Tensor:
+        """`tokens` (B, N, width) of one view, `memory` (B, M, width) of the other; the result is like `tokens`."""
+        tokens = tokens + self.attn(self.norm1(tokens), rotation)
+        tokens = tokens + self.cross_attn(self.norm2(tokens), self.norm_y(memory), rotation, memory_rotation)
+        return tokens + self.mlp(self.norm3(tokens))
