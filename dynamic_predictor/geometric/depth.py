@@ -7,7 +7,7 @@ and what remains uncertain is filled edge-aware. Inverse depth is the unknown th
 Gaussian and because far is simply zero.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +15,7 @@ import numpy as np
 
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 from dynamic_predictor.geometric.flow import Flow, FlowField
+from dynamic_predictor.geometric.plausible_depth import Stage
 from dynamic_predictor.geometric.rigid_flow import RigidPair, pixel_grid
 from scene.camera import Camera
 from scene.frames import Frames
@@ -25,8 +26,6 @@ from scene.progress import Progress, ignore_progress
 STRIDES = (1, 2, 4, 8, 16)
 #: how far away, in frames, estimates are exchanged
 FUSION_STRIDES = (1, 2, 4, 8)
-#: what stands for a depth that nothing tells, in the units of structure_from_motion (typical points are at 4)
-DEPTH_WITHOUT_PARALLAX = 4.0
 #: standard deviation of DIS flow in pixels where it is consistent
 FLOW_NOISE = 0.25
 #: smaller eigenvalue of the structure tensor, in square grey levels per square pixel, at which flow is 1 pixel unsure
@@ -56,6 +55,8 @@ class DepthEstimate:
     confidences: StoredMaps
     inverse_depths: StoredMaps
     informations: StoredMaps
+    #: what stands for depth that nothing tells: (H, W) z depths of frame `index`
+    unmeasured: Callable[[int], np.ndarray]
 
     def fill(self, frames: Frames, motion_masks: FrameMaps | None = None) -> None:
         """Makes `z_depths` and `confidences` out of what was measured. What `motion_masks` (1 = moves) calls moving
@@ -64,10 +65,10 @@ class DepthEstimate:
             inverse_depth, information = self.inverse_depths[index], self.informations[index]
             if motion_masks is not None:
                 information = information * np.square(1.0 - motion_masks[index])
-            completed = complete(inverse_depth, information, frames[index])
+            completed = complete(inverse_depth, information, frames[index]) if information.any() else inverse_depth
             typical = float(np.median(completed))
             if typical <= 0.0:
-                self.z_depths[index] = np.full_like(completed, DEPTH_WITHOUT_PARALLAX)
+                self.z_depths[index] = self.unmeasured(index)
                 self.confidences[index] = np.zeros_like(completed)
                 continue
             deviation = 1.0 / np.sqrt(np.maximum(information, 1e-12))
@@ -211,10 +212,23 @@ def estimate_depth(
     progress: Progress = ignore_progress,
 ) -> DepthEstimate:
     """Depth of every frame, complete, in the units of `cameras`. What `motion_masks` (1 = moves) calls moving gets the
-    depth of its static surroundings, with no confidence. Cameras that never move apart give the constant depth
-    `DEPTH_WITHOUT_PARALLAX`, with no confidence."""
+    depth of its static surroundings, with no confidence. Cameras that never move apart give a `Stage`, with no
+    confidence, without looking at the flow."""
     frames = flow.frames
     count, height, width = len(frames), frames.height, frames.width
+    stage = Stage(cameras)
+    estimate = DepthEstimate(
+        StoredMaps(count, height, width, np.float32),
+        StoredMaps(count, height, width),
+        StoredMaps(count, height, width, np.float32),
+        StoredMaps(count, height, width, np.float32),
+        lambda index: stage.z_depth(cameras[index]),
+    )
+    centers = np.stack([camera.center for camera in cameras])
+    if not np.ptp(centers, axis=0).any():
+        estimate.fill(frames, motion_masks)
+        progress("depth", 2 * count, 2 * count)
+        return estimate
     raw = StoredMaps(count, height, width, np.float32), StoredMaps(count, height, width, np.float32)
     for index in range(count):
         partners = partner_frames(index, count, strides)
@@ -222,12 +236,6 @@ def estimate_depth(
         pairs = [RigidPair.between(cameras[index], cameras[other]) for other in partners]
         raw[0][index], raw[1][index], _ = triangulate(flows, pairs)
         progress("depth", index, 2 * count)
-    estimate = DepthEstimate(
-        StoredMaps(count, height, width, np.float32),
-        StoredMaps(count, height, width),
-        StoredMaps(count, height, width, np.float32),
-        StoredMaps(count, height, width, np.float32),
-    )
     for index in range(count):
         carried = [
             carry_over(
