@@ -60,8 +60,8 @@ def _render(options: argparse.Namespace) -> int:
     from gaussian.rendering import render
     from scene.atomic import writing_error
     from scene.pictures import write_png
+    from scene.progress_bars import ProgressBars
     from scene.video import write_video
-    from stillsplat.console import ProgressBars
 
     folder = Path(options.model)
     model = load_model(folder)

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="train_gui.py", description=__doc__)
-    parser.add_argument("-s", "--scene", required=True, metavar="SCENE", help="scene folder that a predictor wrote")
+    parser.add_argument("-s", "--scene", required=True, metavar="SCENE", help="folder of a scene, ours or DAS3R's")
     parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="folder that receives the model")
     parser.add_argument("--iter", "--iterations", dest="iterations", type=int, default=4000, help="default: 4000")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice; default: 0")
@@ -81,10 +81,10 @@ def _train(options: argparse.Namespace) -> int:
         chosen |= {"refine_cameras": False, "refine_focal": False}
     settings = TrainSettings(**chosen)
     from gaussian.trainer import train
-    from scene.folder import load_scene
-    from stillsplat.console import ProgressBars
+    from scene.open_scene import open_scene
+    from scene.progress_bars import ProgressBars
 
-    scene = load_scene(options.scene)
+    scene = open_scene(options.scene)
     annotations = None
     if options.annotations:
         from scene.masks import open_masks

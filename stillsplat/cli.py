@@ -254,7 +254,7 @@ def _add_predictor(parser: argparse.ArgumentParser) -> None:
 
 
 def _bars():
-    from stillsplat.console import ProgressBars
+    from scene.progress_bars import ProgressBars
 
     return ProgressBars()
 

@@ -148,10 +148,11 @@ def make_scene(
     An input that is a scene folder already is taken as it is; only the user's masks replace its own.
     """
     from dynamic_predictor.predictor import create_predictor
-    from scene.folder import load_scene, save_scene
+    from scene.folder import save_scene
+    from scene.open_scene import is_scene, open_scene
 
-    if is_scene_folder(settings.input):
-        scene = load_scene(settings.input)
+    if is_scene(settings.input):
+        scene = open_scene(settings.input)
         if settings.masks is not None:
             scene = replace(scene, motion_masks=open_frame_masks(settings.masks, scene.frames, None))
             scene.provenance["masks"] = "given by the user"
@@ -192,11 +193,6 @@ def make_scene(
     for sentence in scene_warnings(scene):
         warn(sentence)
     save_scene(scene, scene_folder, overwrite=overwrite, progress=progress)
-
-
-def is_scene_folder(path: str | Path) -> bool:
-    """Whether `path` is, or was meant to be, a scene that a predictor made."""
-    return (Path(path).expanduser() / "scene.json").exists()
 
 
 def _tell_focal(predictor: Any, settings: RunSettings, frames: Frames) -> None:
@@ -240,6 +236,7 @@ def peak_memory_bytes() -> int:
 def _check_early(settings: RunSettings) -> None:
     """What can be refused before anything is made."""
     from dynamic_predictor.predictor import available_predictors, create_predictor
+    from scene.open_scene import is_scene, open_scene
 
     if settings.predictor not in available_predictors():
         create_predictor(settings.predictor)  # raises the sentence that lists the known ones
@@ -248,10 +245,8 @@ def _check_early(settings: RunSettings) -> None:
         if given is not None and not Path(given).expanduser().is_dir():
             what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
             raise InputError(f"{option} {given} {what}; give a folder with one mask picture per frame.")
-    if is_scene_folder(settings.input):
-        from scene.folder import load_scene
-
-        load_scene(settings.input)
+    if is_scene(settings.input):
+        open_scene(settings.input)
         if settings.frames is not None and settings.protocol == "none":
             raise InputError(f"{settings.input} is a scene, whose frames are fixed; leave out --frames.")
     if settings.device == "cuda":

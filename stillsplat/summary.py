@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from stillsplat.console import figures_table, spoken_time
+from scene.progress_bars import spoken_time
+from stillsplat.console import figures_table
 from stillsplat.evaluation import SHORT
 from stillsplat.reconstruct import Reconstruction
 from stillsplat.scoring import format_value

@@ -1,8 +1,8 @@
 """Motion masks against annotations: region similarity J and boundary accuracy F of the DAVIS benchmark
-(Perazzi et al., CVPR 2016), and the IoU pooled over a clip."""
+(Perazzi et al., CVPR 2016), the IoU pooled over a clip, and two ways of summing up many clips."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,6 +51,53 @@ def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> MaskScores:
         j_per_frame=j_values,
         f_per_frame=f_values,
     )
+
+
+@dataclass(frozen=True)
+class MaskSummary:
+    """Scores of several clips. Decay is by how much a figure falls from the first to the last quarter of a clip; it is
+    NaN where no clip has at least four frames, and for `over frames`, where it has no meaning."""
+
+    clips: int
+    frames: int
+    j_mean: float
+    j_recall: float
+    j_decay: float
+    f_mean: float
+    f_recall: float
+    f_decay: float
+
+
+def summarize_over_frames(scores: Sequence[MaskScores]) -> MaskSummary:
+    """Each frame of each clip counts alike, as DAS3R's evaluation has it: a long clip counts more than a short one."""
+    j, f = (np.array([x for s in scores for x in values(s)]) for values in _PER_FRAME)
+    return MaskSummary(len(scores), len(j), _mean(j), _mean(j > 0.5), math.nan, _mean(f), _mean(f > 0.5), math.nan)
+
+
+def summarize_over_clips(scores: Sequence[MaskScores]) -> MaskSummary:
+    """Mean, recall and decay of each clip, then the mean over clips, as the DAVIS benchmark has it for one object."""
+    columns = []
+    for values in _PER_FRAME:
+        for statistic in (_mean, lambda x: _mean(x > 0.5), decay):
+            column = np.array([statistic(np.array(values(score))) for score in scores])
+            columns.append(_mean(column[np.isfinite(column)]))
+    return MaskSummary(len(scores), sum(score.frames for score in scores), *columns)
+
+
+def decay(values: np.ndarray) -> float:
+    """Mean of the first quarter of a figure per frame (N,) less that of the last one; NaN for less than four frames.
+    The quarters share the frames at which they meet, as in the benchmark."""
+    if len(values) < 4:
+        return math.nan
+    borders = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
+    return float(values[: borders[1] + 1].mean() - values[borders[3] :].mean())
+
+
+_PER_FRAME = (lambda score: score.j_per_frame, lambda score: score.f_per_frame)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else math.nan
 
 
 def region_similarity(predicted: np.ndarray, annotated: np.ndarray) -> float:

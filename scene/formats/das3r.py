@@ -1,4 +1,4 @@
-"""Scenes that DAS3R (Xu et al., 2024) wrote, as it leaves them and as its rearranging scripts leave them.
+"""Scenes in the layout of DAS3R (Xu et al., 2024), as it leaves them and as its rearranging scripts leave them.
 
 The predictor writes into one folder
 
@@ -6,8 +6,8 @@ The predictor writes into one folder
     pred_intrinsics.txt      nine numbers per frame, the 3x3 matrix by rows
     frame_0000.png, .npy     picture and depth
     conf_0.npy               logarithm of the depth's confidence (1 or more), -inf = cleared
-    dyna_avg_0.npy           probability of motion
-    dynamic_mask_0.png       the same, thresholded
+    dyna_avg_0.npy           probability of motion, mean over pairs; dyna_max_0.npy: the largest
+    dynamic_mask_0.png       the mean, above one half
 
 and the rearranged layout has images/, depth_maps/, confidence_maps/, dyna_avg/ and dynamic_masks/ with four digits.
 
@@ -19,17 +19,24 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from scene.arrays import check_npy, known, read_npy
+from scene.atomic import atomic_folder
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.formats.text import check_file, read_rows
 from scene.formats.tum import poses_from_rows
 from scene.frames import ImageFolderFrames, natural_order
 from scene.maps import LoadedMaps
-from scene.pictures import read_picture
+from scene.pictures import read_picture, write_png
+from scene.progress import Progress, ignore_progress
+from scene.rotations import quaternion_from_rotation
 from scene.scene import Scene
+
+#: confidence c of depth that is as sure as it gets; our 1 - 1 / c never is 1
+_LARGEST_CONFIDENCE = 1e4
 
 
 def is_das3r(folder: str | Path) -> bool:
@@ -71,6 +78,91 @@ def read_das3r(folder: str | Path) -> Scene:
         predictor="das3r",
         provenance={"layout": "rearranged" if rearranged else "as written by the predictor"},
     )
+
+
+def write_das3r(
+    scene: Scene,
+    folder: str | Path,
+    *,
+    rearranged: bool = False,
+    overwrite: bool = False,
+    progress: Progress = ignore_progress,
+) -> None:
+    """Writes `scene` as DAS3R's predictor would have, or as it lies after its rearranging script; whole or not at all.
+
+    Depth that is unknown gets cleared confidence; a scene without confidences is sure of its depth everywhere, one
+    without masks has nothing that moves. `dyna_max` equals `dyna_avg` and `init_conf` equals `conf`, since a scene has
+    one of each. The GIF of the depth maps is left out: nothing reads it. Raises `InputError` for a scene without depth
+    and when `folder` exists.
+    """
+    if scene.z_depths is None:
+        raise InputError("The scene has no depth, which the layout of DAS3R needs; run a predictor that gives depth.")
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        place = _Places(temporary, rearranged)
+        for index in range(len(scene.frames)):
+            z_depth = known(scene.z_depths[index])
+            np.save(place("depth_maps", "frame", index, "npy", digits=4), z_depth)
+            write_png(place("images", "frame", index, "png", digits=4), scene.frames.rgb8(index))
+            confidence = _stored_confidence(scene, index, z_depth)
+            np.save(place("confidence_maps", "conf", index, "npy"), confidence)
+            motion = np.zeros_like(z_depth)
+            if scene.motion_masks is not None:
+                motion = np.clip(np.nan_to_num(scene.motion_masks[index]), 0.0, 1.0).astype(np.float32)
+            np.save(place("dyna_avg", "dyna_avg", index, "npy"), motion)
+            np.save(place("dyna_max", "dyna_max", index, "npy"), motion)
+            mask = np.where(motion > 0.5, 255, 0).astype(np.uint8)
+            write_png(place("dynamic_masks", "dynamic_mask", index, "png"), mask)
+            if not rearranged:
+                np.save(place("", "init_conf", index, "npy"), confidence)
+                enlarged = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+                write_png(place("", "enlarged_dynamic_mask", index, "png"), enlarged)
+            progress("saving the scene", index + 1, len(scene.frames))
+        _write_cameras(temporary, scene.cameras, rearranged)
+
+
+class _Places:
+    """Where a file of one frame lies: beside all others, or in a folder of its kind and with four digits."""
+
+    def __init__(self, folder: Path, rearranged: bool) -> None:
+        self._folder, self._rearranged = folder, rearranged
+
+    def __call__(self, kind: str, stem: str, index: int, suffix: str, *, digits: int = 1) -> Path:
+        if not self._rearranged:
+            return self._folder / f"{stem}_{index:0{digits}d}.{suffix}"
+        (self._folder / kind).mkdir(exist_ok=True)
+        return self._folder / kind / f"{stem}_{index:04d}.{suffix}"
+
+
+def _stored_confidence(scene: Scene, index: int, z_depth: np.ndarray) -> np.ndarray:
+    confidence = known(scene.confidences[index]) if scene.confidences is not None else np.ones_like(z_depth)
+    logarithm = -np.log(np.maximum(1.0 - confidence, 1.0 / _LARGEST_CONFIDENCE))
+    return np.where((z_depth > 0) & (confidence > 0), logarithm, -np.inf).astype(np.float32)
+
+
+def _write_cameras(folder: Path, cameras: list[Camera], rearranged: bool) -> None:
+    poses = np.array([camera.world_from_camera for camera in cameras])
+    wxyz = quaternion_from_rotation(poses[:, :3, :3])
+    rows = np.column_stack([np.arange(len(poses), dtype=np.float64), poses[:, :3, 3], wxyz])
+    lines = (" ".join(np.format_float_positional(x, trim="0") for x in row) for row in rows)
+    (folder / "pred_traj.txt").write_text("\n".join(lines) + "\n")
+    matrices = np.array([camera.intrinsics for camera in cameras])
+    matrices[:, :2, 2] -= 0.5
+    np.savetxt(folder / "pred_intrinsics.txt", matrices.reshape(-1, 9), fmt="%.6f")
+    if not rearranged:
+        np.savetxt(folder / "pred_focal.txt", matrices[:, 0, 0], fmt="%.6f")
+        return
+    sparse = folder / "sparse" / "0"
+    sparse.mkdir(parents=True)
+    with (sparse / "cameras.txt").open("w") as file:
+        for number, camera in enumerate(cameras, start=1):
+            numbers = " ".join(repr(float(x)) for x in (camera.fx, camera.fy, camera.cx, camera.cy))
+            file.write(f"{number} PINHOLE {camera.width} {camera.height} {numbers}\n")
+    with (sparse / "images.txt").open("w") as file:
+        for index, camera in enumerate(cameras):
+            pose = camera.camera_from_world
+            numbers = [*quaternion_from_rotation(pose[:3, :3]), *pose[:3, 3]]
+            written = " ".join(repr(float(x)) for x in numbers)
+            file.write(f"{index + 1} {written} {index + 1} frame_{index:04d}.png\n\n")
 
 
 def _numbered(folder: Path, stem: str, suffix: str, count: int) -> list[Path]:

@@ -15,9 +15,9 @@ from scene.folder import load_scene, read_cameras
 from scene.formats.text import read_json
 from scene.pictures import read_picture
 from scene.progress import Progress, ignore_progress
+from scene.progress_bars import spoken_time
 from scene.scene import Scene
 from stillsplat import pictures
-from stillsplat.console import spoken_time
 from stillsplat.report import page
 from stillsplat.report.charts import Series, frame_chart, line_chart, path_chart, time_bars
 from stillsplat.run_folder import RunFolder

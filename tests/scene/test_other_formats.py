@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,14 @@ from scipy.spatial.transform import Rotation
 
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.formats.das3r import is_das3r, read_das3r
+from scene.folder import save_scene
+from scene.formats.colmap import read_colmap
+from scene.formats.das3r import is_das3r, read_das3r, write_das3r
 from scene.formats.nerfstudio import NerfstudioModel, read_nerfstudio, write_nerfstudio
 from scene.formats.tum import read_tum, write_tum
-from scene.pictures import write_png
+from scene.maps import LoadedMaps
+from scene.open_scene import is_scene, open_scene
+from scene.pictures import read_picture, write_png
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -199,6 +204,59 @@ class TestDas3r:
         for layout in ("output", "output_rearranged"):
             masks = read_das3r(das3r / layout).motion_masks
             assert masks and all(np.array_equal(masks[i], expected[i]) for i in range(3))
+
+    @pytest.mark.parametrize("layout", ["output", "output_rearranged"])
+    def test_writing_what_was_read(self, das3r: Path, tmp_path: Path, layout: str) -> None:
+        """Every file that DAS3R's own code wrote is there again with the same content."""
+        written = tmp_path / "written"
+        write_das3r(read_das3r(das3r / layout), written, rearranged=layout != "output")
+        for original in sorted((das3r / layout).rglob("*.*")):
+            copy = written / original.relative_to(das3r / layout)
+            if original.suffix == ".npy" and not original.name.startswith(("dyna_max", "init_conf")):
+                values, expected = np.load(copy), np.load(original)
+                assert values.dtype == expected.dtype
+                assert np.allclose(values, expected, atol=1e-4), original  # 1 - 1 / c and back, in float32
+            elif original.suffix == ".png":
+                assert np.array_equal(read_picture(copy), read_picture(original)), original
+            elif original.name == "pred_traj.txt":
+                assert np.allclose(np.loadtxt(copy), np.loadtxt(original), atol=1e-9)
+            elif original.name in ("pred_focal.txt", "pred_intrinsics.txt"):
+                # the difference in the principal point is what reading adds, so the numbers are those of the original
+                assert np.allclose(np.loadtxt(copy), np.loadtxt(original), atol=1e-6)
+            else:
+                assert copy.is_file(), original
+
+    def test_its_colmap_files_hold_the_same_cameras(self, das3r: Path, tmp_path: Path) -> None:
+        scene = read_das3r(das3r / "output")
+        write_das3r(scene, tmp_path / "written", rearranged=True)
+        (tmp_path / "written" / "sparse" / "0" / "points3D.txt").touch()  # the layout has none
+        for ours, theirs in zip(scene.cameras, read_colmap(tmp_path / "written" / "sparse" / "0").cameras, strict=True):
+            assert np.allclose(ours.world_from_camera, theirs.world_from_camera, atol=1e-9)
+            assert np.allclose(ours.intrinsics, theirs.intrinsics)
+
+    def test_writing_a_scene_of_ours(self, das3r: Path, tmp_path: Path) -> None:
+        scene = read_das3r(das3r / "output")
+        scene = replace(scene, motion_masks=None, confidences=None)
+        scene.z_depths = LoadedMaps(3, lambda index: np.where(np.arange(32) < 4, 0, 2.0 * np.ones((24, 32))))
+        write_das3r(scene, tmp_path / "written")
+        again = read_das3r(tmp_path / "written")
+        assert again.motion_masks and again.z_depths and again.confidences
+        assert (again.confidences[1] > 0).sum() == 24 * 28 and again.confidences[1].max() > 0.999
+        assert again.motion_masks[2].max() == 0
+        with pytest.raises(InputError, match="exists already"):
+            write_das3r(scene, tmp_path / "written")
+        with pytest.raises(InputError, match="no depth"):
+            write_das3r(replace(scene, z_depths=None), tmp_path / "other")
+
+    def test_any_layout_opens(self, das3r: Path, tmp_path: Path) -> None:
+        assert is_scene(das3r / "output") and is_scene(das3r / "output_rearranged") and not is_scene(das3r)
+        save_scene(read_das3r(das3r / "output"), tmp_path / "ours")
+        for folder in (das3r / "output", das3r / "output_rearranged", tmp_path / "ours"):
+            assert is_scene(folder) and len(open_scene(folder).frames) == 3
+        with pytest.raises(InputError, match="is no scene: it has neither"):
+            open_scene(das3r)
+        with pytest.raises(InputError, match="does not exist"):
+            open_scene(tmp_path / "nothing")
 
     def test_defects(self, das3r: Path) -> None:
         folder = das3r / "output"
