@@ -4,5 +4,8 @@ from setuptools import find_packages, setup
 
 setup(
     packages=find_packages(include=["scene*", "dynamic_predictor*", "gaussian*", "stillsplat*"]),
-    package_data={"stillsplat.report": ["page.css", "page.js"]},
+    package_data={
+        "stillsplat.report": ["page.css", "page.js"],
+        "dynamic_predictor.weights": ["inventories/*.json.gz"],
+    },
 )

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from scene.errors import InputError
 from stillsplat import __version__
+from stillsplat.weights_command import add_weights_command
 
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -221,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     report = _add(commands, "report", "write OUT/report.html again", _report)
     report.add_argument("output", metavar="OUT", help="output folder of stillsplat run")
     _add(commands, "predictors", "list the dynamic predictors", _predictors)
+    add_weights_command(commands)
     _add(commands, "version", "print the version", _version)
     return parser
 

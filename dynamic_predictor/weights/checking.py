@@ -1,0 +1,94 @@
+"""Whether a file of weights is what it claims to be."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dynamic_predictor.downloading import file_sha256, spoken_size
+from dynamic_predictor.weights.keys import compare_shapes, inventory
+from dynamic_predictor.weights.reading import Checkpoint, read_checkpoint
+from dynamic_predictor.weights.registry import WeightsFile, all_weights
+from scene.errors import InputError
+from scene.progress import Progress, ignore_progress
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """What was found: sentences of what was checked, and how many tensors and parameters the file has."""
+
+    path: Path
+    name: str
+    tensors: int
+    parameters: int
+    checked: tuple[str, ...]
+
+
+def check_weights(path: Path, entry: WeightsFile, progress: Progress = ignore_progress) -> WeightsReport:
+    """Checks size and SHA-256 (where they are known and the container is the published one), that the file can be read
+    safely, that keys and shapes are those of the official network, and that every value is finite.
+
+    Raises `InputError` with the first thing that is wrong.
+    """
+    checked: list[str] = []
+    published = path.suffix == Path(entry.file_name).suffix
+    if published and entry.size is not None:
+        length = path.stat().st_size
+        if length != entry.size:
+            raise InputError(
+                f"{path} has {length} bytes where {entry.name} has {entry.size} ({spoken_size(entry.size)}): "
+                "it is not complete or another file; fetch it again."
+            )
+        checked.append("size")
+    if published and entry.sha256 is not None:
+        if file_sha256(path, progress) != entry.sha256:
+            raise InputError(f"{path} has another checksum than the published file of {entry.name}; fetch it again.")
+        checked.append("SHA-256")
+    checkpoint = read_checkpoint(path)
+    checked.append("readable")
+    if entry.inventory is not None:
+        _check_keys(checkpoint, entry)
+        checked.append("keys and shapes")
+    _check_values(checkpoint, progress)
+    checked.append("values finite")
+    parameters = sum(tensor.numel() for tensor in checkpoint.tensors.values() if tensor.is_floating_point())
+    return WeightsReport(path, entry.name, len(checkpoint.tensors), parameters, tuple(checked))
+
+
+def recognise(path: Path) -> WeightsFile:
+    """The registry's entry whose keys and shapes the file has; `InputError` when there is none.
+
+    Files of the same network (Depth Anything 3 and its 1.1) are told apart by their checksum, which is not computed
+    here: the first entry is given.
+    """
+    shapes = read_checkpoint(path).shapes
+    for entry in all_weights().values():
+        if entry.inventory is not None and compare_shapes(shapes, inventory(entry.inventory)).equal:
+            return entry
+    raise InputError(f"{path} is no file that is known here: its {len(shapes)} keys are those of no official network.")
+
+
+def _check_keys(checkpoint: Checkpoint, entry: WeightsFile) -> None:
+    assert entry.inventory is not None
+    comparison = compare_shapes(checkpoint.shapes, inventory(entry.inventory))
+    if comparison.equal:
+        return
+    other = next(
+        (
+            known.name
+            for known in all_weights().values()
+            if known.inventory is not None and compare_shapes(checkpoint.shapes, inventory(known.inventory)).equal
+        ),
+        None,
+    )
+    if other is not None:
+        raise InputError(f"{checkpoint.path} holds the weights of {other}, not of {entry.name}.")
+    raise InputError(f"{checkpoint.path} is not the file of {entry.name}: keys {comparison.describe()}.")
+
+
+def _check_values(checkpoint: Checkpoint, progress: Progress) -> None:
+    total = len(checkpoint.tensors)
+    for done, (key, tensor) in enumerate(checkpoint.tensors.items(), start=1):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{checkpoint.path} has values that are not finite in {key}; fetch it again.")
+        progress("values", done, total)

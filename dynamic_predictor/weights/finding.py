@@ -1,0 +1,78 @@
+"""Where weights are looked for on this machine."""
+
+import os
+from pathlib import Path
+
+from dynamic_predictor.weights.registry import WeightsFile, local_names, weights_entry
+from scene.errors import InputError
+
+ENVIRONMENT_VARIABLE = "STILLSPLAT_WEIGHTS"
+
+
+def weights_folders() -> list[Path]:
+    """The folders that are searched, first wins: those of $STILLSPLAT_WEIGHTS (separated as in $PATH), `weights/` in
+    the working folder, `weights/` of the repository. They need not exist."""
+    named = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    folders = [Path(part).expanduser() for part in named.split(os.pathsep) if part]
+    folders += [Path("weights"), Path(__file__).resolve().parents[2] / "weights"]
+    unique: dict[Path, Path] = {}
+    for folder in folders:
+        unique.setdefault(folder.absolute(), folder)
+    return list(unique.values())
+
+
+def find_weights(name: str, explicit: str | Path | None = None) -> Path | None:
+    """The file of the entry `name`, or None when this machine has none.
+
+    `explicit` is a path that the user gave (a file, or a folder that holds the file); it is then the only place, and
+    its absence is an `InputError`. Without it, the folders of `weights_folders` and then the Hugging Face cache are
+    searched.
+    """
+    entry = weights_entry(name)
+    if explicit is not None:
+        return _explicit_file(entry, Path(explicit).expanduser())
+    for folder in weights_folders():
+        for relative in local_names(entry):
+            if (folder / relative).is_file():
+                return folder / relative
+    return _in_hub_cache(entry)
+
+
+def require_weights(name: str, explicit: str | Path | None = None) -> Path:
+    """As `find_weights`; `InputError` tells how to get the file when this machine has none."""
+    path = find_weights(name, explicit)
+    if path is None:
+        entry = weights_entry(name)
+        raise InputError(
+            f"The weights of {entry.name} are not on this machine; "
+            f"fetch them with `stillsplat weights get {entry.name}`, "
+            f"or put {entry.file_name} of {entry.source} at {weights_folders()[0] / local_names(entry)[0]}."
+        )
+    return path
+
+
+def _explicit_file(entry: WeightsFile, path: Path) -> Path:
+    if path.is_file():
+        return path
+    if path.is_dir():
+        for relative in [entry.file_name, *entry.other_names, *local_names(entry)]:
+            if (path / relative).is_file():
+                return path / relative
+        raise InputError(f"{path} has no file of the weights {entry.name}; it should hold {entry.file_name}.")
+    raise InputError(f"There is no file {path}; give the weights of {entry.name} as a file or a folder.")
+
+
+def _in_hub_cache(entry: WeightsFile) -> Path | None:
+    if entry.repository is None:
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    for revision in (entry.revision, "main"):
+        if revision is None:
+            continue
+        cached = try_to_load_from_cache(entry.repository, entry.file, revision=revision)
+        if isinstance(cached, str) and Path(cached).is_file():
+            return Path(cached)
+    return None

@@ -1,0 +1,122 @@
+"""Comparing the keys and shapes of a checkpoint with what a network or an official inventory has."""
+
+import gzip
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from scene.errors import InputError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_INVENTORIES = Path(__file__).parent / "inventories"
+
+# One tensor under two keys in the official networks; a file may hold either or both.
+_ALIASES = (
+    # DPT heads register their four input convolutions by name and in a list
+    (re.compile(r"\.scratch\.layer_rn\.(\d)\."), lambda match: f".scratch.layer{int(match[1]) + 1}_rn."),
+    # residual blocks of RAFT and SEA-RAFT: the norm of the shortcut is also its second layer
+    (re.compile(r"\b(layer\d\.\d+)\.(?:norm|bn)3\."), lambda match: f"{match[1]}.downsample.1."),
+    # the four auxiliary stacks of Depth Anything 3 share one normalization
+    (re.compile(r"\.output_conv2_aux\.[123]\.2\."), lambda match: ".output_conv2_aux.0.2."),
+)
+
+
+def canonical_key(key: str) -> str:
+    """The one name of a tensor that official files hold under several keys; any other key as it is."""
+    for pattern, replacement in _ALIASES:
+        key = pattern.sub(replacement, key)
+    return key
+
+
+def inventory(name: str) -> dict[str, tuple[int, ...]]:
+    """Every key and shape of an official network (`WeightsFile.inventory`)."""
+    with gzip.open(_INVENTORIES / f"{name}.json.gz", "rt", encoding="utf-8") as stream:
+        return {key: tuple(shape) for key, shape in json.load(stream).items()}
+
+
+@dataclass(frozen=True)
+class KeyComparison:
+    """Keys that only one side has, and keys whose shapes differ: (key, shape in the file, shape expected)."""
+
+    unknown: tuple[str, ...]
+    missing: tuple[str, ...]
+    misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+
+    @property
+    def equal(self) -> bool:
+        return not (self.unknown or self.missing or self.misshaped)
+
+    def describe(self) -> str:
+        """What differs, as the end of a sentence; keys are named, three of each kind."""
+        parts = []
+        if self.missing:
+            parts.append(f"{len(self.missing)} missing ({_some(self.missing)})")
+        if self.unknown:
+            parts.append(f"{len(self.unknown)} unknown ({_some(self.unknown)})")
+        if self.misshaped:
+            named = [
+                f"{key} is {_shape(found)} instead of {_shape(expected)}" for key, found, expected in self.misshaped
+            ]
+            parts.append(f"{len(self.misshaped)} of another shape ({_some(named)})")
+        return ", ".join(parts) or "no difference"
+
+
+def compare_shapes(found: Shapes, expected: Shapes, *, ignored: Collection[str] = ()) -> KeyComparison:
+    """Compares the shapes of a file with those of a network, aliases (`canonical_key`) counting as one.
+
+    `ignored` are prefixes of keys that may be in the file without use.
+    """
+    have = {canonical_key(key): (key, tuple(shape)) for key, shape in found.items()}
+    want = {canonical_key(key): (key, tuple(shape)) for key, shape in expected.items()}
+    prefixes = tuple(ignored)
+    unknown = [key for name, (key, _) in have.items() if name not in want and not key.startswith(prefixes or ("\0",))]
+    missing = [key for name, (key, _) in want.items() if name not in have]
+    misshaped = [
+        (have[name][0], have[name][1], shape)
+        for name, (_, shape) in want.items()
+        if name in have and have[name][1] != shape
+    ]
+    return KeyComparison(tuple(unknown), tuple(missing), tuple(misshaped))
+
+
+def load_into(
+    network: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    source: str | Path,
+    ignored: Collection[str] = (),
+) -> None:
+    """Puts the tensors of a checkpoint into a network, under any of their aliases.
+
+    A network on the meta device takes the tensors themselves (no second copy in memory). `InputError` names missing,
+    unknown and mis-shaped keys; nothing is changed then. `source` is the file, for the sentence.
+    """
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    comparison = compare_shapes(
+        {key: tuple(tensor.shape) for key, tensor in tensors.items()}, expected, ignored=ignored
+    )
+    if not comparison.equal:
+        raise InputError(
+            f"{source} is not a checkpoint of this network ({type(network).__name__}): keys {comparison.describe()}; "
+            "use the file that belongs to it."
+        )
+    by_name = {canonical_key(key): tensor for key, tensor in tensors.items()}
+    own = network.state_dict()
+    on_meta = any(value.is_meta for value in own.values())
+    complete = {key: by_name[canonical_key(key)].to(value.dtype) for key, value in own.items()}
+    network.load_state_dict(complete, strict=True, assign=on_meta)
+
+
+def _some(names: Collection[str]) -> str:
+    shown = list(names)[:3]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in shape) or "a number"

@@ -1,0 +1,206 @@
+"""Reading checkpoints without running anything that lies in them."""
+
+import argparse
+import collections
+import json
+import pickle
+import re
+import typing
+import warnings
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from scene.errors import InputError
+
+_CONFIG_BYTES = 1 << 20
+
+# Objects that official checkpoints carry beside their tensors. They are replaced by something inert: nothing of the
+# packages that they come from is imported or called.
+_IGNORED_CLASSES = (
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    "omegaconf.base.ContainerMetadata",
+    "omegaconf.base.Metadata",
+    "omegaconf.nodes.AnyNode",
+    "omegaconf.nodes.StringNode",
+    "omegaconf.nodes.IntegerNode",
+    "omegaconf.nodes.FloatNode",
+    "omegaconf.nodes.BooleanNode",
+    "pathlib.PosixPath",
+    "pathlib._local.PosixPath",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.dtypes.Float64DType",
+    "numpy.dtypes.Float32DType",
+    "numpy.dtypes.Int64DType",
+)
+
+
+class _Ignored:
+    """Stands in for an object of a checkpoint that is of no use here: takes any arguments and state, keeps nothing."""
+
+    def __new__(cls, *arguments: object, **named: object) -> "_Ignored":
+        return object.__new__(cls)
+
+    def __init__(self, *arguments: object, **named: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+
+def _allowed_globals() -> list:
+    stand_ins = [(type(name.rsplit(".", 1)[-1], (_Ignored,), {}), name) for name in _IGNORED_CLASSES]
+    return [
+        argparse.Namespace,
+        (typing.Any, "typing.Any"),
+        (collections.defaultdict, "collections.defaultdict"),
+        (dict, "builtins.dict"),
+        (list, "builtins.list"),
+        *stand_ins,
+    ]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of weights holds.
+
+    `tensors` is the state dict by key, on the CPU and, where the format allows it, still on the disk (mapped).
+    `arguments` are the training options that DUSt3R's family stores beside it (`arguments.model` is its model string)
+    and `config` the hub's `config.json` beside the file; None where there is none.
+    """
+
+    path: Path
+    tensors: dict[str, torch.Tensor]
+    arguments: argparse.Namespace | None = None
+    config: dict | None = field(default=None)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor by key."""
+        return {key: tuple(tensor.shape) for key, tensor in self.tensors.items()}
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads a `.safetensors` file or a torch checkpoint (a state dict, or a dict with one under `model` or
+    `state_dict`), whatever its name. Keys lose a `module.` that all of them share.
+
+    Never unpickles code: torch's restricted reader with a list of harmless classes. `InputError` says what is wrong
+    with a file that cannot be used.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; give a file of weights.")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(64)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not head:
+        raise InputError(f"{path} is empty; fetch the weights again.")
+    if _looks_like_safetensors(head, path.stat().st_size) or path.suffix == ".safetensors":
+        tensors, arguments = _read_safetensors(path), None
+    else:
+        tensors, arguments = _read_torch(path)
+    if not tensors:
+        raise InputError(f"{path} holds no tensors; it is not a file of weights.")
+    return Checkpoint(path, _without_common_prefix(tensors), arguments, read_config(path.parent))
+
+
+def read_config(folder: str | Path) -> dict | None:
+    """The hub's `config.json` in `folder`, or None. Reads Infinity and NaN literals, which the hub's writer uses."""
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        return None
+    if path.stat().st_size > _CONFIG_BYTES:
+        raise InputError(f"{path} is larger than a configuration can be; fetch it again.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON; fetch it again.") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path} is not a configuration (a JSON object); fetch it again.")
+    return config
+
+
+def _looks_like_safetensors(head: bytes, size: int) -> bool:
+    """Eight bytes with the length of a JSON header, then the header."""
+    return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") + 8 <= size
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as reader:
+            return {key: reader.get_tensor(key) for key in reader.keys()}
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or not complete ({_first_line(error)}); fetch it again.") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as safetensors ({_first_line(error)}).") from error
+
+
+def _read_torch(path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace | None]:
+    mapped = zipfile.is_zipfile(path)
+    if mapped:
+        _refuse_inflated(path)
+    try:
+        with torch.serialization.safe_globals(_allowed_globals()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol, before it is refused
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found is not None:
+            raise InputError(
+                f"{path} holds code or objects besides weights ({found[1]}) and is not opened; use the official file."
+            ) from error
+        raise InputError(f"{path} is not a file of weights, or it is damaged; fetch it again.") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged bytes make the readers of the formats raise anything
+        raise InputError(f"{path} is not a file of weights, or it is damaged; fetch it again.") from error
+    return _state_dict(content, path)
+
+
+def _refuse_inflated(path: Path) -> None:
+    """torch stores its records uncompressed; compressed ones could unpack to any size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(record.file_size for record in archive.infolist())
+    except Exception as error:  # damaged bytes make the reader of archives raise anything
+        raise InputError(f"{path} is damaged or not complete; fetch it again.") from error
+    if total > path.stat().st_size:
+        raise InputError(f"{path} is a compressed archive, not a file of weights; unpack it and give the file inside.")
+
+
+def _state_dict(content: object, path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace | None]:
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors.")
+    arguments = content.get("args")
+    arguments = arguments if isinstance(arguments, argparse.Namespace) else None
+    for wrapper in ("model", "state_dict"):
+        inner = content.get(wrapper)
+        if isinstance(inner, dict):
+            content = inner
+            break
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
+    return tensors, arguments
+
+
+def _without_common_prefix(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without the `module.` that saving from a data-parallel wrapper puts before every key."""
+    if all(key.startswith("module.") for key in tensors):
+        return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
+    return tensors
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".")[:200] if lines else type(error).__name__
