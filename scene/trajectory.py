@@ -27,6 +27,35 @@ class Similarity:
     rotation: np.ndarray  #: (3, 3)
     translation: np.ndarray  #: (3,)
 
+    @staticmethod
+    def identity() -> "Similarity":
+        """The one that changes nothing."""
+        return Similarity(1.0, np.eye(3), np.zeros(3))
+
+    @staticmethod
+    def from_matrix(matrix: np.ndarray) -> "Similarity":
+        """Of a 4x4 matrix [[scale * rotation, translation], [0, 1]]."""
+        scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
+        return Similarity(scale, matrix[:3, :3] / scale, matrix[:3, 3].copy())
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """4x4: [[scale * rotation, translation], [0, 1]]."""
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = self.scale * self.rotation, self.translation
+        return matrix
+
+    def __matmul__(self, other: "Similarity") -> "Similarity":
+        """`(a @ b)(x) = a(b(x))`."""
+        return Similarity(
+            self.scale * other.scale, self.rotation @ other.rotation, self.apply_to_points(other.translation)
+        )
+
+    def inverse(self) -> "Similarity":
+        """The similarity that undoes this one."""
+        rotation = self.rotation.T
+        return Similarity(1.0 / self.scale, rotation, -(rotation @ self.translation) / self.scale)
+
     def apply_to_points(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3)."""
         return self.scale * points @ self.rotation.T + self.translation

@@ -1,0 +1,226 @@
+"""Pose graphs over similarities: chunks that each hold to the one before, and loops that close, brought into agreement.
+
+Nodes are `world_from_chunk` similarities, an edge (a, b, Z) says that Z takes chunk a into the frame of chunk b. The
+error of an edge is the logarithm of Z (W_b^-1 W_a)^-1 in the Lie algebra sim(3) (Strasdat et al., "Scale drift-aware
+large scale monocular SLAM", RSS 2010); Levenberg's and Marquardt's method with exact derivatives and a sparse
+factorization makes the sum of their squares least.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import expm
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import spsolve
+from scipy.spatial.transform import Rotation
+
+from scene.trajectory import Similarity
+
+_MAX_DAMPING = 1e12
+
+
+@dataclass(frozen=True)
+class PoseGraphEdge:
+    """`b_from_a` takes points of chunk `a` into the frame of chunk `b`."""
+
+    a: int
+    b: int
+    b_from_a: Similarity
+
+
+@dataclass(frozen=True)
+class PoseGraphResult:
+    """`world_from_chunk` of every node, node 0 as it was, and the mean squared error per residual before and after."""
+
+    world_from_chunk: list[Similarity]
+    initial_cost: float
+    cost: float
+    iterations: int
+    #: how far each loop was trusted in the end, in [0, 1]; 1 without `robust`
+    loop_weights: np.ndarray
+
+
+def close_loops(
+    steps: Sequence[Similarity],
+    loops: Sequence[PoseGraphEdge],
+    *,
+    robust: bool = False,
+    max_iterations: int = 100,
+) -> PoseGraphResult:
+    """Optimizes a chain of chunks with loops.
+
+    `steps[k]` takes chunk k + 1 into the frame of chunk k. With `robust`, loops that contradict the rest lose their
+    weight (Geman-McClure, graduated from convex as in Yang et al., RA-L 2020): a wrong loop then changes next to
+    nothing. Without loops the chain comes back as it is.
+    """
+    nodes = accumulate(steps)
+    chain = [PoseGraphEdge(k + 1, k, step) for k, step in enumerate(steps)]
+    if not loops:
+        return PoseGraphResult(nodes, 0.0, 0.0, 0, np.zeros(0))
+    graph = _Graph(len(nodes), [*chain, *loops])
+    matrices = np.stack([node.matrix for node in nodes])
+    weights = np.ones(len(chain) + len(loops))
+    initial_cost = float(np.mean(graph.errors(matrices) ** 2))
+    if robust:
+        matrices, iterations = _optimize_robustly(graph, matrices, weights, len(chain), max_iterations)
+    else:
+        matrices, iterations = _optimize(graph, matrices, weights, max_iterations)
+    return PoseGraphResult(
+        [Similarity.from_matrix(matrix) for matrix in matrices],
+        initial_cost,
+        float(np.mean(graph.errors(matrices) ** 2)),
+        iterations,
+        weights[len(chain) :].copy(),
+    )
+
+
+def accumulate(steps: Sequence[Similarity]) -> list[Similarity]:
+    """`world_from_chunk` of a chain; the world is that of chunk 0."""
+    nodes = [Similarity.identity()]
+    for step in steps:
+        nodes.append(nodes[-1] @ step)
+    return nodes
+
+
+def similarity_logarithm(matrices: np.ndarray) -> np.ndarray:
+    """sim(3) coordinates (N, 7) = (translation part, rotation vector, log scale) of similarities (N, 4, 4)."""
+    scale = np.cbrt(np.linalg.det(matrices[:, :3, :3]))
+    turns = Rotation.from_matrix(matrices[:, :3, :3] / scale[:, None, None]).as_rotvec()
+    sigma = np.log(scale)
+    # exp of [[A, 1], [0, 0]] has the integral of exp(s A) over s in [0, 1] in its corner, which maps rho to t
+    augmented = np.zeros((len(matrices), 6, 6))
+    augmented[:, :3, :3] = _skew(turns) + sigma[:, None, None] * np.eye(3)
+    augmented[:, :3, 3:] = np.eye(3)
+    integral = expm(augmented)[:, :3, 3:]
+    rho = np.linalg.solve(integral, matrices[:, :3, 3:])[..., 0]
+    return np.concatenate([rho, turns, sigma[:, None]], axis=1)
+
+
+def similarity_exponential(coordinates: np.ndarray) -> np.ndarray:
+    """Similarities (N, 4, 4) of sim(3) coordinates (N, 7)."""
+    generator = np.zeros((len(coordinates), 4, 4))
+    generator[:, :3, :3] = _skew(coordinates[:, 3:6]) + coordinates[:, 6, None, None] * np.eye(3)
+    generator[:, :3, 3] = coordinates[:, :3]
+    return expm(generator)
+
+
+class _Graph:
+    """Errors and derivatives of all edges at once."""
+
+    def __init__(self, count: int, edges: Sequence[PoseGraphEdge]) -> None:
+        self.count = count
+        self.a = np.array([edge.a for edge in edges])
+        self.b = np.array([edge.b for edge in edges])
+        self.b_from_a = np.stack([edge.b_from_a.matrix for edge in edges])
+
+    def errors(self, nodes: np.ndarray) -> np.ndarray:
+        """(E, 7)."""
+        return similarity_logarithm(self._discrepancies(nodes))
+
+    def _discrepancies(self, nodes: np.ndarray) -> np.ndarray:
+        return self.b_from_a @ np.linalg.inv(nodes[self.a]) @ nodes[self.b]
+
+    def derivatives(self, nodes: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of the errors by small motions exp(d) on the right of node a and of node b, (E, 7, 7) each."""
+        inverse_right = np.linalg.inv(_right_jacobian(errors))
+        relative = np.linalg.inv(nodes[self.b]) @ nodes[self.a]
+        return -inverse_right @ _adjoint(relative), inverse_right
+
+
+def _optimize(graph: _Graph, nodes: np.ndarray, weights: np.ndarray, iterations: int) -> tuple[np.ndarray, int]:
+    """Levenberg-Marquardt with node 0 fixed; `weights` (E,) of the squared errors."""
+    damping = 1e-6
+    errors = graph.errors(nodes)
+    cost = float((weights[:, None] * errors**2).sum())
+    for iteration in range(iterations):
+        by_a, by_b = graph.derivatives(nodes, errors)
+        roots = np.sqrt(weights)[:, None, None]
+        jacobian = _assemble(graph, by_a * roots, by_b * roots)
+        normal = (jacobian.T @ jacobian).tocsc()
+        gradient = jacobian.T @ (errors * roots[..., 0]).ravel()
+        while damping < _MAX_DAMPING:
+            step = spsolve(normal + diags(damping * normal.diagonal() + 1e-12, format="csc"), -gradient)
+            moved = nodes.copy()
+            moved[1:] = nodes[1:] @ similarity_exponential(np.reshape(step, (-1, 7)))
+            new_errors = graph.errors(moved)
+            new_cost = float((weights[:, None] * new_errors**2).sum())
+            if np.isfinite(new_cost) and new_cost <= cost:
+                break
+            damping *= 10.0
+        else:
+            return nodes, iteration
+        gain = cost - new_cost
+        nodes, errors, cost, damping = moved, new_errors, new_cost, max(damping / 10.0, 1e-12)
+        if gain <= 1e-12 * cost + 1e-24:
+            return nodes, iteration + 1
+    return nodes, iterations
+
+
+def _optimize_robustly(
+    graph: _Graph, nodes: np.ndarray, weights: np.ndarray, chain: int, iterations: int
+) -> tuple[np.ndarray, int]:
+    """Graduated non-convexity: all loops are believed at first, then those less and less that do not fit. Changes
+    `weights` in place."""
+    done = 0
+    # one loop's error is spread over the chain, so that an honest one ends at a small part of its start
+    errors = np.linalg.norm(graph.errors(nodes)[chain:], axis=1)
+    accepted = max(0.05, 0.1 * float(np.median(errors)))
+    control = max(2.0 * float((errors**2).max()) / accepted**2, 1.0)
+    while True:
+        nodes, used = _optimize(graph, nodes, weights, iterations)
+        done += used
+        squared = (graph.errors(nodes)[chain:] ** 2).sum(axis=1)
+        weights[chain:] = (control * accepted**2 / (squared + control * accepted**2)) ** 2
+        if control <= 1.0:
+            return _optimize(graph, nodes, weights, iterations)[0], done
+        control = max(control / 1.4, 1.0)
+
+
+def _assemble(graph: _Graph, by_a: np.ndarray, by_b: np.ndarray):
+    """The sparse derivative of all errors by all nodes but the first."""
+    edges = np.arange(len(graph.a))
+    rows = np.broadcast_to((edges[:, None] * 7 + np.arange(7))[:, :, None], by_a.shape)
+    values, row_indices, column_indices = [], [], []
+    for nodes, blocks in ((graph.a, by_a), (graph.b, by_b)):
+        free = nodes > 0
+        columns = np.broadcast_to(((nodes[:, None] - 1) * 7 + np.arange(7))[:, None, :], blocks.shape)
+        values.append(blocks[free].ravel())
+        row_indices.append(rows[free].ravel())
+        column_indices.append(columns[free].ravel())
+    shape = (len(graph.a) * 7, (graph.count - 1) * 7)
+    indices = (np.concatenate(row_indices), np.concatenate(column_indices))
+    return coo_matrix((np.concatenate(values), indices), shape=shape).tocsr()
+
+
+def _skew(vectors: np.ndarray) -> np.ndarray:
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*vectors.shape[:-1], 3, 3)
+
+
+def _adjoint(matrices: np.ndarray) -> np.ndarray:
+    """(N, 7, 7): M exp(d) = exp(Ad d) M for similarities M (N, 4, 4)."""
+    scaled, translation = matrices[:, :3, :3], matrices[:, :3, 3]
+    scale = np.cbrt(np.linalg.det(scaled))[:, None, None]
+    adjoint = np.zeros((len(matrices), 7, 7))
+    adjoint[:, :3, :3] = scaled
+    adjoint[:, :3, 3:6] = _skew(translation) @ scaled / scale
+    adjoint[:, :3, 6] = -translation
+    adjoint[:, 3:6, 3:6] = scaled / scale
+    adjoint[:, 6, 6] = 1.0
+    return adjoint
+
+
+def _right_jacobian(coordinates: np.ndarray) -> np.ndarray:
+    """(N, 7, 7): exp(x + d) = exp(x) exp(J d) to first order, J the integral of exp(-s ad(x)) over s in [0, 1]."""
+    rho, phi, sigma = coordinates[:, :3], coordinates[:, 3:6], coordinates[:, 6]
+    small_adjoint = np.zeros((len(coordinates), 7, 7))
+    small_adjoint[:, :3, :3] = _skew(phi) + sigma[:, None, None] * np.eye(3)
+    small_adjoint[:, :3, 3:6] = _skew(rho)
+    small_adjoint[:, :3, 6] = -rho
+    small_adjoint[:, 3:6, 3:6] = _skew(phi)
+    augmented = np.zeros((len(coordinates), 14, 14))
+    augmented[:, :7, :7] = -small_adjoint
+    augmented[:, :7, 7:] = np.eye(7)
+    return expm(augmented)[:, :7, 7:]
