@@ -140,9 +140,9 @@ def _optimize(graph: _Graph, nodes: np.ndarray, weights: np.ndarray, iterations:
         normal = (jacobian.T @ jacobian).tocsc()
         gradient = jacobian.T @ (errors * roots[..., 0]).ravel()
         while damping < _MAX_DAMPING:
-            step = spsolve(normal + diags(damping * normal.diagonal() + 1e-12, format="csc"), -gradient)
+            step = np.asarray(spsolve(normal + diags(damping * normal.diagonal() + 1e-12, format="csc"), -gradient))
             moved = nodes.copy()
-            moved[1:] = nodes[1:] @ similarity_exponential(np.reshape(step, (-1, 7)))
+            moved[1:] = nodes[1:] @ similarity_exponential(step.reshape(-1, 7))
             new_errors = graph.errors(moved)
             new_cost = float((weights[:, None] * new_errors**2).sum())
             if np.isfinite(new_cost) and new_cost <= cost:
