@@ -69,7 +69,7 @@ def _list(options: argparse.Namespace) -> int:
 def _get(options: argparse.Namespace) -> int:
     from dynamic_predictor.weights.fetching import destination, fetch_weights
     from dynamic_predictor.weights.registry import weights_entry
-    from stillsplat.console import ProgressBars
+    from scene.progress_bars import ProgressBars
 
     for entry in [weights_entry(name) for name in options.names]:
         print(f"{entry.name}: {entry.purpose}\n  licence: {entry.license}\n  from: {entry.source}")
@@ -92,7 +92,7 @@ def _check(options: argparse.Namespace) -> int:
     from dynamic_predictor.weights.checking import check_weights, recognise
     from dynamic_predictor.weights.finding import require_weights
     from dynamic_predictor.weights.registry import weights_entry
-    from stillsplat.console import ProgressBars
+    from scene.progress_bars import ProgressBars
 
     with ProgressBars() as bars:
         for name in options.names:
