@@ -1,0 +1,31 @@
+"""NYU Depth V2, validation part (Silberman et al., ECCV 2012): single pictures of rooms with depth in metres.
+
+nyu-v2/val/nyu_images/<name>.png and nyu_depths/<name>.npy.
+"""
+
+from pathlib import Path
+
+from dynamic_predictor.datasets.clip import Dataset, DatasetClip, beside_pictures, pictures_in
+from dynamic_predictor.datasets.depth_files import depth_maps, read_depth_array
+
+
+def open_clip(folder: Path, name: str) -> DatasetClip:
+    """All pictures, which are unrelated."""
+    images = pictures_in(folder / "nyu_images")
+    depths = beside_pictures(images, folder / "nyu_depths", ".npy")
+    return DatasetClip(
+        name, images, z_depths=None if depths is None else depth_maps(depths, read_depth_array), single_pictures=True
+    )
+
+
+NYU = Dataset(
+    name="nyu",
+    title="NYU Depth V2",
+    folder="nyu-v2/val",
+    fetch="get the validation part of https://huggingface.co/datasets/sayakpaul/nyu_depth_v2 and save its pictures and "
+    "depths as docs/evaluation.md says",
+    published_clips=None,
+    published_frames=None,
+    list_clips=lambda folder: ["val"],
+    open_clip=open_clip,
+)
