@@ -1,0 +1,141 @@
+"""The flow term of global alignment: on static pixels, optical flow should be what depths and camera motion make it
+(Zhang et al., "MonST3R", ICLR 2025, section 3.3).
+
+A pixel p of frame i at depth d is seen by frame j at the homogeneous pixel h = H p + b / d. The loss is smooth L1
+between the flow that this gives and the observed one, averaged over both coordinates of all static pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynamic_predictor.alignment.pairwise_term import block_length
+
+#: `flow(source, target)`: displacement (H, W, 2) in pixels (x, y) from one frame to another, NaN where unknown
+FlowFunction = Callable[[int, int], np.ndarray | Tensor]
+
+#: keeps divisions by depths and by homogeneous coordinates finite, as the reference has it
+_GUARD = 1e-6
+
+
+@dataclass(frozen=True)
+class FlowObservations:
+    """Optical flows between frames, sorted by the frame where they start, with one factor for their mean."""
+
+    displacement: Tensor  #: (F, 2, H*W) pixels, NaN where it is unknown or does not count
+    frame_start: np.ndarray  #: (N + 1,): flows from frame i are frame_start[i] to frame_start[i + 1]
+    sources: Tensor  #: (F,) int64
+    targets: Tensor  #: (F,) int64
+    factor: float
+
+    @classmethod
+    def of(
+        cls,
+        flow: FlowFunction,
+        directions: Sequence[tuple[int, int]],
+        static: Tensor,
+        *,
+        factor: float = 1.0,
+        dtype: torch.dtype = torch.float16,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> "FlowObservations":
+        """Asks `flow` for every direction (source, target). `static` (N, H*W) bool: pixels that count."""
+        order = sorted(range(len(directions)), key=lambda k: directions[k])
+        device = static.device
+        displacement = torch.empty((len(order), 2, static.shape[1]), dtype=dtype, device=device)
+        for slot, k in enumerate(order):
+            source, target = directions[k]
+            field = torch.as_tensor(flow(source, target)).to(device, torch.float32).reshape(-1, 2).T
+            displacement[slot] = torch.where(static[source] & torch.isfinite(field).all(dim=0), field, torch.nan)
+            progress(slot + 1, len(order))
+        sources = np.array([directions[k][0] for k in order], np.int64)
+        targets = np.array([directions[k][1] for k in order], np.int64)
+        return cls(
+            displacement=displacement,
+            frame_start=np.concatenate([[0], np.cumsum(np.bincount(sources, minlength=len(static)))]),
+            sources=torch.from_numpy(sources).to(device),
+            targets=torch.from_numpy(targets).to(device),
+            factor=factor,
+        )
+
+
+def observe_flows(flow: FlowFunction, edges: np.ndarray, static: Tensor, **options: Any) -> list[FlowObservations]:
+    """The flows of all pairs there and back, as the flow term wants them: where every pair has its reverse among
+    `edges` (E, 2), both directions are the same flows and are kept once with twice the weight."""
+    forward = [(int(i), int(j)) for i, j in edges if i != j]
+    unique = list(dict.fromkeys(forward))
+    if set(unique) == {(j, i) for i, j in unique} and len(unique) == len(forward):
+        return [FlowObservations.of(flow, unique, static, factor=2.0, **options)]
+    return [
+        FlowObservations.of(flow, forward, static, **options),
+        FlowObservations.of(flow, [(j, i) for i, j in forward], static, **options),
+    ]
+
+
+def flow_loss(
+    observations: FlowObservations,
+    pixels: Tensor,
+    target_from_source: Tensor,
+    log_depth: Tensor,
+    pixel_limit: float,
+) -> Tensor:
+    """Factor times the mean smooth L1 loss (bend at 1 pixel), differentiable by `target_from_source` (F, 3, 4), the
+    matrices [H, b] that take a homogeneous pixel and the inverse depth to a homogeneous pixel of the other frame, and
+    by `log_depth` (N, H*W), both float32. Coordinates with a loss of `pixel_limit` or more do not count; 0: all do."""
+    return _FlowLoss.apply(observations, pixels, target_from_source, log_depth, pixel_limit)  # pyright: ignore[reportReturnType]
+
+
+class _FlowLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, observations, pixels, target_from_source, log_depth, pixel_limit):
+        loss, *gradients = _evaluate(observations, pixels, target_from_source, log_depth, pixel_limit)
+        ctx.save_for_backward(*gradients)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *upstream):
+        matrix_gradient, depth_gradient = ctx.saved_tensors
+        return None, None, matrix_gradient * upstream[0], depth_gradient * upstream[0], None
+
+
+def _evaluate(
+    observations: FlowObservations, pixels: Tensor, target_from_source: Tensor, log_depth: Tensor, pixel_limit: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    limit = pixel_limit if pixel_limit > 0 else torch.inf
+    loss = torch.zeros((), dtype=torch.float64, device=log_depth.device)
+    count = torch.zeros((), dtype=torch.int64, device=log_depth.device)
+    matrix_gradient = torch.zeros_like(target_from_source, dtype=torch.float64)
+    depth_gradient = torch.zeros_like(log_depth)
+    pixel_count = log_depth.shape[1]
+    for frame, (begin, end) in enumerate(zip(observations.frame_start[:-1], observations.frame_start[1:], strict=True)):
+        if begin == end:
+            continue
+        infinity, parallax = target_from_source[begin:end, :, :3], target_from_source[begin:end, :, 3:]
+        length = block_length(end - begin, log_depth.device)
+        for first in range(0, pixel_count, length):
+            block = slice(first, first + length)
+            observed = observations.displacement[begin:end, :, block].float()
+            pixel = pixels[:, block]
+            depth = log_depth[frame, block].exp()
+            inverse_depth = 1.0 / (depth + _GUARD)
+            seen = infinity @ pixel + parallax * inverse_depth
+            scale = 1.0 / (seen[:, 2:] + _GUARD)
+            error = seen[:, :2] * scale - pixel[:2] - observed
+            slope = error.clamp(-1.0, 1.0)
+            value = slope * (error - 0.5 * slope)
+            counts = value < limit  # false for NaN
+            loss += torch.where(counts, value, 0.0).sum(dtype=torch.float64)
+            count += counts.sum()
+            slope = torch.where(counts, slope, 0.0) * scale
+            along_z = (slope * seen[:, :2]).sum(dim=1, keepdim=True).nan_to_num_(0.0, 0.0, 0.0) * -scale
+            gradient = torch.cat([slope, along_z], dim=1).nan_to_num_(0.0, 0.0, 0.0)
+            by_inverse_depth = (gradient * parallax).sum(dim=(0, 1))
+            depth_gradient[frame, block] = by_inverse_depth * (-depth * inverse_depth * inverse_depth)
+            matrix_gradient[begin:end, :, :3] += gradient @ pixel.T
+            matrix_gradient[begin:end, :, 3] += (gradient * inverse_depth).sum(dim=-1)
+    factor = observations.factor / count.clamp(min=1).double()
+    return (loss * factor).float(), (matrix_gradient * factor).float(), depth_gradient.mul_(factor.float())

@@ -1,0 +1,144 @@
+"""What a two-view network says about the pairs of a clip, kept so that the alignment can stream through it.
+
+Each pair (first, second) has two views: pointmaps of both frames in the camera frame of the first, with a confidence
+for every pixel. Views are stored by the frame that they show, so that everything said about one frame lies together.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scene.errors import InputError
+
+#: 16-bit floats hold points in units of a power of two that brings their median distance to about this
+_MEDIAN_DISTANCE = 16.0
+_LARGEST = 60000.0
+
+
+class PairPredictions:
+    """Pointmaps (in the first frame's camera, OpenCV axes, arbitrary unit per pair), confidences (above 0; what is not
+    finite and positive counts as 0) and, of networks that have them, motion probabilities (1 = moves) of frame pairs.
+
+    Make an empty one, then `store` every pair, one or several at a time. float16 takes 16 bytes per pixel and pair
+    (20 with motion), float32 twice as much.
+
+    Raises `InputError` for pairs that leave frames out or pair a frame that does not exist.
+    """
+
+    def __init__(
+        self,
+        edges: Sequence[tuple[int, int]] | np.ndarray,
+        height: int,
+        width: int,
+        *,
+        frame_count: int | None = None,
+        dtype: torch.dtype = torch.float16,
+        with_motion: bool = True,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        edge_array = np.asarray(edges, np.int64).reshape(-1, 2)
+        if not len(edge_array):
+            raise InputError("There are no pairs of frames to align; choose a pair graph that has some.")
+        count = int(edge_array.max()) + 1 if frame_count is None else frame_count
+        missing = sorted(set(range(count)) - set(edge_array.ravel().tolist()))
+        if missing or edge_array.min() < 0 or edge_array.max() >= count:
+            wrong = f"frame {missing[0]} is in no pair" if missing else "pairs name frames outside the clip"
+            raise InputError(f"The pair graph does not fit a clip of {count} frames: {wrong}; choose a denser graph.")
+        self.edges = edge_array
+        self.height, self.width = height, width
+        self.frame_count = count
+        shown = edge_array.ravel()  # view 2 e: the first frame of pair e, view 2 e + 1: its second
+        order = np.argsort(shown, kind="stable")
+        #: slot of each view (pair, 0 = first or 1 = second frame) in the storage
+        self.slots = np.argsort(order, kind="stable").reshape(-1, 2)
+        #: pair of each slot
+        self.pair_of_slot = order // 2
+        #: 0 where a slot shows the first frame of its pair, 1 where the second
+        self.side_of_slot = order % 2
+        #: views of frame i are in slots frame_start[i] to frame_start[i + 1]
+        self.frame_start = np.concatenate([[0], np.cumsum(np.bincount(shown, minlength=count))])
+        views, pixels = len(order), height * width
+        self.points = torch.zeros((views, 3, pixels), dtype=dtype, device=device)
+        self.confidence = torch.zeros((views, pixels), dtype=dtype, device=device)
+        self.motion = torch.zeros((views, pixels), dtype=dtype, device=device) if with_motion else None
+        #: stored points times this are the network's, per pair
+        self.units = np.ones(len(edge_array))
+        #: mean confidence of the views, as the network gave it
+        self.mean_confidence = np.zeros((len(edge_array), 2))
+
+    def __len__(self) -> int:
+        return len(self.edges)
+
+    @property
+    def device(self) -> torch.device:
+        return self.points.device
+
+    def store(
+        self,
+        pairs: int | Sequence[int] | np.ndarray,
+        points_first: Tensor | np.ndarray,
+        confidence_first: Tensor | np.ndarray,
+        points_second: Tensor | np.ndarray,
+        confidence_second: Tensor | np.ndarray,
+        motion_first: Tensor | np.ndarray | None = None,
+        motion_second: Tensor | np.ndarray | None = None,
+    ) -> None:
+        """Takes what the network says about pairs `pairs` (positions in `edges`): points (B, H, W, 3), confidences and
+        motion probabilities (B, H, W); without B for a single pair. Nothing given is kept alive."""
+        single = isinstance(pairs, (int, np.integer))
+        positions = np.atleast_1d(np.asarray(pairs))
+        given = (points_first, points_second), (confidence_first, confidence_second), (motion_first, motion_second)
+        for k, pair in enumerate(positions):
+            views = [[None if v is None else torch.as_tensor(v if single else v[k]) for v in both] for both in given]
+            self._store_pair(int(pair), *views)
+
+    def _store_pair(
+        self, pair: int, points: list[Tensor | None], confidences: list[Tensor | None], motions: list[Tensor | None]
+    ) -> None:
+        for side in (0, 1):
+            slot = self.slots[pair, side]
+            point, confidence, motion = points[side], confidences[side], motions[side]
+            assert point is not None and confidence is not None
+            if point.shape != (self.height, self.width, 3) or confidence.shape != (self.height, self.width):
+                raise ValueError(f"pair {pair}: views of shape {tuple(point.shape)} and {tuple(confidence.shape)}")
+            flat = point.detach().to(self.device, torch.float32).reshape(-1, 3).T
+            weight = confidence.detach().to(self.device, torch.float32).reshape(-1)
+            usable = torch.isfinite(flat).all(dim=0) & torch.isfinite(weight) & (weight > 0)
+            if not bool(usable.all()):
+                flat, weight = torch.where(usable, flat, 0.0), torch.where(usable, weight, 0.0)
+            self.mean_confidence[pair, side] = float(weight.mean(dtype=torch.float64))
+            if self.points.dtype == torch.float16:
+                if side == 0:
+                    self.units[pair] = _unit(flat)
+                flat = flat / self.units[pair]
+                inside = flat.abs().amax(dim=0) <= _LARGEST
+                flat, weight = torch.where(inside, flat, 0.0), torch.where(inside, weight.clamp(max=_LARGEST), 0.0)
+            self.points[slot] = flat.to(self.points.dtype)
+            self.confidence[slot] = weight.to(self.confidence.dtype)
+            if self.motion is not None and motion is not None:
+                probability = motion.detach().to(self.device, torch.float32).reshape(-1)
+                self.motion[slot] = torch.nan_to_num(probability).clamp(0.0, 1.0).to(self.motion.dtype)
+
+    def view_points(self, pair: int, side: int) -> Tensor:
+        """Points (3, H*W) float32 of one view in the network's unit."""
+        return self.points[self.slots[pair, side]].float() * float(self.units[pair])
+
+    def view_confidence(self, pair: int, side: int) -> Tensor:
+        """Confidence (H*W,) float32 of one view."""
+        return self.confidence[self.slots[pair, side]].float()
+
+    def image_confidence(self) -> Tensor:
+        """For every frame the largest confidence that any pair gives a pixel, (N, H*W) float32."""
+        starts = self.frame_start
+        return torch.stack(
+            [self.confidence[starts[i] : starts[i + 1]].amax(dim=0).float() for i in range(self.frame_count)]
+        )
+
+
+def _unit(points: Tensor) -> float:
+    distance = float(points[:, ::7].norm(dim=0).median())
+    if not distance > 0:
+        return 1.0
+    return float(2.0 ** np.round(np.log2(distance / _MEDIAN_DISTANCE)))

@@ -1,0 +1,83 @@
+"""How pairs are aligned. Defaults are those of DAS3R's evaluation."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from scene.errors import InputError
+
+ConfidenceTransform = Literal["log", "sqrt", "m1", "id"]
+Distance = Literal["l1", "l2"]
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """Settings of `align`. Raises `InputError` for values that make no sense."""
+
+    iterations: int = 300
+    learning_rate: float = 0.01
+    final_learning_rate: float = 0.001
+    #: `linear`, `cosine`, or `cycleN`: linear N times over
+    schedule: str = "linear"
+    #: one focal length for all frames, or one for each
+    shared_focal: bool = True
+    #: how a confidence c weighs a residual: log c, sqrt c, c - 1, or c
+    confidence_transform: ConfidenceTransform = "log"
+    #: `l1`: length of the residual in 3-D, `l2`: its square
+    distance: Distance = "l1"
+    #: geometric mean of the scales of all pairs, which fixes the scale of the scene
+    mean_pair_scale: float = 0.5
+    #: points below do not take part when a camera is resected
+    minimum_confidence: float = 3.0
+    temporal_smoothing_weight: float = 0.01
+    #: weight of translations against rotations in temporal smoothing
+    translation_weight: float = 1.0
+    flow_loss_weight: float = 0.01
+    #: share of the iterations after which the flow loss begins
+    flow_loss_start: float = 0.1
+    #: the flow loss is left out of an iteration while it is above this; 0: never
+    flow_loss_limit: float = 20.0
+    #: a coordinate of a pixel whose flow loss is at least this does not count; 0: all count
+    flow_pixel_limit: float = 50.0
+    #: holds depths to their initial shape
+    depth_regularization_weight: float = 0.0
+    #: motion probability above which a pixel moves
+    motion_threshold: float = 0.5
+    #: everything as the official code does it, oversights included (see docs/alignment.md)
+    strict_official: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "final_learning_rate", "mean_pair_scale"):
+            self._check(name, lambda value: value > 0, "above zero")
+        for name in (
+            "iterations",
+            "minimum_confidence",
+            "temporal_smoothing_weight",
+            "translation_weight",
+            "flow_loss_weight",
+            "flow_loss_start",
+            "flow_loss_limit",
+            "flow_pixel_limit",
+            "depth_regularization_weight",
+            "motion_threshold",
+        ):
+            self._check(name, lambda value: value >= 0, "zero or more")
+        learning_rate(0.0, self)
+
+    def _check(self, name: str, condition, wanted: str) -> None:
+        value = getattr(self, name)
+        if not (math.isfinite(value) and condition(value)):
+            raise InputError(f"The alignment setting {name} is {value}; it must be {wanted}.")
+
+
+def learning_rate(progress: float, settings: AlignmentSettings) -> float:
+    """The learning rate when a share `progress` in [0, 1] of the iterations is done."""
+    first, last, schedule = settings.learning_rate, settings.final_learning_rate, settings.schedule
+    if schedule == "cosine":
+        return last + (first - last) * (1.0 + math.cos(progress * math.pi)) / 2.0
+    if schedule.startswith("cycle") and (schedule[5:] or "2").isdigit() and int(schedule[5:] or 2) > 0:
+        cycles = progress * int(schedule[5:] or 2)
+        progress = 1.0 if progress == 1.0 else cycles - math.floor(cycles)
+    elif schedule != "linear":
+        raise InputError(f'There is no learning rate schedule called "{schedule}"; choose linear, cosine or cycleN.')
+    return first + (last - first) * progress

@@ -1,0 +1,87 @@
+"""Focal lengths, similarities and camera poses in closed form, against the official results and exact data."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from dynamic_predictor.alignment.focal import estimate_focal, typical_focal
+from dynamic_predictor.alignment.registration import register_cameras, register_points
+from dynamic_predictor.alignment.resection import resect
+
+
+def test_focal_of_pointmaps(golden_arrays):
+    data = golden_arrays("focal.npz")
+    for k, points in enumerate(torch.from_numpy(data["pts3d"])):
+        center = tuple(data["pp"][k])
+        assert estimate_focal(points, center) == pytest.approx(data["weiszfeld"][k], rel=1e-4)
+        assert estimate_focal(points, center, method="median") == pytest.approx(data["median"][k], rel=1e-4)
+
+
+def test_focal_is_held_in_range(golden_arrays):
+    data = golden_arrays("focal.npz")
+    typical = typical_focal(24, 32)
+    limit = float(data["weiszfeld_clip"][0])
+    ratio = limit / typical
+    for points in torch.from_numpy(data["pts3d"]):
+        assert estimate_focal(points, largest=ratio) == pytest.approx(limit, rel=1e-4)
+
+
+def test_focal_of_nothing_is_not_a_number():
+    assert np.isnan(estimate_focal(torch.zeros(4, 6, 3)))
+
+
+def test_weighted_similarity(golden_arrays):
+    data = golden_arrays("registration.npz")
+    source, target = (torch.from_numpy(data[key]).T[None] for key in "ab")
+    scale, rotation, translation = register_points(source, target, torch.from_numpy(data["conf"])[None])
+    assert float(scale[0]) == pytest.approx(float(data["scale"]), rel=1e-4)
+    np.testing.assert_allclose(rotation[0], data["R"], atol=1e-5)
+    np.testing.assert_allclose(translation[0], data["T"], atol=1e-5)
+
+
+def test_similarity_of_cameras(golden_arrays):
+    data = golden_arrays("registration.npz")
+    scale, rotation, translation = register_cameras(data["src_poses"], data["tgt_poses"])
+    assert scale == pytest.approx(float(data["ms"]), rel=1e-4)
+    np.testing.assert_allclose(rotation, data["mR"], atol=1e-4)
+    np.testing.assert_allclose(translation, data["mT"], atol=1e-4)
+
+
+def test_similarities_of_many_sets_at_once():
+    rng = np.random.default_rng(0)
+    source = rng.normal(size=(5, 3, 700)).astype(np.float32)
+    rotations = Rotation.random(5, random_state=1).as_matrix()
+    scales, translations = rng.uniform(0.2, 5.0, 5), rng.normal(size=(5, 3))
+    target = scales[:, None, None] * rotations @ source + translations[..., None]
+    weights = rng.uniform(size=(5, 700))
+    weights[:, :100] = 0.0
+    target[:, :, :100] = 77.0  # without weight: must not matter
+    got = register_points(*(torch.from_numpy(a) for a in (source, target, weights)))
+    for value, expected in zip(got, (scales, rotations, translations), strict=True):
+        np.testing.assert_allclose(value, expected, atol=1e-6)
+
+
+def test_similarity_without_any_weight_is_finite():
+    zeros = torch.zeros(1, 3, 50)
+    for value in register_points(zeros, zeros, torch.zeros(1, 50)):
+        assert torch.isfinite(value).all()
+
+
+@pytest.mark.parametrize("kind", ["clean", "noisy"])
+@pytest.mark.parametrize("known_focal", [True, False])
+def test_resection(golden_arrays, kind, known_focal):
+    data = golden_arrays("fast_pnp.npz")
+    name = kind if known_focal else f"{kind}_nofocal"
+    found = resect(data[f"{kind}_pts"], data["msk"], float(data["focal"]) if known_focal else None)
+    assert found is not None
+    focal, pose = found
+    assert focal == pytest.approx(float(data[f"{name}_focal"]), rel=1e-4)
+    np.testing.assert_allclose(pose, data[f"{name}_pose"], atol=1e-4)
+
+
+def test_resection_of_too_little_or_nonsense_has_no_answer():
+    points = np.full((8, 8, 3), np.nan)
+    assert resect(points, np.ones((8, 8), bool), 10.0) is None
+    assert resect(np.zeros((8, 8, 3)), np.zeros((8, 8), bool), 10.0) is None
+    assert resect(np.ones((8, 8, 3)), np.ones((8, 8), bool), float("nan")) is None
