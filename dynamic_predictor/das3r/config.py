@@ -1,0 +1,133 @@
+"""The size of a two-view network, and how it is read from what the published checkpoints carry."""
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scene.errors import InputError
+
+
+@dataclass(frozen=True)
+class TwoViewConfig:
+    """Sizes of the network. The defaults are those of the published DAS3R (ViT-L encoder, base decoders, DPT heads).
+
+    `has_mask_heads` is what tells DAS3R from MonST3R.
+    """
+
+    patch_size: int = 16
+    encoder_width: int = 1024
+    encoder_depth: int = 24
+    encoder_heads: int = 16
+    decoder_width: int = 768
+    decoder_depth: int = 12
+    decoder_heads: int = 12
+    feed_forward_ratio: float = 4.0
+    rotary_base: float = 100.0
+    #: channels of the four feature maps that a prediction head starts from, fine to coarse
+    head_stage_widths: tuple[int, int, int, int] = (96, 192, 384, 768)
+    head_width: int = 256
+    has_mask_heads: bool = True
+
+    @property
+    def hooked_layers(self) -> tuple[int, int, int, int]:
+        """What the heads read: 0 is the encoder's output, k the output of decoder layer k."""
+        depth = self.decoder_depth
+        return 0, depth // 2, depth * 3 // 4, depth
+
+    def without_mask_heads(self) -> "TwoViewConfig":
+        """The same network as MonST3R has it."""
+        return replace(self, has_mask_heads=False)
+
+
+#: official constructor argument -> field of `TwoViewConfig`
+_SIZES = {
+    "patch_size": "patch_size",
+    "enc_embed_dim": "encoder_width",
+    "enc_depth": "encoder_depth",
+    "enc_num_heads": "encoder_heads",
+    "dec_embed_dim": "decoder_width",
+    "dec_depth": "decoder_depth",
+    "dec_num_heads": "decoder_heads",
+    "mlp_ratio": "feed_forward_ratio",
+}
+#: official constructor argument -> the one value that this network implements
+_FIXED = {
+    "head_type": "dpt",
+    "output_mode": "pts3d",
+    "depth_mode": ("exp", -math.inf, math.inf),
+    "conf_mode": ("exp", 1, math.inf),
+    "mask_mode": ("sigmoid", 0, 1),
+}
+#: no network that fits a machine is larger; a damaged file must not make us try
+_LARGEST_WIDTH, _LARGEST_DEPTH = 8192, 256
+
+
+def config_from_arguments(arguments: Mapping[str, Any], source: str) -> TwoViewConfig:
+    """The sizes from the official constructor's `arguments` (config.json, or the model string of a .pth).
+
+    What is absent keeps the default. `source` names the file in errors. Raises `InputError` for arguments that make
+    another network (a linear head, another depth mode) or sizes out of reason.
+    """
+    for name, expected in _FIXED.items():
+        given = arguments.get(name, expected)
+        given = tuple(given) if isinstance(given, list | tuple) else given
+        if given != expected:
+            raise InputError(f"{source} describes a network with {name} {given!r}; only {expected!r} is supported.")
+    sizes: dict[str, Any] = {}
+    for official, field in _SIZES.items():
+        if official not in arguments:
+            continue
+        value = arguments[official]
+        limit = _LARGEST_DEPTH if official.endswith("depth") else _LARGEST_WIDTH
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limit:
+            raise InputError(f"{source} gives {official} as {value!r}; a number from 1 to {limit} was expected.")
+        sizes[field] = value if field == "feed_forward_ratio" else int(value)
+    position_embedding = str(arguments.get("pos_embed", "RoPE100"))
+    base = position_embedding.removeprefix("RoPE")
+    if base == position_embedding or not base.isdigit() or int(base) < 2:
+        raise InputError(f"{source} asks for the position embedding {position_embedding!r}; only RoPE is supported.")
+    config = TwoViewConfig(**sizes, rotary_base=float(base))
+    for width, heads in (
+        (config.encoder_width, config.encoder_heads),
+        (config.decoder_width, config.decoder_heads),
+    ):
+        if width % (4 * heads):
+            raise InputError(
+                f"{source} gives {heads} attention heads for {width} features, which do not divide evenly."
+            )
+    return config
+
+
+def arguments_from_model_string(text: str, source: str) -> dict[str, Any]:
+    """The keyword arguments of the constructor call in a checkpoint's `args.model`; nothing is executed.
+
+    Raises `InputError` when it is not one call of the two-view class with plain values.
+    """
+    broken = InputError(f"{source} describes its network in a way that is not understood: {text[:80]!r}.")
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise broken from error
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise broken
+    if call.func.id != "AsymmetricCroCo3DStereo":
+        raise InputError(f"{source} is a checkpoint of {call.func.id[:60]}, not of DAS3R or MonST3R.")
+    try:
+        return {keyword.arg: _plain_value(keyword.value) for keyword in call.keywords if keyword.arg}
+    except ValueError as error:
+        raise broken from error
+
+
+def _plain_value(node: ast.expr) -> Any:
+    """A literal, where the bare name `inf` also counts as a number."""
+    if isinstance(node, ast.Name) and node.id == "inf":
+        return math.inf
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_plain_value(node.operand)
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(_plain_value(element) for element in node.elts)
+    if isinstance(node, ast.Constant):
+        return node.value
+    raise ValueError(ast.dump(node))

@@ -1,0 +1,43 @@
+"""Small networks with made-up weights, and the goldens that official code computed with the same weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_networks import TINY, filled_network
+
+from dynamic_predictor.das3r.network import TwoViewNetwork
+
+_COPIES = Path(__file__).resolve().parents[1] / "data" / "das3r"
+
+
+@pytest.fixture(scope="session")
+def das3r_tiny() -> TwoViewNetwork:
+    return filled_network(TINY)
+
+
+@pytest.fixture(scope="session")
+def monst3r_tiny() -> TwoViewNetwork:
+    return filled_network(TINY.without_mask_heads())
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Callable[[str], dict[str, np.ndarray]]:
+    """Reads a golden by file name: the copy in this repository if there is one, else ../shared."""
+
+    def read(name: str) -> dict[str, np.ndarray]:
+        path = _COPIES / name
+        if not path.exists():
+            path = request.getfixturevalue("shared") / "parity" / "das3r" / name
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.no_grad():
+        yield
