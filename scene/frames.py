@@ -90,6 +90,25 @@ class ImageFolderFrames:
         return self._read(index % len(self))
 
 
+class MemoryFrames:
+    """Frames that lie in memory: uint8 RGB `pictures` (N, H, W, 3), 30 per second."""
+
+    def __init__(self, pictures: np.ndarray) -> None:
+        self._pictures = pictures
+        self.height, self.width = pictures.shape[1:3]
+        self.names: Sequence[str] = [f"{index:05d}.png" for index in range(len(pictures))]
+        self.timestamps: Sequence[float] = [index / ASSUMED_RATE for index in range(len(pictures))]
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.rgb8(index).astype(np.float32) / 255.0
+
+    def rgb8(self, index: int) -> np.ndarray:
+        return self._pictures[index]
+
+
 def open_frames(
     source: str | Path | Sequence[str | Path],
     *,

@@ -1,0 +1,139 @@
+"""Cameras as the networks of Depth Anything 3 see them: a pose encoding of nine numbers, its decoder and its encoder.
+
+An encoding is [translation 3, quaternion xyzw 4, vertical and horizontal field of view] of `world_from_camera`, OpenCV
+axes; fields of view are full angles in radians. The principal point is always the middle of the picture.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dynamic_predictor.networks.transformer import TransformerBlock
+
+#: the least tangent of half a field of view
+_SMALLEST_TANGENT = 1e-6
+
+
+def rotation_from_xyzw(quaternion: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) of quaternions xyzw (..., 4) of any length but zero."""
+    x, y, z, w = quaternion.unbind(-1)
+    scale = 2.0 / (quaternion * quaternion).sum(-1)
+    entries = [
+        1 - scale * (y * y + z * z), scale * (x * y - z * w), scale * (x * z + y * w),
+        scale * (x * y + z * w), 1 - scale * (x * x + z * z), scale * (y * z - x * w),
+        scale * (x * z - y * w), scale * (y * z + x * w), 1 - scale * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
+
+
+def xyzw_from_rotation(rotation: Tensor) -> Tensor:
+    """Unit quaternions xyzw (..., 4) with w >= 0 of rotation matrices (..., 3, 3), from the largest component."""
+    m = rotation
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    # four times the squares of w, x, y, z, and the rows of four times their products
+    squares = torch.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], dim=-1)
+    wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xy, xz, yz = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
+    products = torch.stack(
+        [
+            torch.stack([squares[..., 0], wx, wy, wz], dim=-1),
+            torch.stack([wx, squares[..., 1], xy, xz], dim=-1),
+            torch.stack([wy, xy, squares[..., 2], yz], dim=-1),
+            torch.stack([wz, xz, yz, squares[..., 3]], dim=-1),
+        ],
+        dim=-2,
+    )
+    best = squares.argmax(dim=-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
+    row = products.gather(-2, best).squeeze(-2)
+    wxyz = F.normalize(row, dim=-1)
+    wxyz = torch.where(wxyz[..., :1] < 0, -wxyz, wxyz)
+    return wxyz[..., [1, 2, 3, 0]]
+
+
+def inverse_rigid(matrix: Tensor) -> Tensor:
+    """The inverse of rigid matrices (..., 3 or 4, 4), in the same shape."""
+    rotation = matrix[..., :3, :3].transpose(-1, -2)
+    upper = torch.cat([rotation, -rotation @ matrix[..., :3, 3:]], dim=-1)
+    return torch.cat([upper, matrix[..., 3:, :]], dim=-2)
+
+
+def encode_cameras(camera_from_world: Tensor, intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
+    """Encodings (..., 9) of `camera_from_world` (..., 3 or 4, 4) and `intrinsics` (..., 3, 3) in pixels of pictures of
+    `size` (H, W). The principal point does not enter."""
+    world_from_camera = inverse_rigid(camera_from_world)
+    height, width = size
+    fields = torch.stack(
+        [
+            2 * torch.atan(height / 2 / intrinsics[..., 1, 1]),
+            2 * torch.atan(width / 2 / intrinsics[..., 0, 0]),
+        ],
+        dim=-1,
+    )
+    rotation = xyzw_from_rotation(world_from_camera[..., :3, :3])
+    return torch.cat([world_from_camera[..., :3, 3], rotation, fields], dim=-1)
+
+
+def decode_cameras(encoding: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(`camera_from_world` (..., 3, 4), `intrinsics` (..., 3, 3) in pixels) of encodings (..., 9) of pictures of `size`
+    (H, W)."""
+    rotation = rotation_from_xyzw(encoding[..., 3:7])
+    world_from_camera = torch.cat([rotation, encoding[..., :3, None]], dim=-1)
+    height, width = size
+    tangent = torch.tan(encoding[..., 7:9] / 2).clamp_min(_SMALLEST_TANGENT)
+    intrinsics = encoding.new_zeros(*encoding.shape[:-1], 3, 3)
+    intrinsics[..., 0, 0] = width / 2 / tangent[..., 1]
+    intrinsics[..., 1, 1] = height / 2 / tangent[..., 0]
+    intrinsics[..., 0, 2] = width / 2
+    intrinsics[..., 1, 2] = height / 2
+    intrinsics[..., 2, 2] = 1.0
+    return inverse_rigid(world_from_camera), intrinsics
+
+
+class CameraDecoder(nn.Module):
+    """A camera token to a pose encoding."""
+
+    def __init__(self, token_width: int) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(
+            nn.Linear(token_width, token_width), nn.ReLU(), nn.Linear(token_width, token_width), nn.ReLU()
+        )
+        self.fc_t = nn.Linear(token_width, 3)
+        self.fc_qvec = nn.Linear(token_width, 4)
+        self.fc_fov = nn.Sequential(nn.Linear(token_width, 2), nn.ReLU())
+
+    def forward(self, camera_token: Tensor) -> Tensor:
+        """(..., D) to encodings (..., 9)."""
+        features = self.backbone(camera_token)
+        return torch.cat([self.fc_t(features), self.fc_qvec(features), self.fc_fov(features)], dim=-1)
+
+
+class PoseBranch(nn.Module):
+    """Two linear layers with a GELU between them: an encoding (..., 9) to (..., width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(9, width // 2)
+        self.fc2 = nn.Linear(width // 2, width)
+
+    def forward(self, encoding: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(encoding)))
+
+
+class CameraEncoder(nn.Module):
+    """Known cameras of the views of a scene to the tokens that stand for them in the backbone."""
+
+    heads = 16
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.pose_branch = PoseBranch(width)
+        self.token_norm = nn.LayerNorm(width)
+        self.trunk = nn.Sequential(
+            *(TransformerBlock(width, self.heads, norm_epsilon=1e-5, layer_scale=1.0) for _ in range(4))
+        )
+        self.trunk_norm = nn.LayerNorm(width)
+
+    def forward(self, camera_from_world: Tensor, intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
+        """`camera_from_world` (B, S, 4, 4) and `intrinsics` (B, S, 3, 3) of pictures of `size` (H, W) to (B, S, C)."""
+        tokens = self.token_norm(self.pose_branch(encode_cameras(camera_from_world, intrinsics, size)))
+        return self.trunk_norm(self.trunk(tokens))

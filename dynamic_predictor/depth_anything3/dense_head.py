@@ -1,0 +1,109 @@
+"""What the dense heads of Depth Anything 3 share: a pyramid out of tokens, refined from coarse to fine (DPT, Ranftl
+et al., 2021). Parameter names are those of the published checkpoints."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from dynamic_predictor.depth_anything3.settings import HeadSettings
+from dynamic_predictor.networks.dense_prediction import FeatureFusion
+
+
+def add_plane_embedding(maps: Tensor, aspect: float) -> Tensor:
+    """Tells every cell of freshly made `maps` (N, C, h, w) where it lies in the picture; changes and returns them.
+
+    The picture of `aspect` = width / height has half a diagonal of length one. What is added is 0.1 times sin x, cos x,
+    sin y, cos y, a quarter of the channels each, with wavelengths up to 2 pi 100.
+    """
+    channels, rows, columns = maps.shape[1:]
+    diagonal = (aspect * aspect + 1.0) ** 0.5
+    quarter = channels // 4
+    frequencies = 100.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+
+    def waves(count: int, half_side: float) -> Tensor:
+        reach = half_side * (count - 1) / count
+        phase = torch.linspace(-reach, reach, count, dtype=torch.float64)[:, None] * frequencies
+        return torch.cat([phase.sin(), phase.cos()], dim=1).mul(0.1).to(maps).T
+
+    maps[:, : 2 * quarter] += waves(columns, aspect / diagonal)[:, None, :]
+    maps[:, 2 * quarter :] += waves(rows, 1.0 / diagonal)[:, :, None]
+    return maps
+
+
+class Scratch(nn.Module):
+    """Holds the layers under the name that they have in the checkpoints."""
+
+    output_conv1: nn.Conv2d
+    output_conv2: nn.Sequential
+    output_conv1_aux: nn.ModuleList
+    output_conv2_aux: nn.ModuleList
+    sky_output_conv2: nn.Sequential
+
+
+class DenseHead(nn.Module):
+    """Tokens of four layers to maps at the size of the picture.
+
+    `normalized`: tokens pass a norm first. `placed`: maps are told where they lie in the picture.
+    """
+
+    def __init__(
+        self, token_width: int, settings: HeadSettings, out_channels: int, *, normalized: bool, placed: bool
+    ) -> None:
+        super().__init__()
+        features, channels = settings.features, settings.channels
+        self.placed = placed
+        self.norm = nn.LayerNorm(token_width) if normalized else nn.Identity()
+        self.projects = nn.ModuleList(nn.Conv2d(token_width, width, 1) for width in channels)
+        self.resize_layers = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(channels[0], channels[0], 4, stride=4),
+                nn.ConvTranspose2d(channels[1], channels[1], 2, stride=2),
+                nn.Identity(),
+                nn.Conv2d(channels[3], channels[3], 3, stride=2, padding=1),
+            ]
+        )
+        self.scratch = Scratch()
+        for level, width in enumerate(channels, start=1):
+            setattr(self.scratch, f"layer{level}_rn", nn.Conv2d(width, features, 3, padding=1, bias=False))
+        self._add_refinements("", features)
+        self.scratch.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
+        self.scratch.output_conv2 = output_convolutions(features // 2, out_channels)
+
+    def _add_refinements(self, suffix: str, features: int) -> None:
+        for level in (1, 2, 3, 4):
+            setattr(self.scratch, f"refinenet{level}{suffix}", FeatureFusion(features, has_lateral_unit=level < 4))
+
+    def pyramid(self, tokens: Sequence[Tensor], grid: tuple[int, int], aspect: float) -> list[Tensor]:
+        """Tokens of the four out layers, each (N, P, D), to four levels (N, F, h, w), finest first."""
+        levels = []
+        for level, (layer, project, resize) in enumerate(
+            zip(tokens, self.projects, self.resize_layers, strict=True), start=1
+        ):
+            maps = project(self.norm(layer).transpose(1, 2).unflatten(2, grid))
+            if self.placed:
+                maps = add_plane_embedding(maps, aspect)
+            levels.append(getattr(self.scratch, f"layer{level}_rn")(resize(maps)))
+        return levels
+
+    def refine(self, levels: Sequence[Tensor], suffix: str = "") -> Tensor:
+        """The pyramid to one map (N, F, 8 rows, 8 columns), by the chain of refinements whose names end in `suffix`."""
+        maps = levels[3]
+        for level in (4, 3, 2, 1):
+            lateral = levels[level - 1] if level < 4 else None
+            size = (levels[level - 2].shape[-2], levels[level - 2].shape[-1]) if level > 1 else None
+            maps = getattr(self.scratch, f"refinenet{level}{suffix}")(maps, lateral, size)
+        return maps
+
+    def enlarged(self, maps: Tensor, size: tuple[int, int], extra: Tensor | None = None) -> Tensor:
+        """Refined maps to (N, F / 2, H, W), with `extra` of that shape added."""
+        maps = interpolate(self.scratch.output_conv1(maps), size=size, mode="bilinear", align_corners=True)
+        if extra is not None:
+            maps = maps + extra
+        return add_plane_embedding(maps, size[1] / size[0]) if self.placed else maps
+
+
+def output_convolutions(width: int, out_channels: int) -> nn.Sequential:
+    """The last two convolutions of a head, with a ReLU between them."""
+    return nn.Sequential(nn.Conv2d(width, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, out_channels, 1))

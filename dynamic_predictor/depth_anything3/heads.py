@@ -1,0 +1,143 @@
+"""The heads of Depth Anything 3: depth and rays, depth and sky, parameters of Gaussians."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dynamic_predictor.depth_anything3.dense_head import DenseHead, add_plane_embedding, output_convolutions
+from dynamic_predictor.depth_anything3.settings import HeadSettings
+
+
+@dataclass
+class DepthMaps:
+    """Maps of N views: `depth`, `confidence` (at least 1) and `sky` (at least 0) are (N, H, W) at the picture's size;
+    `ray` (N, 8 rows, 8 columns, 6) holds direction and origin at eight points per patch side, `ray_confidence`
+    (N, 8 rows, 8 columns) is at least 1. None: the head has no such output or nobody asked."""
+
+    depth: Tensor
+    confidence: Tensor | None = None
+    sky: Tensor | None = None
+    ray: Tensor | None = None
+    ray_confidence: Tensor | None = None
+
+
+class DepthRayHead(DenseHead):
+    """Depth with confidence and, by a second chain of refinements over the same pyramid, rays with confidence.
+
+    The published network was trained with outputs of the ray chain at four levels and uses the finest. The other three
+    are held as parameters, since the files have them, and never run. One norm serves all four levels: the files list it
+    under the first (`output_conv2_aux.0.2`).
+    """
+
+    def __init__(self, token_width: int, settings: HeadSettings) -> None:
+        super().__init__(token_width, settings, 2, normalized=True, placed=True)
+        features = settings.features
+        self._add_refinements("_aux", features)
+        self.scratch.output_conv1_aux = nn.ModuleList(_ray_convolutions(features) for _ in range(4))
+        self.scratch.output_conv2_aux = nn.ModuleList(
+            _RayOutput(features // 2, holds_norm=level == 0) for level in range(4)
+        )
+
+    def forward(self, tokens: Sequence[Tensor], size: tuple[int, int], *, rays: bool = True) -> DepthMaps:
+        """Tokens of the four out layers, each (N, P, D), of pictures of `size` (H, W)."""
+        grid, aspect = _grid(tokens[0], size), size[1] / size[0]
+        levels = self.pyramid(tokens, grid, aspect)
+        logits = self.scratch.output_conv2(self.enlarged(self.refine(levels), size))
+        result = DepthMaps(logits[:, 0].exp(), logits[:, 1].exp() + 1.0)
+        if rays:
+            maps = self._ray_logits(self.refine(levels, "_aux"), aspect)
+            result.ray, result.ray_confidence = maps[..., :6], maps[..., 6].exp() + 1.0
+        return result
+
+    def _ray_logits(self, maps: Tensor, aspect: float) -> Tensor:
+        """(N, h, w, 7)"""
+        maps = add_plane_embedding(self.scratch.output_conv1_aux[3](maps), aspect)
+        shared = self.scratch.output_conv2_aux[0].get_submodule("2")
+        return self.scratch.output_conv2_aux[3](maps, shared)
+
+
+class _RayOutput(nn.Module):
+    """Convolution, norm over the channels, ReLU, convolution, under their numbers in the checkpoints. The norm is the
+    one that the first level holds."""
+
+    out_channels = 7
+
+    def __init__(self, width: int, *, holds_norm: bool) -> None:
+        super().__init__()
+        self.add_module("0", nn.Conv2d(width, 32, 3, padding=1))
+        if holds_norm:
+            self.add_module("2", nn.LayerNorm(32))
+        self.add_module("5", nn.Conv2d(32, self.out_channels, 1))
+
+    def forward(self, maps: Tensor, norm: nn.Module) -> Tensor:
+        """(N, width, h, w) to (N, h, w, 7)."""
+        maps = norm(self.get_submodule("0")(maps).permute(0, 2, 3, 1))
+        return self.get_submodule("5")(F.relu(maps).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def _ray_convolutions(features: int) -> nn.Sequential:
+    half = features // 2
+    widths = (features, half, features, half, features, half)
+    return nn.Sequential(
+        *(nn.Conv2d(before, after, 3, padding=1) for before, after in zip(widths, widths[1:], strict=False))
+    )
+
+
+class DepthSkyHead(DenseHead):
+    """Depth and how much a pixel looks like sky (0.3 is the border inside the network)."""
+
+    def __init__(self, token_width: int, settings: HeadSettings) -> None:
+        super().__init__(token_width, settings, 1, normalized=False, placed=False)
+        self.scratch.sky_output_conv2 = output_convolutions(settings.features // 2, 1)
+
+    def forward(self, tokens: Sequence[Tensor], size: tuple[int, int]) -> DepthMaps:
+        """Tokens of the four out layers, each (N, P, D), of pictures of `size` (H, W)."""
+        levels = self.pyramid(tokens, _grid(tokens[0], size), size[1] / size[0])
+        maps = self.enlarged(self.refine(levels), size)
+        depth = self.scratch.output_conv2(maps)[:, 0].exp()
+        return DepthMaps(depth, sky=F.relu(self.scratch.sky_output_conv2(maps)[:, 0]))
+
+
+class GaussianHead(DenseHead):
+    """37 numbers and an opacity for the Gaussian of every pixel, from the tokens and the picture itself."""
+
+    raw_channels = 37
+
+    def __init__(self, token_width: int, settings: HeadSettings) -> None:
+        super().__init__(token_width, settings, self.raw_channels + 1, normalized=False, placed=True)
+        features = settings.features
+        widths = (3, features // 8, features // 4, features // 2)
+        layers: list[nn.Module] = []
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.GELU()]
+        self.images_merger = nn.Sequential(*layers)
+
+    def forward(self, tokens: Sequence[Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of the four out layers, each (N, P, D), and the normalized pictures (N, 3, H, W), to raw parameters
+        (N, H, W, 37) and opacities (N, H, W)."""
+        size = (images.shape[-2], images.shape[-1])
+        levels = self.pyramid(tokens, _grid(tokens[0], size), size[1] / size[0])
+        maps = self.enlarged(self.refine(levels), size, self.images_merger(images))
+        raw = self.scratch.output_conv2(maps).permute(0, 2, 3, 1)
+        return raw[..., : self.raw_channels], raw[..., self.raw_channels].sigmoid()
+
+
+def _grid(tokens: Tensor, size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the patches of a picture of `size` (H, W)."""
+    rows = round((tokens.shape[1] * size[0] / size[1]) ** 0.5)
+    return rows, tokens.shape[1] // rows
+
+
+def by_chunks(run: Callable[[slice], DepthMaps], count: int, chunk: int) -> DepthMaps:
+    """`run` over slices of at most `chunk` of `count` views, put together."""
+    parts = [run(slice(first, min(first + chunk, count))) for first in range(0, count, chunk)]
+    if len(parts) == 1:
+        return parts[0]
+    joined = {}
+    for name in (item.name for item in fields(DepthMaps)):
+        values = [getattr(part, name) for part in parts]
+        joined[name] = None if values[0] is None else torch.cat(values)
+    return DepthMaps(**joined)

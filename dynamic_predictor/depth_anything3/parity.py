@@ -1,0 +1,31 @@
+"""Depth Anything 3 for `dynamic_predictor.parity`."""
+
+from torch import Tensor
+
+from dynamic_predictor.depth_anything3.backbone import Backbone
+from dynamic_predictor.depth_anything3.network import ForwardOptions, build_network
+from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
+from dynamic_predictor.parity_case import ParityCase, network_without_values
+
+_ARRAYS = {
+    "depth": "depth",
+    "depth_conf": "confidence",
+    "ray": "ray",
+    "ray_conf": "ray_confidence",
+    "extrinsics": "camera_from_world",
+    "intrinsics": "intrinsics",
+}
+_MONOCULAR_ARRAYS = {"depth": "depth", "sky": "sky"}
+
+
+def parity_case(name: str) -> ParityCase:
+    """The network of the published size `name`, a key of `PUBLISHED_MODELS`, as the official code runs it."""
+    settings = PUBLISHED_MODELS[name].settings
+    network = network_without_values(lambda: build_network(settings))
+
+    def run(images: Tensor) -> dict[str, Tensor]:
+        output = network(images, ForwardOptions(rays=True, strict_official=True))
+        arrays = _MONOCULAR_ARRAYS if output.camera_from_world is None else _ARRAYS
+        return {array: getattr(output, field) for array, field in arrays.items()}
+
+    return ParityCase(parameters=network.state_dict(), run=run, size_multiple=Backbone.patch_size)

@@ -1,0 +1,89 @@
+"""The sizes of the published networks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """A DINOv2 transformer. From block `alternating_from` on (None: never) odd blocks attend over all views, queries
+    and keys are normalized and rotated, and outputs join the last local and the current tokens."""
+
+    width: int
+    depth: int
+    heads: int
+    out_layers: tuple[int, int, int, int]
+    alternating_from: int | None = None
+    feed_forward: Literal["mlp", "swiglu"] = "mlp"
+
+    @property
+    def token_width(self) -> int:
+        """Channels of the tokens that the heads receive."""
+        return self.width if self.alternating_from is None else 2 * self.width
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """Channels of a dense prediction head: `features` inside, `channels` of its four levels."""
+
+    features: int
+    channels: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """One network: any-view (depth, rays, cameras) when its backbone alternates, else monocular (depth, sky).
+    `gaussians`: with the head that predicts splats."""
+
+    backbone: BackboneSettings
+    head: HeadSettings
+    gaussians: bool = False
+
+
+@dataclass(frozen=True)
+class NestedSettings:
+    """An any-view network whose scale comes from a metric one."""
+
+    any_view: NetworkSettings
+    metric: NetworkSettings
+
+
+_LARGE_HEAD = HeadSettings(256, (256, 512, 1024, 1024))
+
+SMALL = NetworkSettings(BackboneSettings(384, 12, 6, (5, 7, 9, 11), 4), HeadSettings(64, (48, 96, 192, 384)))
+BASE = NetworkSettings(BackboneSettings(768, 12, 12, (5, 7, 9, 11), 4), HeadSettings(128, (96, 192, 384, 768)))
+LARGE = NetworkSettings(BackboneSettings(1024, 24, 16, (11, 15, 19, 23), 8), _LARGE_HEAD)
+GIANT = NetworkSettings(BackboneSettings(1536, 40, 24, (19, 27, 33, 39), 13, "swiglu"), _LARGE_HEAD, gaussians=True)
+MONOCULAR_LARGE = NetworkSettings(BackboneSettings(1024, 24, 16, (4, 11, 17, 23)), _LARGE_HEAD)
+NESTED = NestedSettings(GIANT, MONOCULAR_LARGE)
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A model that its authors published. `repository` is its name on the Hugging Face hub; `metric`: its depth times
+    focal / 300 is in metres."""
+
+    name: str
+    repository: str
+    settings: NetworkSettings | NestedSettings
+    weights_license: str
+    metric: bool = False
+
+
+_FREE, _NONCOMMERCIAL = "Apache-2.0", "CC-BY-NC-4.0"
+
+PUBLISHED_MODELS = {
+    model.name: model
+    for model in (
+        PublishedModel("da3-small", "depth-anything/DA3-SMALL", SMALL, _FREE),
+        PublishedModel("da3-base", "depth-anything/DA3-BASE", BASE, _FREE),
+        PublishedModel("da3-large", "depth-anything/DA3-LARGE", LARGE, _NONCOMMERCIAL),
+        PublishedModel("da3-large-1.1", "depth-anything/DA3-LARGE-1.1", LARGE, _NONCOMMERCIAL),
+        PublishedModel("da3-giant", "depth-anything/DA3-GIANT", GIANT, _NONCOMMERCIAL),
+        PublishedModel("da3-giant-1.1", "depth-anything/DA3-GIANT-1.1", GIANT, _NONCOMMERCIAL),
+        PublishedModel("da3-nested", "depth-anything/DA3NESTED-GIANT-LARGE", NESTED, _NONCOMMERCIAL),
+        PublishedModel("da3-nested-1.1", "depth-anything/DA3NESTED-GIANT-LARGE-1.1", NESTED, _NONCOMMERCIAL),
+        PublishedModel("da3-metric", "depth-anything/DA3METRIC-LARGE", MONOCULAR_LARGE, _FREE, metric=True),
+        PublishedModel("da3-mono", "depth-anything/DA3MONO-LARGE", MONOCULAR_LARGE, _FREE),
+    )
+}
