@@ -29,6 +29,10 @@ from scene.atomic import atomic_file
 from scene.errors import InputError
 
 _CASES = {
+    **dict.fromkeys(
+        ("da3-small", "da3-base", "da3-large", "da3-giant", "da3-nested", "da3-metric", "da3-mono"),
+        "dynamic_predictor.depth_anything3.parity:parity_case",
+    ),
     "das3r": "dynamic_predictor.das3r.parity:parity_case",
     "monst3r": "dynamic_predictor.das3r.parity:parity_case",
 }
