@@ -1,0 +1,8 @@
+// All kernels in one translation unit, for NVRTC.
+#include "adam.cuh"
+#include "compositing.cuh"
+#include "coverage.cuh"
+#include "gaussian_gradients.cuh"
+#include "photometric_loss.cuh"
+#include "projection.cuh"
+#include "sorting.cuh"

@@ -1,0 +1,73 @@
+"""Every CUDA kernel compiles with NVRTC for every architecture, without a GPU, and takes what it was meant to take."""
+
+import subprocess
+import sys
+
+import pytest
+from diff_gaussian_rasterization import cuda_compiler
+
+KERNELS = {
+    "adam",
+    "composite",
+    "composite_backward",
+    "composite_backward_with_depth",
+    "emit_pairs",
+    "gaussian_adam",
+    "gaussian_gradients",
+    "photometric_loss",
+    "project",
+    "sort_pass",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiler():
+    try:
+        cuda_compiler.nvrtc()
+    except cuda_compiler.CompilerError as error:
+        pytest.skip(f"the CUDA kernels are not compiled here: {error}")
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_89", "sm_90", "sm_120"])
+def test_compiles_without_spills(architecture):
+    if int(architecture[3:]) not in cuda_compiler.supported():
+        pytest.skip(f"this NVRTC ({cuda_compiler.version()}) does not know {architecture}")
+    compiled = cuda_compiler.compile_kernels(architecture, report=True)
+    assert compiled.image[:4] == b"\x7fELF"
+    assert "warning" not in compiled.log.lower(), compiled.log
+    resources = cuda_compiler.resources(compiled.log)
+    assert set(resources) == KERNELS
+    for name, taken in resources.items():
+        assert 0 < taken.registers <= 255, name
+        assert taken.spill_bytes <= 32, f"{name} spills {taken.spill_bytes} bytes on {architecture}"
+        assert taken.shared_bytes <= 48 * 1024, name
+
+
+def test_a_newer_device_gets_ptx_and_an_older_one_a_sentence():
+    newest = cuda_compiler.supported()[-1]
+    assert cuda_compiler.target(divmod(newest, 10)) == f"sm_{newest}"
+    assert cuda_compiler.target((99, 0)) == f"compute_{newest}"
+    with pytest.raises(cuda_compiler.CompilerError, match="too old") as caught:
+        cuda_compiler.target((1, 0))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_cache_is_filled_by_many_processes_at_once(tmp_path):
+    program = (
+        "from diff_gaussian_rasterization import cuda_compiler as c; import hashlib;"
+        "print(hashlib.sha256(c.cached_kernels('sm_80')).hexdigest())"
+    )
+    environment = {"STILLSPLAT_CACHE": str(tmp_path / "new" / "folder"), "PYTHONPATH": ":".join(sys.path)}
+    runs = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) for _ in range(2)
+    ]
+    digests = {run.communicate(timeout=100)[0] for run in runs}
+    assert len(digests) == 1 and all(run.returncode == 0 for run in runs)
+    files = list((tmp_path / "new" / "folder").iterdir())
+    assert len(files) == 1 and files[0].name.startswith("kernels-sm_80-")
+
+
+def test_an_unwritable_cache_only_costs_time(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("STILLSPLAT_CACHE", str(tmp_path / "file"))
+    assert cuda_compiler.cached_kernels("sm_80")[:4] == b"\x7fELF"
