@@ -33,6 +33,8 @@ def is_rigid(matrix: np.ndarray, tolerance: float = 1e-3) -> bool:
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """The rotation closest to a 3x3 matrix in the Frobenius norm (orthogonal Procrustes)."""
+    """The rotations closest to matrices (..., 3, 3) in the Frobenius norm (orthogonal Procrustes)."""
     u, _, vt = np.linalg.svd(matrix)
-    return u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    signs = np.ones(u.shape[:-1])
+    signs[..., 2] = np.sign(np.linalg.det(u @ vt))
+    return (u * signs[..., None, :]) @ vt

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scene.camera import Camera
+from scene.rotations import nearest_rotation
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def align_cameras(source: Sequence[Camera], target: Sequence[Camera], *, scale: 
         for here, there in zip(source, target, strict=True)
     )
     from_centers = b.T @ a
-    rotation = _nearest_rotation(np.asarray(from_orientations))
+    rotation = nearest_rotation(np.asarray(from_orientations))
     current_scale = 1.0
     for _ in range(10):
         moving = spread > 1e-18
@@ -64,7 +65,7 @@ def align_cameras(source: Sequence[Camera], target: Sequence[Camera], *, scale: 
         weighted = np.asarray(from_orientations) / (2 * angle_variance)
         if moving:
             weighted = weighted + current_scale * from_centers / center_variance
-        rotation = _nearest_rotation(weighted)
+        rotation = nearest_rotation(weighted)
     centers_left = b - current_scale * a @ rotation.T
     angles = np.array([_angle(rotation, here, there) for here, there in zip(source, target, strict=True)])
     return CameraAlignment(
@@ -81,9 +82,3 @@ def _angle(rotation: np.ndarray, source: Camera, target: Camera) -> float:
     # from the skew part: exact for small angles, where the trace has lost all digits
     sine = 0.5 * np.linalg.norm([left[2, 1] - left[1, 2], left[0, 2] - left[2, 0], left[1, 0] - left[0, 1]])
     return float(np.arctan2(sine, (np.trace(left) - 1) / 2))
-
-
-def _nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    u, _, vt = np.linalg.svd(matrix)
-    signs = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    return u @ signs @ vt

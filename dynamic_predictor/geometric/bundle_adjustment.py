@@ -17,6 +17,7 @@ import scipy.linalg
 from threadpoolctl import threadpool_limits
 
 from dynamic_predictor.geometric.tracks import HostTracks
+from scene.rotations import nearest_rotation
 
 
 def one_blas_thread() -> threadpool_limits:
@@ -67,7 +68,7 @@ class Poses:
         """Poses after a step (F, 6) of translation and rotation vector, applied from the left."""
         turn = rotation_from_vector(step[:, 3:])
         return Poses(
-            turn @ self.rotations,
+            nearest_rotation(turn @ self.rotations),
             (turn @ self.translations[:, :, None])[:, :, 0] + step[:, :3],
             self.focal * float(np.exp(np.clip(log_focal_step, -0.3, 0.3))),
         )

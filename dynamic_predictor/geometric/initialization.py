@@ -25,6 +25,7 @@ from dynamic_predictor.geometric.bundle_adjustment import (
 )
 from dynamic_predictor.geometric.epipolar import two_view_pose
 from dynamic_predictor.geometric.tracks import HostTracks
+from scene.rotations import nearest_rotation
 
 SMALLEST_SCALE = 0.08
 
@@ -319,7 +320,8 @@ def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -
         one, two = order[0], order[1]
         turn = geometry.poses.rotations[one] @ geometry.poses.rotations[two].T
         drift = geometry.poses.translations[one] - turn @ geometry.poses.translations[two]
-        guesses.append((turn @ guesses[0][0], turn @ guesses[0][1] + drift))
+        # made a rotation again: from frame to frame the rounding errors of such products double
+        guesses.append((nearest_rotation(turn @ guesses[0][0]), turn @ guesses[0][1] + drift))
     base = max(scale or geometry.scale, 0.3)
     solved = [_resected(*guess, *view, geometry.poses.focal, geometry.center, base) for guess in guesses]
     _, geometry.poses.rotations[frame], geometry.poses.translations[frame] = min(solved, key=lambda found: found[0])

@@ -223,3 +223,13 @@ def test_projection_agrees_with_the_pinhole_formula():
     there = truth.rotations[2] @ world + truth.translations[2]
     np.testing.assert_allclose(pixels[0, 0], 350 * there[:2] / there[2] + CENTER)
     assert relative_depth[0, 0] == pytest.approx(there[2] / 4)
+
+
+def test_rotations_of_long_clips_stay_rotations():
+    poses = curved_path(count=90, size=4.0, turn=0.3)
+    hosts, _, _ = synthetic_tracks(poses, np.random.default_rng(5), per_host=40, host_step=5, noise=0.2)
+    near = [host.subset(frames=np.flatnonzero(np.abs(host.frames - host.host) <= 12)) for host in hosts]
+    found = solve(near, 90, CENTER, None, (WIDTH, 0.4), 0)
+    assert found is not None and found.registered.all()
+    rotations = found.poses.rotations
+    assert np.abs(np.einsum("kij,klj->kil", rotations, rotations) - np.eye(3)).max() < 1e-10
