@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dynamic_predictor.optical_flow.dense_inverse_search import DenseInverseSearch
 from scene.frames import Frames
 
 
@@ -33,7 +34,7 @@ class FlowField:
 
     def __init__(self, frames: Frames, cache_bytes: int = 512 << 20) -> None:
         self.frames = frames
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._search = DenseInverseSearch()
         pixels = frames.width * frames.height
         # 16 bits span three image sides in both directions: steps of 1/42 pixel at 512 pixels
         self._steps_per_pixel = min(64.0, 32767.0 / (1.5 * max(frames.width, frames.height)))
@@ -61,22 +62,11 @@ class FlowField:
         if key in self._displacements:
             self._displacements.move_to_end(key)
         else:
-            flow = self._compute(source, target)
+            flow = self._search(self.gray(source), self.gray(target))
             self._displacements[key] = np.rint(np.clip(flow * self._steps_per_pixel, -32767, 32767)).astype(np.int16)
             if len(self._displacements) > self._displacement_limit:
                 self._displacements.popitem(last=False)
         return self._displacements[key].astype(np.float32) / np.float32(self._steps_per_pixel)
-
-    def _compute(self, source: int, target: int) -> np.ndarray:
-        first, second = self.gray(source), self.gray(target)
-        height, width = first.shape
-        # below this size the coarsest level of the pyramid is smaller than a patch
-        rows, columns = max(0, 64 - height), max(0, 64 - width)
-        if rows or columns:
-            first = cv2.copyMakeBorder(first, 0, rows, 0, columns, cv2.BORDER_REPLICATE)
-            second = cv2.copyMakeBorder(second, 0, rows, 0, columns, cv2.BORDER_REPLICATE)
-        flow = self._dis.calc(first, second, None)[:height, :width]  # pyright: ignore[reportArgumentType, reportCallIssue]
-        return np.nan_to_num(flow, nan=0.0, posinf=0.0, neginf=0.0)
 
     def __call__(self, source: int, target: int) -> Flow:
         """The flow with its forward-backward consistency."""

@@ -1,0 +1,117 @@
+"""How similar every pixel of one image is to those of another, looked up around where the flow points.
+
+RAFT (Teed and Deng, ECCV 2020, section 3.2): inner products of features, averaged over 1, 2, 4 and 8 pixels of the
+second image, read bilinearly in a window around the current estimate.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LEVELS = 4
+RADIUS = 4
+CHANNELS = LEVELS * (2 * RADIUS + 1) ** 2
+
+
+class Correlation(Protocol):
+    """Looks up correlations around positions."""
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        """`positions` (B, 2, h, w): where each pixel of the first image is in the second, x then y, in feature pixels.
+        Returns (B, `CHANNELS`, h, w), per level the window with x as its slower index; 0 outside the image."""
+        ...
+
+
+def correlate(first: Tensor, second: Tensor, *, volume_bytes: int = 1 << 29) -> Correlation:
+    """The correlation of two feature maps (B, C, h, w).
+
+    All pairs are computed once when they take at most `volume_bytes` (4 B (h w)^2 4/3 bytes), else those in the
+    windows at each look-up, in pieces: the same numbers, slower, memory that grows with h w alone.
+    """
+    batch, _, height, width = first.shape
+    if batch * (height * width) ** 2 * 4 * 4 // 3 <= volume_bytes:
+        return _AllPairs(first, second)
+    return _OnDemand(first, second)
+
+
+def _pyramid(second: Tensor) -> list[Tensor]:
+    """The second image's features at every level; averaging them averages the correlations."""
+    levels = [second]
+    for _ in range(LEVELS - 1):
+        levels.append(F.avg_pool2d(levels[-1], 2))
+    return levels
+
+
+class _AllPairs:
+    """Keeps the correlation of every pixel with every pixel of every level."""
+
+    def __init__(self, first: Tensor, second: Tensor) -> None:
+        batch, channels, height, width = first.shape
+        queries = first.float().reshape(batch, channels, height * width).transpose(1, 2) / math.sqrt(channels)
+        self.sizes = [tuple(level.shape[-2:]) for level in _pyramid(second)]
+        self.volumes = [
+            (queries @ level.float().flatten(2)).reshape(batch * height * width, -1) for level in _pyramid(second)
+        ]
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        batch, _, height, width = positions.shape
+        points = positions.permute(0, 2, 3, 1).reshape(-1, 2)
+        looked_up = []
+        for level, (volume, size) in enumerate(zip(self.volumes, self.sizes, strict=True)):
+            indices, inside, fraction = _window(points / 2**level, size)
+            looked_up.append(_interpolate(volume.gather(1, indices) * inside, fraction))
+        return torch.cat(looked_up, dim=1).reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+class _OnDemand:
+    """Computes the correlations of a window when it is looked up."""
+
+    def __init__(self, first: Tensor, second: Tensor, piece_bytes: int = 1 << 27) -> None:
+        batch, channels, height, width = first.shape
+        self.queries = first.float().permute(0, 2, 3, 1).reshape(-1, channels) / math.sqrt(channels)
+        self.keys = [level.float().permute(0, 2, 3, 1).reshape(-1, channels) for level in _pyramid(second)]
+        self.sizes = [tuple(level.shape[-2:]) for level in _pyramid(second)]
+        self.image = torch.arange(batch, device=first.device).repeat_interleave(height * width)
+        self.piece = max(1, piece_bytes // (4 * channels * (2 * RADIUS + 2) ** 2))
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        batch, _, height, width = positions.shape
+        points = positions.permute(0, 2, 3, 1).reshape(-1, 2)
+        result = points.new_empty(len(points), CHANNELS)
+        for start in range(0, len(points), self.piece):
+            piece = slice(start, start + self.piece)
+            looked_up = []
+            for level, (keys, size) in enumerate(zip(self.keys, self.sizes, strict=True)):
+                indices, inside, fraction = _window(points[piece] / 2**level, size)
+                indices = indices + self.image[piece, None] * (size[0] * size[1])
+                values = torch.bmm(keys[indices], self.queries[piece, :, None]).squeeze(2)
+                looked_up.append(_interpolate(values * inside, fraction))
+            result[piece] = torch.cat(looked_up, dim=1)
+        return result.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _window(points: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """The whole pixels around `points` (P, 2) that bilinear reading of a window needs, (P, (2 r + 2)^2) with x as the
+    slower index: their flat indices, whether they are inside the image, and the fractions (P, 2) of the points."""
+    height, width = size
+    corner = points.floor()
+    steps = torch.arange(-RADIUS, RADIUS + 2, device=points.device, dtype=points.dtype)
+    x = corner[:, 0, None] + steps
+    y = corner[:, 1, None] + steps
+    inside_x, inside_y = (x >= 0) & (x < width), (y >= 0) & (y < height)
+    columns, rows = x.clamp(0, width - 1).long(), y.clamp(0, height - 1).long()
+    indices = columns[:, :, None] + rows[:, None, :] * width
+    inside = inside_x[:, :, None] & inside_y[:, None, :]
+    return indices.flatten(1), inside.flatten(1), points - corner
+
+
+def _interpolate(values: Tensor, fraction: Tensor) -> Tensor:
+    """Bilinear values (P, (2 r + 1)^2) at a common fraction from those at whole pixels."""
+    side = 2 * RADIUS + 2
+    values = values.reshape(-1, side, side)
+    x, y = fraction[:, 0, None, None], fraction[:, 1, None, None]
+    values = torch.lerp(values[:, :-1], values[:, 1:], x)
+    return torch.lerp(values[:, :, :-1], values[:, :, 1:], y).flatten(1)

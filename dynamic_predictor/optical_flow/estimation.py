@@ -1,0 +1,249 @@
+"""One interface to all ways of estimating optical flow."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dynamic_predictor.optical_flow.dense_inverse_search import DenseInverseSearch
+from dynamic_predictor.optical_flow.raft import RAFT
+from dynamic_predictor.optical_flow.sea_raft import SeaRAFT
+from dynamic_predictor.weights.finding import find_weights, require_weights
+from dynamic_predictor.weights.keys import load_into
+from dynamic_predictor.weights.reading import read_checkpoint
+from scene.errors import InputError
+from scene.progress import Progress, ignore_progress
+
+_SMALLEST_SIDE = 64
+_STRIDE = 8
+_FEATURE_CACHE_BYTES = 256 << 20
+
+_NETWORKS = {"raft": (RAFT, "raft-sintel"), "sea-raft": (SeaRAFT, "sea-raft-spring-m")}
+FLOW_NAMES = ("auto", "sea-raft", "raft", "dis")
+
+
+@dataclass(frozen=True)
+class FlowEstimate:
+    """Flow from a first to a second picture.
+
+    `displacement` (H, W, 2) float32, pixels (x, y): what is at pixel p of the first is at p + displacement in the
+    second. `uncertainty` (H, W) float32, pixels: the expected absolute error of a component; None where the method
+    knows none.
+    """
+
+    displacement: np.ndarray
+    uncertainty: np.ndarray | None = None
+
+
+class OpticalFlow(Protocol):
+    """A way of estimating flow. Pictures are (H, W, 3) RGB, uint8 or float in [0, 1], all of one size."""
+
+    name: str
+
+    def estimate(self, first: np.ndarray, second: np.ndarray) -> FlowEstimate:
+        """The flow from `first` to `second`."""
+        ...
+
+    def estimate_pairs(
+        self,
+        pictures: Sequence[np.ndarray],
+        pairs: Sequence[tuple[int, int]],
+        progress: Progress = ignore_progress,
+    ) -> Iterator[FlowEstimate]:
+        """The flow of every pair of indices (first, second), in their order; what belongs to one picture alone is
+        computed once while it is remembered."""
+        ...
+
+
+class DISFlow:
+    """`OpticalFlow` by OpenCV's DIS: no weights, no uncertainty."""
+
+    name = "dis"
+
+    def __init__(self) -> None:
+        self._search = DenseInverseSearch()
+
+    def estimate(self, first: np.ndarray, second: np.ndarray) -> FlowEstimate:
+        """As `OpticalFlow.estimate`."""
+        _require_same_size(first, second)
+        return FlowEstimate(self._search(_gray(first), _gray(second)))
+
+    def estimate_pairs(
+        self,
+        pictures: Sequence[np.ndarray],
+        pairs: Sequence[tuple[int, int]],
+        progress: Progress = ignore_progress,
+    ) -> Iterator[FlowEstimate]:
+        """As `OpticalFlow.estimate_pairs`."""
+        for done, (first, second) in enumerate(pairs, start=1):
+            yield self.estimate(pictures[first], pictures[second])
+            progress("optical flow", done, len(pairs))
+
+
+class NetworkFlow:
+    """`OpticalFlow` by RAFT or SEA-RAFT.
+
+    Pictures of any size: they are padded by their border to multiples of 8 and at least 64. `half_precision` runs the
+    convolutions of a GPU in bfloat16. Memory grows with the number of pixels (`correlation.correlate`).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: RAFT | SeaRAFT,
+        *,
+        device: str | torch.device = "cpu",
+        iterations: int | None = None,
+        half_precision: bool = False,
+        pairs_at_once: int | None = None,
+    ) -> None:
+        self.name = name
+        self.device = torch.device(device)
+        self.network = network.eval().requires_grad_(False).to(self.device)
+        self.iterations = network.default_iterations if iterations is None else iterations
+        self.half_precision = half_precision and self.device.type == "cuda"
+        self.pairs_at_once = pairs_at_once or (8 if self.device.type == "cuda" else 1)
+
+    def estimate(self, first: np.ndarray, second: np.ndarray) -> FlowEstimate:
+        """As `OpticalFlow.estimate`."""
+        return next(self.estimate_pairs([first, second], [(0, 1)]))
+
+    def estimate_pairs(
+        self,
+        pictures: Sequence[np.ndarray],
+        pairs: Sequence[tuple[int, int]],
+        progress: Progress = ignore_progress,
+    ) -> Iterator[FlowEstimate]:
+        """As `OpticalFlow.estimate_pairs`. `InputError` when the memory is not enough or the network's values are not
+        finite."""
+        encoded: OrderedDict[int, tuple[Tensor, object]] = OrderedDict()
+        for start in range(0, len(pairs), self.pairs_at_once):
+            group = pairs[start : start + self.pairs_at_once]
+            try:
+                estimates = self._estimate_group(pictures, group, encoded)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                raise InputError(
+                    f"The memory is not enough for optical flow by {self.name}; use smaller pictures or a smaller batch."
+                ) from error
+            yield from estimates
+            progress("optical flow", start + len(group), len(pairs))
+
+    def _estimate_group(
+        self,
+        pictures: Sequence[np.ndarray],
+        group: Sequence[tuple[int, int]],
+        encoded: OrderedDict[int, tuple[Tensor, object]],
+    ) -> list[FlowEstimate]:
+        height, width = pictures[group[0][0]].shape[:2]
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half_precision):
+            firsts = [self._encode(pictures, first, encoded) for first, _ in group]
+            seconds = [self._encode(pictures, second, encoded) for _, second in group]
+            images = [torch.cat([image for image, _ in side]) for side in (firsts, seconds)]
+            if images[0].shape != images[1].shape:
+                raise InputError("Optical flow needs pictures of one size.")
+            flow, uncertainty = self.network(
+                *images,
+                iterations=self.iterations,
+                first=_joined([features for _, features in firsts]),
+                second=_joined([features for _, features in seconds]),
+            )
+            if not bool(torch.isfinite(flow).all()):
+                raise InputError(f"The optical flow of {self.name} is not finite; its weights are damaged.")
+        left, _, top, _ = _border(height, width)
+        inside = (slice(top, top + height), slice(left, left + width))
+        estimates = []
+        for index in range(len(group)):
+            displacement = flow[index].permute(1, 2, 0)[inside].float().contiguous().cpu().numpy()
+            sure = None if uncertainty is None else uncertainty[index][inside].float().contiguous().cpu().numpy()
+            estimates.append(FlowEstimate(displacement, sure))
+        return estimates
+
+    def _encode(
+        self, pictures: Sequence[np.ndarray], index: int, encoded: OrderedDict[int, tuple[Tensor, object]]
+    ) -> tuple[Tensor, object]:
+        """The padded picture and its features, remembered for a while."""
+        if index in encoded:
+            encoded.move_to_end(index)
+            return encoded[index]
+        image = _to_tensor(pictures[index]).to(self.device)
+        image = F.pad(image, _border(*image.shape[-2:]), mode="replicate")
+        entry = encoded[index] = (image, self.network.encode(image))
+        # features of 512 channels at an eighth of the size take 32 bytes per pixel, the picture 12
+        limit = max(2, _FEATURE_CACHE_BYTES // (44 * image.shape[-2] * image.shape[-1]))
+        while len(encoded) > limit:
+            encoded.popitem(last=False)
+        return entry
+
+
+def create_optical_flow(
+    name: str = "auto",
+    *,
+    weights: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    iterations: int | None = None,
+    half_precision: bool = False,
+    warn: Callable[[str], None] | None = None,
+) -> OpticalFlow:
+    """The optical flow called `name`, one of `FLOW_NAMES`; "auto" is SEA-RAFT.
+
+    `weights` is the user's own file. When there are no weights on this machine, DIS stands in and `warn` is told so in
+    one sentence; without `warn`, missing weights are an `InputError`.
+    """
+    if name not in FLOW_NAMES:
+        raise InputError(f'There is no optical flow called "{name}"; choose one of: {", ".join(FLOW_NAMES)}.')
+    if name == "dis":
+        return DISFlow()
+    network_name = "sea-raft" if name == "auto" else name
+    network_class, weights_name = _NETWORKS[network_name]
+    if weights is None and warn is not None and find_weights(weights_name) is None:
+        warn(
+            f"The weights of {network_name} are not on this machine, OpenCV's DIS stands in, which is less exact; "
+            f"`stillsplat weights get {weights_name}` fetches them."
+        )
+        return DISFlow()
+    checkpoint = read_checkpoint(require_weights(weights_name, weights))
+    with torch.device("meta"):
+        network = network_class()
+    load_into(network, checkpoint.tensors, source=checkpoint.path)
+    return NetworkFlow(network_name, network, device=device, iterations=iterations, half_precision=half_precision)
+
+
+def _joined(features: list) -> object:
+    """One batch of what `encode` gave for single pictures."""
+    if isinstance(features[0], Tensor):
+        return torch.cat(features)
+    kind = type(features[0])
+    return kind(*(torch.cat([getattr(entry, field) for entry in features]) for field in kind.__dataclass_fields__))
+
+
+def _border(height: int, width: int) -> tuple[int, int, int, int]:
+    """Pixels to add left, right, top and bottom, as evenly as they go."""
+    columns = max(_SMALLEST_SIDE, -(-width // _STRIDE) * _STRIDE) - width
+    rows = max(_SMALLEST_SIDE, -(-height // _STRIDE) * _STRIDE) - height
+    return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
+
+
+def _to_tensor(picture: np.ndarray) -> Tensor:
+    """(1, 3, H, W) float32 in [0, 1]."""
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise InputError(f"Optical flow needs RGB pictures (H, W, 3), not an array of shape {picture.shape}.")
+    tensor = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+    return tensor.float() / 255 if picture.dtype == np.uint8 else tensor.float()
+
+
+def _gray(picture: np.ndarray) -> np.ndarray:
+    if picture.dtype != np.uint8:
+        picture = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
+
+
+def _require_same_size(first: np.ndarray, second: np.ndarray) -> None:
+    if first.shape != second.shape:
+        raise InputError(f"Optical flow needs pictures of one size, not {first.shape[:2]} and {second.shape[:2]}.")
