@@ -35,6 +35,8 @@ _CASES = {
     ),
     "das3r": "dynamic_predictor.das3r.parity:parity_case",
     "monst3r": "dynamic_predictor.das3r.parity:parity_case",
+    "raft": "dynamic_predictor.optical_flow.parity:parity_case",
+    "sea-raft": "dynamic_predictor.optical_flow.parity:parity_case",
 }
 #: values in the input, so that a mistaken file does not fill the memory
 _MOST_INPUT_VALUES = 1 << 28

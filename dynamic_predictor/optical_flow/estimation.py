@@ -128,9 +128,11 @@ class NetworkFlow:
             group = pairs[start : start + self.pairs_at_once]
             try:
                 estimates = self._estimate_group(pictures, group, encoded)
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
                 raise InputError(
-                    f"The memory is not enough for optical flow by {self.name}; use smaller pictures or a smaller batch."
+                    f"The memory is not enough for optical flow by {self.name}; use smaller pictures or fewer at once."
                 ) from error
             yield from estimates
             progress("optical flow", start + len(group), len(pairs))
@@ -213,6 +215,11 @@ def create_optical_flow(
         network = network_class()
     load_into(network, checkpoint.tensors, source=checkpoint.path)
     return NetworkFlow(network_name, network, device=device, iterations=iterations, half_precision=half_precision)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """GPUs have an error of their own for it, CPUs a sentence."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def _joined(features: list) -> object:

@@ -1,0 +1,25 @@
+"""RAFT and SEA-RAFT for `dynamic_predictor.parity`."""
+
+from torch import Tensor
+
+from dynamic_predictor.optical_flow.raft import RAFT
+from dynamic_predictor.optical_flow.sea_raft import SeaRAFT
+from dynamic_predictor.parity_case import ParityCase, network_without_values
+
+
+def parity_case(name: str) -> ParityCase:
+    """The network called "raft" or "sea-raft"; its images are in [0, 255], as the official forward expects them, and
+    its output is `flow` (1, 2, H, W) after the default number of refinements."""
+    network = network_without_values(RAFT if name == "raft" else SeaRAFT)
+
+    def run(images: Tensor) -> dict[str, Tensor]:
+        return {"flow": network(images[:, 0] / 255, images[:, 1] / 255)[0]}
+
+    # a norm that is registered twice is filled by its later name
+    tensors: dict[int, str] = {}
+    state = network.state_dict()
+    for key, tensor in state.items():
+        tensors[tensor.data_ptr()] = key
+    counted = {key: tensor for key, tensor in state.items() if tensors[tensor.data_ptr()] == key}
+    aliases = {key: tensors[tensor.data_ptr()] for key, tensor in state.items() if key not in counted}
+    return ParityCase(parameters=counted, run=run, image_count=2, size_multiple=8, aliases=aliases)

@@ -1,0 +1,135 @@
+"""RAFT and SEA-RAFT against the official code's outputs and inventories, their parts against plain formulas."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dynamic_predictor.made_up_weights import fill_with_made_up_weights, made_up_noise
+from dynamic_predictor.optical_flow.correlation import CHANNELS, correlate
+from dynamic_predictor.optical_flow.parity import parity_case
+from dynamic_predictor.optical_flow.raft import RAFT
+from dynamic_predictor.optical_flow.refinement import convex_upsample
+from dynamic_predictor.optical_flow.sea_raft import SeaRAFT, _expected_error
+from dynamic_predictor.parity_case import ParityCase, network_without_values
+from dynamic_predictor.weights.keys import inventory
+
+GOLDENS = Path(__file__).resolve().parents[1] / "data" / "optical_flow" / "goldens.npz"
+
+
+def smooth_picture(name: str, height: int, width: int) -> np.ndarray:
+    """The goldens' picture: sums of sines whose amplitudes and phases are fixed by the name; float32 (3, H, W)."""
+    y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+    picture = np.zeros((3, height, width))
+    for channel, waves in enumerate(made_up_noise(f"image:{name}", (3, 8, 4))):
+        for amplitude, along_x, along_y, phase in waves:
+            picture[channel] += amplitude * np.sin(2 * np.pi * (3 * along_x * x + 3 * along_y * y) + 3 * phase)
+    return (0.5 + 0.12 * picture).clip(0, 1).astype(np.float32)
+
+
+def filled(network: RAFT | SeaRAFT) -> RAFT | SeaRAFT:
+    """With the goldens' weights."""
+    fill_with_made_up_weights(network.state_dict())
+    if isinstance(network, SeaRAFT):
+        with torch.no_grad():
+            network.flow_head[2].weight.mul_(0.02)
+            network.flow_head[2].bias.mul_(0.02)
+    return network.eval()
+
+
+@pytest.mark.parametrize(("network_class", "name"), [(RAFT, "raft-sintel"), (SeaRAFT, "sea-raft-spring-m")])
+def test_every_key_and_shape_is_official(network_class: type, name: str) -> None:
+    with torch.device("meta"):
+        network = network_class()
+    assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == inventory(name)
+
+
+@pytest.mark.parametrize(("network_class", "name"), [(RAFT, "raft_sintel"), (SeaRAFT, "sea_raft_spring_M")])
+def test_flow_equals_the_official_codes(network_class: type, name: str) -> None:
+    network = filled(network_without_values(network_class))
+    first = torch.from_numpy(smooth_picture("flowA", 128, 192))[None]
+    second = torch.roll(first, (2, -3), dims=(2, 3))
+    with np.load(GOLDENS) as goldens, torch.inference_mode():
+        for key in goldens.files:
+            if not key.startswith(name):
+                continue
+            expected = goldens[key]
+            flow, _ = network(first, second, iterations=int(key[-1]))
+            error = np.abs(flow[0].numpy()[:, ::3, ::3] - expected).max()
+            assert error <= 1e-5 * np.abs(expected).max(), (key, error)
+
+
+def test_whole_goldens(shared: Path) -> None:
+    for network_class, name in ((RAFT, "raft_sintel"), (SeaRAFT, "sea_raft_spring_M")):
+        network = filled(network_without_values(network_class))
+        with np.load(shared / "parity" / "das3r" / f"{name}.npz") as golden, torch.inference_mode():
+            flow, _ = network(
+                torch.from_numpy(golden["in_img1"]) / 255, torch.from_numpy(golden["in_img2"]) / 255, iterations=3
+            )
+            expected = golden["out_flow_3"]
+        np.testing.assert_allclose(flow.numpy(), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["raft", "sea-raft"])
+def test_parity_case_fills_both_names_of_a_norm_once(name: str) -> None:
+    case: ParityCase = parity_case(name)
+    assert case.aliases and all(alias not in case.parameters for alias in case.aliases)
+    assert set(case.aliases.values()) <= set(case.parameters)
+
+
+@pytest.mark.parametrize("volume_bytes", [1 << 29, 0])
+@pytest.mark.parametrize("size", [(16, 24), (9, 11)])
+def test_correlation_is_bilinear_reading_of_all_pairs(volume_bytes: int, size: tuple[int, int]) -> None:
+    """Against the whole volume, pooled, and read by torch's own sampler, x being the slower index of the window."""
+    torch.manual_seed(1)
+    height, width = size
+    first, second = torch.randn(2, 2, 32, height, width)
+    positions = torch.stack([torch.rand(2, height, width) * (width + 8) - 4, torch.rand(2, height, width) * height], 1)
+    found = correlate(first, second, volume_bytes=volume_bytes)(positions)
+    assert found.shape == (2, CHANNELS, height, width)
+
+    volume = torch.einsum("bcij,bckl->bijkl", first, second) / 32**0.5
+    offsets = torch.arange(-4.0, 5.0)
+    expected = []
+    level_volume = volume.flatten(0, 2)[:, None]
+    for level in range(4):
+        rows, columns = level_volume.shape[-2:]
+        x = positions[:, 0].flatten()[:, None, None] / 2**level + offsets[:, None]
+        y = positions[:, 1].flatten()[:, None, None] / 2**level + offsets[None, :]
+        grid = torch.stack(torch.broadcast_tensors((2 * x + 1) / columns - 1, (2 * y + 1) / rows - 1), dim=-1)
+        read = F.grid_sample(level_volume, grid, align_corners=False, padding_mode="zeros")
+        expected.append(read.reshape(2, height, width, 81).permute(0, 3, 1, 2))
+        level_volume = F.avg_pool2d(level_volume, 2) if level < 3 else level_volume
+    torch.testing.assert_close(found, torch.cat(expected, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_convex_upsampling_pixel_by_pixel() -> None:
+    torch.manual_seed(2)
+    values, logits = torch.randn(1, 2, 3, 4), torch.randn(1, 576, 3, 4)
+    fine = convex_upsample(values, logits)
+    padded = F.pad(values, (1, 1, 1, 1))
+    for row, column, dy, dx in [(0, 0, 0, 0), (1, 2, 3, 7), (2, 3, 7, 0)]:
+        weights = logits.reshape(9, 8, 8, 3, 4)[:, dy, dx, row, column].softmax(0)
+        around = padded[0, :, row : row + 3, column : column + 3].reshape(2, 9)
+        torch.testing.assert_close(fine[0, :, 8 * row + dy, 8 * column + dx], around @ weights)
+
+
+def test_uncertainty_is_the_mean_error_of_the_mixture() -> None:
+    rng = np.random.default_rng(3)
+    information = torch.tensor([0.3, -0.4, 1.2, -5.0]).reshape(1, 4, 1, 1)
+    share = torch.softmax(information[0, :2, 0, 0], 0).numpy()
+    scales = np.where(rng.random(400_000) < share[0], np.exp(1.2), 1.0)
+    sampled = np.abs(rng.laplace(0.0, scales)).mean()
+    assert float(_expected_error(information)) == pytest.approx(sampled, rel=0.01)
+
+
+def test_batches_are_independent() -> None:
+    network = filled(network_without_values(SeaRAFT))
+    first = torch.from_numpy(np.stack([smooth_picture(name, 64, 72) for name in "ab"]))
+    second = torch.from_numpy(np.stack([smooth_picture(name, 64, 72) for name in "cd"]))
+    with torch.inference_mode():
+        together, _ = network(first, second, iterations=2)
+        alone, _ = network(first[1:], second[1:], iterations=2)
+    torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-4)
