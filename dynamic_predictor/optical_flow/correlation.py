@@ -102,7 +102,7 @@ def _window(points: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor, Tens
     x = corner[:, 0, None] + steps
     y = corner[:, 1, None] + steps
     inside_x, inside_y = (x >= 0) & (x < width), (y >= 0) & (y < height)
-    columns, rows = x.clamp(0, width - 1).long(), y.clamp(0, height - 1).long()
+    columns, rows = x.long().clamp(0, width - 1), y.long().clamp(0, height - 1)  # in this order NaN is harmless
     indices = columns[:, :, None] + rows[:, None, :] * width
     inside = inside_x[:, :, None] & inside_y[:, None, :]
     return indices.flatten(1), inside.flatten(1), points - corner
