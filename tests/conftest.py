@@ -1,8 +1,10 @@
 """What tests of all areas share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from web_server import RangeServer, running_server
 
 _SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 
@@ -16,3 +18,10 @@ def shared() -> Path:
     if not _SHARED.is_dir():
         pytest.skip("NOT CHECKED: there is no ../shared (goldens, real clips, rendered scenes) beside this repository")
     return _SHARED.resolve()
+
+
+@pytest.fixture
+def range_server() -> Iterator[RangeServer]:
+    """A web server on this machine: put bytes into its `files` by path."""
+    with running_server() as server:
+        yield server

@@ -1,0 +1,19 @@
+"""Fetches PointOdyssey into data/point_odyssey/ and rearranges it for fast loading.
+
+    python data/download_pointodyssey.py [--parts train test sample] [--to data/point_odyssey] [--yes]
+                                         [--keep-archives] [--no-rearrange]
+
+An interrupted download goes on where it stopped. The parts are large: `sample` has 3 GB, `test` 27, `val` 20, `train`
+134, and about as much again when unpacked.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+if __name__ == "__main__":
+    from dynamic_predictor.datasets.download_command import download_pointodyssey
+
+    sys.exit(download_pointodyssey(ROOT / "data" / "point_odyssey"))
