@@ -84,6 +84,8 @@ def config_from_arguments(arguments: Mapping[str, Any], source: str) -> TwoViewC
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limit:
             raise InputError(f"{source} gives {official} as {value!r}; a number from 1 to {limit} was expected.")
         sizes[field] = value if field == "feed_forward_ratio" else int(value)
+    if "head_width" in arguments:  # of our own: no official network has other heads than the default
+        sizes |= _head_sizes(arguments, source)
     position_embedding = str(arguments.get("pos_embed", "RoPE100"))
     base = position_embedding.removeprefix("RoPE")
     if base == position_embedding or not base.isdigit() or int(base) < 2:
@@ -98,6 +100,14 @@ def config_from_arguments(arguments: Mapping[str, Any], source: str) -> TwoViewC
                 f"{source} gives {heads} attention heads for {width} features, which do not divide evenly."
             )
     return config
+
+
+def _head_sizes(arguments: Mapping[str, Any], source: str) -> dict[str, Any]:
+    width, stages = arguments["head_width"], arguments.get("head_stage_widths")
+    numbers = [width, *(stages if isinstance(stages, list | tuple) else ())]
+    if len(numbers) != 5 or not all(isinstance(n, int) and 1 < n <= _LARGEST_WIDTH for n in numbers) or width % 2:
+        raise InputError(f"{source} gives sizes of the heads that make no sense: {width!r} and {stages!r}.")
+    return {"head_width": width, "head_stage_widths": tuple(numbers[1:])}
 
 
 def arguments_from_model_string(text: str, source: str) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """Small two-view networks with made-up weights."""
 
 import re
+from pathlib import Path
 
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
 from dynamic_predictor.made_up_weights import fill_with_made_up_weights
 from dynamic_predictor.parity_case import network_without_values
 
+COPIES = Path(__file__).resolve().parents[1] / "data" / "das3r"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "parity" / "das3r"
 #: of the goldens: widths and depths are small, the heads as published
 TINY = TwoViewConfig(
     encoder_width=64, encoder_depth=4, encoder_heads=4, decoder_width=48, decoder_depth=12, decoder_heads=3

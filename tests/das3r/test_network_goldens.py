@@ -3,23 +3,23 @@
 import gzip
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_networks import TINY
+from small_networks import COPIES, TINY
 
 from dynamic_predictor.das3r.checkpoint_keys import key_aliases
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
 
-COPIES = Path(__file__).resolve().parents[1] / "data" / "das3r"
 CASES = ["landscape", "portrait", "land_vs_port", "batch2", "symmetrised", "manyar_mixed"]
 
 
 def assert_close(ours: torch.Tensor, golden: np.ndarray, what: str) -> None:
     """1e-4 relative, and 2e-5 of the array's spread for values near zero."""
+    step = ours.shape[1] // golden.shape[1]  # a copy may hold every fourth pixel
+    ours = ours[:, ::step, ::step] if step > 1 else ours
     np.testing.assert_allclose(ours.numpy(), golden, rtol=1e-4, atol=2e-5 * golden.std(), err_msg=what)
 
 

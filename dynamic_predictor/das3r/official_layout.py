@@ -1,0 +1,64 @@
+"""Writing checkpoints in the layouts that the authors publish, so that their tools read ours too."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from dynamic_predictor.das3r.checkpoint_keys import key_aliases
+from dynamic_predictor.das3r.config import TwoViewConfig
+from dynamic_predictor.das3r.network import TwoViewNetwork
+from scene.atomic import atomic_file, atomic_folder
+
+
+def official_arguments(config: TwoViewConfig) -> dict[str, object]:
+    """The official constructor's arguments for a network of this size."""
+    arguments: dict[str, object] = {
+        "pos_embed": f"RoPE{config.rotary_base:g}",
+        "patch_embed_cls": "PatchEmbedDust3R",
+        "img_size": (512, 512),
+        "head_type": "dpt",
+        "output_mode": "pts3d",
+        "depth_mode": ("exp", -math.inf, math.inf),
+        "conf_mode": ("exp", 1, math.inf),
+        "enc_embed_dim": config.encoder_width,
+        "enc_depth": config.encoder_depth,
+        "enc_num_heads": config.encoder_heads,
+        "dec_embed_dim": config.decoder_width,
+        "dec_depth": config.decoder_depth,
+        "dec_num_heads": config.decoder_heads,
+        "landscape_only": False,
+    }
+    if config.has_mask_heads:
+        arguments["mask_mode"] = ("sigmoid", 0, 1)
+    if (config.head_width, config.head_stage_widths) != (TwoViewConfig.head_width, TwoViewConfig.head_stage_widths):
+        arguments |= {"head_width": config.head_width, "head_stage_widths": config.head_stage_widths}
+    return arguments
+
+
+def official_model_string(config: TwoViewConfig) -> str:
+    """The call that official code evaluates to build the network."""
+    text = ", ".join(f"{name}={value!r}" for name, value in official_arguments(config).items())
+    return f"AsymmetricCroCo3DStereo({text})"
+
+
+def save_pth(network: TwoViewNetwork, path: str | Path, **extras: object) -> None:
+    """Writes the training code's layout: `model` with both names of the parameters that have two, `args` with the model
+    string, and `extras` (epoch, optimizer, ...) beside them."""
+    state = network.state_dict()
+    state |= {alias: state[key] for alias, key in key_aliases(state).items()}
+    arguments = argparse.Namespace(model=official_model_string(network.config))
+    with atomic_file(path) as temporary:
+        torch.save({"args": arguments, "model": state, **extras}, temporary)
+
+
+def save_hub_folder(network: TwoViewNetwork, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Writes the hub's layout: model.safetensors and config.json in `folder`."""
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+        save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
+        config = json.dumps(official_arguments(network.config), indent=2)
+        (temporary / "config.json").write_text(config + "\n", encoding="utf-8")
