@@ -1,0 +1,210 @@
+"""Camera paths that show a scene: along its cameras, smoothed or interpolated, swaying, and the dolly zoom.
+
+The paths of Depth Anything 3's Gaussian videos. Between two cameras the view turns about the point that both look at
+(the nearest point to both lines of sight), as in pixelSplat (Charatan et al., CVPR 2024).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import cv2
+import numpy as np
+from scipy.ndimage import correlate1d
+from scipy.spatial.transform import Rotation
+
+from scene.camera import Camera
+
+ShowcasePath = Literal[
+    "original", "smooth", "interpolate", "interpolate_smooth", "wander", "dolly_zoom", "extend", "wobble_inter"
+]
+SHOWCASE_PATHS: tuple[ShowcasePath, ...] = (
+    "original", "smooth", "interpolate", "interpolate_smooth", "wander", "dolly_zoom", "extend", "wobble_inter",
+)  # fmt: skip
+FRAME_RATE = 24
+
+_SMOOTHING_FRAMES = 50
+_STEPS_BETWEEN = 8
+_PARALLEL = 1e-4
+
+
+def showcase_path(cameras: Sequence[Camera], path: ShowcasePath = "extend") -> list[Camera]:
+    """The cameras of the path called `path` through or around `cameras`. A single camera can only wander or zoom: every
+    other path becomes "wander"."""
+    if not cameras:
+        raise ValueError("a path needs at least one camera")
+    if len(cameras) == 1 and path not in ("wander", "dolly_zoom"):
+        path = "wander"
+    if path == "original":
+        return list(cameras)
+    if path == "smooth":
+        return smoothed_path(cameras)
+    if path == "wander":
+        return wander_path(cameras[0])
+    if path == "dolly_zoom":
+        return dolly_zoom_path(cameras[0], away=2.0, focus=30.0)
+    if path == "wobble_inter":
+        return wobble_path(cameras)
+    between = interpolated_cameras(cameras)
+    if path == "interpolate":
+        return between
+    between = smoothed_path(between)
+    if path == "interpolate_smooth":
+        return between
+    middle = len(between) // 2
+    count = max(36, min(60, middle // 2))
+    here = between[middle]
+    return [*between[:middle], *wander_path(here, count), *dolly_zoom_path(here, count), *between[middle:]]
+
+
+def smoothed_path(cameras: Sequence[Camera], width: int = _SMOOTHING_FRAMES) -> list[Camera]:
+    """Right and down axes and centres smoothed by a Gaussian over `width` frames (made odd, at most all), mirrored at
+    the ends; the view axis is what is left."""
+    count = len(cameras)
+    if count <= 1:
+        return list(cameras)
+    width = max(1, width + 1 - width % 2)
+    width = min(width, count if count % 2 else count - 1)
+    if count >= 3:
+        width = max(width, 3)
+    kernel = cv2.getGaussianKernel(width, -1)[:, 0]
+    poses = np.stack([camera.world_from_camera for camera in cameras])
+    right, down, center = (correlate1d(poses[:, :3, column], kernel, axis=0, mode="mirror") for column in (0, 1, 3))
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    down /= np.linalg.norm(down, axis=1, keepdims=True)
+    forward = np.cross(right, down)
+    smooth = []
+    for index, camera in enumerate(cameras):
+        # two smoothed axes are not quite at right angles; a camera is
+        rotation = Rotation.from_matrix(np.stack([right[index], down[index], forward[index]], axis=1)).as_matrix()
+        smooth.append(_posed(camera, rotation, center[index]))
+    return smooth
+
+
+def wander_path(camera: Camera, count: int = 120, sway: float = 24.0) -> list[Camera]:
+    """Once around the camera: to its sides by `sway` pixels at unit depth, a third of that up and forward; begins and
+    ends at the camera itself."""
+    radius = sway / camera.fx
+    turn = np.linspace(0.0, 2.0 * np.pi, count)
+    side, up = -radius * np.sin(turn), -radius * np.cos(turn) / 3.0
+    moved = [_shifted(camera, np.array([x, y, y])) for x, y in zip(side, up, strict=True)]
+    return [camera, *moved, camera]
+
+
+def dolly_zoom_path(camera: Camera, count: int = 120, away: float = 0.1, focus: float = 10.0) -> list[Camera]:
+    """Back by up to `away` and to the start again, while the focal length keeps things at depth `focus` their size."""
+    back = 0.5 * (1.0 - np.cos(np.pi * np.linspace(0.0, 2.0, count))) * away
+    path = []
+    for distance in back:
+        zoom = max(focus / (focus + distance), 1e-6)
+        moved = _shifted(camera, np.array([0.0, 0.0, -distance]))
+        path.append(replace(moved, fx=camera.fx * zoom, fy=camera.fy * zoom))
+    return path
+
+
+def interpolated_cameras(cameras: Sequence[Camera]) -> list[Camera]:
+    """Eight steps from camera to camera that start and stop gently; fewer for long clips (18 s at most), more for
+    short ones (2 s at least)."""
+    pairs = len(cameras) - 1
+    steps = _STEPS_BETWEEN
+    if pairs * _STEPS_BETWEEN > FRAME_RATE * 18:
+        steps = max(1, FRAME_RATE * 10 // pairs)
+    elif pairs * _STEPS_BETWEEN < FRAME_RATE * 2:
+        steps = max(1, FRAME_RATE * 2 // pairs)
+    if steps <= 2:
+        return list(cameras)
+    eased = (np.cos(np.pi * (np.linspace(0.0, 1.0, steps) + 1.0)) + 1.0) / 2.0
+    path: list[Camera] = []
+    for first, second in zip(cameras, cameras[1:], strict=False):
+        path += cameras_between(first, second, eased)[1 if path else 0 :]
+    return path
+
+
+def wobble_path(cameras: Sequence[Camera], *, steps: int = 10, skip: int = 3) -> list[Camera]:
+    """From every `skip`-th camera to the next, circling once on the way with half their distance as the radius. With
+    too few cameras for one such stretch, from the first to the last."""
+    skip = min(skip, len(cameras) - 1)
+    times = np.linspace(0.0, 1.0, skip * steps)
+    path: list[Camera] = []
+    distance = None
+    for start in range(0, len(cameras) - skip, skip):
+        first, second = cameras[start], cameras[start + skip]
+        here = float(np.linalg.norm(first.center - second.center))
+        distance = here if distance is None else (distance + here) / 2.0
+        turn = 2.0 * np.pi * times
+        circle = 0.5 * distance * np.stack([np.sin(turn), -np.cos(turn), np.zeros_like(turn)], axis=1)
+        moved = [
+            _shifted(camera, offset)
+            for camera, offset in zip(cameras_between(first, second, times), circle, strict=True)
+        ]
+        path += moved[1 if path else 0 :]
+    return path
+
+
+def cameras_between(first: Camera, second: Camera, times: np.ndarray) -> list[Camera]:
+    """Cameras at `times` (K,) in [0, 1] from `first` to `second`: the position relative to the point that both look at,
+    the angle in the plane of both views and the roll change evenly; so do the intrinsics."""
+    looks = first.world_from_camera[:3, 2], second.world_from_camera[:3, 2]
+    centers = first.center, second.center
+    if abs(abs(float(looks[0] @ looks[1])) - 1.0) < _PARALLEL:
+        pivot = 0.5 * (centers[0] + centers[1])
+    else:
+        pivot = _nearest_to_lines(centers, looks)
+    frame = _plane_frame(*looks)
+    ends = [_around_pivot(camera.world_from_camera, frame, pivot) for camera in (first, second)]
+    path = []
+    for time in times:
+        offset = ends[0][0] + (ends[1][0] - ends[0][0]) * time
+        yaw, roll = (_angle_between(ends[0][1][axis], ends[1][1][axis], time) for axis in (0, 1))
+        rotation = frame @ Rotation.from_euler("YXZ", [yaw, 0.0, roll]).as_matrix()
+        center = pivot - _upright_frame(frame[:, 1], rotation[:, 2]) @ offset
+        fx, fy, cx, cy = (
+            getattr(first, name) + (getattr(second, name) - getattr(first, name)) * time
+            for name in ("fx", "fy", "cx", "cy")
+        )
+        path.append(replace(_posed(first, rotation, center), fx=fx, fy=fy, cx=cx, cy=cy))
+    return path
+
+
+def _around_pivot(pose: np.ndarray, frame: np.ndarray, pivot: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    """A pose by the pivot's place in the camera's upright frame, and its yaw and roll in the plane's frame."""
+    offset = _upright_frame(frame[:, 1], pose[:3, 2]).T @ (pivot - pose[:3, 3])
+    yaw, _, roll = Rotation.from_matrix(np.linalg.inv(frame) @ pose[:3, :3]).as_euler("YXZ")
+    return offset, (float(yaw), float(roll))
+
+
+def _nearest_to_lines(origins: Sequence[np.ndarray], directions: Sequence[np.ndarray]) -> np.ndarray:
+    """The point with the least sum of squared distances to lines with unit directions."""
+    across = [np.outer(direction, direction) - np.eye(3) for direction in directions]
+    right = sum(matrix @ origin for matrix, origin in zip(across, origins, strict=True))
+    return np.linalg.lstsq(np.sum(across, axis=0), np.asarray(right), rcond=None)[0]
+
+
+def _plane_frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Axes (3, 3) as columns: y is normal to the plane of two unit vectors, z the first of them."""
+    for other in (second, np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])):
+        if abs(abs(float(first @ other)) - 1.0) >= _PARALLEL:
+            normal = np.cross(first, other)
+            return _upright_frame(normal / np.linalg.norm(normal), first)
+    raise AssertionError("one of three directions differs from any")
+
+
+def _upright_frame(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    return np.stack([np.cross(y, z), y, z], axis=1)
+
+
+def _angle_between(first: float, second: float, time: float) -> float:
+    """The angle at `time` on the shorter way round."""
+    difference = (second - first + np.pi) % (2.0 * np.pi) - np.pi
+    return first + difference * time
+
+
+def _shifted(camera: Camera, offset: np.ndarray) -> Camera:
+    """The camera moved by `offset` (3,) in its own axes."""
+    return _posed(camera, camera.world_from_camera[:3, :3], camera.center + camera.world_from_camera[:3, :3] @ offset)
+
+
+def _posed(camera: Camera, rotation: np.ndarray, center: np.ndarray) -> Camera:
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, center
+    return camera.moved(pose)
