@@ -87,6 +87,6 @@ PYTHON
 
 # torch goes first and alone, so that nothing that comes later chooses another version.
 install_once torch -- "$TORCH"
-install_once kernels submodules/simple-knn submodules/diff-gaussian-rasterization -- \
-    --force-reinstall --no-deps ./submodules/simple-knn ./submodules/diff-gaussian-rasterization
+kernels=(submodules/simple-knn submodules/diff-gaussian-rasterization submodules/pointmap-alignment)
+install_once kernels "${kernels[@]}" -- --force-reinstall --no-deps "${kernels[@]/#/./}"
 install_once stillsplat pyproject.toml setup.py -- "$TORCH" -e '.[dev]'

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from dynamic_predictor.alignment.pairwise_term import PixelGrid
+
 
 def clear_occluders(
     confidence: Tensor,
@@ -20,11 +22,8 @@ def clear_occluders(
     is in front if it is nearer by more than `tolerance` of the depth there. Frames are cleaned one after the other,
     each against the others as they are by then."""
     count, height, width = confidence.shape
-    device = confidence.device
     cleaned = confidence.clone().reshape(count, -1)
-    u = torch.arange(width, device=device, dtype=torch.float32).add(pixel_offset).expand(height, width).reshape(-1)
-    v = torch.arange(height, device=device, dtype=torch.float32).add(pixel_offset)[:, None].expand(height, width)
-    pixels = torch.stack([u, v.reshape(-1), torch.ones_like(u)])
+    pixels = PixelGrid.of(height, width, pixel_offset, confidence.device).homogeneous
     rotation, center = world_from_camera[:, :3, :3], world_from_camera[:, :3, 3:]
     inverse = torch.linalg.inv(intrinsics.double()).float()
     flat_depth = z_depth.reshape(count, -1)

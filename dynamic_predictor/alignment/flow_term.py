@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynamic_predictor.alignment.pairwise_term import block_length
+from dynamic_predictor.alignment.compiled import compiled_terms
+from dynamic_predictor.alignment.pairwise_term import PixelGrid, block_length
 
 #: `flow(source, target)`: displacement (H, W, 2) in pixels (x, y) from one frame to another, NaN where unknown
 FlowFunction = Callable[[int, int], np.ndarray | Tensor]
@@ -78,7 +79,7 @@ def observe_flows(flow: FlowFunction, edges: np.ndarray, static: Tensor, **optio
 
 def flow_loss(
     observations: FlowObservations,
-    pixels: Tensor,
+    pixels: PixelGrid,
     target_from_source: Tensor,
     log_depth: Tensor,
     pixel_limit: float,
@@ -92,9 +93,13 @@ def flow_loss(
 class _FlowLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, observations, pixels, target_from_source, log_depth, pixel_limit):
-        loss, *gradients = _evaluate(observations, pixels, target_from_source, log_depth, pixel_limit)
+        evaluate = _evaluate_compiled if compiled_terms(observations.displacement) else _evaluate_with_torch
+        limit = pixel_limit if pixel_limit > 0 else torch.inf
+        loss, count, *gradients = evaluate(observations, pixels, target_from_source, log_depth, limit)
+        factor = observations.factor / max(float(count), 1.0)
+        loss, *gradients = float(loss) * factor, *(gradient.mul_(factor).float() for gradient in gradients)
         ctx.save_for_backward(*gradients)
-        return loss
+        return log_depth.new_tensor(loss)
 
     @staticmethod
     def backward(ctx: Any, *upstream):
@@ -102,10 +107,27 @@ class _FlowLoss(torch.autograd.Function):
         return None, None, matrix_gradient * upstream[0], depth_gradient * upstream[0], None
 
 
-def _evaluate(
-    observations: FlowObservations, pixels: Tensor, target_from_source: Tensor, log_depth: Tensor, pixel_limit: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    limit = pixel_limit if pixel_limit > 0 else torch.inf
+def _evaluate_compiled(
+    observations: FlowObservations, pixels: PixelGrid, target_from_source: Tensor, log_depth: Tensor, limit: float
+) -> tuple[float, float, Tensor, Tensor]:
+    terms = compiled_terms(observations.displacement)
+    assert terms is not None
+    return terms.flow(
+        observations.displacement,
+        torch.from_numpy(observations.frame_start),
+        target_from_source.contiguous(),
+        log_depth.exp(),
+        width=pixels.width,
+        pixel_offset=pixels.offset,
+        limit=limit,
+        guard=_GUARD,
+    )
+
+
+def _evaluate_with_torch(
+    observations: FlowObservations, pixels: PixelGrid, target_from_source: Tensor, log_depth: Tensor, limit: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sum of losses, how many coordinates it has, its gradients."""
     loss = torch.zeros((), dtype=torch.float64, device=log_depth.device)
     count = torch.zeros((), dtype=torch.int64, device=log_depth.device)
     matrix_gradient = torch.zeros_like(target_from_source, dtype=torch.float64)
@@ -119,7 +141,7 @@ def _evaluate(
         for first in range(0, pixel_count, length):
             block = slice(first, first + length)
             observed = observations.displacement[begin:end, :, block].float()
-            pixel = pixels[:, block]
+            pixel = pixels.homogeneous[:, block]
             depth = log_depth[frame, block].exp()
             inverse_depth = 1.0 / (depth + _GUARD)
             seen = infinity @ pixel + parallax * inverse_depth
@@ -137,5 +159,4 @@ def _evaluate(
             depth_gradient[frame, block] = by_inverse_depth * (-depth * inverse_depth * inverse_depth)
             matrix_gradient[begin:end, :, :3] += gradient @ pixel.T
             matrix_gradient[begin:end, :, 3] += (gradient * inverse_depth).sum(dim=-1)
-    factor = observations.factor / count.clamp(min=1).double()
-    return (loss * factor).float(), (matrix_gradient * factor).float(), depth_gradient.mul_(factor.float())
+    return loss, count, matrix_gradient, depth_gradient

@@ -4,8 +4,9 @@ that depths and cameras put into the world (Wang et al., "DUSt3R", CVPR 2024, se
     sum over views v of pair e, pixels p:  weight_v(p) |X_frame(v)(p) - P_e x_v(p)|  /  (pairs * pixels)
 
 Depths, cameras and pairs are millions, tens and hundreds of unknowns over gigabytes of pointmaps. So value and
-gradients are computed together in one pass over the pointmaps, frame after frame in blocks of pixels that fit the
-processor's cache; nothing of the size of the pointmaps is ever written.
+gradients are computed together in one pass over the pointmaps, frame after frame in blocks of pixels; nothing of the
+size of the pointmaps is ever written. On CPUs the compiled kernels of `submodules/pointmap-alignment` do this; on GPUs,
+and where they are not installed, torch does.
 """
 
 from dataclasses import dataclass
@@ -15,20 +16,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dynamic_predictor.alignment.compiled import compiled_terms
 from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.alignment.settings import ConfidenceTransform, Distance
 
 
-def pixel_coordinates(height: int, width: int, offset: float, device: torch.device) -> Tensor:
-    """Homogeneous pixels (3, H*W) float32; pixel (u, v) is at (u + `offset`, v + `offset`, 1)."""
-    u = (torch.arange(width, device=device, dtype=torch.float32) + offset).expand(height, width)
-    v = (torch.arange(height, device=device, dtype=torch.float32) + offset)[:, None].expand(height, width)
-    return torch.stack([u, v, torch.ones_like(u)]).reshape(3, -1)
+@dataclass(frozen=True)
+class PixelGrid:
+    """Where the pixels of a frame are: pixel (u, v) is at (u, v) + `offset`."""
+
+    width: int
+    offset: float
+    homogeneous: Tensor  #: (3, H*W) float32, last row 1
+
+    @classmethod
+    def of(cls, height: int, width: int, offset: float, device: torch.device | str = "cpu") -> "PixelGrid":
+        u = (torch.arange(width, device=device, dtype=torch.float32) + offset).expand(height, width)
+        v = (torch.arange(height, device=device, dtype=torch.float32) + offset)[:, None].expand(height, width)
+        return cls(width, offset, torch.stack([u, v, torch.ones_like(u)]).reshape(3, -1))
 
 
 def block_length(views: int, device: torch.device) -> int:
-    """How many pixels to work on at once: on a CPU a few arrays of `views` x 3 x block stay in the second-level cache;
-    on a GPU blocks are large enough to keep it busy."""
+    """How many pixels torch works on at once: on a CPU a few arrays of `views` x 3 x block stay in the second-level
+    cache; on a GPU blocks are large enough to keep it busy."""
     return max(512, (1 << 16) // max(views, 1)) if device.type == "cpu" else (1 << 24) // max(views, 1)
 
 
@@ -51,7 +61,7 @@ class PairwiseObservations:
     frame_start: np.ndarray  #: (N + 1,)
     pair_of_slot: Tensor  #: (V,) int64
     units: Tensor  #: (E,) float32: what to multiply stored points with
-    pixels: Tensor  #: (3, H*W) homogeneous pixel coordinates
+    pixels: PixelGrid
     distance: Distance
 
     @classmethod
@@ -65,7 +75,7 @@ class PairwiseObservations:
             frame_start=predictions.frame_start,
             pair_of_slot=torch.from_numpy(predictions.pair_of_slot).to(device),
             units=torch.from_numpy(predictions.units).to(device, torch.float32),
-            pixels=pixel_coordinates(predictions.height, predictions.width, pixel_offset, device),
+            pixels=PixelGrid.of(predictions.height, predictions.width, pixel_offset, device),
             distance=distance,
         )
 
@@ -84,7 +94,8 @@ def pairwise_loss(
 class _PairwiseLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, observations, world_from_pixel, log_depth, world_from_pair):
-        loss, *gradients = _evaluate(observations, world_from_pixel, log_depth, world_from_pair)
+        evaluate = _evaluate_compiled if compiled_terms(observations.points) else _evaluate_with_torch
+        loss, *gradients = evaluate(observations, world_from_pixel, log_depth, world_from_pair)
         ctx.save_for_backward(*gradients)
         return loss
 
@@ -93,7 +104,34 @@ class _PairwiseLoss(torch.autograd.Function):
         return None, *(gradient * upstream[0] for gradient in ctx.saved_tensors)
 
 
-def _evaluate(
+def _evaluate_compiled(
+    observations: PairwiseObservations, world_from_pixel: Tensor, log_depth: Tensor, world_from_pair: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    terms = compiled_terms(observations.points)
+    assert terms is not None
+    pairs = observations.pair_of_slot
+    loss, camera_gradient, depth_gradient, view_gradient = terms.pairwise(
+        observations.points,
+        observations.weights,
+        torch.from_numpy(observations.frame_start),
+        world_from_pixel.contiguous(),
+        log_depth.exp(),
+        world_from_pair[pairs].contiguous(),
+        width=observations.pixels.width,
+        pixel_offset=observations.pixels.offset,
+        squared=observations.distance == "l2",
+    )
+    factor = 1.0 / (len(world_from_pair) * log_depth.shape[1])
+    pair_gradient = torch.zeros_like(world_from_pair, dtype=torch.float64).index_add_(0, pairs, view_gradient)
+    return (
+        torch.tensor(loss * factor),
+        (camera_gradient * factor).float(),
+        depth_gradient.mul_(factor),
+        (pair_gradient * factor).float(),
+    )
+
+
+def _evaluate_with_torch(
     observations: PairwiseObservations, world_from_pixel: Tensor, log_depth: Tensor, world_from_pair: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     pixel_count = log_depth.shape[1]
@@ -113,7 +151,7 @@ def _evaluate(
             block = slice(first, first + length)
             points = observations.points[begin:end, :, block].float()
             weights = observations.weights[begin:end, block].float()
-            pixels = observations.pixels[:, block]
+            pixels = observations.pixels.homogeneous[:, block]
             from_camera = (rays_from_pixel @ pixels) * log_depth[frame, block].exp()
             residual = torch.baddbmm((from_camera + center) - translation, matrix, points, alpha=-1.0)
             square = torch.linalg.vecdot(residual, residual, dim=1)

@@ -131,7 +131,7 @@ def test_twenty_steps(data):
     set_state(problem, data, "shared_init")
     problem.flows = flows_of(data)
     losses = problem.optimize()
-    assert losses[-1] == pytest.approx(float(data["shared_opt20_loss"]), rel=0.01)
+    assert losses[-1] == pytest.approx(float(data["shared_opt20_loss"]), rel=0.02)
     change = np.abs(problem.parameters.log_depth.numpy() - data["shared_opt20_im_depthmaps"])
     assert np.median(change) < 1e-3
     assert change.max() < 0.01

@@ -1,0 +1,45 @@
+// What the library and its callers agree on. One call works on one frame, so that callers spread frames over threads.
+#pragma once
+#include <stdint.h>
+
+// Pixels are row after row; (u, v) stands at (u, v) + pixel_offset. Their number must be a multiple of 16.
+// "Data" is float, or IEEE half where `half` is set.
+struct PairwiseTerm {
+  const void* points;             // data (views, 3, pixels), views sorted by frame
+  const void* weights;            // data (views, pixels)
+  const int64_t* frame_start;     // (frames + 1): views of frame f are frame_start[f] ... frame_start[f + 1]
+  const float* world_from_pixel;  // (frames, 3, 4): takes depth times (u, v, 1), and 1, to the world
+  const float* depth;             // (frames, pixels)
+  const float* world_from_view;   // (views, 3, 4)
+  float* log_depth_gradient;      // out (frames, pixels)
+  double* pixel_gradient;         // out (frames, 3, 4)
+  double* view_gradient;          // out (views, 3, 4)
+  double* loss;                   // out (frames)
+  int64_t pixels, width;
+  float pixel_offset;
+  int32_t half, squared;
+};
+
+struct FlowTerm {
+  const void* displacement;          // data (flows, 2, pixels), sorted by source frame; NaN: does not count
+  const int64_t* frame_start;        // (frames + 1)
+  const float* target_from_source;   // (flows, 3, 4): takes (u, v, 1), and 1 / depth, to homogeneous pixels
+  const float* depth;                // (frames, pixels)
+  float* log_depth_gradient;         // out (frames, pixels)
+  double* matrix_gradient;           // out (flows, 3, 4)
+  double* loss;                      // out (frames), sums
+  double* count;                     // out (frames), of coordinates
+  int64_t pixels, width;
+  float pixel_offset;
+  float limit;                       // a coordinate with this loss or more does not count
+  float guard;                       // is added to depths and homogeneous coordinates that are divided by
+  int32_t half;
+};
+
+struct Terms {
+  const char* name;
+  void (*pairwise)(const PairwiseTerm*, int64_t frame);
+  void (*flow)(const FlowTerm*, int64_t frame);
+};
+
+extern const Terms terms_plain, terms_avx2, terms_avx512;

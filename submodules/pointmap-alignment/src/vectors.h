@@ -1,0 +1,75 @@
+// The few vector operations that the terms need and that the compiler's vector types do not have.
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+namespace {
+
+#if defined(__AVX512F__)
+enum { LANES = 16 };
+#elif defined(__AVX2__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+
+typedef float Vector __attribute__((vector_size(4 * LANES)));
+typedef int32_t Bits __attribute__((vector_size(4 * LANES)));
+
+INLINE Vector load(const float* p) {
+  Vector v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+INLINE void store(float* p, Vector v) { memcpy(p, &v, sizeof v); }
+INLINE Vector spread(float x) { return Vector{} + x; }
+
+// Half to float. The plain path reads infinity and NaN as numbers beyond the largest half, 65504.
+INLINE Vector load(const uint16_t* p) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+#elif defined(__AVX2__)
+  return (Vector)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#else
+  Bits h;
+  for (int i = 0; i < LANES; i++) h[i] = p[i];
+  Vector magnitude = (Vector)((h & 0x7fff) << 13) * 0x1p112f;
+  return (Vector)((Bits)magnitude | ((h & 0x8000) << 16));
+#endif
+}
+
+// 1 / sqrt(x) of positive x, to about single precision
+INLINE Vector inverse_root(Vector x) {
+#if defined(__AVX512F__)
+  Vector y = (Vector)_mm512_rsqrt14_ps((__m512)x);
+#elif defined(__AVX2__)
+  Vector y = (Vector)_mm256_rsqrt_ps((__m256)x);
+#else
+  Vector y;
+  for (int i = 0; i < LANES; i++) y[i] = 1.0f / sqrtf(x[i]);
+  return y;
+#endif
+#if defined(__AVX2__)
+  return y * (1.5f - 0.5f * x * y * y);
+#endif
+}
+
+INLINE Vector larger(Vector a, Vector b) { return a > b ? a : b; }
+INLINE Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
+INLINE Vector size(Vector v) { return (Vector)((Bits)v & 0x7fffffff); }
+
+INLINE double sum(Vector v) {
+  float part[LANES];
+  memcpy(part, &v, sizeof v);
+  for (int step = LANES / 2; step > 0; step /= 2)
+    for (int i = 0; i < step; i++) part[i] += part[i + step];
+  return part[0];
+}
+
+}  // namespace
