@@ -1,8 +1,8 @@
 """The contract that every dynamic predictor keeps, and the registry by name."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
 from scene.errors import InputError
 from scene.frames import Frames
@@ -28,12 +28,22 @@ class PredictorEntry:
     weights_license: str | None
     memory: str
     create: Callable[[int], Predictor]
+    #: the dataclass of what can be chosen about it, which its attribute `settings` is one of; None: nothing can
+    settings_type: Callable[[], type] | None = None
+    #: whether it says something about one picture, given as a clip of two equal frames
+    single_pictures: bool = False
 
 
 def _create_geometric(seed: int) -> Predictor:
     from dynamic_predictor.geometric.predictor import GeometricPredictor
 
     return GeometricPredictor(seed=seed)
+
+
+def _geometric_settings() -> type:
+    from dynamic_predictor.geometric.predictor import GeometricSettings
+
+    return GeometricSettings
 
 
 _REGISTRY = {
@@ -45,6 +55,7 @@ _REGISTRY = {
             weights_license=None,
             memory="under 3 GiB of RAM at 512 pixels, no GPU",
             create=_create_geometric,
+            settings_type=_geometric_settings,
         )
     ]
 }
@@ -55,8 +66,24 @@ def available_predictors() -> dict[str, PredictorEntry]:
     return dict(_REGISTRY)
 
 
-def create_predictor(name: str, *, seed: int = 0) -> Predictor:
-    """The predictor called `name`; raises `InputError` that lists the known names otherwise."""
+def create_predictor(name: str, *, seed: int = 0, **settings: Any) -> Predictor:
+    """The predictor called `name`, with fields of its settings replaced by `settings`.
+
+    Raises `InputError` that lists the known names for another name, and one that names settings it does not have.
+    """
+    unknown = unknown_settings(name, settings)
+    if unknown:
+        raise InputError(f"The predictor {name} has no setting called {', '.join(unknown)}; leave it out.")
+    predictor: Any = _REGISTRY[name].create(seed)
+    if settings:
+        predictor.settings = replace(predictor.settings, **settings)
+    return predictor
+
+
+def unknown_settings(name: str, settings: Iterable[str]) -> list[str]:
+    """Which of `settings` the predictor called `name` does not have; `InputError` for an unknown name."""
     if name not in _REGISTRY:
         raise InputError(f'There is no predictor called "{name}"; choose one of: {", ".join(sorted(_REGISTRY))}.')
-    return _REGISTRY[name].create(seed)
+    settings_type = _REGISTRY[name].settings_type
+    known = set() if settings_type is None else {field.name for field in fields(settings_type())}
+    return sorted(set(settings) - known)

@@ -25,6 +25,7 @@ Alignment = Literal[
 #: rounds of reweighting of "scale"; later ones change nothing that is reported
 _REWEIGHTING_ROUNDS = 10
 _SMALLEST_SCALE = 1e-3
+_PART = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def score_depth(
     if protocol.disparity:
         ours = np.divide(1.0, ours, out=np.zeros_like(ours), where=ours > 0)
     ours = _clipped(ours, protocol.clip_aligned)
-    return _scores(ours[counted].astype(np.float64), theirs[counted].astype(np.float64))
+    return _scores(ours[counted], theirs[counted])
 
 
 def align_depth(predicted: np.ndarray, true: np.ndarray, protocol: DepthProtocol) -> tuple[float, float]:
@@ -130,23 +131,36 @@ def _least_absolute_scale(predicted: np.ndarray, true: np.ndarray) -> float:
 
 
 def _adam(predicted: np.ndarray, true: np.ndarray, scale: float, rate: float, steps: int) -> tuple[float, float]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    ours = torch.as_tensor(predicted, dtype=torch.float32, device=device)
-    theirs = torch.as_tensor(true, dtype=torch.float32, device=device)
-    parameters = torch.tensor([scale, 0.0], device=device, requires_grad=True)
+    """Adam (Kingma and Ba, 2015) on the sum of absolute differences, from (`scale`, 0).
+
+    A pixel matters to a step only by the sign of its difference, and few signs change while scale and shift move a
+    little: the others are summed once and used until the two have moved by `reach`.
+    """
+    ours, theirs = torch.from_numpy(predicted), torch.from_numpy(true)
+    parameters = torch.tensor([scale, 0.0])
     optimizer = torch.optim.Adam([parameters], lr=rate)
+    reach = 30 * rate
+    origin = None
     last = None
-    with torch.no_grad():
-        for _ in range(steps):
-            difference = torch.addcmul(parameters[1] - theirs, parameters[0], ours)
-            total = float(difference.abs().sum())
-            sign = difference.sign_()
-            parameters.grad = torch.stack([sign @ ours, sign.sum()])
-            optimizer.step()
-            if last is not None and abs(last - total) < 1e-6:
-                break
-            last = total
-    scale, shift = parameters.detach().tolist()
+    for _ in range(steps):
+        if origin is None or float((parameters - origin).abs().max()) > reach:
+            origin = parameters.clone()
+            difference = parameters[0] * ours + parameters[1] - theirs
+            # twice as far as is allowed, for the step that goes beyond
+            near = difference.abs() <= 2 * reach * (ours.abs() + 1)
+            near_ours, near_theirs = ours[near], theirs[near]
+            sign = difference.sign_().masked_fill_(near, 0).double()
+            far = torch.stack([sign @ ours.double(), sign.sum()])
+            far_true = float(sign @ theirs.double())
+        sign = (parameters[0] * near_ours + parameters[1] - near_theirs).sign_().double()
+        slope = far + torch.stack([sign @ near_ours.double(), sign.sum()])
+        total = float(slope @ parameters.double()) - far_true - float(sign @ near_theirs.double())
+        parameters.grad = slope.float()
+        optimizer.step()
+        if last is not None and abs(last - total) < 1e-6:
+            break
+        last = total
+    scale, shift = parameters.tolist()
     return scale, shift
 
 
@@ -161,16 +175,19 @@ def _clipped(values: np.ndarray, limits: tuple[float | None, float | None]) -> n
 
 
 def _scores(ours: np.ndarray, theirs: np.ndarray) -> DepthScores:
-    difference = ours - theirs
-    positive = np.maximum(ours, 1e-5)
-    ratio = np.maximum(positive / theirs, theirs / positive)
-    return DepthScores(
-        abs_rel=float(np.mean(np.abs(difference) / theirs)),
-        sq_rel=float(np.mean(difference**2 / theirs)),
-        rmse=float(np.sqrt(np.mean(difference**2))),
-        log_rmse=float(np.sqrt(np.mean(np.log(positive / theirs) ** 2))),
-        delta_1=float(np.mean(ratio < 1.25)),
-        delta_2=float(np.mean(ratio < 1.25**2)),
-        delta_3=float(np.mean(ratio < 1.25**3)),
-        valid_pixels=len(ours),
-    )
+    """In parts, so that a long clip does not take many times its size in float64."""
+    sums = np.zeros(7)
+    for start in range(0, len(ours), _PART):
+        part, true = (values[start : start + _PART].astype(np.float64) for values in (ours, theirs))
+        difference = part - true
+        positive = np.maximum(part, 1e-5)
+        ratio = np.maximum(positive / true, true / positive)
+        sums += [
+            (np.abs(difference) / true).sum(),
+            (difference**2 / true).sum(),
+            (difference**2).sum(),
+            (np.log(positive / true) ** 2).sum(),
+            *(np.count_nonzero(ratio < 1.25**power) for power in (1, 2, 3)),
+        ]
+    abs_rel, sq_rel, square, log_square, *deltas = (sums / len(ours)).tolist()
+    return DepthScores(abs_rel, sq_rel, square**0.5, log_square**0.5, *deltas, valid_pixels=len(ours))

@@ -1,0 +1,280 @@
+"""A predictor over the clips of a data set: scenes, scores, tables. What is finished is kept and never done twice."""
+
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from dynamic_predictor.datasets.clip import DatasetClip
+from dynamic_predictor.datasets.registry import OpenDataset, open_dataset
+from dynamic_predictor.evaluation.das3r_files import write_error_log, write_metric_file
+from dynamic_predictor.evaluation.depth import Alignment
+from dynamic_predictor.evaluation.masks import MaskScores
+from dynamic_predictor.evaluation.poses import PoseScores, plot_trajectory
+from dynamic_predictor.evaluation.results_folder import Layout, ResultsFolder
+from dynamic_predictor.evaluation.scoring import poses_of, score_scene_depth, score_scene_masks, score_scene_poses
+from dynamic_predictor.evaluation.single_pictures import score_single_pictures
+from dynamic_predictor.evaluation.sizes import mask_at_prediction
+from dynamic_predictor.evaluation.summary import write_tables
+from dynamic_predictor.predictor import Predictor, available_predictors, create_predictor
+from scene.errors import InputError
+from scene.folder import save_scene
+from scene.formats.das3r import write_das3r
+from scene.frames import ImageFolderFrames, open_frames
+from scene.maps import FrameMaps, LoadedMaps
+from scene.open_scene import open_scene
+from scene.progress import Progress, ignore_progress
+from scene.scene import Scene
+
+Kind = Literal["pose", "depth", "mask"]
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is run over which clips, and where results go."""
+
+    dataset: str
+    output: Path
+    predictor: str = "geometric"
+    #: fields of the predictor's settings
+    predictor_settings: dict[str, Any] = field(default_factory=dict)
+    data_folder: Path = Path("data")
+    #: None: the clips that published figures are of
+    clips: tuple[str, ...] | None = None
+    all_clips: bool = False
+    #: None: as many as published figures use; 0: all
+    max_frames: int | None = None
+    stride: int = 1
+    #: long side that predictors see
+    max_size: int = 512
+    #: the annotated masks instead of those that the predictor finds, and the true focal length
+    use_true_masks: bool = False
+    use_true_focal: bool = False
+    layout: Layout = "scene"
+    depth_alignments: tuple[Alignment, ...] = ("scale", "scale_shift_adam")
+    seed: int = 0
+    overwrite: bool = False
+
+
+@dataclass
+class EvaluationReport:
+    """What came out: tables as text, and per clip that failed one sentence."""
+
+    tables: list[str]
+    failures: dict[str, str]
+    #: clips that have no truth of the kind that was asked for
+    without_truth: list[str]
+    clips: int
+
+
+def evaluate(
+    settings: EvaluationSettings,
+    kind: Kind,
+    *,
+    progress: Progress = ignore_progress,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> EvaluationReport:
+    """Predicts every clip that is not predicted yet, scores it, and writes tables.
+
+    A clip that fails does not stop the others: its reason is in the report, and for an error of ours the traceback lies
+    in `evaluation/<clip>_error.txt`. Raises `InputError` when the settings cannot work for any clip.
+    """
+    dataset = open_dataset(settings.dataset, settings.data_folder)
+    names = list(settings.clips) if settings.clips else dataset.clip_names(all_clips=settings.all_clips)
+    run = _Run(settings, dataset, progress, say)
+    report = EvaluationReport([], {}, [], len(names))
+    scores: dict[str, Any] = {}
+    for done, name in enumerate(names):
+        progress("clips", done, len(names))
+        try:
+            found = run.clip(name, kind)
+            if found is None:
+                report.without_truth.append(name)
+            else:
+                scores[name] = found
+        except InputError as error:
+            report.failures[name] = str(error)
+        except (MemoryError, torch.OutOfMemoryError):
+            report.failures[name] = "The memory is not enough; use a smaller --max_size or --max_frames."
+        except Exception as error:
+            report.failures[name] = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            _keep_traceback(run.folder, name)
+        if name in report.failures:
+            say(f"{name}: {report.failures[name]}")
+    progress("clips", len(names), len(names))
+    if scores:
+        report.tables = write_tables(run.folder, settings.dataset, kind, scores, settings.predictor)
+    if kind == "pose" and settings.layout == "das3r":
+        write_error_log(settings.output / "_error_log.txt", settings.dataset, scores, report.failures)
+    return report
+
+
+def predict_folder(
+    source: Path,
+    output: Path,
+    settings: EvaluationSettings,
+    *,
+    progress: Progress = ignore_progress,
+) -> None:
+    """The predictor over frames of one's own (a folder, a video, a glob pattern): the scene is `output` itself."""
+    positions = slice(None, settings.max_frames or None, settings.stride)
+    nearby = next(folder for folder in output.absolute().parents if folder.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
+        frames = open_frames(
+            source, max_size=settings.max_size, frame_range=positions, working_folder=working, progress=progress
+        )
+        predictor = _predictor(settings, {})
+        scene = predictor.predict(frames, progress=progress)
+        _save(scene, output, settings, progress)
+    plot_trajectory(output.with_name(f"{output.name}.png"), poses_of(scene), None, title=output.name)
+
+
+class _Run:
+    """The predictor is made once and kept, since its weights are large."""
+
+    def __init__(
+        self, settings: EvaluationSettings, dataset: OpenDataset, progress: Progress, say: Callable[[str], None]
+    ) -> None:
+        self.settings, self.dataset, self.progress, self.say = settings, dataset, progress, say
+        self.folder = ResultsFolder(settings.output)
+        self._made: tuple[dict[str, Any], Predictor] | None = None
+
+    def clip(self, name: str, kind: Kind) -> PoseScores | MaskScores | dict[str, Any] | None:
+        """Scores of one clip; None when it has no truth of that kind."""
+        clip = self.dataset.clip(name)
+        if clip.single_pictures:
+            return self._single_pictures(clip, kind)
+        limit = self.settings.max_frames
+        limit = self.dataset.dataset.published_frames if limit is None else limit
+        positions = list(range(len(clip.images)))[: limit or None][:: self.settings.stride]
+        clip = clip.select(positions)
+        made_by = self._made_by(positions)
+        if not self.folder.has_scene(name, made_by, overwrite=self.settings.overwrite):
+            self._predict(clip, made_by)
+        scene = open_scene(self.folder.scene(name))
+        record = self.folder.record(name)
+        if kind == "pose":
+            found = score_scene_poses(scene, clip)
+            plot_trajectory(self.folder.plot(name), poses_of(scene), clip.world_from_cameras, title=name)
+            if found is not None and self.settings.layout == "das3r":
+                write_metric_file(self.settings.output / f"{self.folder.scene(name).name}_eval_metric.txt", name, found)
+        elif kind == "depth":
+            alignments = self.settings.depth_alignments
+            found = score_scene_depth(scene, clip, self.settings.dataset, alignments, progress=self.progress)
+        else:
+            found = score_scene_masks(scene, clip, progress=self.progress)
+        if found is not None:
+            record[kind] = found if isinstance(found, dict) else asdict(found)
+            self.folder.write_record(name, record)
+        return found
+
+    def _predict(self, clip: DatasetClip, made_by: dict[str, Any]) -> None:
+        folder = self.folder.scene(clip.name)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder.parent) as working:
+            frames = open_frames(
+                clip.images, max_size=self.settings.max_size, working_folder=working, progress=self.progress
+            )
+            if clip.timestamps is not None:
+                frames.timestamps = clip.timestamps
+            focal = _focal(clip, frames) if self.settings.use_true_focal else {}
+            masks = _true_masks(clip, frames) if self.settings.use_true_masks else None
+            predictor = self.predictor(focal)
+            begin = time.perf_counter()
+            scene = predictor.predict(frames, masks=masks, progress=self._named(clip.name))
+            seconds = time.perf_counter() - begin
+            for warning in scene.provenance.get("warnings", []):
+                self.say(f"{clip.name}: {warning}")
+            _save(scene, folder, self.settings, self.progress)
+        self.folder.write_record(clip.name, {"made_by": made_by, "seconds": round(seconds, 2), "frames": len(frames)})
+
+    def predictor(self, extra: dict[str, Any]) -> Predictor:
+        if self._made is None or self._made[0] != extra:
+            self._made = None  # the old one's memory first
+            self._made = (extra, _predictor(self.settings, extra))
+        return self._made[1]
+
+    def _single_pictures(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
+        if kind != "depth":
+            raise InputError(f"{self.settings.dataset} has single pictures, which only --mode=eval_depth can use.")
+        if not available_predictors()[self.settings.predictor].single_pictures:
+            raise InputError(
+                f"The predictor {self.settings.predictor} needs a view that moves, but {self.settings.dataset} has "
+                "single pictures; choose a predictor that learned depth, such as das3r or da3-large."
+            )
+        limit = self.settings.max_frames
+        clip = clip.select(list(range(len(clip.images)))[: limit or None])
+        return score_single_pictures(
+            clip,
+            self.settings.dataset,
+            lambda: self.predictor({}),
+            self.folder.scene(clip.name),
+            self.settings.depth_alignments,
+            max_size=self.settings.max_size,
+            progress=self.progress,
+        )
+
+    def _made_by(self, positions: list[int]) -> dict[str, Any]:
+        """Everything that decides what a scene is like."""
+        settings = self.settings
+        return {
+            "predictor": settings.predictor,
+            "predictor settings": {key: str(value) for key, value in settings.predictor_settings.items()},
+            "frames": positions,
+            "size": settings.max_size,
+            "seed": settings.seed,
+            "layout": settings.layout,
+            "masks": "true" if settings.use_true_masks else "predicted",
+            "focal length": "true" if settings.use_true_focal else "predicted",
+        }
+
+    def _named(self, clip: str) -> Progress:
+        return lambda stage, done, total: self.progress(f"{clip}: {stage}", done, total)
+
+
+def _predictor(settings: EvaluationSettings, extra: dict[str, Any]) -> Predictor:
+    return create_predictor(settings.predictor, seed=settings.seed, **settings.predictor_settings, **extra)
+
+
+def _save(scene: Scene, folder: Path, settings: EvaluationSettings, progress: Progress) -> None:
+    if settings.layout == "das3r":
+        write_das3r(scene, folder, overwrite=settings.overwrite, progress=progress)
+    else:
+        save_scene(scene, folder, overwrite=settings.overwrite, progress=progress)
+
+
+def _focal(clip: DatasetClip, frames: ImageFolderFrames) -> dict[str, float]:
+    """The true focal length in pixels of the frames; of a clip that zooms, the one in the middle."""
+    if clip.intrinsics is None:
+        raise InputError(f"{clip.name} has no true focal length; leave out --use_gt_focal.")
+    from PIL import Image
+
+    with Image.open(clip.images[0]) as picture:
+        width = picture.width
+    return {"focal": float(np.median(clip.intrinsics[:, 0, 0])) * frames.width / width}
+
+
+def _true_masks(clip: DatasetClip, frames: ImageFolderFrames) -> FrameMaps:
+    """Annotated masks at the size of the frames; frames without one have nothing that moves."""
+    annotations, known = clip.motion_masks, set(clip.annotated_frames())
+    if annotations is None or not known:
+        raise InputError(f"{clip.name} has no annotated masks; leave out --use_gt_mask.")
+
+    def load(index: int) -> np.ndarray:
+        if index not in known:
+            return np.zeros((frames.height, frames.width), np.float32)
+        return mask_at_prediction(annotations[index] > 0.5, frames.width, frames.height).astype(np.float32)
+
+    return LoadedMaps(len(frames), load)
+
+
+def _keep_traceback(folder: ResultsFolder, clip: str) -> None:
+    path = folder.table(f"{folder.scene(clip).name}_error", "txt")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(traceback.format_exc())

@@ -1,0 +1,79 @@
+"""Where the results of an evaluation lie, and what has been finished there."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from scene.atomic import atomic_file
+from scene.errors import InputError
+from scene.formats.text import read_json
+
+Layout = Literal["scene", "das3r"]
+
+
+class ResultsFolder:
+    """One run over a data set:
+
+    <clip>/                      the scene, in our layout or in DAS3R's
+    <clip>.png                   the camera path
+    evaluation/<clip>.json       how the scene was made, and its scores
+    evaluation/<kind>.{txt,json,tex}   tables
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def scene(self, clip: str) -> Path:
+        return self.path / file_name(clip)
+
+    def plot(self, clip: str) -> Path:
+        return self.path / f"{file_name(clip)}.png"
+
+    def table(self, kind: str, suffix: str) -> Path:
+        return self.path / "evaluation" / f"{kind}.{suffix}"
+
+    def record(self, clip: str) -> dict[str, Any]:
+        """What is known about one clip; empty when nothing is."""
+        path = self._record_path(clip)
+        return read_json(path) if path.exists() else {}
+
+    def write_record(self, clip: str, record: dict[str, Any]) -> None:
+        with atomic_file(self._record_path(clip)) as temporary:
+            temporary.write_text(json.dumps(_plain(record), indent=2, ensure_ascii=False) + "\n")
+
+    def has_scene(self, clip: str, made_by: dict[str, Any], *, overwrite: bool) -> bool:
+        """Whether the scene of a clip is there as `made_by` would make it. Raises `InputError` when another is in its
+        place and `overwrite` is off."""
+        folder = self.scene(clip)
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return False
+        recorded = self.record(clip).get("made_by")
+        if recorded == json.loads(json.dumps(made_by)):
+            return True
+        if overwrite:
+            return False
+        if recorded is None:
+            raise InputError(f"{folder} exists but was not made here; choose another --output_dir or add --overwrite.")
+        different = sorted(key for key in made_by.keys() | recorded.keys() if made_by.get(key) != recorded.get(key))
+        raise InputError(
+            f"{folder} was made with another {' and '.join(different)}; choose another --output_dir or add --overwrite."
+        )
+
+    def _record_path(self, clip: str) -> Path:
+        return self.path / "evaluation" / f"{file_name(clip)}.json"
+
+
+def file_name(clip: str) -> str:
+    """The name of a clip as one part of a path."""
+    return clip.replace("/", "_")
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN: None instead."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return value

@@ -1,0 +1,105 @@
+"""Scores of all clips as tables, with the published figures of other methods beside them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from dynamic_predictor.evaluation.depth import DepthScores, mean_depth_scores
+from dynamic_predictor.evaluation.masks import MaskScores, summarize_over_clips, summarize_over_frames
+from dynamic_predictor.evaluation.poses import PoseScores
+from dynamic_predictor.evaluation.published import PUBLISHED
+from dynamic_predictor.evaluation.results_folder import ResultsFolder
+from dynamic_predictor.evaluation.tables import Column, Table, tables_json
+from scene.atomic import atomic_file
+
+_FRAMES = Column("frames", "frames", 0, better="")
+_POSE = (
+    Column("ate", "ATE"),
+    Column("rpe_translation", "RPE trans"),
+    Column("rpe_rotation_degrees", "RPE rot"),
+)
+_DEPTH = (
+    Column("abs_rel", "Abs Rel"),
+    Column("sq_rel", "Sq Rel"),
+    Column("rmse", "RMSE"),
+    Column("log_rmse", "log RMSE"),
+    Column("delta_1", "d<1.25", 1, 100.0, "higher", r"$\delta<1.25$"),
+    Column("delta_2", "d<1.25^2", 1, 100.0, "higher", r"$\delta<1.25^2$"),
+    Column("delta_3", "d<1.25^3", 1, 100.0, "higher", r"$\delta<1.25^3$"),
+)
+_COVERAGE = Column("coverage", "coverage", 1, 100.0, "higher")
+_MASK = (
+    Column("j_mean", "JM", 1, 100.0, "higher"),
+    Column("j_recall", "JR", 1, 100.0, "higher"),
+    Column("f_mean", "FM", 1, 100.0, "higher"),
+    Column("f_recall", "FR", 1, 100.0, "higher"),
+)
+_IOU = Column("iou_pooled", "IoU", 1, 100.0, "higher")
+_DECAY = (Column("j_decay", "JD", 1, 100.0), Column("f_decay", "FD", 1, 100.0))
+
+
+def write_tables(folder: ResultsFolder, dataset: str, kind: str, scores: Mapping[str, Any], method: str) -> list[str]:
+    """Writes the tables of one kind ("pose", "depth", "mask") and returns them as text.
+
+    `scores` has `PoseScores`, `MaskScores`, or for depth a dict of figures per alignment, by clip.
+    """
+    if kind == "pose":
+        tables = pose_tables(dataset, scores, method)
+    elif kind == "mask":
+        tables = mask_tables(dataset, scores, method)
+    else:
+        tables = depth_tables(dataset, scores, method)
+    texts = [table.text() for table in tables]
+    contents = {"txt": "\n".join(texts), "json": tables_json(tables), "tex": "\n".join(t.latex() for t in tables)}
+    for suffix, content in contents.items():
+        with atomic_file(folder.table(kind, suffix)) as temporary:
+            temporary.write_text(content)
+    return texts
+
+
+def pose_tables(dataset: str, scores: Mapping[str, PoseScores], method: str) -> list[Table]:
+    """Per clip with the mean over clips, and the mean beside published ones."""
+    table = Table(f"{dataset}: camera path after a Sim(3) alignment", "clip", (_FRAMES, *_POSE))
+    table.rows = {clip: asdict(score) for clip, score in scores.items()}
+    table.add_mean()
+    return [table, *_beside_published(dataset, "pose", _POSE, table.summary["mean"], method, len(scores))]
+
+
+def mask_tables(dataset: str, scores: Mapping[str, MaskScores], method: str) -> list[Table]:
+    """Per clip, with the mean over frames (DAS3R) and over clips (DAVIS), and the former beside published ones."""
+    table = Table(f"{dataset}: motion masks against annotations, in %", "clip", (_FRAMES, *_MASK, _IOU, *_DECAY))
+    table.rows = {clip: asdict(score) for clip, score in scores.items()}
+    for clip, score in scores.items():
+        own = asdict(summarize_over_clips([score]))
+        table.rows[clip] = {**table.rows[clip], "j_decay": own["j_decay"], "f_decay": own["f_decay"]}
+    over_frames = asdict(summarize_over_frames(list(scores.values())))
+    table.summary["over frames"] = over_frames
+    table.summary["over clips"] = asdict(summarize_over_clips(list(scores.values())))
+    return [table, *_beside_published(dataset, "mask", _MASK, over_frames, method, len(scores))]
+
+
+def depth_tables(dataset: str, scores: Mapping[str, Mapping[str, Any]], method: str) -> list[Table]:
+    """Per alignment one table per clip, means weighted by pixels, and the mean beside published ones."""
+    tables = []
+    for alignment in next(iter(scores.values())):
+        table = Table(f"{dataset}: depth, alignment {alignment}", "clip", (*_DEPTH, _COVERAGE))
+        table.rows = {clip: found[alignment] for clip, found in scores.items()}
+        known = DepthScores.__dataclass_fields__
+        singles = [DepthScores(**{key: row[key] for key in known}) for row in table.rows.values()]  # type: ignore[arg-type]
+        mean = asdict(mean_depth_scores(singles))
+        table.summary["mean over pixels"] = mean
+        tables.append(table)
+        tables += _beside_published(dataset, f"depth {alignment}", _DEPTH, mean, method, len(scores))
+    return tables
+
+
+def _beside_published(
+    dataset: str, kind: str, columns: tuple[Column, ...], ours: Mapping[str, object], method: str, clips: int
+) -> list[Table]:
+    published = PUBLISHED.get((dataset, kind))
+    if published is None:
+        return []
+    used = [column for column in columns if any(column.key in row for row in published.values())]
+    table = Table(f"{dataset}: {kind}, published figures of other methods and ours", "method", used)
+    table.rows = {**published, f"{method} ({clips} clips)": ours}
+    return [table]

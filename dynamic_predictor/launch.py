@@ -1,0 +1,128 @@
+"""A dynamic predictor over a data set, under the names that users of DAS3R know:
+
+python dynamic_predictor/launch.py --mode=eval_pose --pretrained=FILE --eval_dataset=davis --output_dir=results/davis \
+    --use_pred_mask
+"""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Run as a script, the folder of this file is searched first, and its modules would hide others of the same name.
+if __name__ == "__main__":
+    _ROOT = str(Path(__file__).resolve().parents[1])
+    sys.path[:] = [_ROOT, *(entry for entry in sys.path if entry and Path(entry).resolve() != Path(__file__).parent)]
+
+from dynamic_predictor.launch_options import option_of, parse_mode, parse_options, predictor_settings
+from scene.errors import InputError
+
+_DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
+
+#: the module whose `main(arguments)` trains; it owns the options of --mode=train
+TRAINING_COMMAND = "dynamic_predictor.training.command"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one mode; returns the exit status: 0 done, 1 some clips failed, 2 something that the user can mend, 130
+    interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if parse_mode(given) == "train":
+            return _train(given)
+        return _evaluate(given)
+    except InputError as error:
+        print(f"launch.py: {error}", file=sys.stderr)
+        return _BAD_INPUT
+    except KeyboardInterrupt:
+        print("launch.py: Stopped; what was finished is kept, the same command goes on.", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _train(arguments: list[str]) -> int:
+    if not _exists(TRAINING_COMMAND):
+        raise InputError("Training the predictor (--mode=train) is not in this release; the other modes are.")
+    return importlib.import_module(TRAINING_COMMAND).main(arguments)
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _evaluate(arguments: list[str]) -> int:
+    options = parse_options(arguments)
+    from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
+    from scene.progress import ignore_progress
+    from scene.progress_bars import ProgressBars
+
+    if options.use_gt_mask and options.use_pred_mask:
+        raise InputError("--use_gt_mask and --use_pred_mask exclude each other; give one.")
+    chosen = predictor_settings(options)
+    settings = EvaluationSettings(
+        dataset=options.eval_dataset,
+        output=options.output_dir,
+        predictor=options.predictor or _predictor_of(options.pretrained),
+        predictor_settings=chosen,
+        data_folder=options.data_folder,
+        clips=tuple(options.seq_list) if options.seq_list else None,
+        all_clips=options.full_seq,
+        max_frames=options.max_frames,
+        stride=options.pose_eval_stride,
+        max_size=options.max_size,
+        use_true_masks=options.use_gt_mask,
+        use_true_focal=options.use_gt_focal,
+        layout=options.layout,
+        seed=options.seed,
+        overwrite=options.overwrite,
+        **({"depth_alignments": tuple(options.depth_alignment)} if options.depth_alignment else {}),
+    )
+    _check_settings(settings.predictor, chosen)
+    with ProgressBars() as bars:
+        progress = ignore_progress if options.silent else bars
+        if options.mode == "eval_pose_custom":
+            if options.dir_path is None:
+                raise InputError("--mode=eval_pose_custom needs --dir_path: a folder of frames, or a video.")
+            predict_folder(options.dir_path, settings.output, settings, progress=progress)
+            print(f"The scene is in {settings.output}; go on with: train_gui.py -s {settings.output} -m MODEL")
+            return _DONE
+        report = evaluate(settings, options.mode.removeprefix("eval_"), progress=progress, say=bars.warn)
+    for table in report.tables:
+        print(table)
+    if report.without_truth:
+        print(
+            f"{len(report.without_truth)} of {report.clips} clips have no truth for --mode={options.mode}: "
+            f"{', '.join(report.without_truth)}. Their scenes are in {settings.output}."
+        )
+    if report.failures:
+        names = ", ".join(report.failures)
+        print(f"launch.py: {len(report.failures)} of {report.clips} clips failed: {names}.", file=sys.stderr)
+        return _BAD_INPUT if len(report.failures) == report.clips else _SOME_FAILED
+    return _DONE
+
+
+def _predictor_of(pretrained: str | None) -> str:
+    """The predictor that a file of weights belongs to; without one, the predictor that needs none."""
+    if pretrained is None:
+        return "geometric"
+    from dynamic_predictor.weights.checking import recognise
+
+    path = Path(pretrained).expanduser()
+    if not path.exists():
+        raise InputError(f"There is no file {path}; `stillsplat weights list` says where weights are published.")
+    return recognise(path).name
+
+
+def _check_settings(predictor: str, chosen: dict[str, object]) -> None:
+    """Names the options, not the fields, when a predictor has no such settings."""
+    from dynamic_predictor.predictor import unknown_settings
+
+    unknown = [option_of(field) for field in unknown_settings(predictor, chosen)]
+    if unknown:
+        raise InputError(f"{', '.join(unknown)}: the predictor {predictor} has nothing of that kind; leave it out.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

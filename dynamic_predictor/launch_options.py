@@ -1,0 +1,178 @@
+"""The options of launch.py under the names that users of DAS3R know, and what becomes of each."""
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+from scene.errors import InputError
+
+MODES = ("train", "eval_pose", "eval_pose_custom", "eval_depth", "eval_mask")
+
+#: options that are handed to the predictor: the name there, its type, what it is
+_PREDICTOR_OPTIONS: dict[str, tuple[str, Any, str]] = {
+    "scene_graph_type": ("scene_graph", str, "which pairs of frames are looked at, such as swinstride-5-noncyclic"),
+    "n_iter": ("iterations", int, "steps of the global alignment"),
+    "pose_schedule": ("schedule", str, "how its step size falls: linear or cosine"),
+    "temporal_smoothing_weight": ("temporal_smoothing_weight", float, "of neighbouring cameras being alike"),
+    "translation_weight": ("translation_weight", float, "of translation in that"),
+    "flow_loss_weight": ("flow_loss_weight", float, "of optical flow in the alignment; 0 needs no flow network"),
+    "flow_loss_start_epoch": ("flow_loss_start", float, "share of the steps after which flow counts"),
+    "flow_loss_thre": ("flow_loss_threshold", float, "flow loss above which a step does without it"),
+    "pxl_thresh": ("flow_pixel_threshold", float, "flow loss above which a pixel does not count"),
+    "depth_regularize_weight": ("depth_regularization_weight", float, "of depth staying what it was"),
+    "motion_mask_thre": ("motion_threshold", float, "above which flow that no camera explains is motion (MonST3R)"),
+    "threshold": ("mask_threshold", float, "probability above which a pixel moves"),
+    "batch_size": ("batch_size", int, "pairs at once"),
+}  # fmt: skip
+_PREDICTOR_FLAGS: dict[str, tuple[str, Any, str]] = {
+    "not_shared_focal": ("shared_focal", False, "each frame has a focal length of its own"),
+    "strict_official": ("strict_official", True, "the behaviour of the official code where ours differs"),
+}
+
+#: options of DAS3R that the evaluation refuses, each with the reason
+_REFUSED = {
+    "model": "the network is read from the checkpoint",
+    "flow_loss_fn": "the flow loss is the smoothed absolute difference, the only kind that worked",
+    "cananical_space_loss_weight": "it has no effect in DAS3R either",
+    "not_batchify": "the alignment is computed over all pairs at once in bounded memory",
+    "sam2_mask_refine": "SAM 2 is not part of this toolkit; masks of your own go into stillsplat run --masks",
+    "evaluate_davis": "masks are scored by --mode=eval_mask --eval_dataset=davis",
+    "save_pose_qualitative": "the scene that is written holds points and cameras; COLMAP's are in its sparse/0",
+    "no_crop": "frames are never cut here: predictors that need other sizes bring depth and masks back to the frame",
+    "test_batch_size": "it belongs to --mode=train",
+    "wandb": "curves are written for TensorBoard",
+    "world_size": "one process evaluates; split a data set with --seq_list",
+    "local_rank": "one process evaluates; split a data set with --seq_list",
+    "dist_url": "one process evaluates; split a data set with --seq_list",
+    "cudnn_benchmark": "frames of a clip have one size, and the default is kept",
+    "num_save_visual": "it belongs to --mode=train",
+    "eval_only": "it belongs to --mode=train",
+    "pose_eval_freq": "it belongs to --mode=train",
+    "save_best_pose": "it belongs to --mode=train",
+    **dict.fromkeys(
+        (
+            "train_criterion", "test_criterion", "train_dataset", "test_dataset", "accum_iter", "epochs",
+            "weight_decay", "lr", "blr", "min_lr", "warmup_epochs", "amp", "fixed_eval_set", "resume", "num_workers",
+            "eval_freq", "save_freq", "keep_freq", "print_freq",
+        ),
+        "it belongs to --mode=train",
+    ),
+}  # fmt: skip
+
+
+class OptionParser(argparse.ArgumentParser):
+    """One sentence for a mistake, instead of the whole usage; options of DAS3R that are refused come with a reason."""
+
+    def error(self, message: str) -> NoReturn:
+        sentence = message[:1].upper() + message[1:].rstrip(".")
+        raise InputError(f"{sentence}; see launch.py --help.")
+
+
+def parse_mode(arguments: list[str]) -> str:
+    """The mode alone, since training has options of its own."""
+    parser = OptionParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--mode", choices=MODES)
+    mode = parser.parse_known_args(arguments)[0].mode
+    if mode is None and not {"-h", "--help"} & set(arguments):
+        raise InputError(f"Say what to do with --mode: {', '.join(MODES)}.")
+    return mode or "eval_pose"
+
+
+def parse_options(arguments: list[str]) -> argparse.Namespace:
+    """The options of an evaluation. Raises `InputError` for mistakes and for what is refused."""
+    options, rest = _parser().parse_known_args(arguments)
+    for word in rest:
+        name = word.split("=", 1)[0].lstrip("-")
+        if word.startswith("--") and name in _REFUSED:
+            raise InputError(f"--{name} is not an option of --mode={options.mode}: {_REFUSED[name]}.")
+    if rest:
+        raise InputError(f"Unrecognized arguments: {' '.join(rest)}; see launch.py --help.")
+    return options
+
+
+def predictor_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Fields of the predictor's settings that were chosen."""
+    chosen = {
+        field: getattr(options, name)
+        for name, (field, _, _) in _PREDICTOR_OPTIONS.items()
+        if getattr(options, name) is not None
+    }
+    chosen |= {field: value for name, (field, value, _) in _PREDICTOR_FLAGS.items() if getattr(options, name)}
+    if options.pretrained is not None:
+        chosen["weights"] = Path(options.pretrained)
+    if options.device is not None:
+        chosen["device"] = options.device
+    return chosen
+
+
+def option_of(field: str) -> str:
+    """The option that sets a field of the predictor's settings, for messages."""
+    names = {target: name for name, (target, _, _) in {**_PREDICTOR_OPTIONS, **_PREDICTOR_FLAGS}.items()}
+    return "--" + {**names, "weights": "pretrained", "focal": "use_gt_focal"}.get(field, field)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OptionParser(
+        prog="launch.py",
+        description="A dynamic predictor over a data set: scenes, camera paths, depth and masks, and their scores.",
+        epilog="--mode=train has options of its own: launch.py --mode=train --help",
+        allow_abbrev=False,
+    )
+    from dynamic_predictor.datasets.registry import DATASETS
+
+    parser.add_argument("--mode", choices=MODES, required=True, help="what is scored; scenes are made once for all")
+    group = parser.add_argument_group("what is evaluated")
+    group.add_argument("--predictor", metavar="NAME", help="default: geometric, or what --pretrained is a file of")
+    group.add_argument("--pretrained", metavar="FILE", help="weights of the predictor")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")
+    group.add_argument("--seed", type=int, default=0, help="of every random choice; default: 0")
+    group.add_argument("--use_pred_mask", action="store_true", help="masks that the predictor finds; always so")
+    group.add_argument("--use_gt_mask", action="store_true", help="annotated masks instead")
+    group.add_argument("--use_gt_focal", action="store_true", help="the true focal length instead of an estimate")
+    group = parser.add_argument_group("on which clips")
+    group.add_argument("--eval_dataset", choices=tuple(DATASETS), default="sintel", help="default: sintel")
+    group.add_argument("--data_folder", type=Path, default=Path("data"), help="where data sets lie; default: data")
+    group.add_argument("--seq_list", nargs="+", metavar="CLIP", help="these clips")
+    group.add_argument("--full_seq", action="store_true", help="all clips, not only those of published figures")
+    group.add_argument("--pose_eval_stride", type=_positive, default=1, metavar="K", help="every K-th frame")
+    group.add_argument(
+        "--max_frames", type=_not_negative, metavar="N", help="first N frames; default: as published; 0: all"
+    )
+    group.add_argument("--max_size", type=_positive, default=512, metavar="PIXELS", help="long side; default: 512")
+    group.add_argument("--dir_path", metavar="PATH", help="of --mode=eval_pose_custom: folder of frames, or a video")
+    group = parser.add_argument_group("results")
+    group.add_argument(
+        "--output_dir", type=Path, default=Path("results/evaluation"), help="default: results/evaluation"
+    )
+    group.add_argument(
+        "--layout", choices=("scene", "das3r"), default="scene", help="das3r: the files that DAS3R writes"
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace scenes that were made with other settings")
+    group.add_argument("--depth_alignment", nargs="+", choices=_alignments(), help="default: scale scale_shift_adam")
+    group.add_argument("--silent", action="store_true", help="no progress bars")
+    group = parser.add_argument_group("of predictors that align pairs of frames (das3r, monst3r)")
+    for name, (_, kind, text) in _PREDICTOR_OPTIONS.items():
+        group.add_argument(f"--{name}", type=kind, help=text, metavar=kind.__name__.upper())
+    for name, (_, _, text) in _PREDICTOR_FLAGS.items():
+        group.add_argument(f"--{name}", action="store_true", help=text)
+    return parser
+
+
+def _alignments() -> tuple[str, ...]:
+    return (
+        "none", "median", "scale", "scale_shift_least_squares", "scale_shift_least_absolute", "scale_shift_adam"
+    )  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
