@@ -83,11 +83,11 @@ class ProgressBars:
 
     def say(self, sentence: str, style: str = "") -> None:
         """Prints a sentence above the bars."""
-        self.console.print(Text(sentence, style=style))
+        self.console.print(Text(sentence, style=style), soft_wrap=True)
 
     def warn(self, sentence: str) -> None:
         """Prints a sentence that a person should not overlook."""
-        self.console.print(Text("! ", style="bold yellow") + Text(sentence))
+        self.console.print(Text("! ", style="bold yellow") + Text(sentence), soft_wrap=True)
 
     def _index(self, task: TaskID) -> int:
         return next(index for index, item in enumerate(self._bars.tasks) if item.id == task)
