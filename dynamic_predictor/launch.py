@@ -54,17 +54,19 @@ def _exists(module: str) -> bool:
 
 def _evaluate(arguments: list[str]) -> int:
     options = parse_options(arguments)
+    if options.use_gt_mask and options.use_pred_mask:
+        raise InputError("--use_gt_mask and --use_pred_mask exclude each other; give one.")
+    predictor = options.predictor or _predictor_of(options.pretrained)
+    chosen = predictor_settings(options)
+    _check_settings(predictor, chosen)
     from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
     from scene.progress import ignore_progress
     from scene.progress_bars import ProgressBars
 
-    if options.use_gt_mask and options.use_pred_mask:
-        raise InputError("--use_gt_mask and --use_pred_mask exclude each other; give one.")
-    chosen = predictor_settings(options)
     settings = EvaluationSettings(
         dataset=options.eval_dataset,
         output=options.output_dir,
-        predictor=options.predictor or _predictor_of(options.pretrained),
+        predictor=predictor,
         predictor_settings=chosen,
         data_folder=options.data_folder,
         clips=tuple(options.seq_list) if options.seq_list else None,
@@ -79,7 +81,6 @@ def _evaluate(arguments: list[str]) -> int:
         overwrite=options.overwrite,
         **({"depth_alignments": tuple(options.depth_alignment)} if options.depth_alignment else {}),
     )
-    _check_settings(settings.predictor, chosen)
     with ProgressBars() as bars:
         progress = ignore_progress if options.silent else bars
         if options.mode == "eval_pose_custom":
@@ -107,11 +108,11 @@ def _predictor_of(pretrained: str | None) -> str:
     """The predictor that a file of weights belongs to; without one, the predictor that needs none."""
     if pretrained is None:
         return "geometric"
-    from dynamic_predictor.weights.checking import recognise
-
     path = Path(pretrained).expanduser()
     if not path.exists():
         raise InputError(f"There is no file {path}; `stillsplat weights list` says where weights are published.")
+    from dynamic_predictor.weights.checking import recognise
+
     return recognise(path).name
 
 
