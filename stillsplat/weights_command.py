@@ -67,13 +67,14 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _get(options: argparse.Namespace) -> int:
-    from dynamic_predictor.weights.fetching import destination, fetch_weights
+    from dynamic_predictor.weights.fetching import fetch_weights
+    from dynamic_predictor.weights.finding import kept_at
     from dynamic_predictor.weights.registry import weights_entry
     from scene.progress_bars import ProgressBars
 
     for entry in [weights_entry(name) for name in options.names]:
         print(f"{entry.name}: {entry.purpose}\n  licence: {entry.license}\n  from: {entry.source}")
-        print(f"  to: {destination(entry, options.to)}", flush=True)
+        print(f"  to: {kept_at(entry, options.to)}", flush=True)
         if not options.yes:
             _ask_for_consent()
         with ProgressBars() as bars:

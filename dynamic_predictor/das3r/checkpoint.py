@@ -45,7 +45,7 @@ def load_network(path: str | Path, *, mask_heads: bool, new_mask_heads: bool = F
         tensors = tensors | _initial_mask_heads(config)
     with torch.device("meta"):
         network = TwoViewNetwork(config if mask_heads else config.without_mask_heads())
-    load_into(network, tensors, source=path)
+    load_into(network, tensors, source=path, description="DAS3R" if mask_heads else "MonST3R")
     return network.eval()
 
 

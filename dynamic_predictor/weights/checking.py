@@ -83,7 +83,7 @@ def _check_keys(checkpoint: Checkpoint, entry: WeightsFile) -> None:
     )
     if other is not None:
         raise InputError(f"{checkpoint.path} holds the weights of {other}, not of {entry.name}.")
-    raise InputError(f"{checkpoint.path} is not the file of {entry.name}: keys {comparison.describe()}.")
+    raise InputError(f"{checkpoint.path} is not the file of {entry.name}: {comparison.describe()}.")
 
 
 def _check_values(checkpoint: Checkpoint, progress: Progress) -> None:

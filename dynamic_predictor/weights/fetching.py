@@ -8,17 +8,11 @@ import zipfile
 from pathlib import Path
 
 from dynamic_predictor.downloading import download, file_sha256
-from dynamic_predictor.weights.finding import weights_folders
-from dynamic_predictor.weights.registry import WeightsFile, local_names
+from dynamic_predictor.weights.finding import kept_at
+from dynamic_predictor.weights.registry import WeightsFile
 from scene.atomic import atomic_file
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
-
-
-def destination(entry: WeightsFile, folder: str | Path | None = None) -> Path:
-    """Where `fetch_weights` puts the file: in `folder`, else in the first of `weights_folders`."""
-    root = Path(folder).expanduser() if folder is not None else weights_folders()[0]
-    return root / local_names(entry)[0]
 
 
 def fetch_weights(
@@ -26,7 +20,7 @@ def fetch_weights(
 ) -> Path:
     """Fetches the file of `entry` and returns where it is. An interrupted download goes on where it stopped; the file
     appears when it is whole. `InputError` says which file to put where when there is no network."""
-    path = destination(entry, folder)
+    path = kept_at(entry, folder)
     if entry.repository is not None:
         return _fetch_from_hub(entry, path, progress)
     if entry.url is None:

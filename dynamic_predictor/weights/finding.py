@@ -25,8 +25,8 @@ def find_weights(name: str, explicit: str | Path | None = None) -> Path | None:
     """The file of the entry `name`, or None when this machine has none.
 
     `explicit` is a path that the user gave (a file, or a folder that holds the file); it is then the only place, and
-    its absence is an `InputError`. Without it, the folders of `weights_folders` and then the Hugging Face cache are
-    searched.
+    its absence is an `InputError`. Without it, the folders of `weights_folders`, torch's folder for what belongs
+    there, and then the Hugging Face cache are searched.
     """
     entry = weights_entry(name)
     if explicit is not None:
@@ -35,7 +35,26 @@ def find_weights(name: str, explicit: str | Path | None = None) -> Path | None:
         for relative in local_names(entry):
             if (folder / relative).is_file():
                 return folder / relative
+    if entry.in_torch_hub and (torch_hub_folder() / entry.file_name).is_file():
+        return torch_hub_folder() / entry.file_name
     return _in_hub_cache(entry)
+
+
+def torch_hub_folder() -> Path:
+    """Where torch keeps what it downloads, found without importing it (`torch.hub.get_dir` says the same)."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("TORCH_HOME") or os.path.join(cache, "torch")
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def kept_at(entry: WeightsFile, folder: str | Path | None = None) -> Path:
+    """Where the file of `entry` belongs: in `folder` if one is given, else in the first of `weights_folders`, or in
+    torch's folder if other packages look for it there."""
+    if folder is not None:
+        return Path(folder).expanduser() / local_names(entry)[0]
+    if entry.in_torch_hub:
+        return torch_hub_folder() / entry.file_name
+    return weights_folders()[0] / local_names(entry)[0]
 
 
 def require_weights(name: str, explicit: str | Path | None = None) -> Path:
@@ -46,7 +65,7 @@ def require_weights(name: str, explicit: str | Path | None = None) -> Path:
         raise InputError(
             f"The weights of {entry.name} are not on this machine; "
             f"fetch them with `stillsplat weights get {entry.name}`, "
-            f"or put {entry.file_name} of {entry.source} at {weights_folders()[0] / local_names(entry)[0]}."
+            f"or put {entry.file_name} of {entry.source} at {kept_at(entry)}."
         )
     return path
 

@@ -3,7 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,18 +53,14 @@ class KeyComparison:
         return not (self.unknown or self.missing or self.misshaped)
 
     def describe(self) -> str:
-        """What differs, as the end of a sentence; keys are named, three of each kind."""
-        parts = []
-        if self.missing:
-            parts.append(f"{len(self.missing)} missing ({_some(self.missing)})")
-        if self.unknown:
-            parts.append(f"{len(self.unknown)} unknown ({_some(self.unknown)})")
-        if self.misshaped:
-            named = [
-                f"{key} is {_shape(found)} instead of {_shape(expected)}" for key, found, expected in self.misshaped
-            ]
-            parts.append(f"{len(self.misshaped)} of another shape ({_some(named)})")
-        return ", ".join(parts) or "no difference"
+        """What differs, as the end of a sentence about the file; three keys of each kind are named."""
+        shapes = [f"{key} ({_shape(found)} instead of {_shape(expected)})" for key, found, expected in self.misshaped]
+        findings = [
+            ("it lacks", self.missing),
+            ("it has the unknown", self.unknown),
+            ("of another shape is", shapes),
+        ]
+        return ", ".join(f"{verb} {_some(keys)}" for verb, keys in findings if keys) or "nothing differs"
 
 
 def compare_shapes(found: Shapes, expected: Shapes, *, ignored: Collection[str] = ()) -> KeyComparison:
@@ -90,22 +86,22 @@ def load_into(
     tensors: Mapping[str, torch.Tensor],
     *,
     source: str | Path,
+    description: str | None = None,
     ignored: Collection[str] = (),
 ) -> None:
-    """Puts the tensors of a checkpoint into a network, under any of their aliases.
+    """Puts the tensors of a checkpoint into a network, under any of their aliases and in the network's own precision.
 
     A network on the meta device takes the tensors themselves (no second copy in memory). `InputError` names missing,
-    unknown and mis-shaped keys; nothing is changed then. `source` is the file, for the sentence.
+    unknown and mis-shaped keys; nothing is changed then. For the sentence, `source` is the file and `description` what
+    the network is called ("DAS3R").
     """
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     comparison = compare_shapes(
         {key: tuple(tensor.shape) for key, tensor in tensors.items()}, expected, ignored=ignored
     )
     if not comparison.equal:
-        raise InputError(
-            f"{source} is not a checkpoint of this network ({type(network).__name__}): keys {comparison.describe()}; "
-            "use the file that belongs to it."
-        )
+        name = description or type(network).__name__
+        raise InputError(f"{source} is not a checkpoint of {name}: {comparison.describe()}.")
     by_name = {canonical_key(key): tensor for key, tensor in tensors.items()}
     own = network.state_dict()
     on_meta = any(value.is_meta for value in own.values())
@@ -113,10 +109,10 @@ def load_into(
     network.load_state_dict(complete, strict=True, assign=on_meta)
 
 
-def _some(names: Collection[str]) -> str:
-    shown = list(names)[:3]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(name[:160] for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(str(size) for size in shape) or "a number"
+    return "x".join(str(size) for size in shape) or "one number"

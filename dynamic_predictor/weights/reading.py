@@ -90,27 +90,25 @@ class Checkpoint:
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a `.safetensors` file or a torch checkpoint (a state dict, or a dict with one under `model` or
-    `state_dict`), whatever its name. Keys lose a `module.` that all of them share.
+    `state_dict`), whatever its name, or the `model.safetensors` of a folder. Keys lose a `module.` that all of them
+    share, as data-parallel training leaves it.
 
     Never unpickles code: torch's restricted reader with a list of harmless classes. `InputError` says what is wrong
     with a file that cannot be used.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no file {path}; give a file of weights.")
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(64)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not head:
-        raise InputError(f"{path} is empty; fetch the weights again.")
+    path = Path(path).expanduser()
+    if path.is_dir():
+        inner = path / "model.safetensors"
+        if not inner.is_file():
+            raise InputError(f"{path} holds no model.safetensors; give a checkpoint file or the folder that holds one.")
+        path = inner
+    head = _read_head(path)
     if _looks_like_safetensors(head, path.stat().st_size) or path.suffix == ".safetensors":
         tensors, arguments = _read_safetensors(path), None
     else:
         tensors, arguments = _read_torch(path)
     if not tensors:
-        raise InputError(f"{path} holds no tensors; it is not a file of weights.")
+        raise InputError(f"{path} holds no parameters of a network; give a checkpoint file.")
     return Checkpoint(path, _without_common_prefix(tensors), arguments, read_config(path.parent))
 
 
@@ -130,6 +128,24 @@ def read_config(folder: str | Path) -> dict | None:
     return config
 
 
+def _read_head(path: Path) -> bytes:
+    """The first bytes; `InputError` for what is no checkpoint at first sight."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(64)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the path.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    if not head:
+        raise InputError(f"{path} is empty; fetch it again.")
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is only a pointer that Git LFS left; fetch the file itself.")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise InputError(f"{path} is a web page, not a checkpoint; fetch the file itself.")
+    return head
+
+
 def _looks_like_safetensors(head: bytes, size: int) -> bool:
     """Eight bytes with the length of a JSON header, then the header."""
     return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") + 8 <= size
@@ -142,7 +158,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         with safe_open(path, framework="pt", device="cpu") as reader:
             return {key: reader.get_tensor(key) for key in reader.keys()}
     except SafetensorError as error:
-        raise InputError(f"{path} is damaged or not complete ({_first_line(error)}); fetch it again.") from error
+        raise InputError(f"{path} is damaged or cut short ({_first_line(error)}); fetch it again.") from error
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} cannot be read as safetensors ({_first_line(error)}).") from error
 
@@ -155,18 +171,25 @@ def _read_torch(path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace
         with torch.serialization.safe_globals(_allowed_globals()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol, before it is refused
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if found is not None:
-            raise InputError(
-                f"{path} holds code or objects besides weights ({found[1]}) and is not opened; use the official file."
-            ) from error
-        raise InputError(f"{path} is not a file of weights, or it is damaged; fetch it again.") from error
     except MemoryError:
         raise
     except Exception as error:  # damaged bytes make the readers of the formats raise anything
-        raise InputError(f"{path} is not a file of weights, or it is damaged; fetch it again.") from error
+        raise _unreadable(path, error) from error
     return _state_dict(content, path)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    found = re.search(r"(?:GLOBAL|Unsupported class) ([A-Za-z_][\w.]*\w)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and found is not None:
+        return InputError(
+            f"{path} asks to run {found[1]}, which a checkpoint has no need of, so it is not opened; "
+            "use the file that its authors publish."
+        )
+    with path.open("rb") as stream:
+        is_archive = stream.read(2) == b"PK"
+    if is_archive:
+        return InputError(f"{path} is damaged or cut short ({path.stat().st_size} bytes); fetch it again.")
+    return InputError(f"{path} is not a checkpoint of torch, or it is damaged; give a .pth or .safetensors file.")
 
 
 def _refuse_inflated(path: Path) -> None:
@@ -175,14 +198,14 @@ def _refuse_inflated(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             total = sum(record.file_size for record in archive.infolist())
     except Exception as error:  # damaged bytes make the reader of archives raise anything
-        raise InputError(f"{path} is damaged or not complete; fetch it again.") from error
+        raise _unreadable(path, error) from error
     if total > path.stat().st_size:
         raise InputError(f"{path} is a compressed archive, not a file of weights; unpack it and give the file inside.")
 
 
 def _state_dict(content: object, path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace | None]:
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors.")
+        raise InputError(f"{path} holds no parameters of a network but a {type(content).__name__}.")
     arguments = content.get("args")
     arguments = arguments if isinstance(arguments, argparse.Namespace) else None
     for wrapper in ("model", "state_dict"):

@@ -15,6 +15,7 @@ class WeightsFile:
     `file` is its path inside the hub `repository`, inside the archive at `url`, or the name under which `page` offers
     it. `inventory` names the table of checkpoint keys and shapes that the file must have. `companions` lie beside it
     in the repository. `other_names` are further official file names of the same weights (another container).
+    `in_torch_hub`: other packages look for it in torch's own folder of downloads, so it is kept there.
     """
 
     name: str
@@ -31,6 +32,7 @@ class WeightsFile:
     inventory: str | None = None
     companions: tuple[str, ...] = ()
     other_names: tuple[str, ...] = ()
+    in_torch_hub: bool = False
 
     @property
     def source(self) -> str:
@@ -240,6 +242,7 @@ _ENTRIES = (
         license="BSD 3-Clause (torchvision)",
         file="alexnet-owt-7be5be79.pth",
         url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        in_torch_hub=True,
         sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
     ),
     WeightsFile(
@@ -249,6 +252,7 @@ _ENTRIES = (
         license="BSD 3-Clause (torchvision)",
         file="vgg16-397923af.pth",
         url="https://download.pytorch.org/models/vgg16-397923af.pth",
+        in_torch_hub=True,
         size=553_433_881,
         sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     ),

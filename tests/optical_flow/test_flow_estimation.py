@@ -120,7 +120,7 @@ def test_what_cannot_be_used(no_weights: Path, raft: RAFT) -> None:
         create_optical_flow("farneback")
     wrong = no_weights / "wrong.pth"
     torch.save(raft.state_dict(), wrong)
-    with pytest.raises(InputError, match=r"wrong\.pth.*SeaRAFT.*missing"):
+    with pytest.raises(InputError, match=r"wrong\.pth.*SeaRAFT: it lacks"):
         create_optical_flow("sea-raft", weights=wrong, warn=print)
     broken = dict(raft.state_dict())
     broken["update_block.flow_head.conv2.bias"] = torch.full((2,), float("nan"))

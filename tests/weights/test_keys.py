@@ -68,7 +68,7 @@ def test_differences_are_named() -> None:
     assert comparison.missing == ("c.bias",)
     assert comparison.unknown == ("surplus",)
     assert comparison.misshaped == (("b.weight", (4,), (5,)),)
-    assert "c.bias" in comparison.describe() and "b.weight is 4 instead of 5" in comparison.describe()
+    assert "c.bias" in comparison.describe() and "b.weight (4 instead of 5)" in comparison.describe()
 
 
 @pytest.mark.parametrize("dropped", ["norm3", "downsample.1"])

@@ -85,6 +85,19 @@ def test_hub_cache_is_searched(weights_folder: Path, tmp_path: Path, monkeypatch
     assert find_weights("das3r") == snapshot / "model.safetensors"
 
 
+def test_what_other_packages_look_for_is_in_torchs_folder(
+    weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    file = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    assert str(file).startswith(str(tmp_path))
+    with pytest.raises(InputError, match=str(file)):
+        require_weights("lpips-alexnet")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x")
+    assert find_weights("lpips-alexnet") == file
+
+
 def test_list_and_path(weights_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = save_raft(weights_folder / "raft-sintel.pth")
     assert main(["weights", "list"]) == 0
@@ -126,12 +139,12 @@ def test_check_names_what_is_wrong(weights_folder: Path, capsys: pytest.CaptureF
 
     assert "init_conv.bias" in check({key: value for key, value in tensors.items() if key != "init_conv.bias"})
     assert "extra.key" in check(tensors | {"extra.key": torch.ones(2)})
-    assert "init_conv.bias is 3 instead of 256" in check(tensors | {"init_conv.bias": torch.ones(3)})
+    assert "init_conv.bias (3 instead of 256)" in check(tensors | {"init_conv.bias": torch.ones(3)})
     broken = check(tensors | {"init_conv.bias": torch.full((256,), float("nan"))})
     assert "not finite" in broken and "init_conv.bias" in broken
     path.write_bytes(path.read_bytes()[:-100])
     assert main(["weights", "check", "sea-raft-spring-m"]) == 2
-    assert "damaged or not complete" in capsys.readouterr().err
+    assert "damaged or cut short" in capsys.readouterr().err
 
 
 def test_licence_is_shown_and_asked(weights_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,9 +178,11 @@ def test_get_unpacks_the_archive(
 
 
 def test_get_without_a_network(
-    weights_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import socket
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
     def no_network(*arguments):
         raise socket.gaierror(-2, "Name or service not known")
@@ -178,4 +193,5 @@ def test_get_without_a_network(
     for name in all_weights():
         assert main(["weights", "get", name, "--yes"]) == 2
         error = capsys.readouterr().err
-        assert str(weights_folder / name) in error and error.count("\n") == 1, name
+        kept = tmp_path / "torch" if all_weights()[name].in_torch_hub else weights_folder / name
+        assert str(kept) in error and error.count("\n") == 1, name
