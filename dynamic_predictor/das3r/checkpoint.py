@@ -29,10 +29,8 @@ def load_network(path: str | Path, *, mask_heads: bool, new_mask_heads: bool = F
     become DAS3R with mask heads that torch initializes, for training. Raises `InputError` for a file of another kind,
     of the other network, or with unknown, missing or mis-shaped keys, which it names.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        path = path / "model.safetensors"
     checkpoint = read_checkpoint(path)
+    path = checkpoint.path
     config = _config(checkpoint)
     tensors = _with_both_decoders(checkpoint.tensors)
     has_mask_heads = any(key.startswith(_MASK_HEAD) for key in tensors)
