@@ -46,6 +46,24 @@ def _geometric_settings() -> type:
     return GeometricSettings
 
 
+def _create_das3r(seed: int) -> Predictor:
+    from dynamic_predictor.das3r.predictor import TwoViewPredictor
+
+    return TwoViewPredictor("das3r")  # nothing in it is random
+
+
+def _create_monst3r(seed: int) -> Predictor:
+    from dynamic_predictor.das3r.predictor import TwoViewPredictor
+
+    return TwoViewPredictor("monst3r")
+
+
+def _two_view_settings() -> type:
+    from dynamic_predictor.das3r.settings import TwoViewSettings
+
+    return TwoViewSettings
+
+
 _REGISTRY = {
     entry.name: entry
     for entry in [
@@ -56,7 +74,25 @@ _REGISTRY = {
             memory="under 3 GiB of RAM at 512 pixels, no GPU",
             create=_create_geometric,
             settings_type=_geometric_settings,
-        )
+        ),
+        PredictorEntry(
+            name="das3r",
+            description="DAS3R: points and motion of pairs of frames by a network, then global alignment",
+            weights_license="CC BY-NC-SA 4.0 (no commercial use), as DUSt3R",
+            memory="about 7 GiB of RAM for 50 frames at 512 pixels; a GPU turns an hour into a minute",
+            create=_create_das3r,
+            settings_type=_two_view_settings,
+            single_pictures=True,
+        ),
+        PredictorEntry(
+            name="monst3r",
+            description="MonST3R: the same without motion masks of its own; the geometric motion stage finds them",
+            weights_license="CC BY-NC-SA 4.0 (no commercial use), as DUSt3R",
+            memory="about 7 GiB of RAM for 50 frames at 512 pixels; a GPU turns an hour into a minute",
+            create=_create_monst3r,
+            settings_type=_two_view_settings,
+            single_pictures=True,
+        ),
     ]
 }
 

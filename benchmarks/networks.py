@@ -1,0 +1,123 @@
+"""Time and memory of the two-view network: encoder, decoders and heads, at the published size.
+
+    python benchmarks/networks.py [--width 512] [--height 288] [--network das3r|monst3r] [--frames 50] [--json OUT.json]
+
+Also counts floating-point operations of a whole clip, and what the official code spends on the same clip: it encodes
+both frames of every pair (N frames and P pairs: 2 P encodings where N do), half of that where it recognizes
+that a batch holds each pair in both orders, which it does only in training. Weights are made up; times do not depend on
+them.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from dynamic_predictor.alignment.pair_graph import pair_edges
+from dynamic_predictor.das3r.config import TwoViewConfig
+from dynamic_predictor.das3r.network import TwoViewNetwork
+from dynamic_predictor.made_up_weights import fill_with_made_up_weights
+from dynamic_predictor.parity_case import network_without_values
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(name: str, work: Callable[[], object], repeats: int) -> dict[str, object]:
+    """Operations, best time of `repeats` runs, and by how much the run raised the peak of memory."""
+    before = peak_bytes()
+    with FlopCounterMode(display=False) as counter:
+        work()
+    raised = max(peak_bytes() - before, 0)
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    operations = counter.get_total_flops()
+    best = min(seconds)
+    print(
+        f"{name:<28} {operations / 1e9:8.1f} G operations {best:7.2f} s {operations / best / 1e9:7.0f} G/s "
+        f"{raised / 2**20:7.0f} MiB more"
+    )
+    return {"name": name, "operations": operations, "seconds": best, "raised_peak_bytes": raised}
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=("das3r", "monst3r"), default="das3r")
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--height", type=int, default=288)
+    parser.add_argument("--frames", type=int, default=50)
+    parser.add_argument("--graph", default="swinstride-5-noncyclic")
+    parser.add_argument("--batch", type=int, default=1, help="pairs at once")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    config = TwoViewConfig(has_mask_heads=options.network == "das3r")
+    network = network_without_values(lambda: TwoViewNetwork(config))
+    fill_with_made_up_weights(network.state_dict())
+    print(f"{options.network} at {options.width}x{options.height}, {options.threads} threads, batch {options.batch}")
+    images = torch.rand(options.batch, 3, options.height, options.width) * 2 - 1
+    view = network.encode(images)
+    layers, _ = network.decode(view, view)
+    rows, columns = options.height // config.patch_size, options.width // config.patch_size
+    stages = [
+        measure("encode one frame", lambda: network.encode(images[:1]), options.repeats),
+        measure("decode pairs, both sides", lambda: network.decode(view, view), options.repeats),
+        measure("points of one side", lambda: network.downstream_head1(layers, rows, columns), options.repeats),
+    ]
+    if config.has_mask_heads:
+        head = network.downstream_head_dynamic_mask1
+        stages.append(measure("motion of one side", lambda: head(layers, rows, columns), options.repeats))
+    encode, decode = stages[0]["operations"], stages[1]["operations"] / options.batch  # type: ignore[operator]
+    heads = 2 * sum(stage["operations"] for stage in stages[2:]) / options.batch  # type: ignore[misc, operator]
+    pairs = len(pair_edges(options.frames, options.graph))
+    per_pair = decode + heads
+    ours, official = options.frames * encode + pairs * per_pair, pairs * (2 * encode + per_pair)  # type: ignore[operator]
+    seconds = (
+        options.frames * stages[0]["seconds"]
+        + pairs
+        / options.batch
+        * (  # type: ignore[operator]
+            stages[1]["seconds"] + 2 * sum(stage["seconds"] for stage in stages[2:])  # type: ignore[operator, misc]
+        )
+    )
+    print(
+        f"{options.frames} frames, {pairs} pairs: {ours / 1e12:.1f} T operations where encoding both frames of every "
+        f"pair takes {official / 1e12:.1f} T ({official / ours:.2f} times as many); about {seconds / 60:.1f} min here"
+    )
+    print(f"peak memory {peak_bytes() / 2**30:.2f} GiB, of which parameters {_parameter_bytes(network) / 2**30:.2f}")
+    if options.json:
+        record = {
+            "machine": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+            "settings": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
+            "stages": stages,
+            "pairs": pairs,
+            "operations": ours,
+            "official_operations": official,
+            "seconds_of_clip": seconds,
+            "peak_bytes": peak_bytes(),
+        }
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _parameter_bytes(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Asking the two-view network about many pairs of frames: every frame is encoded once, pairs are decoded in batches.
+
+Memory in bytes for F frames and P pairs of H x W pixels with n pairs at once, beside the parameters (2.45 GB for DAS3R,
+2.28 GB for MonST3R):
+
+    16 F H W                   encoded frames (1024 float32 features per 16 x 16 patch)
+    20 P H W                   predictions kept, float16 (16 without mask heads)
+    n H W * WORKING_BYTES      while n pairs are decoded
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynamic_predictor.alignment.predictions import PairPredictions
+from dynamic_predictor.das3r.network import EncodedImages, TwoViewNetwork, ViewPrediction
+from scene.errors import InputError
+from scene.progress import Progress, ignore_progress
+
+#: most memory that decoding one pair takes per pixel, in bytes (benchmarks/networks.py measures it)
+WORKING_BYTES = 3000
+#: share of a GPU's free memory that a batch may take
+_GPU_SHARE = 0.5
+_MOST_PAIRS_AT_ONCE = 16
+_FRAMES_AT_ONCE = 4
+
+
+def predict_pairs(
+    network: TwoViewNetwork,
+    picture: Callable[[int], np.ndarray],
+    edges: Sequence[tuple[int, int]],
+    height: int,
+    width: int,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int | None = None,
+    half_precision: bool = True,
+    progress: Progress = ignore_progress,
+) -> PairPredictions:
+    """What `network` says about the pairs `edges` (first frame, second frame).
+
+    `picture(index)` is a frame as the network takes it, float32 (3, height, width) in [-1, 1]; each is asked for once.
+    `batch_size` pairs are decoded at once (None: by the free memory); on GPUs encoder and decoders run in bfloat16
+    unless `half_precision` is false, heads always in float32. The predictions lie on the CPU or, when there is one, on
+    the GPU.
+
+    Raises `InputError` when outputs are not numbers, or when the memory is not enough even for one pair.
+    """
+    device = torch.device(device)
+    precision = _Precision(device, half_precision)
+    try:
+        predictions = PairPredictions(edges, height, width, with_motion=network.config.has_mask_heads, device=device)
+        network.to(device)
+        encoded = _encode_frames(network, picture, predictions.frame_count, precision, progress)
+        _decode_pairs(network, encoded, predictions, batch_size, precision, progress)
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"The memory is not enough for {len(edges)} pairs of frames of {width}x{height}; use a smaller --max-size, "
+            "fewer --frames, or a sparser pair graph."
+        ) from error
+    return predictions
+
+
+@dataclass(frozen=True)
+class _Precision:
+    """Where the network runs and how exactly."""
+
+    device: torch.device
+    half: bool
+
+    def trunk(self) -> AbstractContextManager[object]:
+        """What encoder and decoders run under."""
+        if self.device.type == "cuda" and self.half:
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+
+def _encode_frames(
+    network: TwoViewNetwork,
+    picture: Callable[[int], np.ndarray],
+    count: int,
+    precision: _Precision,
+    progress: Progress,
+) -> EncodedImages:
+    tokens: list[Tensor] = []
+    last: EncodedImages | None = None
+    for start in range(0, count, _FRAMES_AT_ONCE):
+        indices = range(start, min(start + _FRAMES_AT_ONCE, count))
+        images = torch.from_numpy(np.stack([picture(index) for index in indices])).to(precision.device)
+        with torch.inference_mode(), precision.trunk():
+            last = network.encode(images)
+        tokens.append(last.tokens)
+        progress("encoding frames", indices[-1] + 1, count)
+    assert last is not None
+    return EncodedImages(torch.cat(tokens), last.positions, last.height, last.width)
+
+
+def _decode_pairs(
+    network: TwoViewNetwork,
+    encoded: EncodedImages,
+    predictions: PairPredictions,
+    batch_size: int | None,
+    precision: _Precision,
+    progress: Progress,
+) -> None:
+    count, start = len(predictions), 0
+    device = precision.device
+    batch = batch_size or _batch_that_fits(encoded.height * encoded.width, device)
+    while start < count:
+        chosen = np.arange(start, min(start + batch, count))
+        try:
+            views = _decode_batch(network, encoded, predictions.edges[chosen], precision)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error) or len(chosen) == 1:
+                raise
+            batch = len(chosen) // 2
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        _refuse_what_is_no_number(views, predictions.edges[chosen])
+        first, second = views
+        motion = () if first.motion is None else (first.motion, second.motion)
+        predictions.store(chosen, first.points, first.confidence, second.points, second.confidence, *motion)
+        start += len(chosen)
+        progress("pairs of frames", start, count)
+
+
+def _decode_batch(
+    network: TwoViewNetwork,
+    encoded: EncodedImages,
+    edges: np.ndarray,
+    precision: _Precision,
+) -> tuple[ViewPrediction, ViewPrediction]:
+    view1, view2 = (encoded.select(torch.from_numpy(edges[:, side]).to(precision.device)) for side in (0, 1))
+    with torch.inference_mode():
+        with precision.trunk():
+            layers1, layers2 = network.decode(view1, view2)
+        return network.predict_view(1, layers1, view1), network.predict_view(2, layers2, view2)
+
+
+def _batch_that_fits(pixels: int, device: torch.device) -> int:
+    if device.type != "cuda":
+        return 1  # a larger batch is no faster on a CPU
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(np.clip(_GPU_SHARE * free / (pixels * WORKING_BYTES), 1, _MOST_PAIRS_AT_ONCE))
+
+
+def _refuse_what_is_no_number(views: tuple[ViewPrediction, ViewPrediction], edges: np.ndarray) -> None:
+    for view in views:
+        for values in (view.points, view.confidence, view.motion):
+            if values is None:
+                continue
+            broken = torch.isnan(values).flatten(1).any(dim=1)
+            if bool(broken.any()):
+                first, second = edges[int(broken.nonzero()[0, 0])]
+                raise InputError(
+                    f"The network's outputs for frames {first} and {second} are not numbers (NaN); its weights are "
+                    "damaged, so fetch them again."
+                )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """GPUs have an error of their own for it, CPUs a sentence."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
