@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from scene.errors import InputError
 from stillsplat import __version__
+from stillsplat.poses_command import add_poses_command
 from stillsplat.weights_command import add_weights_command
 
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -214,6 +215,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_predictor(predict)
     predict.add_argument("--overwrite", action="store_true", help="replace an earlier scene")
 
+    add_poses_command(commands)
+
     evaluate = _add(commands, "evaluate", "score a run against truth or annotations", _evaluate)
     evaluate.add_argument("output", metavar="OUT", help="output folder of stillsplat run")
     evaluate.add_argument("--truth", metavar="SCENE", help="a scene with complete truth (docs/scores.md)")
@@ -269,6 +272,8 @@ def _interrupted_sentence(options: argparse.Namespace) -> str:
     output = getattr(options, "output", None)
     if options.command == "run" and output and (Path(output) / "run.json").exists():
         return f"Stopped; what was finished is in {output}, repeat the command with --resume to go on."
+    if options.command == "poses" and output and Path(f"{output}.part").exists():
+        return f"Stopped; what was finished is in {output}.part, repeat the command with --resume to go on."
     return "Stopped; nothing was written."
 
 
