@@ -6,8 +6,10 @@ from dataclasses import replace
 from dynamic_predictor.predictor import create_predictor
 from dynamic_predictor.streaming.chunk_predictor import ChunkPrediction, ChunkPredictor, SceneChunks, chunk_of_scene
 from scene.frames import Frames
+from stillsplat.depth_models import PREFIX, PROCESS_RESOLUTION, any_view_chunks
 
-_DEPTH_ANYTHING_3 = "da3-"
+#: long side, in pixels, of the frames that other predictors work on
+_MAX_SIZE = 512
 
 
 class GeometricChunks:
@@ -33,15 +35,19 @@ class GeometricChunks:
 
 
 def create_chunk_predictor(
-    name: str, *, seed: int = 0, fov: float | None = None, weights: str | None = None
+    name: str, *, seed: int = 0, fov: float | None = None, weights: str | None = None, resolution: int | None = None
 ) -> ChunkPredictor:
     """The predictor called `name`. `fov`, the horizontal angle of view in degrees, for those that can use it; `weights`
-    is a file or folder that is taken instead of the official ones. `InputError` for unknown names and missing weights.
+    is a file or folder that is taken instead of the official ones; `resolution` is the long side that networks see.
+    `InputError` for unknown names and missing weights.
     """
     if name == "geometric":
         return GeometricChunks(seed=seed, fov=fov)
-    if name.startswith(_DEPTH_ANYTHING_3):
-        from stillsplat.depth_models import any_view_chunks
-
-        return any_view_chunks(name, weights)
+    if name.startswith(PREFIX):
+        return any_view_chunks(name, weights, resolution)
     return SceneChunks(name, create_predictor(name, seed=seed))
+
+
+def working_size(name: str) -> int:
+    """The long side, in pixels, at which the predictor called `name` works where nothing else is asked for."""
+    return PROCESS_RESOLUTION if name.startswith(PREFIX) else _MAX_SIZE

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from scene.errors import InputError
 from stillsplat import __version__
+from stillsplat.depth_command import add_depth_command
 from stillsplat.poses_command import add_poses_command
 from stillsplat.weights_command import add_weights_command
 
@@ -216,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--overwrite", action="store_true", help="replace an earlier scene")
 
     add_poses_command(commands)
+    add_depth_command(commands)
 
     evaluate = _add(commands, "evaluate", "score a run against truth or annotations", _evaluate)
     evaluate.add_argument("output", metavar="OUT", help="output folder of stillsplat run")

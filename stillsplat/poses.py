@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from dynamic_predictor.alignment.loop_closure import GradientDescriptor, ImageDescriptor
+from dynamic_predictor.alignment.salad import SaladDescriptor
 from dynamic_predictor.streaming.chunk_predictor import ChunkPredictor
 from dynamic_predictor.streaming.sources import FrameSource, open_source
 from dynamic_predictor.streaming.stream import StreamResult, StreamSettings, run_stream
 from dynamic_predictor.streaming.stream_scene import scene_of_stream
 from dynamic_predictor.streaming.workspace import StreamWorkspace
+from dynamic_predictor.weights.finding import find_weights
 from scene.atomic import atomic_file, writing_error
 from scene.errors import InputError
 from scene.folder import save_scene
@@ -28,7 +30,7 @@ from scene.pictures import fitted_size, resize_picture
 from scene.point_cloud import scene_points
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
-from stillsplat.chunk_predictors import create_chunk_predictor
+from stillsplat.chunk_predictors import create_chunk_predictor, working_size
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class PosesSettings:
     #: pictures per second that are taken; None: all of a file, 5 of a live source
     rate: float | None = None
     max_frames: int | None = None
-    #: pictures are shrunk to at most this many pixels on their long side
-    max_size: int = 512
+    #: pictures are shrunk to at most this many pixels on their long side; None: to what suits the predictor
+    max_size: int | None = None
     #: horizontal angle of view in degrees, where it is known
     fov: float | None = None
     #: percent of the least sure pixels that give no points
@@ -57,7 +59,7 @@ class PosesSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_size < MIN_SIDE:
+        if self.max_size is not None and self.max_size < MIN_SIDE:
             raise InputError(f"--max-size must be at least {MIN_SIDE} pixels, not {self.max_size}.")
         if not 0 <= self.confidence_percentile < 100:
             raise InputError(f"--conf-percentile must be from 0 to below 100, not {self.confidence_percentile:g}.")
@@ -94,7 +96,11 @@ def extract_poses(
     _check_place(output, part, resume, overwrite)
     if predictor is None:
         predictor = create_chunk_predictor(
-            settings.predictor, seed=settings.seed, fov=settings.fov, weights=settings.weights
+            settings.predictor,
+            seed=settings.seed,
+            fov=settings.fov,
+            weights=settings.weights,
+            resolution=settings.max_size,
         )
     if source is None:
         source = open_source(settings.input, rate=settings.rate, max_frames=settings.max_frames)
@@ -119,13 +125,14 @@ def _extract(
     warn: Callable[[str], None],
     overwrite: bool,
 ) -> Path:
+    max_size = settings.max_size or working_size(settings.predictor)
     result = run_stream(
         source,
         predictor,
         workspace,
         settings.stream(),
-        descriptor=_descriptor(warn) if settings.loop else None,
-        prepare=lambda picture: _fitted(picture, settings.max_size),
+        descriptor=_descriptor() if settings.loop else None,
+        prepare=lambda picture: _fitted(picture, max_size),
         progress=progress,
         warn=warn,
     )
@@ -229,6 +236,7 @@ def _fitted(picture: np.ndarray, max_size: int) -> np.ndarray:
     return resize_picture(picture, width, height)
 
 
-def _descriptor(warn: Callable[[str], None]) -> ImageDescriptor:
+def _descriptor() -> ImageDescriptor:
     """SALAD where its weights are on this machine, else the one without weights."""
-    return GradientDescriptor()
+    path = find_weights("salad")
+    return GradientDescriptor() if path is None else SaladDescriptor(path)

@@ -82,6 +82,8 @@ class StreamResult:
     predictor: str
     is_metric: bool
     loops: list[FoundLoop] = field(default_factory=list)
+    #: what the loops were looked for with; None when they were not
+    descriptor: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     def chunk_of(self, frame: int) -> tuple[int, int]:
@@ -252,6 +254,7 @@ class _Stream:
             self.predictor.name,
             first.is_metric,
             found,
+            self.descriptor.name if self.descriptor is not None else None,
             self.warnings,
         )
 

@@ -70,6 +70,7 @@ def _provenance(result: StreamResult) -> dict[str, Any]:
         "alignment": [
             {"by": record.by, "relative_error": record.relative_error, "support": record.support} for record in records
         ],
+        "loop_descriptor": result.descriptor,
         "loops": [asdict(loop) for loop in result.loops],
         "warnings": list(result.warnings),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from dynamic_predictor.alignment.chunks import (
@@ -33,6 +34,7 @@ from dynamic_predictor.alignment.pose_graph import (
     similarity_exponential,
     similarity_logarithm,
 )
+from dynamic_predictor.alignment.salad import SaladDescriptor, SaladNetwork, TransportAggregator, transport_shares
 from scene.errors import InputError
 from scene.trajectory import Similarity
 
@@ -285,14 +287,59 @@ def test_exact_chains_with_exact_loops_stay_as_they_are():
 
 def test_a_wrong_loop_loses_its_weight():
     rng = np.random.default_rng(6)
-    steps = _circle(40)
+    steps = _circle(24)
     truth = accumulate(steps)
     drifting = [Similarity(s.scale * 1.003, s.rotation, s.translation + rng.normal(0, 0.004, 3)) for s in steps]
-    good = [PoseGraphEdge(a, b, truth[b].inverse() @ truth[a]) for a, b in ((40, 0), (39, 1), (36, 3), (30, 5))]
-    wrong = PoseGraphEdge(25, 8, _random_similarity(rng))
+    good = [PoseGraphEdge(a, b, truth[b].inverse() @ truth[a]) for a, b in ((24, 0), (23, 1), (21, 2), (18, 3))]
+    wrong = PoseGraphEdge(15, 5, _random_similarity(rng))
     result = close_loops(drifting, [*good, wrong], robust=True)
     assert result.loop_weights[-1] < 0.01 and result.loop_weights[:-1].min() > 0.5
     centers = np.stack([node.translation for node in result.world_from_chunk])
     expected = np.stack([node.translation for node in truth])
     before = np.stack([node.translation for node in accumulate(drifting)])
     assert np.abs(centers - expected).max() < 0.5 * np.abs(before - expected).max()
+
+
+def test_the_salad_head_is_the_official_one():
+    """Outputs of the official head with made-up weights: key by key in order of names, normal times 0.2."""
+    golden = np.load(_DATA / "salad_head.npz")
+    head = TransportAggregator(16, clusters=6, cluster_width=5, token_width=4)
+    generator = torch.Generator().manual_seed(int(golden["seed"]))
+    shapes = {key: value.shape for key, value in head.state_dict().items()}
+    head.load_state_dict({key: torch.randn(shapes[key], generator=generator) * 0.2 for key in sorted(shapes)})
+    with torch.no_grad():
+        found = head(torch.from_numpy(golden["patches"]), torch.from_numpy(golden["token"]))
+    np.testing.assert_allclose(found.numpy(), golden["descriptor"], atol=1e-6)
+
+
+def test_transport_gives_every_cluster_one_patch_worth():
+    scores = torch.randn(2, 6, 40, generator=torch.Generator().manual_seed(0))
+    shares = transport_shares(scores, torch.tensor(1.0))
+    assert shares.shape == (2, 6, 40) and (shares > 0).all()
+    np.testing.assert_allclose(shares.sum(dim=2).numpy(), 1.0, atol=0.05)
+    assert (shares.sum(dim=1) <= 1.0 + 1e-4).all()
+
+
+def test_the_salad_network_has_the_keys_of_the_published_file_and_describes_pictures(tmp_path):
+    from safetensors.torch import save_file
+
+    with torch.device("meta"):
+        keys = {key: value.shape for key, value in SaladNetwork().state_dict().items()}
+    # the published file has 352,040,378 bytes: these, a mask token of 768 numbers, and what the format adds
+    assert 0 < 352_040_378 - 4 * (sum(shape.numel() for shape in keys.values()) + 768) < 100_000
+    assert {
+        "backbone.model.blocks.11.mlp.fc2.bias",
+        "aggregator.cluster_features.3.weight",
+        "aggregator.dust_bin",
+    } <= set(keys)
+    torch.manual_seed(0)
+    tensors = {key: torch.randn(shape) * 0.02 for key, shape in keys.items()}
+    tensors["backbone.model.mask_token"] = torch.zeros(1, 768)
+    save_file(tensors, tmp_path / "salad.safetensors")
+    descriptor = SaladDescriptor(tmp_path / "salad.safetensors")
+    found = descriptor.describe([np.full((48, 64, 3), 90, np.uint8)])
+    assert found.shape == (1, descriptor.size) == (1, 8448)
+    assert np.linalg.norm(found) == pytest.approx(1.0, abs=1e-5)
+    save_file({"aggregator.dust_bin": torch.tensor(1.0)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="missing"):
+        SaladDescriptor(tmp_path / "other.safetensors")
