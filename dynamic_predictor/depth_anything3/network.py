@@ -123,7 +123,7 @@ class AnyViewNetwork(DepthNetwork):
             len(flat[0]),
             options.views_per_chunk,
         )
-        output = _output(maps, tokens, images)
+        output = _output(maps, tokens.features, images)
         if options.cameras_from_rays:
             assert output.ray is not None and output.ray_confidence is not None
             output.camera_from_world, output.intrinsics = cameras_from_rays(
@@ -158,7 +158,8 @@ class AnyViewNetwork(DepthNetwork):
 
 
 class MonocularNetwork(DepthNetwork):
-    """Depth and sky of single pictures. Views do not see each other, but sky takes its depth from all of them."""
+    """Depth and sky of single pictures. Views do not see each other, but sky takes its depth from all views of its
+    scene."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__(settings)
@@ -171,12 +172,19 @@ class MonocularNetwork(DepthNetwork):
     ) -> NetworkOutput:
         """Normalized pictures (B, S, 3, H, W), H and W multiples of 14."""
         size = (images.shape[-2], images.shape[-1])
-        tokens = self._tokens(images, None, options)
-        flat = [layer.flatten(0, 1).float() for layer in tokens.patches]
-        maps = by_chunks(
-            lambda part: self.head([layer[part] for layer in flat], size), len(flat[0]), options.views_per_chunk
+        pictures = images.flatten(0, 1).unsqueeze(1)
+        features: list[dict[int, Tensor]] = []
+
+        def run(part: slice) -> DepthMaps:
+            tokens = self._tokens(pictures[part], None, options)
+            features.append(tokens.features)
+            return self.head([layer[:, 0].float() for layer in tokens.patches], size)
+
+        maps = by_chunks(run, len(pictures), options.views_per_chunk)
+        joined = {layer: torch.cat([part[layer] for part in features]) for layer in features[0]}
+        output = _output(
+            maps, {layer: values[:, 0].unflatten(0, images.shape[:2]) for layer, values in joined.items()}, images
         )
-        output = _output(maps, tokens, images)
         assert output.sky is not None
         output.depth = torch.stack([fill_sky(*scene) for scene in zip(output.depth, output.sky, strict=True)])
         return output
@@ -244,7 +252,7 @@ def build_network(settings: NetworkSettings | NestedSettings) -> Network:
     return AnyViewNetwork(settings).eval()
 
 
-def _output(maps: DepthMaps, tokens: BackboneOutput, images: Tensor) -> NetworkOutput:
+def _output(maps: DepthMaps, features: dict[int, Tensor], images: Tensor) -> NetworkOutput:
     views = images.shape[:2]
 
     def split(values: Tensor | None) -> Tensor | None:
@@ -257,5 +265,5 @@ def _output(maps: DepthMaps, tokens: BackboneOutput, images: Tensor) -> NetworkO
         sky=split(maps.sky),
         ray=split(maps.ray),
         ray_confidence=split(maps.ray_confidence),
-        features={layer: values.unflatten(2, grid).float() for layer, values in tokens.features.items()},
+        features={layer: values.unflatten(2, grid).float() for layer, values in features.items()},
     )

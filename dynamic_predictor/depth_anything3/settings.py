@@ -60,30 +60,27 @@ NESTED = NestedSettings(GIANT, MONOCULAR_LARGE)
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model that its authors published. `repository` is its name on the Hugging Face hub; `metric`: its depth times
-    focal / 300 is in metres."""
+    """A model that its authors published. `weights` is its entry in `dynamic_predictor.weights.registry`; `metric`: its
+    depth times focal / 300 is in metres."""
 
     name: str
-    repository: str
+    weights: str
     settings: NetworkSettings | NestedSettings
-    weights_license: str
     metric: bool = False
 
-
-_FREE, _NONCOMMERCIAL = "Apache-2.0", "CC-BY-NC-4.0"
 
 PUBLISHED_MODELS = {
     model.name: model
     for model in (
-        PublishedModel("da3-small", "depth-anything/DA3-SMALL", SMALL, _FREE),
-        PublishedModel("da3-base", "depth-anything/DA3-BASE", BASE, _FREE),
-        PublishedModel("da3-large", "depth-anything/DA3-LARGE", LARGE, _NONCOMMERCIAL),
-        PublishedModel("da3-large-1.1", "depth-anything/DA3-LARGE-1.1", LARGE, _NONCOMMERCIAL),
-        PublishedModel("da3-giant", "depth-anything/DA3-GIANT", GIANT, _NONCOMMERCIAL),
-        PublishedModel("da3-giant-1.1", "depth-anything/DA3-GIANT-1.1", GIANT, _NONCOMMERCIAL),
-        PublishedModel("da3-nested", "depth-anything/DA3NESTED-GIANT-LARGE", NESTED, _NONCOMMERCIAL),
-        PublishedModel("da3-nested-1.1", "depth-anything/DA3NESTED-GIANT-LARGE-1.1", NESTED, _NONCOMMERCIAL),
-        PublishedModel("da3-metric", "depth-anything/DA3METRIC-LARGE", MONOCULAR_LARGE, _FREE, metric=True),
-        PublishedModel("da3-mono", "depth-anything/DA3MONO-LARGE", MONOCULAR_LARGE, _FREE),
+        PublishedModel("da3-small", "da3-small", SMALL),
+        PublishedModel("da3-base", "da3-base", BASE),
+        PublishedModel("da3-large", "da3-large", LARGE),
+        PublishedModel("da3-large-1.1", "da3-large-1.1", LARGE),
+        PublishedModel("da3-giant", "da3-giant", GIANT),
+        PublishedModel("da3-giant-1.1", "da3-giant-1.1", GIANT),
+        PublishedModel("da3-nested", "da3nested-giant-large", NESTED),
+        PublishedModel("da3-nested-1.1", "da3nested-giant-large-1.1", NESTED),
+        PublishedModel("da3-metric", "da3metric-large", MONOCULAR_LARGE, metric=True),
+        PublishedModel("da3-mono", "da3mono-large", MONOCULAR_LARGE),
     )
 }

@@ -1,0 +1,89 @@
+"""Networks with the published weights."""
+
+from pathlib import Path
+
+import torch
+
+from dynamic_predictor.depth_anything3.network import Network, build_network
+from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS, PublishedModel
+from dynamic_predictor.weights.finding import require_weights
+from dynamic_predictor.weights.keys import compare_shapes, load_into
+from dynamic_predictor.weights.reading import Checkpoint, read_checkpoint
+from scene.errors import InputError
+
+#: what the published files put before every key
+_PREFIX = "model."
+
+
+def published_model(name: str) -> PublishedModel | None:
+    """The model called `name`: a name of ours ("da3-small"), of the hub ("depth-anything/DA3-SMALL", with or without
+    its owner) or of the two-line form ("depth-anything-v3/small"); None when there is none."""
+    wanted = name.strip().lower()
+    if wanted.startswith("depth-anything-v3/"):
+        wanted = "da3-" + wanted.removeprefix("depth-anything-v3/")
+    wanted = wanted.removeprefix("depth-anything/")
+    for model in PUBLISHED_MODELS.values():
+        if wanted in (model.name, model.weights):
+            return model
+    return None
+
+
+def load_model(name_or_path: str | Path) -> tuple[PublishedModel, Network]:
+    """The model by its name, whose weights are looked for where `weights.finding` says, or by the folder or file that
+    holds its `model.safetensors`; the file's own configuration or keys then tell which model it is.
+
+    Raises `InputError` for an unknown name, weights that are not there, and files that hold another network.
+    """
+    model = published_model(str(name_or_path))
+    if model is not None and not Path(name_or_path).exists():
+        return model, load_network(model, require_weights(model.weights))
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if not path.is_file():
+        raise InputError(
+            f'There is no model "{name_or_path}", and no such file or folder with a model.safetensors; '
+            f"choose one of: {', '.join(PUBLISHED_MODELS)}."
+        )
+    checkpoint = read_checkpoint(path)
+    model = _recognised(checkpoint)
+    return model, _network_of(model, checkpoint)
+
+
+def load_network(model: PublishedModel, path: Path) -> Network:
+    """The network of `model` with the weights of the file at `path`; `InputError` for the weights of another one."""
+    return _network_of(model, read_checkpoint(path))
+
+
+def _network_of(model: PublishedModel, checkpoint: Checkpoint) -> Network:
+    with torch.device("meta"):
+        network = build_network(model.settings)
+    tensors = checkpoint.tensors
+    if all(key.startswith(_PREFIX) for key in tensors):
+        tensors = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()}
+    load_into(network, tensors, source=checkpoint.path)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return network
+
+
+def _recognised(checkpoint: Checkpoint) -> PublishedModel:
+    """By the name in `config.json` beside the file where that fits, else by keys and shapes. The metric and the
+    monocular model have the same keys: without a configuration the file's folder must tell them apart."""
+    shapes = {key.removeprefix(_PREFIX): shape for key, shape in checkpoint.shapes.items()}
+    fitting = []
+    for settings in {id(model.settings): model.settings for model in PUBLISHED_MODELS.values()}.values():
+        with torch.device("meta"):
+            expected = {key: tuple(value.shape) for key, value in build_network(settings).state_dict().items()}
+        if compare_shapes(shapes, expected).equal:
+            fitting = [model for model in PUBLISHED_MODELS.values() if model.settings is settings]
+    if not fitting:
+        raise InputError(
+            f"{checkpoint.path} holds no model of Depth Anything 3 ({len(shapes)} tensors that fit none of them)."
+        )
+    hints = [str((checkpoint.config or {}).get("model_name", "")), checkpoint.path.parent.name, checkpoint.path.stem]
+    for hint in hints:
+        named = published_model(hint)
+        if named in fitting:
+            return named
+    return fitting[0]

@@ -1,0 +1,98 @@
+"""How much fits into memory at once."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from dynamic_predictor.depth_anything3.settings import NestedSettings, NetworkSettings
+from scene.errors import InputError
+
+#: the share of free memory that is used when nobody says how much may be
+_SHARE = 0.6
+#: views that the heads take at a time when memory is plenty; more is not faster
+_MOST_VIEWS = 8
+_GIB = float(1 << 30)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that a forward pass takes above the weights: per view while the backbone runs, per view of a chunk while
+    the heads run, and per view for what is kept."""
+
+    backbone: int
+    head: int
+    kept: int
+
+
+def footprint(
+    settings: NetworkSettings | NestedSettings, size: tuple[int, int], *, gaussians: bool = False
+) -> Footprint:
+    """An upper estimate for pictures of `size` (H, W), in float32."""
+    if isinstance(settings, NestedSettings):
+        both = [footprint(part, size, gaussians=gaussians) for part in (settings.any_view, settings.metric)]
+        return Footprint(*(max(getattr(part, name) for part in both) for name in ("backbone", "head", "kept")))
+    height, width = size
+    tokens, pixels = height * width // 196 + 1, height * width
+    channels, features = settings.backbone.width, settings.head.features
+    # residual, local tokens, queries, keys, values, twice over for turning, and the hidden layer in and out
+    running = (2 + 6 + 10) * channels * tokens
+    kept = 4 * settings.backbone.token_width * tokens
+    # half the features at full size, three times; all features at 8 points per patch side, six times
+    head = 3 * (features // 2) * pixels + 6 * features * (pixels * 64 // 196) + 2 * sum(settings.head.channels) * tokens
+    outputs = pixels * (4 + (60 if gaussians else 0))
+    return Footprint(4 * (running + kept), 4 * head * (2 if gaussians else 1), 4 * (kept + outputs))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on `device` now; for a CPU those that the system can give without swapping."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (ValueError, OSError, AttributeError):
+        return 4 << 30
+
+
+def views_per_chunk(
+    settings: NetworkSettings | NestedSettings,
+    views: int,
+    size: tuple[int, int],
+    budget: int,
+    *,
+    gaussians: bool = False,
+) -> int:
+    """How many views the heads take at a time so that `views` pictures of `size` (H, W), which all see each other, stay
+    below `budget` bytes. Raises `InputError` when not even one does."""
+    needs = footprint(settings, size, gaussians=gaussians)
+    left = budget - needs.kept * views
+    if needs.backbone * views > budget or left < needs.head:
+        required = max(needs.backbone * views, needs.kept * views + needs.head)
+        raise InputError(
+            f"{views} pictures of {size[1]}x{size[0]} need about {required / _GIB:.1f} GiB at once and "
+            f"{budget / _GIB:.1f} GiB may be used; give fewer pictures or a smaller processing size, raise the memory "
+            "budget, or process them in chunks (stillsplat poses)."
+        )
+    return min(views, _MOST_VIEWS, left // needs.head)
+
+
+def pictures_per_batch(settings: NetworkSettings | NestedSettings, size: tuple[int, int], budget: int) -> int:
+    """How many pictures of `size` (H, W) that do not see each other stay below `budget` bytes, at least one."""
+    needs = footprint(settings, size)
+    return int(max(1, min(_MOST_VIEWS, budget // (needs.backbone + needs.head))))
+
+
+def memory_budget(device: torch.device, given: int | None = None) -> int:
+    """`given` bytes, or a share of what is free."""
+    if given is not None:
+        if given <= 0:
+            raise InputError(f"A memory budget must be a number of bytes above zero, not {given}.")
+        return given
+    return int(_SHARE * free_memory(device))

@@ -1,0 +1,70 @@
+"""Relative depth of single pictures in two lines: a model by its size, called with pictures."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from dynamic_predictor.depth_anything3.memory import memory_budget, pictures_per_batch
+from dynamic_predictor.depth_anything3.model import DepthAnything3, as_list
+from dynamic_predictor.depth_anything3.network import ForwardOptions
+from dynamic_predictor.depth_anything3.preprocessing import as_rgb8, fit, normalized
+
+
+class AutoModel:
+    """Calls a model of Depth Anything 3 as a monocular one.
+
+    ```python
+    model = AutoModel.from_pretrained("depth-anything-v3/small")
+    depth_maps = model(image)
+    ```
+
+    Every picture is a scene of its own, whatever it is called together with. The maps are relative and turned around,
+    as those of Depth Anything 2 are: the largest value is nearest.
+    """
+
+    def __init__(self, model: DepthAnything3, *, process_res: int = 504) -> None:
+        self.model = model
+        self.process_res = process_res
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, *, process_res: int = 504, **options: Any) -> "AutoModel":
+        """By size name ("depth-anything-v3/small", ".../base", ".../large", ...) or as
+        `DepthAnything3.from_pretrained`, which takes the `options`."""
+        return cls(DepthAnything3.from_pretrained(name_or_folder, **options), process_res=process_res)
+
+    @torch.inference_mode()
+    def __call__(
+        self, images: Any, *, input_color_format: Literal["rgb", "bgr"] = "rgb", near_is_large: bool = True
+    ) -> list[Tensor]:
+        """One float32 map (H, W) per picture, at the size of the picture, on the CPU: its depth d turned into
+        min d + max d - d, or d itself without `near_is_large`. `images` is a picture or a list of them, as for
+        `DepthAnything3.inference`; arrays and tensors are in `input_color_format` (OpenCV reads "bgr")."""
+        waiting: dict[tuple[int, int], list[tuple[int, Tensor, tuple[int, int]]]] = {}
+        results: dict[int, Tensor] = {}
+        budget = memory_budget(self.model.device, self.model.memory_budget)
+        for index, image in enumerate(as_list(images)):
+            pixels = as_rgb8(image, index)
+            if input_color_format == "bgr" and not isinstance(image, str | Path):
+                pixels = pixels[..., ::-1]
+            height, width = pixels.shape[:2]
+            fitting = fit(width, height, self.process_res)
+            size = (fitting.final[1], fitting.final[0])
+            batch = waiting.setdefault(size, [])
+            batch.append((index, normalized(fitting.picture(pixels)[None])[0], (height, width)))
+            if len(batch) == pictures_per_batch(self.model.network.settings, size, budget):
+                results.update(self._run(waiting.pop(size), near_is_large))
+        for batch in waiting.values():
+            results.update(self._run(batch, near_is_large))
+        return [results[index] for index in sorted(results)]
+
+    def _run(self, batch: list[tuple[int, Tensor, tuple[int, int]]], near_is_large: bool) -> dict[int, Tensor]:
+        images = torch.stack([picture for _, picture, _ in batch])[:, None].to(self.model.device)
+        depths = self.model.network(images, ForwardOptions()).depth.float().cpu()
+        results = {}
+        for (index, _, size), depth in zip(batch, depths, strict=True):
+            full = interpolate(depth[None], size=size, mode="bilinear", align_corners=False)[0, 0]
+            results[index] = full.amin() + full.amax() - full if near_is_large else full
+        return results

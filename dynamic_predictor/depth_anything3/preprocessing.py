@@ -1,0 +1,197 @@
+"""Pictures to what the networks take: the right size, normalized, with the intrinsics that follow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from scene.errors import InputError
+from scene.pictures import read_picture
+
+ResizeMethod = Literal["upper_bound_resize", "lower_bound_resize", "upper_bound_crop", "lower_bound_crop"]
+
+PATCH = 14
+#: of the pictures of ImageNet
+_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+#: more pixels than this on a side are a mistake, not a picture
+_LARGEST_SIZE = 8192
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a picture becomes one whose sides are multiples of the patch size. Sizes are (width, height); `crop` is
+    (left, top) of what is kept of the last size."""
+
+    original: tuple[int, int]
+    bounded: tuple[int, int]
+    final: tuple[int, int]
+    crop: tuple[int, int] | None
+
+    def picture(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 pixels (H, W, 3) fitted: enlarged by cubic interpolation, shrunk by area means."""
+        pixels = _resized(pixels, self.bounded)
+        if self.crop is None:
+            return _resized(pixels, self.final)
+        left, top = self.crop
+        return pixels[top : top + self.final[1], left : left + self.final[0]]
+
+    def intrinsics(self, matrix: np.ndarray) -> np.ndarray:
+        """Intrinsics (3, 3) of the original picture for the fitted one."""
+        end = self.bounded if self.crop is not None else self.final
+        result = np.array(matrix, np.float64)
+        result[0] *= end[0] / self.original[0]
+        result[1] *= end[1] / self.original[1]
+        if self.crop is not None:
+            result[:2, 2] -= self.crop
+        return result
+
+
+def fit(width: int, height: int, process_res: int = 504, method: ResizeMethod = "upper_bound_resize") -> Fitting:
+    """How a picture of `width` x `height` is brought to `process_res`.
+
+    First its longest ("upper_bound") or shortest ("lower_bound") side becomes `process_res`; then every side becomes
+    the nearest multiple of 14, at least 14 ("resize"), or is cropped about the middle to the next smaller one ("crop").
+    Raises `InputError` for an unknown method, a size that makes no sense, or a picture too narrow to crop.
+    """
+    if method not in get_args(ResizeMethod):
+        raise InputError(f'There is no resize method "{method}"; choose one of: {", ".join(get_args(ResizeMethod))}.')
+    if not PATCH <= process_res <= _LARGEST_SIZE:
+        raise InputError(f"The processing size must be from {PATCH} to {_LARGEST_SIZE} pixels, not {process_res}.")
+    side = max(width, height) if method.startswith("upper") else min(width, height)
+    scale = process_res / side
+    bounded = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if max(bounded) > _LARGEST_SIZE:
+        raise InputError(
+            f"A picture of {width}x{height} would become {bounded[0]}x{bounded[1]} pixels; "
+            "use the method upper_bound_resize for such a panorama."
+        )
+    if method.endswith("resize"):
+        final = (_nearest_multiple(bounded[0]), _nearest_multiple(bounded[1]))
+        return Fitting((width, height), bounded, final, None)
+    final = (bounded[0] // PATCH * PATCH, bounded[1] // PATCH * PATCH)
+    if 0 in final:
+        raise InputError(
+            f"A picture of {width}x{height} becomes {bounded[0]}x{bounded[1]} pixels, too narrow to crop to multiples "
+            f"of {PATCH}; use a resize method or a larger processing size."
+        )
+    return Fitting((width, height), bounded, final, ((bounded[0] - final[0]) // 2, (bounded[1] - final[1]) // 2))
+
+
+def _nearest_multiple(side: int) -> int:
+    """Ties go up."""
+    return max(PATCH, (side + PATCH // 2) // PATCH * PATCH)
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    grows = size[0] > width or size[1] > height
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC if grows else cv2.INTER_AREA)
+
+
+@dataclass
+class ProcessedPictures:
+    """`pictures` (N, H, W, 3) uint8 RGB, their `intrinsics` (N, 3, 3) float64 where they were given, what a person
+    should know (`warnings`), and the sizes (width, height) that the pictures came with."""
+
+    pictures: np.ndarray
+    intrinsics: np.ndarray | None
+    original_sizes: list[tuple[int, int]]
+    warnings: list[str] = field(default_factory=list)
+
+    def tensor(self) -> Tensor:
+        """What the networks take: (N, 3, H, W) float32, normalized by the mean and deviation of ImageNet."""
+        return normalized(self.pictures)
+
+
+def restored(images: Tensor) -> np.ndarray:
+    """Normalized pictures (N, 3, H, W) back to uint8 (N, H, W, 3) as the official code does: cut off, not rounded."""
+    values = images.permute(0, 2, 3, 1).double().numpy() * _DEVIATION + _MEAN
+    return (np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def normalized(pictures: np.ndarray) -> Tensor:
+    """uint8 RGB pictures (N, H, W, 3) to (N, 3, H, W) float32, normalized by the mean and deviation of ImageNet."""
+    values = pictures.astype(np.float32)
+    values /= np.float32(255)
+    values -= _MEAN.astype(np.float32)
+    values /= _DEVIATION.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2)))
+
+
+def process_pictures(
+    images: Sequence[Any],
+    intrinsics: np.ndarray | None = None,
+    *,
+    process_res: int = 504,
+    method: ResizeMethod = "upper_bound_resize",
+    apply_orientation: bool = True,
+) -> ProcessedPictures:
+    """Reads and fits pictures, one at a time in memory at full size.
+
+    `images` are paths, PIL pictures, or arrays or tensors, (H, W, 3) uint8 RGB or float in [0, 1] (tensors also
+    (3, H, W)). `intrinsics` (N, 3, 3) are in pixels of the pictures as given. Where the fitted sizes differ, all are
+    cropped about the middle to the smallest width and height. With `apply_orientation` files are turned as their EXIF
+    data says; the official code does not.
+    """
+    fitted, sizes, matrices = [], [], []
+    for index, image in enumerate(images):
+        pixels = as_rgb8(image, index, apply_orientation=apply_orientation)
+        height, width = pixels.shape[:2]
+        fitting = fit(width, height, process_res, method)
+        fitted.append(fitting.picture(pixels))
+        sizes.append((width, height))
+        if intrinsics is not None:
+            matrices.append(fitting.intrinsics(intrinsics[index]))
+    rows, columns = min(picture.shape[0] for picture in fitted), min(picture.shape[1] for picture in fitted)
+    warnings = []
+    if any(picture.shape[:2] != (rows, columns) for picture in fitted):
+        warnings.append(f"The pictures have different shapes; all were cropped to {columns}x{rows} about the middle.")
+    for index, picture in enumerate(fitted):
+        top, left = (picture.shape[0] - rows) // 2, (picture.shape[1] - columns) // 2
+        fitted[index] = picture[top : top + rows, left : left + columns]
+        if matrices:
+            matrices[index][:2, 2] -= (left, top)
+    return ProcessedPictures(np.stack(fitted), np.stack(matrices) if matrices else None, sizes, warnings)
+
+
+def as_rgb8(image: Any, index: int = 0, *, apply_orientation: bool = True) -> np.ndarray:
+    """Anything that `process_pictures` takes as uint8 RGB (H, W, 3); `InputError` names picture `index` otherwise."""
+    if isinstance(image, str | Path):
+        return read_picture(image) if apply_orientation else _read_as_stored(Path(image))
+    if isinstance(image, Image.Image):
+        return np.array(image.convert("RGB"))
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        if image.dim() == 3 and image.shape[0] == 3 and image.shape[2] != 3:
+            image = image.permute(1, 2, 0)
+        image = image.float().numpy() if image.is_floating_point() else image.numpy()
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"Picture {index} is a {type(image).__name__}; give a path, a PIL picture or an RGB array.")
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(f"Picture {index} has the shape {image.shape}; give RGB arrays of shape (H, W, 3).")
+    if image.dtype == np.uint8:
+        return image
+    if not np.issubdtype(image.dtype, np.floating):
+        raise InputError(f"Picture {index} holds {image.dtype} values; give uint8, or floats in [0, 1].")
+    if not np.isfinite(image).all() or image.min() < 0.0 or image.max() > 1.0:
+        raise InputError(f"Picture {index} holds floats outside [0, 1]; give uint8, or floats in [0, 1].")
+    return np.rint(image * 255.0).astype(np.uint8)
+
+
+def _read_as_stored(path: Path) -> np.ndarray:
+    """A picture file without regard to its EXIF orientation."""
+    try:
+        with Image.open(path) as picture:
+            return np.array(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a picture; check the path and the file.") from error
