@@ -20,6 +20,9 @@ class RangeServer:
     etag: str = '"one"'
     honours_ranges: bool = True
     fail_with: int | None = None
+    head_headers: dict[str, dict[str, str]] = field(default_factory=dict)  # by path
+    moved: dict[str, str] = field(default_factory=dict)  # path to new address
+    asked: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, path, authorization
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -29,10 +32,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.state = server_state
         super().__init__(*arguments)
 
+    def do_HEAD(self) -> None:
+        state = self.state
+        state.asked.append(("HEAD", self.path, self.headers.get("Authorization")))
+        headers = state.head_headers.get(self.path)
+        self.send_response(404 if headers is None else 302 if "Location" in headers else 200)
+        for name, value in (headers or {"X-Error-Code": "EntryNotFound"}).items():
+            self.send_header(name, value)
+        self.end_headers()
+
     def do_GET(self) -> None:
         state = self.state
+        state.asked.append(("GET", self.path, self.headers.get("Authorization")))
         wanted = self.headers.get("Range")
         state.ranges.append(wanted)
+        if self.path in state.moved:
+            self.send_response(302)
+            self.send_header("Location", state.moved[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         content = state.files.get(self.path)
         if state.fail_with is not None or content is None:
             self.send_error(state.fail_with or 404)

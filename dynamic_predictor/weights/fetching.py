@@ -1,28 +1,34 @@
-"""Fetching weights: from the hub through its client, from elsewhere by a plain resumable download."""
+"""Fetching weights: where the hub keeps a file is asked of its client, the bytes come by our own resumable download.
 
-import os
-import socket
+The hub's client itself starts an interrupted file from its beginning (since its version 2), which is no way to fetch
+gigabytes.
+"""
+
 import urllib.parse
-import urllib.request
 import zipfile
 from pathlib import Path
 
-from dynamic_predictor.downloading import download, file_sha256
+from dynamic_predictor.downloading import RefusedError, download, file_sha256
 from dynamic_predictor.weights.finding import kept_at
 from dynamic_predictor.weights.registry import WeightsFile
 from scene.atomic import atomic_file
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
 
+_RENEWALS = 20
+
 
 def fetch_weights(
     entry: WeightsFile, folder: str | Path | None = None, *, progress: Progress = ignore_progress
 ) -> Path:
-    """Fetches the file of `entry` and returns where it is. An interrupted download goes on where it stopped; the file
-    appears when it is whole. `InputError` says which file to put where when there is no network."""
+    """Fetches the file of `entry` and returns where it is. An interrupted download goes on where it stopped, also in
+    another call; the file appears when it is whole and has the size and the SHA-256 that the registry and the hub
+    state. `InputError` says which file to put where when there is no network."""
     path = kept_at(entry, folder)
     if entry.repository is not None:
-        return _fetch_from_hub(entry, path, progress)
+        for companion in entry.companions:
+            _fetch_from_hub(entry, companion, path.parent / companion, progress)
+        return _fetch_from_hub(entry, entry.file, path, progress)
     if entry.url is None:
         raise InputError(
             f"{entry.name} is offered for download by hand only: save {entry.file_name} of {entry.page} as {path}."
@@ -35,65 +41,76 @@ def fetch_weights(
     return path
 
 
-def _fetch_from_hub(entry: WeightsFile, path: Path, progress: Progress) -> Path:
-    assert entry.repository is not None
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise InputError(
-            f"HF_HUB_OFFLINE is set, nothing is fetched; put {entry.file_name} of {entry.source} at {path}."
-        )
-    from huggingface_hub import constants, hf_hub_download
+def _fetch_from_hub(entry: WeightsFile, file: str, path: Path, progress: Progress) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.utils import build_hf_headers
+
+    is_main = file == entry.file
+    for renewal in range(_RENEWALS):
+        metadata = _ask_hub(entry, file, path)
+        tag = metadata.etag or ""
+        known_size = entry.size if is_main else None
+        known_sha256 = entry.sha256 if is_main else None
+        location = urllib.parse.urlsplit(metadata.location)
+        # the token is for the hub alone, never for the store that it sends us to
+        at_hub = location.netloc == urllib.parse.urlsplit(constants.ENDPOINT).netloc
+        have = _arrived(path)
+        try:
+            return download(
+                metadata.location,
+                path,
+                size=known_size or metadata.size,
+                # the tag of a large file is its SHA-256, that of a small one is shorter
+                sha256=known_sha256 or (tag if len(tag) == 64 else None),
+                headers=build_hf_headers() if at_hub else None,
+                shown=f"https://huggingface.co/{entry.repository}/resolve/{entry.revision or 'main'}/{file}",
+                progress=progress,
+            )
+        except RefusedError as error:
+            # addresses of the store hold for an hour or so; a slow download needs several
+            if error.status not in (401, 403) or _arrived(path) <= have or renewal + 1 == _RENEWALS:
+                raise
+    raise AssertionError("the last renewal returns or raises")
+
+
+def _arrived(path: Path) -> int:
+    part = path.with_name(f".{path.name}.part")
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _ask_hub(entry: WeightsFile, file: str, path: Path):
+    """What the hub says of a file: its size, checksum and present address (`HfFileMetadata`)."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
-        LocalEntryNotFoundError,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
-    from huggingface_hub.utils.logging import set_verbosity_error
 
-    by_hand = f"put {entry.file_name} of {entry.source} at {path}"
-    if not _has_address(constants.ENDPOINT):
-        raise InputError(f"{constants.ENDPOINT} cannot be reached; without a network, {by_hand}.")
-    set_verbosity_error()
+    assert entry.repository is not None
+    by_hand = f"put {file} of {entry.source} at {path}"
+    if constants.HF_HUB_OFFLINE:
+        raise InputError(f"HF_HUB_OFFLINE is set, nothing is fetched; {by_hand}.")
+    url = hf_hub_url(entry.repository, file, revision=entry.revision)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for file in (*entry.companions, entry.file):
-            hf_hub_download(entry.repository, file, revision=entry.revision, local_dir=path.parent)
-    except LocalEntryNotFoundError as error:  # the hub's client says this when it reaches nothing
-        raise InputError(f"huggingface.co cannot be reached; without a network, {by_hand}.") from error
+        return get_hf_file_metadata(url)
     except GatedRepoError as error:
         raise InputError(
             f"{entry.source} asks you to accept its terms first: do so there, log in with `hf auth login`, and repeat."
         ) from error
-    except (RepositoryNotFoundError, EntryNotFoundError) as error:
-        raise InputError(f"{entry.source} no longer offers {entry.file}; find it elsewhere and {by_hand}.") from error
+    except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
+        raise InputError(f"{entry.source} no longer offers {file}; find it elsewhere and {by_hand}.") from error
     except HfHubHTTPError as error:
         raise InputError(f"The hub refuses {entry.source} ({_first_line(error)}); try later, or {by_hand}.") from error
     except OSError as error:
-        raise InputError(f"{entry.name} could not be fetched ({_first_line(error)}); repeat, or {by_hand}.") from error
+        raise InputError(f"{constants.ENDPOINT} cannot be reached; without a network, {by_hand}.") from error
     except Exception as error:
         # the client's transport raises errors of its own, of a package that changes between its versions
-        if type(error).__module__.split(".")[0] in {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "hf_xet"}:
-            raise InputError(f"huggingface.co cannot be reached; without a network, {by_hand}.") from error
+        if type(error).__module__.split(".")[0] in {"httpx", "httpx2", "httpcore", "httpcore2", "requests"}:
+            raise InputError(f"{constants.ENDPOINT} cannot be reached; without a network, {by_hand}.") from error
         raise
-    fetched = path.parent / entry.file
-    if entry.size is not None and fetched.stat().st_size != entry.size:
-        raise InputError(f"{fetched} has {fetched.stat().st_size} bytes instead of {entry.size}; fetch it again.")
-    if entry.sha256 is not None and file_sha256(fetched, progress) != entry.sha256:
-        raise InputError(f"{fetched} has another checksum than the published one; remove it and fetch it again.")
-    return fetched
-
-
-def _has_address(url: str) -> bool:
-    """Whether the name of the server can be looked up; at once, where the hub's client tries for half a minute. Behind
-    a proxy the name need not be known here."""
-    if urllib.request.getproxies():
-        return True
-    parts = urllib.parse.urlsplit(url)
-    try:
-        return bool(socket.getaddrinfo(parts.hostname, parts.port or 443))
-    except OSError:
-        return False
 
 
 def _unpack_member(archive: Path, entry: WeightsFile, path: Path) -> None:

@@ -64,6 +64,17 @@ def test_a_file_that_changed_meanwhile_starts_anew(range_server, tmp_path: Path)
     assert download(f"{range_server.url}/file.bin", tmp_path / "file.bin", pause=0.01).read_bytes() == CONTENT
 
 
+def test_credentials_are_not_shown_to_another_server(range_server, tmp_path: Path) -> None:
+    range_server.files["/file.bin"] = CONTENT
+    range_server.moved["/here"] = "/file.bin"
+    range_server.moved["/elsewhere"] = range_server.url.replace("127.0.0.1", "localhost") + "/file.bin"
+    for address, shown in (("/here", "Bearer secret"), ("/elsewhere", None)):
+        path = tmp_path / address[1:]
+        download(range_server.url + address, path, headers={"Authorization": "Bearer secret"}, sha256=SHA256)
+        assert range_server.asked[-1] == ("GET", "/file.bin", shown)
+        assert path.read_bytes() == CONTENT
+
+
 def test_server_without_ranges(range_server, tmp_path: Path) -> None:
     range_server.files["/file.bin"] = CONTENT
     range_server.honours_ranges = False
