@@ -6,6 +6,7 @@ The method of DUSt3R (Wang et al., CVPR 2024) with MonST3R's terms for moving sc
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +14,15 @@ from torch import Tensor
 
 from dynamic_predictor.alignment.alignment_result import Alignment
 from dynamic_predictor.alignment.confidence import clear_occluders
-from dynamic_predictor.alignment.flow_term import FlowFunction, FlowObservations, flow_loss, observe_flows
+from dynamic_predictor.alignment.flow_motion import unexplained_flow
+from dynamic_predictor.alignment.flow_term import (
+    FlowFunction,
+    FlowObservations,
+    flow_by_direction,
+    flow_loss,
+    forget_inconsistent,
+    observe_flows,
+)
 from dynamic_predictor.alignment.focal import typical_focal
 from dynamic_predictor.alignment.initialization import CameraConventions, build_spanning_tree, initialize
 from dynamic_predictor.alignment.motion_masks import largest_motion_probability, motion_probability
@@ -49,32 +58,32 @@ def align(
     settings = settings or AlignmentSettings()
     clock = _Clock()
     problem = AlignmentProblem(predictions, settings, intrinsics, world_from_camera)
-    probability, largest = _network_motion(predictions, settings)
-    moving = _moving(motion_masks, probability, predictions, settings)
-    problem.initialize()
-    clock.note("initialization")
-    if flow is not None and settings.flow_loss_weight > 0 and settings.iterations > 0:
-        static = torch.ones_like(problem.parameters.log_depth, dtype=torch.bool)
-        if moving is not None:
-            static = ~torch.from_numpy(moving.reshape(len(moving), -1)).to(predictions.device)
+    pixel_count = predictions.height * predictions.width
+    if flow is not None:
         problem.flows = observe_flows(
             flow,
             predictions.edges,
-            static,
+            predictions.frame_count,
+            pixel_count,
             dtype=predictions.points.dtype,
+            device=predictions.device,
             progress=lambda done, total: progress("optical flow", done, total),
         )
         clock.note("flow")
-    if moving is not None and settings.depth_regularization_weight > 0:
-        problem.moving = torch.from_numpy(moving.reshape(len(moving), -1)).to(predictions.device, torch.float32)
+    motion = _find_motion(motion_masks, problem)
+    if motion.moving is not None:
+        problem.moving = torch.from_numpy(motion.moving.reshape(-1, pixel_count)).to(predictions.device)
+    problem.clear_flows()
+    clock.note("motion")
+    problem.initialize()
+    clock.note("initialization")
     losses = problem.optimize(progress)
     clock.note("optimization")
     result = problem.result()
-    result.losses = losses
-    result.motion_masks, result.motion_probability = moving, probability
-    result.largest_motion_probability = largest
     clock.note("cleaning")
-    result.seconds = clock.seconds
+    result.losses, result.seconds = losses, clock.seconds
+    result.motion_masks, result.motion_probability = motion.moving, motion.probability
+    result.largest_motion_probability = motion.largest
     return result
 
 
@@ -89,27 +98,35 @@ class _Clock:
         self._last = now
 
 
-def _network_motion(
-    predictions: PairPredictions, settings: AlignmentSettings
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    if predictions.motion is None:
-        return None, None
-    strict = settings.strict_official
-    return (
-        motion_probability(predictions, strict_official=strict).cpu().numpy(),
-        largest_motion_probability(predictions, strict_official=strict).cpu().numpy(),
-    )
+@dataclass
+class _Motion:
+    """(N, H, W) each, or None where nothing tells."""
+
+    moving: np.ndarray | None = None
+    probability: np.ndarray | None = None
+    largest: np.ndarray | None = None
 
 
-def _moving(
-    given: np.ndarray | None, probability: np.ndarray | None, predictions: PairPredictions, settings: AlignmentSettings
-) -> np.ndarray | None:
-    if given is None:
-        return None if probability is None else probability > settings.motion_threshold
-    wanted = (predictions.frame_count, predictions.height, predictions.width)
-    if np.shape(given) != wanted:
-        raise InputError(f"Motion masks have the shape {np.shape(given)}; frames, height and width are {wanted}.")
-    return np.asarray(given) > 0.5
+def _find_motion(given: np.ndarray | None, problem: "AlignmentProblem") -> _Motion:
+    """Masks that were given, or else those of the network's heads, or else what flow leaves unexplained."""
+    predictions, settings = problem.predictions, problem.settings
+    motion = _Motion()
+    if predictions.motion is not None:
+        strict = settings.strict_official
+        motion.probability = motion_probability(predictions, strict_official=strict).cpu().numpy()
+        motion.largest = largest_motion_probability(predictions, strict_official=strict).cpu().numpy()
+        motion.moving = motion.probability > settings.motion_threshold
+    elif given is None and problem.flows:
+        unexplained = problem.unexplained_flow()
+        if unexplained is not None:
+            motion.moving = unexplained > settings.flow_motion_threshold
+            motion.probability = np.clip(unexplained / (2.0 * settings.flow_motion_threshold), 0.0, 1.0)
+    if given is not None:
+        wanted = (predictions.frame_count, predictions.height, predictions.width)
+        if np.shape(given) != wanted:
+            raise InputError(f"Motion masks have the shape {np.shape(given)}; frames, height and width are {wanted}.")
+        motion.moving = np.asarray(given) > 0.5
+    return motion
 
 
 class AlignmentProblem:
@@ -140,7 +157,37 @@ class AlignmentProblem:
         self.initial_log_depth: Tensor | None = None
         self.warnings: list[str] = []
 
+    def unexplained_flow(self) -> np.ndarray | None:
+        """See `unexplained_flow`, of the flows that were observed; None if they do not go both ways."""
+        kept = flow_by_direction(self.flows)
+        shape = self.predictions.height, self.predictions.width
+
+        def stored(source: int, target: int) -> Tensor:
+            group, slot = kept[source, target]
+            return group.displacement[slot].float().T.reshape(*shape, 2)
+
+        try:
+            unexplained = unexplained_flow(
+                self.predictions,
+                stored,
+                pixel_offset=self.offset,
+                minimum_confidence=self.settings.minimum_confidence,
+            )
+        except InputError as error:
+            self.warnings.append(str(error))
+            return None
+        return unexplained.cpu().numpy()
+
+    def clear_flows(self) -> None:
+        """Leaves what moves out of the flows and, but for `strict_official`, what only one of two frames sees."""
+        if not self.settings.strict_official:
+            forget_inconsistent(self.flows, self.predictions.height, self.predictions.width)
+        if self.moving is not None:
+            for flows in self.flows:
+                flows.forget_moving(self.moving)
+
     def initialize(self) -> None:
+        """Sets the unknowns along the spanning tree."""
         conventions = CameraConventions(
             pixel_offset=self.offset,
             principal_points=self.parameters.principal_points.cpu().numpy(),
@@ -167,7 +214,8 @@ class AlignmentProblem:
             total = total + settings.flow_loss_weight * self._flow_loss()
         if settings.depth_regularization_weight > 0:
             assert self.initial_log_depth is not None
-            change = depth_shape_change(p.log_depth, self.initial_log_depth, self.moving)
+            weight = None if self.moving is None else self.moving.float()
+            change = depth_shape_change(p.log_depth, self.initial_log_depth, weight)
             total = total + settings.depth_regularization_weight * change
         return total
 

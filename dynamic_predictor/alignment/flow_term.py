@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dynamic_predictor.alignment.compiled import compiled_terms
+from dynamic_predictor.alignment.ego_motion import consistent_flow
 from dynamic_predictor.alignment.pairwise_term import PixelGrid, block_length
 
 #: `flow(source, target)`: displacement (H, W, 2) in pixels (x, y) from one frame to another, NaN where unknown
@@ -38,43 +39,75 @@ class FlowObservations:
         cls,
         flow: FlowFunction,
         directions: Sequence[tuple[int, int]],
-        static: Tensor,
+        frame_count: int,
+        pixel_count: int,
         *,
         factor: float = 1.0,
         dtype: torch.dtype = torch.float16,
+        device: torch.device | str = "cpu",
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> "FlowObservations":
-        """Asks `flow` for every direction (source, target). `static` (N, H*W) bool: pixels that count."""
-        order = sorted(range(len(directions)), key=lambda k: directions[k])
-        device = static.device
-        displacement = torch.empty((len(order), 2, static.shape[1]), dtype=dtype, device=device)
-        for slot, k in enumerate(order):
-            source, target = directions[k]
+        """Asks `flow` for every direction (source, target)."""
+        ordered = sorted(directions)
+        displacement = torch.empty((len(ordered), 2, pixel_count), dtype=dtype, device=device)
+        for slot, (source, target) in enumerate(ordered):
             field = torch.as_tensor(flow(source, target)).to(device, torch.float32).reshape(-1, 2).T
-            displacement[slot] = torch.where(static[source] & torch.isfinite(field).all(dim=0), field, torch.nan)
-            progress(slot + 1, len(order))
-        sources = np.array([directions[k][0] for k in order], np.int64)
-        targets = np.array([directions[k][1] for k in order], np.int64)
+            displacement[slot] = torch.where(torch.isfinite(field).all(dim=0), field, torch.nan)
+            progress(slot + 1, len(ordered))
+        ends = np.array(ordered, np.int64).reshape(-1, 2)
         return cls(
             displacement=displacement,
-            frame_start=np.concatenate([[0], np.cumsum(np.bincount(sources, minlength=len(static)))]),
-            sources=torch.from_numpy(sources).to(device),
-            targets=torch.from_numpy(targets).to(device),
+            frame_start=np.concatenate([[0], np.cumsum(np.bincount(ends[:, 0], minlength=frame_count))]),
+            sources=torch.from_numpy(ends[:, 0].copy()).to(device),
+            targets=torch.from_numpy(ends[:, 1].copy()).to(device),
             factor=factor,
         )
 
+    def forget(self, slot: int, pixels: Tensor) -> None:
+        """Pixels (H*W,) bool of one flow do not count from now on."""
+        self.displacement[slot, :, pixels] = torch.nan
 
-def observe_flows(flow: FlowFunction, edges: np.ndarray, static: Tensor, **options: Any) -> list[FlowObservations]:
+    def forget_moving(self, moving: Tensor) -> None:
+        """Neither do those that move, (N, H*W) bool."""
+        for slot, source in enumerate(self.sources.tolist()):
+            self.forget(slot, moving[source])
+
+
+def observe_flows(
+    flow: FlowFunction, edges: np.ndarray, frame_count: int, pixel_count: int, **options: Any
+) -> list[FlowObservations]:
     """The flows of all pairs there and back, as the flow term wants them: where every pair has its reverse among
     `edges` (E, 2), both directions are the same flows and are kept once with twice the weight."""
     forward = [(int(i), int(j)) for i, j in edges if i != j]
     unique = list(dict.fromkeys(forward))
     if set(unique) == {(j, i) for i, j in unique} and len(unique) == len(forward):
-        return [FlowObservations.of(flow, unique, static, factor=2.0, **options)]
-    return [
-        FlowObservations.of(flow, forward, static, **options),
-        FlowObservations.of(flow, [(j, i) for i, j in forward], static, **options),
-    ]
+        return [FlowObservations.of(flow, unique, frame_count, pixel_count, factor=2.0, **options)]
+    backward = [(j, i) for i, j in forward]
+    return [FlowObservations.of(flow, way, frame_count, pixel_count, **options) for way in (forward, backward)]
+
+
+def flow_by_direction(groups: Sequence[FlowObservations]) -> dict[tuple[int, int], tuple[FlowObservations, int]]:
+    """Where the flow of every direction (source, target) is kept: its group and slot."""
+    return {
+        (source, target): (group, slot)
+        for group in groups
+        for slot, (source, target) in enumerate(zip(group.sources.tolist(), group.targets.tolist(), strict=True))
+    }
+
+
+def forget_inconsistent(groups: Sequence[FlowObservations], height: int, width: int) -> None:
+    """Flows do not count where going there and back does not lead to the start: what one of both frames does not see
+    has no flow between them."""
+    kept = flow_by_direction(groups)
+    for (source, target), (group, slot) in kept.items():
+        if source > target or (target, source) not in kept:
+            continue
+        other, other_slot = kept[target, source]
+        there = group.displacement[slot].float().reshape(1, 2, height, width)
+        back = other.displacement[other_slot].float().reshape(1, 2, height, width)
+        wrong = [~consistent_flow(*both).reshape(-1) for both in ((there, back), (back, there))]
+        group.forget(slot, wrong[0])
+        other.forget(other_slot, wrong[1])
 
 
 def flow_loss(

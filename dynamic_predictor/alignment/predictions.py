@@ -14,12 +14,14 @@ from scene.errors import InputError
 
 #: 16-bit floats hold points in units of a power of two that brings their median distance to about this
 _MEDIAN_DISTANCE = 16.0
-_LARGEST = 60000.0
+_LARGEST_HALF = 60000.0
+#: coordinates beyond are no measurements, and their squares would leave the range of 32-bit floats
+_FARTHEST = 1e9
 
 
 class PairPredictions:
     """Pointmaps (in the first frame's camera, OpenCV axes, arbitrary unit per pair), confidences (above 0; what is not
-    finite and positive counts as 0) and, of networks that have them, motion probabilities (1 = moves) of frame pairs.
+    finite and positive counts as 0, and so do points beyond 1e9) and, of networks that have them, motion probabilities (1 = moves) of frame pairs.
 
     Make an empty one, then `store` every pair, one or several at a time. float16 takes 16 bytes per pixel and pair
     (20 with motion), float32 twice as much.
@@ -105,7 +107,7 @@ class PairPredictions:
                 raise ValueError(f"pair {pair}: views of shape {tuple(point.shape)} and {tuple(confidence.shape)}")
             flat = point.detach().to(self.device, torch.float32).reshape(-1, 3).T
             weight = confidence.detach().to(self.device, torch.float32).reshape(-1)
-            usable = torch.isfinite(flat).all(dim=0) & torch.isfinite(weight) & (weight > 0)
+            usable = (flat.abs() <= _FARTHEST).all(dim=0) & torch.isfinite(weight) & (weight > 0)  # false for NaN
             if not bool(usable.all()):
                 flat, weight = torch.where(usable, flat, 0.0), torch.where(usable, weight, 0.0)
             self.mean_confidence[pair, side] = float(weight.mean(dtype=torch.float64))
@@ -113,8 +115,8 @@ class PairPredictions:
                 if side == 0:
                     self.units[pair] = _unit(flat)
                 flat = flat / self.units[pair]
-                inside = flat.abs().amax(dim=0) <= _LARGEST
-                flat, weight = torch.where(inside, flat, 0.0), torch.where(inside, weight.clamp(max=_LARGEST), 0.0)
+                inside = flat.abs().amax(dim=0) <= _LARGEST_HALF
+                flat, weight = torch.where(inside, flat, 0.0), torch.where(inside, weight.clamp(max=_LARGEST_HALF), 0.0)
             self.points[slot] = flat.to(self.points.dtype)
             self.confidence[slot] = weight.to(self.confidence.dtype)
             if self.motion is not None and motion is not None:

@@ -43,6 +43,8 @@ class AlignmentSettings:
     depth_regularization_weight: float = 0.0
     #: motion probability above which a pixel moves
     motion_threshold: float = 0.5
+    #: share of a pair's largest unexplained flow above which a pixel moves, for networks without mask heads
+    flow_motion_threshold: float = 0.35
     #: everything as the official code does it, oversights included (see docs/alignment.md)
     strict_official: bool = False
 
@@ -60,6 +62,7 @@ class AlignmentSettings:
             "flow_pixel_limit",
             "depth_regularization_weight",
             "motion_threshold",
+            "flow_motion_threshold",
         ):
             self._check(name, lambda value: value >= 0, "zero or more")
         learning_rate(0.0, self)

@@ -51,8 +51,6 @@ def test_pairwise_term_equals_torch(instruction_set, dtype, distance):
 
 
 def flow_scene(dtype, clip, height=32, width=48):
-    static = torch.from_numpy(~clip.moving.reshape(4, -1))
-
     def flow(source, target):
         displacement = clip.flow(source, target) + np.random.default_rng(source + 7 * target).normal(
             0, 2, (height, width, 2)
@@ -61,7 +59,8 @@ def flow_scene(dtype, clip, height=32, width=48):
         displacement[5] = 60000.0  # far beyond any limit
         return displacement
 
-    (observations,) = observe_flows(flow, np.array([[0, 1], [1, 0], [1, 2], [2, 1]]), static, dtype=dtype)
+    (observations,) = observe_flows(flow, np.array([[0, 1], [1, 0], [1, 2], [2, 1]]), 4, height * width, dtype=dtype)
+    observations.forget_moving(torch.from_numpy(clip.moving.reshape(4, -1)))
     rng = np.random.default_rng(1)
     matrices = []
     for i, j in zip(observations.sources.tolist(), observations.targets.tolist(), strict=True):

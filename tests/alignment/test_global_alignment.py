@@ -33,13 +33,15 @@ def predictions_of(data, dtype=torch.float32) -> PairPredictions:
 def flows_of(data) -> list[FlowObservations]:
     """The golden's flows back are not those of the reversed pairs, so both directions stand for themselves."""
     edges = [tuple(edge) for edge in data["edges"].tolist()]
-    static = torch.from_numpy(~data["dynamic_masks"].reshape(6, -1))
     there = {edge: np.moveaxis(flow, 0, -1) for edge, flow in zip(edges, data["flow_ij"], strict=True)}
     back = {edge[::-1]: np.moveaxis(flow, 0, -1) for edge, flow in zip(edges, data["flow_ji"], strict=True)}
-    return [
-        FlowObservations.of(lambda i, j, flows=flows: flows[i, j], list(flows), static, dtype=torch.float32)
+    groups = [
+        FlowObservations.of(lambda i, j, flows=flows: flows[i, j], list(flows), 6, 768, dtype=torch.float32)
         for flows in (there, back)
     ]
+    for group in groups:
+        group.forget_moving(torch.from_numpy(data["dynamic_masks"].reshape(6, -1)))
+    return groups
 
 
 def problem_of(data, kind: str, **settings) -> AlignmentProblem:
@@ -114,7 +116,7 @@ def test_depth_regularization(data, kind):
     problem = problem_of(data, kind, depth_regularization_weight=0.5)
     problem.settings = replace(problem.settings, flow_loss_weight=0.0, temporal_smoothing_weight=0.0)
     problem.initial_log_depth = torch.from_numpy(data[f"{kind}_init_im_depthmaps"])
-    problem.moving = torch.from_numpy(data["dynamic_masks"].reshape(6, -1)).float()
+    problem.moving = torch.from_numpy(data["dynamic_masks"].reshape(6, -1))
     set_state(problem, data, f"{kind}_pert")
     expected = float(data[f"{kind}_loss_depthreg"]) - float(data[f"{kind}_loss_pairwise"])
     without = problem_of(data, kind)
