@@ -21,8 +21,12 @@ class FrameMaps(Protocol):
 
 
 class StoredMaps:
-    """Writable maps of one shape, kept as `dtype`: in memory up to `memory_limit` bytes, above that in a memory-mapped
-    temporary file that disappears with this object. Reading gives float32 copies."""
+    """Writable maps of one shape, kept as `dtype`: in memory up to `memory_limit` bytes, above that in a temporary file
+    that disappears with this object. Reading gives float32 copies.
+
+    The file is read and written and not mapped: mapped pages count as memory of the process, and where the clip is
+    long they are all of it.
+    """
 
     def __init__(
         self,
@@ -32,31 +36,55 @@ class StoredMaps:
         dtype: type = np.float16,
         memory_limit: int = 256 << 20,
     ) -> None:
-        shape = (count, height, width)
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        if size <= memory_limit:
-            self._maps: np.ndarray = np.zeros(shape, dtype)
+        self._shape = (count, height, width)
+        self._dtype = np.dtype(dtype)
+        self._map_bytes = height * width * self._dtype.itemsize
+        self._file: IO[bytes] | None = None
+        if count * self._map_bytes <= memory_limit:
+            self._maps: np.ndarray | None = np.zeros(self._shape, dtype)
         else:
-            self._file = tempfile.TemporaryFile(prefix="stillsplat-")
-            _reserve(self._file, size)
-            self._maps = np.memmap(self._file, dtype=dtype, mode="w+", shape=shape)
+            self._maps = None
+            self._file = tempfile.TemporaryFile(prefix="stillsplat-", buffering=0)
+            _reserve(self._file, count * self._map_bytes)
 
     def __len__(self) -> int:
-        return len(self._maps)
+        return self._shape[0]
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return np.array(self._maps[index], dtype=np.float32)
+        if self._file is None:
+            assert self._maps is not None
+            return np.array(self._maps[index], dtype=np.float32)
+        values = np.zeros(self._shape[1:], self._dtype)
+        self._file.seek(self._offset(index))
+        self._file.readinto(memoryview(values).cast("B"))  # pyright: ignore[reportAttributeAccessIssue]
+        return values.astype(np.float32)
 
     def __setitem__(self, index: int, value: np.ndarray) -> None:
-        self._maps[index] = value
+        if self._file is None:
+            assert self._maps is not None
+            self._maps[index] = value
+            return
+        values = np.empty(self._shape[1:], self._dtype)
+        values[...] = value
+        left = memoryview(values).cast("B")
+        self._file.seek(self._offset(index))
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise writing_error(Path(tempfile.gettempdir()), error) from error
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[index] for index in range(len(self)))
 
+    def _offset(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return (index % len(self)) * self._map_bytes
+
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    """Takes the room on the disk at once: a disk that fills up later, when a mapped page is written, kills the
-    process."""
+    """Takes the room on the disk at once, so that a disk that is too small is known at the start."""
     if not hasattr(os, "posix_fallocate"):
         return
     try:

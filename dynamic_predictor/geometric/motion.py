@@ -253,8 +253,6 @@ WINDOW, CONTEXT = 96, 16
 EVIDENCE_WEIGHT = 0.1
 #: evidence against motion that everything starts with
 STATIC_PRIOR = 0.03
-#: how much of having moved is remembered from one frame to the next
-MEMORY = 0.98
 #: difference in colour (Lab / 100) that separates
 COLOR_SCALE = 0.05
 
@@ -288,8 +286,8 @@ def estimate_motion(
         moving = np.concatenate([s.moving for s in graph.frames]) * EVIDENCE_WEIGHT
         static = (np.concatenate([s.static for s in graph.frames]) + STATIC_PRIOR) * EVIDENCE_WEIGHT
         decided = graph.spread(moving, static)
-        # what has moved once may rest: then the flow's silence is no evidence
-        memory = graph.remembered(np.clip(4.0 * decided - 2.0, 0.0, 1.0), MEMORY)
+        # what moves at some time may rest at another, however long: then the flow's silence is no evidence
+        memory = graph.remembered(np.clip(4.0 * decided - 2.0, 0.0, 1.0))
         rested = _certain_memory(memory)
         decided = graph.spread(moving + EVIDENCE_WEIGHT * rested, static * (1.0 - rested), decided)
         for index, values, segments in zip(span, graph.per_frame(decided), graph.frames, strict=True):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamic_predictor.geometric.convergence import SETTLED_SHIFT, in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
 from dynamic_predictor.geometric.flow import FlowField
 from dynamic_predictor.geometric.motion import estimate_motion
@@ -19,8 +20,9 @@ from scene.scene import Scene
 
 @dataclass(frozen=True)
 class GeometricSettings:
-    """`rounds`: how often cameras, depth and motion are estimated, each time with the motion masks of the last round.
-    `focal`: the focal length in pixels if it is known."""
+    """`rounds`: how often cameras, depth and motion are estimated at most, each time with the motion masks of the last
+    round; fewer when the masks change nothing about the cameras that could be seen in the flow. `focal`: the focal
+    length in pixels if it is known."""
 
     rounds: int = 2
     focal: float | None = None
@@ -49,13 +51,23 @@ class GeometricPredictor:
         cameras: CameraEstimate | None = None
         depth: DepthEstimate | None = None
         rounds = 1 if masks is not None else max(self.settings.rounds, 1)
+        done = 0
         for _ in range(rounds):
             begin = time.perf_counter()
-            cameras = estimate_cameras(
+            found = estimate_cameras(
                 flow, motion, focal=self.settings.focal, initial=cameras, seed=self.seed, progress=progress
             )
             timings["cameras"] += time.perf_counter() - begin
+            if cameras is not None:
+                found = in_units_of(found, cameras)
+                if rigid_flow_shift(cameras, found) < SETTLED_SHIFT:
+                    cameras = found
+                    break
+            cameras = found
+            done += 1
             begin = time.perf_counter()
+            # the last round's maps are as large as the clip
+            depth = None
             # without the masks: the next masks are found by what even a depth of its own cannot explain
             depth = estimate_depth(flow, cameras.cameras, masks, progress=progress)
             timings["depth"] += time.perf_counter() - begin
@@ -76,7 +88,7 @@ class GeometricPredictor:
             confidences=depth.confidences,
             points=cameras.points,
             predictor="geometric",
-            provenance=self._provenance(cameras, rounds, timings, masks is not None),
+            provenance=self._provenance(cameras, done, timings, masks is not None),
         )
 
     def _provenance(

@@ -129,9 +129,9 @@ class SegmentGraph:
         solution, _ = cg(system, moving, x0=start, rtol=1e-4, maxiter=300, M=sparse.diags(1.0 / diagonal))
         return np.clip(solution, 0.0, 1.0)
 
-    def remembered(self, values: np.ndarray, decay: float) -> np.ndarray:
+    def remembered(self, values: np.ndarray) -> np.ndarray:
         """The largest of `values` (one per node, in [0, 1]) that the flow carries to each node from any frame before
-        or after it, times `decay` per frame; a mean where several superpixels arrive at one."""
+        or after it; a mean where several superpixels arrive at one."""
         memory = []
         for forward in (True, False):
             carried = [part.copy() for part in self.per_frame(values)]
@@ -145,7 +145,7 @@ class SegmentGraph:
                 count = self.frames[end].count
                 covered = np.maximum(np.bincount(target, overlap, count), 0.3 * self.frames[end].size)
                 arriving = np.bincount(target, overlap * carried[start][source], count) / np.maximum(covered, 1.0)
-                carried[end] = np.maximum(carried[end], decay * arriving)
+                carried[end] = np.maximum(carried[end], arriving)
             memory.append(np.concatenate(carried))
         return np.maximum(*memory)
 

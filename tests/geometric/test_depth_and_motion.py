@@ -12,6 +12,7 @@ from dynamic_predictor.geometric.flow import Flow
 from dynamic_predictor.geometric.motion import background_drift, estimate_motion, prominence
 from dynamic_predictor.geometric.plausible_depth import Stage
 from dynamic_predictor.geometric.rigid_flow import RigidPair
+from dynamic_predictor.geometric.segment_graph import FrameSegments, SegmentGraph
 from dynamic_predictor.geometric.superpixels import superpixels
 from scene.camera import Camera
 from scene.maps import LoadedMaps
@@ -276,3 +277,24 @@ def test_a_turning_camera_sees_one_stage_from_every_frame():
         inside = (z > 0) & (column >= 0) & (column < 96) & (row >= 0) & (row < 64)
         assert inside.sum() > 1000
         np.testing.assert_allclose(z[inside], middle[row[inside], column[inside]], rtol=0.03)
+
+
+def test_what_moves_late_is_remembered_however_long_it_rested():
+    labels = np.zeros((12, 16), int)
+    labels[3:9, 4:12] = 1
+    still = np.zeros((12, 16, 2), np.float32)
+    graph = SegmentGraph()
+    for _ in range(60):
+        color = np.array([[0.2, 0.0, 0.0], [0.8, 0.0, 0.0]])
+        nothing = np.zeros(2)
+        graph.add_frame(
+            FrameSegments(
+                labels, np.bincount(labels.ravel()), color, np.zeros((2, 2)), np.zeros((2, 2)), nothing, nothing
+            )
+        )
+    for position in range(59):
+        graph.link_overlaps(position, position + 1, still, np.ones((12, 16), bool), 0.05, 4.0)
+    moves = np.zeros(120)
+    moves[119] = 1.0
+    first = graph.per_frame(graph.remembered(moves))[0]
+    assert first[1] > 0.95 and first[0] == 0.0
