@@ -20,12 +20,14 @@ _PREDICTOR_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "flow_loss_thre": ("flow_loss_limit", float, "flow loss above which a step does without it"),
     "pxl_thresh": ("flow_pixel_limit", float, "flow loss above which a pixel does not count"),
     "depth_regularize_weight": ("depth_regularization_weight", float, "of depth staying what it was"),
-    "motion_mask_thre": ("motion_threshold", float, "above which flow that no camera explains is motion (MonST3R)"),
     "threshold": ("mask_threshold", float, "probability above which a pixel moves"),
     "batch_size": ("batch_size", int, "pairs at once"),
+    "image_size": ("image_size", int, "long side of the network's input in pixels"),
+    "flow": ("flow", str, "optical flow of the alignment: auto, sea-raft, raft or dis"),
 }  # fmt: skip
 _PREDICTOR_FLAGS: dict[str, tuple[str, Any, str]] = {
     "not_shared_focal": ("shared_focal", False, "each frame has a focal length of its own"),
+    "no_crop": ("crop", False, "frames are squeezed, not cut, to the sizes that the network takes"),
     "strict_official": ("strict_official", True, "the behaviour of the official code where ours differs"),
 }
 
@@ -38,7 +40,7 @@ _REFUSED = {
     "sam2_mask_refine": "SAM 2 is not part of this toolkit; masks of your own go into stillsplat run --masks",
     "evaluate_davis": "masks are scored by --mode=eval_mask --eval_dataset=davis",
     "save_pose_qualitative": "the scene that is written holds points and cameras; COLMAP's are in its sparse/0",
-    "no_crop": "frames are never cut here: predictors that need other sizes bring depth and masks back to the frame",
+    "motion_mask_thre": "masks of MonST3R come from the geometric motion stage, which finds its threshold itself",
     "test_batch_size": "it belongs to --mode=train",
     "wandb": "curves are written for TensorBoard",
     "world_size": "one process evaluates; split a data set with --seq_list",

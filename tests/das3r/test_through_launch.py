@@ -1,0 +1,53 @@
+"""DAS3R and MonST3R through launch.py with made-up weights: nonsense geometry, but all is written and scored."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_networks import MINIMAL, filled_network
+
+from dynamic_predictor.das3r.official_layout import save_pth
+from dynamic_predictor.launch import main
+from scene.formats.das3r import read_das3r
+from scene.pictures import write_png
+
+
+@pytest.fixture(autouse=True)
+def _with_gradients(_no_gradients):
+    with torch.enable_grad():  # the alignment needs them
+        yield
+
+
+@pytest.mark.parametrize("name", ["das3r", "monst3r"])
+def test_masks_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with torch.no_grad():
+        config = MINIMAL if name == "das3r" else MINIMAL.without_mask_heads()
+        save_pth(filled_network(config), tmp_path / "made_up.pth")
+    root = tmp_path / "data" / "davis" / "DAVIS"
+    texture = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+    mask = np.zeros((60, 100), np.uint8)
+    mask[20:40, 30:60] = 255
+    for index in range(4):
+        for kind, picture in (
+            ("JPEGImages", texture[index : index + 60, 2 * index : 2 * index + 100]),
+            ("Annotations", mask),
+        ):
+            path = root / kind / "480p" / "dog" / f"{index:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, np.ascontiguousarray(picture))
+    command = [
+        "--mode=eval_mask", f"--predictor={name}", f"--pretrained={tmp_path / 'made_up.pth'}", "--eval_dataset=davis",
+        f"--data_folder={tmp_path / 'data'}", f"--output_dir={tmp_path / 'out'}", "--use_pred_mask", "--layout=das3r",
+        "--seq_list", "dog", "--n_iter=5", "--image_size=96", "--flow=dis", "--not_shared_focal", "--silent",
+    ]  # fmt: skip
+    assert main(command) == 0, capsys.readouterr().err
+    record = json.loads((tmp_path / "out" / "evaluation" / "dog.json").read_text())
+    assert record["made_by"]["predictor settings"]["shared_focal"] == "False"
+    assert 0 <= record["mask"]["j_mean"] <= 1 and record["mask"]["frames"] == 4
+    assert len(read_das3r(tmp_path / "out" / "dog").frames) == 4
+    # the same command again does nothing, and another one does not mix with it
+    assert main(command) == 0
+    assert main([*command, "--n_iter=6"]) == 2
+    assert "was made with another predictor settings" in capsys.readouterr().err
