@@ -20,8 +20,9 @@ _FARTHEST = 1e9
 
 
 class PairPredictions:
-    """Pointmaps (in the first frame's camera, OpenCV axes, arbitrary unit per pair), confidences (above 0; what is not
-    finite and positive counts as 0, and so do points beyond 1e9) and, of networks that have them, motion probabilities (1 = moves) of frame pairs.
+    """Pointmaps of frame pairs in the first frame's camera (OpenCV axes, a unit of its own for each pair), confidences,
+    and of networks that have them motion probabilities (1 = moves). A confidence that is not finite and positive counts
+    as 0, and so does that of points beyond 1e9.
 
     Make an empty one, then `store` every pair, one or several at a time. float16 takes 16 bytes per pixel and pair
     (20 with motion), float32 twice as much.
