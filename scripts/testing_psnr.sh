@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# testing_psnr.sh DATASET [CLIP...]: optimizes each scene under results/DATASET without every tenth frame, as DAS3R's
+# protocol has it, and scores those. Tables with published figures are in results/DATASET_testing_psnr_4000. What is
+# finished is not done again. ITERATIONS=5000 and RESULTS=folder/of/scenes change the defaults.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/setup.sh
+
+dataset=$1
+shift
+exec .venv/bin/python -m stillsplat.held_out_psnr --eval_dataset "$dataset" --results "${RESULTS:-results/$dataset}" \
+    --iterations "${ITERATIONS:-4000}" ${1:+--clips "$@"}
