@@ -28,13 +28,13 @@ class Correlation(Protocol):
 def correlate(first: Tensor, second: Tensor, *, volume_bytes: int = 1 << 29) -> Correlation:
     """The correlation of two feature maps (B, C, h, w).
 
-    All pairs are computed once when they take at most `volume_bytes` (4 B (h w)^2 4/3 bytes), else those in the
-    windows at each look-up, in pieces: the same numbers, slower, memory that grows with h w alone.
+    All pairs are computed once when they take at most `volume_bytes` (4 B (h w)^2 4/3 bytes), else again at each
+    look-up, in blocks and as far as the windows reach: the same numbers, slower, memory that grows with h w alone.
     """
     batch, _, height, width = first.shape
     if batch * (height * width) ** 2 * 4 * 4 // 3 <= volume_bytes:
         return _AllPairs(first, second)
-    return _OnDemand(first, second)
+    return _InBlocks(first, second)
 
 
 def _pyramid(second: Tensor) -> list[Tensor]:
@@ -66,31 +66,44 @@ class _AllPairs:
         return torch.cat(looked_up, dim=1).reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
-class _OnDemand:
-    """Computes the correlations of a window when it is looked up."""
+class _InBlocks:
+    """Computes correlations when they are looked up: for a block of pixels at a time, with the rows of the second image
+    that their windows reach."""
 
-    def __init__(self, first: Tensor, second: Tensor, piece_bytes: int = 1 << 27) -> None:
-        batch, channels, height, width = first.shape
-        self.queries = first.float().permute(0, 2, 3, 1).reshape(-1, channels) / math.sqrt(channels)
-        self.keys = [level.float().permute(0, 2, 3, 1).reshape(-1, channels) for level in _pyramid(second)]
-        self.sizes = [tuple(level.shape[-2:]) for level in _pyramid(second)]
-        self.image = torch.arange(batch, device=first.device).repeat_interleave(height * width)
-        self.piece = max(1, piece_bytes // (4 * channels * (2 * RADIUS + 2) ** 2))
+    def __init__(self, first: Tensor, second: Tensor, block_bytes: int = 1 << 27) -> None:
+        channels, height, width = first.shape[1:]
+        self.queries = first.float().flatten(2).transpose(1, 2) / math.sqrt(channels)
+        self.levels = [level.float() for level in _pyramid(second)]
+        # as many pixels as fit with all rows
+        self.block = max(1, block_bytes // (4 * height * width))
 
     def __call__(self, positions: Tensor) -> Tensor:
         batch, _, height, width = positions.shape
-        points = positions.permute(0, 2, 3, 1).reshape(-1, 2)
-        result = points.new_empty(len(points), CHANNELS)
-        for start in range(0, len(points), self.piece):
-            piece = slice(start, start + self.piece)
-            looked_up = []
-            for level, (keys, size) in enumerate(zip(self.keys, self.sizes, strict=True)):
-                indices, inside, fraction = _window(points[piece] / 2**level, size)
-                indices = indices + self.image[piece, None] * (size[0] * size[1])
-                values = torch.bmm(keys[indices], self.queries[piece, :, None]).squeeze(2)
-                looked_up.append(_interpolate(values * inside, fraction))
-            result[piece] = torch.cat(looked_up, dim=1)
-        return result.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+        points = positions.flatten(2).transpose(1, 2)
+        result = points.new_empty(batch, height * width, CHANNELS)
+        for image in range(batch):
+            for start in range(0, height * width, self.block):
+                block = slice(start, start + self.block)
+                queries = self.queries[image, block]
+                looked_up = [
+                    _look_up_rows(queries, level[image], points[image, block] / 2**number)
+                    for number, level in enumerate(self.levels)
+                ]
+                result[image, block] = torch.cat(looked_up, dim=1)
+        return result.transpose(1, 2).reshape(batch, CHANNELS, height, width)
+
+
+def _look_up_rows(queries: Tensor, keys: Tensor, points: Tensor) -> Tensor:
+    """Windows (P, (2 r + 1)^2) around `points` (P, 2) of the correlation of `queries` (P, C) with `keys` (C, h, w)."""
+    height, width = keys.shape[1:]
+    rows = points[:, 1].nan_to_num(0.0).clamp(-1.0, height).floor()
+    top = min(max(int(rows.min()) - RADIUS, 0), height - 1)
+    bottom = min(max(int(rows.max()) + RADIUS + 2, top + 1), height)
+    indices, inside, fraction = _window(points, (height, width))
+    correlation = queries @ keys[:, top:bottom].flatten(1)
+    # what is left of the reached rows is outside of the image too, and masked
+    indices = (indices - top * width).clamp(0, correlation.shape[1] - 1)
+    return _interpolate(correlation.gather(1, indices) * inside, fraction)
 
 
 def _window(points: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
