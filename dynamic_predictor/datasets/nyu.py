@@ -1,6 +1,6 @@
 """NYU Depth V2, validation part (Silberman et al., ECCV 2012): single pictures of rooms with depth in metres.
 
-nyu-v2/val/nyu_images/<name>.png and nyu_depths/<name>.npy.
+nyu-v2/val/nyu_images/<name>.png and nyu_depths/<name>.npy, which data/unpack_nyu.py makes.
 """
 
 from pathlib import Path
@@ -22,8 +22,9 @@ NYU = Dataset(
     name="nyu",
     title="NYU Depth V2",
     folder="nyu-v2/val",
-    fetch="get the validation part of https://huggingface.co/datasets/sayakpaul/nyu_depth_v2 and save its pictures and "
-    "depths as docs/evaluation.md says",
+    fetch="mkdir -p data/nyu-v2 && for n in 0 1; do curl -L "
+    "https://huggingface.co/datasets/sayakpaul/nyu_depth_v2/resolve/main/data/val-00000$n.tar | tar x -C data/nyu-v2; "
+    "done && python data/unpack_nyu.py",
     published_clips=None,
     published_frames=None,
     list_clips=lambda folder: ["val"],

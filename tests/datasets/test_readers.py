@@ -1,6 +1,7 @@
 """Readers on small folders that are laid out as the data sets are, with numbers that were put in."""
 
 import re
+import runpy
 import struct
 from pathlib import Path
 
@@ -200,6 +201,25 @@ def test_kitti(tmp_path: Path) -> None:
         clip.z_depths[1]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("place", ["raw", "2011_09_26"])
+def test_kitti_as_it_comes(tmp_path: Path, place: str) -> None:
+    """Depth begins at the fifth picture."""
+    drive = "2011_09_26_drive_0002_sync"
+    for index in range(8):
+        picture(tmp_path / "kitti" / place / drive / "image_02/data" / f"{index:010d}.png", value=index)
+        if index >= 5:
+            truth = tmp_path / "kitti/val" / drive / "proj_depth/groundtruth/image_02"
+            depth_picture(truth / f"{index:010d}.png", 12.5, 256)
+    dataset = open_dataset("kitti", tmp_path)
+    assert dataset.clip_names() == [f"{drive}_02"]
+    clip = dataset.clip(f"{drive}_02")
+    assert [image.stem for image in clip.images] == [f"{index:010d}" for index in (5, 6, 7)]
+    check_depth(clip, 12.5)
+    clip.images[1].unlink()
+    with pytest.raises(InputError, match="0000000006.png is missing"):
+        dataset.clip(f"{drive}_02")
+
+
 def test_nyu(tmp_path: Path) -> None:
     root = tmp_path / "nyu-v2" / "val"
     for index in range(2):
@@ -282,3 +302,26 @@ def test_times_are_matched_one_to_one() -> None:
             right.remove(j)
             expected.append((i, j))
     assert associate(first, second, 0.02) == sorted(expected)
+
+
+def test_nyu_out_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    h5py = pytest.importorskip("h5py", reason="NOT CHECKED: data/unpack_nyu.py needs h5py, which is not installed")
+    folder = tmp_path / "nyu-v2" / "val"
+    (folder / "official").mkdir(parents=True)
+    with h5py.File(folder / "official" / "a.h5", "w") as file:
+        file["rgb"], file["depth"] = (
+            np.full((3, HEIGHT, WIDTH), 7, np.uint8),
+            np.full((HEIGHT, WIDTH), 1.75, np.float32),
+        )
+    script = Path(__file__).resolve().parents[2] / "data" / "unpack_nyu.py"
+    monkeypatch.setattr("sys.argv", [str(script), "--folder", str(folder)])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(script), run_name="__main__")
+    clip = open_dataset("nyu", tmp_path).clip("val")
+    assert clip.z_depths is not None and clip.z_depths[0].mean() == 1.75
+    (folder / "official" / "b.h5").write_bytes(b"no HDF5")
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(script), run_name="__main__")
+    assert "b.h5 is damaged or of another kind" in capsys.readouterr().err

@@ -1,0 +1,63 @@
+"""Pictures and depth of NYU Depth V2's validation part out of its HDF5 files, as the evaluation reads them:
+
+nyu-v2/val/official/<name>.h5 (rgb (3, H, W) uint8, depth (H, W) float32 in metres) becomes nyu-v2/val/nyu_images/
+<name>.png and nyu_depths/<name>.npy. What is there already is left alone. Needs the package h5py.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+_ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(_ROOT))
+
+from scene.atomic import atomic_file  # noqa: E402
+from scene.errors import InputError  # noqa: E402
+from scene.pictures import write_png  # noqa: E402
+
+
+def unpack(folder: Path) -> int:
+    """Unpacks `folder`/official and returns how many pictures there are. Raises `InputError` when there is nothing to
+    unpack, when a file is damaged and when h5py is missing."""
+    try:
+        import h5py  # type: ignore[import-not-found]
+    except ImportError:
+        raise InputError("Reading NYU's files needs the package h5py: pip install h5py.") from None
+    files = sorted((folder / "official").glob("*.h5"))
+    if not files:
+        raise InputError(f"{folder / 'official'} holds no .h5 files; unpack val-000000.tar and val-000001.tar there.")
+    for path in files:
+        picture, depth = folder / "nyu_images" / f"{path.stem}.png", folder / "nyu_depths" / f"{path.stem}.npy"
+        if picture.exists() and depth.exists():
+            continue
+        try:
+            with h5py.File(path, "r") as file:
+                rgb, meters = np.array(file["rgb"]), np.array(file["depth"], np.float32)
+        except (OSError, KeyError):
+            raise InputError(f"{path} is damaged or of another kind; fetch it again.") from None
+        if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.shape[1:] != meters.shape:
+            raise InputError(f"{path} has pictures of shape {rgb.shape} for depth of shape {meters.shape}.")
+        with atomic_file(depth) as temporary, open(temporary, "wb") as target:
+            np.save(target, meters)
+        with atomic_file(picture) as temporary:
+            write_png(temporary, np.ascontiguousarray(rgb.transpose(1, 2, 0).astype(np.uint8)))
+    return len(files)
+
+
+def main() -> int:
+    """Runs the command; 0 done, 2 something that the user can mend."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=_ROOT / "data/nyu-v2/val", help="default: data/nyu-v2/val")
+    try:
+        count = unpack(parser.parse_args().folder)
+    except InputError as error:
+        print(f"unpack_nyu.py: {error}", file=sys.stderr)
+        return 2
+    print(f"{count} pictures with depth are there.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
