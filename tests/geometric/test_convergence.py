@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from dynamic_predictor.geometric.convergence import in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.structure_from_motion import CameraEstimate, MovingObservations, SparseObservations
