@@ -54,10 +54,9 @@ class StoredMaps:
         if self._file is None:
             assert self._maps is not None
             return np.array(self._maps[index], dtype=np.float32)
-        values = np.zeros(self._shape[1:], self._dtype)
         self._file.seek(self._offset(index))
-        self._file.readinto(memoryview(values).cast("B"))  # pyright: ignore[reportAttributeAccessIssue]
-        return values.astype(np.float32)
+        values = np.frombuffer(self._file.read(self._map_bytes).ljust(self._map_bytes, b"\0"), self._dtype)
+        return values.reshape(self._shape[1:]).astype(np.float32)
 
     def __setitem__(self, index: int, value: np.ndarray) -> None:
         if self._file is None:
@@ -66,7 +65,7 @@ class StoredMaps:
             return
         values = np.empty(self._shape[1:], self._dtype)
         values[...] = value
-        left = memoryview(values).cast("B")
+        left = memoryview(values.tobytes())
         self._file.seek(self._offset(index))
         try:
             while left:

@@ -16,6 +16,7 @@ from dynamic_predictor.geometric.fallback import bridge, is_still, only_rotates,
 from dynamic_predictor.geometric.flow import FlowField
 from dynamic_predictor.geometric.hypotheses import best_of, geometry_from_poses, refined, rotation_geometry, solve
 from dynamic_predictor.geometric.initialization import SMALLEST_SCALE, Geometry, grow, refine_registered
+from dynamic_predictor.geometric.revisits import with_revisits
 from dynamic_predictor.geometric.second_opinion import SecondOpinion, pycolmap_cameras
 from dynamic_predictor.geometric.tracks import Tracks, track_points
 from scene.camera import Camera
@@ -122,7 +123,7 @@ def _estimate(
 ) -> CameraEstimate:
     timings: dict[str, float] = {}
     begin = time.perf_counter()
-    tracks = track_points(flow, motion_masks, progress=progress)
+    tracks = with_revisits(track_points(flow, motion_masks, progress=progress), flow, motion_masks)
     timings["tracking points"] = time.perf_counter() - begin
     begin = time.perf_counter()
     count = tracks.frame_count

@@ -129,14 +129,14 @@ def _inside(points: np.ndarray, width: int, height: int, margin: float = 2.0) ->
     return (x >= margin) & (y >= margin) & (x <= width - 1 - margin) & (y <= height - 1 - margin)
 
 
-def _follow(flow: FlowField, source: int, target: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def followed_points(flow: FlowField, source: int, target: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points moved by the flow and their forward-backward error in pixels."""
     there = points + _sample(flow.displacement(source, target), points)
     back = there + _sample(flow.displacement(target, source), there)
     return there, np.linalg.norm(back - points, axis=1)
 
 
-def _align(
+def aligned_points(
     flow: FlowField, host: int, frame: int, host_points: np.ndarray, guess: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """`guess` sharpened by aligning the patch of the host; the flag says whether it worked there and back."""
@@ -229,7 +229,7 @@ def _track_one_way(flow, host, points, direction, limit, links, moving_at):
     unaligned = np.zeros(len(points), int)
     previous, missed = host, 0
     for frame in range(host + direction, limit + direction, direction):
-        there, error = _follow(flow, previous, frame, position)
+        there, error = followed_points(flow, previous, frame, position)
         moved = np.linalg.norm(there - position, axis=1)
         good = alive & (error < 0.6 + 0.05 * moved) & _inside(there, width, height)
         if previous == frame - direction and alive.sum() >= 8:
@@ -245,7 +245,7 @@ def _track_one_way(flow, host, points, direction, limit, links, moving_at):
         aligned, works = there, np.zeros(len(points), bool)
         chosen = np.flatnonzero(good)
         if len(chosen):
-            sharp, sharp_works = _align(flow, host, frame, points[chosen], there[chosen])
+            sharp, sharp_works = aligned_points(flow, host, frame, points[chosen], there[chosen])
             aligned = there.copy()
             aligned[chosen[sharp_works]] = sharp[sharp_works]
             works[chosen[sharp_works]] = True
