@@ -4,6 +4,7 @@ python dynamic_predictor/launch.py --mode=eval_pose --pretrained=FILE --eval_dat
     --use_pred_mask
 """
 
+import argparse
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ def _evaluate(arguments: list[str]) -> int:
     if options.use_gt_mask and options.use_pred_mask:
         raise InputError("--use_gt_mask and --use_pred_mask exclude each other; give one.")
     predictor = options.predictor or _predictor_of(options.pretrained)
+    if _is_benchmark(options):
+        return _benchmark(options, predictor)
     chosen = predictor_settings(options)
     _check_settings(predictor, chosen)
     from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
@@ -101,6 +104,52 @@ def _evaluate(arguments: list[str]) -> int:
         names = ", ".join(report.failures)
         print(f"launch.py: {len(report.failures)} of {report.clips} clips failed: {names}.", file=sys.stderr)
         return _BAD_INPUT if len(report.failures) == report.clips else _SOME_FAILED
+    return _DONE
+
+
+def _is_benchmark(options: argparse.Namespace) -> bool:
+    """Whether the data set is one of scenes with true surfaces or cameras, which have a protocol of their own."""
+    from dynamic_predictor.datasets.reconstruction import RECONSTRUCTION_DATASETS
+
+    if options.eval_dataset in RECONSTRUCTION_DATASETS:
+        if options.mode not in ("eval_pose", "eval_recon"):
+            raise InputError(f"{options.eval_dataset} is for --mode=eval_pose and --mode=eval_recon.")
+        return True
+    if options.mode == "eval_recon":
+        known = ", ".join(RECONSTRUCTION_DATASETS)
+        raise InputError(f"--mode=eval_recon needs a data set with true surfaces; choose one of: {known}.")
+    return False
+
+
+def _benchmark(options: argparse.Namespace, predictor: str) -> int:
+    from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark
+    from dynamic_predictor.streaming.predictors import create_chunk_predictor, working_size
+    from scene.progress import ignore_progress
+    from scene.progress_bars import ProgressBars
+
+    settings = BenchmarkSettings(
+        dataset=options.eval_dataset,
+        data_folder=options.data_folder,
+        output=options.output_dir,
+        scenes=tuple(options.seq_list) if options.seq_list else None,
+        all_scenes=options.full_seq,
+        max_size=working_size(predictor),
+        posed=options.posed,
+        **({} if options.max_frames is None else {"max_frames": options.max_frames}),
+    )
+    model = create_chunk_predictor(predictor, seed=options.seed, weights=options.pretrained)
+    kind = "recon" if options.mode == "eval_recon" else "pose"
+    with ProgressBars() as bars:
+        progress = ignore_progress if options.silent else bars
+        report = run_benchmark(settings, kind, model, progress=progress, say=bars.warn)
+    print(report.table)
+    if report.failures:
+        count = len(report.failures) + len(report.scores)
+        print(
+            f"launch.py: {len(report.failures)} of {count} scenes failed: {', '.join(report.failures)}.",
+            file=sys.stderr,
+        )
+        return _SOME_FAILED if report.scores else _BAD_INPUT
     return _DONE
 
 

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from scene.errors import InputError
 
-MODES = ("train", "eval_pose", "eval_pose_custom", "eval_depth", "eval_mask")
+MODES = ("train", "eval_pose", "eval_pose_custom", "eval_depth", "eval_mask", "eval_recon")
 
 #: options that are handed to the predictor: the name there, its type, what it is
 _PREDICTOR_OPTIONS: dict[str, tuple[str, Any, str]] = {
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="--mode=train has options of its own: launch.py --mode=train --help",
         allow_abbrev=False,
     )
+    from dynamic_predictor.datasets.reconstruction import RECONSTRUCTION_DATASETS
     from dynamic_predictor.datasets.registry import DATASETS
 
     parser.add_argument("--mode", choices=MODES, required=True, help="what is scored; scenes are made once for all")
@@ -132,7 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--use_gt_mask", action="store_true", help="annotated masks instead")
     group.add_argument("--use_gt_focal", action="store_true", help="the true focal length instead of an estimate")
     group = parser.add_argument_group("on which clips")
-    group.add_argument("--eval_dataset", choices=tuple(DATASETS), default="sintel", help="default: sintel")
+    datasets = (*DATASETS, *RECONSTRUCTION_DATASETS)
+    group.add_argument("--eval_dataset", choices=datasets, default="sintel", help="default: sintel")
     group.add_argument("--data_folder", type=Path, default=Path("data"), help="where data sets lie; default: data")
     group.add_argument("--seq_list", nargs="+", metavar="CLIP", help="these clips")
     group.add_argument("--full_seq", action="store_true", help="all clips, not only those of published figures")
@@ -141,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max_frames", type=_not_negative, metavar="N", help="first N frames; default: as published; 0: all"
     )
     group.add_argument("--max_size", type=_positive, default=512, metavar="PIXELS", help="long side; default: 512")
+    group.add_argument("--posed", action="store_true", help="of --mode=eval_recon: true cameras go into the network")
     group.add_argument("--dir_path", metavar="PATH", help="of --mode=eval_pose_custom: folder of frames, or a video")
     group = parser.add_argument_group("results")
     group.add_argument(

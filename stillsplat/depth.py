@@ -16,6 +16,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dynamic_predictor.streaming.predictors import (
+    DEPTH_ANYTHING_3,
+    create_chunk_predictor,
+    load_depth_anything3,
+    working_size,
+)
 from dynamic_predictor.streaming.sources import FrameSource, open_source
 from dynamic_predictor.streaming.stream import StreamSettings, run_stream
 from dynamic_predictor.streaming.stream_scene import scene_of_stream
@@ -27,8 +33,7 @@ from scene.pictures import fitted_size, read_picture, resize_picture
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.video import write_video
-from stillsplat.chunk_predictors import create_chunk_predictor, working_size
-from stillsplat.depth_models import PREFIX, SinglePictures, load_depth_anything3
+from stillsplat.single_pictures import SinglePictures
 
 _PNG_STEPS = 65_535
 _PREVIEW_RATE = 15.0
@@ -93,7 +98,7 @@ def estimate_depth_maps(
 
 def _single_pictures(settings: DepthSettings) -> SinglePictures | None:
     """The model for one picture after the other, where that is what is asked for or all that the model can."""
-    if not settings.predictor.startswith(PREFIX):
+    if not settings.predictor.startswith(DEPTH_ANYTHING_3):
         if settings.each or settings.metric:
             raise InputError(
                 f"{settings.predictor} needs several frames and knows no metres; use a da3 model for this."

@@ -14,6 +14,7 @@ import numpy as np
 from dynamic_predictor.alignment.loop_closure import GradientDescriptor, ImageDescriptor
 from dynamic_predictor.alignment.salad import SaladDescriptor
 from dynamic_predictor.streaming.chunk_predictor import ChunkPredictor
+from dynamic_predictor.streaming.predictors import create_chunk_predictor, working_size
 from dynamic_predictor.streaming.sources import FrameSource, open_source
 from dynamic_predictor.streaming.stream import StreamResult, StreamSettings, run_stream
 from dynamic_predictor.streaming.stream_scene import scene_of_stream
@@ -30,7 +31,6 @@ from scene.pictures import fitted_size, resize_picture
 from scene.point_cloud import scene_points
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
-from stillsplat.chunk_predictors import create_chunk_predictor, working_size
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What the streaming driver needs of a predictor, and how predictors of scenes fit it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,7 +79,8 @@ class SceneChunks:
 class DepthAnything3Model(Protocol):
     """What is used of `dynamic_predictor.depth_anything3`'s model."""
 
-    def inference(self, image: Sequence[np.ndarray], **options: Any) -> Any: ...
+    @property
+    def inference(self) -> Callable[..., Any]: ...
 
 
 class DepthAnything3Chunks:
@@ -91,7 +92,20 @@ class DepthAnything3Chunks:
         self._model, self._options = model, options
 
     def predict_chunk(self, frames: Frames) -> ChunkPrediction:
-        prediction = self._model.inference([frames.rgb8(index) for index in range(len(frames))], **self._options)
+        return self._chunk(self._model.inference(_pictures(frames), **self._options))
+
+    def predict_posed_chunk(
+        self, frames: Frames, camera_from_world: np.ndarray, intrinsics: np.ndarray
+    ) -> ChunkPrediction:
+        """With known cameras (N, 4, 4) and intrinsics (N, 3, 3) in pixels of the frames: in their world and unit."""
+        return self._chunk(
+            self._model.inference(
+                _pictures(frames), extrinsics=camera_from_world, intrinsics=intrinsics, **self._options
+            )
+        )
+
+    @staticmethod
+    def _chunk(prediction: Any) -> ChunkPrediction:
         world_from_camera = [camera.world_from_camera for camera in prediction.cameras()]
         confidence = np.ones_like(prediction.depth) if prediction.conf is None else prediction.conf - 1.0
         return ChunkPrediction(
@@ -102,6 +116,10 @@ class DepthAnything3Chunks:
             is_metric=bool(prediction.is_metric),
             unbounded_confidence=True,
         )
+
+
+def _pictures(frames: Frames) -> list[np.ndarray]:
+    return [frames.rgb8(index) for index in range(len(frames))]
 
 
 def chunk_of_scene(scene: Scene) -> ChunkPrediction:

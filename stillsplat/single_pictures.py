@@ -1,38 +1,15 @@
-"""Models of Depth Anything 3 for the commands: any-view ones chunk by chunk, and single pictures."""
+"""Depth of single pictures by Depth Anything 3, relative or in metres."""
 
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynamic_predictor.streaming.chunk_predictor import ChunkPredictor, DepthAnything3Chunks
+from dynamic_predictor.streaming.predictors import DEPTH_ANYTHING_3_SIZE
 from scene.errors import InputError
 
 if TYPE_CHECKING:
     from dynamic_predictor.depth_anything3.model import DepthAnything3
-
-PREFIX = "da3"
-#: long side of the pictures that the networks were trained on
-PROCESS_RESOLUTION = 504
-
-
-def load_depth_anything3(name: str, weights: str | None = None) -> "DepthAnything3":
-    """The model called `name` with its official weights, or with those in `weights`. `InputError` says which file to
-    put where when they are not on this machine."""
-    from dynamic_predictor.depth_anything3.model import DepthAnything3
-
-    return DepthAnything3.from_pretrained(weights if weights is not None else name)
-
-
-def any_view_chunks(name: str, weights: str | None = None, resolution: int | None = None) -> ChunkPredictor:
-    """An any-view model for the streaming driver; `InputError` for one that predicts no cameras."""
-    model = load_depth_anything3(name, weights)
-    if not model.predicts_cameras:
-        raise InputError(
-            f"{name} looks at every picture by itself and finds no cameras; use da3-small, da3-base, da3-large, "
-            "da3-giant or da3-nested."
-        )
-    return DepthAnything3Chunks(name, model, process_res=resolution or PROCESS_RESOLUTION)
 
 
 class SinglePictures:
@@ -51,7 +28,7 @@ class SinglePictures:
         if metric and model.metric and fov is None:
             raise InputError(f"{name} needs the angle of view for depth in metres; give --fov DEGREES.")
         self.name, self._model, self._metric = name, model, metric
-        self._fov, self._resolution = fov, resolution or PROCESS_RESOLUTION
+        self._fov, self._resolution = fov, resolution or DEPTH_ANYTHING_3_SIZE
 
     def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, bool]:
         """z depth (h, w) float32 and confidence in [0, 1] (or None) at the size that the network saw, and whether the

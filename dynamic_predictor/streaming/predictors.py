@@ -2,14 +2,26 @@
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dynamic_predictor.predictor import create_predictor
-from dynamic_predictor.streaming.chunk_predictor import ChunkPrediction, ChunkPredictor, SceneChunks, chunk_of_scene
+from dynamic_predictor.streaming.chunk_predictor import (
+    ChunkPrediction,
+    ChunkPredictor,
+    DepthAnything3Chunks,
+    SceneChunks,
+    chunk_of_scene,
+)
+from scene.errors import InputError
 from scene.frames import Frames
-from stillsplat.depth_models import PREFIX, PROCESS_RESOLUTION, any_view_chunks
 
-#: long side, in pixels, of the frames that other predictors work on
-_MAX_SIZE = 512
+if TYPE_CHECKING:
+    from dynamic_predictor.depth_anything3.model import DepthAnything3
+
+#: how names of Depth Anything 3's models begin
+DEPTH_ANYTHING_3 = "da3"
+#: long sides, in pixels, of the pictures that its networks were trained on, and that other predictors work on
+DEPTH_ANYTHING_3_SIZE, _OTHER_SIZE = 504, 512
 
 
 class GeometricChunks:
@@ -43,11 +55,30 @@ def create_chunk_predictor(
     """
     if name == "geometric":
         return GeometricChunks(seed=seed, fov=fov)
-    if name.startswith(PREFIX):
+    if name.startswith(DEPTH_ANYTHING_3):
         return any_view_chunks(name, weights, resolution)
     return SceneChunks(name, create_predictor(name, seed=seed))
 
 
+def load_depth_anything3(name: str, weights: str | None = None) -> "DepthAnything3":
+    """The model called `name` with its official weights, or with those in `weights`. `InputError` says which file to
+    put where when they are not on this machine."""
+    from dynamic_predictor.depth_anything3.model import DepthAnything3
+
+    return DepthAnything3.from_pretrained(weights if weights is not None else name)
+
+
+def any_view_chunks(name: str, weights: str | None = None, resolution: int | None = None) -> DepthAnything3Chunks:
+    """An any-view model of Depth Anything 3 for chunks; `InputError` for one that predicts no cameras."""
+    model = load_depth_anything3(name, weights)
+    if not model.predicts_cameras:
+        raise InputError(
+            f"{name} looks at every picture by itself and finds no cameras; use da3-small, da3-base, da3-large, "
+            "da3-giant or da3-nested."
+        )
+    return DepthAnything3Chunks(name, model, process_res=resolution or DEPTH_ANYTHING_3_SIZE)
+
+
 def working_size(name: str) -> int:
     """The long side, in pixels, at which the predictor called `name` works where nothing else is asked for."""
-    return PROCESS_RESOLUTION if name.startswith(PREFIX) else _MAX_SIZE
+    return DEPTH_ANYTHING_3_SIZE if name.startswith(DEPTH_ANYTHING_3) else _OTHER_SIZE

@@ -1,0 +1,110 @@
+"""Depth maps of many views as one surface: truncated signed distances on a sparse grid (Curless and Levoy, SIGGRAPH
+1996), in blocks that exist only near surfaces (Niessner et al., SIGGRAPH Asia 2013).
+"""
+
+import numpy as np
+
+from scene.camera import Camera
+
+#: voxels along each side of a block
+_BLOCK = 8
+_OFFSETS = np.stack(np.meshgrid(*[np.arange(_BLOCK)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+#: blocks looked at together, which bounds memory
+_BLOCKS_AT_ONCE = 4096
+
+
+class DistanceVolume:
+    """Signed distances to the surface along the line of sight, in parts of `truncation`, averaged over views; positive
+    in front of it. `voxel_size` and `truncation` are in world units."""
+
+    def __init__(self, voxel_size: float, truncation: float) -> None:
+        self.voxel_size, self.truncation = voxel_size, truncation
+        self._places: dict[tuple[int, int, int], int] = {}
+        self._keys = np.zeros((0, 3), np.int64)
+        self._distance = np.zeros((0, _BLOCK**3), np.float32)
+        self._weight = np.zeros((0, _BLOCK**3), np.float32)
+
+    def integrate(self, z_depth: np.ndarray, camera: Camera, *, max_depth: float = np.inf) -> None:
+        """Adds a view: depth (H, W) at the camera's size, 0 or not finite = unknown."""
+        known = np.isfinite(z_depth) & (z_depth > 0) & (z_depth <= max_depth)
+        if not known.any():
+            return
+        indices = self._blocks_near(np.where(known, z_depth, 0.0), camera)
+        camera_from_world = camera.camera_from_world
+        for start in range(0, len(indices), _BLOCKS_AT_ONCE):
+            chosen = indices[start : start + _BLOCKS_AT_ONCE]
+            voxels = (self._keys[chosen][:, None] * _BLOCK + _OFFSETS).reshape(-1, 3)
+            centers = (voxels + 0.5) * self.voxel_size
+            points = centers @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]
+            z = points[:, 2]
+            safe = np.where(z > 1e-9, z, 1.0)
+            columns = np.floor(camera.fx * points[:, 0] / safe + camera.cx)
+            rows = np.floor(camera.fy * points[:, 1] / safe + camera.cy)
+            seen = (z > 1e-9) & (columns >= 0) & (rows >= 0) & (columns < camera.width) & (rows < camera.height)
+            pixel = np.where(seen, rows * camera.width + columns, 0).astype(np.int64)
+            seen &= known.ravel()[pixel]
+            ray = np.linalg.norm(points, axis=1) / safe
+            distance = (z_depth.ravel()[pixel] - z) * ray / self.truncation
+            seen &= distance > -1.0
+            shape = (len(chosen), _BLOCK**3)
+            added = seen.reshape(shape).astype(np.float32)
+            clipped = np.where(seen, np.minimum(distance, 1.0), 0.0).reshape(shape).astype(np.float32)
+            weight = self._weight[chosen]
+            total = weight + added
+            self._distance[chosen] = (self._distance[chosen] * weight + clipped) / np.maximum(total, 1.0)
+            self._weight[chosen] = total
+
+    def surface_points(self) -> np.ndarray:
+        """Points (K, 3) where the distance passes through 0 between two voxels that were both seen, one for each such
+        edge of the grid: about as dense as the grid."""
+        if not len(self._keys):
+            return np.zeros((0, 3))
+        points = []
+        grid = self._distance.reshape(-1, _BLOCK, _BLOCK, _BLOCK)
+        seen = self._weight.reshape(grid.shape) > 0
+        for axis in range(3):
+            # the first layer of the next block continues each block
+            step = np.eye(3, dtype=np.int64)[axis]
+            following = np.array([self._places.get(_key(key), -1) for key in self._keys + step])
+            first = [slice(None)] * 4
+            first[axis + 1] = slice(0, 1)
+            layer = np.where((following >= 0)[:, None, None, None], grid[following][tuple(first)], 0.0)
+            layer_seen = seen[following][tuple(first)] & (following >= 0)[:, None, None, None]
+            values = np.concatenate([grid, layer], axis=axis + 1)
+            known = np.concatenate([seen, layer_seen], axis=axis + 1)
+            low, high = [slice(None)] * 4, [slice(None)] * 4
+            low[axis + 1], high[axis + 1] = slice(0, -1), slice(1, None)
+            before, after = values[tuple(low)], values[tuple(high)]
+            crossing = known[tuple(low)] & known[tuple(high)] & ((before > 0) != (after > 0))
+            # where truncated values meet there is no surface but an occlusion edge
+            crossing &= np.abs(before - after) < 1.0
+            block, *place = np.nonzero(crossing)
+            part = before[crossing] / (before[crossing] - after[crossing])
+            voxel = self._keys[block] * _BLOCK + np.stack(place, axis=1)
+            points.append((voxel + 0.5 + part[:, None] * step) * self.voxel_size)
+        return np.concatenate(points)
+
+    def _blocks_near(self, z_depth: np.ndarray, camera: Camera) -> np.ndarray:
+        """Indices of the blocks within the truncation of the surface that a view sees; missing ones are made."""
+        known = np.flatnonzero(z_depth)
+        surface = camera.unproject(z_depth).reshape(-1, 3)[known]
+        sight = surface - camera.center
+        sight /= np.linalg.norm(sight, axis=1, keepdims=True)
+        side = self.voxel_size * _BLOCK
+        steps = np.arange(-self.truncation, self.truncation + side / 2, side / 2)
+        keys = np.zeros((0, 3), np.int64)
+        for step in steps:
+            found = np.floor((surface + step * sight) / side).astype(np.int64)
+            keys = np.unique(np.concatenate([keys, np.unique(found, axis=0)]), axis=0)
+        indices = np.array([self._places.setdefault(key, len(self._places)) for key in map(_key, keys)])
+        if len(self._places) > len(self._keys):
+            new = len(self._places) - len(self._keys)
+            self._keys = np.array(list(self._places), np.int64)
+            empty = np.zeros((new, _BLOCK**3), np.float32)
+            self._distance = np.concatenate([self._distance, empty])
+            self._weight = np.concatenate([self._weight, empty])
+        return indices
+
+
+def _key(block: np.ndarray) -> tuple[int, int, int]:
+    return int(block[0]), int(block[1]), int(block[2])
