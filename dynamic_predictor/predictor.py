@@ -64,6 +64,33 @@ def _two_view_settings() -> type:
     return TwoViewSettings
 
 
+def _depth_anything3(size: str, *, license: str, memory: str, metric: bool = False) -> PredictorEntry:
+    name = f"da3-{size}"
+
+    def create(seed: int) -> Predictor:
+        from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor
+
+        return DepthAnything3Predictor(name, seed=seed)
+
+    return PredictorEntry(
+        name=name,
+        description=f"Depth Anything 3, {size}: cameras and depth{' in metres' if metric else ''}, geometric motion",
+        weights_license=license,
+        memory=memory,
+        create=create,
+        settings_type=_depth_anything3_settings,
+        single_pictures=True,
+    )
+
+
+def _depth_anything3_settings() -> type:
+    from dynamic_predictor.depth_anything3.predictor import DepthAnything3Settings
+
+    return DepthAnything3Settings
+
+
+_DA3_LICENSE = "CC BY-NC 4.0 (no commercial use)"
+
 _REGISTRY = {
     entry.name: entry
     for entry in [
@@ -93,6 +120,11 @@ _REGISTRY = {
             settings_type=_two_view_settings,
             single_pictures=True,
         ),
+        _depth_anything3("small", license="Apache-2.0", memory="1.5 GiB of RAM for 50 frames"),
+        _depth_anything3("base", license="Apache-2.0", memory="2.5 GiB of RAM for 50 frames"),
+        _depth_anything3("large", license=_DA3_LICENSE, memory="5 GiB of RAM for 50 frames"),
+        _depth_anything3("giant", license=_DA3_LICENSE, memory="11 GiB of RAM for 50 frames"),
+        _depth_anything3("nested", license=_DA3_LICENSE, memory="12 GiB of RAM for 50 frames", metric=True),
     ]
 }
 

@@ -6,7 +6,7 @@ import torch
 
 from dynamic_predictor.depth_anything3.network import Network, build_network
 from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS, PublishedModel
-from dynamic_predictor.weights.finding import require_weights
+from dynamic_predictor.weights.finding import find_weights, require_weights
 from dynamic_predictor.weights.keys import compare_shapes, load_into
 from dynamic_predictor.weights.reading import Checkpoint, read_checkpoint
 from scene.errors import InputError
@@ -32,10 +32,14 @@ def load_model(name_or_path: str | Path) -> tuple[PublishedModel, Network]:
     """The model by its name, whose weights are looked for where `weights.finding` says, or by the folder or file that
     holds its `model.safetensors`; the file's own configuration or keys then tell which model it is.
 
-    Raises `InputError` for an unknown name, weights that are not there, and files that hold another network.
+    A short name of ours takes the retrained 1.1 where it is on this machine. Raises `InputError` for an unknown name,
+    weights that are not there, and files that hold another network.
     """
     model = published_model(str(name_or_path))
     if model is not None and not Path(name_or_path).exists():
+        newer = PUBLISHED_MODELS.get(f"{model.name}-1.1")
+        if str(name_or_path) == model.name and newer is not None and find_weights(newer.weights) is not None:
+            model = newer
         return model, load_network(model, require_weights(model.weights))
     path = Path(name_or_path).expanduser()
     if path.is_dir():

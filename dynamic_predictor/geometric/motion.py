@@ -26,6 +26,7 @@ from dynamic_predictor.geometric.superpixels import superpixels
 from scene.camera import Camera
 from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
+from scene.scene import Scene
 
 #: how far away, in frames, motion is looked for
 MOTION_STRIDES = (1, 2, 4, 8)
@@ -295,6 +296,13 @@ def estimate_motion(
                 motion[index] = _to_pixels(values[segments.labels], frames[index])
     progress("motion", count, count)
     return motion
+
+
+def scene_motion(scene: Scene, *, progress: Progress = ignore_progress) -> StoredMaps:
+    """`estimate_motion` for the scene of a predictor that has no masks of its own, from its cameras and depth."""
+    if scene.z_depths is None:
+        raise ValueError("motion is found from depth; this scene has none")
+    return estimate_motion(FlowField(scene.frames), scene.cameras, scene.z_depths, scene.confidences, progress=progress)
 
 
 def _certain_memory(memory: np.ndarray) -> np.ndarray:
