@@ -61,4 +61,5 @@ def save_hub_folder(network: TwoViewNetwork, folder: str | Path, *, overwrite: b
         state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
         save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
         config = json.dumps(official_arguments(network.config), indent=2)
+        (temporary / "model.safetensors").chmod(temporary.stat().st_mode & 0o666)  # it writes for the owner alone
         (temporary / "config.json").write_text(config + "\n", encoding="utf-8")

@@ -176,4 +176,5 @@ def _motion_from_geometry(scene: Scene, progress: Progress) -> FrameMaps:
     from dynamic_predictor.geometric.motion import estimate_motion
 
     assert scene.z_depths is not None
-    return estimate_motion(FlowField(scene.frames), scene.cameras, scene.z_depths, progress=progress)
+    with np.errstate(all="ignore"):  # depths that a damaged network made up may be of any size
+        return estimate_motion(FlowField(scene.frames), scene.cameras, scene.z_depths, progress=progress)
