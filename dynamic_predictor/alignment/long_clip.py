@@ -77,7 +77,7 @@ def align_long_clip(
             motion_masks=None if motion_masks is None else np.stack([motion_masks[i] for i in range(first, stop)]),
             intrinsics=None if known is None else known[first:stop],
             world_from_camera=None if world_from_camera is None else world_from_camera[first:stop],
-            progress=ignore_progress,
+            progress=progress if len(windows) == 1 else ignore_progress,
         )
         if result is None:
             result = _empty(frame_count, part, windows)

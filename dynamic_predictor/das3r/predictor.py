@@ -1,23 +1,25 @@
 """DAS3R and MonST3R as predictors: frames, pairs of frames, global alignment, scene."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
 
-from dynamic_predictor.alignment.align import align
-from dynamic_predictor.alignment.alignment_result import Alignment
+from dynamic_predictor.alignment.chunks import chunk_windows
 from dynamic_predictor.alignment.flow_term import FlowFunction
+from dynamic_predictor.alignment.long_clip import LongAlignment, align_long_clip
 from dynamic_predictor.alignment.pair_graph import graph_for_clip, pair_edges
+from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.checkpoint import load_network
 from dynamic_predictor.das3r.pairwise import predict_pairs
 from dynamic_predictor.das3r.preprocessing import InputGeometry, input_geometry
 from dynamic_predictor.das3r.settings import TwoViewSettings
+from dynamic_predictor.optical_flow.estimation import OpticalFlow, create_optical_flow
 from dynamic_predictor.weights.finding import require_weights
-from scene.camera import Camera
 from scene.errors import InputError
 from scene.frames import Frames
-from scene.maps import FrameMaps, StoredMaps
+from scene.maps import FrameMaps, LoadedMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
@@ -33,9 +35,10 @@ class TwoViewPredictor:
         """The scene of at least two `frames`. With `masks` (1 = moves) the network's own are not used: they hold for
         the alignment and are handed on as they are.
 
-        DAS3R's mask heads say what moves; for MonST3R the geometric motion stage says it from the aligned cameras and
-        depths. Raises `InputError` for fewer than two frames, masks that do not fit, and everything that can be wrong
-        with weights, outputs and memory.
+        Clips longer than a window of the settings are aligned window by window. DAS3R's mask heads say what moves; for
+        MonST3R the geometric motion stage says it from the aligned cameras and depths (with `strict_official` the flow
+        that pairs of frames leave unexplained, as in its paper). Raises `InputError` for fewer than two frames, masks
+        that do not fit, and everything that can be wrong with weights, outputs and memory.
         """
         count = len(frames)
         if count < 2:
@@ -45,71 +48,120 @@ class TwoViewPredictor:
         settings, clock, warnings = self.settings, _Clock(), []
         weights = require_weights(self.name, settings.weights)
         geometry = input_geometry(frames.width, frames.height, size=settings.image_size, crop=settings.crop)
-        strict = settings.strict_official
-        graph = graph_for_clip(count, settings.scene_graph, strict_official=strict)
-        edges = pair_edges(count, graph, strict_official=strict)
-        flow = self._flow(frames, geometry, warnings)  # before the long work: what is missing is said at once
+        pictures = NetworkPictures(frames, geometry)
+        windows = chunk_windows(count, settings.window, settings.window_overlap)
+        # before the long work: what is missing is said at once
+        flow = self._flow(pictures, windows, warnings)
         network = load_network(weights, mask_heads=self.name == "das3r")
         clock.note("weights")
-        predictions = predict_pairs(
-            network,
-            lambda index: geometry.prepare(frames.rgb8(index)),
-            edges,
-            geometry.height,
-            geometry.width,
-            device=settings.torch_device(),
-            batch_size=settings.batch_size,
-            half_precision=settings.half_precision,
-            progress=progress,
-        )
-        del network  # the alignment needs the memory
-        clock.note("network")
-        given = None if masks is None else np.stack([geometry.to_network(masks[index]) for index in range(count)])
-        aligned = align(
-            predictions,
+
+        def predict_window(first: int, stop: int) -> PairPredictions:
+            return predict_pairs(
+                network,
+                lambda index: pictures.prepared(first + index),
+                self._edges(stop - first),
+                geometry.height,
+                geometry.width,
+                device=settings.torch_device(),
+                batch_size=settings.batch_size,
+                half_precision=settings.half_precision,
+                progress=progress,
+            )
+
+        aligned = align_long_clip(
+            count,
+            predict_window,
             settings.alignment(),
+            window=settings.window,
+            overlap=settings.window_overlap,
             flow=flow,
-            motion_masks=given,
+            motion_masks=None if masks is None else LoadedMaps(count, lambda index: geometry.to_network(masks[index])),
             intrinsics=None if settings.focal is None else _network_intrinsics(geometry, settings.focal),
             progress=progress,
         )
-        del predictions
-        clock.note("alignment")
+        clock.note("network and alignment")
         scene = _scene(self.name, frames, geometry, aligned)
         if masks is not None:
             scene.motion_masks = masks
-        elif scene.motion_masks is None:
+        elif scene.motion_masks is None or (self.name == "monst3r" and not settings.strict_official):
             scene.motion_masks = _motion_from_geometry(scene, progress)
         clock.note("motion")
         scene.provenance = {
             "settings": {**asdict(settings), "weights": weights.name},
-            "pair_graph": graph,
-            "pairs": len(edges),
             "network_size": [geometry.width, geometry.height],
-            "final_loss": aligned.losses[-1] if aligned.losses else None,
+            "windows": aligned.windows,
+            "window_errors": aligned.window_errors,
+            "pairs": sum(len(self._edges(stop - first)) for first, stop in windows),
             "motion_masks": "the user's" if masks is not None else "estimated",
             "warnings": [*warnings, *aligned.warnings],
             "seconds": clock.seconds,
-            "seconds_alignment": aligned.seconds,
         }
         return scene
 
-    def _flow(self, frames: Frames, geometry: InputGeometry, warnings: list[str]) -> FlowFunction | None:
+    def _edges(self, count: int) -> list[tuple[int, int]]:
+        """Pairs of frames in a window of `count`."""
+        strict = self.settings.strict_official
+        graph = graph_for_clip(count, self.settings.scene_graph, strict_official=strict)
+        return pair_edges(count, graph, strict_official=strict)
+
+    def _flow(
+        self, pictures: "NetworkPictures", windows: Sequence[tuple[int, int]], warnings: list[str]
+    ) -> FlowFunction | None:
         """Flow between frames at the network's size, for the alignment's flow term."""
         settings = self.settings
-        if settings.flow_loss_weight == 0 or settings.iterations == 0:
+        if settings.iterations == 0 or (settings.flow_loss_weight == 0 and self.name == "das3r"):
             return None
-        from dynamic_predictor.optical_flow.estimation import create_optical_flow
-
         estimator = create_optical_flow(
-            settings.flow, device=settings.torch_device(), half_precision=settings.half_precision, warn=warnings.append
+            settings.flow,
+            device=settings.torch_device(),
+            half_precision=settings.half_precision,
+            warn=warnings.append,
         )
+        expected = []
+        for first, stop in windows:
+            edges = {(first + i, first + j) for i, j in self._edges(stop - first) if i != j}
+            expected += sorted(edges)
+            if edges != {(j, i) for i, j in edges}:
+                expected += sorted((j, i) for i, j in edges)
+        return ExpectedFlow(estimator, pictures, expected)
 
-        def flow(source: int, target: int) -> np.ndarray:
-            pictures = [np.ascontiguousarray(_picture(frames, geometry, index)) for index in (source, target)]
-            return estimator.estimate(*pictures).displacement
 
-        return flow
+class NetworkPictures(Sequence[np.ndarray]):
+    """Frames as the network sees them, made when asked for."""
+
+    def __init__(self, frames: Frames, geometry: InputGeometry) -> None:
+        self._frames, self._geometry = frames, geometry
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def prepared(self, index: int) -> np.ndarray:
+        """Float32 RGB (3, H, W) in [-1, 1]."""
+        return self._geometry.prepare(self._frames.rgb8(index))
+
+    def __getitem__(self, index):  # the type of a sequence's slices is of no use here
+        """uint8 RGB (H, W, 3)."""
+        values = self.prepared(index).transpose(1, 2, 0)
+        return np.ascontiguousarray(np.rint((values * 0.5 + 0.5) * 255.0).astype(np.uint8))
+
+
+class ExpectedFlow:
+    """A `FlowFunction` for somebody who will most likely ask for `expected` (source, target) in this order: then every
+    picture's features are computed once while they are remembered. Other questions are answered too."""
+
+    def __init__(
+        self, estimator: OpticalFlow, pictures: Sequence[np.ndarray], expected: Sequence[tuple[int, int]]
+    ) -> None:
+        self._estimator, self._pictures, self._expected = estimator, pictures, list(expected)
+        self._answers = iter(estimator.estimate_pairs(pictures, self._expected))
+        self._next = 0
+
+    def __call__(self, source: int, target: int) -> np.ndarray:
+        """Displacement (H, W, 2) in pixels."""
+        if self._next < len(self._expected) and self._expected[self._next] == (source, target):
+            self._next += 1
+            return next(self._answers).displacement
+        return self._estimator.estimate(self._pictures[source], self._pictures[target]).displacement
 
 
 class _Clock:
@@ -125,12 +177,6 @@ class _Clock:
         self._last = now
 
 
-def _picture(frames: Frames, geometry: InputGeometry, index: int) -> np.ndarray:
-    """What the network sees of a frame, uint8 RGB (H, W, 3)."""
-    values = geometry.prepare(frames.rgb8(index)).transpose(1, 2, 0)
-    return np.rint((values * 0.5 + 0.5) * 255.0).astype(np.uint8)
-
-
 def _network_intrinsics(geometry: InputGeometry, focal: float) -> np.ndarray:
     """The 3x3 matrix at the network's size of a frame with a known focal length and the principal point in its
     middle."""
@@ -144,21 +190,20 @@ def _network_intrinsics(geometry: InputGeometry, focal: float) -> np.ndarray:
     )
 
 
-def _scene(name: str, frames: Frames, geometry: InputGeometry, aligned: Alignment) -> Scene:
+def _scene(name: str, frames: Frames, geometry: InputGeometry, aligned: LongAlignment) -> Scene:
     """Cameras and maps at the frames' size. What was cut away before the network has no depth."""
     z_depths = StoredMaps(len(frames), frames.height, frames.width, dtype=np.float32)
     confidences = StoredMaps(len(frames), frames.height, frames.width)
-    motion = aligned.motion_probability
+    motion = aligned.motion_probabilities
     motion_masks = None if motion is None else StoredMaps(len(frames), frames.height, frames.width)
     for index in range(len(frames)):
-        z_depths[index] = geometry.to_frame(aligned.z_depth[index], outside=0.0, nearest=True)
-        confidences[index] = geometry.to_frame(_confidence(aligned.confidence[index]), outside=0.0, nearest=True)
+        z_depths[index] = geometry.to_frame(aligned.z_depths[index], outside=0.0, nearest=True)
+        confidences[index] = geometry.to_frame(_confidence(aligned.confidences[index]), outside=0.0, nearest=True)
         if motion is not None and motion_masks is not None:
             motion_masks[index] = geometry.to_frame(motion[index], outside=None)
-    cameras: list[Camera] = [geometry.frame_camera(camera) for camera in aligned.cameras()]
     return Scene(
         frames=frames,
-        cameras=cameras,
+        cameras=[geometry.frame_camera(camera) for camera in aligned.cameras()],
         motion_masks=motion_masks,
         z_depths=z_depths,
         confidences=confidences,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from dynamic_predictor.alignment.chunks import check_chunks
 from dynamic_predictor.alignment.settings import AlignmentSettings
 from scene.errors import InputError
 
@@ -19,6 +20,10 @@ class TwoViewSettings:
     device: str = "auto"
     #: which pairs of frames are looked at, see `alignment.pair_graph`
     scene_graph: str = "swinstride-5-noncyclic"
+    #: longer clips are aligned in windows of so many frames, of which neighbours share `window_overlap`: memory is that
+    #: of one window
+    window: int = 100
+    window_overlap: int = 10
     #: pairs at once in the network; None: as many as the memory holds
     batch_size: int | None = None
     #: encoder and decoders in bfloat16 on GPUs; heads always run in float32
@@ -33,6 +38,8 @@ class TwoViewSettings:
     flow: str = "auto"
     #: probability above which a pixel moves, for the alignment
     mask_threshold: float = 0.5
+    #: share of a pair's largest unexplained flow above which a pixel moves, where there are no mask heads
+    flow_motion_threshold: float = 0.35
     #: of the alignment, see `alignment.settings.AlignmentSettings`
     iterations: int = 300
     schedule: str = "linear"
@@ -57,6 +64,7 @@ class TwoViewSettings:
             raise InputError(f"The network needs pictures of at least 32 pixels, not {self.image_size}.")
         if self.focal is not None and not 0 < self.focal < 1e6:
             raise InputError(f"A focal length is a number of pixels above zero, not {self.focal}.")
+        check_chunks(self.window, self.window_overlap)
         self.alignment()
 
     def torch_device(self) -> torch.device:
@@ -78,5 +86,6 @@ class TwoViewSettings:
             flow_pixel_limit=self.flow_pixel_limit,
             depth_regularization_weight=self.depth_regularization_weight,
             motion_threshold=self.mask_threshold,
+            flow_motion_threshold=self.flow_motion_threshold,
             strict_official=self.strict_official,
         )

@@ -9,8 +9,9 @@ from small_networks import MINIMAL, filled_network
 
 from dynamic_predictor.das3r.official_layout import save_pth
 from dynamic_predictor.das3r.pairwise import predict_pairs
-from dynamic_predictor.das3r.predictor import TwoViewPredictor
+from dynamic_predictor.das3r.predictor import ExpectedFlow, TwoViewPredictor
 from dynamic_predictor.das3r.settings import TwoViewSettings
+from dynamic_predictor.optical_flow.estimation import FlowEstimate
 from dynamic_predictor.predictor import available_predictors, create_predictor
 from scene.errors import InputError
 from scene.frames import ImageFolderFrames
@@ -66,7 +67,7 @@ def test_a_clip_becomes_a_scene_of_its_size(weights, tmp_path, name):
         assert np.isfinite(scene.cameras[index].world_from_camera).all()
     # 96x58 of the network's resized frame is cut to 96x48: no depth is known in what was cut away
     assert not scene.z_depths[0][0].any() and scene.z_depths[0][30].all()
-    assert scene.provenance["pair_graph"] == "swinstride-2-noncyclic"
+    assert scene.provenance["pairs"] == 2 * (3 + 1)  # offsets 1 and 3: a window of two in a clip of four
     assert scene.provenance["settings"]["weights"] == f"{name}.pth"
     assert {"encoding frames", "pairs of frames", "global alignment"} <= set(stages)
 
@@ -90,6 +91,47 @@ def test_masks_of_the_user_win(weights, tmp_path):
     assert scene.provenance["motion_masks"] == "the user's"
     with pytest.raises(InputError, match="2 motion masks for 3 frames"):
         _predictor("monst3r", weights).predict(frames, masks=masks[:2])
+
+
+def test_long_clips_go_window_by_window(weights, tmp_path):
+    frames = _frames(tmp_path, 8)
+    scene = _predictor("das3r", weights, window=4, window_overlap=2).predict(frames)
+    assert scene.provenance["windows"] == [(0, 4), (2, 6), (4, 8)]
+    assert scene.z_depths is not None and len(scene.cameras) == len(scene.z_depths) == 8
+    assert all(np.isfinite(scene.z_depths[index]).all() and scene.z_depths[index].any() for index in range(8))
+    with pytest.raises(InputError, match="overlap"):
+        TwoViewSettings(window=4, window_overlap=4)
+
+
+def test_monst3r_has_its_papers_masks_when_strict(weights, tmp_path):
+    frames = _frames(tmp_path, 3)
+    strict = _predictor("monst3r", weights, strict_official=True).predict(frames)
+    ours = _predictor("monst3r", weights).predict(frames)
+    assert strict.motion_masks is not None and ours.motion_masks is not None
+    assert not np.allclose(strict.motion_masks[1], ours.motion_masks[1])
+
+
+def test_flows_that_are_expected_come_from_one_pass(tmp_path):
+    class Estimator:
+        name = "counting"
+
+        def __init__(self):
+            self.streamed, self.single = [], []
+
+        def estimate_pairs(self, pictures, pairs, progress=None):
+            for pair in pairs:
+                self.streamed.append(pair)
+                yield FlowEstimate(np.full((2, 2, 2), pair[0] * 10 + pair[1], np.float32))
+
+        def estimate(self, first, second):
+            self.single.append((first, second))
+            return FlowEstimate(np.full((2, 2, 2), first * 10 + second, np.float32))
+
+    estimator = Estimator()
+    flow = ExpectedFlow(estimator, [0, 1, 2], [(0, 1), (0, 2), (1, 0)])  # type: ignore[arg-type, list-item]
+    for pair in [(0, 1), (2, 1), (0, 2), (1, 0), (0, 1)]:
+        assert flow(*pair).flat[0] == pair[0] * 10 + pair[1]
+    assert estimator.streamed == [(0, 1), (0, 2), (1, 0)] and estimator.single == [(2, 1), (0, 1)]
 
 
 def test_batches_do_not_change_predictions(weights, tmp_path):
