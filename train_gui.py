@@ -63,6 +63,8 @@ def _train(options: argparse.Namespace) -> int:
     model_folder = Path(options.model)
     if model_folder.exists() and not model_folder.is_dir():
         raise InputError(f"{model_folder} is a file; give a folder for the model.")
+    if (model_folder / "scene.json").exists():
+        raise InputError(f"{model_folder} is a scene; give another folder for the model, such as {model_folder}_model.")
     if (model_folder / "settings.json").exists() and not (options.resume or options.overwrite):
         raise InputError(f"{model_folder} holds a model already; give --resume, --overwrite or another folder.")
     from gaussian.settings import TrainSettings

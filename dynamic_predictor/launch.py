@@ -89,10 +89,12 @@ def _evaluate(arguments: list[str]) -> int:
         if options.mode == "eval_pose_custom":
             if options.dir_path is None:
                 raise InputError("--mode=eval_pose_custom needs --dir_path: a folder of frames, or a video.")
+            if options.use_gt_mask or options.use_gt_focal:
+                raise InputError("--mode=eval_pose_custom has no truth; leave out --use_gt_mask and --use_gt_focal.")
             predict_folder(options.dir_path, settings.output, settings, progress=progress)
             print(f"The scene is in {settings.output}; go on with: train_gui.py -s {settings.output} -m MODEL")
             return _DONE
-        report = evaluate(settings, options.mode.removeprefix("eval_"), progress=progress, say=bars.warn)
+        report = evaluate(settings, options.mode.removeprefix("eval_"), progress=progress, say=bars.say, warn=bars.warn)
     for table in report.tables:
         print(table)
     if report.without_truth:
@@ -160,9 +162,13 @@ def _predictor_of(pretrained: str | None) -> str:
     path = Path(pretrained).expanduser()
     if not path.exists():
         raise InputError(f"There is no file {path}; `stillsplat weights list` says where weights are published.")
+    from dynamic_predictor.predictor import available_predictors
     from dynamic_predictor.weights.checking import recognise
 
-    return recognise(path).name
+    name = recognise(path).name
+    if name not in available_predictors():
+        raise InputError(f"{path} holds the weights of {name}, which is no predictor; name one with --predictor.")
+    return name
 
 
 def _check_settings(predictor: str, chosen: dict[str, object]) -> None:

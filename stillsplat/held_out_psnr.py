@@ -50,6 +50,7 @@ def score_held_out(
     *,
     progress: Progress = ignore_progress,
     say: Callable[[str], None] = lambda sentence: None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Figures per clip, and one sentence per clip that failed.
 
@@ -66,12 +67,13 @@ def score_held_out(
                 scene = open_scene(results / file_name(name))
                 annotations = _annotations(scene, dataset.clip(name), _frames(results, name), settings)
                 resume = (model / "checkpoint.pt").exists()
-                train(scene, settings, model, annotations=annotations, progress=_named(progress, name), resume=resume)
+                say(f"{name}: {len(scene.frames)} frames of {scene.frames.width}x{scene.frames.height}")
+                train(scene, settings, model, annotations=annotations, progress=progress, resume=resume)
             description = read_json(model / "settings.json")
             scores[name] = {**description["test_metrics"], **{k: description[k] for k in ("gaussians", "seconds")}}
         except InputError as error:
             failures[name] = str(error)
-            say(f"{name}: {error}")
+            warn(f"{name}: {error}")
     progress("clips", len(clips), len(clips))
     return scores, failures
 
@@ -130,7 +132,9 @@ def _run(options: argparse.Namespace) -> int:
     )
     models = options.models or results.with_name(f"{results.name}_testing_psnr_{options.iterations}")
     with ProgressBars() as bars:
-        scores, failures = score_held_out(results, models, dataset, clips, settings, progress=bars, say=bars.warn)
+        scores, failures = score_held_out(
+            results, models, dataset, clips, settings, progress=bars, say=bars.say, warn=bars.warn
+        )
     if scores:
         tables = psnr_tables(options.eval_dataset, scores, options.name)
         texts = [table.text() for table in tables]
@@ -200,10 +204,6 @@ def _annotations(scene: Scene, clip: DatasetClip, frames: Sequence[int] | None, 
         return mask_at_prediction(annotations[index] > 0.5, width, height).astype(np.float32)
 
     return LoadedMaps(count, load)
-
-
-def _named(progress: Progress, clip: str) -> Progress:
-    return lambda stage, done, total: progress(f"{clip}: {stage}", done, total)
 
 
 if __name__ == "__main__":

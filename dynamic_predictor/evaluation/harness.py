@@ -79,15 +79,17 @@ def evaluate(
     *,
     progress: Progress = ignore_progress,
     say: Callable[[str], None] = lambda sentence: None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> EvaluationReport:
     """Predicts every clip that is not predicted yet, scores it, and writes tables.
 
-    A clip that fails does not stop the others: its reason is in the report, and for an error of ours the traceback lies
-    in `evaluation/<clip>_error.txt`. Raises `InputError` when the settings cannot work for any clip.
+    `say` receives which clip is worked on, `warn` what a person should read. A clip that fails does not stop the
+    others: its reason is in the report, and for an error of ours the traceback lies in `evaluation/<clip>_error.txt`.
+    Raises `InputError` when the settings cannot work for any clip.
     """
     dataset = open_dataset(settings.dataset, settings.data_folder)
     names = list(settings.clips) if settings.clips else dataset.clip_names(all_clips=settings.all_clips)
-    run = _Run(settings, dataset, progress, say)
+    run = _Run(settings, dataset, progress, say, warn)
     report = EvaluationReport([], {}, [], len(names))
     scores: dict[str, Any] = {}
     for done, name in enumerate(names):
@@ -106,7 +108,7 @@ def evaluate(
             report.failures[name] = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             _keep_traceback(run.folder, name)
         if name in report.failures:
-            say(f"{name}: {report.failures[name]}")
+            warn(f"{name}: {report.failures[name]}")
     progress("clips", len(names), len(names))
     if scores:
         report.tables = write_tables(run.folder, settings.dataset, kind, scores, settings.predictor)
@@ -139,9 +141,15 @@ class _Run:
     """The predictor is made once and kept, since its weights are large."""
 
     def __init__(
-        self, settings: EvaluationSettings, dataset: OpenDataset, progress: Progress, say: Callable[[str], None]
+        self,
+        settings: EvaluationSettings,
+        dataset: OpenDataset,
+        progress: Progress,
+        say: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
-        self.settings, self.dataset, self.progress, self.say = settings, dataset, progress, say
+        self.settings, self.dataset = settings, dataset
+        self.progress, self.say, self.warn = progress, say, warn
         self.folder = ResultsFolder(settings.output)
         self._made: tuple[dict[str, Any], Predictor] | None = None
 
@@ -187,12 +195,19 @@ class _Run:
             masks = _true_masks(clip, frames) if self.settings.use_true_masks else None
             predictor = self.predictor(focal)
             begin = time.perf_counter()
-            scene = predictor.predict(frames, masks=masks, progress=self._named(clip.name))
+            self.say(f"{clip.name}: {len(frames)} frames of {frames.width}x{frames.height}")
+            scene = predictor.predict(frames, masks=masks, progress=self.progress)
             seconds = time.perf_counter() - begin
             for warning in scene.provenance.get("warnings", []):
-                self.say(f"{clip.name}: {warning}")
+                self.warn(f"{clip.name}: {warning}")
+            record = {"made_by": made_by, "seconds": round(seconds, 2), "frames": len(frames)}
+            # at no moment a record stands beside a scene that it is not of, or a new scene without its record
+            if folder.exists():
+                self.folder.forget(clip.name)
+            else:
+                self.folder.write_record(clip.name, record)
             _save(scene, folder, self.settings, self.progress)
-        self.folder.write_record(clip.name, {"made_by": made_by, "seconds": round(seconds, 2), "frames": len(frames)})
+        self.folder.write_record(clip.name, record)
 
     def predictor(self, extra: dict[str, Any]) -> Predictor:
         if self._made is None or self._made[0] != extra:
@@ -233,9 +248,6 @@ class _Run:
             "masks": "true" if settings.use_true_masks else "predicted",
             "focal length": "true" if settings.use_true_focal else "predicted",
         }
-
-    def _named(self, clip: str) -> Progress:
-        return lambda stage, done, total: self.progress(f"{clip}: {stage}", done, total)
 
 
 def _predictor(settings: EvaluationSettings, extra: dict[str, Any]) -> Predictor:

@@ -41,6 +41,10 @@ class ResultsFolder:
         with atomic_file(self._record_path(clip)) as temporary:
             temporary.write_text(json.dumps(_plain(record), indent=2, ensure_ascii=False) + "\n")
 
+    def forget(self, clip: str) -> None:
+        """Removes what is known about one clip."""
+        self._record_path(clip).unlink(missing_ok=True)
+
     def has_scene(self, clip: str, made_by: dict[str, Any], *, overwrite: bool) -> bool:
         """Whether the scene of a clip is there as `made_by` would make it. Raises `InputError` when another is in its
         place and `overwrite` is off."""

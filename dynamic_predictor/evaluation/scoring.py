@@ -60,7 +60,7 @@ def score_scene_depth(
     predictions, truths = [], []
     known = covered = 0
     for index in range(len(clip.images)):
-        progress(f"reading depth of {clip.name}", index, len(clip.images))
+        progress("reading depth", index, len(clip.images))
         true = clip.z_depths[index]
         predicted, says = depth_at_truth(scene.z_depths[index], true.shape[1], true.shape[0])
         known += int((true > 0).sum())
@@ -72,10 +72,10 @@ def score_scene_depth(
     del predictions, truths
     scores: dict[str, dict[str, Any]] = {}
     for done, alignment in enumerate(alignments):
-        progress(f"aligning depth of {clip.name}", done, len(alignments))
+        progress("aligning depth", done, len(alignments))
         found: DepthScores = score_depth(predicted, true, depth_protocol(dataset, alignment))
         scores[alignment] = {**asdict(found), "coverage": covered / known if known else float("nan")}
-    progress(f"aligning depth of {clip.name}", len(alignments), len(alignments))
+    progress("aligning depth", len(alignments), len(alignments))
     return scores
 
 
@@ -91,8 +91,8 @@ def score_scene_masks(scene: Scene, clip: DatasetClip, *, progress: Progress = i
 
     def pairs():
         for done, index in enumerate(frames):
-            progress(f"comparing masks of {clip.name}", done, len(frames))
+            progress("comparing masks", done, len(frames))
             yield masks[index] >= 0.5, mask_at_prediction(annotations[index] > 0.5, width, height)
-        progress(f"comparing masks of {clip.name}", len(frames), len(frames))
+        progress("comparing masks", len(frames), len(frames))
 
     return score_masks(pairs())

@@ -17,6 +17,7 @@ from simple_knn._C import distCUDA2
 from gaussian.metrics import psnr_das3r
 from gaussian.model import sh_from_color
 from gaussian.settings import TrainSettings
+from scene.folder import save_scene
 from scene.formats.das3r import read_das3r
 from scene.open_scene import open_scene
 from scene.rotations import quaternion_from_rotation, rotation_from_quaternion
@@ -119,3 +120,17 @@ def test_what_is_no_scene_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "is no scene: it has neither scene.json nor DAS3R's" in capsys.readouterr().err
     with pytest.raises(ValueError, match="does not exist"):
         open_scene(tmp_path / "absent")
+
+
+def test_a_model_does_not_go_into_our_own_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its cameras.json would replace the scene's; into a scene of DAS3R it may go, as its users do."""
+    with tarfile.open(DATA / "das3r_layouts.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    theirs, ours = tmp_path / "output", tmp_path / "ours"
+    save_scene(read_das3r(theirs), ours)
+    before = (ours / "cameras.json").read_bytes()
+    assert main(["-s", str(ours), "-m", str(ours), "--iter", "5"]) == 2
+    assert "is a scene; give another folder for the model" in capsys.readouterr().err
+    assert (ours / "cameras.json").read_bytes() == before
+    assert main(["-s", str(theirs), "-m", str(theirs), "--iter", "5"]) == 0
+    assert len(open_scene(theirs).frames) == 3
