@@ -246,7 +246,7 @@ class AlignmentProblem:
         for iteration in range(settings.iterations):
             share = iteration / settings.iterations
             optimizer.param_groups[0]["lr"] = learning_rate(share, settings)
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none=False)
             loss = self.loss(share)
             loss.backward()
             value = float(loss.detach())

@@ -6,7 +6,7 @@ between the flow that this gives and the observed one, averaged over both coordi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dynamic_predictor.alignment.compiled import compiled_terms
+from dynamic_predictor.alignment.depth_scratch import DepthScratch, add_to_gradient
 from dynamic_predictor.alignment.ego_motion import consistent_flow
 from dynamic_predictor.alignment.pairwise_term import PixelGrid, block_length
 
@@ -33,6 +34,7 @@ class FlowObservations:
     sources: Tensor  #: (F,) int64
     targets: Tensor  #: (F,) int64
     factor: float
+    scratch: DepthScratch = field(default_factory=DepthScratch)
 
     @classmethod
     def of(
@@ -124,20 +126,25 @@ def flow_loss(
 
 
 class _FlowLoss(torch.autograd.Function):
+    """The gradient of the depths is added to `log_depth.grad` directly; autograd sees to the others."""
+
     @staticmethod
     def forward(ctx: Any, observations, pixels, target_from_source, log_depth, pixel_limit):
         evaluate = _evaluate_compiled if compiled_terms(observations.displacement) else _evaluate_with_torch
         limit = pixel_limit if pixel_limit > 0 else torch.inf
-        loss, count, *gradients = evaluate(observations, pixels, target_from_source, log_depth, limit)
+        loss, count, matrix_gradient, ctx.depth_gradient = evaluate(
+            observations, pixels, target_from_source, log_depth, limit
+        )
         factor = observations.factor / max(float(count), 1.0)
-        loss, *gradients = float(loss) * factor, *(gradient.mul_(factor).float() for gradient in gradients)
-        ctx.save_for_backward(*gradients)
-        return log_depth.new_tensor(loss)
+        ctx.log_depth, ctx.factor = log_depth, factor
+        ctx.save_for_backward(matrix_gradient.mul_(factor).float())
+        return log_depth.new_tensor(float(loss) * factor)
 
     @staticmethod
     def backward(ctx: Any, *upstream):
-        matrix_gradient, depth_gradient = ctx.saved_tensors
-        return None, None, matrix_gradient * upstream[0], depth_gradient * upstream[0], None
+        if ctx.needs_input_grad[3]:
+            add_to_gradient(ctx.log_depth, ctx.depth_gradient, ctx.factor * float(upstream[0]))
+        return None, None, ctx.saved_tensors[0] * upstream[0], None, None
 
 
 def _evaluate_compiled(
@@ -149,11 +156,12 @@ def _evaluate_compiled(
         observations.displacement,
         torch.from_numpy(observations.frame_start),
         target_from_source.contiguous(),
-        log_depth.exp(),
+        observations.scratch.depth(log_depth),
         width=pixels.width,
         pixel_offset=pixels.offset,
         limit=limit,
         guard=_GUARD,
+        log_depth_gradient=observations.scratch.gradient(log_depth),
     )
 
 

@@ -9,7 +9,7 @@ size of the pointmaps is ever written. On CPUs the compiled kernels of `submodul
 and where they are not installed, torch does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dynamic_predictor.alignment.compiled import compiled_terms
+from dynamic_predictor.alignment.depth_scratch import DepthScratch, add_to_gradient
 from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.alignment.settings import ConfidenceTransform, Distance
 
@@ -63,6 +64,7 @@ class PairwiseObservations:
     units: Tensor  #: (E,) float32: what to multiply stored points with
     pixels: PixelGrid
     distance: Distance
+    scratch: DepthScratch = field(default_factory=DepthScratch)
 
     @classmethod
     def of(
@@ -92,21 +94,31 @@ def pairwise_loss(
 
 
 class _PairwiseLoss(torch.autograd.Function):
+    """The gradient of the depths is added to `log_depth.grad` directly; autograd sees to the others."""
+
     @staticmethod
     def forward(ctx: Any, observations, world_from_pixel, log_depth, world_from_pair):
         evaluate = _evaluate_compiled if compiled_terms(observations.points) else _evaluate_with_torch
-        loss, *gradients = evaluate(observations, world_from_pixel, log_depth, world_from_pair)
-        ctx.save_for_backward(*gradients)
-        return loss
+        loss, camera_gradient, ctx.depth_gradient, pair_gradient = evaluate(
+            observations, world_from_pixel, log_depth, world_from_pair
+        )
+        factor = 1.0 / (len(world_from_pair) * log_depth.shape[1])
+        ctx.log_depth, ctx.factor = log_depth, factor
+        ctx.save_for_backward(camera_gradient.mul_(factor).float(), pair_gradient.mul_(factor).float())
+        return log_depth.new_tensor(float(loss) * factor)
 
     @staticmethod
     def backward(ctx: Any, *upstream):
-        return None, *(gradient * upstream[0] for gradient in ctx.saved_tensors)
+        camera_gradient, pair_gradient = ctx.saved_tensors
+        if ctx.needs_input_grad[2]:
+            add_to_gradient(ctx.log_depth, ctx.depth_gradient, ctx.factor * float(upstream[0]))
+        return None, camera_gradient * upstream[0], None, pair_gradient * upstream[0]
 
 
 def _evaluate_compiled(
     observations: PairwiseObservations, world_from_pixel: Tensor, log_depth: Tensor, world_from_pair: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[float, Tensor, Tensor, Tensor]:
+    """The sum and its gradients by cameras, log depths and pairs."""
     terms = compiled_terms(observations.points)
     assert terms is not None
     pairs = observations.pair_of_slot
@@ -115,27 +127,21 @@ def _evaluate_compiled(
         observations.weights,
         torch.from_numpy(observations.frame_start),
         world_from_pixel.contiguous(),
-        log_depth.exp(),
+        observations.scratch.depth(log_depth),
         world_from_pair[pairs].contiguous(),
         width=observations.pixels.width,
         pixel_offset=observations.pixels.offset,
         squared=observations.distance == "l2",
+        log_depth_gradient=observations.scratch.gradient(log_depth),
     )
-    factor = 1.0 / (len(world_from_pair) * log_depth.shape[1])
     pair_gradient = torch.zeros_like(world_from_pair, dtype=torch.float64).index_add_(0, pairs, view_gradient)
-    return (
-        torch.tensor(loss * factor),
-        (camera_gradient * factor).float(),
-        depth_gradient.mul_(factor),
-        (pair_gradient * factor).float(),
-    )
+    return loss, camera_gradient, depth_gradient, pair_gradient
 
 
 def _evaluate_with_torch(
     observations: PairwiseObservations, world_from_pixel: Tensor, log_depth: Tensor, world_from_pair: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     pixel_count = log_depth.shape[1]
-    factor = 1.0 / (len(world_from_pair) * pixel_count)
     loss = torch.zeros((), dtype=torch.float64, device=log_depth.device)
     camera_gradient = torch.zeros_like(world_from_pixel, dtype=torch.float64)
     pair_gradient = torch.zeros_like(world_from_pair, dtype=torch.float64)
@@ -171,9 +177,4 @@ def _evaluate_with_torch(
             matrix_sum -= torch.bmm(residual, points.transpose(1, 2))
             translation_sum -= residual.sum(dim=-1)
         pair_gradient.index_add_(0, pairs, torch.cat([matrix_sum, translation_sum[..., None]], dim=-1))
-    return (
-        (loss * factor).float(),
-        (camera_gradient * factor).float(),
-        depth_gradient.mul_(factor),
-        (pair_gradient * factor).float(),
-    )
+    return loss, camera_gradient, depth_gradient, pair_gradient

@@ -46,8 +46,9 @@ def test_pairwise_term_equals_torch(instruction_set, dtype, distance):
     observations = PairwiseObservations.of(predictions, "log", distance, 0.5)
     compiled = pairwise_term._evaluate_compiled(observations, *unknowns)
     plain = pairwise_term._evaluate_with_torch(observations, *unknowns)
-    for ours, expected in zip(compiled, plain, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    assert compiled[0] == pytest.approx(float(plain[0]), rel=1e-4)
+    for ours, expected in zip(compiled[1:], plain[1:], strict=True):
+        torch.testing.assert_close(ours, expected.to(ours.dtype), rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 def flow_scene(dtype, clip, height=32, width=48):
@@ -89,7 +90,7 @@ def test_gradients_are_slopes():
     """Directional derivatives of the smooth term, squared distances, by central differences."""
     _, predictions, *unknowns = scene(torch.float32)
     observations = PairwiseObservations.of(predictions, "log", "l2", 0.5)
-    _, *gradients = pairwise_term._evaluate_compiled(observations, *unknowns)
+    _, *gradients = (torch.as_tensor(v).clone() for v in pairwise_term._evaluate_compiled(observations, *unknowns))
     torch.manual_seed(0)
     for k, gradient in enumerate(gradients):
         direction = torch.randn_like(unknowns[k]) * unknowns[k].abs().mean()
@@ -109,7 +110,8 @@ def test_any_number_of_threads_gives_the_same_bits():
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        results.append(pairwise_term._evaluate_compiled(observations, *unknowns))
+        loss, *gradients = pairwise_term._evaluate_compiled(observations, *unknowns)
+        results.append([torch.tensor(loss), *(gradient.clone() for gradient in gradients)])
     torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

@@ -94,6 +94,7 @@ def pairwise(
     width: int,
     pixel_offset: float,
     squared: bool = False,
+    log_depth_gradient: Tensor | None = None,
 ) -> tuple[float, Tensor, Tensor, Tensor]:
     """Sum over views v and pixels p of `weights` times the distance (or its square) between `world_from_view` times
     `points` and the world point of the pixel of the frame that the view shows.
@@ -104,7 +105,7 @@ def pairwise(
     (V, 3, 4). All contiguous, on the CPU, float32 where not said otherwise.
 
     Returns the sum and its gradients by `world_from_pixel` (float64), log `depth` (float32) and `world_from_view`
-    (float64).
+    (float64). Where `log_depth_gradient` is given, that one is written and returned.
     """
     frames, pixels = depth.shape
     views = len(points)
@@ -115,7 +116,8 @@ def pairwise(
     _check(depth, (frames, pixels), torch.float32)
     _check(world_from_view, (views, 3, 4), torch.float32)
     _check_data(points, pixels, frame_start, views)
-    log_depth_gradient = torch.empty_like(depth)
+    log_depth_gradient = torch.empty_like(depth) if log_depth_gradient is None else log_depth_gradient
+    _check(log_depth_gradient, (frames, pixels), torch.float32)
     pixel_gradient = torch.empty((frames, 3, 4), dtype=torch.float64)
     view_gradient = torch.empty((views, 3, 4), dtype=torch.float64)
     loss = torch.empty(frames, dtype=torch.float64)
@@ -150,6 +152,7 @@ def flow(
     pixel_offset: float,
     limit: float,
     guard: float,
+    log_depth_gradient: Tensor | None = None,
 ) -> tuple[float, float, Tensor, Tensor]:
     """Sum of the smooth L1 losses (bend at 1) of both coordinates of the flow that depths and cameras give against
     `displacement` (F, 2, P) float16 or float32, NaN where it does not count, sorted by source frame as above.
@@ -157,7 +160,8 @@ def flow(
     `target_from_source` (F, 3, 4) takes ((u, v, 1), 1 / (depth + guard)) to a homogeneous pixel, which is divided by
     its last coordinate + `guard`. Coordinates with a loss of `limit` or more do not count.
 
-    Returns the sum, how many coordinates count, and gradients by `target_from_source` (float64) and log `depth`.
+    Returns the sum, how many coordinates count, and gradients by `target_from_source` (float64) and log `depth`,
+    as above.
     """
     frames, pixels = depth.shape
     flows = len(displacement)
@@ -166,7 +170,8 @@ def flow(
     _check(target_from_source, (flows, 3, 4), torch.float32)
     _check(depth, (frames, pixels), torch.float32)
     _check_data(displacement, pixels, frame_start, flows)
-    log_depth_gradient = torch.empty_like(depth)
+    log_depth_gradient = torch.empty_like(depth) if log_depth_gradient is None else log_depth_gradient
+    _check(log_depth_gradient, (frames, pixels), torch.float32)
     matrix_gradient = torch.empty((flows, 3, 4), dtype=torch.float64)
     loss, count = torch.empty(frames, dtype=torch.float64), torch.empty(frames, dtype=torch.float64)
     term = _FlowTerm(

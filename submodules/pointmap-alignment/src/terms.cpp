@@ -111,11 +111,11 @@ void pairwise_frame(const PairwiseTerm& t, int64_t frame) {
 template <class Data>
 void flow_frame(const FlowTerm& t, int64_t frame) {
   static thread_local Pixels at;
-  alignas(64) static thread_local float inverse[BLOCK], pull[BLOCK];
+  alignas(64) static thread_local float inverse_depth[BLOCK], pull[BLOCK];
   const int64_t first_flow = t.frame_start[frame], end_flow = t.frame_start[frame + 1];
   const float* depth = t.depth + frame * t.pixels;
   float* log_depth_gradient = t.log_depth_gradient + frame * t.pixels;
-  const Vector limit = spread(t.limit), largest = spread(65504.0f), zero = {}, one = spread(1.0f);
+  const Vector limit = spread(t.limit), largest = spread(65504.0f), one = spread(1.0f);
   double loss = 0.0, counted = 0.0;
   memset(t.matrix_gradient + 12 * first_flow, 0, 12 * (end_flow - first_flow) * sizeof(double));
 
@@ -123,34 +123,33 @@ void flow_frame(const FlowTerm& t, int64_t frame) {
     const int64_t count = t.pixels - first < BLOCK ? t.pixels - first : BLOCK;
     at.place(first, count, t.width, t.pixel_offset);
     for (int64_t i = 0; i < count; i += LANES) {
-      store(inverse + i, 1.0f / (load(depth + first + i) + t.guard));
-      store(pull + i, zero);
+      store(inverse_depth + i, 1.0f / (load(depth + first + i) + t.guard));
+      store(pull + i, Vector{});
     }
 
     for (int64_t flow = first_flow; flow < end_flow; flow++) {
       const float* m = t.target_from_source + 12 * flow;
       const Data* across = (const Data*)t.displacement + flow * 2 * t.pixels + first;
       const Data* down = across + t.pixels;
-      Vector total = {}, coordinates = {}, turn[3][4] = {};
+      Vector total = {}, turn[3][4] = {};
+      int64_t coordinates = 0;
       for (int64_t i = 0; i < count; i += LANES) {
-        Vector u = load(at.u + i), v = load(at.v + i), rho = load(inverse + i);
+        Vector u = load(at.u + i), v = load(at.v + i), rho = load(inverse_depth + i);
         Vector fx = load(across + i), fy = load(down + i);
         Vector hx = m[0] * u + m[1] * v + m[2] + m[3] * rho;
         Vector hy = m[4] * u + m[5] * v + m[6] + m[7] * rho;
         Vector hz = m[8] * u + m[9] * v + m[10] + m[11] * rho;
-        Vector s = 1.0f / (hz + t.guard);
+        Vector s = inverse(hz + t.guard);
         Vector ex = hx * s - u - fx, ey = hy * s - v - fy;
         Vector gx = larger(smaller(ex, one), -one), gy = larger(smaller(ey, one), -one);
         Vector lx = gx * (ex - 0.5f * gx), ly = gy * (ey - 0.5f * gy);
-        // all comparisons are false for NaN
-        Bits known = (size(fx) <= largest) & (size(fy) <= largest);
-        Bits keep_x = known & (lx < limit), keep_y = known & (ly < limit);
-        total += (keep_x ? lx : zero) + (keep_y ? ly : zero);
-        coordinates += (keep_x ? one : zero) + (keep_y ? one : zero);
-        gx = keep_x ? gx * s : zero;
-        gy = keep_y ? gy * s : zero;
-        Vector gz = (keep_x ? gx * hx : zero) + (keep_y ? gy * hy : zero);
-        gz = (keep_x | keep_y) ? -gz * s : zero;
+        Mask known = at_most(size(fx), largest) & at_most(size(fy), largest);
+        Mask keep_x = known & less(lx, limit), keep_y = known & less(ly, limit);
+        total += where(keep_x, lx) + where(keep_y, ly);
+        coordinates += lanes(keep_x) + lanes(keep_y);
+        gx = where(keep_x, gx * s);
+        gy = where(keep_y, gy * s);
+        Vector gz = where(keep_x | keep_y, -s * (where(keep_x, gx * hx) + where(keep_y, gy * hy)));
         store(pull + i, load(pull + i) + m[3] * gx + m[7] * gy + m[11] * gz);
         turn[0][0] += gx * u, turn[0][1] += gx * v, turn[0][2] += gx, turn[0][3] += gx * rho;
         turn[1][0] += gy * u, turn[1][1] += gy * v, turn[1][2] += gy, turn[1][3] += gy * rho;
@@ -159,11 +158,11 @@ void flow_frame(const FlowTerm& t, int64_t frame) {
       double* gradient = t.matrix_gradient + 12 * flow;
       for (int k = 0; k < 12; k++) gradient[k] += sum(turn[k / 4][k % 4]);
       loss += sum(total);
-      counted += sum(coordinates);
+      counted += (double)coordinates;
     }
 
     for (int64_t i = 0; i < count; i += LANES) {
-      Vector rho = load(inverse + i);
+      Vector rho = load(inverse_depth + i);
       store(log_depth_gradient + first + i, -load(pull + i) * load(depth + first + i) * rho * rho);
     }
   }

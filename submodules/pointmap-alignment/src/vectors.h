@@ -60,9 +60,43 @@ INLINE Vector inverse_root(Vector x) {
 #endif
 }
 
+// Which lanes hold; comparisons with NaN do not.
+#if defined(__AVX512F__)
+typedef __mmask16 Mask;
+INLINE Mask less(Vector a, Vector b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+INLINE Mask at_most(Vector a, Vector b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LE_OQ); }
+INLINE Vector where(Mask m, Vector v) { return (Vector)_mm512_maskz_mov_ps(m, (__m512)v); }
+INLINE int lanes(Mask m) { return __builtin_popcount(m); }
+INLINE Vector larger(Vector a, Vector b) { return (Vector)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE Vector smaller(Vector a, Vector b) { return (Vector)_mm512_min_ps((__m512)a, (__m512)b); }
+#else
+typedef Bits Mask;
+INLINE Mask less(Vector a, Vector b) { return a < b; }
+INLINE Mask at_most(Vector a, Vector b) { return a <= b; }
+INLINE Vector where(Mask m, Vector v) { return (Vector)(m & (Bits)v); }
+INLINE int lanes(Mask m) {
+#if defined(__AVX2__)
+  return __builtin_popcount(_mm256_movemask_ps((__m256)m));
+#else
+  int count = 0;
+  for (int i = 0; i < LANES; i++) count -= m[i];
+  return count;
+#endif
+}
 INLINE Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 INLINE Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
+#endif
 INLINE Vector size(Vector v) { return (Vector)((Bits)v & 0x7fffffff); }
+
+// 1 / x to about single precision
+INLINE Vector inverse(Vector x) {
+#if defined(__AVX512F__)
+  Vector y = (Vector)_mm512_rcp14_ps((__m512)x);
+  return y + y * (1.0f - x * y);
+#else
+  return 1.0f / x;
+#endif
+}
 
 INLINE double sum(Vector v) {
   float part[LANES];
