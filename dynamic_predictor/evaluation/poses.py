@@ -54,7 +54,7 @@ def plot_trajectory(path: Path, estimated: np.ndarray, true: np.ndarray | None, 
         for ours_point, true_point in zip(centers, theirs, strict=True):
             pair = np.stack([ours_point, true_point])
             axes.plot(pair[:, first], pair[:, second], color="0.85", linewidth=0.8, zorder=0)
-        axes.plot(theirs[:, first], theirs[:, second], "--", color="0.45", label="true")
+        axes.plot(theirs[:, first], theirs[:, second], color="0.7", linewidth=4, label="true")
     axes.plot(centers[:, first], centers[:, second], color="#d9663b", label="estimated")
     axes.plot(*centers[0, [first, second]], "o", color="#d9663b", markersize=5)
     axes.set(xlabel="xyz"[first], ylabel="xyz"[second], title=title)

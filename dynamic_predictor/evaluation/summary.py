@@ -1,9 +1,10 @@
 """Scores of all clips as tables, with the published figures of other methods beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from dynamic_predictor.datasets.registry import DATASETS
 from dynamic_predictor.evaluation.depth import DepthScores, mean_depth_scores
 from dynamic_predictor.evaluation.masks import MaskScores, summarize_over_clips, summarize_over_frames
 from dynamic_predictor.evaluation.poses import PoseScores
@@ -14,8 +15,8 @@ from scene.atomic import atomic_file
 
 _FRAMES = Column("frames", "frames", 0, better="")
 _POSE = (
-    Column("ate", "ATE"),
-    Column("rpe_translation", "RPE trans"),
+    Column("ate", "ATE", 4),
+    Column("rpe_translation", "RPE trans", 4),
     Column("rpe_rotation_degrees", "RPE rot"),
 )
 _DEPTH = (
@@ -62,7 +63,7 @@ def pose_tables(dataset: str, scores: Mapping[str, PoseScores], method: str) -> 
     table = Table(f"{dataset}: camera path after a Sim(3) alignment", "clip", (_FRAMES, *_POSE))
     table.rows = {clip: asdict(score) for clip, score in scores.items()}
     table.add_mean()
-    return [table, *_beside_published(dataset, "pose", _POSE, table.summary["mean"], method, len(scores))]
+    return [table, *_beside_published(dataset, "pose", _POSE, table.summary["mean"], method, scores)]
 
 
 def mask_tables(dataset: str, scores: Mapping[str, MaskScores], method: str) -> list[Table]:
@@ -75,7 +76,7 @@ def mask_tables(dataset: str, scores: Mapping[str, MaskScores], method: str) -> 
     over_frames = asdict(summarize_over_frames(list(scores.values())))
     table.summary["over frames"] = over_frames
     table.summary["over clips"] = asdict(summarize_over_clips(list(scores.values())))
-    return [table, *_beside_published(dataset, "mask", _MASK, over_frames, method, len(scores))]
+    return [table, *_beside_published(dataset, "mask", _MASK, over_frames, method, scores)]
 
 
 def depth_tables(dataset: str, scores: Mapping[str, Mapping[str, Any]], method: str) -> list[Table]:
@@ -89,17 +90,25 @@ def depth_tables(dataset: str, scores: Mapping[str, Mapping[str, Any]], method: 
         mean = asdict(mean_depth_scores(singles))
         table.summary["mean over pixels"] = mean
         tables.append(table)
-        tables += _beside_published(dataset, f"depth {alignment}", _DEPTH, mean, method, len(scores))
+        tables += _beside_published(dataset, f"depth {alignment}", _DEPTH, mean, method, scores)
     return tables
 
 
 def _beside_published(
-    dataset: str, kind: str, columns: tuple[Column, ...], ours: Mapping[str, object], method: str, clips: int
+    dataset: str,
+    kind: str,
+    columns: tuple[Column, ...],
+    ours: Mapping[str, object],
+    method: str,
+    clips: Collection[str],
 ) -> list[Table]:
+    """Nothing where there are no published figures, or where the clips are not those that they are of."""
     published = PUBLISHED.get((dataset, kind))
-    if published is None:
+    whole = DATASETS[dataset].published_clips
+    if published is None or (whole is not None and not set(clips) <= set(whole)):
         return []
     used = [column for column in columns if any(column.key in row for row in published.values())]
     table = Table(f"{dataset}: {kind}, published figures of other methods and ours", "method", used)
-    table.rows = {**published, f"{method} ({clips} clips)": ours}
+    share = "" if whole is None or len(clips) == len(whole) else f" ({len(clips)} of {len(whole)} clips)"
+    table.rows = {**published, f"{method}{share}": ours}
     return [table]
