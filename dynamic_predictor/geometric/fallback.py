@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, residual_norms
-from dynamic_predictor.geometric.initialization import Geometry, cost_at
+from dynamic_predictor.geometric.geometry import Geometry, cost_at
 
 #: pixels at which the background of a locked-off camera may jitter (compression, sensor noise, our own tracking)
 STATIC_JITTER = 0.15

@@ -13,22 +13,14 @@ from dynamic_predictor.geometric.bundle_adjustment import (
     relative_poses,
     residual_norms,
 )
+from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, cost_at, thinned, track_weights
+from dynamic_predictor.geometric.growing import grow, refine_depths, refine_registered, register_frame, with_all_tracks
 from dynamic_predictor.geometric.initialization import (
-    SMALLEST_SCALE,
-    Geometry,
-    cost_at,
     distinct,
     fit_rotations,
-    grow,
-    refine_depths,
-    refine_registered,
-    register_frame,
     rotation_between,
     solve_window,
     start_window,
-    thinned,
-    track_weights,
-    with_all_tracks,
 )
 from dynamic_predictor.geometric.tracks import MOST_FRAMES_TOGETHER, HostTracks, keyframe_stride
 from scene.progress import Progress, ignore_progress

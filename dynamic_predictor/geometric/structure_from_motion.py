@@ -14,8 +14,9 @@ from dynamic_predictor.geometric.bundle_adjustment import (
 )
 from dynamic_predictor.geometric.fallback import bridge, is_still, only_rotates, runs, still_geometry
 from dynamic_predictor.geometric.flow import FlowField
+from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry
+from dynamic_predictor.geometric.growing import grow, refine_registered
 from dynamic_predictor.geometric.hypotheses import best_of, geometry_from_poses, refined, rotation_geometry, solve
-from dynamic_predictor.geometric.initialization import SMALLEST_SCALE, Geometry, grow, refine_registered
 from dynamic_predictor.geometric.revisits import with_revisits
 from dynamic_predictor.geometric.second_opinion import SecondOpinion, pycolmap_cameras
 from dynamic_predictor.geometric.tracks import Tracks, track_points

@@ -1,0 +1,269 @@
+"""A solved part of a clip grown over the rest: resection of the next frame, triangulation of the next hosts, bundle
+adjustment now and then.
+"""
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from dynamic_predictor.geometric.bundle_adjustment import (
+    NEAREST,
+    Problem,
+    adjust,
+    noise_scale,
+    project_host,
+    residual_norms,
+    rotation_from_vector,
+)
+from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, restricted, track_weights
+from dynamic_predictor.geometric.tracks import HostTracks
+from scene.rotations import nearest_rotation
+
+
+def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -> bool:
+    """Pose of a new frame from tracks with known depth, starting at the nearest registered pose, or further along the
+    motion of the two nearest, whatever fits better. False when too few tracks are seen."""
+    points, scales, pixels, weights = [], [], [], []
+    near = sorted(range(len(geometry.hosts)), key=lambda index: abs(geometry.hosts[index].host - frame))
+    for index in near:
+        host, inverse_depth = geometry.hosts[index], geometry.inverse_depths[index]
+        at = np.searchsorted(host.frames, frame)
+        if not geometry.registered[host.host] or at == len(host.frames) or host.frames[at] != frame:
+            continue
+        seen = np.flatnonzero(host.visible[at] & (geometry.track_weights[index] > 0.05))
+        rays = np.column_stack([(host.host_pixels[seen] - geometry.center) / geometry.poses.focal, np.ones(len(seen))])
+        offset = inverse_depth[seen, None] * geometry.poses.translations[host.host]
+        points.append((rays - offset) @ geometry.poses.rotations[host.host])
+        scales.append(inverse_depth[seen])
+        pixels.append(host.pixels[at, seen])
+        weights.append(geometry.track_weights[index][seen])
+        if len(points) >= 5 and sum(len(part) for part in points) >= 400:
+            break
+    if sum(len(part) for part in points) < 8:
+        return False
+    view = (np.concatenate(points), np.concatenate(scales), np.concatenate(pixels), np.concatenate(weights))
+    known = np.flatnonzero(geometry.registered)
+    order = known[np.argsort(np.abs(known - frame), kind="stable")]
+    guesses = [(geometry.poses.rotations[order[0]], geometry.poses.translations[order[0]])]
+    if len(order) > 1 and abs(order[0] - order[1]) <= 2 and (order[0] - frame) * (order[1] - frame) > 0:
+        one, two = order[0], order[1]
+        turn = geometry.poses.rotations[one] @ geometry.poses.rotations[two].T
+        drift = geometry.poses.translations[one] - turn @ geometry.poses.translations[two]
+        # made a rotation again: from frame to frame the rounding errors of such products double
+        guesses.append((nearest_rotation(turn @ guesses[0][0]), turn @ guesses[0][1] + drift))
+    base = max(scale or geometry.scale, 0.3)
+    solved = [_resected(*guess, *view, geometry.poses.focal, geometry.center, base) for guess in guesses]
+    _, geometry.poses.rotations[frame], geometry.poses.translations[frame] = min(solved, key=lambda found: found[0])
+    geometry.registered[frame] = True
+    return True
+
+
+def _resected(rotation, translation, points, scales, pixels, weights, focal, center, noise):
+    """Pose of one camera from homogeneous world points (`points` (N, 3), `scales` (N,): the place is their quotient)
+    and their pixels, by Gauss-Newton with a Cauchy loss that gets narrower down to the noise. Its cost comes first."""
+    cost = np.inf
+    for factor in (8.0, 3.0, 1.0, 1.0):
+        cutoff = (2.0 * noise * factor) ** 2
+        for _ in range(4):
+            moved = points @ rotation.T + scales[:, None] * translation
+            in_front = moved[:, 2] > NEAREST
+            inverse_z = 1 / np.where(in_front, moved[:, 2], NEAREST)
+            a, b = moved[:, 0] * inverse_z, moved[:, 1] * inverse_z
+            u, v = focal * a + center[0] - pixels[:, 0], focal * b + center[1] - pixels[:, 1]
+            square = u * u + v * v
+            cost = float((weights * np.log1p(square / cutoff)).sum() / weights.sum())
+            weight = np.where(in_front, weights / (1 + square / cutoff), 0.0)
+            s, zero = inverse_z * scales, np.zeros(len(a))
+            rows_u = focal * np.stack([s, zero, -s * a, -a * b, 1 + a * a, -b])
+            rows_v = focal * np.stack([zero, s, -s * b, -(1 + b * b), a * b, a])
+            matrix = (rows_u * weight) @ rows_u.T + (rows_v * weight) @ rows_v.T
+            slope = rows_u @ (weight * u) + rows_v @ (weight * v)
+            diagonal = np.diag(matrix)
+            matrix = matrix + np.diag(1e-6 * diagonal + 1e-9 * max(float(diagonal.max()), 1e-9))
+            step = -np.linalg.solve(matrix, slope)
+            turn = rotation_from_vector(np.clip(step[3:], -0.3, 0.3))
+            rotation, translation = turn @ rotation, turn @ translation + step[:3]
+            if np.abs(step).max() < 1e-6:
+                break
+    return cost, rotation, translation
+
+
+def carry_depths(geometry: Geometry, host: HostTracks) -> np.ndarray:
+    """Inverse depths for the tracks of a new host: those of the nearest known points as seen from there."""
+    pixels, depths = [], []
+    for known, inverse_depth, weight in zip(
+        geometry.hosts, geometry.inverse_depths, geometry.track_weights, strict=True
+    ):
+        if known.host == host.host:
+            continue
+        view = HostTracks(
+            known.host,
+            known.host_pixels,
+            np.array([host.host]),
+            np.zeros((1, known.count, 2)),
+            np.ones((1, known.count), bool),
+        )
+        place, z = project_host(view, inverse_depth, geometry.poses, geometry.center)
+        good = (z[0] > 0.05) & (weight > 0.3)
+        pixels.append(place[0][good])
+        depths.append(inverse_depth[good] / z[0][good])
+    if not pixels or sum(len(part) for part in pixels) == 0:
+        return np.ones(host.count)
+    tree = KDTree(np.concatenate(pixels))
+    values = np.concatenate(depths)
+    _, nearest = tree.query(host.host_pixels, k=min(5, len(values)))
+    return np.median(values[nearest.reshape(host.count, -1)], axis=1)
+
+
+def refine(
+    geometry: Geometry,
+    *,
+    focal_prior: tuple[float, float] | None,
+    free_focal: bool,
+    rounds: int,
+    iterations: int,
+    free_frames: np.ndarray | None = None,
+) -> None:
+    """Bundle adjustment in rounds: each measures the noise, then the weights of the tracks, then minimizes."""
+    for index in range(rounds):
+        problem = geometry.problem()
+        norms = residual_norms(problem, geometry.poses, geometry.inverse_depths)
+        scale = max(noise_scale(norms, geometry.track_weights), SMALLEST_SCALE)
+        if index > 0 or geometry.cost < np.inf:
+            geometry.track_weights = track_weights(norms, scale)
+            problem = geometry.problem()
+        solution = adjust(
+            problem,
+            geometry.poses,
+            geometry.inverse_depths,
+            scale=scale,
+            iterations=iterations,
+            free_frames=free_frames,
+            free_focal=free_focal,
+            focal_prior=focal_prior,
+        )
+        geometry.poses, geometry.inverse_depths = solution.poses, solution.inverse_depths
+        geometry.cost = solution.cost
+    norms = residual_norms(geometry.problem(), geometry.poses, geometry.inverse_depths)
+    geometry.scale = max(noise_scale(norms, geometry.track_weights), SMALLEST_SCALE)
+
+
+def grow(
+    geometry: Geometry,
+    hosts: list[HostTracks],
+    *,
+    focal_prior: tuple[float, float] | None,
+    free_focal: bool,
+    progress=None,
+) -> Geometry:
+    """The window's solution grown over all frames that can be reached; `hosts` are all hosts of the clip."""
+    whole = {host.host: host for host in hosts}
+    count = len(geometry.registered)
+    # the window left out tracks that are short in it: give the active hosts all their tracks back
+    grown = with_all_tracks(geometry, [whole[host.host] for host in geometry.hosts])
+    since = 0
+    failed = np.zeros(count, bool)
+    while True:
+        known = np.flatnonzero(grown.registered)
+        candidates = np.flatnonzero(~grown.registered & ~failed)
+        candidates = candidates[(candidates > known.min()) & (candidates < known.max())].tolist()
+        for end, direction in ((known.min(), -1), (known.max(), 1)):
+            frame = end + direction
+            while 0 <= frame < count and failed[frame]:
+                frame += direction
+            if 0 <= frame < count:
+                candidates.append(frame)
+        if not candidates:
+            break
+        for frame in candidates:
+            if not register_frame(grown, int(frame)):
+                failed[frame] = True
+                continue
+            since += 1
+            if frame in whole and frame not in {host.host for host in grown.hosts}:
+                _activate(grown, whole[frame], grown)
+                refine_depths(grown, only=frame)
+        if since >= max(3, 0.2 * grown.registered.sum()):
+            since = 0
+            refine_registered(grown, focal_prior, free_focal, rounds=1, iterations=5)
+        if progress is not None:
+            progress("solving for cameras", int(grown.registered.sum()), count)
+    refine_registered(grown, focal_prior, free_focal, rounds=2, iterations=8)
+    return grown
+
+
+def with_all_tracks(geometry: Geometry, hosts: list[HostTracks]) -> Geometry:
+    """The same poses with all tracks of `hosts`, their depths carried over from those that are known."""
+    poses, registered = geometry.poses.copy(), geometry.registered.copy()
+    full = Geometry([], [], [], poses, registered, geometry.center, geometry.scale, geometry.cost)
+    for host in hosts:
+        if geometry.registered[host.host]:
+            _activate(full, host, geometry)
+    refine_depths(full)
+    return full
+
+
+def _activate(geometry: Geometry, host: HostTracks, source: Geometry) -> None:
+    inverse_depth = carry_depths(source, host)
+    for known, known_depth in zip(source.hosts, source.inverse_depths, strict=True):
+        if known.host == host.host:
+            tree = KDTree(known.host_pixels)
+            distance, nearest = tree.query(host.host_pixels)
+            inverse_depth = np.where(distance < 1e-6, known_depth[nearest], inverse_depth)
+    geometry.hosts.append(host)
+    geometry.inverse_depths.append(inverse_depth)
+    geometry.track_weights.append(np.ones(host.count))
+
+
+def _registered_problem(geometry: Geometry, only: int | None = None):
+    hosts, depths, weights, at = [], [], [], []
+    for index, host in enumerate(geometry.hosts):
+        if only is not None and host.host != only:
+            continue
+        kept = restricted(host, geometry.registered)
+        if len(kept.frames):
+            hosts.append(kept)
+            depths.append(geometry.inverse_depths[index])
+            weights.append(geometry.track_weights[index])
+            at.append(index)
+    return Problem(hosts, depths, weights, geometry.center), at
+
+
+def refine_depths(geometry: Geometry, only: int | None = None, iterations: int = 6) -> None:
+    """Inverse depths alone, all poses fixed; then the weights of these tracks."""
+    problem, at = _registered_problem(geometry, only)
+    if not problem.hosts:
+        return
+    scale = max(geometry.scale, 0.2)
+    fixed = np.zeros(len(geometry.registered), bool)
+    solution = adjust(
+        problem,
+        geometry.poses,
+        problem.inverse_depths,
+        scale=scale * 2,
+        iterations=iterations,
+        free_frames=fixed,
+        free_focal=False,
+    )
+    weights = track_weights(residual_norms(problem, geometry.poses, solution.inverse_depths), scale)
+    for place, depth, weight in zip(at, solution.inverse_depths, weights, strict=True):
+        geometry.inverse_depths[place] = depth
+        geometry.track_weights[place] = weight
+
+
+def refine_registered(geometry: Geometry, focal_prior, free_focal, rounds: int, iterations: int) -> None:
+    problem, at = _registered_problem(geometry)
+    part = Geometry(
+        problem.hosts,
+        problem.inverse_depths,
+        problem.track_weights,
+        geometry.poses,
+        geometry.registered,
+        geometry.center,
+        geometry.scale,
+        0.0,
+    )
+    refine(part, focal_prior=focal_prior, free_focal=free_focal, rounds=rounds, iterations=iterations)
+    geometry.poses, geometry.scale, geometry.cost = part.poses, part.scale, part.cost
+    for place, depth, weight in zip(at, part.inverse_depths, part.track_weights, strict=True):
+        geometry.inverse_depths[place] = depth
+        geometry.track_weights[place] = weight
