@@ -192,6 +192,28 @@ def align_chunks(
     return AlignedChunk(similarity, weighted_median(relative, weights), support)
 
 
+def align_by_cameras(
+    reference_poses: np.ndarray, moved_poses: np.ndarray, scale: float, weights: np.ndarray | None = None
+) -> Similarity:
+    """The similarity with a known scale that brings cameras (N, 4, 4), world from camera, onto others of the same
+    frames: the mean turn of their orientations, then the median shift of their centres."""
+    turns = reference_poses[:, :3, :3] @ moved_poses[:, :3, :3].transpose(0, 2, 1)
+    rotation = nearest_rotation(np.average(turns, axis=0, weights=weights))
+    shifts = reference_poses[:, :3, 3] - scale * moved_poses[:, :3, 3] @ rotation.T
+    return Similarity(scale, rotation, np.median(shifts, axis=0))
+
+
+def camera_seam(
+    similarity: Similarity, reference_poses: np.ndarray, moved_poses: np.ndarray, typical_depth: float
+) -> float:
+    """How far a path jumps where one chunk follows the other: the median distance of the cameras of the same frames
+    after alignment, as a part of `typical_depth`, plus the median angle between them in radians."""
+    moved = similarity.apply_to_poses(moved_poses)
+    distances = np.linalg.norm(moved[:, :3, 3] - reference_poses[:, :3, 3], axis=1)
+    angles = rotation_angle(moved[:, :3, :3] @ reference_poses[:, :3, :3].transpose(0, 2, 1))
+    return float(np.median(distances) / max(typical_depth, 1e-12) + np.median(angles))
+
+
 def depth_scale(reference_depth: np.ndarray, moved_depth: np.ndarray, weights: np.ndarray) -> float:
     """By what the second depths (N,) are to be multiplied to become the first: the weighted median of the ratios,
     refined by least squares over those pixels that agree with it. 1 when fewer than 8 pixels have both depths."""

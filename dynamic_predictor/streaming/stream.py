@@ -8,7 +8,7 @@ only one chunk and the overlap of the one before are in memory; everything else 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,13 @@ import numpy as np
 from dynamic_predictor.alignment.chunks import (
     AlignedChunk,
     ChunkAlignmentMethod,
+    align_by_cameras,
     align_chunks,
+    camera_seam,
     check_chunks,
     chunk_of_frame,
     chunk_windows,
+    depth_scale,
 )
 from dynamic_predictor.alignment.loop_closure import ImageDescriptor, LoopWindow, find_loops, loop_windows
 from dynamic_predictor.alignment.pose_graph import PoseGraphEdge, accumulate, close_loops
@@ -35,6 +38,8 @@ LOOP_RELATIVE_ERROR = 0.1
 #: and when at least this share of the pixels takes part
 LOOP_SUPPORT = 0.05
 _DESCRIBED_AT_ONCE = 16
+#: a jump of the path between chunks that is worth avoiding: parts of the depth plus radians
+_VISIBLE_SEAM = 0.01
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ class _Stream:
         reference = self.workspace.read_chunk(index - 1, slice(first, None))
         shared = min(len(reference), len(moved))
         try:
-            aligned = self._align_points(reference, slice(0, shared), moved, slice(0, shared))
+            aligned, by = self._align_frames(reference, slice(0, shared), moved, slice(0, shared))
         except ValueError:
             self.warn(
                 f"Chunks {index - 1} and {index} share no static pixels that both know; they were joined by their "
@@ -208,25 +213,44 @@ class _Stream:
                 use_orientations=True,
             )
             return ChunkRecord(similarity, "cameras", 1.0, 0.0)
-        return ChunkRecord(aligned.similarity, "points", aligned.relative_error, aligned.support)
+        return ChunkRecord(aligned.similarity, by, aligned.relative_error, aligned.support)
 
-    def _align_points(
+    def _align_frames(
         self, reference: ChunkPrediction, reference_frames: slice, moved: ChunkPrediction, moved_frames: slice
-    ) -> AlignedChunk:
+    ) -> tuple[AlignedChunk, str]:
+        """Aligns the same frames in two predictions, by their points; where those would make the path jump and the
+        cameras themselves would not, by the cameras and the ratio of the depths. Says by which.
+
+        The pictures fix where a camera is relative to what it sees better than how deep that is, above all while the
+        camera hardly moves: then two chunks may disagree about depth and still agree about the path."""
         if reference.z_depth.shape[1:] != moved.z_depth.shape[1:]:
             raise InputError(
                 f"{self.predictor.name} gave depth of {moved.z_depth.shape[2]}x{moved.z_depth.shape[1]} for one chunk "
                 f"and {reference.z_depth.shape[2]}x{reference.z_depth.shape[1]} for another; use a fixed size."
             )
-        return align_chunks(
+        reference_depth, moved_depth = reference.z_depth[reference_frames], moved.z_depth[moved_frames]
+        reference_confidence = reference.static_confidence(reference_frames)
+        moved_confidence = moved.static_confidence(moved_frames)
+        aligned = align_chunks(
             reference.points(reference_frames),
-            reference.static_confidence(reference_frames),
-            reference.z_depth[reference_frames],
+            reference_confidence,
+            reference_depth,
             moved.points(moved_frames),
-            moved.static_confidence(moved_frames),
-            moved.z_depth[moved_frames],
+            moved_confidence,
+            moved_depth,
             method=self.settings.align,
         )
+        poses = reference.world_from_camera[reference_frames], moved.world_from_camera[moved_frames]
+        scale = 1.0
+        if self.settings.align != "se3":
+            weights = np.sqrt(reference_confidence * moved_confidence)
+            scale = depth_scale(reference_depth[..., ::2, ::2], moved_depth[..., ::2, ::2], weights[..., ::2, ::2])
+        typical_depth = float(np.median(reference_depth[reference_confidence > 0]))
+        by_cameras = align_by_cameras(*poses, scale)
+        seams = [camera_seam(found, *poses, typical_depth) for found in (aligned.similarity, by_cameras)]
+        if seams[0] > _VISIBLE_SEAM and seams[1] < 0.5 * seams[0]:
+            return replace(aligned, similarity=by_cameras), "cameras and depth"
+        return aligned, "points"
 
     def close(self) -> StreamResult:
         """Loops and the final places of all chunks."""
@@ -340,7 +364,7 @@ class _Stream:
             start = windows[chunk][0]
             stored = self.workspace.read_chunk(chunk, slice(frames.start - start, frames.stop - start))
             try:
-                sides.append(self._align_points(stored, slice(0, len(frames)), together, place))
+                sides.append(self._align_frames(stored, slice(0, len(frames)), together, place)[0])
             except InputError:
                 raise
             except ValueError:

@@ -35,7 +35,7 @@ class ChunkRecord:
     """How a chunk was joined to the one before: `step` takes it into the frame of that chunk (None for the first)."""
 
     step: Similarity | None
-    #: "points", "cameras" (where the points could not be aligned) or "first"
+    #: "points", "cameras and depth", "cameras" (where nothing else could be aligned) or "first"
     by: str
     relative_error: float
     support: float

@@ -1,0 +1,95 @@
+"""A prediction in every format at once, read back with other libraries."""
+
+import numpy as np
+import pycolmap
+import pytest
+import torch
+from plyfile import PlyData
+
+from dynamic_predictor.depth_anything3.gaussians import Gaussians as PixelGaussians
+from dynamic_predictor.depth_anything3.prediction import Prediction
+from scene.errors import InputError
+from stillsplat.prediction_export import EXPORT_FORMATS, ExportSettings, export_prediction
+
+pytest.importorskip("trimesh")
+
+
+@pytest.fixture
+def prediction() -> Prediction:
+    """Three views of a wall 3 away, from places side by side."""
+    count, height, width = 3, 28, 42
+    rng = np.random.default_rng(0)
+    extrinsics = np.tile(np.eye(4)[:3], (count, 1, 1)).astype(np.float32)
+    extrinsics[:, 0, 3] = [0.0, -0.3, -0.6]
+    intrinsics = np.tile(np.array([[40.0, 0, 21], [0, 40.0, 14], [0, 0, 1]], np.float32), (count, 1, 1))
+    pixels = count * height * width
+    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    rays = np.stack([(u - 21) / 40, (v - 14) / 40, np.ones_like(u)], axis=-1)
+    means = np.stack([3 * rays + [0.3 * view, 0, 0] for view in range(count)]).reshape(1, pixels, 3)
+    gaussians = PixelGaussians(
+        torch.from_numpy(means.astype(np.float32)),
+        torch.full((1, pixels, 3), 0.04),
+        torch.tensor([1.0, 0, 0, 0]).repeat(1, pixels, 1),
+        torch.from_numpy(rng.normal(0, 0.5, (1, pixels, 3, 9)).astype(np.float32)),
+        torch.full((1, pixels), 0.9),
+    )
+    return Prediction(
+        depth=np.full((count, height, width), 3.0, np.float32),
+        conf=rng.uniform(1, 3, (count, height, width)).astype(np.float32),
+        extrinsics=extrinsics,
+        intrinsics=intrinsics,
+        processed_images=rng.integers(0, 255, (count, height, width, 3), np.uint8),
+        gaussians=gaussians,
+        aux={"feat_layer_5": rng.normal(size=(count, 2, 3, 8)).astype(np.float32)},
+    )
+
+
+def test_all_formats_at_once(prediction, tmp_path):
+    settings = ExportSettings(
+        trajectory="original",
+        image_names=["a.jpg", "b.jpg", "c.jpg"],
+        image_sizes=[(420, 280)] * 3,
+    )
+    export_prediction(prediction, tmp_path, "-".join(EXPORT_FORMATS), settings)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {
+        "exports/npz/results.npz",
+        "exports/mini_npz/results.npz",
+        "scene.glb",
+        "scene.jpg",
+        "points.ply",
+        "depth_vis/0002.jpg",
+        "feat_vis/feat_layer_5.mp4",
+        "gs_ply/0000.ply",
+        "gs_video/0000_original.mp4",
+        "colmap/sparse/0/images.bin",
+    } <= files
+    # the intrinsics of the prediction stay as they were, whatever was written before
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "exports/mini_npz/results.npz")["intrinsics"], prediction.intrinsics
+    )
+    np.testing.assert_allclose(prediction.intrinsics[0, 0, 0], 40.0)
+    model = pycolmap.Reconstruction(str(tmp_path / "colmap" / "sparse" / "0"))
+    image = next(image for image in model.images.values() if image.name == "b.jpg")
+    np.testing.assert_allclose(image.projection_center(), [0.3, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(model.cameras[image.camera_id].params, [400, 400, 210, 140])
+    points = PlyData.read(tmp_path / "points.ply")["vertex"]
+    np.testing.assert_allclose(points["z"], 3.0, atol=1e-5)
+    assert len(points.data) == pytest.approx(0.6 * 3 * 28 * 42, rel=0.02)
+    assert (
+        len(PlyData.read(tmp_path / "gs_ply" / "0000.ply")["vertex"].data) == 3 * 28 * 40
+    )  # borders: 0 rows, 1 column
+
+
+def test_what_cannot_be_written_is_said_before_anything_is(prediction, tmp_path):
+    with pytest.raises(InputError, match="usdz"):
+        export_prediction(prediction, tmp_path / "out", "mini_npz-usdz")
+    prediction.gaussians = None
+    with pytest.raises(InputError, match="gs_ply needs gaussians"):
+        export_prediction(prediction, tmp_path / "out", ["mini_npz", "gs_ply"])
+    assert not (tmp_path / "out").exists()
+    monocular = Prediction(depth=prediction.depth, processed_images=prediction.processed_images)
+    with pytest.raises(InputError, match="extrinsics and intrinsics"):
+        export_prediction(monocular, tmp_path / "out", "glb")
+    export_prediction(monocular, tmp_path / "out", "mini_npz-depth_vis")
+    assert (tmp_path / "out" / "depth_vis" / "0000.jpg").exists()
