@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +43,12 @@ class FlowEstimate:
     uncertainty: np.ndarray | None = None
 
 
+class Pictures(Protocol):
+    """Pictures by index, a list or something that loads them when they are asked for."""
+
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
 class OpticalFlow(Protocol):
     """A way of estimating flow. Pictures are (H, W, 3) RGB, uint8 or float in [0, 1], all of one size."""
 
@@ -51,14 +58,15 @@ class OpticalFlow(Protocol):
         """The flow from `first` to `second`."""
         ...
 
+    def between(self, pictures: Pictures) -> Callable[[int, int], FlowEstimate]:
+        """A function that gives the flow between two of `pictures` by their indices, and remembers for a while what
+        belongs to one picture alone."""
+        ...
+
     def estimate_pairs(
-        self,
-        pictures: Sequence[np.ndarray],
-        pairs: Sequence[tuple[int, int]],
-        progress: Progress = ignore_progress,
+        self, pictures: Pictures, pairs: Sequence[tuple[int, int]], progress: Progress = ignore_progress
     ) -> Iterator[FlowEstimate]:
-        """The flow of every pair of indices (first, second), in their order; what belongs to one picture alone is
-        computed once while it is remembered."""
+        """The flow of every pair of indices (first, second), in their order; remembers as `between` does."""
         ...
 
 
@@ -72,19 +80,40 @@ class DISFlow:
 
     def estimate(self, first: np.ndarray, second: np.ndarray) -> FlowEstimate:
         """As `OpticalFlow.estimate`."""
-        _require_same_size(first, second)
-        return FlowEstimate(self._search(_gray(first), _gray(second)))
+        return self.between([first, second])(0, 1)
+
+    def between(self, pictures: Pictures) -> Callable[[int, int], FlowEstimate]:
+        """As `OpticalFlow.between`."""
+
+        @lru_cache(maxsize=64)
+        def gray(index: int) -> np.ndarray:
+            return _gray(pictures[index])
+
+        def flow(first: int, second: int) -> FlowEstimate:
+            if gray(first).shape != gray(second).shape:
+                raise InputError(f"Optical flow needs pictures of one size: {gray(first).shape}, {gray(second).shape}.")
+            return FlowEstimate(self._search(gray(first), gray(second)))
+
+        return flow
 
     def estimate_pairs(
-        self,
-        pictures: Sequence[np.ndarray],
-        pairs: Sequence[tuple[int, int]],
-        progress: Progress = ignore_progress,
+        self, pictures: Pictures, pairs: Sequence[tuple[int, int]], progress: Progress = ignore_progress
     ) -> Iterator[FlowEstimate]:
         """As `OpticalFlow.estimate_pairs`."""
-        for done, (first, second) in enumerate(pairs, start=1):
-            yield self.estimate(pictures[first], pictures[second])
+        flow = self.between(pictures)
+        for done, pair in enumerate(pairs, start=1):
+            yield flow(*pair)
             progress("optical flow", done, len(pairs))
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """One padded picture (1, 3, H, W) with its features, and the size that it had before."""
+
+    image: Tensor
+    features: object
+    height: int
+    width: int
 
 
 class NetworkFlow:
@@ -113,72 +142,71 @@ class NetworkFlow:
 
     def estimate(self, first: np.ndarray, second: np.ndarray) -> FlowEstimate:
         """As `OpticalFlow.estimate`."""
-        return next(self.estimate_pairs([first, second], [(0, 1)]))
+        return self.between([first, second])(0, 1)
+
+    def between(self, pictures: Pictures) -> Callable[[int, int], FlowEstimate]:
+        """As `OpticalFlow.between`. The function raises `InputError` when the memory is not enough or the network's
+        values are not finite."""
+        encoded: OrderedDict[int, _Encoded] = OrderedDict()
+        return lambda first, second: self._estimate_group(pictures, [(first, second)], encoded)[0]
 
     def estimate_pairs(
-        self,
-        pictures: Sequence[np.ndarray],
-        pairs: Sequence[tuple[int, int]],
-        progress: Progress = ignore_progress,
+        self, pictures: Pictures, pairs: Sequence[tuple[int, int]], progress: Progress = ignore_progress
     ) -> Iterator[FlowEstimate]:
-        """As `OpticalFlow.estimate_pairs`. `InputError` when the memory is not enough or the network's values are not
-        finite."""
-        encoded: OrderedDict[int, tuple[Tensor, object]] = OrderedDict()
+        """As `OpticalFlow.estimate_pairs`, `pairs_at_once` together. `InputError` as in `between`."""
+        encoded: OrderedDict[int, _Encoded] = OrderedDict()
         for start in range(0, len(pairs), self.pairs_at_once):
             group = pairs[start : start + self.pairs_at_once]
-            try:
-                estimates = self._estimate_group(pictures, group, encoded)
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                raise InputError(
-                    f"The memory is not enough for optical flow by {self.name}; use smaller pictures or fewer at once."
-                ) from error
-            yield from estimates
+            yield from self._estimate_group(pictures, group, encoded)
             progress("optical flow", start + len(group), len(pairs))
 
     def _estimate_group(
-        self,
-        pictures: Sequence[np.ndarray],
-        group: Sequence[tuple[int, int]],
-        encoded: OrderedDict[int, tuple[Tensor, object]],
+        self, pictures: Pictures, group: Sequence[tuple[int, int]], encoded: OrderedDict[int, _Encoded]
     ) -> list[FlowEstimate]:
-        height, width = pictures[group[0][0]].shape[:2]
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half_precision):
-            firsts = [self._encode(pictures, first, encoded) for first, _ in group]
-            seconds = [self._encode(pictures, second, encoded) for _, second in group]
-            images = [torch.cat([image for image, _ in side]) for side in (firsts, seconds)]
-            if images[0].shape != images[1].shape:
-                raise InputError("Optical flow needs pictures of one size.")
-            flow, uncertainty = self.network(
-                *images,
-                iterations=self.iterations,
-                first=_joined([features for _, features in firsts]),
-                second=_joined([features for _, features in seconds]),
-            )
-            if not bool(torch.isfinite(flow).all()):
-                raise InputError(f"The optical flow of {self.name} is not finite; its weights are damaged.")
-        left, _, top, _ = _border(height, width)
-        inside = (slice(top, top + height), slice(left, left + width))
+        try:
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half_precision):
+                firsts = [self._encode(pictures, first, encoded) for first, _ in group]
+                seconds = [self._encode(pictures, second, encoded) for _, second in group]
+                flow, uncertainty = self._run(firsts, seconds)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise InputError(
+                f"The memory is not enough for optical flow by {self.name}; use smaller pictures or fewer at once."
+            ) from error
+        if not bool(torch.isfinite(flow).all()):
+            raise InputError(f"The optical flow of {self.name} is not finite; its weights are damaged.")
         estimates = []
-        for index in range(len(group)):
+        for index, first in enumerate(firsts):
+            left, _, top, _ = _border(first.height, first.width)
+            inside = (slice(top, top + first.height), slice(left, left + first.width))
             displacement = flow[index].permute(1, 2, 0)[inside].float().contiguous().cpu().numpy()
             sure = None if uncertainty is None else uncertainty[index][inside].float().contiguous().cpu().numpy()
             estimates.append(FlowEstimate(displacement, sure))
         return estimates
 
-    def _encode(
-        self, pictures: Sequence[np.ndarray], index: int, encoded: OrderedDict[int, tuple[Tensor, object]]
-    ) -> tuple[Tensor, object]:
-        """The padded picture and its features, remembered for a while."""
+    def _run(self, firsts: Sequence[_Encoded], seconds: Sequence[_Encoded]) -> tuple[Tensor, Tensor | None]:
+        sizes = {(picture.height, picture.width) for picture in (*firsts, *seconds)}
+        if len(sizes) > 1:
+            raise InputError(f"Optical flow needs pictures of one size, not {sorted(sizes)} (height, width).")
+        return self.network(
+            torch.cat([picture.image for picture in firsts]),
+            torch.cat([picture.image for picture in seconds]),
+            iterations=self.iterations,
+            first=_joined([picture.features for picture in firsts]),
+            second=_joined([picture.features for picture in seconds]),
+        )
+
+    def _encode(self, pictures: Pictures, index: int, encoded: OrderedDict[int, _Encoded]) -> _Encoded:
         if index in encoded:
             encoded.move_to_end(index)
             return encoded[index]
         image = _to_tensor(pictures[index]).to(self.device)
-        image = F.pad(image, _border(*image.shape[-2:]), mode="replicate")
-        entry = encoded[index] = (image, self.network.encode(image))
+        height, width = image.shape[-2:]
+        image = F.pad(image, _border(height, width), mode="replicate")
+        entry = encoded[index] = _Encoded(image, self.network.encode(image), height, width)
         # features of 512 channels at an eighth of the size take 32 bytes per pixel, the picture 12
-        limit = max(2, _FEATURE_CACHE_BYTES // (44 * image.shape[-2] * image.shape[-1]))
+        limit = max(2 * self.pairs_at_once, _FEATURE_CACHE_BYTES // (44 * image.shape[-2] * image.shape[-1]))
         while len(encoded) > limit:
             encoded.popitem(last=False)
         return entry
@@ -239,18 +267,18 @@ def _border(height: int, width: int) -> tuple[int, int, int, int]:
 
 def _to_tensor(picture: np.ndarray) -> Tensor:
     """(1, 3, H, W) float32 in [0, 1]."""
-    if picture.ndim != 3 or picture.shape[2] != 3:
-        raise InputError(f"Optical flow needs RGB pictures (H, W, 3), not an array of shape {picture.shape}.")
+    _require_rgb(picture)
     tensor = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
     return tensor.float() / 255 if picture.dtype == np.uint8 else tensor.float()
 
 
 def _gray(picture: np.ndarray) -> np.ndarray:
+    _require_rgb(picture)
     if picture.dtype != np.uint8:
         picture = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     return cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
 
 
-def _require_same_size(first: np.ndarray, second: np.ndarray) -> None:
-    if first.shape != second.shape:
-        raise InputError(f"Optical flow needs pictures of one size, not {first.shape[:2]} and {second.shape[:2]}.")
+def _require_rgb(picture: np.ndarray) -> None:
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise InputError(f"Optical flow needs RGB pictures (H, W, 3), not an array of shape {picture.shape}.")

@@ -88,6 +88,25 @@ def test_every_picture_is_encoded_once(raft: RAFT, pairs_at_once: int, monkeypat
         np.testing.assert_allclose(estimate.displacement, reference, rtol=1e-3, atol=1e-3)
 
 
+def test_pictures_that_are_loaded_when_asked_for(raft: RAFT) -> None:
+    class Loaded:
+        def __init__(self) -> None:
+            self.asked: list[int] = []
+
+        def __getitem__(self, index: int, /) -> np.ndarray:
+            self.asked.append(index)
+            return picture("abc"[index])
+
+    for estimator in (NetworkFlow("raft", raft, iterations=1), DISFlow()):
+        loaded = Loaded()
+        between = estimator.between(loaded)
+        there, back = between(0, 2), between(2, 0)
+        assert loaded.asked == [0, 2]
+        for estimate, names in ((there, "ac"), (back, "ca")):
+            expected = estimator.estimate(picture(names[0]), picture(names[1]))
+            np.testing.assert_allclose(estimate.displacement, expected.displacement, atol=1e-5)
+
+
 def test_official_files_load(no_weights: Path, sea_raft: SeaRAFT, raft: RAFT) -> None:
     state = {"module." + key: value for key, value in raft.state_dict().items()}
     folder = no_weights / "weights"
