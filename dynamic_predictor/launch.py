@@ -20,6 +20,9 @@ from scene.errors import InputError
 
 _DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 
+#: weights whose predictor has another name
+_PREDICTORS_OF_WEIGHTS = {"da3nested-giant-large": "da3-nested"}
+
 #: the module whose `main(arguments)` trains; it owns the options of --mode=train
 TRAINING_COMMAND = "dynamic_predictor.training.command"
 
@@ -61,7 +64,7 @@ def _evaluate(arguments: list[str]) -> int:
     if _is_benchmark(options):
         return _benchmark(options, predictor)
     chosen = predictor_settings(options)
-    _check_settings(predictor, chosen)
+    _check_settings(predictor, [*chosen, *(["focal"] if options.use_gt_focal else [])])
     from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
     from scene.progress import ignore_progress
     from scene.progress_bars import ProgressBars
@@ -165,13 +168,14 @@ def _predictor_of(pretrained: str | None) -> str:
     from dynamic_predictor.predictor import available_predictors
     from dynamic_predictor.weights.checking import recognise
 
-    name = recognise(path).name
+    found = recognise(path).name
+    name = _PREDICTORS_OF_WEIGHTS.get(found, found)
     if name not in available_predictors():
-        raise InputError(f"{path} holds the weights of {name}, which is no predictor; name one with --predictor.")
+        raise InputError(f"{path} holds the weights of {found}, which is no predictor; name one with --predictor.")
     return name
 
 
-def _check_settings(predictor: str, chosen: dict[str, object]) -> None:
+def _check_settings(predictor: str, chosen: list[str]) -> None:
     """Names the options, not the fields, when a predictor has no such settings."""
     from dynamic_predictor.predictor import unknown_settings
 
