@@ -169,3 +169,29 @@ def test_depth_of_single_pictures_of_any_size(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="--fov"):
         estimate_depth_maps(DepthSettings(str(tmp_path), predictor="da3-metric", metric=True), tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_a_depth_anything_3_network_streams(tmp_path):
+    """A small network with made-up weights: what it says is nonsense, but every chunk has its size and all fit."""
+    import torch
+
+    from dynamic_predictor.depth_anything3 import DepthAnything3
+    from dynamic_predictor.depth_anything3.network import build_network
+    from dynamic_predictor.depth_anything3.settings import BackboneSettings, HeadSettings, NetworkSettings
+    from dynamic_predictor.streaming.chunk_predictor import DepthAnything3Chunks
+
+    torch.manual_seed(0)
+    settings = NetworkSettings(BackboneSettings(32, 6, 2, (2, 3, 4, 5), 2), HeadSettings(16, (12, 16, 24, 32)))
+    network = build_network(settings)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, 0.0, 0.05)
+    torch.nn.init.constant_(network.cam_dec.fc_fov[0].bias, 1.0)
+    predictor = DepthAnything3Chunks("tiny", DepthAnything3(network, name="tiny", device="cpu"), process_res=70)
+    walk = SimulatedWalk(14, width=70, height=42)
+    out = _run(walk, tmp_path / "out", predictor, _settings(chunk_size=6, overlap=2))
+    scene = load_scene(out)
+    assert len(scene.cameras) == 14 and (scene.frames.width, scene.frames.height) == (70, 42)
+    assert all(np.isfinite(scene.z_depths[index]).all() for index in range(14))
+    cameras = np.stack([camera.world_from_camera for camera in scene.cameras])
+    posed = predictor.predict_posed_chunk(scene.frames, np.linalg.inv(cameras), np.tile(walk.intrinsics, (14, 1, 1)))
+    np.testing.assert_allclose(posed.world_from_camera, cameras, atol=1e-4)
