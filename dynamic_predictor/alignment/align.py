@@ -25,7 +25,7 @@ from dynamic_predictor.alignment.flow_term import (
 )
 from dynamic_predictor.alignment.focal import typical_focal
 from dynamic_predictor.alignment.initialization import CameraConventions, build_spanning_tree, initialize
-from dynamic_predictor.alignment.motion_masks import largest_motion_probability, motion_probability
+from dynamic_predictor.alignment.motion_masks import fitted_to_edges, largest_motion_probability, motion_probability
 from dynamic_predictor.alignment.pairwise_term import PairwiseObservations, pairwise_loss
 from dynamic_predictor.alignment.parameters import FOCAL_BREAK, AlignmentParameters
 from dynamic_predictor.alignment.predictions import PairPredictions
@@ -42,6 +42,7 @@ def align(
     *,
     flow: FlowFunction | None = None,
     motion_masks: np.ndarray | None = None,
+    pictures: Sequence[np.ndarray] | None = None,
     intrinsics: np.ndarray | None = None,
     world_from_camera: np.ndarray | None = None,
     progress: Progress = ignore_progress,
@@ -49,8 +50,10 @@ def align(
     """Aligns all pairs of a clip. Runs where `predictions` lie, CPU or GPU.
 
     `flow(source, target)` gives displacements (H, W, 2) in pixels at the predictions' size; without it there is no flow
-    loss. `motion_masks` (N, H, W), 1 = moves, win over the network's own. `intrinsics` (N, 3, 3) in pixels with centres
-    at +0.5 and `world_from_camera` (N, 4, 4) rigid, NaN for frames whose pose is not known, are kept as they are.
+    loss. `motion_masks` (N, H, W), 1 = moves, win over the network's own. `pictures`, the frames as uint8 RGB
+    (H, W, 3) at the predictions' size, make the network's masks follow their edges. `intrinsics` (N, 3, 3) in pixels
+    with centres at +0.5 and `world_from_camera` (N, 4, 4) rigid, NaN for frames whose pose is not known, are kept as
+    they are.
 
     Raises `InputError` if predictions have no confidence anywhere, pairs do not connect the frames, or what is given
     does not fit; nonsense in predictions otherwise ends in a finite scene with a warning.
@@ -70,7 +73,7 @@ def align(
             progress=lambda done, total: progress("optical flow", done, total),
         )
         clock.note("flow")
-    motion = _find_motion(motion_masks, problem)
+    motion = _find_motion(motion_masks, pictures, problem)
     if motion.moving is not None:
         problem.moving = torch.from_numpy(motion.moving.reshape(-1, pixel_count)).to(predictions.device)
     problem.clear_flows()
@@ -107,7 +110,9 @@ class _Motion:
     largest: np.ndarray | None = None
 
 
-def _find_motion(given: np.ndarray | None, problem: "AlignmentProblem") -> _Motion:
+def _find_motion(
+    given: np.ndarray | None, pictures: Sequence[np.ndarray] | None, problem: "AlignmentProblem"
+) -> _Motion:
     """Masks that were given, or else those of the network's heads, or else what flow leaves unexplained."""
     predictions, settings = problem.predictions, problem.settings
     motion = _Motion()
@@ -115,6 +120,8 @@ def _find_motion(given: np.ndarray | None, problem: "AlignmentProblem") -> _Moti
         strict = settings.strict_official
         motion.probability = motion_probability(predictions, strict_official=strict).cpu().numpy()
         motion.largest = largest_motion_probability(predictions, strict_official=strict).cpu().numpy()
+        if pictures is not None and not strict:
+            motion.probability = fitted_to_edges(motion.probability, pictures)
         motion.moving = motion.probability > settings.motion_threshold
     elif given is None and problem.flows:
         unexplained = problem.unexplained_flow()

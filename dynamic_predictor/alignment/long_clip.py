@@ -1,7 +1,7 @@
 """Clips of any length in constant memory: windows that overlap are aligned one after the other, and each is brought
 onto the ones before by the similarity between what both say about the frames that they share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,6 +56,7 @@ def align_long_clip(
     overlap: int = 10,
     flow: FlowFunction | None = None,
     motion_masks: FrameMaps | None = None,
+    pictures: Sequence[np.ndarray] | None = None,
     intrinsics: np.ndarray | None = None,
     world_from_camera: np.ndarray | None = None,
     progress: Progress = ignore_progress,
@@ -75,6 +76,7 @@ def align_long_clip(
             settings,
             flow=None if flow is None else lambda i, j, first=first: flow(first + i, first + j),
             motion_masks=None if motion_masks is None else np.stack([motion_masks[i] for i in range(first, stop)]),
+            pictures=None if pictures is None else [pictures[i] for i in range(first, stop)],
             intrinsics=None if known is None else known[first:stop],
             world_from_camera=None if world_from_camera is None else world_from_camera[first:stop],
             progress=progress if len(windows) == 1 else ignore_progress,

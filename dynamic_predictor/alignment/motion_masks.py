@@ -1,10 +1,19 @@
-"""What moves in each frame, from what a network's mask heads say about many pairs."""
+"""What moves in each frame, from what a network's mask heads say about many pairs.
+
+`benchmarks/motion_aggregation.py` measures the choices.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dynamic_predictor.alignment.predictions import PairPredictions
+from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
+
+#: reach (about its square root in pixels) and contrast of the fit to the edges of a picture
+_EDGE_STRENGTH, _EDGE_CONTRAST = 16.0, 0.06
 
 
 def motion_probability(predictions: PairPredictions, *, strict_official: bool = False) -> Tensor:
@@ -18,6 +27,16 @@ def motion_probability(predictions: PairPredictions, *, strict_official: bool = 
 def largest_motion_probability(predictions: PairPredictions, *, strict_official: bool = False) -> Tensor:
     """The same with the largest probability instead of the mean."""
     return torch.stack([views.amax(dim=0) for views in _views(predictions, strict_official)])
+
+
+def fitted_to_edges(probability: np.ndarray, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Probabilities (N, H, W) spread to the edges of their pictures, uint8 RGB (H, W, 3), float32."""
+    fitted = np.empty(probability.shape, np.float32)
+    for frame, values in enumerate(probability):
+        guide = np.asarray(pictures[frame], np.float32) / 255.0
+        (smooth,) = EdgeAwareSmoother(guide, _EDGE_STRENGTH, _EDGE_CONTRAST)(values)
+        fitted[frame] = np.clip(smooth, 0.0, 1.0)
+    return fitted
 
 
 def _views(predictions: PairPredictions, first_only: bool):

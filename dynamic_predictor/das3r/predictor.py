@@ -76,6 +76,7 @@ class TwoViewPredictor:
             overlap=settings.window_overlap,
             flow=flow,
             motion_masks=None if masks is None else LoadedMaps(count, lambda index: geometry.to_network(masks[index])),
+            pictures=pictures,
             intrinsics=None if settings.focal is None else _network_intrinsics(geometry, settings.focal),
             progress=progress,
         )
