@@ -99,7 +99,7 @@ def _check(options: argparse.Namespace) -> int:
         for name in options.names:
             file = Path(name)
             if file.is_file():
-                entry = weights_entry(options.claimed) if options.claimed else recognise(file)
+                entry = weights_entry(options.claimed) if options.claimed else recognise(file, bars)
             else:
                 entry = weights_entry(name)
                 file = require_weights(entry.name)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from dynamic_predictor.downloading import file_sha256, spoken_size
-from dynamic_predictor.weights.keys import compare_shapes, inventory
+from dynamic_predictor.weights.keys import Shapes, compare_shapes, inventory
 from dynamic_predictor.weights.reading import Checkpoint, read_checkpoint
 from dynamic_predictor.weights.registry import WeightsFile, all_weights
 from scene.errors import InputError
@@ -55,17 +55,31 @@ def check_weights(path: Path, entry: WeightsFile, progress: Progress = ignore_pr
     return WeightsReport(path, entry.name, len(checkpoint.tensors), parameters, tuple(checked))
 
 
-def recognise(path: Path) -> WeightsFile:
+def recognise(path: Path, progress: Progress = ignore_progress) -> WeightsFile:
     """The registry's entry whose keys and shapes the file has; `InputError` when there is none.
 
-    Files of the same network (Depth Anything 3 and its 1.1) are told apart by their checksum, which is not computed
-    here: the first entry is given.
+    Some networks have several files (Depth Anything 3 and its 1.1, VGGT and StreamVGGT): a known SHA-256 tells which
+    one it is, and where none fits, it is taken for the first of which none is known.
     """
     shapes = read_checkpoint(path).shapes
+    fitting = _entries_with(shapes)
+    if not fitting:
+        raise InputError(f"{path} is no file that is known here: its {len(shapes)} keys are of no official network.")
+    if len(fitting) > 1 and any(entry.sha256 for entry in fitting):
+        digest = file_sha256(path, progress)
+        for entry in fitting:
+            if entry.sha256 == digest:
+                return entry
+    return next((entry for entry in fitting if entry.sha256 is None), fitting[0])
+
+
+def _entries_with(shapes: Shapes) -> list[WeightsFile]:
+    """The registry's entries with these keys and shapes, in its order."""
+    fits: dict[str, bool] = {}
     for entry in all_weights().values():
-        if entry.inventory is not None and compare_shapes(shapes, inventory(entry.inventory)).equal:
-            return entry
-    raise InputError(f"{path} is no file that is known here: its {len(shapes)} keys are those of no official network.")
+        if entry.inventory is not None and entry.inventory not in fits:
+            fits[entry.inventory] = compare_shapes(shapes, inventory(entry.inventory)).equal
+    return [entry for entry in all_weights().values() if entry.inventory is not None and fits[entry.inventory]]
 
 
 def _check_keys(checkpoint: Checkpoint, entry: WeightsFile) -> None:
@@ -73,16 +87,10 @@ def _check_keys(checkpoint: Checkpoint, entry: WeightsFile) -> None:
     comparison = compare_shapes(checkpoint.shapes, inventory(entry.inventory))
     if comparison.equal:
         return
-    other = next(
-        (
-            known.name
-            for known in all_weights().values()
-            if known.inventory is not None and compare_shapes(checkpoint.shapes, inventory(known.inventory)).equal
-        ),
-        None,
-    )
-    if other is not None:
-        raise InputError(f"{checkpoint.path} holds the weights of {other}, not of {entry.name}.")
+    others = _entries_with(checkpoint.shapes)
+    if others:
+        names = " or ".join(entry.name for entry in others)
+        raise InputError(f"{checkpoint.path} holds the weights of {names}, not of {entry.name}.")
     raise InputError(f"{checkpoint.path} is not the file of {entry.name}: {comparison.describe()}.")
 
 

@@ -16,6 +16,7 @@ from official_layouts import flat_tensors
 from safetensors.torch import save_file
 
 from dynamic_predictor.weights import registry
+from dynamic_predictor.weights.checking import recognise
 from dynamic_predictor.weights.finding import find_weights, require_weights
 from dynamic_predictor.weights.registry import all_weights, weights_entry
 from scene.errors import InputError
@@ -125,6 +126,18 @@ def test_check_recognises_files(weights_folder: Path, tmp_path: Path, capsys: py
     assert "das3r, 1139 tensors" in capsys.readouterr().out
     assert main(["weights", "check", str(das3r), "--as", "monst3r"]) == 2
     assert "holds the weights of das3r, not of monst3r" in capsys.readouterr().err
+
+
+def test_files_of_one_network_are_told_apart(weights_folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """The metric and the monocular model of Depth Anything 3 have the same keys; one checksum is known."""
+    file = tmp_path / "some.pth"
+    torch.save(flat_tensors("da3metric-large"), file)
+    assert recognise(file).name == "da3mono-large"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    change_entry(monkeypatch, "da3metric-large", sha256=digest, size=None)
+    assert recognise(file).name == "da3metric-large"
+    assert main(["weights", "check", str(file), "--as", "da3-small"]) == 2
+    assert "holds the weights of da3metric-large or da3mono-large, not of da3-small" in capsys.readouterr().err
 
 
 def test_check_names_what_is_wrong(weights_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
