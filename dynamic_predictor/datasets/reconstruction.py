@@ -6,6 +6,8 @@ eth3d/<scene>/{images, dslr_calibration_jpg/{cameras,images}.txt, combined_mesh.
 scannetpp/<scene>/{merge_dslr_iphone/{colmap/sparse_render_rgb,images,render_depth}, scans/mesh_aligned_0.05.ply}
 hiroom/{data/<a>/<b>/<c>/{image,depth,pose,aliasing_mask,cam_K.npy}, fused_pcd/<a>-<b>-<c>.ply}
 dtu64/{<scene>/image/*.png, Cameras/*_cam.txt}
+dtu/{Rectified/<scene>/rect_*_*.png, Cameras/*_cam.txt, depth_raw/Depths/<scene>/depth_visual_*.png,
+    Points/stl/stl*_total.ply, SampleSet/mvs_data/ObsMask/{ObsMask*_10,Plane*}.mat}
 """
 
 from collections.abc import Callable
@@ -60,6 +62,13 @@ class ReconstructionDataset:
     max_depth: float = np.inf
     #: points farther than this outside the box of the truth do not count; None: all count
     box_margin: float | None = None
+    #: scored by DTU's own rules (`evaluation.dtu`), lengths in millimetres
+    scored_as_dtu: bool = False
+
+    @property
+    def has_surfaces(self) -> bool:
+        """Whether reconstructions can be scored."""
+        return self.scored_as_dtu or self.voxel_size > 0
 
 
 _ETH3D_SCENES = (
@@ -83,6 +92,12 @@ _SCANNETPP_SCENES = (
 )  # fmt: skip
 _SCANNETPP_SIZE = (1024, 768)
 _DTU64_SCENES = tuple(f"scan{number}" for number in (105, 114, 118, 122, 24, 37, 40, 55, 63, 65, 69, 83, 97))
+_DTU_SCENES = tuple(
+    f"scan{number}"
+    for number in (
+        1, 4, 9, 10, 11, 12, 13, 15, 23, 24, 29, 32, 33, 34, 48, 49, 62, 75, 77, 110, 114, 118,
+    )
+)  # fmt: skip
 #: DTU's pictures are looked at from this one
 _DTU_REFERENCE = 33
 
@@ -230,23 +245,47 @@ def open_hiroom(folder: Path, name: str) -> ReconstructionScene:
 
 def open_dtu64(folder: Path, name: str) -> ReconstructionScene:
     """64 pictures with true cameras, the benchmark's reference view first."""
-    pictures = list_pictures(folder / name / "image") if (folder / name / "image").is_dir() else []
+    views = []
+    for path in _dtu_pictures(folder / name / "image"):
+        file = folder / "Cameras" / f"{int(path.stem):08d}_cam.txt"
+        if file.is_file():
+            views.append(ReconstructionView(path.name, _reader(path), *_dtu_camera(file)))
+    return ReconstructionScene(name, _some(views, folder / name), None)
+
+
+def open_dtu(folder: Path, name: str) -> ReconstructionScene:
+    """49 rectified pictures with true cameras and the pixels that the scanner saw, the reference view first."""
+    views = []
+    for path in _dtu_pictures(folder / "Rectified" / name):
+        words = path.stem.split("_")
+        if len(words) < 2 or not words[1].isdigit():
+            raise InputError(f"{path} is not named as DTU names pictures (rect_001_...); fetch DTU again.")
+        number = int(words[1]) - 1
+        mask = folder / "depth_raw" / "Depths" / name / f"depth_visual_{number:04d}.png"
+        camera = _dtu_camera(folder / "Cameras" / f"{number:08d}_cam.txt")
+        views.append(ReconstructionView(path.name, _reader(path), *camera, _depth_valid(mask, above=10)))
+    digits = name.removeprefix("scan")
+    surface = folder / "Points" / "stl" / f"stl{int(digits) if digits.isdigit() else 0:03d}_total.ply"
+    return ReconstructionScene(name, _some(views, folder / "Rectified" / name), surface)
+
+
+def _dtu_pictures(folder: Path) -> list[Path]:
+    pictures = [path for path in list_pictures(folder) if path.suffix == ".png"] if folder.is_dir() else []
     if len(pictures) > _DTU_REFERENCE:
         pictures = [pictures[_DTU_REFERENCE], *pictures[:_DTU_REFERENCE], *pictures[_DTU_REFERENCE + 1 :]]
-    views = []
-    for path in pictures:
-        file = folder / "Cameras" / f"{int(path.stem):08d}_cam.txt"
-        if not file.is_file():
-            continue
-        rows = [line.split() for line in read_text(file).splitlines()]
-        try:
-            pose, intrinsics = np.array(rows[1:5], np.float64), np.array(rows[7:10], np.float64)
-        except ValueError:
-            pose = intrinsics = np.zeros(0)
-        if pose.shape != (4, 4) or intrinsics.shape != (3, 3):
-            raise InputError(f"{file} is not a camera of DTU: a 4x4 and a 3x3 matrix are expected in it.")
-        views.append(ReconstructionView(path.name, _reader(path), pose, intrinsics))
-    return ReconstructionScene(name, _some(views, folder / name), None)
+    return pictures
+
+
+def _dtu_camera(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """camera_from_world (4, 4) and intrinsics (3, 3)."""
+    rows = [line.split() for line in read_text(file).splitlines()]
+    try:
+        pose, intrinsics = np.array(rows[1:5], np.float64), np.array(rows[7:10], np.float64)
+    except ValueError:
+        pose = intrinsics = np.zeros(0)
+    if pose.shape != (4, 4) or intrinsics.shape != (3, 3):
+        raise InputError(f"{file} is not a camera of DTU: a 4x4 and a 3x3 matrix are expected in it.")
+    return pose, intrinsics
 
 
 def _reader(path: Path) -> Callable[[], np.ndarray]:
@@ -254,9 +293,14 @@ def _reader(path: Path) -> Callable[[], np.ndarray]:
 
 
 def _depth_valid(
-    path: Path, *, unknown: int | None = None, left_out: Path | None = None, size: tuple[int, int] | None = None
+    path: Path,
+    *,
+    above: int = 0,
+    unknown: int | None = None,
+    left_out: Path | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Callable[[], np.ndarray | None]:
-    """Where a 16-bit depth picture says something, and nothing is set in the picture `left_out`; at `size` (W, H)."""
+    """Where a depth picture is above `above`, and nothing is set in the picture `left_out`; at `size` (W, H)."""
 
     def read() -> np.ndarray | None:
         depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
@@ -264,7 +308,7 @@ def _depth_valid(
             return None
         if size is not None:
             depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
-        valid = depth > 0
+        valid = depth > above
         if unknown is not None:
             valid &= depth != unknown
         mask = cv2.imread(str(left_out), cv2.IMREAD_GRAYSCALE) if left_out is not None and left_out.is_file() else None
@@ -300,7 +344,6 @@ def _hiroom_scenes(folder: Path) -> list[str]:
     return sorted(str(path.parent.relative_to(folder / "data")) for path in (folder / "data").rglob("cam_K.npy"))
 
 
-_FINE = {"voxel_size": 4.0 / 512.0, "truncation": 0.04, "threshold": 0.05}
 RECONSTRUCTION_DATASETS = {
     entry.name: entry
     for entry in (
@@ -310,13 +353,20 @@ RECONSTRUCTION_DATASETS = {
         ),
         ReconstructionDataset(
             "7scenes", "7Scenes", "7scenes", _SEVEN_SCENES, lambda folder: _folders(folder / "7Scenes"),
-            open_seven_scenes, **_FINE,
+            open_seven_scenes, voxel_size=4.0 / 512.0, truncation=0.04, threshold=0.05,
         ),
         ReconstructionDataset(
             "scannetpp", "ScanNet++", "scannetpp", _SCANNETPP_SCENES, _folders, open_scannetpp,
             voxel_size=0.02, truncation=0.15, threshold=0.05, max_depth=5.0, box_margin=0.1,
         ),
-        ReconstructionDataset("hiroom", "HiRoom", "hiroom", None, _hiroom_scenes, open_hiroom, **_FINE),
+        ReconstructionDataset(
+            "hiroom", "HiRoom", "hiroom", None, _hiroom_scenes, open_hiroom,
+            voxel_size=4.0 / 512.0, truncation=0.04, threshold=0.05,
+        ),
+        ReconstructionDataset(
+            "dtu", "DTU, 49 views", "dtu", _DTU_SCENES, lambda folder: _folders(folder / "Rectified"), open_dtu,
+            scored_as_dtu=True,
+        ),
         ReconstructionDataset("dtu64", "DTU, 64 views", "dtu64", _DTU64_SCENES, _folders, open_dtu64),
     )
 }  # fmt: skip

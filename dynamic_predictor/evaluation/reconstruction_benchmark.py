@@ -8,7 +8,7 @@ scores the surface; with `posed` the predictor is given the true cameras and its
 import json
 import random
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,6 +24,7 @@ from dynamic_predictor.datasets.reconstruction import (
 )
 from dynamic_predictor.depth_anything3.pose_alignment import align_to_known_cameras
 from dynamic_predictor.evaluation.depth_fusion import DistanceVolume
+from dynamic_predictor.evaluation.dtu import all_points, consistent_points, read_observed_volume, score_dtu
 from dynamic_predictor.evaluation.pair_poses import score_pair_poses
 from dynamic_predictor.evaluation.surfaces import read_surface, score_surface
 from dynamic_predictor.evaluation.tables import Column, Table, tables_json
@@ -101,7 +102,7 @@ def run_benchmark(
     fails does not stop the others. Raises `InputError` for an unknown or missing data set, and for "recon" of one that
     has true cameras only."""
     dataset, folder = _open(settings)
-    if kind == "recon" and not dataset.voxel_size:
+    if kind == "recon" and not dataset.has_surfaces:
         raise InputError(f"{dataset.title} has true cameras but no surface; use --mode=eval_pose.")
     if settings.posed and not hasattr(predictor, "predict_posed_chunk"):
         raise InputError(f"{predictor.name} cannot be given true cameras; leave out --posed.")
@@ -133,30 +134,50 @@ def sampled(scene: ReconstructionScene, count: int) -> ReconstructionScene:
 def fuse(
     dataset: ReconstructionDataset, scene: ReconstructionScene, prediction: ChunkPrediction, *, posed: bool = False
 ) -> np.ndarray:
-    """Surface points (K, 3) in the true world, from predicted depth. Predicted cameras are brought to the true ones by
-    a similarity of their centres; with `posed` the true cameras themselves are used, and only the scale is."""
+    """Surface points (K, 3) in the true world, from predicted depth."""
+    depths, cameras = placed_in_truth(scene, prediction, posed=posed)
+    if dataset.scored_as_dtu:
+        stacked = np.stack(list(depths))
+        return consistent_points(stacked, cameras) if posed else all_points(stacked, cameras)
+    volume = DistanceVolume(dataset.voxel_size, dataset.truncation)
+    for depth, camera in zip(depths, cameras, strict=True):
+        volume.integrate(depth, camera, max_depth=dataset.max_depth)
+    return volume.surface_points()
+
+
+def placed_in_truth(
+    scene: ReconstructionScene, prediction: ChunkPrediction, *, posed: bool = False
+) -> tuple[Iterator[np.ndarray], list[Camera]]:
+    """Depth maps (H, W), one at a time, of the pixels that count, and cameras of their size in the true world.
+    Predicted cameras are brought to the true ones by a similarity of their centres; with `posed` the true cameras
+    themselves are used, and only the scale is."""
     true = np.stack([view.camera_from_world for view in scene.views])
     similarity = align_to_known_cameras(true, np.linalg.inv(prediction.world_from_camera))
     placed = true if posed else similarity.moved(np.linalg.inv(prediction.world_from_camera))
-    volume = DistanceVolume(dataset.voxel_size, dataset.truncation)
     height, width = prediction.z_depth.shape[1:]
-    for index, view in enumerate(scene.views):
-        valid = view.read_valid()
-        depth = prediction.z_depth[index] * similarity.scale
-        if valid is not None:
-            depth = depth * (cv2.resize(valid.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0)
-        matrix = prediction.intrinsics[index]
-        camera = Camera(
+
+    def depths() -> Iterator[np.ndarray]:
+        for index, view in enumerate(scene.views):
+            valid = view.read_valid()
+            depth = prediction.z_depth[index] * np.float32(similarity.scale)
+            if valid is not None:
+                small = cv2.resize(valid.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+                depth = np.where(small > 0, depth, np.float32(0.0))
+            yield depth
+
+    cameras = [
+        Camera(
             width,
             height,
             fx=float(matrix[0, 0]),
             fy=float(matrix[1, 1]),
             cx=float(matrix[0, 2]),
             cy=float(matrix[1, 2]),
-            world_from_camera=np.linalg.inv(placed[index]),
+            world_from_camera=np.linalg.inv(camera_from_world),
         )
-        volume.integrate(depth.astype(np.float32), camera, max_depth=dataset.max_depth)
-    return volume.surface_points()
+        for matrix, camera_from_world in zip(prediction.intrinsics, placed, strict=True)
+    ]
+    return depths(), cameras
 
 
 def _open(settings: BenchmarkSettings) -> tuple[ReconstructionDataset, Path]:
@@ -189,6 +210,10 @@ def _score(
         raise InputError(f"{scene.name} has no true surface.")
     surface = read_surface(scene.surface, _SURFACE_POINTS)
     points = fuse(dataset, scene, prediction, posed=settings.posed)
+    if dataset.scored_as_dtu:
+        masks = settings.data_folder / dataset.folder / "SampleSet" / "mvs_data" / "ObsMask"
+        volume = read_observed_volume(masks, int(scene.name.removeprefix("scan")))
+        return asdict(score_dtu(points, surface, volume))
     if dataset.box_margin is not None:
         low, high = surface.min(axis=0) - dataset.box_margin, surface.max(axis=0) + dataset.box_margin
         points = points[((points >= low) & (points <= high)).all(axis=1)]

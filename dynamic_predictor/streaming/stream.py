@@ -137,7 +137,7 @@ def run_stream(
             stream.warn(source.ended)
         if len(workspace) < 2:
             found = "no frame" if not len(workspace) else "only one frame"
-            raise InputError(f"{source.title} has {found}; a path needs at least two.")
+            raise InputError(f"{source.title} has {found}; at least two are needed.")
         workspace.finish_frames()
     stream.predict_what_is_ready(complete=True)
     return stream.close()

@@ -9,14 +9,18 @@ import numpy as np
 import pycolmap
 import pytest
 from plyfile import PlyData, PlyElement
+from scipy.io import savemat
+from scipy.spatial import KDTree
 
 from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk
 from dynamic_predictor.datasets.reconstruction import RECONSTRUCTION_DATASETS
 from dynamic_predictor.evaluation.depth_fusion import DistanceVolume
+from dynamic_predictor.evaluation.dtu import consistent_points, thin_by_distance
 from dynamic_predictor.evaluation.pair_poses import area_under_curve, pair_errors, score_pair_poses
 from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark, sampled
 from dynamic_predictor.evaluation.surfaces import read_surface, sample_triangles, score_surface, thin_points
 from dynamic_predictor.launch import main as launch
+from dynamic_predictor.streaming.chunk_predictor import ChunkPrediction
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.pictures import write_png
@@ -203,7 +207,29 @@ def _make_dtu64(root: Path) -> None:
         (root / "dtu64" / "Cameras" / f"{index:08d}_cam.txt").write_text("\n".join(rows) + "\n")
 
 
+def _make_dtu(root: Path) -> None:
+    """The simulated room, a unit of it being a millimetre, with its ceiling above the table plane at y = 0."""
+    base = root / "dtu"
+    for name in ("Rectified/scan1", "Cameras", "depth_raw/Depths/scan1", "SampleSet/mvs_data/ObsMask"):
+        (base / name).mkdir(parents=True)
+    for index in range(24):
+        write_png(base / "Rectified" / "scan1" / f"rect_{index + 1:03d}_3_r5000.png", _WALK.picture(index))
+        rows = ["extrinsic", *(" ".join(map(str, row)) for row in np.linalg.inv(_WALK.world_from_camera(index)))]
+        rows += ["", "intrinsic", *(" ".join(map(str, row)) for row in _WALK.intrinsics)]
+        (base / "Cameras" / f"{index:08d}_cam.txt").write_text("\n".join(rows) + "\n")
+        mask = np.full((64, 96), 200, np.uint8)
+        mask[:3] = 5
+        write_png(base / "depth_raw" / "Depths" / "scan1" / f"depth_visual_{index:04d}.png", mask)
+    _write_box(base / "Points" / "stl" / "stl001_total.ply")
+    masks = base / "SampleSet" / "mvs_data" / "ObsMask"
+    box = np.stack([-_HALF - 1, _HALF + 1])
+    cells = np.ceil((box[1] - box[0]) / 0.5).astype(int) + 1
+    savemat(masks / "ObsMask1_10.mat", {"ObsMask": np.ones(cells, np.uint8), "BB": box, "Res": 0.5})
+    savemat(masks / "Plane1.mat", {"P": np.array([[0.0], [1.0], [0.0], [0.0]])})
+
+
 _MADE = {
+    "dtu": (_make_dtu, "scan1", 24),
     "7scenes": (_make_seven_scenes, "chess", 24),
     "eth3d": (_make_eth3d, "relief", 17),  # 427 to 433 are left out
     "hiroom": (_make_hiroom, "a/b/c", 24),
@@ -231,7 +257,7 @@ def test_readers_find_pictures_and_true_cameras(tmp_path, name):
         # a picture without distortion is only resized
         np.testing.assert_allclose(view.intrinsics[0, 2], 512, atol=12)
     valid = view.read_valid()
-    if name in ("7scenes", "eth3d", "hiroom"):
+    if name in ("7scenes", "eth3d", "hiroom", "dtu"):
         assert valid is not None and valid.any() and not valid.all()
     assert (scene.surface is None) == (name == "dtu64")
 
@@ -257,6 +283,51 @@ def test_a_perfect_prediction_scores_perfectly(tmp_path, monkeypatch):
     assert scores["precision"] > 0.97 and scores["accuracy"] < 0.05
     assert (tmp_path / "results" / "evaluation" / "hiroom_recon.json").exists()
     assert "AUC@3" in pose.table and "F-score" in surface.table
+
+
+def test_points_thinned_by_distance_are_apart_and_cover_the_rest():
+    points = np.random.default_rng(0).uniform(0, 1, (3000, 3))
+    thin = thin_by_distance(points, 0.1)
+    assert KDTree(thin).query(thin, k=2)[0][:, 1].min() >= 0.1
+    assert KDTree(thin).query(points)[0].max() <= 0.1
+
+
+@pytest.mark.parametrize("posed", [False, True])
+def test_dtu_is_scored_by_its_own_rules(tmp_path, posed, monkeypatch):
+    _make_dtu(tmp_path)
+    monkeypatch.setattr("dynamic_predictor.evaluation.reconstruction_benchmark._SURFACE_POINTS", 60_000)
+
+    class Posed(SimulatedPredictor):
+        def predict_posed_chunk(self, frames, camera_from_world, intrinsics):
+            chunk = self.predict_chunk(frames)
+            unit = np.median(chunk.z_depth[0] / _WALK.z_depth(0))
+            return ChunkPrediction(
+                np.linalg.inv(camera_from_world), intrinsics, chunk.z_depth / np.float32(unit), chunk.confidence
+            )
+
+    settings = BenchmarkSettings("dtu", tmp_path, tmp_path / "out", scenes=("scan1",), posed=posed)
+    report = run_benchmark(settings, "recon", Posed(_WALK, noise=0.002))
+    scores = report.scores["scan1"]
+    # most of the floor is never seen, and what is seen of it in four views is less
+    assert scores["accuracy"] < 0.06 and scores["completeness"] < 1.5
+    assert scores["overall"] == pytest.approx((scores["accuracy"] + scores["completeness"]) / 2)
+    assert np.isnan(scores["f_score"]) and "–" in report.table
+    (tmp_path / "dtu" / "SampleSet" / "mvs_data" / "ObsMask" / "Plane1.mat").write_bytes(b"nothing")
+    assert "scan 1" in run_benchmark(settings, "recon", Posed(_WALK)).failures["scan1"]
+
+
+def test_points_that_one_view_alone_has_are_not_consistent():
+    scene_depths = np.stack([_WALK.z_depth(index) for index in range(6)]).astype(np.float32)
+    cameras = [
+        Camera(96, 64, *_WALK.intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]].tolist(), _WALK.world_from_camera(0))
+        for _ in range(6)
+    ]
+    same = np.repeat(scene_depths[:1], 6, axis=0)
+    assert len(consistent_points(same, cameras)) > 5 * 64 * 96
+    wrong = same.copy()
+    wrong[2, 10:20] *= 1.5
+    assert len(consistent_points(wrong, cameras)) < len(consistent_points(same, cameras))
+    np.testing.assert_allclose(np.abs(consistent_points(wrong, cameras) / _HALF).max(axis=1), 1.0, atol=0.05)
 
 
 class _Bent(SimulatedPredictor):
