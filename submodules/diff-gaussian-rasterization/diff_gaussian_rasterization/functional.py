@@ -1,15 +1,18 @@
-"""Our own interface to the kernels: one differentiable function over torch CPU tensors."""
+"""Our own interface to the kernels: one differentiable function over torch tensors, on the CPU or on a GPU."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from diff_gaussian_rasterization import _library
+from diff_gaussian_rasterization import _library, cuda_device
 from diff_gaussian_rasterization._library import Frame, GradientsStruct, OutputsStruct, SceneStruct, pointer, strided
+from diff_gaussian_rasterization.cuda_functional import CudaRasterize
 
+_CPU = torch.device("cpu")
 _NAMES = ("means", "rotations", "scales", "opacities", "sh", "colors", "covariances", "screen_means")
 
 
@@ -51,7 +54,8 @@ def rasterize(
     """Render Gaussians and get gradients to everything: 3D Gaussian Splatting (Kerbl et al. 2023).
 
     Either `rotations` and `scales`, or `covariances`; either `sh_coefficients` or `colors`. Tensors are float32 on
-    the CPU with any strides; memory that is contiguous over Gaussians ((3, N).T rather than (N, 3)) is fastest.
+    the CPU or on one GPU with any strides; memory that is contiguous over Gaussians ((3, N).T rather than (N, 3)) is
+    fastest. Camera and background may be on either.
 
     `screen_means` are offsets in pixels that are added to the projected centres. Pass zeros that require a gradient
     to get the gradient to the centres on the screen, which densification needs. `log_scales` and `opacity_logits`
@@ -64,55 +68,55 @@ def rasterize(
 
     Raises ValueError for a wrong shape, type or device, and for settings out of range.
     """
-    count = _check_gaussian("means", means, (3,))
+    count, where = _check_means("means", means)
     if opacities is None:
         raise ValueError("opacities are missing: pass a tensor of shape (N,)")
     if opacities.ndim == 2 and opacities.shape[1] == 1:
         opacities = opacities[:, 0]
-    _check_gaussian("opacities", opacities, (), count)
+    _check_gaussian("opacities", opacities, (), count, where)
     if covariances is not None:
         if rotations is not None or scales is not None:
             raise ValueError("pass either covariances or rotations and scales, not both")
         if covariances.ndim == 3:
-            _check_gaussian("covariances", covariances, (3, 3), count)
+            _check_gaussian("covariances", covariances, (3, 3), count, where)
             whole = 0.5 * (covariances + covariances.transpose(1, 2))
             upper = torch.triu_indices(3, 3)
             covariances = whole[:, upper[0], upper[1]]
-        _check_gaussian("covariances", covariances, (6,), count)
+        _check_gaussian("covariances", covariances, (6,), count, where)
     elif rotations is None or scales is None:
         raise ValueError("pass rotations and scales, or covariances")
     else:
-        _check_gaussian("rotations", rotations, (4,), count)
-        _check_gaussian("scales", scales, (3,), count)
+        _check_gaussian("rotations", rotations, (4,), count, where)
+        _check_gaussian("scales", scales, (3,), count, where)
     if (sh_coefficients is None) == (colors is None):
         raise ValueError("pass exactly one of sh_coefficients and colors")
     degree = 0
     if colors is not None:
-        _check_gaussian("colors", colors, (3,), count)
+        _check_gaussian("colors", colors, (3,), count, where)
     if sh_coefficients is not None:
         if sh_coefficients.ndim != 3:
             raise ValueError(f"sh_coefficients must have shape (N, K, 3), not {tuple(sh_coefficients.shape)}")
         terms = sh_coefficients.shape[1]
-        _check_gaussian("sh_coefficients", sh_coefficients, (terms, 3), count)
+        _check_gaussian("sh_coefficients", sh_coefficients, (terms, 3), count, where)
         degree = min(3, math.isqrt(terms) - 1) if sh_degree is None else int(sh_degree)
         if not 0 <= degree <= 3 or (degree + 1) ** 2 > terms:
             raise ValueError(f"sh_degree must be 0 to 3 and fit the {terms} coefficients, not {degree}")
     if screen_means is not None:
-        _check_gaussian("screen_means", screen_means, (2,), count)
+        _check_gaussian("screen_means", screen_means, (2,), count, where)
     _check_size(width, height)
     if not (math.isfinite(near_plane) and near_plane > 0):
         raise ValueError(f"near_plane must be positive and finite, not {near_plane}")
     if not (math.isfinite(scale_modifier) and scale_modifier > 0):
         raise ValueError(f"scale_modifier must be positive and finite, not {scale_modifier}")
-    pose = _on_cpu("camera_from_world", camera_from_world, (4, 4))
-    calibration = _on_cpu("intrinsics", intrinsics, (4,))
-    back = _on_cpu("background", (0.0, 0.0, 0.0) if background is None else background, (3,))
+    pose = _camera_tensor("camera_from_world", camera_from_world, (4, 4), where)
+    calibration = _camera_tensor("intrinsics", intrinsics, (4,), where)
+    back = _camera_tensor("background", (0.0, 0.0, 0.0) if background is None else background, (3,), where)
     flags = _library.CENTER_FROM_POSE
     flags |= _library.ANTIALIASED * antialiased
     flags |= _library.LOG_SCALES * log_scales | _library.OPACITY_LOGITS * opacity_logits
     settings = _Settings(int(width), int(height), degree, flags, float(near_plane), float(scale_modifier))
     return Rendering(
-        *_Rasterize.apply(
+        *_implementation(where)(
             settings, means, rotations, scales, opacities, sh_coefficients, colors, covariances, screen_means, pose,
             calibration, back,
         )
@@ -136,7 +140,7 @@ def project_gradient_in_ndc(
     pose, calibration, back, center = camera
     settings = settings._replace(center=center, screen_in_ndc=True)
     return Rendering(
-        *_Rasterize.apply(
+        *_implementation(means.device)(
             settings, means, rotations, scales, opacities, sh, colors, covariances, means2d, pose, calibration, back
         )
     )
@@ -151,6 +155,12 @@ class _Settings(NamedTuple):
     scale_modifier: float
     center: tuple[float, float, float] | None = None
     screen_in_ndc: bool = False
+
+
+def _implementation(where: torch.device) -> Callable[..., Any]:
+    """The differentiable function for tensors there."""
+    device = cuda_device.device_for(where)
+    return _Rasterize.apply if device is None else partial(CudaRasterize.apply, device)
 
 
 class _Rasterize(torch.autograd.Function):
@@ -254,11 +264,20 @@ def _scene(settings: _Settings, gaussians: Sequence[torch.Tensor | None], pose, 
     )
 
 
-def _check_gaussian(name: str, tensor: torch.Tensor, tail: tuple[int, ...], count: int | None = None) -> int:
+def _check_means(name: str, tensor: torch.Tensor) -> tuple[int, torch.device]:
+    """How many Gaussians there are, and where all their tensors have to be."""
+    where = tensor.device if isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda" else _CPU
+    return _check_gaussian(name, tensor, (3,), device=where), where
+
+
+def _check_gaussian(
+    name: str, tensor: torch.Tensor, tail: tuple[int, ...], count: int | None = None, device: torch.device | None = None
+) -> int:
+    device = _CPU if device is None else device
     if not isinstance(tensor, torch.Tensor):
         raise ValueError(f"{name} must be a torch tensor, not {type(tensor).__name__}")
-    if tensor.device.type != "cpu":
-        raise ValueError(f"{name} must be on the CPU, not on {tensor.device}: these are CPU kernels")
+    if tensor.device != device:
+        raise ValueError(f"{name} must be on {'the CPU' if device == _CPU else device}, not on {tensor.device}")
     if tensor.dtype != torch.float32:
         raise ValueError(f"{name} must be float32, not {str(tensor.dtype).removeprefix('torch.')}")
     expected = ("N" if count is None else count, *tail)
@@ -272,6 +291,17 @@ def _check_size(width: int, height: int) -> None:
     for name, value in (("width", width), ("height", height)):
         if not math.isfinite(value) or int(value) != value or not 1 <= value <= 65536:
             raise ValueError(f"{name} must be a whole number of pixels from 1 to 65536, not {value}")
+
+
+def _camera_tensor(
+    name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...], where: torch.device
+) -> torch.Tensor:
+    """Checked, and on the CPU; what is on a GPU that renders stays there, unchecked, so that nobody waits for it."""
+    if where == _CPU or not isinstance(value, torch.Tensor) or value.device != where:
+        return _on_cpu(name, value, shape)
+    if tuple(value.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
+    return value.float()
 
 
 def _on_cpu(name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...]) -> torch.Tensor:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from diff_gaussian_rasterization import _library
+from diff_gaussian_rasterization import _library, cuda_device, cuda_training
 from diff_gaussian_rasterization._library import (
     Frame,
     FusedAdamStruct,
@@ -17,9 +17,10 @@ from diff_gaussian_rasterization._library import (
 )
 from diff_gaussian_rasterization.functional import (
     Rendering,
+    _camera_tensor,
     _check_gaussian,
+    _check_means,
     _check_size,
-    _on_cpu,
     _scene,
     _Settings,
 )
@@ -41,9 +42,9 @@ class FusedOptimizer:
 
     The same as `rasterize` with log scales and logit opacities, backward and `adam_step`, but parameters and moments
     are read and written once and gradients are never stored: a third less memory traffic. The tensors are changed in
-    place; they are float32, on the CPU, and fastest when contiguous over Gaussians. Harmonics above the `sh_degree` of
-    a rendering are left alone, which is Adam as long as the degree never falls. Gaussians out of view take their step
-    with a gradient of zero, as Adam wants it.
+    place; they are float32, on the CPU or a GPU, and fastest when contiguous over Gaussians. Harmonics above the
+    `sh_degree` of a rendering are left alone, which is Adam as long as the degree never falls. Gaussians out of view
+    take their step with a gradient of zero, as Adam wants it.
 
     Raises ValueError for wrong shapes, types or devices.
     """
@@ -60,13 +61,13 @@ class FusedOptimizer:
         beta2: float = 0.999,
         epsilon: float = 1e-15,
     ) -> None:
-        count = _check_gaussian("means", means, (3,))
-        _check_gaussian("rotations", rotations, (4,), count)
-        _check_gaussian("log_scales", log_scales, (3,), count)
-        _check_gaussian("logit_opacities", logit_opacities, (), count)
+        count, where = _check_means("means", means)
+        _check_gaussian("rotations", rotations, (4,), count, where)
+        _check_gaussian("log_scales", log_scales, (3,), count, where)
+        _check_gaussian("logit_opacities", logit_opacities, (), count, where)
         if sh_coefficients.ndim != 3:
             raise ValueError(f"sh_coefficients must have shape (N, K, 3), not {tuple(sh_coefficients.shape)}")
-        _check_gaussian("sh_coefficients", sh_coefficients, (sh_coefficients.shape[1], 3), count)
+        _check_gaussian("sh_coefficients", sh_coefficients, (sh_coefficients.shape[1], 3), count, where)
         tensors = (means, rotations, log_scales, logit_opacities, sh_coefficients)
         #: by the names of the arguments; change them as you like between steps
         self.parameters = {name: tensor.detach() for name, tensor in zip(_NAMES, tensors, strict=True)}
@@ -74,6 +75,8 @@ class FusedOptimizer:
         self.second = {name: torch.zeros_like(tensor) for name, tensor in self.parameters.items()}
         self.steps = 0
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        device = cuda_device.device_for(where)
+        self._where, self._on_device = where, None if device is None else cuda_training.FusedTraining(device)
         self._frame: Frame | None = None
         self._scene: SceneStruct | None = None
         self._rendering: Rendering | None = None
@@ -95,15 +98,30 @@ class FusedOptimizer:
         terms = self.parameters["sh_coefficients"].shape[1]
         if not 0 <= sh_degree <= 3 or (sh_degree + 1) ** 2 > terms:
             raise ValueError(f"sh_degree must be 0 to 3 and fit the {terms} coefficients, not {sh_degree}")
+        camera = (
+            _camera_tensor("camera_from_world", camera_from_world, (4, 4), self._where).detach(),
+            _camera_tensor("intrinsics", intrinsics, (4,), self._where).detach(),
+            _camera_tensor("background", background, (3,), self._where).detach(),
+        )
+        if self._on_device is not None:
+            outputs = self._on_device.render(
+                list(self.parameters.values()),
+                *camera,
+                int(width),
+                int(height),
+                sh_degree=sh_degree,
+                near_plane=float(near_plane),
+                antialiased=antialiased,
+            )
+            self._rendering = Rendering(outputs.image, outputs.alpha, outputs.depth, outputs.radii)
+            return self._rendering
         flags = _library.CENTER_FROM_POSE | _library.LOG_SCALES | _library.OPACITY_LOGITS
         flags |= _library.ANTIALIASED * antialiased
         means, rotations, scales, opacities, sh = self.parameters.values()
         scene = _scene(
             _Settings(int(width), int(height), sh_degree, flags, float(near_plane), 1.0),
             (means, rotations, scales, opacities, sh, None, None, None),
-            _on_cpu("camera_from_world", camera_from_world, (4, 4)).detach(),
-            _on_cpu("intrinsics", intrinsics, (4,)).detach(),
-            _on_cpu("background", background, (3,)).detach(),
+            *camera,
         )
         image, alpha, depth = torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width)
         rendering = Rendering(image, alpha, depth, torch.empty(len(means), dtype=torch.int32))
@@ -129,20 +147,26 @@ class FusedOptimizer:
         `sh_rest_factor`. `screen_gradients` (N, 2) is filled with the gradients to the centres on the screen in
         pixels. With `camera` the gradients to pose and intrinsics are returned.
         """
-        if self._scene is None or self._rendering is None or self._frame is None:
+        if self._rendering is None:
             raise ValueError("step needs a rendering: call render before each step")
         missing = [name for name in _NAMES if name not in rates]
         if missing:
             raise ValueError(f"rates lacks {', '.join(missing)}")
-        rendering, scene = self._rendering, self._scene
+        rendering = self._rendering
         slopes = []
         given = {"d_image": d_image, "d_alpha": d_alpha, "d_depth": d_depth}
         for (name, slope), output in zip(given.items(), rendering[:3], strict=True):
-            if slope is not None and (slope.shape != output.shape or slope.dtype != torch.float32 or slope.is_cuda):
+            if slope is not None and (slope.shape != output.shape or slope.dtype != torch.float32):
                 raise ValueError(f"{name} must be float32 of shape {tuple(output.shape)}, not {tuple(slope.shape)}")
+            if slope is not None and slope.device != self._where:
+                raise ValueError(f"{name} must be on {self._where}, not on {slope.device}")
             slopes.append(None if slope is None else slope.contiguous())
         if screen_gradients is not None:
-            _check_gaussian("screen_gradients", screen_gradients, (2,), len(self.parameters["means"]))
+            _check_gaussian("screen_gradients", screen_gradients, (2,), len(self.parameters["means"]), self._where)
+        if self._on_device is not None:
+            return self._step_on_device(slopes, rates, sh_rest_factor, screen_gradients, camera)
+        scene = self._scene
+        assert scene is not None and self._frame is not None
         self.steps += 1
         adam = FusedAdamStruct()
         bias1 = 1.0 - self.beta1**self.steps
@@ -161,6 +185,33 @@ class FusedOptimizer:
         self._scene = self._rendering = None  # the parameters have moved on
         if not camera:
             return None
-        pose = torch.zeros(4, 4)
-        pose[:3] = totals[:12].view(3, 4)
-        return CameraGradients(pose, totals[12:].float())
+        return _camera_gradients(totals)
+
+    def _step_on_device(
+        self,
+        slopes: Sequence[torch.Tensor | None],
+        rates: dict[str, float],
+        sh_rest_factor: float,
+        screen_gradients: torch.Tensor | None,
+        camera: bool,
+    ) -> CameraGradients | None:
+        assert self._on_device is not None
+        totals = self._on_device.step(
+            *([held[name] for name in _NAMES] for held in (self.parameters, self.first, self.second)),
+            slopes,
+            [*(rates[name] for name in _NAMES), rates["sh_coefficients"] * sh_rest_factor],
+            steps=self.steps,
+            betas=(self.beta1, self.beta2),
+            epsilon=self.epsilon,
+            screen_gradients=screen_gradients,
+            camera=camera,
+        )
+        self.steps += 1
+        self._rendering = None  # the parameters have moved on
+        return None if totals is None else _camera_gradients(totals)
+
+
+def _camera_gradients(totals: torch.Tensor) -> CameraGradients:
+    pose = totals.new_zeros(4, 4)
+    pose[:3] = totals[:12].view(3, 4)
+    return CameraGradients(pose.float(), totals[12:].float())

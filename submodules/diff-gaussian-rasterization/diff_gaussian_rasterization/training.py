@@ -7,16 +7,17 @@ from typing import NamedTuple
 
 import torch
 
+from diff_gaussian_rasterization import cuda_device, cuda_training
 from diff_gaussian_rasterization._library import AdamStruct, LossStruct, library, pointer
 
 
 class PhotometricLoss(NamedTuple):
     """What `photometric_loss` returns."""
 
-    #: sum over pixels of l1_weight * mean over channels of |image - target|
-    l1_sum: float
-    #: sum over pixels of ssim_weight * mean over channels of (1 - SSIM)
-    ssim_sum: float
+    #: sum over pixels of l1_weight * mean over channels of |image - target|; on a GPU a scalar there, in float64
+    l1_sum: float | torch.Tensor
+    #: sum over pixels of ssim_weight * mean over channels of (1 - SSIM); likewise
+    ssim_sum: float | torch.Tensor
     #: (3, H, W) of l1_factor * l1_sum + ssim_factor * ssim_sum with respect to the image; None if not wanted
     gradient: torch.Tensor | None
     #: (H, W) mean over channels of |image - target|, unweighted; None if not wanted
@@ -40,29 +41,39 @@ def photometric_loss(
 
     The sums are not divided by anything: for a mean over valid pixels put 1 / (sum of weights) into the factors.
     SSIM (Wang et al. 2004) has an 11x11 Gaussian window of sigma 1.5 and zeros outside the image. `ssim_weight` is
-    that of the window's centre. With an `ssim_factor` of 0 and no maps SSIM is not computed and its sum is 0.
+    that of the window's centre. With an `ssim_factor` of 0 and no maps SSIM is not computed and its sum is 0. On a GPU
+    nobody waits: the sums stay there.
 
     Raises ValueError for wrong shapes, types or devices.
     """
-    _check("image", image, torch.float32)
+    where = image.device
+    _check("image", image, torch.float32, where)
     if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
         raise ValueError(f"image must have shape (3, H, W), not {tuple(image.shape)}")
     _, height, width = image.shape
     image = image.detach().contiguous()
     if target.dtype not in (torch.float32, torch.uint8):
         raise ValueError(f"target must be float32 or uint8, not {str(target.dtype).removeprefix('torch.')}")
-    _check("target", target, target.dtype)
+    _check("target", target, target.dtype, where)
     if tuple(target.shape) == (height, width, 3) and tuple(target.shape) != (3, height, width):
         target = target.permute(2, 0, 1)
     if tuple(target.shape) != (3, height, width):
         raise ValueError(f"target must have shape (3, {height}, {width}), not {tuple(target.shape)}")
     for name, weight in (("l1_weight", l1_weight), ("ssim_weight", ssim_weight)):
         if weight is not None:
-            _check(name, weight, torch.float32)
+            _check(name, weight, torch.float32, where)
             if tuple(weight.shape) != (height, width):
                 raise ValueError(f"{name} must have shape ({height}, {width}), not {tuple(weight.shape)}")
     l1_weight = None if l1_weight is None else l1_weight.detach().contiguous()
     ssim_weight = None if ssim_weight is None else ssim_weight.detach().contiguous()
+    device = cuda_device.device_for(where)
+    if device is not None:
+        factors = {"l1_factor": float(l1_factor), "ssim_factor": float(ssim_factor)}
+        return PhotometricLoss(
+            *cuda_training.photometric_loss(
+                device, image, target, l1_weight, ssim_weight, **factors, gradient=gradient, maps=maps
+            )
+        )
     slope = torch.empty_like(image) if gradient else None
     l1_map = torch.empty(height, width) if maps else None
     ssim_map = torch.empty(height, width) if maps else None
@@ -119,15 +130,16 @@ def adam_step(
     """
     if step < 1:
         raise ValueError(f"step counts from 1, not {step}")
-    structs = []
+    checked = []
     mask = None
+    where = groups[0].parameter.device if groups else torch.device("cpu")
     if visible is not None:
-        _check("visible", visible, torch.bool)
+        _check("visible", visible, torch.bool, where)
         mask = visible.contiguous()
     for group in groups:
         tensors = (group.parameter, group.gradient, group.first, group.second)
         for name, tensor in zip(("parameter", "gradient", "first", "second"), tensors, strict=True):
-            _check(name, tensor, torch.float32)
+            _check(name, tensor, torch.float32, where)
             if tensor.shape != group.parameter.shape:
                 raise ValueError(f"{name} must have the parameter's shape {tuple(group.parameter.shape)}")
         if group.parameter.numel() == 0:
@@ -143,27 +155,28 @@ def adam_step(
                 raise ValueError(f"visible must have shape ({len(group.parameter)},), not {tuple(mask.shape)}")
             if group.parameter.numel() > len(mask) and group.parameter.stride(0) != 1:
                 raise ValueError("with visible, tensors must be contiguous over Gaussians: (3, N).T rather than (N, 3)")
-        structs.append(
-            (
-                AdamStruct(
-                    group.parameter.data_ptr(),
-                    gradient.data_ptr(),
-                    group.first.data_ptr(),
-                    group.second.data_ptr(),
-                    pointer(mask),
-                    group.parameter.numel(),
-                    len(group.parameter) if group.parameter.ndim else 1,
-                    float(group.rate) / (1.0 - beta1**step),
-                    (1.0 - beta2**step) ** -0.5,
-                    beta1,
-                    beta2,
-                    epsilon,
-                ),
-                gradient,
-            )
+        checked.append((group.parameter, gradient, group.first, group.second, float(group.rate)))
+    if not checked:
+        return
+    device = cuda_device.device_for(where)
+    if device is not None:
+        cuda_training.adam_step(device, checked, step, beta1=beta1, beta2=beta2, epsilon=epsilon, visible=mask)
+        return
+    structs = [
+        AdamStruct(
+            *(tensor.data_ptr() for tensor in tensors),
+            pointer(mask),
+            tensors[0].numel(),
+            len(tensors[0]) if tensors[0].ndim else 1,
+            rate / (1.0 - beta1**step),
+            (1.0 - beta2**step) ** -0.5,
+            beta1,
+            beta2,
+            epsilon,
         )
-    array = (AdamStruct * len(structs))(*(s for s, _ in structs))
-    library.stillsplat_adam(array, len(structs))
+        for *tensors, rate in checked
+    ]
+    library.stillsplat_adam((AdamStruct * len(structs))(*structs), len(structs))
 
 
 def _layout(tensor: torch.Tensor) -> tuple[tuple[int, int], ...] | None:
@@ -177,9 +190,10 @@ def _layout(tensor: torch.Tensor) -> tuple[tuple[int, int], ...] | None:
     return layout
 
 
-def _check(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> None:
-    if tensor.device.type != "cpu":
-        raise ValueError(f"{name} must be on the CPU, not on {tensor.device}: these are CPU kernels")
+def _check(name: str, tensor: torch.Tensor, dtype: torch.dtype, where: torch.device) -> None:
+    if tensor.device != where or where.type not in ("cpu", "cuda"):
+        wanted = where if where.type == "cuda" else "the CPU"
+        raise ValueError(f"{name} must be on {wanted}, not on {tensor.device}")
     if tensor.dtype != dtype:
         wanted, got = (str(t).removeprefix("torch.") for t in (dtype, tensor.dtype))
         raise ValueError(f"{name} must be {wanted}, not {got}")

@@ -42,7 +42,7 @@ struct __align__(16) Splat { float x, y, A, B, C, log2_opacity, r, g, b, z, half
 
 struct Counters {
   uint32 visible, pairs, buckets;  // pairs: as many as there are, also those that did not fit
-  uint32 project_ticket, emit_ticket, sort_tickets[2 * MAX_PASSES], unused[5];
+  uint32 project_ticket, emit_ticket, sort_tickets[2 * MAX_PASSES], unused[3];
 };
 
 struct Bucket { uint32 tile, start; };
@@ -72,7 +72,7 @@ struct Frame {
   // with Adam: the d_ tensors above are the parameters
   Strided first[5], second[5];
   uint32 *steps, *step_arrivals;  // steps taken before; arrivals are 0 before and after
-  float beta1, beta2, epsilon;
+  float one_minus_beta1, one_minus_beta2, epsilon;
 };
 
 struct SortPass {

@@ -114,7 +114,7 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
   AdamNumbers adam = {};
   // a frame whose pairs did not fit teaches nothing: parameters, moments and the count of steps stay as they are
   const bool whole = f.counters->pairs <= f.pair_capacity;
-  if (FUSED) adam = adam_numbers(f.beta1, f.beta2, f.epsilon, *f.steps + 1);
+  if (FUSED) adam = adam_numbers(f.one_minus_beta1, f.one_minus_beta2, f.epsilon, *f.steps + 1);
   float camera_sums[CAMERA_SUMS];
   for (int k = 0; k < CAMERA_SUMS; k++) camera_sums[k] = 0.0f;
   for (int i = (int)(blockIdx.x * GRADIENT_THREADS + threadIdx.x); i < f.count; i += (int)gridDim.x * GRADIENT_THREADS) {

@@ -4,6 +4,26 @@
 
 #define ALL_LANES 0xffffffffu
 
+// On the host, where tests run the kernels, these are other functions: the approximate ones are exact there.
+#if defined(__CUDACC_RTC__)
+__device__ __forceinline__ float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float fast_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+// What another block may be about to write.
+__device__ __forceinline__ uint32 observe(const uint32* status) { return *(const volatile uint32*)status; }
+#else
+inline float fast_exp2(float x) { return exp2f(x); }
+inline float fast_reciprocal(float x) { return 1.0f / x; }
+inline uint32 observe(const uint32* status) { return load_or_yield(status); }
+#endif
+
 __device__ __forceinline__ uint32 lane_index() { return threadIdx.x & 31u; }
 
 __device__ __forceinline__ uint32 warp_inclusive_scan(uint32 value) {
@@ -54,8 +74,6 @@ const uint32 STATUS_AGGREGATE = 1u << STATUS_BITS, STATUS_INCLUSIVE = 2u << STAT
 // Flag and value are one word, so no fence is needed between them.
 __device__ __forceinline__ void publish(uint32* status, uint32 word) { atomicExch(status, word); }
 
-__device__ __forceinline__ uint32 observe(const uint32* status) { return *(const volatile uint32*)status; }
-
 // Single-pass scan over blocks (Merrill and Garland 2016): the sum over blocks [0, block), to all lanes of the one warp
 // that calls it.
 __device__ __forceinline__ uint32 look_back(uint32* status, uint32 block, uint32 sum) {
@@ -77,22 +95,5 @@ __device__ __forceinline__ uint32 look_back(uint32* status, uint32 block, uint32
   if (lane == 0) publish(&status[block], STATUS_INCLUSIVE | (before + sum));
   return before;
 }
-
-// On the host (tests run the kernels there) these are the exact functions.
-#if defined(__CUDACC_RTC__)
-__device__ __forceinline__ float fast_exp2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-__device__ __forceinline__ float fast_reciprocal(float x) {
-  float y;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-#else
-inline float fast_exp2(float x) { return exp2f(x); }
-inline float fast_reciprocal(float x) { return 1.0f / x; }
-#endif
 
 __device__ __forceinline__ float clamped(float value, float low, float high) { return fminf(fmaxf(value, low), high); }

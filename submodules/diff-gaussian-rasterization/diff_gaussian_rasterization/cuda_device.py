@@ -1,0 +1,193 @@
+"""Launches the CUDA kernels through the driver, on PyTorch's current stream. Needs nothing but PyTorch and NVRTC."""
+
+import ctypes
+import sys
+import threading
+from functools import cache
+from typing import Protocol
+
+import torch
+
+from diff_gaussian_rasterization import cuda_compiler
+from diff_gaussian_rasterization.cuda_compiler import CompilerError
+
+
+class NoDevice(RuntimeError):
+    """There is no GPU that the kernels can run on; one sentence."""
+
+
+class Reading(Protocol):
+    """Numbers on their way from the device."""
+
+    def wait(self) -> list[int]: ...
+
+    def arrived(self) -> bool: ...
+
+
+class Device(Protocol):
+    """What the kernels run on: a GPU, or in tests an emulation of one."""
+
+    #: where tensors live
+    torch_device: torch.device
+    #: of the device; launches of kernels that loop are sized by it
+    multiprocessors: int
+
+    def launch(self, name: str, grid: tuple[int, int], threads: int, argument: ctypes.Structure) -> None:
+        """Starts a kernel whose only parameter is a struct."""
+        ...
+
+    def zero(self, tensor: torch.Tensor) -> None:
+        """Fills a contiguous tensor of 4-byte elements with zeros."""
+        ...
+
+    def read(self, tensor: torch.Tensor) -> Reading:
+        """Begins to copy a short int32 tensor to the host."""
+        ...
+
+    def arrivals(self) -> torch.Tensor:
+        """A counter of blocks, one for each stream, that kernels leave at 0."""
+        ...
+
+
+class _PinnedReading:
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._values = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        self._values.copy_(tensor, non_blocking=True)
+        self._event = torch.cuda.Event()
+        self._event.record()
+
+    def wait(self) -> list[int]:
+        self._event.synchronize()
+        return self._values.tolist()
+
+    def arrived(self) -> bool:
+        return self._event.query()
+
+
+@cache
+def _driver() -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError as error:
+        raise NoDevice("no NVIDIA driver was found: use the CPU") from error
+
+
+def _check(code: int, doing: str) -> None:
+    if code:
+        text = ctypes.c_char_p()
+        _driver().cuGetErrorString(code, ctypes.byref(text))
+        raise RuntimeError(f"the CUDA driver failed {doing}: {(text.value or b'unknown error').decode()} ({code})")
+
+
+class CudaDevice:
+    """One GPU with the kernels loaded. Use `cuda_device`, which keeps one for each."""
+
+    def __init__(self, index: int) -> None:
+        self.torch_device = torch.device("cuda", index)
+        properties = torch.cuda.get_device_properties(index)
+        self.multiprocessors = properties.multi_processor_count
+        capability = (properties.major, properties.minor)
+        if capability < (7, 0):
+            raise NoDevice(
+                f"{properties.name} has compute capability {capability[0]}.{capability[1]} and the CUDA kernels need "
+                "7.0: use the CPU"
+            )
+        try:
+            image = cuda_compiler.cached_kernels(cuda_compiler.target(capability))
+        except CompilerError as error:
+            raise NoDevice(str(error)) from error
+        torch.zeros(1, device=self.torch_device)  # PyTorch makes the primary context
+        self._context = ctypes.c_void_p()
+        device = ctypes.c_int()
+        _check(_driver().cuInit(0), "to start")
+        _check(_driver().cuDeviceGet(ctypes.byref(device), index), "to find the GPU")
+        _check(_driver().cuDevicePrimaryCtxRetain(ctypes.byref(self._context), device), "to give its context")
+        self._functions: dict[str, ctypes.c_void_p] = {}
+        self._arrivals: dict[int, torch.Tensor] = {}
+        self._enter()
+        self._module = ctypes.c_void_p()
+        code = _driver().cuModuleLoadData(ctypes.byref(self._module), image)
+        if code in (209, 218, 222):  # no image for this device, invalid PTX, PTX of a newer version
+            raise NoDevice(
+                f"the NVIDIA driver is too old for kernels of this PyTorch's CUDA {torch.version.cuda}: update the "
+                "driver, or use the CPU"
+            )
+        _check(code, "to load the kernels")
+
+    def _enter(self) -> None:
+        # autograd runs backward passes in threads of its own, which may not have the context yet
+        current = ctypes.c_void_p()
+        _check(_driver().cuCtxGetCurrent(ctypes.byref(current)), "to name its context")
+        if current.value != self._context.value:
+            _check(_driver().cuCtxSetCurrent(self._context), "to enter its context")
+
+    def _function(self, name: str) -> ctypes.c_void_p:
+        function = self._functions.get(name)
+        if function is None:
+            function = ctypes.c_void_p()
+            code = _driver().cuModuleGetFunction(ctypes.byref(function), self._module, name.encode())
+            _check(code, f"to find the kernel {name}")
+            self._functions[name] = function
+        return function
+
+    def _stream(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(torch.cuda.current_stream(self.torch_device).cuda_stream)
+
+    def launch(self, name: str, grid: tuple[int, int], threads: int, argument: ctypes.Structure) -> None:
+        self._enter()
+        parameters = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
+        code = _driver().cuLaunchKernel(
+            self._function(name), *grid, 1, threads, 1, 1, 0, self._stream(), parameters, None
+        )
+        _check(code, f"to start the kernel {name}")
+
+    def zero(self, tensor: torch.Tensor) -> None:
+        self._enter()
+        count = ctypes.c_size_t(tensor.numel() * tensor.element_size() // 4)
+        code = _driver().cuMemsetD32Async(ctypes.c_void_p(tensor.data_ptr()), 0, count, self._stream())
+        _check(code, "to clear memory")
+
+    def read(self, tensor: torch.Tensor) -> Reading:
+        return _PinnedReading(tensor)
+
+    def arrivals(self) -> torch.Tensor:
+        stream = self._stream().value or 0
+        if stream not in self._arrivals:
+            self._arrivals[stream] = torch.zeros(1, dtype=torch.int32, device=self.torch_device)
+        return self._arrivals[stream]
+
+
+_devices: dict[int, CudaDevice] = {}
+_lock = threading.Lock()
+
+
+def cuda_device(device: torch.device) -> CudaDevice:
+    """The GPU that holds tensors of `device`, with the kernels loaded (and at first use compiled).
+
+    Raises NoDevice where the kernels cannot run.
+    """
+    if not torch.cuda.is_available():
+        raise NoDevice("no GPU was found that this PyTorch can use: use the CPU")
+    index = torch.cuda.current_device() if device.index is None else device.index
+    with _lock:
+        if index not in _devices:
+            _devices[index] = CudaDevice(index)
+        return _devices[index]
+
+
+def device_for(where: torch.device) -> Device | None:
+    """What runs the kernels for tensors there; None for the CPU's own.
+
+    Raises NoDevice where the kernels cannot run.
+    """
+    return None if where.type == "cpu" else cuda_device(where)
+
+
+@cache
+def reason_against() -> str | None:
+    """Why the CUDA kernels cannot run here, in one sentence; None if they can."""
+    try:
+        cuda_device(torch.device("cuda"))
+    except NoDevice as error:
+        return str(error)
+    return None

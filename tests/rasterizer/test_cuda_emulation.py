@@ -1,0 +1,283 @@
+"""The CUDA kernels, run on the CPU by cuda_emulation/, against the float64 twin, the CPU kernels and torch.
+
+Without a GPU this is what shows that they are right. Many checks are those of the CPU kernels, run again.
+"""
+
+import ctypes
+
+import emulated_device
+import pytest
+import test_drop_in_interface as drop_in
+import test_fused_training as fused
+import test_rasterize_gradients as gradients
+import test_rasterize_robustness as robustness
+import torch
+from diff_gaussian_rasterization import FusedOptimizer, cuda_structs, photometric_loss, rasterize
+from diff_gaussian_rasterization.cuda_frame import CudaFrame, Shape
+from emulated_device import EmulatedDevice
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    built = emulated_device.build(tmp_path_factory.mktemp("emulation"))
+    if built is None:
+        pytest.skip("the CUDA kernels are not emulated here: there is no C++ compiler")
+    return built
+
+
+@pytest.fixture
+def device(library, monkeypatch):
+    monkeypatch.setattr(CudaFrame, "_capacities", {})
+    device = EmulatedDevice(library)
+    emulated_device.replace_cpu(monkeypatch, device)
+    return device
+
+
+def test_structs_are_the_same_on_both_sides(library):
+    emulated_device.check_structs(library)
+
+
+@pytest.mark.parametrize("name", gradients.SCENES)
+def test_equals_the_twin(name, device):
+    gradients.assert_same(gradients.SCENES[name]())
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        gradients.test_unused_harmonics_get_a_gradient_of_zero,
+        gradients.test_given_colors,
+        gradients.test_activations_in_the_kernels,
+        gradients.test_scale_modifier_and_near_plane,
+        gradients.test_radii_are_three_standard_deviations,
+        robustness.test_no_gaussians_show_the_background,
+        robustness.test_all_culled,
+        robustness.test_gaussians_that_are_not_finite_are_left_out,
+        drop_in.test_values_of_means_2d_do_not_matter,
+        drop_in.test_precomputed_colors_and_covariances,
+        fused.test_loss_without_weights_and_parts,
+        fused.test_loss_follows_the_golden_of_the_reference,
+        fused.test_adam_on_slices_of_the_harmonics,
+        fused.test_adam_of_the_visible_only,
+        fused.test_adam_refuses_wrong_input,
+        fused.test_fused_optimizer_refuses_wrong_use,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_passes_the_check_of_the_cpu_kernels(check, device):
+    check()
+    assert device.launches or "refuses" in check.__name__
+
+
+@pytest.mark.parametrize("name", ["plain", "degenerate", "border"])
+def test_antialiased(name, device):
+    gradients.test_antialiased(name)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3])
+def test_every_degree_of_spherical_harmonics(degree, device):
+    gradients.test_every_degree_of_spherical_harmonics(degree)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_given_covariances(packed, device):
+    gradients.test_given_covariances(packed)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 90), (130, 3), (64, 32), (8, 8), (9, 17)])
+def test_sizes(size, device):
+    gradients.test_sizes(size)
+
+
+@pytest.mark.parametrize("which", ["image", "alpha", "depth"])
+def test_each_output_alone(which, device):
+    gradients.test_each_output_alone(which)
+
+
+@pytest.mark.parametrize("size", [(37, 53), (1, 1), (4, 130), (65, 16), (16, 32), (17, 33)])
+@pytest.mark.parametrize("kind", ["float", "bytes", "bytes, channels last"])
+def test_loss_equals_torch(size, kind, device):
+    fused.test_loss_equals_torch(size, kind, "not on a GPU", lambda simd: None)
+
+
+def test_adam_equals_torch(device):
+    fused.test_adam_equals_torch("not on a GPU", lambda simd: None)
+
+
+def test_fused_optimizer_equals_backward_and_adam(device):
+    fused.test_fused_optimizer_equals_backward_and_adam("not on a GPU", lambda simd: None)
+    assert "gaussian_adam" in device.launches
+
+
+def crowd(count=5000, seed=0):
+    """Many small Gaussians and a few large ones: several blocks of each kernel, lists of several buckets."""
+    random = torch.Generator().manual_seed(seed)
+    scene = gradients.make_scene(seed, count)
+    scene["scales"] = torch.rand(count, 3, generator=random) * 0.03 + 0.002
+    scene["scales"][:: count // 20] = 0.4
+    scene["opacities"] *= 0.3
+    # planes of the same depth, where the order is that of the indices
+    scene["means"][: count // 2, 2] = torch.linspace(1, 3, 7).repeat_interleave(count // 14 + 1)[: count // 2]
+    scene["camera_from_world"] = torch.eye(4)
+    scene["intrinsics"] = torch.tensor([150.0, 150.0, 100.0, 75.0])
+    return scene
+
+
+def assert_close(ours, expected, tolerance=2e-4):
+    for name, value in expected.items():
+        scale = value.abs().max().item()
+        assert (ours[name] - value).abs().max().item() <= tolerance * scale, name
+
+
+@pytest.mark.parametrize(("count", "workers"), [(5000, 1), (4097, 3)])
+def test_a_crowd_equals_the_cpu_kernels(count, workers, library, monkeypatch):
+    scene = crowd(count)
+    expected, expected_gradients = gradients.run(rasterize, scene, torch.float32, 203, 149)
+    emulated_device.replace_cpu(monkeypatch, EmulatedDevice(library, workers=workers, multiprocessors=1))
+    ours, our_gradients = gradients.run(rasterize, scene, torch.float32, 203, 149)
+    torch.testing.assert_close(ours.image, expected.image, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.depth, expected.depth, rtol=1e-4, atol=1e-5)
+    assert torch.equal(ours.radii, expected.radii)
+    assert_close(our_gradients, expected_gradients)
+
+
+def test_more_tiles_than_two_digits_hold(library, monkeypatch):
+    scene = gradients.make_scene(30, 200)
+    scene["intrinsics"] = torch.tensor([9000.0, 40.0, 16000.0, 20.0])
+    width, height = 65536, 65  # 8192 x 9 tiles: three passes
+    expected = rasterize(**scene, width=width, height=height)
+    device = EmulatedDevice(library)
+    emulated_device.replace_cpu(monkeypatch, device)
+    ours = rasterize(**scene, width=width, height=height)
+    assert device.launches.count("sort_pass") == 4 + 3
+    torch.testing.assert_close(ours.image, expected.image, rtol=1e-4, atol=1e-5)
+
+
+def test_the_order_of_threads_does_not_matter(library, monkeypatch):
+    """A missing barrier would show: the threads of a block run in another order for each seed."""
+    scene, results = crowd(2500), []
+    for seed in (1, 1000, 20000):
+        emulated_device.replace_cpu(monkeypatch, EmulatedDevice(library, seed=seed))
+        results.append(gradients.run(rasterize, scene, torch.float32, 101, 75))
+    for outputs, grads in results[1:]:
+        for mine, first in zip(outputs, results[0][0], strict=True):
+            assert torch.equal(mine, first)
+        assert_close(grads, results[0][1], 1e-5)  # sums of atomics round differently
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+@pytest.mark.parametrize(("count", "capacity"), [(1, 9), (2048, 2048), (6151, 7000), (0, 40), (5000, 4500)])
+def test_sort_is_stable(count, capacity, bits, library):
+    device = EmulatedDevice(library, workers=3)
+    random = torch.Generator().manual_seed(count)
+    keys = torch.randint(0, 2 ** min(bits, 31), (capacity,), generator=random).to(torch.int32)
+    if bits == 32:
+        keys[::3] = keys[0].item()  # many of a kind
+    there = min(count, capacity)
+    expected, order = torch.sort(keys[:there].long(), stable=True)
+    pairs = (
+        [keys.clone(), torch.full_like(keys, -1)],
+        [torch.arange(capacity, dtype=torch.int32), torch.zeros_like(keys)],
+    )
+    blocks = -(-capacity // cuda_structs.SORT_BLOCK)
+    number = torch.tensor([count], dtype=torch.int32)
+    for p in range(bits // 8):
+        histogram = torch.bincount((keys[:there].long() >> (8 * p)) % 256, minlength=256).int()
+        status, ticket = torch.zeros(blocks, 256, dtype=torch.int32), torch.zeros(1, dtype=torch.int32)
+        sides = [pairs[kind][(p + end) % 2].data_ptr() for end in (0, 1) for kind in (0, 1)]
+        known = [tensor.data_ptr() for tensor in (number, histogram, status, ticket)]
+        argument = cuda_structs.SortPass(*sides, *known, capacity, 8 * p)
+        device.launch("sort_pass", (blocks, 1), cuda_structs.SORT_THREADS, argument)
+    sorted_keys, sorted_values = pairs[0][(bits // 8) % 2], pairs[1][(bits // 8) % 2]
+    assert torch.equal(sorted_keys[:there].long(), expected)
+    assert torch.equal(sorted_values[:there].long(), order)
+
+
+def test_a_frame_that_does_not_fit_is_rendered_again(device, monkeypatch):
+    scene = crowd(1500)
+    expected = rasterize(**scene, width=101, height=75)
+    shape = Shape(1500, 101, 75)
+    key = (device.torch_device, shape.width, shape.height)
+    CudaFrame._capacities[key] = 700
+    device.launches.clear()
+    ours = rasterize(**scene, width=101, height=75)
+    assert device.launches.count("emit_pairs") == 2 and CudaFrame._capacities[key] > 700
+    assert torch.equal(ours.image, expected.image)
+    device.launches.clear()
+    rasterize(**scene, width=101, height=75)
+    assert device.launches.count("emit_pairs") == 1
+
+
+def optimizer_of(scene):
+    return FusedOptimizer(
+        scene["means"].clone(),
+        scene["rotations"].clone(),
+        scene["scales"].log(),
+        scene["opacities"].logit(),
+        scene["sh_coefficients"].clone(),
+    )
+
+
+def test_a_step_that_does_not_fit_changes_nothing(device):
+    scene = crowd(1500)
+    optimizer = optimizer_of(scene)
+    rates = dict.fromkeys(optimizer.parameters, 1e-3)
+    camera = (scene["camera_from_world"], scene["intrinsics"], 101, 75)
+    optimizer.render(*camera)
+    optimizer.step(torch.ones(3, 75, 101), rates=rates)
+    before = {name: value.clone() for name, value in optimizer.parameters.items()}
+    key = (device.torch_device, 101, 75)
+    CudaFrame._capacities[key] = 700
+    optimizer.render(*camera)
+    optimizer.step(torch.ones(3, 75, 101), rates=rates)
+    for name, value in optimizer.parameters.items():
+        assert torch.equal(value, before[name]), name
+    optimizer.render(*camera)  # by now the host knows
+    assert CudaFrame._capacities[key] > 700
+    optimizer.step(torch.ones(3, 75, 101), rates=rates)
+    assert not torch.equal(optimizer.parameters["means"], before["means"])
+    assert int(optimizer._on_device._steps) == 2  # of three
+
+
+def test_launches_of_an_iteration(device):
+    """One iteration: rendering, loss, and a step for every Gaussian."""
+    scene = crowd(1500)
+    optimizer = optimizer_of(scene)
+    rates = dict.fromkeys(optimizer.parameters, 1e-3)
+    target = torch.rand(3, 75, 101)
+    for _ in range(2):
+        device.launches.clear()
+        picture = optimizer.render(scene["camera_from_world"], scene["intrinsics"], 101, 75).image
+        loss = photometric_loss(picture, target, l1_factor=0.8, ssim_factor=0.2)
+        optimizer.step(loss.gradient, rates=rates, camera=True)
+    assert device.launches == [
+        *("memset", "project", *["sort_pass"] * 4, "emit_pairs", "sort_pass", "composite"),
+        *("photometric_loss", "memset", "composite_backward", "gaussian_adam"),
+    ]
+
+
+def test_training_goes_as_on_the_cpu(library, monkeypatch):
+    scene, results = crowd(400, seed=3), []
+    target = rasterize(**crowd(400, seed=4), width=61, height=45).image
+    rates = {"means": 1e-3, "rotations": 1e-3, "log_scales": 5e-3, "logit_opacities": 2e-2, "sh_coefficients": 5e-3}
+    for emulated in (False, True):
+        if emulated:
+            emulated_device.replace_cpu(monkeypatch, EmulatedDevice(library))
+        optimizer, losses = optimizer_of(scene), []
+        for _ in range(8):
+            picture = optimizer.render(scene["camera_from_world"], scene["intrinsics"], 61, 45).image
+            loss = photometric_loss(picture, target, l1_factor=0.8 / 2745, ssim_factor=0.2 / 2745)
+            losses.append(float(0.8 * loss.l1_sum + 0.2 * loss.ssim_sum) / 2745)
+            optimizer.step(loss.gradient, rates=rates)
+        results.append((losses, optimizer))
+    assert results[1][0] == pytest.approx(results[0][0], rel=1e-3)
+    assert results[1][0][-1] < results[1][0][0]
+    for name, value in results[0][1].parameters.items():
+        assert (results[1][1].parameters[name] - value).abs().mean() <= 0.05 * rates[name], name
+
+
+def test_a_kernel_that_waits_for_ever_is_found(library):
+    """The emulation itself: what is no launch is refused."""
+    argument = cuda_structs.SortPass()
+    assert library.emulate(b"no_such_kernel", 1, 1, 32, ctypes.byref(argument), 0, 1) == 1
+    assert library.emulate(b"sort_pass", 1, 1, 33, ctypes.byref(argument), 0, 1) == 1
