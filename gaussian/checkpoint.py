@@ -14,7 +14,7 @@ from scene.errors import InputError
 from scene.scene import Scene
 
 _VERSION = 1
-_RUN_INDEPENDENT = ("checkpoint_every",)
+_RUN_INDEPENDENT = ("checkpoint_every", "device")
 
 
 def fingerprint(scene: Scene) -> str:

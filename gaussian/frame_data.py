@@ -20,7 +20,9 @@ def scaled_size(width: int, height: int, factor: int) -> tuple[int, int]:
 class FrameData:
     """Pictures of a scene, shrunk by whole factors when asked for."""
 
-    def __init__(self, scene: Scene, cache_bytes: int = 1 << 30) -> None:
+    def __init__(self, scene: Scene, device: torch.device | None = None, cache_bytes: int = 1 << 30) -> None:
+        """The pictures are kept on `device`, by default on the CPU."""
+        self._device = device
         self._scene = scene
         self._pictures: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
         self._cache_bytes = cache_bytes
@@ -36,7 +38,7 @@ class FrameData:
         if factor > 1:
             size = scaled_size(pixels.shape[1], pixels.shape[0], factor)
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        picture = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        picture = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(self._device)
         self._pictures[key] = picture
         self._used += picture.numel()
         while self._used > self._cache_bytes and len(self._pictures) > 1:

@@ -103,7 +103,7 @@ def add_to_survey(
         gaussians.log_scales,
         gaussians.rotations,
         gaussians.logit_opacities,
-        torch.zeros(len(gaussians), 1, 3),
+        gaussians.means.new_zeros(len(gaussians), 1, 3),
     )
     plain = forward(gray, camera, 0)
     maps = torch.stack([static, torch.ones_like(static), static * error])

@@ -58,7 +58,8 @@ def ssim_map(rendered: Tensor, target: Tensor) -> Tensor:
 class PictureLoss(NamedTuple):
     """What `picture_loss` returns."""
 
-    value: float
+    #: on a GPU a scalar there, which nobody has waited for
+    value: float | Tensor
     #: (3, H, W) derivative with respect to the picture
     slope: Tensor
     #: (H, W) mean over channels of the absolute difference, unweighted; None if not wanted

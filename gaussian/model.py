@@ -51,6 +51,14 @@ class Gaussians:
         """The five tensors by name, in the order above."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    @property
+    def device(self) -> torch.device:
+        return self.means.device
+
+    def to(self, device: torch.device) -> "Gaussians":
+        """The same Gaussians there; a copy only where they are elsewhere."""
+        return Gaussians(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
     def select(self, which: Tensor) -> "Gaussians":
         """A copy with those Gaussians that `which` (indices or booleans) names, in its order."""
         return Gaussians(**{name: tensor[which] for name, tensor in self.tensors().items()}).packed()

@@ -47,13 +47,22 @@ class GaussianOptimizer:
         adam_step(groups, self.steps)
 
     def apply(self, edit: Edit) -> None:
-        """Changes which Gaussians there are; added and changed ones start without history."""
+        """Changes which Gaussians there are; added and changed ones start without history. Wherever the Gaussians are,
+        the edit may be on the CPU."""
+        edit = Edit(edit.keep, edit.added.to(self.gaussians.device), edit.changed)
         self.gaussians = self.gaussians.select(edit.keep).joined(edit.added)
         for moments in (self._first, self._second):
             for name, tensor in edit.added.tensors().items():
                 moments[name] = packed(torch.cat([moments[name][edit.keep], torch.zeros_like(tensor)]))
                 if edit.changed is not None:
                     moments[name][edit.changed] = 0
+
+    def to(self, device: torch.device) -> None:
+        """Moves Gaussians and moments."""
+        self.gaussians = self.gaussians.to(device)
+        for moments in (self._first, self._second):
+            for name, tensor in moments.items():
+                moments[name] = tensor.to(device)
 
     def forget(self, name: str) -> None:
         """Clears the history of one tensor."""

@@ -3,14 +3,16 @@
 | backend | what | where |
 |---|---|---|
 | `cpu` | our kernels, `submodules/diff-gaussian-rasterization` | any CPU |
+| `cuda` | our CUDA kernels, compiled at first use by what comes with PyTorch | NVIDIA GPU |
 | `gsplat` | the gsplat package, if installed (extra `cuda`) | NVIDIA GPU |
 | `inria` | a `diff_gaussian_rasterization` with CUDA kernels in place of ours, if somebody has it | NVIDIA GPU |
-| `cuda` | our own CUDA kernels | not yet |
 
-`auto` takes `gsplat` for tensors on a GPU and `cpu` otherwise.
+`auto` takes `cuda` for tensors on a GPU and `cpu` otherwise. Where there is no GPU, or our kernels cannot run on it,
+`cuda` and `auto` say why in one sentence, once, and the CPU does the work.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -63,10 +65,7 @@ def rasterize(
     """Render Gaussians: scales and opacities in [0, 1], quaternions wxyz of any length, world units.
 
     With `log_scales` the scales are logarithms, with `opacity_logits` the opacities are logits; the gradients are then
-    to these. The kernels on the CPU apply the activations themselves.
-
-    With `log_scales` the scales are logarithms, with `opacity_logits` the opacities are logits; the CPU kernels then
-    do the activation and its gradient themselves.
+    to these. Our own kernels apply the activations themselves.
 
     `camera_from_world` uses OpenCV axes, `intrinsics` are (fx, fy, cx, cy) in pixels, with pixel centres at +0.5.
     Gradients go to every tensor that requires one; with the backend `inria` the camera gets none.
@@ -90,19 +89,14 @@ def rasterize(
         "antialiased": antialiased,
         "screen_means": screen_means,
     }
-    if name == "cpu":
-        arguments |= {"log_scales": log_scales, "opacity_logits": opacity_logits}
-    else:
-        scales = scales.exp() if log_scales else scales
-        opacities = opacities.sigmoid() if opacity_logits else opacities
-    if name == "cpu":
+    if name in ("cpu", "cuda"):
         arguments |= {"log_scales": log_scales, "opacity_logits": opacity_logits}
     else:
         scales = scales.exp() if log_scales else scales
         opacities = opacities.sigmoid() if opacity_logits else opacities
         arguments["intrinsics"] = torch.as_tensor(intrinsics, dtype=torch.float32)
         arguments["background"] = torch.zeros(3) if background is None else torch.as_tensor(background)
-    run = {"cpu": _cpu, "gsplat": _gsplat, "inria": _inria}[name]
+    run = {"cpu": _cpu, "cuda": _cuda, "gsplat": _gsplat, "inria": _inria}[name]
     image, alpha, depth, radii = run(means, rotations, scales, opacities, **arguments)
     return Rasterization(image, alpha, depth, radii, screen_means)
 
@@ -111,27 +105,64 @@ def _choose(backend: str, device: str) -> str:
     if backend not in ("auto", "cpu", "gsplat", "inria", "cuda"):
         raise InputError(f"unknown rasterizer backend '{backend}': use auto, cpu, gsplat, inria or cuda")
     if backend == "auto":
-        backend = "gsplat" if device == "cuda" else "cpu"
+        backend = device if device in ("cpu", "cuda") else "cpu"
     if backend == "cuda":
-        raise InputError("our own CUDA kernels are not there yet: use the backend gsplat on a GPU, or cpu")
+        reason = why_no_cuda()
+        if reason is not None:
+            warnings.warn(f"{reason} (the CPU renders instead)", stacklevel=3)
+            return "cpu"
     if backend in ("gsplat", "inria") and not torch.cuda.is_available():
         raise InputError(f"the rasterizer backend '{backend}' needs an NVIDIA GPU and none was found: use cpu")
-    if backend in ("gsplat", "inria") and device != "cuda":
+    if backend in ("cuda", "gsplat", "inria") and device != "cuda":
         raise InputError(f"the rasterizer backend '{backend}' needs its tensors on the GPU: move the model there")
     return backend
 
 
-def _cpu(means, rotations, scales, opacities, **arguments):
+def usable_device(wanted: str) -> str:
+    """`cuda` or `cpu` for what somebody wants: `auto` is a GPU where our kernels run, and `cuda` where they do not is
+    the CPU, after one sentence."""
+    if wanted == "cpu":
+        return "cpu"
+    reason = why_no_cuda()
+    if reason is not None and wanted == "cuda":
+        warnings.warn(f"{reason} (the CPU optimizes instead)", stacklevel=2)
+    return "cpu" if reason is not None else "cuda"
+
+
+def why_no_cuda() -> str | None:
+    """Why our CUDA kernels cannot run here, in one sentence; None if they can."""
+    _kernels()
+    from diff_gaussian_rasterization import cuda_device
+
+    return cuda_device.reason_against()
+
+
+def _kernels():
     try:
         import diff_gaussian_rasterization as kernels
     except ImportError as error:
-        raise InputError(f"the CPU rasterizer is not installed: {error}") from error
+        raise InputError(f"our rasterizer is not installed: {error}") from error
     if not hasattr(kernels, "rasterize"):
         raise InputError(
             "another package named diff_gaussian_rasterization is installed in place of ours: "
             "run 'pip install ./submodules/diff-gaussian-rasterization', or use the backend inria"
         )
-    return kernels.rasterize(means, rotations, scales, opacities, **arguments)
+    return kernels
+
+
+def _cuda(means, rotations, scales, opacities, **arguments):
+    return _kernels().rasterize(means, rotations, scales, opacities, **arguments)
+
+
+def _cpu(means, rotations, scales, opacities, **arguments):
+    """Also for tensors elsewhere, on copies of them; results and gradients go back to where the tensors are."""
+
+    def here(value):
+        return value.cpu() if isinstance(value, torch.Tensor) else value
+
+    gaussians = map(here, (means, rotations, scales, opacities))
+    result = _kernels().rasterize(*gaussians, **{name: here(value) for name, value in arguments.items()})
+    return tuple(output.to(means.device) for output in result)
 
 
 def _gsplat(

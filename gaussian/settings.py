@@ -45,6 +45,8 @@ class TrainSettings:
     ssim_weight: float = 0.05
     #: starts at quarter size, goes on at half size, ends at full size
     resolution_schedule: bool = True
+    #: where the Gaussians are optimized: "cpu", "cuda", or "auto" for a GPU where there is one
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
     #: writes a checkpoint every so many iterations (0: only when interrupted)
     checkpoint_every: int = 1000
 
@@ -59,6 +61,8 @@ class TrainSettings:
             )
         if self.protocol != "none" and self.test_every:
             raise InputError("--protocol and --test-every both choose the held-out frames; give only one of them.")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise InputError(f'There is no device called "{self.device}"; use auto, cpu or cuda.')
         if not 0 <= self.sh_degree <= 3:
             raise InputError(f"The degree of the spherical harmonics must be 0 to 3, not {self.sh_degree}.")
         if self.densification not in ("none", "adaptive", "mcmc"):

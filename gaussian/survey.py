@@ -25,8 +25,11 @@ class Survey:
     error: Tensor
 
     @staticmethod
-    def empty(count: int) -> "Survey":
-        return Survey(torch.zeros(count), torch.zeros(count), torch.zeros(count))
+    def empty(count: int, device: torch.device | None = None) -> "Survey":
+        return Survey(*(torch.zeros(count, device=device) for _ in range(3)))
+
+    def to(self, device: torch.device) -> "Survey":
+        return Survey(self.static.to(device), self.shown.to(device), self.error.to(device))
 
     def add(self, sums: Tensor, pixel_area: float) -> None:
         """`sums` (N, 3) of one picture: static, shown, error; `pixel_area` in full-size pixels."""

@@ -21,6 +21,7 @@ from gaussian.losses import picture_loss, window_weight
 from gaussian.model import Gaussians, morton_order
 from gaussian.optimizer import Edit, GaussianOptimizer
 from gaussian.poses import CameraRefinement
+from gaussian.rasterize import usable_device
 from gaussian.schedules import Schedules, exponential
 from gaussian.settings import TrainSettings
 from gaussian.staticness import StaticWeights
@@ -32,13 +33,15 @@ from scene.scene import Scene
 
 #: pictures that a survey during the run looks at; the one at the end looks at all
 _SURVEY_PICTURES = 24
+_CPU = torch.device("cpu")
 
 
 @dataclass
 class _Report:
     """Sums since the last entry in the history."""
 
-    loss: float = 0.0
+    #: on a GPU a scalar there
+    loss: float | Tensor = 0.0
     psnr: float = 0.0
     count: int = 0
 
@@ -56,6 +59,8 @@ class TrainingRun:
         self.training_frames = [frame for frame in range(count) if frame not in held_out]
         if not self.training_frames:
             raise InputError("Every frame is held out for testing, so none is left to train; hold out fewer.")
+        #: where the Gaussians, pictures and weights are while they are optimized; edits and all else is on the CPU
+        self.device = torch.device(usable_device(settings.device))
         self.iteration = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
@@ -66,7 +71,7 @@ class TrainingRun:
         self.strategy = create_strategy(settings.densification)
         self.optimizer = GaussianOptimizer(Gaussians.empty())
         self.typical_depth = 1.0
-        self._data = FrameData(scene)
+        self._data = FrameData(scene, self.device)
         self._inverse_depths: InverseDepths | None = None
         self._queue: list[int] = []
         self._report = _Report()
@@ -90,6 +95,7 @@ class TrainingRun:
         self.optimizer = GaussianOptimizer(gaussians)
         self._measure_depth()
         self._read_inverse_depths()
+        self.optimizer.to(self.device)
 
     def _measure_depth(self) -> None:
         """The typical depth of the scene."""
@@ -119,7 +125,8 @@ class TrainingRun:
         background = torch.rand(3, generator=self.generator)
         rendered = gradient_renderer.forward(self.gaussians, camera, degree, background)
         gain, offset = (
-            torch.from_numpy(self.exposures.values[frame, :, k].astype(np.float32)).view(3, 1, 1) for k in (0, 1)
+            torch.from_numpy(self.exposures.values[frame, :, k].astype(np.float32)).view(3, 1, 1).to(self.device)
+            for k in (0, 1)
         )
         picture = rendered.image * gain + offset
         # every second iteration is enough for what changes slowly
@@ -131,7 +138,7 @@ class TrainingRun:
         if self.settings.exposure and done >= schedules.exposure_start:
             rate = exponential(*schedules.exposure, done)
             sums = torch.stack([(slope * rendered.image).sum(dim=(1, 2)), slope.sum(dim=(1, 2))], dim=1)
-            self.exposures.step(frame, sums.numpy().astype(np.float64), rate)
+            self.exposures.step(frame, sums.cpu().numpy().astype(np.float64), rate)
         alpha_slope, depth_slope = None, None
         if not even:
             alpha_slope, depth_slope = self._depth_slopes(frame, rendered, weight, done)
@@ -171,7 +178,8 @@ class TrainingRun:
             if factor > 1:
                 size = scaled_size(weight.shape[1], weight.shape[0], factor)
                 weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-            self._weight_cache[key] = torch.from_numpy(weight), torch.from_numpy(window_weight(weight))
+            pair = torch.from_numpy(weight), torch.from_numpy(window_weight(weight))
+            self._weight_cache[key] = pair[0].to(self.device), pair[1].to(self.device)
         return self._weight_cache[key]
 
     def _depth_slopes(
@@ -183,7 +191,8 @@ class TrainingRun:
         if self._inverse_depths is None or strength < 1e-4:
             return None, None
         height, width = rendered.alpha.shape
-        inverse, trust = (torch.from_numpy(values) for values in self._inverse_depths.at(frame, width, height))
+        maps = self._inverse_depths.at(frame, width, height)
+        inverse, trust = (torch.from_numpy(values).to(self.device) for values in maps)
         covered = (rendered.alpha > 0.5) & (inverse > 0)
         trust = trust * weight * covered
         total = float(trust.sum())
@@ -216,11 +225,12 @@ class TrainingRun:
             self.cameras.step_focal(fx, fy, exponential(*schedules.log_focal, done))
 
     def _observe(self, frame: int, residual: Tensor, target: Tensor, alpha: Tensor) -> None:
-        self.static_weights.observe(frame, residual.numpy(), target.permute(1, 2, 0).numpy(), alpha.numpy())
+        seen = (values.cpu().numpy() for values in (residual, target.permute(1, 2, 0), alpha))
+        self.static_weights.observe(frame, *seen)
         for key in [key for key in self._weight_cache if key[0] == frame]:
             del self._weight_cache[key]
 
-    def _note(self, loss: float, picture: Tensor, target: Tensor, weight: Tensor, started: float) -> None:
+    def _note(self, loss: float | Tensor, picture: Tensor, target: Tensor, weight: Tensor, started: float) -> None:
         report = self._report
         report.loss += loss
         report.count += 1
@@ -232,7 +242,7 @@ class TrainingRun:
             self.history.append(
                 {
                     "iteration": self.iteration,
-                    "loss": report.loss / report.count,
+                    "loss": float(report.loss) / report.count,
                     "psnr": report.psnr,
                     "gaussians": len(self.gaussians),
                     "seconds": round(self.seconds + time.perf_counter() - started, 2),
@@ -242,7 +252,7 @@ class TrainingRun:
 
     def survey(self, frames: list[int], factor: int) -> Survey:
         """What each Gaussian is worth in the pictures of `frames` at 1/factor of their size."""
-        survey = Survey.empty(len(self.gaussians))
+        survey = Survey.empty(len(self.gaussians), self.device)
         degree = self.schedules.active_sh_degree(self.done, self.settings.sh_degree)
         for frame in frames:
             target = self._data.picture(frame, factor).float() / 255
@@ -255,7 +265,8 @@ class TrainingRun:
         frames = self.training_frames
         picked = [frames[int(k)] for k in np.linspace(0, len(frames) - 1, min(_SURVEY_PICTURES, len(frames)))]
         factor = max(2, self.schedules.resolution_factor(self.done)) if self.settings.resolution_schedule else 2
-        survey = self.survey(picked, factor)
+        survey = self.survey(picked, factor).to(_CPU)
+        self.optimizer.to(_CPU)
         drop = useless(self.gaussians, survey, self._camera_center(), PruningSettings(min_static=0.0))
         keep = torch.nonzero(~drop)[:, 0]
         self._apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
@@ -264,6 +275,7 @@ class TrainingRun:
         self._apply(self.strategy.edit(self.gaussians, context))
         order = morton_order(self.gaussians.means)
         self._apply(Edit(order, Gaussians.empty(self.gaussians.sh_degree)))
+        self.optimizer.to(self.device)
 
     def _camera_center(self) -> Tensor:
         """The middle of all cameras, (3,)."""
@@ -277,7 +289,8 @@ class TrainingRun:
         """Removes what no static pixel of any training frame supports, gives held-out frames their cameras, and closes
         the holes behind what never steps aside."""
         frames = self.training_frames[:: max(1, len(self.training_frames) // 200)]
-        survey = self.survey(frames, 2)
+        survey = self.survey(frames, 2).to(_CPU)
+        self.optimizer.to(_CPU)
         drop = useless(self.gaussians, survey, self._camera_center(), PruningSettings())
         keep = torch.nonzero(~drop)[:, 0]
         self._apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
@@ -295,7 +308,7 @@ class TrainingRun:
             "typical_depth": self.typical_depth,
             "history": self.history,
             "queue": self._queue,
-            "report": [self._report.loss, self._report.psnr, self._report.count],
+            "report": [float(self._report.loss), self._report.psnr, self._report.count],
             "generator": self.generator.get_state(),
             "optimizer": self.optimizer.state(),
             "cameras": self.cameras.state(),
@@ -315,6 +328,7 @@ class TrainingRun:
         self.optimizer = GaussianOptimizer.restored(state["optimizer"])
         self.typical_depth = float(state["typical_depth"])
         self._read_inverse_depths()
+        self.optimizer.to(self.device)
         self.cameras.restore(state["cameras"])
         self.exposures.restore(state["exposures"])
         self.static_weights.restore(state["static_weights"])

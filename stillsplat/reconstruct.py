@@ -249,8 +249,6 @@ def _check_early(settings: RunSettings) -> None:
         open_scene(settings.input)
         if settings.frames is not None and settings.protocol == "none":
             raise InputError(f"{settings.input} is a scene, whose frames are fixed; leave out --frames.")
-    if settings.device == "cuda":
-        raise InputError("--device cuda: the optimizer of this release computes on the CPU; leave --device out.")
 
 
 def _annotations(settings: RunSettings, scene: Scene) -> FrameMaps | None:
@@ -293,6 +291,7 @@ def train_settings(settings: RunSettings):
         "protocol": settings.protocol,
         "test_every": settings.test_every,
         "refine_test_cameras": settings.refine_test_cameras,
+        "device": settings.device,
     }
     if settings.iterations is not None:
         chosen["iterations"] = settings.iterations

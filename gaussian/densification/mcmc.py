@@ -64,7 +64,7 @@ class MarkovChain:
             return
         some = gaussians.select(shaken)
         strength = torch.sigmoid(-100 * (some.opacities - 0.005)) * self.noise * means_rate
-        draw = torch.randn(len(shaken), 3, generator=generator) * strength[:, None]
+        draw = torch.randn(len(shaken), 3, generator=generator).to(strength) * strength[:, None]
         axes = rotation_matrices(some.rotations)
         # covariance times the draw, in the Gaussian's own axes
         local = torch.einsum("nji,nj->ni", axes, draw) * some.scales**2

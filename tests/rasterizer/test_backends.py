@@ -34,9 +34,18 @@ def test_cpu_backend(backend):
     assert rasterize(**values, width=41, height=23).screen_means is None
 
 
-@pytest.mark.parametrize("backend", ["gsplat", "inria", "cuda", "vulkan"])
+@pytest.mark.parametrize("backend", ["gsplat", "inria", "vulkan"])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what to do where there is no GPU")
 def test_backends_that_cannot_run_say_so_in_one_sentence(backend):
-    with pytest.raises(InputError, match=backend if backend != "cuda" else "CUDA") as caught:
+    with pytest.raises(InputError, match=backend) as caught:
         rasterize(**scene(), width=41, height=23, backend=backend)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what happens where there is no GPU")
+def test_without_a_gpu_the_cpu_renders_and_says_so():
+    values = scene()
+    with pytest.warns(UserWarning, match="no GPU was found.*the CPU renders instead") as caught:
+        result = rasterize(**values, width=41, height=23, backend="cuda")
+    assert len(caught) == 1 and "\n" not in str(caught[0].message)
+    assert torch.equal(result.image, rasterize(**values, width=41, height=23, backend="cpu").image)

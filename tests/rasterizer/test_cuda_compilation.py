@@ -14,6 +14,7 @@ KERNELS = {
     "emit_pairs",
     "gaussian_adam",
     "gaussian_gradients",
+    "nearest_neighbours",
     "photometric_loss",
     "project",
     "sort_pass",

@@ -14,7 +14,9 @@ import test_rasterize_robustness as robustness
 import torch
 from diff_gaussian_rasterization import FusedOptimizer, cuda_structs, photometric_loss, rasterize
 from diff_gaussian_rasterization.cuda_frame import CudaFrame, Shape
+from diff_gaussian_rasterization.cuda_neighbours import mean_squared_distances
 from emulated_device import EmulatedDevice
+from simple_knn import distCUDA2
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +143,18 @@ def test_a_crowd_equals_the_cpu_kernels(count, workers, library, monkeypatch):
     assert_close(our_gradients, expected_gradients)
 
 
-def test_more_tiles_than_two_digits_hold(library, monkeypatch):
-    scene = gradients.make_scene(30, 200)
-    scene["intrinsics"] = torch.tensor([9000.0, 40.0, 16000.0, 20.0])
-    width, height = 65536, 65  # 8192 x 9 tiles: three passes
-    expected = rasterize(**scene, width=width, height=height)
+@pytest.mark.parametrize("passes", [2, 3])
+def test_any_number_of_passes_over_the_tiles(passes, library, monkeypatch):
+    """Images of more than 65,536 tiles need three; here the further ones find nothing but zeros."""
+    assert [Shape(1, width, 65536).tile_passes for width in (1, 8, 64, 65, 65536)] == [2, 2, 2, 3, 4]
+    scene = crowd(800)
+    expected = rasterize(**scene, width=101, height=75)
     device = EmulatedDevice(library)
     emulated_device.replace_cpu(monkeypatch, device)
-    ours = rasterize(**scene, width=width, height=height)
-    assert device.launches.count("sort_pass") == 4 + 3
+    monkeypatch.setattr(Shape, "tile_passes", passes)
+    monkeypatch.setattr(CudaFrame, "_capacities", {(device.torch_device, 101, 75): 20000})
+    ours = rasterize(**scene, width=101, height=75)
+    assert device.launches.count("sort_pass") == 4 + passes
     torch.testing.assert_close(ours.image, expected.image, rtol=1e-4, atol=1e-5)
 
 
@@ -274,6 +279,21 @@ def test_training_goes_as_on_the_cpu(library, monkeypatch):
     assert results[1][0][-1] < results[1][0][0]
     for name, value in results[0][1].parameters.items():
         assert (results[1][1].parameters[name] - value).abs().mean() <= 0.05 * rates[name], name
+
+
+@pytest.mark.parametrize("kind", ["cloud", "equal", "line", "far outlier"])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 256, 257, 1500])
+def test_nearest_neighbours_equal_the_tree(kind, count, device):
+    random = torch.Generator().manual_seed(count)
+    points = torch.randn(count, 3, generator=random)
+    if kind == "equal":
+        points[::2] = points[0].clone()
+    elif kind == "line":
+        points[:, 1:] = 2.0
+    elif kind == "far outlier":
+        points[0] += 1e4
+    ours = mean_squared_distances(points)
+    torch.testing.assert_close(ours, distCUDA2(points), rtol=1e-4, atol=1e-6)
 
 
 def test_a_kernel_that_waits_for_ever_is_found(library):
