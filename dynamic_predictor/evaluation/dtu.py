@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 from scipy.spatial import KDTree
 
 from dynamic_predictor.evaluation.surfaces import SurfaceScores
@@ -48,7 +49,7 @@ def read_observed_volume(folder: Path, scan: int) -> ObservedVolume:
             float(np.asarray(mask["Res"]).ravel()[0]),
             np.asarray(table, np.float64).ravel()[:4],
         )
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, NotImplementedError, MatReadError) as error:
         raise InputError(f"{folder} has no mask and plane of scan {scan} that can be read; fetch DTU again.") from error
 
 
