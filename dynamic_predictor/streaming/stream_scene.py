@@ -1,7 +1,7 @@
 """A finished stream as a scene: one world, one unit, maps read from the disk when they are used."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,11 +21,9 @@ def scene_of_stream(result: StreamResult, *, closed: bool = True) -> Scene:
     places = result.world_from_chunk if closed else result.chained
     workspace = result.workspace
     count = len(workspace)
-    height, width = workspace.read_chunk(0, slice(0, 1)).z_depth.shape[1:]
-
-    def prediction(frame: int):
-        chunk, place = result.chunk_of(frame)
-        return chunk, workspace.read_chunk(chunk, slice(place, place + 1))
+    first = workspace.read_chunk(0, slice(0, 1))
+    height, width = first.z_depth.shape[1:]
+    unbounded = first.unbounded_confidence
 
     cameras: list[Camera] = []
     has_motion = all(workspace.has_motion(chunk) for chunk in range(len(result.windows)))
@@ -37,19 +35,19 @@ def scene_of_stream(result: StreamResult, *, closed: bool = True) -> Scene:
             fx, fy, cx, cy = (float(matrix[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
             cameras.append(Camera(width, height, fx, fy, cx, cy, pose))
 
+    def read(kind: Literal["z_depth", "confidence", "motion"], frame: int) -> np.ndarray:
+        chunk, place = result.chunk_of(frame)
+        return workspace.read_map(chunk, kind, place)
+
     def z_depth(frame: int) -> np.ndarray:
-        chunk, found = prediction(frame)
-        return (found.z_depth[0] * places[chunk].scale).astype(np.float32)
+        return read("z_depth", frame) * np.float32(places[result.chunk_of(frame)[0]].scale)
 
     def confidence(frame: int) -> np.ndarray:
-        _, found = prediction(frame)
-        values = np.maximum(found.confidence[0], 0.0)
-        return (values / (1.0 + values) if found.unbounded_confidence else values).astype(np.float32)
+        values = np.maximum(read("confidence", frame), 0.0)
+        return values / (1.0 + values) if unbounded else values
 
     def motion(frame: int) -> np.ndarray:
-        found = prediction(frame)[1].motion
-        assert found is not None
-        return found[0]
+        return read("motion", frame)
 
     return Scene(
         frames=_fitted(workspace.frames(), width, height),

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -221,6 +221,16 @@ class StreamWorkspace:
                 )
         except (OSError, ValueError, EOFError, KeyError) as error:
             raise InputError(f"{folder} is damaged; start again with --overwrite.") from error
+
+    def read_map(self, index: int, kind: Literal["z_depth", "confidence", "motion"], place: int) -> np.ndarray:
+        """One map (H, W) float32 of a chunk as it was predicted; nothing else is read."""
+        path = self._chunk_path(index) / f"{kind}.npy"
+        try:
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)[place]
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path} is damaged; start again with --overwrite.") from error
+        values = np.array(stored, np.float32)
+        return values / np.float32(255.0) if kind == "motion" else values
 
     def read_cameras(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`world_from_camera` (N, 4, 4) and `intrinsics` (N, 3, 3) of a whole chunk."""
