@@ -1,9 +1,11 @@
 """The streaming driver on a simulated walk whose poses and depths are known, and on cameras that misbehave."""
 
+import http.server
 import threading
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -194,3 +196,42 @@ def test_sources_that_are_not_there_are_one_sentence(text, tmp_path):
     walk = SimulatedWalk(2)
     with pytest.raises(InputError):
         run_stream(open_source(text), SimulatedPredictor(walk), _workspace(tmp_path), _SMALL)
+
+
+def _transport_stream(path: Path, walk: SimulatedWalk, count: int) -> None:
+    """A video in the container of broadcasts, which can be cut anywhere."""
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = walk.width, walk.height, "yuv420p"
+        for index in range(count):
+            frame = av.VideoFrame.from_ndarray(walk.picture(index), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_a_network_stream_that_breaks_off_ends_with_what_had_come(tmp_path):
+    walk = SimulatedWalk(60, width=96, height=64)
+    _transport_stream(tmp_path / "walk.ts", walk, 60)
+    content = (tmp_path / "walk.ts").read_bytes()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) * 2 // 3])  # then the connection breaks
+
+        def log_message(self, format, *args):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        source = open_source(f"http://127.0.0.1:{server.server_port}/walk.ts", rate=1e6)
+        told = []
+        result = run_stream(source, SimulatedPredictor(walk), _workspace(tmp_path), _SMALL, warn=told.append)
+    finally:
+        server.shutdown()
+    assert 2 <= len(result.workspace) < 60
+    assert len(told) == 1 and told[0].endswith("what had come was finished.")
