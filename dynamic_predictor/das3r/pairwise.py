@@ -22,7 +22,7 @@ from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
 
 #: most memory that decoding one pair takes per pixel, in bytes (benchmarks/networks.py measures it)
-WORKING_BYTES = 3000
+WORKING_BYTES = 4500
 #: share of a GPU's free memory that a batch may take
 _GPU_SHARE = 0.5
 _MOST_PAIRS_AT_ONCE = 16
