@@ -15,7 +15,7 @@ from dynamic_predictor.das3r.checkpoint import load_network
 from dynamic_predictor.das3r.pairwise import predict_pairs
 from dynamic_predictor.das3r.preprocessing import InputGeometry, input_geometry
 from dynamic_predictor.das3r.settings import TwoViewSettings
-from dynamic_predictor.optical_flow.estimation import OpticalFlow, create_optical_flow
+from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.weights.finding import require_weights
 from scene.errors import InputError
 from scene.frames import Frames
@@ -51,7 +51,7 @@ class TwoViewPredictor:
         pictures = NetworkPictures(frames, geometry)
         windows = chunk_windows(count, settings.window, settings.window_overlap)
         # before the long work: what is missing is said at once
-        flow = self._flow(pictures, windows, warnings)
+        flow = self._flow(pictures, warnings)
         network = load_network(weights, mask_heads=self.name == "das3r")
         clock.note("weights")
 
@@ -105,9 +105,7 @@ class TwoViewPredictor:
         graph = graph_for_clip(count, self.settings.scene_graph, strict_official=strict)
         return pair_edges(count, graph, strict_official=strict)
 
-    def _flow(
-        self, pictures: "NetworkPictures", windows: Sequence[tuple[int, int]], warnings: list[str]
-    ) -> FlowFunction | None:
+    def _flow(self, pictures: "NetworkPictures", warnings: list[str]) -> FlowFunction | None:
         """Flow between frames at the network's size, for the alignment's flow term."""
         settings = self.settings
         if settings.iterations == 0 or (settings.flow_loss_weight == 0 and self.name == "das3r"):
@@ -118,13 +116,8 @@ class TwoViewPredictor:
             half_precision=settings.half_precision,
             warn=warnings.append,
         )
-        expected = []
-        for first, stop in windows:
-            edges = {(first + i, first + j) for i, j in self._edges(stop - first) if i != j}
-            expected += sorted(edges)
-            if edges != {(j, i) for i, j in edges}:
-                expected += sorted((j, i) for i, j in edges)
-        return ExpectedFlow(estimator, pictures, expected)
+        between = estimator.between(pictures)
+        return lambda source, target: between(source, target).displacement
 
 
 class NetworkPictures(Sequence[np.ndarray]):
@@ -144,25 +137,6 @@ class NetworkPictures(Sequence[np.ndarray]):
         """uint8 RGB (H, W, 3)."""
         values = self.prepared(index).transpose(1, 2, 0)
         return np.ascontiguousarray(np.rint((values * 0.5 + 0.5) * 255.0).astype(np.uint8))
-
-
-class ExpectedFlow:
-    """A `FlowFunction` for somebody who will most likely ask for `expected` (source, target) in this order: then every
-    picture's features are computed once while they are remembered. Other questions are answered too."""
-
-    def __init__(
-        self, estimator: OpticalFlow, pictures: Sequence[np.ndarray], expected: Sequence[tuple[int, int]]
-    ) -> None:
-        self._estimator, self._pictures, self._expected = estimator, pictures, list(expected)
-        self._answers = iter(estimator.estimate_pairs(pictures, self._expected))
-        self._next = 0
-
-    def __call__(self, source: int, target: int) -> np.ndarray:
-        """Displacement (H, W, 2) in pixels."""
-        if self._next < len(self._expected) and self._expected[self._next] == (source, target):
-            self._next += 1
-            return next(self._answers).displacement
-        return self._estimator.estimate(self._pictures[source], self._pictures[target]).displacement
 
 
 class _Clock:

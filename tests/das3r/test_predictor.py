@@ -9,9 +9,8 @@ from small_networks import MINIMAL, filled_network
 
 from dynamic_predictor.das3r.official_layout import save_pth
 from dynamic_predictor.das3r.pairwise import predict_pairs
-from dynamic_predictor.das3r.predictor import ExpectedFlow, TwoViewPredictor
+from dynamic_predictor.das3r.predictor import TwoViewPredictor
 from dynamic_predictor.das3r.settings import TwoViewSettings
-from dynamic_predictor.optical_flow.estimation import FlowEstimate
 from dynamic_predictor.predictor import available_predictors, create_predictor
 from scene.errors import InputError
 from scene.frames import ImageFolderFrames
@@ -109,29 +108,6 @@ def test_monst3r_has_its_papers_masks_when_strict(weights, tmp_path):
     ours = _predictor("monst3r", weights).predict(frames)
     assert strict.motion_masks is not None and ours.motion_masks is not None
     assert not np.allclose(strict.motion_masks[1], ours.motion_masks[1])
-
-
-def test_flows_that_are_expected_come_from_one_pass(tmp_path):
-    class Estimator:
-        name = "counting"
-
-        def __init__(self):
-            self.streamed, self.single = [], []
-
-        def estimate_pairs(self, pictures, pairs, progress=None):
-            for pair in pairs:
-                self.streamed.append(pair)
-                yield FlowEstimate(np.full((2, 2, 2), pair[0] * 10 + pair[1], np.float32))
-
-        def estimate(self, first, second):
-            self.single.append((first, second))
-            return FlowEstimate(np.full((2, 2, 2), first * 10 + second, np.float32))
-
-    estimator = Estimator()
-    flow = ExpectedFlow(estimator, [0, 1, 2], [(0, 1), (0, 2), (1, 0)])  # type: ignore[arg-type, list-item]
-    for pair in [(0, 1), (2, 1), (0, 2), (1, 0), (0, 1)]:
-        assert flow(*pair).flat[0] == pair[0] * 10 + pair[1]
-    assert estimator.streamed == [(0, 1), (0, 2), (1, 0)] and estimator.single == [(2, 1), (0, 1)]
 
 
 def test_batches_do_not_change_predictions(weights, tmp_path):
