@@ -80,6 +80,7 @@ class FusedOptimizer:
         self._frame: Frame | None = None
         self._scene: SceneStruct | None = None
         self._rendering: Rendering | None = None
+        self._outputs: Rendering | None = None  # kept: fresh memory costs more than the kernels that fill it
 
     def render(
         self,
@@ -93,7 +94,8 @@ class FusedOptimizer:
         near_plane: float = 0.01,
         antialiased: bool = False,
     ) -> Rendering:
-        """The picture, which `step` refers to until the next call; see `rasterize` for the arguments."""
+        """The picture, which `step` refers to; its memory is used again by the next call, so copy what must last
+        longer. See `rasterize` for the arguments."""
         _check_size(width, height)
         terms = self.parameters["sh_coefficients"].shape[1]
         if not 0 <= sh_degree <= 3 or (sh_degree + 1) ** 2 > terms:
@@ -123,8 +125,11 @@ class FusedOptimizer:
             (means, rotations, scales, opacities, sh, None, None, None),
             *camera,
         )
-        image, alpha, depth = torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width)
-        rendering = Rendering(image, alpha, depth, torch.empty(len(means), dtype=torch.int32))
+        rendering = self._outputs
+        if rendering is None or rendering.alpha.shape != (height, width) or len(rendering.radii) != len(means):
+            image, alpha, depth = torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width)
+            rendering = Rendering(image, alpha, depth, torch.empty(len(means), dtype=torch.int32))
+            self._outputs = rendering
         frame = self._frame or Frame()
         frame.forward(scene, OutputsStruct(*map(pointer, rendering)))
         self._frame, self._scene, self._rendering = frame, scene, rendering

@@ -36,10 +36,12 @@ def photometric_loss(
     ssim_factor: float,
     gradient: bool = True,
     maps: bool = False,
+    out: torch.Tensor | None = None,  # (3, H, W) float32
 ) -> PhotometricLoss:
     """Weighted L1 and SSIM in one pass, with the gradient of l1_factor * l1_sum + ssim_factor * ssim_sum.
 
     The sums are not divided by anything: for a mean over valid pixels put 1 / (sum of weights) into the factors.
+    `out` receives the gradient in place of fresh memory, which is dear (on a GPU it is not used).
     SSIM (Wang et al. 2004) has an 11x11 Gaussian window of sigma 1.5 and zeros outside the image. `ssim_weight` is
     that of the window's centre. With an `ssim_factor` of 0 and no maps SSIM is not computed and its sum is 0. On a GPU
     nobody waits: the sums stay there.
@@ -74,7 +76,11 @@ def photometric_loss(
                 device, image, target, l1_weight, ssim_weight, **factors, gradient=gradient, maps=maps
             )
         )
-    slope = torch.empty_like(image) if gradient else None
+    if out is not None:
+        _check("out", out, torch.float32, where)
+        if out.shape != image.shape or not out.is_contiguous():
+            raise ValueError(f"out must be contiguous and have shape {tuple(image.shape)}, not {tuple(out.shape)}")
+    slope = None if not gradient else torch.empty_like(image) if out is None else out
     l1_map = torch.empty(height, width) if maps else None
     ssim_map = torch.empty(height, width) if maps else None
     is_float = target.dtype == torch.float32

@@ -1,6 +1,9 @@
 // Compiled once per instruction set; setup.py sets the flags and KERNELS, the name of the table.
 #include "kernels.h"
-#include "compositing.h"
+#include "backward_gaussians.h"
+#include "backward_tile.h"
+#include "coverage.h"
+#include "forward_tile.h"
 #include "projection.h"
 #include "training.h"
 

@@ -27,7 +27,13 @@ typedef int32_t vi __attribute__((vector_size(4 * W)));
 
 INLINE vf load(const float* p) { vf v; memcpy(&v, p, sizeof v); return v; }
 INLINE void store(float* p, vf v) { memcpy(p, &v, sizeof v); }
-INLINE vf set1(float x) { return vf{} + x; }
+#if defined(STILLSPLAT_AVX512)  // vf{} + x would add, because of the sign of zero
+INLINE vf set1(float x) { return (vf)_mm512_set1_ps(x); }
+#elif defined(STILLSPLAT_AVX2)
+INLINE vf set1(float x) { return (vf)_mm256_set1_ps(x); }
+#else
+INLINE vf set1(float x) { return vf{x, x, x, x}; }
+#endif
 INLINE vi set1i(int32_t x) { return vi{} + x; }
 INLINE vi bits(vf v) { return (vi)v; }
 INLINE vf from_bits(vi v) { return (vf)v; }
@@ -39,7 +45,10 @@ INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)
 INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 INLINE vm ge(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
 INLINE vm gt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
-INLINE vm both(vm a, vm b) { return (vm)(a & b); }
+// by name, since operators would carry masks through general registers
+INLINE vm both(vm a, vm b) { return _kand_mask16(a, b); }
+INLINE vm but_not(vm a, vm b) { return _kandn_mask16(b, a); }
+INLINE bool any(vm m) { return !_kortestz_mask16_u8(m, m); }
 INLINE vf select(vm m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a); }
 INLINE vf zero_unless(vm m, vf a) { return (vf)_mm512_maskz_mov_ps(m, (__m512)a); }
 INLINE uint32_t mask_bits(vm m) { return m; }
@@ -101,6 +110,8 @@ INLINE vf reciprocal(vf a) { return 1.0f / a; }
 INLINE vm ge(vf a, vf b) { return a >= b; }
 INLINE vm gt(vf a, vf b) { return a > b; }
 INLINE vm both(vm a, vm b) { return a & b; }
+INLINE vm but_not(vm a, vm b) { return a & ~b; }
+INLINE bool any(vm m) { return mask_bits(m) != 0; }
 INLINE vf select(vm m, vf a, vf b) { return m ? a : b; }
 INLINE vf zero_unless(vm m, vf a) { return from_bits(m & bits(a)); }
 INLINE vm first_lanes(int n) { vi v; for (int i = 0; i < W; i++) v[i] = i < n ? -1 : 0; return v; }
@@ -116,18 +127,23 @@ INLINE float hsum(vf v) {
 INLINE vf vabs(vf v) { return from_bits(bits(v) & 0x7fffffff); }
 INLINE vf vclamp(vf v, vf lo, vf hi) { return vmin(vmax(v, lo), hi); }
 
-// 2^x for x in [-126, 126], relative error about 1e-7: round to nearest, then a minimax polynomial on [-1/2, 1/2].
-INLINE vf exp2_bounded(vf x) {
+// 2^x for x in [-126, 126], relative error about 2e-7: round to nearest, then a minimax polynomial on [-1/2, 1/2].
+// N of them go side by side, since one alone is a chain of instructions that wait for each other.
+template <int N>
+INLINE void exp2_bounded(const vf* x, vf* result) {
   const vf magic = set1(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer that sits in the low bits
-  vf shifted = x + magic;
-  vf f = x - (shifted - magic);
-  vf p = fma(set1(1.53539319e-4f), f, set1(1.33988744e-3f));
-  p = fma(p, f, set1(9.61843736e-3f));
-  p = fma(p, f, set1(5.55033215e-2f));
-  p = fma(p, f, set1(2.40226507e-1f));
-  p = fma(p, f, set1(6.93147183e-1f));
-  p = fma(p, f, set1(1.0f));
-  return from_bits(bits(p) + (bits(shifted) << 23));
+  const float coefficients[6] = {0.00132764716f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f};
+  vf shifted[N], f[N], p[N];
+  for (int k = 0; k < N; k++) shifted[k] = x[k] + magic;
+  for (int k = 0; k < N; k++) f[k] = x[k] - (shifted[k] - magic);
+  for (int k = 0; k < N; k++) p[k] = set1(coefficients[0]);
+  for (int i = 1; i < 6; i++)
+    for (int k = 0; k < N; k++) p[k] = fma(p[k], f[k], set1(coefficients[i]));
+  for (int k = 0; k < N; k++) result[k] = from_bits(bits(p[k]) + (bits(shifted[k]) << 23));
+}
+INLINE vf exp2_bounded(vf x) {
+  exp2_bounded<1>(&x, &x);
+  return x;
 }
 
 INLINE vf exp_any(vf x) {

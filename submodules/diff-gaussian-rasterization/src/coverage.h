@@ -1,0 +1,72 @@
+// Which blocks of which tiles a splat touches.
+#pragma once
+#include "kernels.h"
+#include "simd.h"
+
+namespace {
+
+const float LOG2_ALPHA_CUT = -7.99435344f;  // log2(1 / 255)
+
+// Lanes of whole numbers that both masks keep, others 0.
+#if defined(STILLSPLAT_AVX512)
+INLINE vi keep_lanes(vm rows, vi filled, vi v) { return (vi)_mm512_maskz_mov_epi32(rows, (__m512i)(v & filled)); }
+#else
+INLINE vi keep_lanes(vm rows, vi filled, vi v) { return v & filled & rows; }
+#endif
+
+// Writes a splat's pairs and their exact number. For each row of blocks the ellipse's extent in x is exact: the
+// boundary x(y) = (-B y +- sqrt(4 A E - (4 A C - B^2) y^2)) / 2 A is extreme at the ellipse's own extreme point,
+// clamped into the row's band of pixel centres.
+void cover(const Scene* scene, Splat* splat, Pair* pairs) {
+  const Splat& p = *splat;
+  const int width = scene->width, height = scene->height, tiles_x = (width + TILE_W - 1) / TILE_W;
+  const float x0 = fmaxf(ceilf(p.x - p.half_width), 0.0f), x1 = fminf(floorf(p.x + p.half_width), width - 1.0f);
+  const float y0 = fmaxf(ceilf(p.y - p.half_height), 0.0f), y1 = fminf(floorf(p.y + p.half_height), height - 1.0f);
+  const int first_row = ((int)y0 / TILE_H) * BLOCKS_Y, last_row = (int)y1 / BLOCK;
+  const float A = -p.A, B = -p.B, C = -p.C;
+  const float E = (p.log2_opacity - LOG2_ALPHA_CUT) * 1.00001f + 1e-5f;
+  const float half_B = 0.5f * B / A, inv_2A = 0.5f / A, y_right = -0.5f * B * p.half_width / C;
+  const int first_column = (int)x0 / TILE_W, last_column = (int)x1 / TILE_W;
+  const vi row_shift = (__builtin_convertvector(iota(), vi) & (int)(BLOCKS_Y - 1)) * (int)BLOCKS_X;
+  int32_t count = 0;
+  for (int row = first_row; row <= last_row; row += W) {
+    vf top = (iota() + (float)row) * (float)BLOCK, bottom = top + (float)(BLOCK - 1);
+    vf low = vmax(top, set1(y0)) - p.y, high = vmin(bottom, set1(y1)) - p.y;
+    vm in_rows = ge(high, low);
+    vf limit = set1(p.half_height);
+    vf at_right = vclamp(vclamp(set1(y_right), low, high), -limit, limit);
+    vf at_left = vclamp(vclamp(set1(-y_right), low, high), -limit, limit);
+    vf root_right = vsqrt(vmax(4.0f * A * E - p.discriminant * at_right * at_right, set1(0.0f)));
+    vf root_left = vsqrt(vmax(4.0f * A * E - p.discriminant * at_left * at_left, set1(0.0f)));
+    vf right = p.x + (root_right * inv_2A - half_B * at_right) + 0.01f;
+    vf left = p.x - (root_left * inv_2A + half_B * at_left) - 0.01f;
+    left = vmax(-vfloor(-left), set1(x0));
+    right = vmin(vfloor(right), set1(x1));
+    in_rows = both(in_rows, ge(right, left));
+    // clamped before the conversion, so that rows without a pixel do not overflow
+    vi first = __builtin_convertvector(vclamp(left, set1(0.0f), set1(x1)), vi) >> 2;
+    vi last = __builtin_convertvector(vclamp(right, set1(0.0f), set1(x1)), vi) >> 2;
+    for (int column = first_column; column <= last_column; column++) {
+      // bits [from, to] of each row, shifted to the row's place in its tile, then joined over the rows of a tile
+      vi base = set1i(column * BLOCKS_X), zero = set1i(0), top_bit = set1i(BLOCKS_X - 1);
+      vi from = first - base, to = last - base;
+      from = from > zero ? from : zero;
+      to = to < top_bit ? to : top_bit;
+      vi filled = from <= to;
+      from = filled ? from : zero;
+      to = filled ? to : zero;
+      vi placed = ((set1i(2) << to) - (set1i(1) << from)) << row_shift;
+      placed = keep_lanes(in_rows, filled, placed);
+      uint32_t row_blocks[W];
+      memcpy(row_blocks, &placed, sizeof row_blocks);
+      for (int g = 0; g < W && row + g <= last_row; g += BLOCKS_Y) {
+        uint32_t blocks = row_blocks[g] | row_blocks[g + 1] | row_blocks[g + 2] | row_blocks[g + 3];
+        pairs[count] = {(uint32_t)((row + g) / BLOCKS_Y * tiles_x + column), blocks};
+        count += blocks != 0;
+      }
+    }
+  }
+  splat->pair_count = count;
+}
+
+}  // namespace

@@ -1,0 +1,63 @@
+// Three-dimensional vectors of W lanes, and how the components of W Gaussians get into lanes.
+#pragma once
+#include "kernels.h"
+#include "simd.h"
+
+namespace {
+
+struct Vec3 { vf x, y, z; };
+INLINE Vec3 operator+(Vec3 a, Vec3 b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
+INLINE Vec3 operator-(Vec3 a, Vec3 b) { return {a.x - b.x, a.y - b.y, a.z - b.z}; }
+INLINE Vec3 operator*(vf s, Vec3 a) { return {s * a.x, s * a.y, s * a.z}; }
+INLINE vf dot(Vec3 a, Vec3 b) { return fma(a.x, b.x, fma(a.y, b.y, a.z * b.z)); }
+INLINE Vec3 cross(Vec3 a, Vec3 b) {
+  return {fma(a.y, b.z, -(a.z * b.y)), fma(a.z, b.x, -(a.x * b.z)), fma(a.x, b.y, -(a.y * b.x))};
+}
+
+// How far to prefetch: there are more streams than the hardware follows.
+enum { AHEAD = 2 * W };
+
+// terms x components vectors of W Gaussians
+struct Lanes { float* data; int64_t term, component; };
+
+INLINE vf at(const Lanes& t, int term, int component) {
+  const float* p = t.data + term * t.term + component * t.component;
+  __builtin_prefetch(p + AHEAD);
+  return load(p);
+}
+INLINE Vec3 vector_at(const Lanes& t, int term) { return {at(t, term, 0), at(t, term, 1), at(t, term, 2)}; }
+
+// Lanes past `valid` repeat the last Gaussian.
+__attribute__((noinline)) void gather(const Strided& t, int64_t i, int valid, int terms, int components, float* room) {
+  for (int k = 0; k < terms; k++)
+    for (int c = 0; c < components; c++) {
+      const float* p = t.data + i * t.stride_n + k * t.stride_k + c * t.stride_c;
+      for (int l = 0; l < W; l++) *room++ = p[(l < valid ? l : valid - 1) * t.stride_n];
+    }
+}
+
+// Memory that is contiguous over Gaussians is used where it lies; anything else is copied into `room`.
+INLINE Lanes lanes_of(const Strided& t, int64_t i, int valid, int terms, int components, float* room) {
+  if (t.stride_n == 1 && valid == W) return {t.data + i, t.stride_k, t.stride_c};
+  gather(t, i, valid, terms, components, room);
+  return {room, (int64_t)components * W, W};
+}
+
+__attribute__((noinline)) void scatter(const Strided& t, int64_t i, int valid, int terms, int components, const float* from) {
+  for (int k = 0; k < terms; k++)
+    for (int c = 0; c < components; c++, from += W) {
+      float* p = t.data + i * t.stride_n + k * t.stride_k + c * t.stride_c;
+      for (int l = 0; l < valid; l++) p[l * t.stride_n] = from[l];
+    }
+}
+
+INLINE void write(const Strided& t, int64_t i, int valid, int terms, int components, const vf* values) {
+  if (t.stride_n == 1 && valid == W) {
+    for (int k = 0; k < terms; k++)
+      for (int c = 0; c < components; c++) store(t.data + i + k * t.stride_k + c * t.stride_c, *values++);
+  } else {
+    scatter(t, i, valid, terms, components, (const float*)values);
+  }
+}
+
+}  // namespace
