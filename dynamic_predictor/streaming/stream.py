@@ -201,6 +201,8 @@ class _Stream:
         shared = min(len(reference), len(moved))
         try:
             aligned, by = self._align_frames(reference, slice(0, shared), moved, slice(0, shared))
+        except InputError:
+            raise
         except ValueError:
             self.warn(
                 f"Chunks {index - 1} and {index} share no static pixels that both know; they were joined by their "

@@ -3,6 +3,7 @@
 import http.server
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -235,3 +236,53 @@ def test_a_network_stream_that_breaks_off_ends_with_what_had_come(tmp_path):
         server.shutdown()
     assert 2 <= len(result.workspace) < 60
     assert len(told) == 1 and told[0].endswith("what had come was finished.")
+
+
+class _Unsure(SimulatedPredictor):
+    """Knows no depth in its second chunk."""
+
+    def predict_chunk(self, frames):
+        chunk = super().predict_chunk(frames)
+        if len(self.calls) == 2:
+            chunk.confidence[:] = 0.0
+        return chunk
+
+
+def test_chunks_without_common_pixels_are_joined_by_their_cameras(tmp_path):
+    walk = SimulatedWalk(32)
+    told = []
+    result = run_stream(walk, _Unsure(walk), _workspace(tmp_path), _SMALL, warn=told.append)
+    assert len(told) == 1 and "by their cameras alone" in told[0]
+    assert _error(result, walk) < 1e-5
+
+
+class _TwoSizes(SimulatedPredictor):
+    def predict_chunk(self, frames):
+        chunk = super().predict_chunk(frames)
+        if len(self.calls) == 1:
+            return chunk
+        return replace(chunk, z_depth=chunk.z_depth[:, ::2], confidence=chunk.confidence[:, ::2])
+
+
+def test_a_predictor_whose_maps_change_size_is_refused(tmp_path):
+    walk = SimulatedWalk(32)
+    with pytest.raises(InputError, match="fixed size"):
+        run_stream(walk, _TwoSizes(walk), _workspace(tmp_path), _SMALL)
+
+
+class _DeepWrong(SimulatedPredictor):
+    """Agrees about the path, not about the shape of what it sees: depth is bent in every other chunk."""
+
+    def predict_chunk(self, frames):
+        chunk = super().predict_chunk(frames)
+        if len(self.calls) % 2 == 0:
+            chunk.z_depth[:] *= np.linspace(0.7, 1.3, self.walk.width, dtype=np.float32)
+        return chunk
+
+
+def test_chunks_that_disagree_about_depth_keep_the_path_whole(tmp_path):
+    walk = SimulatedWalk(56)
+    result = run_stream(walk, _DeepWrong(walk), _workspace(tmp_path), _SMALL)
+    records = [result.workspace.read_record(index) for index in range(1, len(result.windows))]
+    assert {record.by for record in records} == {"cameras and depth"}
+    assert _error(result, walk) < 0.1
