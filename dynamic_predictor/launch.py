@@ -6,9 +6,12 @@ python dynamic_predictor/launch.py --mode=eval_pose --pretrained=FILE --eval_dat
 
 import argparse
 import importlib.util
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 # Run as a script, the folder of this file is searched first, and its modules would hide others of the same name.
 if __name__ == "__main__":
@@ -31,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one mode; returns the exit status: 0 done, 1 some clips failed, 2 something that the user can mend, 130
     interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    before = None
+    with suppress(ValueError):  # not in the main thread
+        # a polite kill ends like Ctrl-C, without half-written folders
+        before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         if parse_mode(given) == "train":
             return _train(given)
@@ -41,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("launch.py: Stopped; what was finished is kept, the same command goes on.", file=sys.stderr)
         return _INTERRUPTED
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _train(arguments: list[str]) -> int:

@@ -1,7 +1,9 @@
 """launch.py from the command line on, with a predictor that knows the answers."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +16,9 @@ from known_answers import Oracle, OracleSettings, texture, true_poses, write
 from scene.folder import load_scene
 from scene.formats.das3r import read_das3r
 from scene.formats.tum import write_tum
+from scene.frames import Frames
 from scene.open_scene import open_scene
+from scene.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[2]
 Launch = Callable[..., int]
@@ -168,6 +172,26 @@ def test_a_predictor_that_fails(
     assert sentence in capsys.readouterr().err
     assert (out(tmp_path) / "evaluation/walk_error.txt").exists() == (kind == "bug")
     assert not list(out(tmp_path).glob(".*"))
+
+
+def test_a_polite_kill_leaves_nothing_half_done(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It comes while the second clip is predicted."""
+    predict, before = Oracle.predict, signal.getsignal(signal.SIGTERM)
+
+    def interrupted(self: Oracle, frames: Frames, **rest) -> Scene:
+        if len(Oracle.calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return predict(self, frames, **rest)
+
+    monkeypatch.setattr(Oracle, "predict", interrupted)
+    assert launch("--mode=eval_pose", "--eval_dataset=tum", "--full_seq") == 130
+    assert "Stopped; what was finished is kept" in capsys.readouterr().err
+    assert sorted(path.name for path in out(tmp_path).iterdir()) == ["evaluation", "sit", "sit.png"]
+    monkeypatch.setattr(Oracle, "predict", predict)
+    assert launch("--mode=eval_pose", "--eval_dataset=tum", "--full_seq") == 0
+    assert Oracle.calls == [6, 6] and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_frames_of_ones_own(
