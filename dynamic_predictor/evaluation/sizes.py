@@ -18,7 +18,9 @@ def mask_at_prediction(mask: np.ndarray, width: int, height: int) -> np.ndarray:
     if (true_width, true_height) == (width, height):
         return mask
     scale = max(width / true_width, height / true_height)
-    full = (max(width, round(true_width * scale)), max(height, round(true_height * scale)))
+    full = (width, height)
+    if _is_cut(width, height, true_width, true_height):
+        full = (max(width, round(true_width * scale)), max(height, round(true_height * scale)))
     how = Image.Resampling.NEAREST if scale < 1 else Image.Resampling.BICUBIC
     resized = np.array(Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).resize(full, how)) > 0
     left, top = (full[0] - width) // 2, (full[1] - height) // 2
@@ -32,10 +34,10 @@ def depth_at_truth(z_depth: np.ndarray, width: int, height: int) -> tuple[np.nda
     the middle says nothing about the margin.
     """
     ours_height, ours_width = z_depth.shape
-    scale = min(width / ours_width, height / ours_height)
-    inner = (min(width, round(ours_width * scale)), min(height, round(ours_height * scale)))
-    # one pixel more or less is rounding, not a cut
-    inner = tuple(full if abs(full - part) <= 2 else part for full, part in zip((width, height), inner, strict=True))
+    inner = (width, height)
+    if _is_cut(ours_width, ours_height, width, height):
+        scale = min(width / ours_width, height / ours_height)
+        inner = (min(width, round(ours_width * scale)), min(height, round(ours_height * scale)))
     z_depth = z_depth.astype(np.float32)
     known = (z_depth > 0).astype(np.uint8)
     resized = cv2.resize(z_depth, inner, interpolation=cv2.INTER_CUBIC)
@@ -49,3 +51,8 @@ def depth_at_truth(z_depth: np.ndarray, width: int, height: int) -> tuple[np.nda
     window = (slice(top, top + inner[1]), slice(left, left + inner[0]))
     depth[window], says[window] = resized, share > 0
     return depth, says
+
+
+def _is_cut(width: int, height: int, true_width: int, true_height: int) -> bool:
+    """Whether the two shapes differ by more than the rounding of a shrunk side to whole pixels."""
+    return abs(width * true_height - height * true_width) > max(true_width, true_height)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dynamic_predictor.evaluation.depth import DepthProtocol, DepthScores, mean_depth_scores, score_depth
-from dynamic_predictor.evaluation.sizes import depth_at_truth
+from dynamic_predictor.evaluation.sizes import depth_at_truth, mask_at_prediction
+from scene.pictures import fitted_size
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "das3r_metrics_depth.npz"
 LEAST_SQUARES = DepthProtocol(alignment="scale_shift_least_squares")
@@ -115,3 +116,19 @@ class TestSizes:
     def test_the_margin_that_was_cut_is_not_compared(self) -> None:
         enlarged, says = depth_at_truth(np.ones((208, 512), np.float32), 1024, 436)
         assert not says[:10].any() and not says[-10:].any() and says[10:-10].all() and enlarged.shape == (436, 1024)
+
+    @pytest.mark.parametrize("size", [(1242, 375), (854, 480), (640, 480), (375, 1242), (1023, 577)])
+    def test_rounding_of_a_side_is_no_cut(self, size: tuple[int, int]) -> None:
+        ours = fitted_size(*size, 512)
+        enlarged, says = depth_at_truth(np.ones(ours[::-1], np.float32), *size)
+        assert says.all() and np.allclose(enlarged, 1, atol=1e-5)
+        half = np.zeros(size[::-1], bool)
+        half[:, : size[0] // 2] = True
+        assert mask_at_prediction(half, *ours).mean() == pytest.approx(0.5, abs=2 / ours[0])
+
+    def test_a_mask_is_cut_as_the_frames_were(self) -> None:
+        """1024x436 becomes 512x218 and then 512x208: five rows are lost above and below."""
+        mask = np.zeros((436, 1024), bool)
+        mask[10:426] = True
+        assert mask_at_prediction(mask, 512, 208).all()
+        assert not mask_at_prediction(~mask, 512, 208).any()
