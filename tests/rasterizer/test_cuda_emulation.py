@@ -15,6 +15,7 @@ import torch
 from diff_gaussian_rasterization import FusedOptimizer, cuda_structs, photometric_loss, rasterize
 from diff_gaussian_rasterization.cuda_frame import CudaFrame, Shape
 from diff_gaussian_rasterization.cuda_neighbours import mean_squared_distances
+from diff_gaussian_rasterization.cuda_training import FusedTraining
 from emulated_device import EmulatedDevice
 from simple_knn import distCUDA2
 
@@ -259,6 +260,34 @@ def test_launches_of_an_iteration(device):
         *("memset", "project", *["sort_pass"] * 4, "emit_pairs", "sort_pass", "composite"),
         *("photometric_loss", "memset", "composite_backward", "gaussian_adam"),
     ]
+
+
+def test_an_iteration_for_a_graph_asks_the_host_nothing(device, monkeypatch):
+    """The same step as FusedOptimizer's, with camera and rates on the device and nothing read."""
+    scene = crowd(900)
+    optimizer = optimizer_of(scene)
+    parameters = [value.clone() for value in optimizer.parameters.values()]
+    first, second = ([torch.zeros_like(value) for value in parameters] for _ in range(2))
+    rates = dict.fromkeys(optimizer.parameters, 1e-3)
+    slope = torch.rand(3, 75, 101)
+    training = FusedTraining(device)
+    camera = (scene["camera_from_world"], scene["intrinsics"], torch.zeros(3), 101, 75)
+    options = {"sh_degree": 3, "near_plane": 0.01, "antialiased": False}
+    training.render(parameters, *camera, **options)
+    monkeypatch.setattr(device, "read", None)
+    for _ in range(2):
+        training.render(parameters, *camera, **options, graph=True)
+        training.step(
+            parameters, first, second, [slope, None, None], torch.tensor([1e-3] * 5 + [5e-5]), steps=None,
+            betas=(0.9, 0.999), epsilon=1e-15, screen_gradients=None, camera=False,
+        )  # fmt: skip
+    monkeypatch.undo()
+    emulated_device.replace_cpu(monkeypatch, device)
+    for _ in range(2):
+        optimizer.render(*camera[:2], 101, 75)
+        optimizer.step(slope, rates=rates)
+    for mine, name in zip(parameters, optimizer.parameters, strict=True):
+        assert (mine - optimizer.parameters[name]).abs().mean() <= 5e-2 * rates[name], name
 
 
 def test_training_goes_as_on_the_cpu(library, monkeypatch):

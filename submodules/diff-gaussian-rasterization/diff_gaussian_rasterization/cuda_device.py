@@ -69,7 +69,7 @@ def _driver() -> ctypes.CDLL:
     try:
         return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError as error:
-        raise NoDevice("no NVIDIA driver was found: use the CPU") from error
+        raise NoDevice("no NVIDIA driver was found") from error
 
 
 def _check(code: int, doing: str) -> None:
@@ -90,7 +90,7 @@ class CudaDevice:
         if capability < (7, 0):
             raise NoDevice(
                 f"{properties.name} has compute capability {capability[0]}.{capability[1]} and the CUDA kernels need "
-                "7.0: use the CPU"
+                "7.0"
             )
         try:
             image = cuda_compiler.cached_kernels(cuda_compiler.target(capability))
@@ -110,7 +110,7 @@ class CudaDevice:
         if code in (209, 218, 222):  # no image for this device, invalid PTX, PTX of a newer version
             raise NoDevice(
                 f"the NVIDIA driver is too old for kernels of this PyTorch's CUDA {torch.version.cuda}: update the "
-                "driver, or use the CPU"
+                "driver"
             )
         _check(code, "to load the kernels")
 
@@ -167,7 +167,7 @@ def cuda_device(device: torch.device) -> CudaDevice:
     Raises NoDevice where the kernels cannot run.
     """
     if not torch.cuda.is_available():
-        raise NoDevice("no GPU was found that this PyTorch can use: use the CPU")
+        raise NoDevice("no GPU was found that this PyTorch can use")
     index = torch.cuda.current_device() if device.index is None else device.index
     with _lock:
         if index not in _devices:

@@ -9,6 +9,7 @@ earlier frames of the same size; pairs that do not fit, the farthest ones, are c
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -65,6 +66,8 @@ class CudaFrame:
     def __init__(self, device: Device, shape: Shape) -> None:
         self.device, self.shape = device, shape
         self.struct = structs.Frame()
+        #: visible splats, pairs (also those that did not fit) and 0, after a `forward` that tells later
+        self.reading: Reading | None = None
         self._keep: list[torch.Tensor] = []
 
     @property
@@ -87,10 +90,10 @@ class CudaFrame:
         flags: int,
         near_plane: float,
         scale_modifier: float = 1.0,
-        exact: bool = True,
+        pairs: Literal["fit", "later", "unknown"] = "fit",
     ) -> Outputs:
-        """Renders. With `exact` the host waits for the number of pairs, while the device goes on, and renders again
-        with larger buffers if they did not fit; without, `counters` tells later."""
+        """Renders. For pairs that `fit` the host waits for their number, while the device goes on, and renders again
+        with larger buffers if they did not. `later`: `reading` will tell; `unknown`: nothing is read."""
         shape = self.shape
         outputs = Outputs(
             self._empty(3, shape.height, shape.width, dtype=torch.float32),
@@ -109,14 +112,15 @@ class CudaFrame:
         f.image, f.alpha, f.depth, f.radii = map(pointer, (outputs.image, outputs.alpha, outputs.depth, outputs.radii))
         while True:
             f.pair_capacity = self._planned_capacity()
-            reading = self._render()
-            if not exact:
+            reading = self._render(read=pairs != "unknown")
+            if pairs != "fit" or reading is None:
+                self.reading = reading
                 return outputs
-            _, pairs, _ = reading.wait()
-            self.learn(pairs)
-            if pairs <= f.pair_capacity:
+            number = reading.wait()[1]
+            self.learn(number)
+            if number <= f.pair_capacity:
                 return outputs
-            if pairs >= 1 << 30:
+            if number >= 1 << 30:
                 raise MemoryError("more than a billion (splat, tile) pairs: use fewer or smaller Gaussians")
 
     def _planned_capacity(self) -> int:
@@ -134,7 +138,7 @@ class CudaFrame:
         self._capacities[self._key()] = wanted
         return True
 
-    def _render(self) -> Reading:
+    def _render(self, *, read: bool) -> Reading | None:
         shape, device, f = self.shape, self.device, self.struct
         count, capacity, passes = shape.count, f.pair_capacity, f.tile_passes
         blocks = -(-count // structs.GAUSSIAN_THREADS)
@@ -171,7 +175,8 @@ class CudaFrame:
             for number in range(structs.MAX_PASSES):
                 self._sort(depth_keys, depth_ids, parts, "depth", number, count, depth_blocks)
             device.launch("emit_pairs", (blocks, 1), structs.GAUSSIAN_THREADS, f)
-        reading = device.read(parts["counters"][:3])
+        # on its way while the pairs are sorted and composited
+        reading = device.read(parts["counters"][:3]) if read else None
         if count:
             for number in range(passes):
                 self._sort(tile_keys, tile_ids, parts, "tile", number, capacity, tile_blocks)
@@ -205,10 +210,6 @@ class CudaFrame:
             8 * number,
         )
         self.device.launch("sort_pass", (blocks, 1), structs.SORT_THREADS, argument)
-
-    def counters(self) -> Reading:
-        """How many splats are visible, how many pairs there are (also those that did not fit), how many buckets."""
-        return self.device.read(self._keep[0][:3])
 
     def backward(
         self,

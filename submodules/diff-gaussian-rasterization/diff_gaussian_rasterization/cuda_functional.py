@@ -20,17 +20,16 @@ def packed_view(
     intrinsics: torch.Tensor,  # (4,)
     back: torch.Tensor,  # (3,)
     center: Sequence[float] | None = None,
-    rates: Sequence[float] = (0.0,) * 6,
 ) -> torch.Tensor:
-    """The View of frame.cuh, (28,) float32 on `device`: one copy without waiting where the camera is on the host, and
-    none where it is on the device already."""
-    center = (0.0, 0.0, 0.0) if center is None else center
-    tail = torch.tensor([*center, *rates], dtype=torch.float32)
-    pieces = [pose.detach()[:3, :3].reshape(-1), pose.detach()[:3, 3], intrinsics.detach(), back.detach(), tail]
-    if all(piece.device.type == "cpu" for piece in pieces):
-        view = torch.cat(pieces)
-        return view if device.type == "cpu" else view.pin_memory().to(device, non_blocking=True)
-    return torch.cat([piece.to(device, torch.float32, non_blocking=True) for piece in pieces])
+    """The View of frame.cuh, (28,) float32 on `device`, with learning rates of 0: one copy without waiting where the
+    camera is on the host, and none where it is on the device already."""
+    pieces = [pose.detach()[:3, :3].reshape(-1), pose.detach()[:3, 3], intrinsics.detach(), back.detach()]
+    on_host = all(piece.device.type == "cpu" for piece in pieces)
+    where = torch.device("cpu") if on_host else device
+    pieces = [piece.to(where, torch.float32, non_blocking=True) for piece in pieces]
+    pieces += [torch.zeros(3, device=where) if center is None else torch.tensor([*center], device=where)]
+    view = torch.cat([*pieces, torch.zeros(6, device=where)])
+    return view if where == device else view.pin_memory().to(device, non_blocking=True)
 
 
 class CudaRasterize(torch.autograd.Function):

@@ -105,7 +105,7 @@ class FusedTraining:
         self._frame: CudaFrame | None = None
         self._kept: list[torch.Tensor] = []  # the frame only has addresses
         self._view = torch.empty(0)
-        self._readings: list[tuple[CudaFrame, Reading]] = []
+        self._readings: list[tuple[Shape, Reading]] = []
         self._known: set[tuple[int, int]] = set()
 
     def render(
@@ -120,9 +120,14 @@ class FusedTraining:
         sh_degree: int,
         near_plane: float,
         antialiased: bool,
+        graph: bool = False,
     ) -> Outputs:
-        self._learn()
-        frame = CudaFrame(self.device, Shape(len(parameters[0]), width, height))
+        """With `graph` the host learns nothing from the frame, so that a CUDA graph can record it; the camera must then
+        be on the device, and a frame of this size must have been rendered before."""
+        if not graph:
+            self._learn()
+        shape = Shape(len(parameters[0]), width, height)
+        frame = CudaFrame(self.device, shape)
         flags = structs.CENTER_FROM_POSE | structs.LOG_SCALES | structs.OPACITY_LOGITS | structs.SAVE_STATES
         self._view = packed_view(self.device.torch_device, pose, intrinsics, background)
         # the first frame of a size waits to learn how much room it takes
@@ -133,19 +138,19 @@ class FusedTraining:
             sh_degree=sh_degree,
             flags=flags | structs.ANTIALIASED * antialiased,
             near_plane=near_plane,
-            exact=exact,
+            pairs="fit" if exact else "unknown" if graph else "later",
         )
         self._known.add((width, height))
-        if not exact:
-            self._readings.append((frame, frame.counters()))
+        if frame.reading is not None:
+            self._readings.append((shape, frame.reading))
         self._frame = frame
         self._kept = [outputs.image, outputs.alpha, outputs.depth, outputs.radii]
         return outputs
 
     def _learn(self) -> None:
         while self._readings and self._readings[0][1].arrived():
-            frame, reading = self._readings.pop(0)
-            frame.learn(reading.wait()[1])
+            shape, reading = self._readings.pop(0)
+            CudaFrame(self.device, shape).learn(reading.wait()[1])
 
     def step(
         self,
@@ -153,25 +158,24 @@ class FusedTraining:
         first: Sequence[torch.Tensor],
         second: Sequence[torch.Tensor],
         slopes: Sequence[torch.Tensor | None],
-        rates: Sequence[
-            float
-        ],  # of the five parameters, the last for the constant harmonic, and of the other harmonics
+        rates: torch.Tensor,  # (6,) of the five parameters, the last for the constant harmonic, and of other harmonics
         *,
-        steps: int,
+        steps: int | None,
         betas: tuple[float, float],
         epsilon: float,
         screen_gradients: torch.Tensor | None,
         camera: bool,
     ) -> torch.Tensor | None:
-        """Takes the step after `steps` others; (16,) gradients of the camera, on the device, if they were asked for."""
+        """Takes the step after `steps` others (None: after as many as the device has counted); (16,) gradients of the
+        camera, on the device, if they were asked for."""
         assert self._frame is not None
-        if steps != self._steps_known:  # somebody set it
-            self._steps.fill_(steps)
-        self._steps_known = steps + 1
-        fresh = torch.tensor(list(rates), dtype=torch.float32)
-        if self._view.device.type != "cpu":
-            fresh = fresh.pin_memory()
-        self._view[structs.VIEW_FLOATS - 6 :].copy_(fresh, non_blocking=True)
+        if steps is not None:
+            if steps != self._steps_known:  # somebody set it
+                self._steps.fill_(steps)
+            self._steps_known = steps + 1
+        if rates.device != self._view.device:
+            rates = rates.pin_memory()
+        self._view[structs.VIEW_FLOATS - 6 :].copy_(rates, non_blocking=True)
         totals = torch.empty(16, device=self.device.torch_device) if camera else None
         targets = [*parameters, None, None, screen_gradients]
         adam = AdamState(first, second, self._steps, *betas, epsilon)

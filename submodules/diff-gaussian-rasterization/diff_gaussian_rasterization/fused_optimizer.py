@@ -204,7 +204,7 @@ class FusedOptimizer:
         totals = self._on_device.step(
             *([held[name] for name in _NAMES] for held in (self.parameters, self.first, self.second)),
             slopes,
-            [*(rates[name] for name in _NAMES), rates["sh_coefficients"] * sh_rest_factor],
+            torch.tensor([*(rates[name] for name in _NAMES), rates["sh_coefficients"] * sh_rest_factor]),
             steps=self.steps,
             betas=(self.beta1, self.beta2),
             epsilon=self.epsilon,
