@@ -6,6 +6,8 @@ import sys
 import pytest
 from diff_gaussian_rasterization import cuda_compiler
 
+#: bytes; these two trade a few for a third block on each multiprocessor
+MEANT_SPILLS = {"gaussian_adam": 64, "gaussian_gradients": 32}
 KERNELS = {
     "adam",
     "composite",
@@ -40,7 +42,8 @@ def test_compiles_without_spills(architecture):
     assert set(resources) == KERNELS
     for name, taken in resources.items():
         assert 0 < taken.registers <= 255, name
-        assert taken.spill_bytes <= 32, f"{name} spills {taken.spill_bytes} bytes on {architecture}"
+        meant = MEANT_SPILLS.get(name, 0)
+        assert taken.spill_bytes <= meant, f"{name} spills {taken.spill_bytes} bytes on {architecture}"
         assert taken.shared_bytes <= 48 * 1024, name
 
 

@@ -263,10 +263,10 @@ __device__ __forceinline__ void composite_backward_of(const Frame& f) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS) composite_backward(const Frame f) {
+extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS, 6) composite_backward(const Frame f) {
   composite_backward_of<false>(f);
 }
 
-extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS) composite_backward_with_depth(const Frame f) {
+extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS, 6) composite_backward_with_depth(const Frame f) {
   composite_backward_of<true>(f);
 }

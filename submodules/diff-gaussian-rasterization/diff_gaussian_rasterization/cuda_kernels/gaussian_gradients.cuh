@@ -51,13 +51,13 @@ __device__ __forceinline__ void put_zeros(const Strided& t, int i, int component
 
 // Sums over the block of `CAMERA_SUMS` values per thread go to its row of the partial sums, and the block that comes last
 // adds up the rows, always in the same order.
-__device__ __forceinline__ void sum_camera(const Frame& f, const float* sums) {
+__device__ __forceinline__ void sum_camera(const Frame& f, const float (*sums)[GRADIENT_THREADS]) {
   enum { WARPS = GRADIENT_THREADS / 32 };
   __shared__ float by_warp[WARPS][CAMERA_SUMS];
   __shared__ bool is_last;
   __shared__ float totals[CAMERA_SUMS];
   for (int k = 0; k < CAMERA_SUMS; k++) {
-    const float sum = warp_sum(sums[k]);
+    const float sum = warp_sum(sums[k][threadIdx.x]);
     if (lane_index() == 0) by_warp[threadIdx.x >> 5][k] = sum;
   }
   __syncthreads();
@@ -102,6 +102,36 @@ __device__ __forceinline__ void sum_camera(const Frame& f, const float* sums) {
   }
 }
 
+// Gradients to harmonics or colours; returns that to the mean by way of the direction it is seen from. Comes first and
+// alone, because sixteen coefficients leave few registers for anything else.
+template <bool FUSED>
+__device__ __forceinline__ Vec3 color_gradients(const Frame& f, const View& view, const Sink& to_sh,
+                                                const AdamNumbers& adam, int i, Vec3 d_color) {
+  if (!f.sh.data) {
+    if (f.d_colors.data) {
+      *element(f.d_colors, i, 0, 0) = d_color.x;
+      *element(f.d_colors, i, 0, 1) = d_color.y;
+      *element(f.d_colors, i, 0, 2) = d_color.z;
+    }
+    return {0.0f, 0.0f, 0.0f};
+  }
+  float inv_length;
+  const Vec3 direction = view_direction(f, view, get3(f.means, i, 0), inv_length);
+  const Vec3 color = gaussian_color(f, i, direction);
+  d_color = {color.x > 0.0f ? d_color.x : 0.0f, color.y > 0.0f ? d_color.y : 0.0f, color.z > 0.0f ? d_color.z : 0.0f};
+  float Y[16], a_k[16];
+  sh_basis(f.sh_degree, direction, Y);
+  const int terms = (f.sh_degree + 1) * (f.sh_degree + 1);
+#pragma unroll
+  for (int k = 0; k < 16; k++) {
+    if (k >= terms) break;
+    a_k[k] = dot(get3(f.sh, i, k), d_color);  // before Adam changes the coefficient
+    deliver3<FUSED>(to_sh, adam, i, k, Y[k] * d_color);
+  }
+  const Vec3 slope = sh_direction_gradient(f.sh_degree, direction, a_k);
+  return inv_length * (slope - dot(slope, direction) * direction);
+}
+
 template <bool FUSED>
 __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
   const View& view = *f.view;
@@ -115,12 +145,13 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
   // a frame whose pairs did not fit teaches nothing: parameters, moments and the count of steps stay as they are
   const bool whole = f.counters->pairs <= f.pair_capacity;
   if (FUSED) adam = adam_numbers(f.one_minus_beta1, f.one_minus_beta2, f.epsilon, *f.steps + 1);
-  float camera_sums[CAMERA_SUMS];
-  for (int k = 0; k < CAMERA_SUMS; k++) camera_sums[k] = 0.0f;
+  // in shared memory, each thread its own: there are not enough registers
+  __shared__ float camera_sums[CAMERA_SUMS][GRADIENT_THREADS];
+  const uint32 thread = threadIdx.x;
+  for (int k = 0; k < CAMERA_SUMS; k++) camera_sums[k][thread] = 0.0f;
   for (int i = (int)(blockIdx.x * GRADIENT_THREADS + threadIdx.x); i < f.count; i += (int)gridDim.x * GRADIENT_THREADS) {
     if (FUSED && !whole) break;
-    Projected p;
-    if (f.radii[i] == 0 || !project_gaussian(f, view, i, p)) {
+    if (f.radii[i] == 0) {
       const Vec3 zero = {0.0f, 0.0f, 0.0f};
       if (FUSED || to_means.target.data) deliver3<FUSED>(to_means, adam, i, 0, zero);
       for (int c = 0; c < 4; c++) deliver<FUSED>(to_rotations, adam, i, 0, c, 0.0f);
@@ -135,8 +166,10 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
       continue;
     }
     const float* sums = f.splat_gradients + (int64)i * SPLAT_FLOATS;
+    const Vec3 d_direction = color_gradients<FUSED>(f, view, to_sh, adam, i, {sums[6], sums[7], sums[8]});
+    Projected p;
+    project_gaussian(f, view, i, p);
     const float H = sums[0], Hx = sums[1], Hy = sums[2], Hxx = sums[3], Hxy = sums[4], Hyy = sums[5], d_z = sums[9];
-    Vec3 d_color = {sums[6], sums[7], sums[8]};
     const float a = p.cov_yy * p.inv_det, b = -(p.cov_xy * p.inv_det), c = p.cov_xx * p.inv_det;  // the conic
     const float d_x = fmaf(a, Hx, b * Hy), d_y = fmaf(b, Hx, c * Hy);
     if (f.d_screen_means.data) {
@@ -209,49 +242,27 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
     const float d_u = (u_inside ? d_uc : 0.0f) + view.fx * d_x, d_v = (v_inside ? d_vc : 0.0f) + view.fy * d_y;
     const Vec3 d_point = {d_u * p.inv_z, d_v * p.inv_z,
                           d_z - p.inv_z * (d_u * p.u + d_v * p.v + d_k1 * k1 + d_k2 * k2)};
-    Vec3 d_mean = d_point.x * p.row0 + d_point.y * p.row1 + d_point.z * p.row2;
+    const Vec3 d_mean = d_point.x * p.row0 + d_point.y * p.row1 + d_point.z * p.row2 + d_direction;
     if (camera) {
       const Vec3 rows[3] = {k1 * d_t1, k2 * d_t2, (-(k1 * p.u_clamped)) * d_t1 + (-(k2 * p.v_clamped)) * d_t2};
       const float dp[3] = {d_point.x, d_point.y, d_point.z};
 #pragma unroll
       for (int k = 0; k < 3; k++) {
-        camera_sums[3 * k] += fmaf(dp[k], p.mean.x, rows[k].x);
-        camera_sums[3 * k + 1] += fmaf(dp[k], p.mean.y, rows[k].y);
-        camera_sums[3 * k + 2] += fmaf(dp[k], p.mean.z, rows[k].z);
-        camera_sums[9 + k] += dp[k];
+        camera_sums[3 * k][thread] += fmaf(dp[k], p.mean.x, rows[k].x);
+        camera_sums[3 * k + 1][thread] += fmaf(dp[k], p.mean.y, rows[k].y);
+        camera_sums[3 * k + 2][thread] += fmaf(dp[k], p.mean.z, rows[k].z);
+        camera_sums[9 + k][thread] += dp[k];
       }
       // a clamped u depends on the intrinsics: its limit is (constant - cx) / fx
       const float u_out = u_inside ? 0.0f : d_uc, v_out = v_inside ? 0.0f : d_vc;
-      camera_sums[12] += fmaf(d_x, p.u, d_k1 * p.inv_z) - u_out * p.u_clamped / view.fx;
-      camera_sums[13] += fmaf(d_y, p.v, d_k2 * p.inv_z) - v_out * p.v_clamped / view.fy;
-      camera_sums[14] += d_x - u_out / view.fx;
-      camera_sums[15] += d_y - v_out / view.fy;
-    }
-    if (f.sh.data) {
-      float inv_length;
-      const Vec3 direction = view_direction(f, view, p, inv_length);
-      const Vec3 color = gaussian_color(f, i, direction);
-      d_color = {color.x > 0.0f ? d_color.x : 0.0f, color.y > 0.0f ? d_color.y : 0.0f, color.z > 0.0f ? d_color.z : 0.0f};
-      float Y[16], a_k[16];
-      sh_basis(f.sh_degree, direction, Y);
-#pragma unroll
-      for (int k = 0; k < 16; k++) {
-        if (k >= sh_terms) break;
-        a_k[k] = dot(get3(f.sh, i, k), d_color);  // before Adam changes the coefficient
-        deliver3<FUSED>(to_sh, adam, i, k, Y[k] * d_color);
-      }
-      Vec3 d_direction = sh_direction_gradient(f.sh_degree, direction, a_k);
-      d_direction = inv_length * (d_direction - dot(d_direction, direction) * direction);
-      d_mean = d_mean + d_direction;
-      if (camera) {
-        camera_sums[16] -= d_direction.x;
-        camera_sums[17] -= d_direction.y;
-        camera_sums[18] -= d_direction.z;
-      }
-    } else if (f.d_colors.data) {
-      *element(f.d_colors, i, 0, 0) = d_color.x;
-      *element(f.d_colors, i, 0, 1) = d_color.y;
-      *element(f.d_colors, i, 0, 2) = d_color.z;
+      camera_sums[12][thread] += fmaf(d_x, p.u, d_k1 * p.inv_z) - u_out * p.u_clamped / view.fx;
+      camera_sums[13][thread] += fmaf(d_y, p.v, d_k2 * p.inv_z) - v_out * p.v_clamped / view.fy;
+      camera_sums[14][thread] += d_x - u_out / view.fx;
+      camera_sums[15][thread] += d_y - v_out / view.fy;
+      // the direction is that from the centre
+      camera_sums[16][thread] -= d_direction.x;
+      camera_sums[17][thread] -= d_direction.y;
+      camera_sums[18][thread] -= d_direction.z;
     }
     deliver3<FUSED>(to_means, adam, i, 0, d_mean);
     for (int k = 0; k < 4; k++) deliver<FUSED>(to_rotations, adam, i, 0, k, d_rotation[k]);
@@ -261,11 +272,11 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
   if (camera) sum_camera(f, camera_sums);
 }
 
-extern "C" __global__ void __launch_bounds__(GRADIENT_THREADS) gaussian_gradients(const Frame f) {
+extern "C" __global__ void __launch_bounds__(GRADIENT_THREADS, 3) gaussian_gradients(const Frame f) {
   gaussian_gradients_of<false>(f);
 }
 
-extern "C" __global__ void __launch_bounds__(GRADIENT_THREADS) gaussian_adam(const Frame f) {
+extern "C" __global__ void __launch_bounds__(GRADIENT_THREADS, 3) gaussian_adam(const Frame f) {
   gaussian_gradients_of<true>(f);
   // the block that comes last counts the step, when nobody needs the old count any more
   __syncthreads();

@@ -112,13 +112,13 @@ __device__ __forceinline__ bool project_gaussian(const Frame& f, const View& vie
 }
 
 // Unit vector from the camera's centre, which is -R^T t unless one was given.
-__device__ __forceinline__ Vec3 view_direction(const Frame& f, const View& view, const Projected& p, float& inv_length) {
+__device__ __forceinline__ Vec3 view_direction(const Frame& f, const View& view, Vec3 mean, float& inv_length) {
   Vec3 center = {view.center[0], view.center[1], view.center[2]};
   if (f.flags & FLAG_CENTER_FROM_POSE) {
-    const float* t = view.translation;
-    center = -1.0f * (t[0] * p.row0 + t[1] * p.row1 + t[2] * p.row2);
+    const float *R = view.rotation, *t = view.translation;
+    for (int k = 0; k < 3; k++) (&center.x)[k] = -fmaf(t[0], R[k], fmaf(t[1], R[3 + k], t[2] * R[6 + k]));
   }
-  const Vec3 d = p.mean - center;
+  const Vec3 d = mean - center;
   inv_length = 1.0f / sqrtf(fmaxf(dot(d, d), 1e-30f));
   return inv_length * d;
 }
@@ -153,7 +153,7 @@ __device__ __forceinline__ bool make_splat(const Frame& f, const View& view, int
   const float y0 = fmaxf(ceilf(y - half_height), 0.0f), y1 = fminf(floorf(y + half_height), f.height - 1.0f);
   if (!(x0 <= x1 && y0 <= y1)) return false;
   float inv_length;
-  Vec3 color = gaussian_color(f, i, view_direction(f, view, p, inv_length));
+  Vec3 color = gaussian_color(f, i, view_direction(f, view, p.mean, inv_length));
   if (!f.colors.data) color = {fmaxf(color.x, 0.0f), fmaxf(color.y, 0.0f), fmaxf(color.z, 0.0f)};
   const float mid = 0.5f * (p.cov_xx + p.cov_yy), diff = 0.5f * (p.cov_xx - p.cov_yy);
   const float largest = mid + sqrtf(fmaf(diff, diff, p.cov_xy * p.cov_xy));
