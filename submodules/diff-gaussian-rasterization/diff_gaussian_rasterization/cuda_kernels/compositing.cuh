@@ -113,6 +113,7 @@ extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS) composite(const Fr
         }
       }
     }
+    __syncwarp();  // all have read what is about to be overwritten
     if (!__any_sync(ALL_LANES, T[0] > 0.0f || T[1] > 0.0f)) break;
   }
   const int64 plane = (int64)f.width * f.height;
