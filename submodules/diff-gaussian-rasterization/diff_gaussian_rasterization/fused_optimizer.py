@@ -202,7 +202,9 @@ class FusedOptimizer:
     ) -> CameraGradients | None:
         assert self._on_device is not None
         totals = self._on_device.step(
-            *([held[name] for name in _NAMES] for held in (self.parameters, self.first, self.second)),
+            [self.parameters[name] for name in _NAMES],
+            [self.first[name] for name in _NAMES],
+            [self.second[name] for name in _NAMES],
             slopes,
             torch.tensor([*(rates[name] for name in _NAMES), rates["sh_coefficients"] * sh_rest_factor]),
             steps=self.steps,
