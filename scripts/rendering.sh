@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 
-dataset=$1
+dataset=${1:?Name the data set: davis or sintel}
 shift
 iterations=${ITERATIONS:-4000}
 results=${RESULTS:-results/$dataset}
