@@ -1,0 +1,1 @@
+"""Training two-view predictors: pairs with truth, losses, the loop, its command."""

@@ -1,0 +1,149 @@
+"""The losses of DAS3R's training (Xu et al., 2024): confidence-weighted point regression as in DUSt3R (Wang et al.,
+CVPR 2024, eq. 2 to 4), and cross-entropy of the motion masks under the same confidence.
+
+Everything is a sum with a count beside it, so that batches that are spread over processes or over accumulated steps
+have the mean of the whole batch, and not a mean of means.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy
+
+from dynamic_predictor.das3r.network import ViewPrediction
+
+
+@dataclass(frozen=True)
+class ViewTruth:
+    """What is true of one image of each of B pairs.
+
+    `points` (B, H, W, 3) in the world, `valid` (B, H, W) bool where they are known, `motion` (B, H, W) 1 = moves
+    between the two images, NaN = unknown, `world_from_camera` (B, 4, 4).
+    """
+
+    points: Tensor
+    valid: Tensor
+    motion: Tensor
+    world_from_camera: Tensor
+
+    def known_motion(self) -> Tensor:
+        """(B, H, W) bool: pixels that count for the mask."""
+        return self.valid & ~self.motion.isnan()
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A sum over pixels and how many there were."""
+
+    total: Tensor
+    count: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.count.clamp_min(1)
+
+
+def pair_losses(
+    predictions: tuple[ViewPrediction, ViewPrediction], truths: tuple[ViewTruth, ViewTruth], alpha: float = 0.2
+) -> dict[str, Sum]:
+    """The terms by name: for images 1 and 2 `weighted_points_k` (confidence times distance minus `alpha` log
+    confidence), `weighted_motion_k` (the same with cross-entropy for the distance) and, unweighted, to look at,
+    `points_k` and `motion_k`. The loss is the sum of the means of the weighted four; without mask heads, two."""
+    found, wanted = normalized_points(predictions, truths)
+    terms: dict[str, Sum] = {}
+    for number, (prediction, truth, points, true_points) in enumerate(
+        zip(predictions, truths, found, wanted, strict=True), start=1
+    ):
+        # a pixel whose motion is unknown counts for nothing: the published training leaves it out everywhere
+        known = truth.known_motion()
+        confidence = prediction.confidence[known]
+        distance = (points - true_points)[known].norm(dim=-1)
+        terms[f"points_{number}"] = _sum(distance)
+        terms[f"weighted_points_{number}"] = _sum(_weighted(distance, confidence, alpha))
+        if prediction.motion is not None:
+            entropy = binary_cross_entropy(prediction.motion[known], truth.motion[known], reduction="none")
+            terms[f"motion_{number}"] = _sum(entropy)
+            terms[f"weighted_motion_{number}"] = _sum(_weighted(entropy, confidence, alpha))
+    return terms
+
+
+def validation_losses(
+    predictions: tuple[ViewPrediction, ViewPrediction], truths: tuple[ViewTruth, ViewTruth]
+) -> dict[str, Sum]:
+    """What tests are scored by: distances of points in units of the truth, up to a common shift in depth and a common
+    scale, and plain cross-entropy. `points_k` and `motion_k`; the figure is the sum of their means."""
+    wanted = _depth_centred(_in_camera_1(truths), truths)
+    found = _depth_centred((predictions[0].points, predictions[1].points), truths)
+    scale = (_spread(wanted, truths) / _spread(found, truths).clip(1e-3, 1e3))[:, None, None, None]
+    terms: dict[str, Sum] = {}
+    for number, (prediction, truth, points, true_points) in enumerate(
+        zip(predictions, truths, found, wanted, strict=True), start=1
+    ):
+        known = truth.known_motion()
+        terms[f"points_{number}"] = _sum((points * scale - true_points)[known].norm(dim=-1))
+        if prediction.motion is not None:
+            terms[f"motion_{number}"] = _sum(
+                binary_cross_entropy(prediction.motion[known], truth.motion[known], reduction="none")
+            )
+    return terms
+
+
+def normalized_points(
+    predictions: tuple[ViewPrediction, ViewPrediction], truths: tuple[ViewTruth, ViewTruth]
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Predicted and true points of both images in the camera frame of image 1, each divided by the mean distance of
+    their valid points from that camera."""
+    return (
+        _divided_by_mean_distance((predictions[0].points, predictions[1].points), truths),
+        _divided_by_mean_distance(_in_camera_1(truths), truths),
+    )
+
+
+def _in_camera_1(truths: tuple[ViewTruth, ViewTruth]) -> tuple[Tensor, Tensor]:
+    """True points of both images in the camera frame of image 1."""
+    camera1_from_world = torch.linalg.inv(truths[0].world_from_camera)
+    rotation, translation = camera1_from_world[:, :3, :3], camera1_from_world[:, :3, 3]
+    first, second = (
+        torch.einsum("bij,bhwj->bhwi", rotation, truth.points) + translation[:, None, None] for truth in truths
+    )
+    return first, second
+
+
+def _divided_by_mean_distance(points: tuple[Tensor, Tensor], truths) -> tuple[Tensor, Tensor]:
+    distance = sum(
+        torch.where(truth.valid, part.norm(dim=-1), 0).sum(dim=(1, 2))
+        for part, truth in zip(points, truths, strict=True)
+    )
+    count = sum(truth.valid.sum(dim=(1, 2)) for truth in truths)
+    unit = (distance / (count + 1e-8)).clamp_min(1e-8)[:, None, None, None]
+    return points[0] / unit, points[1] / unit
+
+
+def _joint_median(values: tuple[Tensor, Tensor], truths) -> Tensor:
+    """Median over the valid pixels of both images: (B, H, W, ...) each to (B, ...)."""
+    flat = []
+    for part, truth in zip(values, truths, strict=True):
+        valid = truth.valid.reshape(*truth.valid.shape, *[1] * (part.dim() - 3))
+        flat.append(torch.where(valid, part, torch.nan).flatten(1, 2))
+    return torch.cat(flat, dim=1).nanmedian(dim=1).values
+
+
+def _depth_centred(points: tuple[Tensor, Tensor], truths) -> tuple[Tensor, Tensor]:
+    depth = _joint_median((points[0][..., 2], points[1][..., 2]), truths)
+    shift = torch.stack([torch.zeros_like(depth), torch.zeros_like(depth), depth], dim=-1)[:, None, None]
+    return points[0] - shift, points[1] - shift
+
+
+def _spread(points: tuple[Tensor, Tensor], truths) -> Tensor:
+    """(B,) median distance of the valid points of both images from their median point."""
+    center = _joint_median(points, truths)[:, None, None]
+    return _joint_median(((points[0] - center).norm(dim=-1), (points[1] - center).norm(dim=-1)), truths)
+
+
+def _weighted(loss: Tensor, confidence: Tensor, alpha: float) -> Tensor:
+    return confidence * loss - alpha * confidence.log()
+
+
+def _sum(values: Tensor) -> Sum:
+    return Sum(values.sum(), torch.tensor(values.numel(), device=values.device))
