@@ -111,12 +111,10 @@ def _in_camera_1(truths: tuple[ViewTruth, ViewTruth]) -> tuple[Tensor, Tensor]:
 
 
 def _divided_by_mean_distance(points: tuple[Tensor, Tensor], truths) -> tuple[Tensor, Tensor]:
-    distance = sum(
-        torch.where(truth.valid, part.norm(dim=-1), 0).sum(dim=(1, 2))
-        for part, truth in zip(points, truths, strict=True)
-    )
-    count = sum(truth.valid.sum(dim=(1, 2)) for truth in truths)
-    unit = (distance / (count + 1e-8)).clamp_min(1e-8)[:, None, None, None]
+    valid = torch.stack([truth.valid for truth in truths])
+    distances = torch.where(valid, torch.stack(points).norm(dim=-1), 0)
+    unit = distances.sum(dim=(0, 2, 3)) / (valid.sum(dim=(0, 2, 3)) + 1e-8)
+    unit = unit.clamp_min(1e-8)[:, None, None, None]
     return points[0] / unit, points[1] / unit
 
 

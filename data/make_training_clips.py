@@ -1,0 +1,116 @@
+"""Rendered scenes with complete truth, rewritten as training clips in PointOdyssey's layout.
+
+    python data/make_training_clips.py SCENE... -o data/moving_objects --max-size 240 --test-share 0.25
+
+Of each scene the first frames become a clip of the part train, the last ones a clip of the part test. Tracks are made
+from depth and masks: points of what stands still stay where they are; points of a moving object follow its centre.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scene.atomic import atomic_folder  # noqa: E402
+from scene.errors import InputError  # noqa: E402
+from scene.pictures import fitted_size, read_picture, resize_picture, write_png  # noqa: E402
+from scene.progress_bars import ProgressBars  # noqa: E402
+from scene.truth import TruthScene  # noqa: E402
+
+_UNITS_PER_METER = 65.535
+_TRACK_SPACING = {"static": 16, "moving": 4}
+#: frames for which a point of a moving object is followed: its centre tells its way only roughly
+_REACH = 5
+
+
+def make_clip(scene: TruthScene, frames: range, folder: Path, max_size: int, *, overwrite: bool = False) -> None:
+    """Writes `frames` of `scene` as a clip at most `max_size` pixels long, whole or not at all."""
+    width, height = fitted_size(scene.width, scene.height, max_size)
+    views = []
+    for index in frames:
+        z_depth, objects = scene.depth(index), _objects(scene, index)
+        if z_depth is None:
+            raise InputError(f"{scene.folder} has no depth for frame {index}; training needs it for every frame.")
+        views.append((index, z_depth, objects))
+    tracks = _tracks(scene, views)
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        for name in ("rgbs", "depths", "trajs_3d", "intrinsics", "extrinsics"):
+            (temporary / name).mkdir()
+        for number, (index, z_depth, _) in enumerate(views):
+            camera = scene.cameras[index].resized(width, height)
+            picture = resize_picture(scene.frames.rgb8(index), width, height)
+            write_png(temporary / "rgbs" / f"rgb_{number:05d}.png", picture)
+            depth = cv2.resize(z_depth, (width, height), interpolation=cv2.INTER_NEAREST)
+            stored = np.clip(np.rint(depth * _UNITS_PER_METER), 0, 65535).astype(np.uint16)
+            cv2.imwrite(str(temporary / "depths" / f"depth_{number:05d}.png"), stored)
+            np.save(temporary / "trajs_3d" / f"traj_3d_{number:05d}.npy", tracks[number])
+            np.save(temporary / "intrinsics" / f"intrinsic_{number:05d}.npy", camera.intrinsics)
+            np.save(temporary / "extrinsics" / f"extrinsic_{number:05d}.npy", camera.camera_from_world)
+
+
+def _objects(scene: TruthScene, index: int) -> np.ndarray:
+    """(H, W) int: 0 = stands still, otherwise which moving object."""
+    path = scene.folder / "ids" / f"{Path(scene.names[index]).stem}.png"
+    mask = scene.mask(index)
+    if mask is None:
+        raise InputError(f"{scene.folder} has no mask for frame {index}; training needs it for every frame.")
+    ids = read_picture(path)[..., 0].astype(int) if path.is_file() else np.ones(mask.shape, int)
+    return np.where(mask > 0.5, np.maximum(ids, 1), 0)
+
+
+def _tracks(scene: TruthScene, views: list[tuple[int, np.ndarray, np.ndarray]]) -> np.ndarray:
+    """(frames, tracks, 3) float32 world points."""
+    points = [scene.cameras[index].unproject(z_depth) for index, z_depth, _ in views]
+    names = sorted({int(name) for _, _, objects in views for name in np.unique(objects)} - {0})
+    centers = np.full((len(views), max(names, default=0) + 1, 3), np.nan)
+    for number, (_, z_depth, objects) in enumerate(views):
+        for name in names:
+            chosen = (objects == name) & (z_depth > 0)
+            if chosen.sum() >= 20:
+                centers[number, name] = np.median(points[number][chosen], axis=0)
+    tracks = []
+    for number, (_, z_depth, objects) in enumerate(views):
+        for kind, spacing in _TRACK_SPACING.items():
+            grid = np.zeros(z_depth.shape, bool)
+            grid[spacing // 2 :: spacing, spacing // 2 :: spacing] = True
+            chosen = grid & (z_depth > 0) & ((objects > 0) == (kind == "moving"))
+            path = np.repeat(points[number][chosen][None], len(views), axis=0)
+            if kind == "moving":
+                name = objects[chosen]
+                path = path + centers[:, name] - centers[number, name]
+                path[np.abs(np.arange(len(views)) - number) > _REACH] = np.nan
+            tracks.append(path)
+    return np.concatenate(tracks, axis=1).astype(np.float32)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="folder of a scene with truth (docs/scores.md)")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="gets train/ and test/")
+    parser.add_argument("--max-size", type=int, default=240, metavar="PIXELS", help="long side at most")
+    parser.add_argument("--test-share", type=float, default=0.25, help="share of the frames that is kept for tests")
+    parser.add_argument("--overwrite", action="store_true", help="replace clips that are there")
+    options = parser.parse_args(arguments)
+    try:
+        with ProgressBars() as bars:
+            for done, path in enumerate(options.scenes, start=1):
+                scene = TruthScene(path)
+                split = round(len(scene) * (1 - options.test_share))
+                for part, frames in (("train", range(split)), ("test", range(split, len(scene)))):
+                    if len(frames) >= 2:
+                        folder = Path(options.output) / part / Path(path).resolve().name
+                        make_clip(scene, frames, folder, options.max_size, overwrite=options.overwrite)
+                bars("training clips", done, len(options.scenes))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"The clips are in {options.output}; train with: launch.py --mode=train --recipe=small")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""launch.py --mode=train: the options and the run.
+
+python dynamic_predictor/launch.py --mode=train --pretrained=MonST3R.pth --output_dir=results/train
+torchrun --nproc_per_node=4 dynamic_predictor/launch.py --mode=train ...
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import NoReturn
+
+from dynamic_predictor.training.settings import FREEZES, RECIPES, TrainingSettings, changed
+from scene.errors import InputError
+
+_DONE, _INTERRUPTED = 0, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message[:1].upper()}{message[1:].rstrip('.')}; see --mode=train --help.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains as the options say; returns the exit status. Raises `InputError` for what the user can mend."""
+    options = _parser().parse_args(list(arguments))
+    settings, config = RECIPES[options.recipe]
+    names = {field.name for field in fields(TrainingSettings)}
+    settings = changed(settings, **{name: value for name, value in vars(options).items() if name in names})
+    if options.amp:
+        settings = changed(settings, precision="bfloat16")
+    output = Path(options.output_dir)
+    if (output / "checkpoint-last.pth").exists() and not (options.resume or options.overwrite):
+        raise InputError(f"{output} holds a training run already; give --resume, --overwrite or another --output_dir.")
+    if options.pretrained is None and options.recipe == "das3r" and not options.resume:
+        raise InputError(
+            "The recipe das3r starts from MonST3R's weights; give --pretrained=FILE (stillsplat weights get monst3r), "
+            "or --recipe=small to train a small network from nothing."
+        )
+    import torch
+
+    from dynamic_predictor.das3r.checkpoint import load_network
+    from dynamic_predictor.das3r.network import TwoViewNetwork
+    from dynamic_predictor.training.processes import joined_processes
+    from dynamic_predictor.training.tracked_clips import list_tracked_clips
+    from dynamic_predictor.training.training_run import train
+    from scene.progress import ignore_progress
+    from scene.progress_bars import ProgressBars
+
+    clips = list_tracked_clips(options.train_dataset)
+    test_clips = list_tracked_clips(options.test_dataset) if options.test_dataset else []
+    torch.manual_seed(settings.seed)
+    start = output / "checkpoint-last.pth" if options.resume else options.pretrained
+    if start is None:
+        network = TwoViewNetwork(config)
+    else:
+        network = load_network(start, mask_heads=True, new_mask_heads=not options.resume)
+    with joined_processes(options.device) as process, ProgressBars() as bars:
+        if process.world_size > 1:
+            # all begin with the same mask heads
+            torch.manual_seed(settings.seed)
+        try:
+            validation = train(
+                network,
+                clips,
+                test_clips,
+                settings,
+                output,
+                process=process,
+                resume=options.resume,
+                workers=options.num_workers,
+                progress=bars if process.is_first else ignore_progress,
+            )
+        except KeyboardInterrupt:
+            if process.is_first:
+                bars.warn(f"Stopped; {output}/checkpoint-last.pth is saved, go on with --resume.")
+            return _INTERRUPTED
+    if process.is_first:
+        score = f"; mask IoU on {validation.pairs} test pairs {validation.mask_iou:.3f}" if validation else ""
+        print(f"{output / 'checkpoint-final.pth'} is trained{score}. Look at {output / 'curves.png'} and examples.png;")
+        print(
+            f"use it with: stillsplat weights path das3r, or launch.py --pretrained={output / 'checkpoint-final.pth'}"
+        )
+    return _DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="launch.py --mode=train",
+        description="Trains DAS3R's network on clips in PointOdyssey's layout.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        argument_default=None,
+    )
+    parser.add_argument("--mode", choices=("train",), default="train", help=argparse.SUPPRESS)
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="das3r", help="all settings that are not given")
+    parser.add_argument("--pretrained", metavar="FILE", help="checkpoint to start from, MonST3R's or DAS3R's")
+    parser.add_argument("--output_dir", default="results/train", metavar="DIR", help="checkpoints, log, pictures")
+    parser.add_argument("--train_dataset", default="data/point_odyssey/train", metavar="DIR", help="clips to train on")
+    parser.add_argument("--test_dataset", default=None, metavar="DIR", help="clips to test on")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --output_dir")
+    parser.add_argument("--overwrite", action="store_true", help="start anew in --output_dir")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that read pairs ahead")
+    parser.add_argument("--amp", action="store_true", help="bfloat16 in the trunk")
+    group = parser.add_argument_group("settings of the recipe that can be changed")
+    group.add_argument("--freeze", choices=FREEZES, help="what does not learn")
+    group.add_argument("--epochs", type=int)
+    group.add_argument("--pairs_per_epoch", type=int)
+    group.add_argument("--test_pairs", type=int)
+    group.add_argument("--batch_size", type=int, help="pairs per process and forward pass")
+    group.add_argument("--accum_iter", dest="accumulation", type=int, help="forward passes per step")
+    group.add_argument("--lr", dest="learning_rate", type=float)
+    group.add_argument("--min_lr", dest="least_learning_rate", type=float)
+    group.add_argument("--warmup_epochs", type=float)
+    group.add_argument("--weight_decay", type=float)
+    group.add_argument("--eval_freq", dest="test_every_epochs", type=int, help="epochs between tests")
+    group.add_argument("--keep_freq", dest="keep_every_epochs", type=int, help="epochs between kept checkpoints")
+    group.add_argument("--seed", type=int)
+    return parser

@@ -1,0 +1,132 @@
+"""What one training step computes: predictions of a batch, its loss, which parameters learn, how fast."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dynamic_predictor.das3r.network import TwoViewNetwork, ViewPrediction
+from dynamic_predictor.training.losses import Sum, ViewTruth, pair_losses
+from dynamic_predictor.training.pair_batches import PairBatch
+from dynamic_predictor.training.processes import Process
+from dynamic_predictor.training.settings import TrainingSettings
+
+_ENCODER = ("patch_embed.", "enc_blocks.", "enc_norm.")
+_POINT_HEADS = ("downstream_head1.", "downstream_head2.")
+_MASK_HEADS = ("downstream_head_dynamic_mask1.", "downstream_head_dynamic_mask2.")
+#: parameters that published checkpoints have and no forward pass uses
+_UNUSED = ("mask_token", "refinenet4.resConfUnit1.")
+
+
+class PairPredictions(nn.Module):
+    """The network on a batch of pairs, each also the other way round if wanted; every image is encoded once."""
+
+    def __init__(self, network: TwoViewNetwork, settings: TrainingSettings) -> None:
+        super().__init__()
+        self.network = network
+        self._symmetrize = settings.symmetrize
+        self._dtype = torch.bfloat16 if settings.precision == "bfloat16" else None
+
+    def forward(self, images1: Tensor, images2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:
+        """Of (B, 3, H, W) images in [-1, 1]: predictions of B pairs, or of 2B with the swapped ones behind."""
+        count = len(images1)
+        with torch.autocast(images1.device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None):
+            encoded = self.network.encode(torch.cat([images1, images2]))
+            order = torch.arange(2 * count, device=images1.device)
+            swapped = order.roll(count)
+            if not self._symmetrize:
+                order, swapped = order[:count], swapped[:count]
+            view1, view2 = encoded.select(order), encoded.select(swapped)
+            layers1, layers2 = self.network.decode(view1, view2)
+        return self.network.predict_view(1, layers1, view1), self.network.predict_view(2, layers2, view2)
+
+
+def pair_truths(batch: PairBatch, *, symmetrize: bool) -> tuple[ViewTruth, ViewTruth]:
+    """The truths that belong to what `PairPredictions` gives for `batch`."""
+    first, second = batch.truths
+    return (_joined(first, second), _joined(second, first)) if symmetrize else (first, second)
+
+
+def _joined(one: ViewTruth, two: ViewTruth) -> ViewTruth:
+    return ViewTruth(
+        torch.cat([one.points, two.points]),
+        torch.cat([one.valid, two.valid]),
+        torch.cat([one.motion, two.motion]),
+        torch.cat([one.world_from_camera, two.world_from_camera]),
+    )
+
+
+def accumulate_gradients(
+    model: nn.Module, parts: Sequence[PairBatch], settings: TrainingSettings, process: Process
+) -> float:
+    """Adds the gradients of one step to the parameters of `model` (a `PairPredictions`, or DDP around one) and returns
+    the loss: that of all parts on all processes as if they were one batch."""
+    truths = [pair_truths(part, symmetrize=settings.symmetrize) for part in parts]
+    counts = torch.tensor(
+        [[float(truth.known_motion().sum()) for truth in pair] for pair in truths], device=process.device
+    ).sum(dim=0)
+    counts = process.summed(counts).clamp_min(1)
+    loss = torch.zeros((), device=process.device)
+    for number, (part, pair) in enumerate(zip(parts, truths, strict=True), start=1):
+        last = number == len(parts)
+        waiting = model.no_sync() if not last and isinstance(model, nn.parallel.DistributedDataParallel) else None
+        if waiting is not None:
+            waiting.__enter__()
+        try:
+            predictions = model(*part.images)
+            # DDP averages gradients over the processes; sums are wanted
+            share = _objective(pair_losses(predictions, pair, settings.alpha), counts, settings) * process.world_size
+            share.backward()
+        finally:
+            if waiting is not None:
+                waiting.__exit__(None, None, None)
+        loss += share.detach() / process.world_size
+    return float(process.summed(loss))
+
+
+def _objective(terms: dict[str, Sum], counts: Tensor, settings: TrainingSettings) -> Tensor:
+    if settings.learn_points:
+        names = [name for name in terms if name.startswith("weighted_")]
+    else:
+        # confidence stands for how well points are known; where they are not learned it says nothing
+        names = [name for name in terms if name.startswith("motion_")]
+    return torch.stack([terms[name].total / counts[int(name[-1]) - 1] for name in names]).sum()
+
+
+def choose_what_learns(network: TwoViewNetwork, settings: TrainingSettings) -> list[nn.Parameter]:
+    """Marks the parameters that learn and returns them."""
+    frozen: tuple[str, ...] = ()
+    if settings.freeze == "encoder":
+        frozen = _ENCODER
+    elif settings.freeze == "encoder_and_3d_predictor":
+        frozen = tuple(name for name, _ in network.named_parameters() if not name.startswith(_MASK_HEADS))
+    if not settings.learn_points:
+        frozen += _POINT_HEADS
+    chosen = []
+    for name, parameter in network.named_parameters():
+        learns = not name.startswith(frozen) and not any(part in name for part in _UNUSED)
+        parameter.requires_grad_(learns)
+        if learns:
+            chosen.append(parameter)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = settings.mask_dropout
+    return chosen
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> torch.optim.AdamW:
+    """AdamW; biases and norms (one dimension) do not decay."""
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+
+
+def learning_rate_at(epoch: float, settings: TrainingSettings) -> float:
+    """Linear warm-up, then half a cosine, at a broken number of epochs."""
+    if epoch < settings.warmup_epochs:
+        return settings.learning_rate * epoch / settings.warmup_epochs
+    progress = (epoch - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, 1e-9)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return settings.least_learning_rate + (settings.learning_rate - settings.least_learning_rate) * cosine

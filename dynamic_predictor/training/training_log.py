@@ -1,0 +1,107 @@
+"""What training leaves to look at: log.jsonl, curves.png, examples.png, and TensorBoard's files if it is installed."""
+
+import json
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from dynamic_predictor.training.validation import Validation
+from scene.atomic import atomic_file
+from scene.errors import InputError
+from scene.pictures import write_png
+
+
+class TrainingLog:
+    """Writes as it goes; a context manager. What an earlier run logged beyond (`epoch`, `step`) is dropped, so that a
+    run that goes on has one line per step."""
+
+    def __init__(self, folder: Path, epoch: int, step: int, *, enabled: bool = True) -> None:
+        self._folder, self._enabled = folder, enabled
+        self._lines: list[dict[str, Any]] = []
+        self._board = None
+        if not enabled:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if (epoch, step) != (0, 0):
+            self._lines = [
+                line for line in read_log(folder) if (line["epoch"], line.get("step", math.inf)) < (epoch, step)
+            ]
+        with atomic_file(folder / "log.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in self._lines), encoding="utf-8")
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=len(self._lines))
+        except ImportError:
+            pass  # the extra "train" is not installed: the other files say the same
+
+    def __enter__(self) -> "TrainingLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def step(self, epoch: int, step: int, loss: float, learning_rate: float) -> None:
+        """One step is done."""
+        self._add({"epoch": epoch, "step": step, "loss": loss, "learning_rate": learning_rate})
+
+    def validation(self, epoch: int, validation: Validation, seconds: float) -> None:
+        """One epoch is tested; the pictures are drawn anew."""
+        iou = validation.mask_iou if math.isfinite(validation.mask_iou) else None
+        self._add({"epoch": epoch, "test_loss": validation.loss, "mask_iou": iou, "seconds": round(seconds, 2)})
+        if self._enabled:
+            self._draw()
+            if validation.examples is not None:
+                write_png(self._folder / "examples.png", np.ascontiguousarray(validation.examples))
+
+    def _add(self, line: dict[str, Any]) -> None:
+        if not self._enabled:
+            return
+        self._lines.append(line)
+        with (self._folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._board is not None:
+            for name, value in line.items():
+                if name not in ("epoch", "step") and value is not None:
+                    self._board.add_scalar(name, value, len(self._lines))
+
+    def _draw(self) -> None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        losses, scores = figure.subplots(1, 2)
+        steps = [line for line in self._lines if "loss" in line]
+        per_epoch = 1 + max((line["step"] for line in steps), default=0)
+        losses.plot(
+            [line["epoch"] + line["step"] / per_epoch for line in steps], [line["loss"] for line in steps], lw=0.8
+        )
+        losses.set(xlabel="epoch", ylabel="training loss")
+        tests = [line for line in self._lines if "test_loss" in line]
+        scores.plot([line["epoch"] + 1 for line in tests], [line["mask_iou"] for line in tests], marker=".")
+        scores.set(xlabel="epoch", ylabel="mask IoU of test pairs", ylim=(0, 1))
+        for axes in (losses, scores):
+            axes.grid(alpha=0.3)
+        with atomic_file(self._folder / "curves.png") as temporary:
+            figure.savefig(temporary, dpi=120)
+
+
+def read_log(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of log.jsonl in `folder`, as dictionaries; those that were cut off are left out."""
+    path = Path(folder) / "log.jsonl"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; there was no training in this folder.")
+    lines = []
+    for text in path.read_text("utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and "epoch" in line:
+            lines.append(line)
+    return lines

@@ -1,0 +1,76 @@
+"""Test loss and mask IoU of a network on the test pairs, with pictures to look at."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dynamic_predictor.das3r.network import ViewPrediction
+from dynamic_predictor.training.losses import ViewTruth, validation_losses
+from dynamic_predictor.training.pair_batches import PairBatch
+from dynamic_predictor.training.processes import Process
+from dynamic_predictor.training.settings import TrainingSettings
+from dynamic_predictor.training.step import PairPredictions
+
+_EXAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Validation:
+    """`loss` as the published training scores tests, `mask_iou` of image 1 pooled over all pixels of all pairs at one
+    half (NaN when nothing moves), `pairs`; `examples` (uint8 RGB): image, truth and prediction below each other."""
+
+    loss: float
+    mask_iou: float
+    pairs: int
+    examples: np.ndarray | None
+
+
+@torch.inference_mode()
+def validate(
+    model: PairPredictions, batches: Iterable[PairBatch], settings: TrainingSettings, process: Process
+) -> Validation:
+    """Scores `model` on the batches of all processes; it is in evaluation mode meanwhile."""
+    network = model.network
+    was_training = network.training
+    network.eval()
+    sums = torch.zeros(11, dtype=torch.float64, device=process.device)
+    examples: list[np.ndarray] = []
+    for batch in batches:
+        batch = batch.to(process.device)
+        count = len(batch.images[0])
+        first, second = model(*batch.images)
+        predictions = (_first(first, count), _first(second, count))
+        terms = validation_losses(predictions, batch.truths)
+        for place, name in enumerate(("points_1", "points_2", "motion_1", "motion_2")):
+            sums[place] += terms[name].total.double()
+            sums[4 + place] += terms[name].count
+        assert predictions[0].motion is not None
+        known = batch.truths[0].known_motion()
+        found, true = (predictions[0].motion > 0.5) & known, (batch.truths[0].motion > 0.5) & known
+        sums[8] += (found & true).sum()
+        sums[9] += (found | true).sum()
+        sums[10] += count
+        for index in range(min(count, _EXAMPLES - len(examples))):
+            examples.append(_example(batch.images[0][index], batch.truths[0], predictions[0], index))
+    network.train(was_training)
+    sums = process.summed(sums).cpu()
+    loss = float((sums[:4] / sums[4:8].clamp_min(1)).sum())
+    iou = float(sums[8] / sums[9]) if sums[9] > 0 else float("nan")
+    return Validation(loss, iou, int(sums[10]), np.concatenate(examples, axis=1) if examples else None)
+
+
+def _first(prediction: ViewPrediction, count: int) -> ViewPrediction:
+    assert prediction.motion is not None
+    return ViewPrediction(prediction.points[:count], prediction.confidence[:count], prediction.motion[:count])
+
+
+def _example(image: torch.Tensor, truth: ViewTruth, prediction: ViewPrediction, index: int) -> np.ndarray:
+    picture = ((image.permute(1, 2, 0).cpu().numpy() + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    assert prediction.motion is not None
+    rows = [picture]
+    for motion in (truth.motion[index].nan_to_num(0.5), prediction.motion[index]):
+        gray = np.rint(motion.float().cpu().numpy() * 255).astype(np.uint8)
+        rows.append(np.repeat(gray[..., None], 3, axis=2))
+    return np.concatenate(rows)
