@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from dynamic_predictor.made_up_weights import fill_with_made_up_weights
+from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from dynamic_predictor.parity_case import ParityCase
 from scene.atomic import atomic_file
 from scene.errors import InputError
@@ -56,6 +57,7 @@ def build_case(name: str) -> ParityCase:
 
 
 @torch.inference_mode()
+@kept_freed_memory()
 def run_parity(name: str, images: Tensor, overrides: Mapping[str, Sequence] | None = None) -> dict[str, np.ndarray]:
     """Float32 outputs of network `name`, filled and overridden, for `images` (1, S, 3, H, W)."""
     case = build_case(name)

@@ -87,6 +87,7 @@ def _run(options: argparse.Namespace) -> int:
         max_size=options.max_size,
         frames=options.frames,
         masks=options.masks,
+        masks_from=options.masks_from,
         annotations=options.annotations,
         test_every=options.test_every,
         protocol=options.protocol,
@@ -122,6 +123,7 @@ def _predict(options: argparse.Namespace) -> int:
         max_size=options.max_size,
         frames=options.frames,
         masks=options.masks,
+        masks_from=options.masks_from,
         fov=options.fov,
         seed=options.seed,
     )
@@ -250,6 +252,7 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--frames", metavar="A:B:STEP", help="which frames of the input, counted from 0")
     group.add_argument("--max-size", type=int, default=512, metavar="PIXELS", help="long side at most (default: 512)")
     group.add_argument("--masks", metavar="DIR", help="your own motion masks (white moves), one per frame; they win")
+    group.add_argument("--masks-from", metavar="NAME", help="motion masks of another predictor, for example das3r")
     group.add_argument("--fov", type=float, metavar="DEGREES", help="horizontal angle of view, where it is known")
 
 

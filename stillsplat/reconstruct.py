@@ -145,7 +145,8 @@ def make_scene(
 ) -> None:
     """Reads the input, lets the predictor work and saves its scene. `working_folder` holds the frames meanwhile.
 
-    An input that is a scene folder already is taken as it is; only the user's masks replace its own.
+    An input that is a scene folder already is taken as it is; only the user's masks, or those of
+    another predictor, replace its own.
     """
     from dynamic_predictor.predictor import create_predictor
     from scene.folder import save_scene
@@ -156,6 +157,9 @@ def make_scene(
         if settings.masks is not None:
             scene = replace(scene, motion_masks=open_frame_masks(settings.masks, scene.frames, None))
             scene.provenance["masks"] = "given by the user"
+        elif settings.masks_from is not None:
+            scene = replace(scene, motion_masks=_masks_of(settings.masks_from, scene.frames, settings.seed, progress))
+            scene.provenance["masks"] = f"predicted ({settings.masks_from})"
         if settings.annotations is not None:
             open_frame_masks(settings.annotations, scene.frames, None)
         for sentence in scene_warnings(scene):
@@ -181,6 +185,10 @@ def make_scene(
     predictor = create_predictor(settings.predictor, seed=settings.seed)
     if settings.fov is not None:
         _tell_focal(predictor, settings, frames)
+    masks_by = "given by the user"
+    if settings.masks_from is not None:
+        masks = _masks_of(settings.masks_from, frames, settings.seed, progress)
+        masks_by = f"predicted ({settings.masks_from})"
     scene = predictor.predict(frames, masks=masks, progress=progress)
     if masks is not None:
         scene = replace(scene, motion_masks=masks)
@@ -188,11 +196,21 @@ def make_scene(
         **scene.provenance,
         "input": settings.input,
         "source_frames": source_frames(settings.frames, len(frames)),
-        "masks": "given by the user" if masks is not None else f"predicted ({scene.predictor or settings.predictor})",
+        "masks": masks_by if masks is not None else f"predicted ({scene.predictor or settings.predictor})",
     }
     for sentence in scene_warnings(scene):
         warn(sentence)
     save_scene(scene, scene_folder, overwrite=overwrite, progress=progress)
+
+
+def _masks_of(name: str, frames: Frames, seed: int, progress: Progress) -> FrameMaps:
+    """What the predictor called `name` says moves in `frames`; nothing else of it is kept."""
+    from dynamic_predictor.predictor import create_predictor
+
+    found = create_predictor(name, seed=seed).predict(frames, progress=progress).motion_masks
+    if found is None:
+        raise InputError(f"The predictor {name} finds no motion masks; choose another for --masks-from.")
+    return found
 
 
 def _tell_focal(predictor: Any, settings: RunSettings, frames: Frames) -> None:
@@ -238,8 +256,9 @@ def _check_early(settings: RunSettings) -> None:
     from dynamic_predictor.predictor import available_predictors, create_predictor
     from scene.open_scene import is_scene, open_scene
 
-    if settings.predictor not in available_predictors():
-        create_predictor(settings.predictor)  # raises the sentence that lists the known ones
+    for name in (settings.predictor, settings.masks_from):
+        if name is not None and name not in available_predictors():
+            create_predictor(name)  # raises the sentence that lists the known ones
     parse_frame_range(settings.frames)
     for option, given in (("--masks", settings.masks), ("--annotations", settings.annotations)):
         if given is not None and not Path(given).expanduser().is_dir():

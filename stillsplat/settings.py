@@ -30,6 +30,8 @@ class RunSettings:
     frames: str | None = None
     #: folder with the user's own motion masks (white moves); they win over what the predictor finds
     masks: str | None = None
+    #: a second predictor whose motion masks are taken instead of the first one's
+    masks_from: str | None = None
     #: folder with annotated motion masks, used for scores only
     annotations: str | None = None
     #: holds out every so-many-th frame (0: none)
@@ -62,6 +64,8 @@ class RunSettings:
             raise InputError("--protocol and --test-every both choose the held-out frames; give only one of them.")
         if self.refine_test_cameras and self.protocol == "none" and not self.test_every:
             raise InputError("--refine-test-cameras needs held-out frames; add --protocol das3r or --test-every.")
+        if self.masks is not None and self.masks_from is not None:
+            raise InputError("--masks and --masks-from both say what moves; give only one of them.")
         if self.fov is not None and not 1 <= self.fov <= 170:
             raise InputError(f"--fov is an angle of view between 1 and 170 degrees, not {self.fov}.")
         if self.max_gaussians is not None and self.max_gaussians < 1:

@@ -1,6 +1,7 @@
 """Depth Anything 3 as people call it: pictures in, a prediction out."""
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from dynamic_predictor.depth_anything3.prediction import Prediction
 from dynamic_predictor.depth_anything3.preprocessing import ProcessedPictures, ResizeMethod, process_pictures, restored
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
 from dynamic_predictor.depth_anything3.settings import NestedSettings
+from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from scene.errors import InputError
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -129,20 +131,17 @@ class DepthAnything3:
             method=process_res_method,
             apply_orientation=not self.strict_official,
         )
-        output = self._run(
-            processed,
-            extrinsics,
-            ForwardOptions(
-                rays=export_rays,
-                cameras_from_rays=use_ray_pose,
-                gaussians=infer_gs,
-                reference_strategy=ref_view_strategy,
-                feature_layers=tuple(export_feat_layers),
-                strict_official=self.strict_official,
-                seed=self.seed,
-            ),
+        options = ForwardOptions(
+            rays=export_rays,
+            cameras_from_rays=use_ray_pose,
+            gaussians=infer_gs,
+            reference_strategy=ref_view_strategy,
+            feature_layers=tuple(export_feat_layers),
+            strict_official=self.strict_official,
+            seed=self.seed,
         )
-        prediction = self._prediction(output, processed)
+        with working_memory(self.device):
+            prediction = self._prediction(self._run(processed, extrinsics, options), processed)
         if extrinsics is not None:
             self._align(prediction, extrinsics, processed, align_to_input_ext_scale)
         elif self.metric and processed.intrinsics is not None and not self.strict_official:
@@ -227,6 +226,11 @@ class DepthAnything3:
         prediction.depth = (prediction.depth / np.float32(similarity.scale)).astype(np.float32)
         # the unit is now that of the given cameras, whatever it is
         prediction.is_metric = prediction.is_metric and self.strict_official
+
+
+def working_memory(device: torch.device) -> AbstractContextManager[None]:
+    """What a network on `device` should run in."""
+    return kept_freed_memory() if device.type == "cpu" else nullcontext()
 
 
 def as_list(images: Any) -> list[Any]:

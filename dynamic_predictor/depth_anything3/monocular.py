@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dynamic_predictor.depth_anything3.memory import memory_budget, pictures_per_batch
-from dynamic_predictor.depth_anything3.model import DepthAnything3, as_list
+from dynamic_predictor.depth_anything3.model import DepthAnything3, as_list, working_memory
 from dynamic_predictor.depth_anything3.network import ForwardOptions
 from dynamic_predictor.depth_anything3.preprocessing import as_rgb8, fit, normalized
 
@@ -62,7 +62,8 @@ class AutoModel:
 
     def _run(self, batch: list[tuple[int, Tensor, tuple[int, int]]], near_is_large: bool) -> dict[int, Tensor]:
         images = torch.stack([picture for _, picture, _ in batch])[:, None].to(self.model.device)
-        depths = self.model.network(images, ForwardOptions()).depth.float().cpu()
+        with working_memory(self.model.device):
+            depths = self.model.network(images, ForwardOptions()).depth.float().cpu()
         results = {}
         for (index, _, size), depth in zip(batch, depths, strict=True):
             full = interpolate(depth[None], size=size, mode="bilinear", align_corners=False)[0, 0]

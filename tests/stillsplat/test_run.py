@@ -2,11 +2,15 @@
 
 import json
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from dynamic_predictor import predictor as registry
+from scene.maps import LoadedMaps
+from scene.scene import Scene
 from stillsplat.settings import RunSettings
 
 
@@ -176,6 +180,29 @@ def test_users_masks_win(clip, tmp_path, fakes, run_cli):
     assert scene["provenance"]["source_frames"] == [1, 3, 5]
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["scores"]["training"]["psnr_static"]["masks"] == "masks given by the user"
+
+
+def test_masks_of_another_predictor(clip, tmp_path, fakes, run_cli, monkeypatch):
+    class LeftHalf:
+        def predict(self, frames, *, masks=None, progress=None):
+            assert masks is None
+            left = np.zeros((frames.height, frames.width), np.float32)
+            left[:, :32] = 1.0
+            return Scene(frames, [], LoadedMaps(len(frames), lambda index: left))
+
+    fake = registry._REGISTRY["fake"]
+    monkeypatch.setitem(registry._REGISTRY, "left", replace(fake, name="left", create=lambda seed: LeftHalf()))
+    out = tmp_path / "out"
+    status, _, error = run_cli("run", clip, "-o", out, "--predictor", "fake", "--masks-from", "left")
+    assert status == 0, error
+    saved = cv2.imread(str(out / "scene" / "motion_masks" / "00000.png"), 0)
+    assert (saved[:, :32] == 255).all() and (saved[:, 32:] == 0).all()
+    scene = json.loads((out / "scene" / "scene.json").read_text())
+    assert scene["predictor"] == "fake" and scene["provenance"]["masks"] == "predicted (left)"
+    status, _, error = run_cli("run", clip, "-o", out, "--masks-from", "right")
+    assert status == 2 and '"right"' in error
+    status, _, error = run_cli("run", clip, "-o", out, "--masks-from", "left", "--masks", tmp_path)
+    assert status == 2 and "only one of them" in error
 
 
 def test_settings_record_and_compare():
