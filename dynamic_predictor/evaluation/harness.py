@@ -85,7 +85,7 @@ def evaluate(
 
     `say` receives which clip is worked on, `warn` what a person should read. A clip that fails does not stop the
     others: its reason is in the report, and for an error of ours the traceback lies in `evaluation/<clip>_error.txt`.
-    Raises `InputError` when the settings cannot work for any clip.
+    Raises `InputError` when the settings cannot work for any clip: one reason that comes up twice ends the run.
     """
     dataset = open_dataset(settings.dataset, settings.data_folder)
     names = list(settings.clips) if settings.clips else dataset.clip_names(all_clips=settings.all_clips)
@@ -101,6 +101,8 @@ def evaluate(
             else:
                 scores[name] = found
         except InputError as error:
+            if not scores and str(error) in report.failures.values():
+                raise  # it is not about the clip: missing weights, for example
             report.failures[name] = str(error)
         except (MemoryError, torch.OutOfMemoryError):
             report.failures[name] = "The memory is not enough; use a smaller --max_size or --max_frames."
