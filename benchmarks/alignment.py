@@ -54,13 +54,13 @@ def main() -> None:
     print(f"{options.frames} frames {options.width}x{options.height}, {len(edges)} pairs, {options.threads} threads")
     print(f"predictions made; memory so far {peak_gib():.2f} GiB")
 
-    begin = time.perf_counter()
+    begin, begin_processor = time.perf_counter(), time.process_time()
     result = align(
         predictions, AlignmentSettings(iterations=options.iterations), flow=None if options.no_flow else clip.flow
     )
-    seconds = time.perf_counter() - begin
+    seconds, processor = time.perf_counter() - begin, time.process_time() - begin_processor
     floor = streamed * options.iterations / bandwidth
-    print(f"seconds: {result.seconds}, together {seconds:.1f}")
+    print(f"seconds: {result.seconds}, together {seconds:.1f}; of processors {processor:.1f}")
     print(
         f"floor: {streamed / 1e9:.2f} GB per iteration at {bandwidth / 1e9:.1f} GB/s = {floor:.1f} s for "
         f"{options.iterations} iterations; optimization takes {result.seconds['optimization'] / max(floor, 1e-9):.1f} "

@@ -2,6 +2,7 @@
 one ball moves. Everything is known exactly, at any size, and noise can be added."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -43,15 +44,15 @@ class SyntheticClip:
 
     def camera_points(self, frame: int) -> np.ndarray:
         """Points (H, W, 3) float32 in the camera's frame."""
-        return (_rays(self.height, self.width, self.focal) * self.z_depth[frame][..., None]).astype(np.float32)
+        return _rays(self.height, self.width, self.focal) * self.z_depth[frame][..., None]
 
     def flow(self, source: int, target: int) -> np.ndarray:
         """The flow (H, W, 2) float32 that the camera's motion gives a still world."""
         relative = np.linalg.inv(self.world_from_camera[target]) @ self.world_from_camera[source]
+        relative = relative.astype(np.float32)
         seen = self.camera_points(source) @ relative[:3, :3].T + relative[:3, 3]
-        pixels = seen[..., :2] / seen[..., 2:] * self.focal + [self.width / 2, self.height / 2]
-        v, u = np.mgrid[: self.height, : self.width]
-        return (pixels - np.stack([u + 0.5, v + 0.5], axis=-1)).astype(np.float32)
+        start = _rays(self.height, self.width, self.focal)
+        return (seen[..., :2] / seen[..., 2:] - start[..., :2]) * np.float32(self.focal)
 
     def fill(self, predictions: PairPredictions, *, noise: float = 0.0, seed: int = 0) -> None:
         """Stores pointmaps of all pairs, each in its own unit; `noise` is that of points relative to their depth.
@@ -59,13 +60,15 @@ class SyntheticClip:
         rng = np.random.default_rng(seed)
         shape = self.height, self.width
         for pair, (i, j) in enumerate(predictions.edges.tolist()):
-            relative = np.linalg.inv(self.world_from_camera[i]) @ self.world_from_camera[j]
-            scale = float(np.exp(rng.normal(0.0, 0.3)))
+            relative = (np.linalg.inv(self.world_from_camera[i]) @ self.world_from_camera[j]).astype(np.float32)
+            scale = np.float32(np.exp(rng.normal(0.0, 0.3)))
             views = []
             for points in (self.camera_points(i), self.camera_points(j) @ relative[:3, :3].T + relative[:3, 3]):
-                confidence = rng.uniform(2.0, 12.0, shape).astype(np.float32)
-                error = rng.standard_normal((*shape, 3), np.float32) * (noise * 4.0 / confidence)[..., None]
-                views.append(((points * (1.0 + error) * scale).astype(np.float32), confidence))
+                confidence = rng.random(shape, np.float32) * 10 + 2
+                if noise:
+                    error = rng.standard_normal((*shape, 3), np.float32)
+                    points = points * (1 + error * (np.float32(4 * noise) / confidence)[..., None])
+                views.append((points * scale, confidence))
             motion = [np.clip(self.moving[k] * 0.8 + 0.1, 0.0, 1.0).astype(np.float32) for k in (i, j)]
             predictions.store(pair, *views[0], *views[1], *(motion if predictions.motion is not None else ()))
 
@@ -78,6 +81,7 @@ def _pose(progress: float) -> np.ndarray:
     return pose
 
 
+@lru_cache(maxsize=4)
 def _rays(height: int, width: int, focal: float) -> np.ndarray:
     v, u = np.mgrid[:height, :width].astype(np.float32)
     rays = np.stack([u + 0.5 - width / 2, v + 0.5 - height / 2, np.full_like(u, focal)], axis=-1)

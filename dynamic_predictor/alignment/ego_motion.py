@@ -46,5 +46,5 @@ def consistent_flow(there: Tensor, back: Tensor, *, tolerance: float = 3.0, stri
     y = torch.arange(height, dtype=there.dtype, device=there.device)[:, None] + there[:, 1]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     error = there + sample_at_flow(back, there)
-    distance = error.sum(dim=1).abs() if strict_official else error.norm(dim=1)
+    distance = error.sum(dim=1).abs() if strict_official else torch.hypot(error[:, 0], error[:, 1])
     return inside & (distance < tolerance)

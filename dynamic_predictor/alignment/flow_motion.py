@@ -94,7 +94,7 @@ def unexplained_flow(
         expected = ego_flow(geometry.z_depth, matrices, grid)
         for k, (source, target) in enumerate(((i, j), (j, i))):
             observed = torch.as_tensor(flow(source, target)).to(total).permute(2, 0, 1)
-            error = torch.nan_to_num((expected[k] - observed).norm(dim=0), 0.0, 0.0, 0.0)
+            error = torch.nan_to_num(torch.hypot(*(expected[k] - observed)), 0.0, 0.0, 0.0)
             span = error.amax() - error.amin()
             total[source] += (error - error.amin()) / span.clamp(min=1e-12)
             count[source] += 1

@@ -67,7 +67,7 @@ class FlowObservations:
 
     def forget(self, slot: int, pixels: Tensor) -> None:
         """Pixels (H*W,) bool of one flow do not count from now on."""
-        self.displacement[slot, :, pixels] = torch.nan
+        self.displacement[slot].masked_fill_(pixels, torch.nan)
 
     def forget_moving(self, moving: Tensor) -> None:
         """Neither do those that move, (N, H*W) bool."""
