@@ -21,9 +21,8 @@ from diff_gaussian_rasterization._library import Frame
 
 PARTS = (
     "projection",
-    "coverage",
-    "depth_sort",
     "binning",
+    "depth_sort",
     "forward",
     "loss",
     "backward_tiles",

@@ -110,7 +110,7 @@ class AdamStruct(Structure):
 
 
 LOG_SCALES, OPACITY_LOGITS, ANTIALIASED, CENTER_FROM_POSE, CAMERA_GRADIENT = 1, 2, 4, 8, 16
-STAGES = ("projection", "coverage", "depth_sort", "binning", "forward", "backward_tiles", "backward_gaussians")
+STAGES = ("projection", "binning", "depth_sort", "forward", "backward_tiles", "backward_gaussians")
 
 library.stillsplat_simd.restype = c_char_p
 library.stillsplat_set_simd.argtypes = [c_char_p]

@@ -104,8 +104,8 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
   const Limits lim = jacobian_limits(s);
   for (int64_t i = begin; i < end; i += W) {
     int valid = end - i < W ? (int)(end - i) : W;
-    float sums[W][16];
-    float in[13][W];
+    float sums[W][16] __attribute__((aligned(64)));
+    vf in[16];
     vf slopes[SLOPES];
     bool any = false;
     for (int l = 0; l < W; l++) {
@@ -127,17 +127,14 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       if (g.screen_means.data) write(g.screen_means, i, valid, 1, 2, slopes);
       continue;
     }
-    for (int f = 0; f < 10; f++)
-      for (int l = 0; l < W; l++) in[f][l] = sums[l][f];
-    for (int l = 0; l < W; l++) {  // a colour that was clamped to 0 has no gradient
-      const Splat& splat = splats[i + (l < valid ? l : valid - 1)];
-      in[10][l] = splat.r; in[11][l] = splat.g; in[12][l] = splat.b;
-    }
+    for (int l = 0; l < W; l++)  // a colour that was clamped to 0 has no gradient
+      memcpy(sums[l] + 10, &splats[i + (l < valid ? l : valid - 1)].r, 3 * sizeof(float));
+    transpose_to_fields(sums, in);
     // lanes that are not visible may hold anything: keep their sums at 0 and their values finite
     vm on = p.visible;
-    vf H = load(in[0]), Hx = load(in[1]), Hy = load(in[2]), Hxx = load(in[3]), Hxy = load(in[4]), Hyy = load(in[5]);
-    Vec3 d_color = {load(in[6]), load(in[7]), load(in[8])};
-    vf d_depth = load(in[9]);
+    vf H = in[0], Hx = in[1], Hy = in[2], Hxx = in[3], Hxy = in[4], Hyy = in[5];
+    Vec3 d_color = {in[6], in[7], in[8]};
+    vf d_depth = in[9];
     vf a = p.cov_yy * p.inv_det, b = -(p.cov_xy * p.inv_det), c = p.cov_xx * p.inv_det;  // the conic
     vf d_x = zero_unless(on, fma(a, Hx, b * Hy)), d_y = zero_unless(on, fma(b, Hx, c * Hy));
     if (g.screen_means.data) {
@@ -225,9 +222,9 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     if (s.sh.data) {
       vf inv_length;
       Vec3 direction = view_direction(s, p.mean, inv_length);
-      d_color = {zero_unless(both(on, gt(load(in[10]), zero)), d_color.x),
-                 zero_unless(both(on, gt(load(in[11]), zero)), d_color.y),
-                 zero_unless(both(on, gt(load(in[12]), zero)), d_color.z)};
+      d_color = {zero_unless(both(on, gt(in[10], zero)), d_color.x),
+                 zero_unless(both(on, gt(in[11], zero)), d_color.y),
+                 zero_unless(both(on, gt(in[12], zero)), d_color.z)};
       vf Y[16], a_k[16];
       sh_basis(s.sh_degree, direction, Y);
       float room[48 * W] __attribute__((aligned(64)));

@@ -14,11 +14,12 @@ INLINE vi keep_lanes(vm rows, vi filled, vi v) { return (vi)_mm512_maskz_mov_epi
 INLINE vi keep_lanes(vm rows, vi filled, vi v) { return v & filled & rows; }
 #endif
 
-// Writes a splat's pairs and their exact number. For each row of blocks the ellipse's extent in x is exact: the
-// boundary x(y) = (-B y +- sqrt(4 A E - (4 A C - B^2) y^2)) / 2 A is extreme at the ellipse's own extreme point,
-// clamped into the row's band of pixel centres.
-void cover(const Scene* scene, Splat* splat, Pair* pairs) {
-  const Splat& p = *splat;
+// For each row of blocks the ellipse's extent in x is exact: the boundary
+// x(y) = (-B y +- sqrt(4 A E - (4 A C - B^2) y^2)) / 2 A is extreme at the ellipse's own extreme point, clamped into the
+// row's band of pixel centres.
+
+// The pairs of one splat of any size, W rows of blocks at a time; their number.
+__attribute__((noinline)) int32_t cover_large(const Scene* scene, const Splat& p, Pair* pairs) {
   const int width = scene->width, height = scene->height, tiles_x = (width + TILE_W - 1) / TILE_W;
   const float x0 = fmaxf(ceilf(p.x - p.half_width), 0.0f), x1 = fminf(floorf(p.x + p.half_width), width - 1.0f);
   const float y0 = fmaxf(ceilf(p.y - p.half_height), 0.0f), y1 = fminf(floorf(p.y + p.half_height), height - 1.0f);
@@ -66,7 +67,63 @@ void cover(const Scene* scene, Splat* splat, Pair* pairs) {
       }
     }
   }
-  splat->pair_count = count;
+  return count;
+}
+
+// W splats of at most ROWS rows of blocks, for all of them row by row.
+enum { ROWS = 8 };
+struct Extents {
+  vf x, y, x0, x1, y0, y1;        // centre; first and last pixel of the extent, clipped to the picture
+  vf A, B, C, half_width, half_height, discriminant, log2_opacity;
+};
+struct BlockRows { int32_t first[ROWS][W], last[ROWS][W]; } __attribute__((aligned(64)));  // last < first: nothing
+
+INLINE void cover_rows(const Extents& p, vf first_row, int rows, BlockRows& out) {
+  const vf A = -p.A, B = -p.B, C = -p.C, zero = set1(0.0f);
+  const vf E = fma(p.log2_opacity - LOG2_ALPHA_CUT, set1(1.00001f), set1(1e-5f));
+  const vf inv_2A = 0.5f / A, half_B = B * inv_2A, y_right = -0.5f * B * p.half_width / C, four_AE = 4.0f * A * E;
+  const vf limit = p.half_height;
+  for (int row = 0; row < rows; row++) {
+    const vf top = (first_row + (float)row) * (float)BLOCK;
+    const vf low = vmax(top, p.y0) - p.y, high = vmin(top + (float)(BLOCK - 1), p.y1) - p.y;
+    const vf at_right = vclamp(vclamp(y_right, low, high), -limit, limit);
+    const vf at_left = vclamp(vclamp(-y_right, low, high), -limit, limit);
+    const vf root_right = vsqrt(vmax(fnma(p.discriminant * at_right, at_right, four_AE), zero));
+    const vf root_left = vsqrt(vmax(fnma(p.discriminant * at_left, at_left, four_AE), zero));
+    vf right = p.x + fnma(half_B, at_right, root_right * inv_2A) + 0.01f;
+    vf left = p.x - fma(half_B, at_left, root_left * inv_2A) - 0.01f;
+    left = vmax(-vfloor(-left), p.x0);
+    right = vmin(vfloor(right), p.x1);
+    const vm some = both(ge(high, low), ge(right, left));
+    const vf first = vfloor(select(some, left, zero) * (1.0f / BLOCK));
+    const vf last = select(some, vfloor(right * (1.0f / BLOCK)), set1(-1.0f));
+    const vi from = __builtin_convertvector(first, vi), to = __builtin_convertvector(last, vi);
+    memcpy(out.first[row], &from, sizeof from);
+    memcpy(out.last[row], &to, sizeof to);
+  }
+}
+
+// The pairs of lane l, whose rows of blocks are [first_row, last_row] and whose columns of tiles are given.
+INLINE int32_t join_rows(const BlockRows& rows, int l, int first_row, int last_row, int first_column, int last_column,
+                         int tiles_x, Pair* pairs) {
+  int32_t count = 0;
+  for (int tile_row = first_row / BLOCKS_Y; tile_row <= last_row / BLOCKS_Y; tile_row++) {
+    const int begin = tile_row * BLOCKS_Y > first_row ? tile_row * BLOCKS_Y : first_row;
+    const int end = tile_row * BLOCKS_Y + BLOCKS_Y - 1 < last_row ? tile_row * BLOCKS_Y + BLOCKS_Y - 1 : last_row;
+    for (int column = first_column; column <= last_column; column++) {
+      uint32_t blocks = 0;
+      for (int row = begin; row <= end; row++) {
+        int from = rows.first[row - first_row][l] - column * BLOCKS_X, to = rows.last[row - first_row][l] - column * BLOCKS_X;
+        from = from > 0 ? from : 0;
+        to = to < BLOCKS_X - 1 ? to : BLOCKS_X - 1;
+        const uint32_t bits = ((2u << (to & 31)) - (1u << (from & 31))) << ((row % BLOCKS_Y) * BLOCKS_X);
+        blocks |= from <= to ? bits : 0;
+      }
+      pairs[count] = {(uint32_t)(tile_row * tiles_x + column), blocks};
+      count += blocks != 0;
+    }
+  }
+  return count;
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 #include "kernels.h"
 #include "backward_gaussians.h"
 #include "backward_tile.h"
-#include "coverage.h"
 #include "forward_tile.h"
 #include "projection.h"
 #include "training.h"
@@ -10,5 +9,5 @@
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
-extern "C" const Kernels KERNELS = {TEXT(KERNELS), project, cover, forward_tile, backward_tile, backward_gaussians,
+extern "C" const Kernels KERNELS = {TEXT(KERNELS), project, forward_tile, backward_tile, backward_gaussians,
                                    loss_scratch_floats, loss_rows, adam};

@@ -67,17 +67,23 @@ enum { BLOCK = 4, TILE_W = 32, TILE_H = 16, BLOCKS_X = TILE_W / BLOCK, BLOCKS_Y 
 typedef struct __attribute__((aligned(64))) {
   float x, y, A, B, C, log2_opacity, r, g, b, z;
   float opacity, half_width, half_height, discriminant;  // discriminant = 4 A C - B^2, without cancellation
-  int32_t pair_start, pair_count;
+  int32_t pair_start, pair_count;  // in the part's list
 } Splat;
 
 typedef struct { uint32_t tile, blocks; } Pair;                   // by Gaussian: which tile, which of its 4x4 blocks
-typedef struct { uint32_t splat, blocks, slot; } TileEntry;       // by tile and depth
+typedef struct { uint32_t depth, splat, blocks, slot; } TileEntry;  // by tile and depth (bits of a positive float)
 typedef struct __attribute__((aligned(64))) { float v[16]; } Slot;  // gradient sums of one splat in one tile
+
+// Pairs of the Gaussians of one part, in their order. `grow` makes room for `capacity` pairs and keeps what is there.
+typedef struct PairList {
+  Pair* pairs;
+  int64_t count, capacity;
+  void (*grow)(struct PairList*, int64_t capacity);
+} PairList;
 
 typedef struct {
   const char* name;
-  void (*project)(const Scene*, int64_t begin, int64_t end, Splat*, int32_t* radii);
-  void (*cover)(const Scene*, Splat*, Pair*);
+  void (*project)(const Scene*, int64_t begin, int64_t end, Splat*, int32_t* radii, PairList*);
   void (*forward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*);
   void (*backward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*,
                         const Gradients*, Slot*, uint8_t* slot_used);

@@ -41,20 +41,35 @@ class Buffer {
   int64_t capacity_ = 0;
 };
 
-enum Stage { PROJECT, COVER, SORT, BIN, FORWARD, BACKWARD_TILES, BACKWARD_GAUSSIANS, STAGES };
+enum Stage { PROJECT, BIN, SORT, FORWARD, BACKWARD_TILES, BACKWARD_GAUSSIANS, STAGES };
+
+// The Gaussians are cut into at most PARTS_LIMIT parts of whole chunks, each with a list of pairs of its own.
+enum { PARTS_LIMIT = 64, PART_LEAST = 2 * CHUNK };
 
 struct Frame {
   Buffer<Splat> splats;
-  Buffer<Pair> pairs;
   Buffer<Slot> slots;
   Buffer<uint8_t> slot_used;
   Buffer<TileEntry> entries;
-  Buffer<uint32_t> keys, keys_next, order, order_next, histogram;
-  Buffer<int64_t> chunk_pairs, chunk_visible, tile_start, tile_counts;
+  Buffer<int64_t> tile_start, tile_counts;
   Buffer<double> camera_sums;
-  int64_t visible = 0, pair_capacity = 0, entry_count = 0;
+  PairList lists[PARTS_LIMIT] = {};
+  int64_t first_slot[PARTS_LIMIT + 1] = {}, visible_in[PARTS_LIMIT] = {};
+  int64_t parts = 0, part_size = 0, visible = 0;
   double seconds[STAGES] = {0};
+  ~Frame() {
+    for (PairList& list : lists) free(list.pairs);
+  }
+  int64_t pair_count() const { return first_slot[parts]; }
 };
+
+void grow_list(PairList* list, int64_t capacity) {
+  capacity += capacity / 4 + 1024;
+  Pair* pairs = (Pair*)realloc(list->pairs, (size_t)capacity * sizeof(Pair));
+  if (!pairs) throw std::bad_alloc();
+  list->pairs = pairs;
+  list->capacity = capacity;
+}
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -82,131 +97,104 @@ int64_t tile_count(const Scene& s) {
   return (int64_t)((s.width + TILE_W - 1) / TILE_W) * ((s.height + TILE_H - 1) / TILE_H);
 }
 
-// Stable radix sort of (key, index) pairs by 11-bit digits; equal keys keep the order of their indices, so the
-// result is the same for any number of threads.
-void sort_by_depth(Frame& f) {
-  const int64_t n = f.visible;
-  const int digit = 11, buckets = 1 << digit;
-  uint32_t *keys = f.keys.data(), *next_keys = f.keys_next.reserve(n);
-  uint32_t *order = f.order.data(), *next_order = f.order_next.reserve(n);
-  uint32_t low = ~0u, high = 0;
-  for (int64_t i = 0; i < n; i++) {
-    low = keys[i] < low ? keys[i] : low;
-    high = keys[i] > high ? keys[i] : high;
+// Projection and coverage, part by part, with the number of pairs in each tile.
+void project_parts(Frame& f, const Scene& s, const Outputs& out) {
+  const int64_t n = s.count, tiles = tile_count(s);
+  int64_t parts = (n + PART_LEAST - 1) / PART_LEAST;
+  parts = parts < 1 ? 1 : parts > PARTS_LIMIT ? PARTS_LIMIT : parts;
+  f.part_size = ((n + parts - 1) / parts + CHUNK - 1) / CHUNK * CHUNK;
+  if (f.part_size == 0) f.part_size = CHUNK;
+  f.parts = n ? (n + f.part_size - 1) / f.part_size : 0;
+  Splat* splats = f.splats.reserve(n);
+  int64_t* counts = f.tile_counts.reserve(f.parts * tiles);
+  parallel_for(f.parts, [&](int64_t p) {
+    PairList& list = f.lists[p];
+    list.count = 0;
+    list.grow = grow_list;
+    const int64_t begin = p * f.part_size, end = begin + f.part_size < n ? begin + f.part_size : n;
+    kernels->project(&s, begin, end, splats, out.radii, &list);
+    int64_t visible = 0, *count = counts + p * tiles;
+    for (int64_t i = begin; i < end; i++) visible += splats[i].pair_count > 0;
+    f.visible_in[p] = visible;
+    memset(count, 0, (size_t)tiles * sizeof(int64_t));
+    for (int64_t k = 0; k < list.count; k++) count[list.pairs[k].tile]++;
+  });
+  f.visible = 0;
+  f.first_slot[0] = 0;
+  for (int64_t p = 0; p < f.parts; p++) {
+    f.visible += f.visible_in[p];
+    f.first_slot[p + 1] = f.first_slot[p] + f.lists[p].count;
   }
-  const int64_t blocks = n < 8192 ? 1 : thread_count(), per = (n + blocks - 1) / blocks;
-  uint32_t* histogram = f.histogram.reserve(blocks * buckets);
-  for (int shift = 0; shift < 32 && (shift == 0 || ((high - low) >> shift) != 0); shift += digit) {
-    parallel_for(blocks, [&](int64_t b) {
-      uint32_t* count = histogram + b * buckets;
-      memset(count, 0, buckets * sizeof(uint32_t));
-      for (int64_t i = b * per; i < n && i < (b + 1) * per; i++) count[((keys[i] - low) >> shift) & (buckets - 1)]++;
-    });
-    uint32_t total = 0;
-    for (int d = 0; d < buckets; d++)
-      for (int64_t b = 0; b < blocks; b++) {
-        uint32_t c = histogram[b * buckets + d];
-        histogram[b * buckets + d] = total;
-        total += c;
-      }
-    parallel_for(blocks, [&](int64_t b) {
-      uint32_t* place = histogram + b * buckets;
-      for (int64_t i = b * per; i < n && i < (b + 1) * per; i++) {
-        uint32_t at = place[((keys[i] - low) >> shift) & (buckets - 1)]++;
-        next_keys[at] = keys[i];
-        next_order[at] = order[i];
-      }
-    });
-    uint32_t* swap = keys; keys = next_keys; next_keys = swap;
-    swap = order; order = next_order; next_order = swap;
-  }
-  if (order != f.order.data()) memcpy(f.order.data(), order, (size_t)n * sizeof(uint32_t));
+  if (f.pair_count() > 0xffffffffLL) throw std::bad_alloc();
 }
 
+// Counting scatter of the pairs into the tiles, in the order of the Gaussians.
 void bin(Frame& f, const Scene& s) {
-  const int64_t n = s.count, chunks = (n + CHUNK - 1) / CHUNK, tiles = tile_count(s);
-  Splat* splats = f.splats.data();
-  double start = now();
-  // room for the pairs of each Gaussian, from the bound that projection left
-  int64_t* chunk_pairs = f.chunk_pairs.reserve(chunks + 1);
-  int64_t* chunk_visible = f.chunk_visible.reserve(chunks + 1);
-  parallel_for(chunks, [&](int64_t c) {
-    int64_t pairs = 0, visible = 0;
-    for (int64_t i = c * CHUNK; i < n && i < (c + 1) * CHUNK; i++) {
-      pairs += splats[i].pair_count;
-      visible += splats[i].pair_count > 0;
-    }
-    chunk_pairs[c] = pairs;
-    chunk_visible[c] = visible;
-  });
-  int64_t pairs = 0, visible = 0;
-  for (int64_t c = 0; c < chunks; c++) {
-    int64_t p = chunk_pairs[c], v = chunk_visible[c];
-    chunk_pairs[c] = pairs;
-    chunk_visible[c] = visible;
-    pairs += p;
-    visible += v;
-  }
-  f.visible = visible;
-  f.pair_capacity = pairs;
-  if (pairs > 0x7fffffff) throw std::bad_alloc();
-  Pair* pair = f.pairs.reserve(pairs);
-  uint32_t* keys = f.keys.reserve(visible);
-  uint32_t* order = f.order.reserve(visible);
-  parallel_for(chunks, [&](int64_t c) {
-    int64_t at = chunk_pairs[c], seen = chunk_visible[c];
-    for (int64_t i = c * CHUNK; i < n && i < (c + 1) * CHUNK; i++) {
-      if (splats[i].pair_count == 0) continue;
-      int64_t room = splats[i].pair_count;
-      splats[i].pair_start = (int32_t)at;
-      kernels->cover(&s, &splats[i], pair + at);
-      memcpy(&keys[seen], &splats[i].z, 4);  // positive floats sort like their bits
-      order[seen++] = (uint32_t)i;
-      at += room;
-    }
-  });
-  f.seconds[COVER] = now() - start;
-  start = now();
-  sort_by_depth(f);
-  f.seconds[SORT] = now() - start;
-  start = now();
-  // stable counting scatter: blocks of the depth order, in order, into the lists of the tiles
-  const int64_t blocks = visible < 8192 ? 1 : thread_count(), per = (visible + blocks - 1) / blocks;
-  int64_t* counts = f.tile_counts.reserve(blocks * tiles);
-  int64_t* tile_start = f.tile_start.reserve(tiles + 1);
-  parallel_for(blocks, [&](int64_t b) {
-    int64_t* count = counts + b * tiles;
-    memset(count, 0, (size_t)tiles * sizeof(int64_t));
-    for (int64_t k = b * per; k < visible && k < (b + 1) * per; k++) {
-      if (k + 8 < visible) __builtin_prefetch(&splats[order[k + 8]].pair_start);
-      const Splat& p = splats[order[k]];
-      for (int32_t j = 0; j < p.pair_count; j++) count[pair[p.pair_start + j].tile]++;
-    }
-  });
-  int64_t total = 0;
+  const int64_t n = s.count, tiles = tile_count(s);
+  const Splat* splats = f.splats.data();
+  int64_t *counts = f.tile_counts.data(), *tile_start = f.tile_start.reserve(tiles + 1), total = 0;
   for (int64_t t = 0; t < tiles; t++) {
     tile_start[t] = total;
-    for (int64_t b = 0; b < blocks; b++) {
-      int64_t c = counts[b * tiles + t];
-      counts[b * tiles + t] = total;
+    for (int64_t p = 0; p < f.parts; p++) {
+      const int64_t c = counts[p * tiles + t];
+      counts[p * tiles + t] = total;
       total += c;
     }
   }
   tile_start[tiles] = total;
-  f.entry_count = total;
   TileEntry* entries = f.entries.reserve(total);
-  parallel_for(blocks, [&](int64_t b) {
-    int64_t* place = counts + b * tiles;
-    for (int64_t k = b * per; k < visible && k < (b + 1) * per; k++) {
-      if (k + 8 < visible) __builtin_prefetch(&splats[order[k + 8]].pair_start);
-      const Splat& p = splats[order[k]];
-      for (int32_t j = 0; j < p.pair_count; j++) {
-        const Pair& q = pair[p.pair_start + j];
-        entries[place[q.tile]++] = {order[k], q.blocks, (uint32_t)(p.pair_start + j)};
-      }
+  parallel_for(f.parts, [&](int64_t p) {
+    int64_t* place = counts + p * tiles;
+    const Pair* pairs = f.lists[p].pairs;
+    for (int64_t i = p * f.part_size; i < n && i < (p + 1) * f.part_size; i++) {
+      const Splat& splat = splats[i];
+      uint32_t depth;
+      memcpy(&depth, &splat.z, sizeof depth);  // positive floats sort like their bits
+      for (int32_t k = splat.pair_start; k < splat.pair_start + splat.pair_count; k++)
+        entries[place[pairs[k].tile]++] = {depth, (uint32_t)i, pairs[k].blocks, (uint32_t)(f.first_slot[p] + k)};
     }
   });
-  f.seconds[BIN] = now() - start;
+}
+
+// Stable sort of one tile's entries by depth: equal depths keep the order of the Gaussians, so that the result does not
+// depend on the parts. Radix sort of places by 8-bit digits, or 11-bit digits where there are many.
+void sort_tile(TileEntry* entries, int64_t count) {
+  if (count < 2) return;
+  uint32_t low = ~0u, high = 0;
+  for (int64_t k = 0; k < count; k++) {
+    low = entries[k].depth < low ? entries[k].depth : low;
+    high = entries[k].depth > high ? entries[k].depth : high;
+  }
+  if (count <= 24) {
+    for (int64_t k = 1; k < count; k++) {
+      const TileEntry entry = entries[k];
+      int64_t j = k;
+      for (; j > 0 && entries[j - 1].depth > entry.depth; j--) entries[j] = entries[j - 1];
+      entries[j] = entry;
+    }
+    return;
+  }
+  static thread_local Buffer<uint64_t> key_buffer;  // depth above the lowest, and the place
+  static thread_local Buffer<TileEntry> entry_buffer;
+  uint64_t *keys = key_buffer.reserve(2 * count), *next = keys + count;
+  TileEntry* sorted = entry_buffer.reserve(count);
+  for (int64_t k = 0; k < count; k++) keys[k] = (uint64_t)(entries[k].depth - low) << 32 | (uint64_t)k;
+  const int digit = count < 4096 ? 8 : 11, buckets = 1 << digit;
+  uint32_t place[1 << 11];
+  for (int shift = 0; shift < 32 && ((high - low) >> shift) != 0; shift += digit) {
+    memset(place, 0, (size_t)buckets * sizeof(uint32_t));
+    for (int64_t k = 0; k < count; k++) place[(keys[k] >> (32 + shift)) & (uint64_t)(buckets - 1)]++;
+    uint32_t total = 0;
+    for (int d = 0; d < buckets; d++) {
+      const uint32_t own = place[d];
+      place[d] = total;
+      total += own;
+    }
+    for (int64_t k = 0; k < count; k++) next[place[(keys[k] >> (32 + shift)) & (uint64_t)(buckets - 1)]++] = keys[k];
+    uint64_t* swap = keys; keys = next; next = swap;
+  }
+  for (int64_t k = 0; k < count; k++) sorted[k] = entries[(uint32_t)keys[k]];
+  memcpy(entries, sorted, (size_t)count * sizeof(TileEntry));
 }
 
 }  // namespace
@@ -234,9 +222,10 @@ EXPORT void stillsplat_frame_statistics(const void* frame, double* out) {
   const Frame& f = *(const Frame*)frame;
   for (int k = 0; k < STAGES; k++) out[k] = f.seconds[k];
   out[STAGES] = (double)f.visible;
-  out[STAGES + 1] = (double)f.entry_count;
-  out[STAGES + 2] = (double)(f.splats.bytes() + f.pairs.bytes() + f.slots.bytes() + f.slot_used.bytes() +
-                             f.entries.bytes() + 4 * f.keys.bytes() + f.histogram.bytes() + f.tile_counts.bytes());
+  out[STAGES + 1] = (double)f.pair_count();
+  int64_t bytes = f.splats.bytes() + f.slots.bytes() + f.slot_used.bytes() + f.entries.bytes() + f.tile_counts.bytes();
+  for (const PairList& list : f.lists) bytes += list.capacity * (int64_t)sizeof(Pair);
+  out[STAGES + 2] = (double)bytes;
 }
 
 // 0, or 1 when memory is short.
@@ -244,16 +233,18 @@ EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* ou
   Frame& f = *(Frame*)frame;
   const Scene& s = *scene;
   double start = now();
-  Splat* splats = f.splats.reserve(s.count);
-  parallel_for((s.count + CHUNK - 1) / CHUNK, [&](int64_t c) {
-    int64_t begin = c * CHUNK, end = begin + CHUNK < s.count ? begin + CHUNK : s.count;
-    kernels->project(&s, begin, end, splats, out->radii);
-  });
+  project_parts(f, s, *out);
   f.seconds[PROJECT] = now() - start;
-  bin(f, s);
   start = now();
-  const TileEntry* entries = f.entries.data();
+  bin(f, s);
+  f.seconds[BIN] = now() - start;
+  start = now();
+  const Splat* splats = f.splats.data();
+  TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
+  parallel_for(tile_count(s), [&](int64_t t) { sort_tile(entries + tile_start[t], tile_start[t + 1] - tile_start[t]); });
+  f.seconds[SORT] = now() - start;
+  start = now();
   parallel_for(tile_count(s), [&](int64_t t) {
     kernels->forward_tile(&s, (int)t, splats, entries + tile_start[t], tile_start[t + 1] - tile_start[t], out);
   });
@@ -269,9 +260,9 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
   const Scene& s = *scene;
   double start = now();
   Splat* splats = f.splats.data();
-  Slot* slots = f.slots.reserve(f.pair_capacity);
-  uint8_t* used = f.slot_used.reserve(f.pair_capacity);
-  memset(used, 0, (size_t)f.pair_capacity);
+  Slot* slots = f.slots.reserve(f.pair_count());
+  uint8_t* used = f.slot_used.reserve(f.pair_count());
+  memset(used, 0, (size_t)f.pair_count());
   const TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
   parallel_for(tile_count(s), [&](int64_t t) {
@@ -284,7 +275,8 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
   double* sums = f.camera_sums.reserve(chunks * CAMERA_SUMS);
   parallel_for(chunks, [&](int64_t c) {
     int64_t begin = c * CHUNK, end = begin + CHUNK < s.count ? begin + CHUNK : s.count;
-    kernels->backward_gaussians(&s, begin, end, splats, slots, used, gradients, sums + c * CAMERA_SUMS);
+    const int64_t slot = f.first_slot[begin / f.part_size];
+    kernels->backward_gaussians(&s, begin, end, splats, slots + slot, used + slot, gradients, sums + c * CAMERA_SUMS);
   });
   if (s.flags & FLAG_CAMERA_GRADIENT) {
     double total[CAMERA_SUMS] = {0};

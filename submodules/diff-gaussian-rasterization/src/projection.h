@@ -1,6 +1,7 @@
 // Gaussians to the screen, W at a time.
 // EWA splatting (Zwicker et al. 2001) as in 3D Gaussian Splatting (Kerbl et al. 2023).
 #pragma once
+#include "coverage.h"
 #include "kernels.h"
 #include "spherical_harmonics.h"
 #include "vectors.h"
@@ -134,61 +135,87 @@ INLINE Vec3 color_lanes(const Scene& s, int64_t i, int valid, Vec3 direction) {
   return c;
 }
 
-void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int32_t* radii) {
+INLINE void nothing_seen(int64_t i, int valid, Splat* splats, int32_t* radii) {
+  for (int l = 0; l < valid; l++) {
+    splats[i + l].pair_count = 0;
+    if (radii) radii[i + l] = 0;
+  }
+}
+
+// Projects the Gaussians [begin, end) and appends their pairs to the list.
+void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int32_t* radii, PairList* list) {
   const Scene& s = *scene;
-  const float tiles_x = (float)((s.width + TILE_W - 1) / TILE_W), tiles_y = (float)((s.height + TILE_H - 1) / TILE_H);
+  const int tiles_x = (s.width + TILE_W - 1) / TILE_W;
+  const vf zero = set1(0.0f);
   for (int64_t i = begin; i < end; i += W) {
     int valid = end - i < W ? (int)(end - i) : W;
     Projected p;
     project_lanes(s, i, valid, p);
-    if (!mask_bits(p.visible)) {
-      for (int l = 0; l < valid; l++) { splats[i + l].pair_count = 0; if (radii) radii[i + l] = 0; }
-      continue;
-    }
+    if (!any(p.visible)) { nothing_seen(i, valid, splats, radii); continue; }
     vf log2_opacity = log2_positive(select(p.visible, p.opacity, set1(1.0f)));
     // where the quadratic form of the conic reaches this, alpha has fallen to 1/255
     vf cut = 2.0f * LN2 * (log2_opacity + 7.99435344f);
     cut = fma(cut, set1(1.00001f), set1(1e-5f));
-    vf half_width = vsqrt(vmax(cut * p.cov_xx, set1(0.0f))), half_height = vsqrt(vmax(cut * p.cov_yy, set1(0.0f)));
+    Extents e;
+    e.half_width = vsqrt(vmax(cut * p.cov_xx, zero));
+    e.half_height = vsqrt(vmax(cut * p.cov_yy, zero));
+    e.x = p.x - 0.5f;  // from here on pixel centres are at whole numbers
+    e.y = p.y - 0.5f;
     // first and last pixel centre inside the extent, clipped to the image
-    vf center_x = p.x - 0.5f, center_y = p.y - 0.5f;  // from here on pixel centres are at whole numbers
-    vf x0 = vmax(-vfloor(-(center_x - half_width)), set1(0.0f));
-    vf x1 = vmin(vfloor(center_x + half_width), set1(s.width - 1.0f));
-    vf y0 = vmax(-vfloor(-(center_y - half_height)), set1(0.0f));
-    vf y1 = vmin(vfloor(center_y + half_height), set1(s.height - 1.0f));
-    vm seen = both(p.visible, both(ge(x1, x0), ge(y1, y0)));
-    if (!mask_bits(seen)) {
-      for (int l = 0; l < valid; l++) { splats[i + l].pair_count = 0; if (radii) radii[i + l] = 0; }
-      continue;
-    }
-    vf columns = vfloor(x1 * (1.0f / TILE_W)) - vfloor(x0 * (1.0f / TILE_W)) + 1.0f;
-    vf rows = vfloor(y1 * (1.0f / TILE_H)) - vfloor(y0 * (1.0f / TILE_H)) + 1.0f;
-    vf pairs = vmin(columns, set1(tiles_x)) * vmin(rows, set1(tiles_y));
+    e.x0 = vmax(-vfloor(-(e.x - e.half_width)), zero);
+    e.x1 = vmin(vfloor(e.x + e.half_width), set1(s.width - 1.0f));
+    e.y0 = vmax(-vfloor(-(e.y - e.half_height)), zero);
+    e.y1 = vmin(vfloor(e.y + e.half_height), set1(s.height - 1.0f));
+    const vm seen = both(p.visible, both(ge(e.x1, e.x0), ge(e.y1, e.y0)));
+    if (!any(seen)) { nothing_seen(i, valid, splats, radii); continue; }
     vf inv_length;
     Vec3 color = color_lanes(s, i, valid, view_direction(s, p.mean, inv_length));
-    if (!s.colors.data) {
-      vf zero = set1(0.0f);
-      color = {vmax(color.x, zero), vmax(color.y, zero), vmax(color.z, zero)};
+    if (!s.colors.data) color = {vmax(color.x, zero), vmax(color.y, zero), vmax(color.z, zero)};
+    e.A = (-0.5f * LOG2E) * p.cov_yy * p.inv_det;
+    e.B = LOG2E * p.cov_xy * p.inv_det;
+    e.C = (-0.5f * LOG2E) * p.cov_xx * p.inv_det;
+    e.discriminant = (LOG2E * LOG2E) * p.inv_det;
+    e.log2_opacity = log2_opacity;
+    vf fields[16] = {e.x, e.y, e.A, e.B, e.C, log2_opacity, color.x, color.y, color.z, p.camera_point.z, p.opacity,
+                     e.half_width, e.half_height, e.discriminant, zero, zero};
+    const vf first_row = vfloor(zero_unless(seen, e.y0) * (1.0f / BLOCK)), last_row = vfloor(zero_unless(seen, e.y1) * (1.0f / BLOCK));
+    int32_t first_rows[W], last_rows[W], first_columns[W], last_columns[W], start[W], count[W];
+    store_whole(first_rows, first_row);
+    store_whole(last_rows, last_row);
+    store_whole(first_columns, vfloor(zero_unless(seen, e.x0) * (1.0f / TILE_W)));
+    store_whole(last_columns, vfloor(zero_unless(seen, e.x1) * (1.0f / TILE_W)));
+    const uint32_t seen_bits = mask_bits(seen);
+    int rows = 0;
+    int64_t bound = 0;
+    for (int l = 0; l < W; l++) {
+      const int own = last_rows[l] - first_rows[l] + 1;
+      if (own <= ROWS && own > rows) rows = own;
+      bound += (int64_t)(last_columns[l] - first_columns[l] + 1) * (last_rows[l] / BLOCKS_Y - first_rows[l] / BLOCKS_Y + 1);
     }
-    vf mid = 0.5f * (p.cov_xx + p.cov_yy), diff = 0.5f * (p.cov_xx - p.cov_yy);
-    vf largest = mid + vsqrt(fma(diff, diff, p.cov_xy * p.cov_xy));
-    vf radius = vmin(-vfloor(-3.0f * vsqrt(largest)), set1(1e9f));
-    float field[14][W], pair_counts[W], radius_lanes[W];
-    store(field[0], center_x); store(field[1], center_y);
-    store(field[2], (-0.5f * LOG2E) * p.cov_yy * p.inv_det);
-    store(field[3], LOG2E * p.cov_xy * p.inv_det);
-    store(field[4], (-0.5f * LOG2E) * p.cov_xx * p.inv_det);
-    store(field[5], log2_opacity);
-    store(field[6], color.x); store(field[7], color.y); store(field[8], color.z);
-    store(field[9], p.camera_point.z);
-    store(field[10], p.opacity); store(field[11], half_width); store(field[12], half_height); store(field[13], (LOG2E * LOG2E) * p.inv_det);
-    store(pair_counts, zero_unless(seen, pairs));
-    store(radius_lanes, zero_unless(seen, radius));
+    if (list->count + bound > list->capacity) list->grow(list, list->count + bound);
+    BlockRows block_rows;
+    cover_rows(e, first_row, rows, block_rows);
+    float splat_fields[W][16] __attribute__((aligned(64)));
+    transpose_to_rows(fields, splat_fields);
     for (int l = 0; l < valid; l++) {
-      float* out = &splats[i + l].x;
-      for (int f = 0; f < 14; f++) out[f] = field[f][l];
-      splats[i + l].pair_count = (int32_t)pair_counts[l];
-      if (radii) radii[i + l] = (int32_t)radius_lanes[l];
+      start[l] = (int32_t)list->count;
+      Pair* to = list->pairs + list->count;
+      Splat& splat = splats[i + l];
+      memcpy(&splat, splat_fields[l], sizeof splat);
+      if (!(seen_bits >> l & 1)) count[l] = 0;
+      else if (last_rows[l] - first_rows[l] < ROWS)
+        count[l] = join_rows(block_rows, l, first_rows[l], last_rows[l], first_columns[l], last_columns[l], tiles_x, to);
+      else count[l] = cover_large(&s, splat, to);
+      list->count += count[l];
+      splat.pair_start = start[l];
+      splat.pair_count = count[l];
+    }
+    if (radii) {
+      vf mid = 0.5f * (p.cov_xx + p.cov_yy), diff = 0.5f * (p.cov_xx - p.cov_yy);
+      vf largest = mid + vsqrt(fma(diff, diff, p.cov_xy * p.cov_xy));
+      int32_t radius[W];
+      store_whole(radius, zero_unless(seen, vmin(-vfloor(-3.0f * vsqrt(largest)), set1(1e9f))));
+      memcpy(radii + i, radius, valid * sizeof(int32_t));
     }
   }
 }

@@ -124,6 +124,47 @@ INLINE float hsum(vf v) {
 }
 #endif
 
+INLINE void store_whole(int32_t* to, vf v) {
+  const vi whole = __builtin_convertvector(v, vi);
+  memcpy(to, &whole, sizeof whole);
+}
+
+// Sixteen fields of W things become W rows of sixteen.
+#if defined(STILLSPLAT_AVX512)
+INLINE void transpose16(const __m512* v, __m512* out) {
+  __m512 a[16], b[16];
+  for (int i = 0; i < 8; i++) {
+    a[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+    a[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int j = 0; j < 2; j++) {
+      const __m512d x = _mm512_castps_pd(a[i + j]), y = _mm512_castps_pd(a[i + j + 2]);
+      b[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+      b[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+    }
+  for (int j = 0; j < 4; j++) {
+    const __m512 even0 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88), even1 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88);
+    const __m512 odd0 = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd), odd1 = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
+    out[j] = _mm512_shuffle_f32x4(even0, even1, 0x88);
+    out[8 + j] = _mm512_shuffle_f32x4(even0, even1, 0xdd);
+    out[4 + j] = _mm512_shuffle_f32x4(odd0, odd1, 0x88);
+    out[12 + j] = _mm512_shuffle_f32x4(odd0, odd1, 0xdd);
+  }
+}
+INLINE void transpose_to_rows(const vf* fields, float rows[][16]) { transpose16((const __m512*)fields, (__m512*)rows); }
+INLINE void transpose_to_fields(const float rows[][16], vf* fields) { transpose16((const __m512*)rows, (__m512*)fields); }
+#else
+INLINE void transpose_to_rows(const vf* fields, float rows[][16]) {
+  for (int f = 0; f < 16; f++)
+    for (int l = 0; l < W; l++) rows[l][f] = fields[f][l];
+}
+INLINE void transpose_to_fields(const float rows[][16], vf* fields) {
+  for (int f = 0; f < 16; f++)
+    for (int l = 0; l < W; l++) fields[f][l] = rows[l][f];
+}
+#endif
+
 INLINE vf vabs(vf v) { return from_bits(bits(v) & 0x7fffffff); }
 INLINE vf vclamp(vf v, vf lo, vf hi) { return vmin(vmax(v, lo), hi); }
 

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -42,6 +43,7 @@ class Pool {
       task_ = &task;
       items_ = items;
       next_.store(0, std::memory_order_relaxed);
+      failed_.store(false, std::memory_order_relaxed);
       open_ = true;
       round_++;
     }
@@ -51,11 +53,17 @@ class Pool {
     open_ = false;  // a thread that wakes up only now finds nothing to do and is not waited for
     done_.wait(lock, [this] { return active_ == 0; });
     task_ = nullptr;
+    if (failed_.load(std::memory_order_relaxed)) throw std::bad_alloc();
   }
 
  private:
   void drain(const std::function<void(int64_t)>& task, int64_t items) {
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < items;) task(i);
+    try {
+      for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < items;) task(i);
+    } catch (const std::exception&) {  // tasks fail for want of memory only; the caller hears of it
+      failed_.store(true, std::memory_order_relaxed);
+      next_.store(items, std::memory_order_relaxed);
+    }
   }
   void work() {
     uint64_t seen = 0;
@@ -82,6 +90,7 @@ class Pool {
   const std::function<void(int64_t)>* task_ = nullptr;
   int64_t items_ = 0;
   alignas(64) std::atomic<int64_t> next_{0};
+  std::atomic<bool> failed_{false};
   alignas(64) int active_ = 0;
   uint64_t round_ = 0;
   bool open_ = false, stop_ = false;
