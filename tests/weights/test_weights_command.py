@@ -118,12 +118,15 @@ def test_list_and_path(weights_folder: Path, capsys: pytest.CaptureFixture[str])
 
 def test_check_recognises_files(weights_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raft = save_raft(tmp_path / "some.pth")
+    assert main(["weights", "check", str(raft)]) == 2  # the checksum of RAFT's file is known, and another
+    assert "checksum" in capsys.readouterr().err
+    small = tmp_path / "small.pth"
+    torch.save(flat_tensors("da3-small"), small)
+    assert main(["weights", "check", str(small)]) == 0
+    assert "da3-small, 437 tensors, 34299463 values" in capsys.readouterr().out
     das3r = tmp_path / "das3r_checkpoint-last.pth"
     torch.save({"model": flat_tensors("das3r"), "args": argparse.Namespace(model="x"), "epoch": 1}, das3r)
-    assert main(["weights", "check", str(raft), str(das3r)]) == 2  # the checksum of RAFT's file is known, and another
-    assert "checksum" in capsys.readouterr().err
-    assert main(["weights", "check", str(das3r)]) == 0
-    assert "das3r, 1139 tensors" in capsys.readouterr().out
+    assert recognise(das3r).name == "das3r"
     assert main(["weights", "check", str(das3r), "--as", "monst3r"]) == 2
     assert "holds the weights of das3r, not of monst3r" in capsys.readouterr().err
 
@@ -142,22 +145,30 @@ def test_files_of_one_network_are_told_apart(weights_folder: Path, tmp_path: Pat
 
 def test_check_names_what_is_wrong(weights_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tensors = flat_tensors("sea-raft-spring-m")
-    path = weights_folder / "sea-raft-spring-m" / "model.safetensors"
-    path.parent.mkdir()
+    path = weights_folder / "Tartan-C-T-TSKH-spring540x960-M.pth"
 
     def check(changed: dict[str, torch.Tensor]) -> str:
-        # the hub's container keeps one of two aliases
-        kept = {key: value.contiguous() for key, value in changed.items() if ".downsample.1." not in key}
-        save_file(kept, path)
+        torch.save(changed, path)
         assert main(["weights", "check", "sea-raft-spring-m"]) == 2
         return capsys.readouterr().err
 
     assert "init_conv.bias" in check({key: value for key, value in tensors.items() if key != "init_conv.bias"})
     assert "extra.key" in check(tensors | {"extra.key": torch.ones(2)})
     assert "init_conv.bias (3 instead of 256)" in check(tensors | {"init_conv.bias": torch.ones(3)})
-    broken = check(tensors | {"init_conv.bias": torch.full((256,), float("nan"))})
-    assert "not finite" in broken and "init_conv.bias" in broken
-    path.write_bytes(path.read_bytes()[:-100])
+    for value in (float("nan"), float("inf"), -float("inf")):
+        broken = check(tensors | {"init_conv.bias": torch.tensor([0.0] * 255 + [value])})
+        assert "not finite" in broken and "init_conv.bias" in broken
+
+
+def test_check_of_the_hubs_container(weights_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It keeps one of two names of a tensor."""
+    path = weights_folder / "sea-raft-spring-m" / "model.safetensors"
+    path.parent.mkdir()
+    tensors = flat_tensors("sea-raft-spring-m")
+    save_file({key: value.contiguous() for key, value in tensors.items() if ".downsample.1." not in key}, path)
+    assert main(["weights", "check", "sea-raft-spring-m"]) == 0
+    with path.open("r+b") as stream:
+        stream.truncate(path.stat().st_size - 100)
     assert main(["weights", "check", "sea-raft-spring-m"]) == 2
     assert "damaged or cut short" in capsys.readouterr().err
 
