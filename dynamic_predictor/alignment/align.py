@@ -206,7 +206,13 @@ class AlignmentProblem:
             minimum_confidence=self.settings.minimum_confidence,
             strict_official=self.settings.strict_official,
         )
-        initialize(tree, self.predictions, self.parameters, focals_given=self.intrinsics is not None)
+        initialize(
+            tree,
+            self.predictions,
+            self.parameters,
+            focals_given=self.intrinsics is not None,
+            strict_official=self.settings.strict_official,
+        )
         if self.settings.depth_regularization_weight > 0:
             self.initial_log_depth = self.parameters.log_depth.clone()
 

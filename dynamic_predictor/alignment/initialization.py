@@ -183,9 +183,15 @@ class _TreeBuilder:
 
 
 def initialize(
-    tree: SpanningTree, predictions: PairPredictions, parameters: AlignmentParameters, *, focals_given: bool = False
+    tree: SpanningTree,
+    predictions: PairPredictions,
+    parameters: AlignmentParameters,
+    *,
+    focals_given: bool = False,
+    strict_official: bool = False,
 ) -> None:
-    """Sets all parameters from a first scene. Where two or more poses are known the scene is moved onto them."""
+    """Sets all parameters from a first scene, moved onto the poses that are known. A shared focal length is the median
+    of the frames', with `strict_official` their mean."""
     points, poses = torch.stack(tree.points), tree.world_from_camera.copy()
     points, poses = _moved_to_known_poses(points, poses, parameters)
     for frame in range(predictions.frame_count):
@@ -212,7 +218,7 @@ def initialize(
         parameters.log_depth[frame] = torch.where(depth > 0, depth, 1.0).log().nan_to_num(0.0, 0.0, 0.0)
     if not focals_given:
         if len(parameters.focals) == 1:
-            parameters.set_focal(0, float(np.mean(tree.focals)))
+            parameters.set_focal(0, float(np.mean(tree.focals) if strict_official else np.median(tree.focals)))
         else:
             for frame, focal in enumerate(tree.focals):
                 parameters.set_focal(frame, focal)

@@ -6,8 +6,11 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from dynamic_predictor.alignment.focal import estimate_focal, typical_focal
+from dynamic_predictor.alignment.pairwise_term import confidence_weights
+from dynamic_predictor.alignment.parameters import signed_expm1, signed_log1p
 from dynamic_predictor.alignment.registration import register_cameras, register_points
 from dynamic_predictor.alignment.resection import resect
+from dynamic_predictor.alignment.settings import AlignmentSettings, learning_rate
 
 
 def test_focal_of_pointmaps(golden_arrays):
@@ -85,3 +88,25 @@ def test_resection_of_too_little_or_nonsense_has_no_answer():
     assert resect(points, np.ones((8, 8), bool), 10.0) is None
     assert resect(np.zeros((8, 8, 3)), np.zeros((8, 8), bool), 10.0) is None
     assert resect(np.ones((8, 8, 3)), np.ones((8, 8), bool), float("nan")) is None
+
+
+@pytest.mark.parametrize("name", ["log", "sqrt", "m1", "id"])
+def test_confidence_transforms(golden_arrays, name):
+    data = golden_arrays("transforms.npz")
+    weights = confidence_weights(torch.from_numpy(data["conf"]), name)
+    np.testing.assert_allclose(weights, data[name].clip(min=0.0), rtol=1e-4, atol=1e-7)
+
+
+def test_signed_logarithm_and_its_inverse(golden_arrays):
+    data = golden_arrays("transforms.npz")
+    values = torch.from_numpy(data["a"])
+    np.testing.assert_allclose(signed_log1p(3.0 * values), data["slog"], rtol=1e-4)
+    np.testing.assert_allclose(signed_expm1(values), data["sexp"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "cycle2"])
+def test_learning_rates(golden_arrays, schedule):
+    data = golden_arrays("transforms.npz")
+    expected = data["cycled2" if schedule == "cycle2" else schedule]
+    settings = AlignmentSettings(learning_rate=expected[0], final_learning_rate=expected[-1], schedule=schedule)
+    np.testing.assert_allclose([learning_rate(t, settings) for t in data["t"]], expected, rtol=1e-6)
