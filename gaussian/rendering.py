@@ -39,9 +39,9 @@ def render(gaussians: Gaussians, camera: Camera, *, exposure: np.ndarray | None 
             log_scales=True,
             opacity_logits=True,
         )
-    image = result.image.permute(1, 2, 0).numpy()
+    image = result.image.permute(1, 2, 0).cpu().numpy()
     if exposure is not None:
         image = image * exposure[None, None, :, 0] + exposure[None, None, :, 1]
-    alpha, depth = result.alpha.numpy(), result.depth.numpy()
+    alpha, depth = result.alpha.cpu().numpy(), result.depth.cpu().numpy()
     z_depth = np.where(alpha > 0.5, depth / np.maximum(alpha, 1e-6), 0.0).astype(np.float32)
     return Rendering(np.clip(image, 0.0, 1.0).astype(np.float32), alpha, z_depth)

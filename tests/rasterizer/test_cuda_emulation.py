@@ -4,6 +4,7 @@ Without a GPU this is what shows that they are right. Many checks are those of t
 """
 
 import ctypes
+from dataclasses import replace
 
 import emulated_device
 import pytest
@@ -18,6 +19,10 @@ from diff_gaussian_rasterization.cuda_neighbours import mean_squared_distances
 from diff_gaussian_rasterization.cuda_training import FusedTraining
 from emulated_device import EmulatedDevice
 from simple_knn import distCUDA2
+
+from gaussian.training_run import TrainingRun
+from scene.progress import ignore_progress
+from tests.gaussian import test_training as trainer_tests
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +293,27 @@ def test_an_iteration_for_a_graph_asks_the_host_nothing(device, monkeypatch):
         optimizer.step(slope, rates=rates)
     for mine, name in zip(parameters, optimizer.parameters, strict=True):
         assert (mine - optimizer.parameters[name]).abs().mean() <= 5e-2 * rates[name], name
+
+
+def test_the_trainer_runs_on_them(library, monkeypatch):
+    """The whole optimization with a loss that stays on the device, a survey, an edit and a depth term."""
+    monkeypatch.setattr("gaussian.training_run._SURVEY_PICTURES", 2)
+    settings = replace(trainer_tests.SETTINGS, iterations=12, max_gaussians=700, densification="mcmc")
+    results = []
+    for emulated in (False, True):
+        if emulated:
+            device = EmulatedDevice(library)
+            emulated_device.replace_cpu(monkeypatch, device)
+        run = TrainingRun(trainer_tests.make_scene(), settings)
+        run.strategy.every = 6
+        run.prepare(ignore_progress)
+        while run.iteration < settings.iterations:
+            run.advance()
+        results.append(run)
+    on_cpu, ours = results
+    assert {"photometric_loss", "adam", "gaussian_gradients"} <= set(device.launches)
+    assert ours.history[-1]["loss"] == pytest.approx(on_cpu.history[-1]["loss"], rel=1e-2)
+    assert len(ours.gaussians) == pytest.approx(len(on_cpu.gaussians), rel=0.02)
 
 
 def test_training_goes_as_on_the_cpu(library, monkeypatch):

@@ -188,6 +188,6 @@ def reason_against() -> str | None:
     """Why the CUDA kernels cannot run here, in one sentence; None if they can."""
     try:
         cuda_device(torch.device("cuda"))
-    except NoDevice as error:
-        return str(error)
+    except RuntimeError as error:  # NoDevice, or what the driver or PyTorch says of a GPU that does not answer
+        return str(error).splitlines()[0]
     return None
