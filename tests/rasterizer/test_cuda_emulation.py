@@ -4,6 +4,7 @@ Without a GPU this is what shows that they are right. Many checks are those of t
 """
 
 import ctypes
+from contextlib import ExitStack
 from dataclasses import replace
 
 import emulated_device
@@ -13,11 +14,21 @@ import test_fused_training as fused
 import test_rasterize_gradients as gradients
 import test_rasterize_robustness as robustness
 import torch
-from diff_gaussian_rasterization import FusedOptimizer, cuda_structs, photometric_loss, rasterize
+from diff_gaussian_rasterization import (
+    FusedOptimizer,
+    GaussianRasterizationSettings,
+    GaussianRasterizer,
+    cuda_device,
+    cuda_structs,
+    photometric_loss,
+    rasterize,
+)
 from diff_gaussian_rasterization.cuda_frame import CudaFrame, Shape
+from diff_gaussian_rasterization.cuda_functional import CudaRasterize
 from diff_gaussian_rasterization.cuda_neighbours import mean_squared_distances
 from diff_gaussian_rasterization.cuda_training import FusedTraining
 from emulated_device import EmulatedDevice
+from pretended_gpu import GPU, PretendedGpu
 from simple_knn import distCUDA2
 
 from gaussian.training_run import TrainingRun
@@ -295,20 +306,87 @@ def test_an_iteration_for_a_graph_asks_the_host_nothing(device, monkeypatch):
         assert (mine - optimizer.parameters[name]).abs().mean() <= 5e-2 * rates[name], name
 
 
+@pytest.fixture
+def pretended(library, monkeypatch):
+    """What is on `cuda` runs on the emulated kernels, and may not be mixed with what is not."""
+    device = EmulatedDevice(library)
+    device.torch_device = GPU
+    monkeypatch.setattr(CudaFrame, "_capacities", {})
+    monkeypatch.setattr(cuda_device, "device_for", lambda where: device if where == GPU else None)
+    monkeypatch.setattr(cuda_device, "reason_against", lambda: None)
+    PretendedGpu.around_backward(monkeypatch, CudaRasterize)
+    with PretendedGpu():
+        yield device
+
+
+def test_the_pretended_gpu_finds_mixed_devices(pretended):
+    there = torch.ones(3).to("cuda")
+    assert (there * 2).device == GPU and torch.ones(3).device.type == "cpu" and there.cpu().device.type == "cpu"
+    for wrong in (lambda: there + torch.ones(3), lambda: torch.cat([torch.ones(3), there]), there.numpy):
+        with pytest.raises(RuntimeError, match="device|NumPy"):
+            wrong()
+
+
+def test_every_interface_takes_tensors_on_a_gpu(pretended):
+    scene = crowd(300)
+    there = {name: value.to("cuda").requires_grad_() for name, value in scene.items()}
+    result = rasterize(**there, width=61, height=45)
+    assert all(output.device == GPU for output in result)
+    result.image.sum().backward()
+    assert all(value.grad is not None and value.grad.device == GPU for value in there.values())
+    here = rasterize(**scene, width=61, height=45)
+    torch.testing.assert_close(result.image.detach().cpu(), here.image, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="opacities must be on cuda:0, not on cpu"):
+        rasterize(**(there | {"opacities": scene["opacities"]}), width=61, height=45)
+
+    pose = torch.eye(4).to("cuda")
+    projection = torch.zeros(4, 4)
+    projection[0, 0], projection[1, 1], projection[2, 2], projection[3, 2] = 300 / 61, 300 / 45, 1.0, 1.0
+    settings = GaussianRasterizationSettings(
+        45, 61, 61 / 300, 45 / 300, torch.zeros(3).to("cuda"), 1.0, pose.T, projection.T.to("cuda"), 3,
+        torch.zeros(3).to("cuda"),
+    )  # fmt: skip
+    means2d = torch.zeros(300, 3).to("cuda").requires_grad_()
+    image, radii = GaussianRasterizer(settings)(
+        there["means"], means2d, there["opacities"][:, None], shs=there["sh_coefficients"], scales=there["scales"],
+        rotations=there["rotations"],
+    )  # fmt: skip
+    image.sum().backward()
+    assert image.device == radii.device == means2d.grad.device == GPU and (means2d.grad != 0).any()
+
+    optimizer = optimizer_of({name: value.detach() for name, value in there.items()})
+    rates = dict.fromkeys(optimizer.parameters, 1e-3)
+    for camera in ((scene["camera_from_world"], scene["intrinsics"]), (pose, there["intrinsics"].detach())):
+        picture = optimizer.render(*camera, 61, 45).image
+        loss = photometric_loss(picture, torch.rand(3, 45, 61).to("cuda"), l1_factor=1.0, ssim_factor=1.0)
+        gradients_of_camera = optimizer.step(loss.gradient, rates=rates, camera=True)
+    assert gradients_of_camera.camera_from_world.device == loss.l1_sum.device == GPU
+    assert distCUDA2(there["means"].detach()).device == GPU and "nearest_neighbours" in pretended.launches
+
+
 def test_the_trainer_runs_on_them(library, monkeypatch):
-    """The whole optimization with a loss that stays on the device, a survey, an edit and a depth term."""
+    """The whole optimization as on a GPU, where a tensor on the wrong device ends it."""
     monkeypatch.setattr("gaussian.training_run._SURVEY_PICTURES", 2)
-    settings = replace(trainer_tests.SETTINGS, iterations=12, max_gaussians=700, densification="mcmc")
+    settings = replace(trainer_tests.SETTINGS, iterations=12, max_gaussians=700, densification="mcmc", device="cuda")
+    device = EmulatedDevice(library)
+    device.torch_device = GPU
     results = []
     for emulated in (False, True):
-        if emulated:
-            device = EmulatedDevice(library)
-            emulated_device.replace_cpu(monkeypatch, device)
-        run = TrainingRun(trainer_tests.make_scene(), settings)
-        run.strategy.every = 6
-        run.prepare(ignore_progress)
-        while run.iteration < settings.iterations:
-            run.advance()
+        scene = trainer_tests.make_scene()
+        with ExitStack() as stack:
+            if emulated:
+                monkeypatch.setattr(cuda_device, "device_for", lambda where: device if where == GPU else None)
+                monkeypatch.setattr(cuda_device, "reason_against", lambda: None)
+                PretendedGpu.around_backward(monkeypatch, CudaRasterize)
+                stack.enter_context(PretendedGpu())
+            run = TrainingRun(scene, settings if emulated else replace(settings, device="cpu"))
+            run.strategy.every = 6
+            run.prepare(ignore_progress)
+            assert run.gaussians.device == (GPU if emulated else torch.device("cpu"))
+            while run.iteration < settings.iterations:
+                run.advance()
+            run.finish()
+            assert run.gaussians.device == torch.device("cpu")
         results.append(run)
     on_cpu, ours = results
     assert {"photometric_loss", "adam", "gaussian_gradients"} <= set(device.launches)
