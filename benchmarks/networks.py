@@ -24,6 +24,7 @@ from dynamic_predictor.alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
 from dynamic_predictor.made_up_weights import fill_with_made_up_weights
+from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from dynamic_predictor.parity_case import network_without_values
 
 
@@ -59,6 +60,7 @@ def measure(name: str, work: Callable[[], object], repeats: int) -> dict[str, An
     }
 
 
+@kept_freed_memory()
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

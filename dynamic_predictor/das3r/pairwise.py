@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.network import EncodedImages, TwoViewNetwork, ViewPrediction
+from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
 
@@ -55,8 +56,9 @@ def predict_pairs(
     try:
         predictions = PairPredictions(edges, height, width, with_motion=network.config.has_mask_heads, device=device)
         network.to(device)
-        encoded = _encode_frames(network, picture, predictions.frame_count, precision, progress)
-        _decode_pairs(network, encoded, predictions, batch_size, precision, progress)
+        with kept_freed_memory() if device.type == "cpu" else nullcontext():
+            encoded = _encode_frames(network, picture, predictions.frame_count, precision, progress)
+            _decode_pairs(network, encoded, predictions, batch_size, precision, progress)
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise
