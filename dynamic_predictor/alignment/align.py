@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dynamic_predictor.alignment.alignment_result import Alignment
+from dynamic_predictor.alignment.compiled import missing_kernels_warning
 from dynamic_predictor.alignment.confidence import clear_occluders
 from dynamic_predictor.alignment.flow_motion import unexplained_flow
 from dynamic_predictor.alignment.flow_term import (
@@ -162,7 +163,8 @@ class AlignmentProblem:
         self.flows: list[FlowObservations] = []
         self.moving: Tensor | None = None
         self.initial_log_depth: Tensor | None = None
-        self.warnings: list[str] = []
+        slow = missing_kernels_warning(predictions.points)
+        self.warnings: list[str] = [slow] if slow else []
 
     def unexplained_flow(self) -> np.ndarray | None:
         """See `unexplained_flow`, of the flows that were observed; None if they do not go both ways."""

@@ -5,10 +5,13 @@ import pytest
 import torch
 
 from benchmarks.synthetic_pairs import SyntheticClip
+from dynamic_predictor.alignment import compiled as compiled_module
 from dynamic_predictor.alignment import flow_term, pairwise_term
+from dynamic_predictor.alignment.align import align
 from dynamic_predictor.alignment.flow_term import observe_flows
 from dynamic_predictor.alignment.pairwise_term import PairwiseObservations
 from dynamic_predictor.alignment.predictions import PairPredictions
+from dynamic_predictor.alignment.settings import AlignmentSettings
 
 kernels = pytest.importorskip(
     "pointmap_alignment",
@@ -115,6 +118,16 @@ def test_any_number_of_threads_gives_the_same_bits():
     torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_without_kernels_there_is_a_warning_and_the_same_result(monkeypatch):
+    clip, predictions, *_ = scene(torch.float32)
+    settings = AlignmentSettings(iterations=3, flow_loss_start=0.0)
+    compiled = align(predictions, settings, flow=clip.flow)
+    monkeypatch.setattr(compiled_module, "_kernels", lambda: None)
+    plain = align(predictions, settings, flow=clip.flow)
+    assert not compiled.warnings and "pip install" in plain.warnings[0]
+    assert compiled.losses[0] == pytest.approx(plain.losses[0], rel=1e-4)
 
 
 def test_wrong_tensors_are_refused():

@@ -13,6 +13,7 @@ from dynamic_predictor.alignment.pair_graph import pair_edges
 from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.alignment.settings import AlignmentSettings
 from scene.errors import InputError
+from scene.rotations import is_rigid
 from scene.trajectory import absolute_trajectory_error, path_length
 
 
@@ -76,3 +77,26 @@ def test_a_short_clip_is_one_window(clip):
 def test_windows_that_cannot_overlap_are_refused(clip):
     with pytest.raises(InputError, match="overlap"):
         align_long_clip(30, predictor(clip, 0.0, []), window=5, overlap=5)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_nonsense_is_joined_to_something_finite(trusted):
+    """Random points; and, not `trusted`, no confidence at all in the frames that windows share."""
+
+    def predict(first: int, stop: int) -> PairPredictions:
+        rng = np.random.default_rng(first)
+        edges = pair_edges(stop - first, "swin-2-noncyclic")
+        predictions = PairPredictions(edges, 16, 32)
+        for pair, edge in enumerate(edges):
+            views = []
+            for frame in edge:
+                shared = 4 <= first + frame < 8
+                confidence = 1.0 + rng.exponential(size=(16, 32)) if trusted or not shared else np.zeros((16, 32))
+                views += [rng.normal(size=(16, 32, 3)), confidence]
+            predictions.store(pair, *views, *rng.uniform(size=(2, 16, 32)))
+        return predictions
+
+    result = align_long_clip(12, predict, AlignmentSettings(iterations=5), window=8, overlap=4)
+    assert all(is_rigid(pose) for pose in result.world_from_camera)
+    assert np.isfinite([result.z_depths[i] for i in range(12)]).all()
+    assert bool(result.warnings) != trusted
