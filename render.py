@@ -4,26 +4,20 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
 from scene.errors import InputError
+from scene.option_parser import OptionParser
 
 _DONE, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
 
 
-class _Parser(argparse.ArgumentParser):
-    """One sentence for a mistake, instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(_BAD_INPUT, f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help.\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0 done, 2 something that the user can mend, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    options = argparse.Namespace()
     try:
+        options = _parser().parse_args(arguments)
         return _render(options)
     except InputError as error:
         print(error, file=sys.stderr)
@@ -34,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="render.py", description=__doc__)
+    parser = OptionParser(prog="render.py", description=__doc__)
     parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="folder of an optimized model")
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="default: MODEL/renders/input or MODEL/renders/interpolated"

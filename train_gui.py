@@ -4,24 +4,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from scene.errors import InputError
+from scene.option_parser import OptionParser
 
 _DONE, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
 
 
-class _Parser(argparse.ArgumentParser):
-    """One sentence for a mistake, instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(_BAD_INPUT, f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help.\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0 done, 2 something that the user can mend, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    options = argparse.Namespace()
     try:
+        options = _parser().parse_args(arguments)
         return _train(options)
     except InputError as error:
         print(error, file=sys.stderr)
@@ -34,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="train_gui.py", description=__doc__)
+    parser = OptionParser(prog="train_gui.py", description=__doc__)
     parser.add_argument("-s", "--scene", required=True, metavar="SCENE", help="folder of a scene, ours or DAS3R's")
     parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="folder that receives the model")
     parser.add_argument("--iter", "--iterations", dest="iterations", type=int, default=4000, help="default: 4000")

@@ -2,9 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from scene.errors import InputError
+from scene.option_parser import OptionParser
 
 MODES = ("train", "eval_pose", "eval_pose_custom", "eval_depth", "eval_mask", "eval_recon")
 
@@ -64,17 +65,9 @@ _REFUSED = {
 }  # fmt: skip
 
 
-class OptionParser(argparse.ArgumentParser):
-    """One sentence for a mistake, instead of the whole usage; options of DAS3R that are refused come with a reason."""
-
-    def error(self, message: str) -> NoReturn:
-        sentence = message[:1].upper() + message[1:].rstrip(".")
-        raise InputError(f"{sentence}; see launch.py --help.")
-
-
 def parse_mode(arguments: list[str]) -> str:
     """The mode alone, since training has options of its own."""
-    parser = OptionParser(add_help=False, allow_abbrev=False)
+    parser = OptionParser(prog="launch.py", add_help=False, allow_abbrev=False)
     parser.add_argument("--mode", choices=MODES)
     mode = parser.parse_known_args(arguments)[0].mode
     if mode is None and not {"-h", "--help"} & set(arguments):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from scene.errors import InputError
+from scene.option_parser import OptionParser
 from stillsplat import __version__
 from stillsplat.depth_command import add_depth_command
 from stillsplat.poses_command import add_poses_command
@@ -34,19 +35,15 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """One sentence for a mistake, instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        sentence = message[:1].upper() + message[1:]
-        self.exit(BAD_INPUT, f"stillsplat: {sentence.rstrip('.')}; see {self.prog} --help.\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 done, 2 something that the user can mend (one sentence on standard
     error), 130 interrupted. Errors of our own come with a traceback and status 1."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except InputError as error:
+        _print_error(str(error))
+        return BAD_INPUT
     if options.command is None:
         parser.print_help()
         return OK
@@ -176,7 +173,7 @@ def _version(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = OptionParser(
         prog="stillsplat",
         description="From a video with moving things in it to a clean, static 3D Gaussian scene.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from scene.errors import InputError
 from scene.formats.text import read_json
 from scene.maps import FrameMaps, LoadedMaps
 from scene.open_scene import is_scene, open_scene
+from scene.option_parser import OptionParser
 from scene.progress import Progress, ignore_progress
 from scene.progress_bars import ProgressBars
 from scene.scene import Scene
@@ -149,13 +150,10 @@ def _run(options: argparse.Namespace) -> int:
     return _DONE
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[:1].upper()}{message[1:].rstrip('.')}; see --help.")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="held_out_psnr", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OptionParser(
+        prog="held_out_psnr", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--eval_dataset", choices=tuple(DATASETS), required=True)
     parser.add_argument("--results", type=Path, required=True, help="folder of scenes that launch.py wrote")
     parser.add_argument("--models", type=Path, help="default: RESULTS_testing_psnr_N beside it")

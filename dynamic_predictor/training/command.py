@@ -8,17 +8,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
 
 from dynamic_predictor.training.settings import FREEZES, RECIPES, TrainingSettings, changed
 from scene.errors import InputError
+from scene.option_parser import OptionParser
 
 _DONE, _INTERRUPTED = 0, 130
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message[:1].upper()}{message[1:].rstrip('.')}; see --mode=train --help.")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -85,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = OptionParser(
         prog="launch.py --mode=train",
         description="Trains DAS3R's network on clips in PointOdyssey's layout.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -1,134 +1,19 @@
 """A small clip, and stand-ins for the slow parts: a predictor that knows the answer and an optimizer of one step."""
 
 import shutil
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
+from stand_ins import HEIGHT, WIDTH, FakePredictor, clip_pictures, fake_render, fake_train, write_clip
 
 from dynamic_predictor import predictor as registry
-from gaussian import model_folder, rendering, trainer
-from gaussian.model import Gaussians
-from scene.camera import Camera
-from scene.maps import StoredMaps
-from scene.scene import Scene
-
-WIDTH, HEIGHT, COUNT = 64, 40, 8
-
-
-def clip_pictures(count: int = COUNT, width: int = WIDTH, height: int = HEIGHT) -> list[np.ndarray]:
-    """A textured wall that slides by, and a bright square that moves otherwise; uint8 RGB."""
-    random = np.random.default_rng(4)
-    wall = cv2.GaussianBlur(random.integers(0, 256, (height, width + 4 * count, 3)).astype(np.uint8), (5, 5), 0)
-    pictures = []
-    for index in range(count):
-        picture = wall[:, index : index + width].copy()
-        picture[10:20, 3 + 4 * index : 13 + 4 * index] = (250, 240, 40)
-        pictures.append(picture)
-    return pictures
-
-
-def write_clip(folder: Path, pictures: list[np.ndarray]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, picture in enumerate(pictures):
-        ordered = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
-        assert cv2.imwrite(str(folder / f"frame{index}.png"), ordered)
-    return folder
+from gaussian import rendering, trainer
 
 
 @pytest.fixture
 def clip(tmp_path):
     return write_clip(tmp_path / "clip", clip_pictures())
-
-
-class FakePredictor:
-    """Cameras on a line, one depth, the true square as mask."""
-
-    calls = 0
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def predict(self, frames, *, masks=None, progress=lambda stage, done, total: None):
-        FakePredictor.calls += 1
-        count, height, width = len(frames), frames.height, frames.width
-        motion = StoredMaps(count, height, width)
-        depth = StoredMaps(count, height, width)
-        confidence = StoredMaps(count, height, width)
-        cameras = []
-        for index in range(count):
-            bright = (frames[index][..., 0] > 0.9) & (frames[index][..., 2] < 0.3)
-            motion[index] = bright.astype(np.float32)
-            depth[index] = 4.0
-            confidence[index] = 1.0
-            pose = np.eye(4)
-            pose[0, 3] = 0.05 * index
-            cameras.append(Camera(width, height, 60.0, 60.0, width / 2, height / 2, pose))
-            progress("predicting", index + 1, count)
-        return Scene(
-            frames,
-            cameras,
-            masks if masks is not None else motion,
-            depth,
-            confidence,
-            predictor="fake",
-            provenance={"warnings": ["This is a fake predictor."], "seconds": {"guessing": 0.1}},
-        )
-
-
-def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_: None, resume=False):
-    fake_train.calls.append({"settings": settings, "resume": resume, "annotations": annotations is not None})
-    if fake_train.error is not None:
-        (folder / "point_cloud").mkdir(parents=True, exist_ok=True)
-        model_folder.write_json(folder / "checkpoint.pt", {})
-        raise fake_train.error
-    count = len(scene.frames)
-    gaussians = Gaussians(
-        torch.rand(20, 3),
-        torch.full((20, 3), -3.0),
-        torch.tensor([[1.0, 0, 0, 0]]).repeat(20, 1),
-        torch.zeros(20),
-        torch.rand(20, 4, 3),
-    )
-    test_frames = settings.test_frames(count)
-    exposures = np.tile(np.array([1.0, 0.0], np.float32), (count, 3, 1))
-    model_folder.save_gaussians(folder, settings.iterations, gaussians)
-    names = list(scene.frames.names)
-    model_folder.save_cameras(folder / "cameras.json", names, scene.cameras)
-    model_folder.write_json(folder / "exposures.json", {"exposures": exposures})
-    size = {"width": scene.frames.width, "height": scene.frames.height}
-    model_folder.write_json(folder / "settings.json", {"frames": names, **size, "settings": settings.to_dict()})
-    for step in range(4):
-        progress("optimizing", step + 1, 4)
-    history = [
-        {
-            "iteration": 10.0 * step,
-            "loss": 1 / (step + 1),
-            "psnr": 20.0 + step,
-            "gaussians": 20.0,
-            "seconds": 1.0 * step,
-        }
-        for step in range(4)
-    ]
-    return trainer.TrainResult(
-        gaussians,
-        scene.cameras,
-        exposures,
-        StoredMaps(count, scene.frames.height, scene.frames.width),
-        history,
-        settings,
-        test_frames,
-        "predictor" if test_frames else "none held out",
-    )
-
-
-def fake_render(gaussians, camera, *, exposure=None):
-    """A grey picture with a gradient, so that scores are finite."""
-    image = np.tile(np.linspace(0.3, 0.7, camera.width, dtype=np.float32)[None, :, None], (camera.height, 1, 3))
-    alpha = np.ones((camera.height, camera.width), np.float32)
-    return rendering.Rendering(image, alpha, 4.0 * alpha)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import clip_pictures, write_clip
+from stand_ins import clip_pictures, write_clip
 
 from scene.video import write_video
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import HEIGHT, WIDTH, square_at
+from moving_square import HEIGHT, WIDTH, square_at
 
 from dynamic_predictor.training.augmentation import cropped, recolored
 from dynamic_predictor.training.pair_batches import batches, steps_per_epoch, validation_batches
