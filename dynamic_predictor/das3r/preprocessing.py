@@ -127,7 +127,7 @@ def input_geometry(
         half_width = 2 * middle_x // _MULTIPLE * (_MULTIPLE // 2)
         half_height = 2 * middle_y // _MULTIPLE * (_MULTIPLE // 2)
         if resized_width == resized_height and not square_ok:
-            half_height = int(3 * half_width / 4)
+            half_height = 3 * half_width // 4 // (_MULTIPLE // 2) * (_MULTIPLE // 2)
     if min(half_width, half_height) < _MULTIPLE // 2:
         raise InputError(
             f"Frames of {width}x{height} would be {resized_width}x{resized_height} for the network, too narrow for its "

@@ -102,6 +102,20 @@ def test_long_clips_go_window_by_window(weights, tmp_path):
         TwoViewSettings(window=4, window_overlap=4)
 
 
+def test_two_equal_pictures_stand_for_a_single_one(weights, tmp_path):
+    """Scores of single pictures come from a picture that is paired with itself."""
+    path = _frames(tmp_path, 2).paths[0]
+    scene = _predictor("monst3r", weights).predict(ImageFolderFrames([path, path]))
+    assert scene.z_depths is not None and np.isfinite(scene.z_depths[0]).all() and scene.z_depths[0][30].all()
+
+
+def test_square_frames_and_official_oversights(weights, tmp_path):
+    frames = _frames(tmp_path, 4, width=80, height=80)
+    scene = _predictor("das3r", weights, strict_official=True).predict(frames)
+    assert scene.provenance["network_size"] == [96, 64]
+    assert scene.z_depths is not None and not scene.z_depths[0][0].any()  # squares are cut to 4:3
+
+
 def test_monst3r_has_its_papers_masks_when_strict(weights, tmp_path):
     frames = _frames(tmp_path, 3)
     strict = _predictor("monst3r", weights, strict_official=True).predict(frames)
