@@ -197,7 +197,8 @@ def _draw_path(scene: Scene, result: StreamResult, path: Path) -> None:
             ends = closed[[loop.later_frames[0], loop.earlier_frames[0]]]
             axes.plot(ends[:, 0], ends[:, 2], color="#3b7dd9", linewidth=0.8)
     unit = "m" if result.is_metric else "scene units"
-    axes.set(xlabel=f"x, {unit}", ylabel=f"z, {unit}", aspect="equal")
+    axes.set(xlabel=f"x, {unit}", ylabel=f"z, {unit}")
+    axes.set_aspect("equal", adjustable="datalim")
     axes.set_title("The camera's path from above", loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
     axes.grid(alpha=0.2)
