@@ -7,8 +7,11 @@ takes at the bandwidth that the machine shows when it reads them for nothing els
 """
 
 import argparse
+import json
+import platform
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,6 +41,7 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.01, help="of points, relative to their depth")
     parser.add_argument("--no-flow", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
@@ -67,6 +71,17 @@ def main() -> None:
         f"times that"
     )
     print(f"peak memory {peak_gib():.2f} GiB")
+    if options.json:
+        figures = {
+            "options": {key: value for key, value in vars(options).items() if key != "json"},
+            "machine": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+            "seconds": {**result.seconds, "together": seconds, "of processors": processor},
+            "gigabytes_per_iteration": streamed / 1e9,
+            "gigabytes_per_second": bandwidth / 1e9,
+            "peak_gib": peak_gib(),
+        }
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
     error = absolute_trajectory_error(result.world_from_camera, clip.world_from_camera)
     print(
         f"loss {result.losses[0]:.5f} -> {result.losses[-1]:.5f}, trajectory error "
