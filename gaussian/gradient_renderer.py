@@ -26,14 +26,21 @@ class Rendered:
 
 
 @dataclass
-class Gradients:
-    """Of a loss, by the names of the tensors of `Gaussians`, and of the camera."""
+class CameraGradients:
+    """Of a loss, float64."""
 
-    gaussians: dict[str, Tensor]
     #: (4, 4) of camera_from_world
     camera_from_world: np.ndarray
     #: (4,) of fx, fy, cx, cy, at the size rendered
     intrinsics: np.ndarray
+
+
+@dataclass
+class Gradients:
+    """Of a loss, by the names of the tensors of `Gaussians`, and of the camera."""
+
+    gaussians: dict[str, Tensor]
+    camera: CameraGradients
 
 
 def forward(gaussians: Gaussians, camera: Camera, sh_degree: int, background: Tensor | None = None) -> Rendered:
@@ -76,8 +83,9 @@ def backward(
 
     return Gradients(
         {name: gradient(name) for name in inputs if name not in ("camera_from_world", "intrinsics")},
-        gradient("camera_from_world").numpy().astype(np.float64),
-        gradient("intrinsics").numpy().astype(np.float64),
+        CameraGradients(
+            gradient("camera_from_world").numpy().astype(np.float64), gradient("intrinsics").numpy().astype(np.float64)
+        ),
     )
 
 

@@ -73,4 +73,4 @@ def _refine_camera(run: "TrainingRun", frame: int, static: np.ndarray) -> None:
         slope = picture_loss(picture, target, *weights, run.settings.ssim_weight).slope
         gradients = gradient_renderer.backward(rendered, slope * gain)
         rate = exponential(0.15, 0.01, step / _REFINEMENT_STEPS) / run.scene.cameras[0].fx
-        run.cameras.step_pose(frame, gradients.camera_from_world, rate, rate * run.typical_depth)
+        run.cameras.step_pose(frame, gradients.camera.camera_from_world, rate, rate * run.typical_depth)

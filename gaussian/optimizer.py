@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from diff_gaussian_rasterization import AdamGroup, adam_step
+from diff_gaussian_rasterization import AdamGroup, FusedOptimizer, adam_step
 from torch import Tensor
 
+from gaussian import gradient_renderer
+from gaussian.gradient_renderer import CameraGradients, Rendered
 from gaussian.model import Gaussians, packed
+from scene.camera import Camera
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,63 @@ class GaussianOptimizer:
         self._first = {name: torch.zeros_like(tensor) for name, tensor in self.gaussians.tensors().items()}
         self._second = {name: torch.zeros_like(tensor) for name, tensor in self.gaussians.tensors().items()}
         self.steps = 0
+        self._fused: FusedOptimizer | None = None
+
+    def render(self, camera: Camera, sh_degree: int, background: Tensor) -> Rendered:
+        """The Gaussians as `camera` sees them with harmonics up to `sh_degree`, for `descend`. On the CPU the picture's
+        memory is used again by the next call."""
+        if self.gaussians.device.type != "cpu":
+            return gradient_renderer.forward(self.gaussians, camera, sh_degree, background)
+        if self._fused is None:
+            tensors = self.gaussians.tensors()
+            self._fused = FusedOptimizer(*(tensors[name] for name in FusedOptimizer.NAMES))
+            self._fused.first, self._fused.second = self._first, self._second
+        pose = torch.from_numpy(camera.camera_from_world.astype(np.float32))
+        intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy]
+        result = self._fused.render(
+            pose, intrinsics, camera.width, camera.height, background=background, sh_degree=sh_degree
+        )
+        return Rendered(result.image, result.alpha, result.depth, [], {})
+
+    def descend(
+        self,
+        rendered: Rendered,
+        image_slope: Tensor,
+        alpha_slope: Tensor | None,
+        depth_slope: Tensor | None,
+        rates: dict[str, float],
+        *,
+        opacity_pull: float,
+        scale_pull: float,
+    ) -> CameraGradients:
+        """One step down the loss whose derivatives with respect to the last rendering are given, plus `opacity_pull`
+        times the sum of all opacities and `scale_pull` times the sum of all scales. Rates as for `step`.
+
+        On the CPU every Gaussian takes its step inside the backward pass; the result is that of the long way."""
+        if self._fused is not None:
+            self._fused.steps = self.steps
+            camera = self._fused.step(
+                image_slope,
+                alpha_slope,
+                depth_slope,
+                rates=rates,
+                camera=True,
+                opacity_pull=opacity_pull,
+                scale_pull=scale_pull,
+            )
+            assert camera is not None
+            self.steps = self._fused.steps
+            return CameraGradients(
+                camera.camera_from_world.numpy().astype(np.float64), camera.intrinsics.numpy().astype(np.float64)
+            )
+        gradients = gradient_renderer.backward(rendered, image_slope, alpha_slope, depth_slope)
+        if opacity_pull > 0:
+            opacities = self.gaussians.opacities
+            gradients.gaussians["logit_opacities"].add_(opacities * (1 - opacities), alpha=opacity_pull)
+        if scale_pull > 0:
+            gradients.gaussians["log_scales"].add_(self.gaussians.scales, alpha=scale_pull)
+        self.step(gradients.gaussians, rates)
+        return gradients.camera
 
     def step(self, gradients: dict[str, Tensor], rates: dict[str, float], *, sh_rest_factor: float = 0.05) -> None:
         """One step for all tensors named in `gradients`. `rates` are by name; that of the spherical harmonics above the
@@ -51,6 +112,7 @@ class GaussianOptimizer:
         the edit may be on the CPU."""
         edit = Edit(edit.keep, edit.added.to(self.gaussians.device), edit.changed)
         self.gaussians = self.gaussians.select(edit.keep).joined(edit.added)
+        self._fused = None
         for moments in (self._first, self._second):
             for name, tensor in edit.added.tensors().items():
                 moments[name] = packed(torch.cat([moments[name][edit.keep], torch.zeros_like(tensor)]))
@@ -60,6 +122,7 @@ class GaussianOptimizer:
     def to(self, device: torch.device) -> None:
         """Moves Gaussians and moments."""
         self.gaussians = self.gaussians.to(device)
+        self._fused = None
         for moments in (self._first, self._second):
             for name, tensor in moments.items():
                 moments[name] = tensor.to(device)

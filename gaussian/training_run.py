@@ -15,6 +15,7 @@ from gaussian.densification.pruning import PruningSettings, useless
 from gaussian.densification.strategy import DensificationContext
 from gaussian.exposure import ExposureCompensation
 from gaussian.frame_data import FrameData, InverseDepths, scaled_size
+from gaussian.gradient_renderer import CameraGradients, Rendered
 from gaussian.hole_filling import fill_holes
 from gaussian.initialization import InitializationSettings, initialize
 from gaussian.losses import picture_loss, window_weight
@@ -123,7 +124,7 @@ class TrainingRun:
         weight, weight_of_window = self._weights(frame, factor)
         degree = schedules.active_sh_degree(done, self.settings.sh_degree)
         background = torch.rand(3, generator=self.generator)
-        rendered = gradient_renderer.forward(self.gaussians, camera, degree, background)
+        rendered = self.optimizer.render(camera, degree, background)
         gain, offset = (
             torch.from_numpy(self.exposures.values[frame, :, k].astype(np.float32)).view(3, 1, 1).to(self.device)
             for k in (0, 1)
@@ -142,10 +143,18 @@ class TrainingRun:
         alpha_slope, depth_slope = None, None
         if not even:
             alpha_slope, depth_slope = self._depth_slopes(frame, rendered, weight, done)
-        gradients = gradient_renderer.backward(rendered, slope * gain, alpha_slope, depth_slope)
         rates = schedules.gaussian_rates(done, self.typical_depth / self.scene.cameras[0].fx)
-        self._regularize(gradients.gaussians)
-        self.optimizer.step(gradients.gaussians, rates)
+        count = max(1, len(self.gaussians))
+        gradients = self.optimizer.descend(
+            rendered,
+            slope * gain,
+            alpha_slope,
+            depth_slope,
+            rates,
+            # the means of opacity and scale, both small (as MCMC has them)
+            opacity_pull=self.settings.opacity_pull / count,
+            scale_pull=self.settings.scale_pull / (3 * count * self.typical_depth),
+        )
         self.strategy.perturb(self.gaussians, rates["means"], self.generator)
         self._step_camera(frame, factor, gradients, done)
         if residual is not None:
@@ -183,7 +192,7 @@ class TrainingRun:
         return self._weight_cache[key]
 
     def _depth_slopes(
-        self, frame: int, rendered: gradient_renderer.Rendered, weight: Tensor, done: float
+        self, frame: int, rendered: Rendered, weight: Tensor, done: float
     ) -> tuple[Tensor | None, Tensor | None]:
         """Derivatives, by alpha and depth, of the weighted mean of |inverse depth / the scene's - 1|, for every second
         iteration."""
@@ -203,17 +212,7 @@ class TrainingRun:
         slope = torch.sign(ratio - 1) * trust * (strength / total)
         return slope * ratio / rendered.alpha.clamp_min(0.5), -slope * ratio / depth
 
-    def _regularize(self, gradients: dict[str, Tensor]) -> None:
-        """Adds the slopes of the mean opacity and of the mean scale, both small (as MCMC has them)."""
-        settings, gaussians = self.settings, self.gaussians
-        count = max(1, len(gaussians))
-        if settings.opacity_pull > 0:
-            opacities = gaussians.opacities
-            gradients["logit_opacities"].add_(opacities * (1 - opacities), alpha=settings.opacity_pull / count)
-        if settings.scale_pull > 0:
-            gradients["log_scales"].add_(gaussians.scales, alpha=settings.scale_pull / (3 * count * self.typical_depth))
-
-    def _step_camera(self, frame: int, factor: int, gradients: gradient_renderer.Gradients, done: float) -> None:
+    def _step_camera(self, frame: int, factor: int, gradients: CameraGradients, done: float) -> None:
         schedules = self.schedules
         if done < schedules.pose_start:
             return

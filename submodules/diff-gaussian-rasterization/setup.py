@@ -29,6 +29,8 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     AVX512 = [*AVX2, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512"]
     INSTRUCTION_SETS["avx2"] = [*AVX2, "-DSTILLSPLAT_AVX2"]
     INSTRUCTION_SETS["avx512"] = [*AVX512, "-DSTILLSPLAT_AVX512"]
+elif platform.machine().lower() in ("aarch64", "arm64"):
+    INSTRUCTION_SETS["neon"] = ["-DSTILLSPLAT_NEON"]
 
 
 class BuildKernels(build_ext):

@@ -57,6 +57,8 @@ class FusedAdamStruct(Structure):
         ("beta1", c_float),
         ("beta2", c_float),
         ("epsilon", c_float),
+        ("opacity_pull", c_float),
+        ("scale_pull", c_float),
     ]
 
 
@@ -187,14 +189,14 @@ def release_memory() -> None:
 
 
 def simd() -> str:
-    """The instruction set in use: `avx512`, `avx2` or `plain`."""
+    """The instruction set in use: `avx512`, `avx2`, `neon` or `plain`."""
     return library.stillsplat_simd().decode().removeprefix("stillsplat_")
 
 
 def set_simd(name: str) -> None:
     """Force an instruction set (`auto`: the best one). The environment variable STILLSPLAT_SIMD does it at import."""
-    if name not in ("auto", "avx512", "avx2", "plain"):
-        raise ValueError(f"unknown instruction set '{name}': use auto, avx512, avx2 or plain")
+    if name not in ("auto", "avx512", "avx2", "neon", "plain"):
+        raise ValueError(f"unknown instruction set '{name}': use auto, avx512, avx2, neon or plain")
     if not library.stillsplat_set_simd(name.encode()):
         raise ValueError(f"this machine or this build does not have the instruction set '{name}'")
 

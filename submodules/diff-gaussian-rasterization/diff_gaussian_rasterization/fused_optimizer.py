@@ -49,6 +49,9 @@ class FusedOptimizer:
     Raises ValueError for wrong shapes, types or devices.
     """
 
+    #: of the tensors that are optimized, in the order in which the constructor takes them
+    NAMES = _NAMES
+
     def __init__(
         self,
         means: torch.Tensor,  # (N, 3)
@@ -145,12 +148,15 @@ class FusedOptimizer:
         sh_rest_factor: float = 0.05,
         screen_gradients: torch.Tensor | None = None,
         camera: bool = False,
+        opacity_pull: float = 0.0,
+        scale_pull: float = 0.0,
     ) -> CameraGradients | None:
         """One step of Adam with the gradients of the loss to the last rendering.
 
         `rates` has a learning rate for each name; that of the harmonics above the constant one is multiplied by
         `sh_rest_factor`. `screen_gradients` (N, 2) is filled with the gradients to the centres on the screen in
-        pixels. With `camera` the gradients to pose and intrinsics are returned.
+        pixels. With `camera` the gradients to pose and intrinsics are returned. The pulls are the weights in the loss
+        of the sum of all opacities and of the sum of all scales, three per Gaussian (on the CPU).
         """
         if self._rendering is None:
             raise ValueError("step needs a rendering: call render before each step")
@@ -169,6 +175,8 @@ class FusedOptimizer:
         if screen_gradients is not None:
             _check_gaussian("screen_gradients", screen_gradients, (2,), len(self.parameters["means"]), self._where)
         if self._on_device is not None:
+            if opacity_pull or scale_pull:
+                raise ValueError("opacity_pull and scale_pull are for Gaussians on the CPU")
             return self._step_on_device(slopes, rates, sh_rest_factor, screen_gradients, camera)
         scene = self._scene
         assert scene is not None and self._frame is not None
@@ -181,6 +189,7 @@ class FusedOptimizer:
         adam.rates_by_bias1[5] = rates["sh_coefficients"] * sh_rest_factor / bias1
         adam.inv_root_bias2 = (1.0 - self.beta2**self.steps) ** -0.5
         adam.beta1, adam.beta2, adam.epsilon = self.beta1, self.beta2, self.epsilon
+        adam.opacity_pull, adam.scale_pull = opacity_pull, scale_pull
         totals = torch.zeros(16, dtype=torch.float64)
         scene.flags = scene.flags | _library.CAMERA_GRADIENT if camera else scene.flags & ~_library.CAMERA_GRADIENT
         targets = map(strided, (*self.parameters.values(), None, None, screen_gradients))

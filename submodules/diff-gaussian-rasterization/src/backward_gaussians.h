@@ -77,8 +77,24 @@ INLINE void adam_streams(const Streams& s, int64_t i, int valid, const vf* slope
   }
 }
 
-INLINE void deliver(const Gradients& g, const Streams& streams, int64_t i, int valid, int sh_terms, const vf* slopes) {
+// The slopes of the sums of opacities and scales, for logits and logarithms; all Gaussians feel them, seen or not.
+INLINE void add_pulls(const Gradients& g, int flags, int64_t i, int valid, vf* slopes) {
+  const FusedAdam& a = *g.adam;
+  float room[3 * W] __attribute__((aligned(64)));
+  if (a.opacity_pull != 0.0f && (flags & FLAG_OPACITY_LOGITS)) {
+    const vf opacity = 1.0f / (1.0f + exp_any(-at(lanes_of(g.opacities, i, valid, 1, 1, room), 0, 0)));
+    slopes[TO_OPACITIES] = fma(set1(a.opacity_pull), opacity * (1.0f - opacity), slopes[TO_OPACITIES]);
+  }
+  if (a.scale_pull != 0.0f && (flags & FLAG_LOG_SCALES)) {
+    const Lanes scales = lanes_of(g.scales, i, valid, 1, 3, room);
+    for (int k = 0; k < 3; k++)
+      slopes[TO_SCALES + k] = fma(set1(a.scale_pull), exp_any(at(scales, 0, k)), slopes[TO_SCALES + k]);
+  }
+}
+
+INLINE void deliver(const Gradients& g, const Streams& streams, int flags, int64_t i, int valid, int sh_terms, vf* slopes) {
   if (g.adam) {
+    add_pulls(g, flags, i, valid, slopes);
     adam_streams(streams, i, valid, slopes);
     return;
   }
@@ -121,7 +137,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     }
     if (!any) {
       for (vf& slope : slopes) slope = zero;
-      deliver(g, streams, i, valid, sh_terms, slopes);
+      deliver(g, streams, s.flags, i, valid, sh_terms, slopes);
       if (g.colors.data) write(g.colors, i, valid, 1, 3, slopes);
       if (g.covariances.data) write(g.covariances, i, valid, 1, 6, slopes);
       if (g.screen_means.data) write(g.screen_means, i, valid, 1, 2, slopes);
@@ -247,7 +263,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     slopes[TO_MEANS] = d_mean.x;
     slopes[TO_MEANS + 1] = d_mean.y;
     slopes[TO_MEANS + 2] = d_mean.z;
-    deliver(g, streams, i, valid, sh_terms, slopes);
+    deliver(g, streams, s.flags, i, valid, sh_terms, slopes);
     if (camera) {
       Vec3 m = {zero_unless(on, p.mean.x), zero_unless(on, p.mean.y), zero_unless(on, p.mean.z)};
       Vec3 d_row0 = k1 * d_t1, d_row1 = k2 * d_t2;

@@ -31,6 +31,7 @@ typedef struct { float *image, *alpha, *depth; int32_t* radii; } Outputs;
 typedef struct {
   Strided first[5], second[5];
   float rates_by_bias1[6], inv_root_bias2, beta1, beta2, epsilon;
+  float opacity_pull, scale_pull;  // weights in the loss of the sum of opacities and of the sum of scales
 } FusedAdam;
 
 typedef struct {
@@ -97,7 +98,7 @@ typedef struct {
 #ifdef __cplusplus
 extern "C" {
 #endif
-extern const Kernels stillsplat_plain, stillsplat_avx2, stillsplat_avx512;
+extern const Kernels stillsplat_plain, stillsplat_avx2, stillsplat_avx512, stillsplat_neon;  // those of the machine
 #ifdef __cplusplus
 }
 #endif

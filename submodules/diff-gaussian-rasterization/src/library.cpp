@@ -86,6 +86,8 @@ const Kernels* best() {
   if (forced && !strcmp(forced, "avx2") && avx2) return &stillsplat_avx2;
   if (avx512 && !(forced && !strcmp(forced, "avx2"))) return &stillsplat_avx512;
   if (avx2) return &stillsplat_avx2;
+#elif defined(__aarch64__)
+  if (!(forced && !strcmp(forced, "plain"))) return &stillsplat_neon;
 #endif
   (void)forced;
   return &stillsplat_plain;

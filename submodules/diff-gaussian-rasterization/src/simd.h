@@ -6,7 +6,7 @@
 #include <string.h>
 #if defined(__AVX2__) || defined(__SSE2__)
 #include <immintrin.h>
-#elif defined(__ARM_NEON)
+#elif defined(STILLSPLAT_NEON)
 #include <arm_neon.h>
 #endif
 
@@ -81,7 +81,7 @@ INLINE vf vmin(vf a, vf b) { return (vf)_mm_min_ps((__m128)a, (__m128)b); }
 INLINE vf vmax(vf a, vf b) { return (vf)_mm_max_ps((__m128)a, (__m128)b); }
 INLINE vf vsqrt(vf a) { return (vf)_mm_sqrt_ps((__m128)a); }
 INLINE vf vfloor(vf a) { for (int i = 0; i < W; i++) a[i] = floorf(a[i]); return a; }
-#elif defined(__ARM_NEON) && defined(__aarch64__)
+#elif defined(STILLSPLAT_NEON)
 INLINE vf fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 INLINE vf fnma(vf a, vf b, vf c) { return (vf)vfmsq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 INLINE uint32_t mask_bits(vm m) {
@@ -111,7 +111,11 @@ INLINE vm ge(vf a, vf b) { return a >= b; }
 INLINE vm gt(vf a, vf b) { return a > b; }
 INLINE vm both(vm a, vm b) { return a & b; }
 INLINE vm but_not(vm a, vm b) { return a & ~b; }
+#if defined(STILLSPLAT_NEON)
+INLINE bool any(vm m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
+#else
 INLINE bool any(vm m) { return mask_bits(m) != 0; }
+#endif
 INLINE vf select(vm m, vf a, vf b) { return m ? a : b; }
 INLINE vf zero_unless(vm m, vf a) { return from_bits(m & bits(a)); }
 INLINE vm first_lanes(int n) { vi v; for (int i = 0; i < W; i++) v[i] = i < n ? -1 : 0; return v; }
