@@ -230,6 +230,18 @@ def test_a_frame_that_does_not_fit_is_rendered_again(device, monkeypatch):
     assert device.launches.count("emit_pairs") == 1
 
 
+def test_too_many_pairs_are_an_error_and_not_an_endless_loop(device, monkeypatch):
+    count = 17000  # times 65,536 tiles: more than the 30 bits that a block publishes
+    scene = crowd(count)
+    scene["means"] = torch.tensor([[0.0, 0.0, 2.0]]).expand(count, 3).contiguous()
+    scene["scales"] = torch.full((count, 3), 1e4)
+    scene["opacities"] = torch.full((count,), 0.9)
+    launch = device.launch
+    monkeypatch.setattr(device, "launch", lambda name, *rest: None if name == "composite" else launch(name, *rest))
+    with pytest.raises(MemoryError, match="half a billion"):
+        rasterize(**scene, width=65536, height=64)
+
+
 def optimizer_of(scene):
     return FusedOptimizer(
         scene["means"].clone(),

@@ -19,6 +19,7 @@ from diff_gaussian_rasterization.cuda_structs import pointer, strided
 
 #: pairs a capacity is larger than what was needed, so that the next camera fits too
 HEADROOM = 1.5
+MOST_PAIRS = 1 << 29
 #: images up to here have so few tiles that a backward pass by tiles alone would leave a GPU half empty
 SMALL_IMAGE = 640 * 640
 
@@ -120,17 +121,20 @@ class CudaFrame:
             self.learn(number)
             if number <= f.pair_capacity:
                 return outputs
-            if number >= 1 << 30:
-                raise MemoryError("more than a billion (splat, tile) pairs: use fewer or smaller Gaussians")
 
     def _planned_capacity(self) -> int:
         across, down = self.shape.tiles
         guess = max(1 << 14, 4 * self.shape.count, across * down)
-        return self._capacities.get(self._key(), min(guess, 1 << 29))
+        return self._capacities.get(self._key(), min(guess, MOST_PAIRS))
 
     def learn(self, pairs: int) -> bool:
-        """Makes room for as many pairs in later frames of this size; whether that changed anything."""
-        wanted = min(int(pairs * HEADROOM) + (1 << 14), (1 << 30) - 1)
+        """Makes room for as many pairs in later frames of this size; whether that changed anything.
+
+        Raises MemoryError where there are too many for any frame.
+        """
+        if pairs > MOST_PAIRS:
+            raise MemoryError("more than half a billion (splat, tile) pairs: use fewer or smaller Gaussians")
+        wanted = min(int(pairs * HEADROOM) + (1 << 14), MOST_PAIRS)
         known = self._capacities.get(self._key(), 0)
         # memory shrinks too, but not at every flicker
         if 1.2 * pairs <= known and wanted >= known // 3:

@@ -65,7 +65,10 @@ __device__ __forceinline__ void write_pairs(const Frame& f, uint32 at, int row, 
 
 // (tile, Gaussian) pairs of all visible splats, in order of depth. Pairs past the capacity are counted but not written.
 extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) emit_pairs(const Frame f) {
-  enum { ALONE = 24 };  // with more pairs than that a splat is written by its whole warp
+  enum {
+    ALONE = 24,     // with more pairs than that a splat is written by its whole warp
+    MOST = 1 << 22  // of a splat, so that those of a block can be added; no image has as many tiles
+  };
   __shared__ uint32 scratch[8], block_shared, base_shared, histogram[MAX_PASSES][DIGITS];
   const uint32 block = take_ticket(&f.counters->emit_ticket, &block_shared);
   const uint32 visible = f.counters->visible, lane = lane_index();
@@ -84,6 +87,7 @@ extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) emit_pairs(const 
       tile_columns(ellipse, row, first, last);
       count += (uint32)(last - first + 1);
     }
+    count = count < MOST ? count : MOST;
   }
   uint32 total;
   const uint32 place = block_exclusive_scan(count, scratch, total);
@@ -91,7 +95,7 @@ extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) emit_pairs(const 
     const uint32 before = look_back(f.emit_status, block, total);
     if (lane == 0) {
       base_shared = before;
-      if ((block + 1) * GAUSSIAN_THREADS >= visible) f.counters->pairs = before + total;
+      if ((block + 1) * GAUSSIAN_THREADS >= visible) f.counters->pairs = add_saturated(before, total);
     }
   }
   __syncthreads();

@@ -34,11 +34,6 @@ __device__ __forceinline__ uint32 warp_inclusive_scan(uint32 value) {
   return value;
 }
 
-__device__ __forceinline__ uint32 warp_sum(uint32 value) {
-  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(ALL_LANES, value, step);
-  return value;
-}
-
 __device__ __forceinline__ float warp_sum(float value) {
   for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(ALL_LANES, value, step);
   return value;
@@ -74,10 +69,15 @@ const uint32 STATUS_AGGREGATE = 1u << STATUS_BITS, STATUS_INCLUSIVE = 2u << STAT
 // Flag and value are one word, so no fence is needed between them.
 __device__ __forceinline__ void publish(uint32* status, uint32 word) { atomicExch(status, word); }
 
+__device__ __forceinline__ uint32 add_saturated(uint32 a, uint32 b) {
+  return a + b < STATUS_VALUE ? a + b : STATUS_VALUE;
+}
+
 // Single-pass scan over blocks (Merrill and Garland 2016): the sum over blocks [0, block), to all lanes of the one warp
-// that calls it.
+// that calls it. Sums stop at STATUS_VALUE, so that they never reach the flags.
 __device__ __forceinline__ uint32 look_back(uint32* status, uint32 block, uint32 sum) {
   const uint32 lane = lane_index();
+  sum = add_saturated(sum, 0);
   if (lane == 0) publish(&status[block], (block ? STATUS_AGGREGATE : STATUS_INCLUSIVE) | sum);
   if (block == 0) return 0;
   uint32 before = 0;
@@ -89,10 +89,12 @@ __device__ __forceinline__ uint32 look_back(uint32* status, uint32 block, uint32
     } while (__any_sync(ALL_LANES, (word >> STATUS_BITS) == 0));
     const uint32 inclusive = __ballot_sync(ALL_LANES, (word & STATUS_INCLUSIVE) != 0);
     const uint32 last = inclusive ? __ffs(inclusive) - 1 : 31;
-    before += warp_sum(lane <= last ? word & STATUS_VALUE : 0u);
+    uint32 nearer = lane <= last ? word & STATUS_VALUE : 0u;
+    for (int step = 16; step > 0; step /= 2) nearer = add_saturated(nearer, __shfl_xor_sync(ALL_LANES, nearer, step));
+    before = add_saturated(before, nearer);
     if (inclusive) break;
   }
-  if (lane == 0) publish(&status[block], STATUS_INCLUSIVE | (before + sum));
+  if (lane == 0) publish(&status[block], STATUS_INCLUSIVE | add_saturated(before, sum));
   return before;
 }
 
