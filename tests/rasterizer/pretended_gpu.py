@@ -58,8 +58,8 @@ class PretendedGpu(TorchFunctionMode):
             return marked
         if name == "pin_memory":
             return args[0]
-        if name == "cpu":
-            return self._moved(args[0], torch.device("cpu"))
+        if name in ("cpu", "cuda"):
+            return self._moved(args[0], torch.device(name))
         if name == "to":
             wanted = next((d for d in map(_device_of, [*args[1:], kwargs.get("device")]) if d is not None), None)
             kept = [a for a in args[1:] if isinstance(a, torch.dtype)]
