@@ -259,6 +259,7 @@ class CudaFrame:
         for k in range(5):
             f.first[k], f.second[k] = strided(adam.first[k]), strided(adam.second[k])
         f.one_minus_beta1, f.one_minus_beta2, f.epsilon = 1.0 - adam.beta1, 1.0 - adam.beta2, adam.epsilon
+        f.opacity_pull, f.scale_pull = adam.opacity_pull, adam.scale_pull
         f.steps = adam.steps.data_ptr()
         device.launch("gaussian_adam", (blocks, 1), structs.GRADIENT_THREADS, f)
 
@@ -273,3 +274,5 @@ class AdamState:
     beta1: float
     beta2: float
     epsilon: float
+    opacity_pull: float = 0.0
+    scale_pull: float = 0.0

@@ -80,6 +80,8 @@ class Frame(Structure):
         ("one_minus_beta1", c_float),
         ("one_minus_beta2", c_float),
         ("epsilon", c_float),
+        ("opacity_pull", c_float),
+        ("scale_pull", c_float),
     ]
 
 

@@ -165,6 +165,8 @@ class FusedTraining:
         epsilon: float,
         screen_gradients: torch.Tensor | None,
         camera: bool,
+        opacity_pull: float = 0.0,
+        scale_pull: float = 0.0,
     ) -> torch.Tensor | None:
         """Takes the step after `steps` others (None: after as many as the device has counted); (16,) gradients of the
         camera, on the device, if they were asked for."""
@@ -178,7 +180,7 @@ class FusedTraining:
         self._view[structs.VIEW_FLOATS - 6 :].copy_(rates, non_blocking=True)
         totals = torch.empty(16, device=self.device.torch_device) if camera else None
         targets = [*parameters, None, None, screen_gradients]
-        adam = AdamState(first, second, self._steps, *betas, epsilon)
+        adam = AdamState(first, second, self._steps, *betas, epsilon, opacity_pull, scale_pull)
         self._frame.backward(slopes, targets, camera=totals, adam=adam)
         self._frame, self._kept = None, []
         return totals

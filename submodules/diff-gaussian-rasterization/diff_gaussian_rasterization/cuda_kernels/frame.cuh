@@ -73,6 +73,7 @@ struct Frame {
   Strided first[5], second[5];
   uint32 *steps, *step_arrivals;  // steps taken before; arrivals are 0 before and after
   float one_minus_beta1, one_minus_beta2, epsilon;
+  float opacity_pull, scale_pull;  // weights in the loss of the sum of opacities and of the sum of scales
 };
 
 struct SortPass {

@@ -44,6 +44,19 @@ __device__ __forceinline__ void deliver3(const Sink& s, const AdamNumbers& adam,
   deliver<FUSED>(s, adam, i, k, 2, gradient.z);
 }
 
+// The slopes of the sums of scales and opacities, for logarithms and logits; all Gaussians feel them, seen or not.
+__device__ __forceinline__ Vec3 pull_of_scales(const Frame& f, int i) {
+  if (f.scale_pull == 0.0f) return {0.0f, 0.0f, 0.0f};
+  const Vec3 log_scales = get3(f.scales, i, 0);
+  return f.scale_pull * Vec3{expf(log_scales.x), expf(log_scales.y), expf(log_scales.z)};
+}
+
+__device__ __forceinline__ float pull_of_opacity(const Frame& f, int i) {
+  if (f.opacity_pull == 0.0f) return 0.0f;
+  const float opacity = 1.0f / (1.0f + expf(-get(f.opacities, i, 0, 0)));
+  return f.opacity_pull * opacity * (1.0f - opacity);
+}
+
 __device__ __forceinline__ void put_zeros(const Strided& t, int i, int components) {
   if (!t.data) return;
   for (int c = 0; c < components; c++) *element(t, i, 0, c) = 0.0f;
@@ -153,10 +166,10 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
     if (FUSED && !whole) break;
     if (f.radii[i] == 0) {
       const Vec3 zero = {0.0f, 0.0f, 0.0f};
-      if (FUSED || to_means.target.data) deliver3<FUSED>(to_means, adam, i, 0, zero);
+      deliver3<FUSED>(to_means, adam, i, 0, zero);
       for (int c = 0; c < 4; c++) deliver<FUSED>(to_rotations, adam, i, 0, c, 0.0f);
-      deliver3<FUSED>(to_scales, adam, i, 0, zero);
-      deliver<FUSED>(to_opacities, adam, i, 0, 0, 0.0f);
+      deliver3<FUSED>(to_scales, adam, i, 0, FUSED ? pull_of_scales(f, i) : zero);
+      deliver<FUSED>(to_opacities, adam, i, 0, 0, FUSED ? pull_of_opacity(f, i) : 0.0f);
       for (int k = 0; k < sh_terms; k++) deliver3<FUSED>(to_sh, adam, i, k, zero);
       if (!FUSED) {
         put_zeros(f.d_colors, i, 3);
@@ -266,6 +279,10 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
     }
     deliver3<FUSED>(to_means, adam, i, 0, d_mean);
     for (int k = 0; k < 4; k++) deliver<FUSED>(to_rotations, adam, i, 0, k, d_rotation[k]);
+    if (FUSED) {
+      d_scale = d_scale + pull_of_scales(f, i);
+      d_opacity += pull_of_opacity(f, i);
+    }
     deliver3<FUSED>(to_scales, adam, i, 0, d_scale);
     deliver<FUSED>(to_opacities, adam, i, 0, 0, d_opacity);
   }
