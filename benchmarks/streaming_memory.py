@@ -7,7 +7,6 @@ to the finished scene on the disk. Writes a dated JSON with the resident memory 
 import argparse
 import json
 import tempfile
-import time
 from datetime import date
 from pathlib import Path
 
@@ -31,16 +30,15 @@ def resident_mib() -> float:
 
 
 def measure(frames: int, width: int, height: int, chunk_size: int, overlap: int, folder: Path) -> dict:
-    """Runs the whole way; returns figures and (seconds, stage, done, MiB) samples."""
+    """Runs the whole way; returns figures and (stage, done, MiB) samples."""
     walk = SimulatedWalk(frames, lap=400, width=width, height=height)
     predictor = SimulatedPredictor(walk, creep=0.0002, bend=0.01, noise=0.01)
     predictor.calls = _Forgetful()
-    samples: list[tuple[float, str, int, float]] = []
-    begin = time.perf_counter()
+    samples: list[tuple[str, int, float]] = []
 
     def progress(stage: str, done: int, total: int) -> None:
         if done % 20 == 0 or stage in ("chunks", "loops"):
-            samples.append((time.perf_counter() - begin, stage, done, resident_mib()))
+            samples.append((stage, done, resident_mib()))
 
     workspace = StreamWorkspace(folder / "stream", {}, resume=False)
     result = run_stream(
@@ -55,7 +53,7 @@ def measure(frames: int, width: int, height: int, chunk_size: int, overlap: int,
     save_scene(scene, folder / "scene", progress=progress)
     points = scene_points(scene, progress=progress)
     write_glb(folder / "scene" / "scene.glb", points, scene.cameras)
-    samples.append((time.perf_counter() - begin, "done", frames, resident_mib()))
+    samples.append(("writing the glb", 1, resident_mib()))
     truth = true_poses(walk, range(frames))
 
     def error(closed: bool) -> float:
@@ -72,8 +70,7 @@ def measure(frames: int, width: int, height: int, chunk_size: int, overlap: int,
         "loops_looked_at": len(result.loops),
         "ate_rmse_before_loops": error(False),
         "ate_rmse": error(True),
-        "seconds": samples[-1][0],
-        "peak_mib": max(sample[3] for sample in samples),
+        "peak_mib": max(sample[2] for sample in samples),
         "samples": samples,
     }
 
@@ -86,28 +83,31 @@ class _Forgetful(list):
 
 
 def draw(figures: dict, path: Path) -> None:
+    """Memory over the progress of each stage, one stage after the other."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.add_subplot()
     samples = figures["samples"]
-    stages = list(dict.fromkeys(sample[1] for sample in samples if sample[1] != "done"))
-    colors = ["#9a9a9a", "#d9663b", "#3b7dd9", "#4c9a5b", "#8a5bb0", "#c9a227", "#555555"]
-    for stage, color in zip(stages, colors, strict=False):
-        chosen = [(seconds, mib) for seconds, name, _, mib in samples if name == stage]
-        axes.plot(*zip(*chosen, strict=True), ".", color=color, markersize=3, label=stage)
-    axes.set(xlabel="seconds", ylabel="resident memory, MiB", ylim=(0, max(figures["peak_mib"] * 1.25, 1)))
+    stages = [stage for stage in dict.fromkeys(sample[0] for sample in samples) if stage != "reading frames"]
+    for place, stage in enumerate(stages):
+        chosen = [(done, mib) for name, done, mib in samples if name == stage]
+        last = max(done for done, _ in chosen)
+        along = [place + (done / last if len(chosen) > 1 else 0.5) for done, _ in chosen]
+        axes.plot(along, [mib for _, mib in chosen], ".-", color="#d9663b", markersize=3 if len(chosen) > 1 else 8)
+        axes.axvline(place + 1, color="#dddddd", linewidth=0.8)
+    axes.set_xticks([place + 0.5 for place in range(len(stages))], stages, fontsize=8)
+    axes.set(ylabel="resident memory, MiB", ylim=(0, max(figures["peak_mib"] * 1.15, 1)), xlim=(0, len(stages)))
     width, height = figures["size"]
     axes.set_title(
-        f"{figures['frames']} frames of {width}x{height} in chunks of {figures['chunk_size']}, network simulated",
+        f"{figures['frames']} frames of {width}x{height} in {figures['chunks']} chunks, network simulated",
         loc="left",
         fontsize=10,
     )
-    axes.legend(frameon=False, fontsize=8, ncols=3, markerscale=3)
-    axes.grid(alpha=0.2)
+    axes.grid(alpha=0.2, axis="y")
     figure.savefig(path, dpi=130)
 
 
@@ -127,7 +127,8 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     stem = options.output / f"{date.today().isoformat()}-streaming-memory"
     draw(figures, stem.with_suffix(".png"))
-    figures["samples"] = [[round(s, 2), stage, done, round(mib, 1)] for s, stage, done, mib in figures["samples"]][::4]
+    kept = [*figures["samples"][::4], figures["samples"][-1]]
+    figures["samples"] = [[stage, done, round(mib, 1)] for stage, done, mib in kept]
     stem.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
     print({key: value for key, value in figures.items() if key != "samples"})
 
