@@ -8,7 +8,6 @@ import torch
 from diff_gaussian_rasterization import AdamGroup, FusedOptimizer, adam_step
 from torch import Tensor
 
-from gaussian import gradient_renderer
 from gaussian.gradient_renderer import CameraGradients, Rendered
 from gaussian.model import Gaussians, packed
 from scene.camera import Camera
@@ -38,8 +37,6 @@ class GaussianOptimizer:
     def render(self, camera: Camera, sh_degree: int, background: Tensor) -> Rendered:
         """The Gaussians as `camera` sees them with harmonics up to `sh_degree`, for `descend`. On the CPU the picture's
         memory is used again by the next call."""
-        if self.gaussians.device.type != "cpu":
-            return gradient_renderer.forward(self.gaussians, camera, sh_degree, background)
         if self._fused is None:
             tensors = self.gaussians.tensors()
             self._fused = FusedOptimizer(*(tensors[name] for name in FusedOptimizer.NAMES))
@@ -53,7 +50,6 @@ class GaussianOptimizer:
 
     def descend(
         self,
-        rendered: Rendered,
         image_slope: Tensor,
         alpha_slope: Tensor | None,
         depth_slope: Tensor | None,
@@ -65,31 +61,22 @@ class GaussianOptimizer:
         """One step down the loss whose derivatives with respect to the last rendering are given, plus `opacity_pull`
         times the sum of all opacities and `scale_pull` times the sum of all scales. Rates as for `step`.
 
-        On the CPU every Gaussian takes its step inside the backward pass; the result is that of the long way."""
-        if self._fused is not None:
-            self._fused.steps = self.steps
-            camera = self._fused.step(
-                image_slope,
-                alpha_slope,
-                depth_slope,
-                rates=rates,
-                camera=True,
-                opacity_pull=opacity_pull,
-                scale_pull=scale_pull,
-            )
-            assert camera is not None
-            self.steps = self._fused.steps
-            return CameraGradients(
-                camera.camera_from_world.numpy().astype(np.float64), camera.intrinsics.numpy().astype(np.float64)
-            )
-        gradients = gradient_renderer.backward(rendered, image_slope, alpha_slope, depth_slope)
-        if opacity_pull > 0:
-            opacities = self.gaussians.opacities
-            gradients.gaussians["logit_opacities"].add_(opacities * (1 - opacities), alpha=opacity_pull)
-        if scale_pull > 0:
-            gradients.gaussians["log_scales"].add_(self.gaussians.scales, alpha=scale_pull)
-        self.step(gradients.gaussians, rates)
-        return gradients.camera
+        Every Gaussian takes its step inside the backward pass; the result is that of the long way."""
+        assert self._fused is not None, "render comes before descend"
+        self._fused.steps = self.steps
+        camera = self._fused.step(
+            image_slope,
+            alpha_slope,
+            depth_slope,
+            rates=rates,
+            camera=True,
+            opacity_pull=opacity_pull,
+            scale_pull=scale_pull,
+        )
+        assert camera is not None
+        self.steps = self._fused.steps
+        pose, intrinsics = (value.cpu().numpy().astype(np.float64) for value in camera)
+        return CameraGradients(pose, intrinsics)
 
     def step(self, gradients: dict[str, Tensor], rates: dict[str, float], *, sh_rest_factor: float = 0.05) -> None:
         """One step for all tensors named in `gradients`. `rates` are by name; that of the spherical harmonics above the

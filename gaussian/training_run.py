@@ -146,7 +146,6 @@ class TrainingRun:
         rates = schedules.gaussian_rates(done, self.typical_depth / self.scene.cameras[0].fx)
         count = max(1, len(self.gaussians))
         gradients = self.optimizer.descend(
-            rendered,
             slope * gain,
             alpha_slope,
             depth_slope,

@@ -33,8 +33,8 @@ def test_descend_equals_gradients_and_adam(pulls: tuple[float, float]) -> None:
     for step in range(4):
         degree = min(1, step)
         slopes = [torch.randn(shape, generator=random) for shape in ((3, 40, 60), (40, 60), (40, 60))]
-        rendered = fused.render(camera, degree, background)
-        moved = fused.descend(rendered, *slopes, rates, opacity_pull=pulls[0], scale_pull=pulls[1])
+        fused.render(camera, degree, background)
+        moved = fused.descend(*slopes, rates, opacity_pull=pulls[0], scale_pull=pulls[1])
 
         gradients = gradient_renderer.backward(
             gradient_renderer.forward(plain.gaussians, camera, degree, background), *slopes

@@ -33,6 +33,7 @@ from simple_knn import distCUDA2
 
 from gaussian.training_run import TrainingRun
 from scene.progress import ignore_progress
+from tests.gaussian import test_optimizer as optimizer_tests
 from tests.gaussian import test_training as trainer_tests
 
 
@@ -125,6 +126,12 @@ def test_adam_equals_torch(device):
 
 def test_fused_optimizer_equals_backward_and_adam(device):
     fused.test_fused_optimizer_equals_backward_and_adam("not on a GPU", lambda simd: None)
+    assert "gaussian_adam" in device.launches
+
+
+@pytest.mark.parametrize("pulls", [(0.0, 0.0), (2e-3, 3e-3)])
+def test_the_step_of_the_trainer_equals_gradients_and_adam(pulls, device):
+    optimizer_tests.test_descend_equals_gradients_and_adam(pulls)
     assert "gaussian_adam" in device.launches
 
 
@@ -401,7 +408,7 @@ def test_the_trainer_runs_on_them(library, monkeypatch):
             assert run.gaussians.device == torch.device("cpu")
         results.append(run)
     on_cpu, ours = results
-    assert {"photometric_loss", "adam", "gaussian_gradients"} <= set(device.launches)
+    assert {"photometric_loss", "gaussian_adam", "gaussian_gradients"} <= set(device.launches)
     assert ours.history[-1]["loss"] == pytest.approx(on_cpu.history[-1]["loss"], rel=1e-2)
     assert len(ours.gaussians) == pytest.approx(len(on_cpu.gaussians), rel=0.02)
 

@@ -156,7 +156,7 @@ class FusedOptimizer:
         `rates` has a learning rate for each name; that of the harmonics above the constant one is multiplied by
         `sh_rest_factor`. `screen_gradients` (N, 2) is filled with the gradients to the centres on the screen in
         pixels. With `camera` the gradients to pose and intrinsics are returned. The pulls are the weights in the loss
-        of the sum of all opacities and of the sum of all scales, three per Gaussian (on the CPU).
+        of the sum of all opacities and of the sum of all scales, three per Gaussian.
         """
         if self._rendering is None:
             raise ValueError("step needs a rendering: call render before each step")
@@ -175,9 +175,8 @@ class FusedOptimizer:
         if screen_gradients is not None:
             _check_gaussian("screen_gradients", screen_gradients, (2,), len(self.parameters["means"]), self._where)
         if self._on_device is not None:
-            if opacity_pull or scale_pull:
-                raise ValueError("opacity_pull and scale_pull are for Gaussians on the CPU")
-            return self._step_on_device(slopes, rates, sh_rest_factor, screen_gradients, camera)
+            pulls = {"opacity_pull": opacity_pull, "scale_pull": scale_pull}
+            return self._step_on_device(slopes, rates, sh_rest_factor, screen_gradients, camera, pulls)
         scene = self._scene
         assert scene is not None and self._frame is not None
         self.steps += 1
@@ -208,6 +207,7 @@ class FusedOptimizer:
         sh_rest_factor: float,
         screen_gradients: torch.Tensor | None,
         camera: bool,
+        pulls: dict[str, float],
     ) -> CameraGradients | None:
         assert self._on_device is not None
         totals = self._on_device.step(
@@ -221,6 +221,7 @@ class FusedOptimizer:
             epsilon=self.epsilon,
             screen_gradients=screen_gradients,
             camera=camera,
+            **pulls,
         )
         self.steps += 1
         self._rendering = None  # the parameters have moved on
