@@ -102,10 +102,12 @@ def extract_poses(
             weights=settings.weights,
             resolution=settings.max_size,
         )
-    if source is None:
-        source = open_source(settings.input, rate=settings.rate, max_frames=settings.max_frames)
     began = part.exists() and resume
-    workspace = StreamWorkspace(part, _what_is_made(settings), resume=resume)
+    workspace = StreamWorkspace(part, _what_is_made(settings), resume=True) if began else None
+    if source is None and (workspace is None or not workspace.frames_complete):  # else nothing is left to read
+        source = open_source(settings.input, rate=settings.rate, max_frames=settings.max_frames)
+    if workspace is None:
+        workspace = StreamWorkspace(part, _what_is_made(settings), resume=False)
     try:
         return _extract(settings, output, part, workspace, source, predictor, progress, warn, overwrite)
     except InputError:
@@ -119,7 +121,7 @@ def _extract(
     output: Path,
     part: Path,
     workspace: StreamWorkspace,
-    source: FrameSource,
+    source: FrameSource | None,
     predictor: ChunkPredictor,
     progress: Progress,
     warn: Callable[[str], None],

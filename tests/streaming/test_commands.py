@@ -79,6 +79,28 @@ def test_an_unfinished_run_is_taken_up_again_or_thrown_away(tmp_path):
     _run(walk, out, overwrite=True)
 
 
+def test_a_resumed_run_that_has_all_frames_needs_its_source_no_more(tmp_path):
+    walk = SimulatedWalk(50)
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(50):
+        write_png(images / f"{index:05d}.png", walk.picture(index))
+
+    class StopsAtTheLast(SimulatedPredictor):
+        def predict_chunk(self, frames):
+            if len(frames) < 20:
+                raise _Stopped
+            return super().predict_chunk(frames)
+
+    settings = _settings(input=str(images))
+    with pytest.raises(_Stopped):
+        extract_poses(settings, tmp_path / "out", predictor=StopsAtTheLast(walk))
+    for path in images.iterdir():
+        path.unlink()
+    extract_poses(settings, tmp_path / "out", predictor=SimulatedPredictor(walk), resume=True)
+    assert len(load_scene(tmp_path / "out").cameras) == 50
+
+
 def test_a_source_that_cannot_be_used_leaves_nothing(tmp_path):
     walk = SimulatedWalk(1)
     with pytest.raises(InputError, match="at least two"):
