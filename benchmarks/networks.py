@@ -3,8 +3,8 @@
     python benchmarks/networks.py [--width 512] [--height 288] [--network das3r|monst3r] [--frames 50] [--json OUT.json]
 
 Also counts floating-point operations of a whole clip, and what the official code spends on the same clip: it encodes
-both frames of every pair (N frames and P pairs: 2 P encodings where N do), half of that where it recognizes
-that a batch holds each pair in both orders, which it does only in training. Weights are made up; times do not depend on
+both frames of every pair (N frames and P pairs: 2 P encodings where N do), and repeats for every pair what heads make
+of one frame alone. Weights are made up; times do not depend on
 them.
 """
 
@@ -83,24 +83,28 @@ def main() -> None:
     images = torch.rand(options.batch, 3, options.height, options.width) * 2 - 1
     view = network.encode(images)
     layers, _ = network.decode(view, view)
-    rows, columns = options.height // config.patch_size, options.width // config.patch_size
+    alone = network.frame_features(1, view)
     stages = [
         measure("encode one frame", lambda: network.encode(images[:1]), options.repeats),
         measure("decode pairs, both sides", lambda: network.decode(view, view), options.repeats),
-        measure("points of one side", lambda: network.downstream_head1(layers, rows, columns), options.repeats),
+        measure("heads, one side, frame alone", lambda: network.frame_features(1, view), options.repeats),
+        measure("heads, one side, the rest", lambda: network.predict_view(1, layers, view, alone), options.repeats),
     ]
-    if config.has_mask_heads:
-        head = network.downstream_head_dynamic_mask1
-        stages.append(measure("motion of one side", lambda: head(layers, rows, columns), options.repeats))
-    encode, decode = stages[0]["operations"], stages[1]["operations"] / options.batch
-    heads = 2 * sum(stage["operations"] for stage in stages[2:]) / options.batch
     pairs = len(pair_edges(options.frames, options.graph))
-    per_pair = decode + heads
-    ours, official = options.frames * encode + pairs * per_pair, pairs * (2 * encode + per_pair)
-    processor = [stage["processor_seconds"] for stage in stages]
-    seconds = options.frames * processor[0] + pairs / options.batch * (processor[1] + 2 * sum(processor[2:]))
+
+    def of_clip(what: str, *, once_per_frame: bool) -> float:
+        """Sum of a stage's figures over the clip."""
+        encode, decode, frame, rest = (stage[what] for stage in stages)
+        decode, frame, rest = decode / options.batch, frame / options.batch, rest / options.batch
+        if once_per_frame:
+            return options.frames * (encode + 2 * frame) + pairs * (decode + 2 * rest)
+        return pairs * (2 * encode + decode + 2 * (frame + rest))
+
+    ours = of_clip("operations", once_per_frame=True)
+    official = of_clip("operations", once_per_frame=False)
+    seconds = of_clip("processor_seconds", once_per_frame=True)
     print(
-        f"{options.frames} frames, {pairs} pairs: {ours / 1e12:.1f} T operations where encoding both frames of every "
+        f"{options.frames} frames, {pairs} pairs: {ours / 1e12:.1f} T operations where doing everything for every "
         f"pair takes {official / 1e12:.1f} T ({official / ours:.2f} times as many); "
         f"{seconds / 60:.0f} min of processor here"
     )

@@ -33,14 +33,19 @@ class _Refinement(nn.Module):
         # its lateral unit never runs, but every published checkpoint has its parameters
         self.refinenet4 = FeatureFusion(width)
 
-    def forward(self, stages: Sequence[Tensor]) -> Tensor:
-        first, second, third, fourth = stages
+    def refined_lateral(self, first: Tensor) -> Tensor:
+        """What the finest stage adds to the rest."""
+        return self.refinenet1.resConfUnit1(self.layer1_rn(first))
+
+    def forward(self, lateral: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """`lateral` from `refined_lateral`, and the three coarser `stages`."""
+        second, third, fourth = stages
         third = self.layer3_rn(third)
         # an odd token grid is rounded up on its way to half the size and comes back one too large
         path = self.refinenet4(self.layer4_rn(fourth))[..., : third.shape[-2], : third.shape[-1]]
         path = self.refinenet3(path, third)
         path = self.refinenet2(path, self.layer2_rn(second))
-        return self.refinenet1(path, self.layer1_rn(first))
+        return self.refinenet1(path, lateral, lateral_is_refined=True)
 
 
 class _DensePrediction(nn.Module):
@@ -61,16 +66,45 @@ class _DensePrediction(nn.Module):
         self.scratch = _Refinement(config)
         self.head = output
 
-    def forward(self, layers: Sequence[Tensor], rows: int, columns: int) -> Tensor:
+    def frame_features(self, encoded: Tensor, rows: int, columns: int) -> Tensor:
+        return self.scratch.refined_lateral(_stage(self.act_postprocess[0], encoded, rows, columns))
+
+    def forward(
+        self, layers: Sequence[Tensor], rows: int, columns: int, frame_features: Tensor | None = None
+    ) -> Tensor:
+        if frame_features is None:
+            frame_features = self.frame_features(layers[0], rows, columns)
         stages = [
-            resize(tokens.transpose(1, 2).unflatten(2, (rows, columns)))
-            for resize, tokens in zip(self.act_postprocess, layers, strict=True)
+            _stage(resize, tokens, rows, columns)
+            for resize, tokens in zip(list(self.act_postprocess)[1:], layers[1:], strict=True)
         ]
-        return self.head(self.scratch(stages))
+        return self.head(self.scratch(frame_features, stages))
 
 
-class PointHead(nn.Module):
-    """Raw points and confidence, (B, 4, H, W), of tokens (B, N, width) of the four hooked layers."""
+def _stage(resize: nn.Module, tokens: Tensor, rows: int, columns: int) -> Tensor:
+    """Tokens (B, N, width) as a map of the stage's size."""
+    return resize(tokens.transpose(1, 2).unflatten(2, (rows, columns)))
+
+
+class _Head(nn.Module):
+    """What both kinds of heads share; `dpt` is the whole of it."""
+
+    dpt: _DensePrediction
+
+    def frame_features(self, encoded: Tensor, rows: int, columns: int) -> Tensor:
+        """The part that depends on one image alone, of its encoder's tokens (B, N, width): a fifth of the work, which
+        need not be repeated for every pair of the image. (B, head width, H / 4, W / 4)."""
+        return self.dpt.frame_features(encoded, rows, columns)
+
+    def forward(
+        self, layers: Sequence[Tensor], rows: int, columns: int, frame_features: Tensor | None = None
+    ) -> Tensor:
+        """Maps (B, channels, H, W) of the tokens (B, N, width) of the four hooked layers."""
+        return self.dpt(layers, rows, columns, frame_features)
+
+
+class PointHead(_Head):
+    """Raw points and confidence: four channels."""
 
     def __init__(self, config: TwoViewConfig) -> None:
         super().__init__()
@@ -86,12 +120,9 @@ class PointHead(nn.Module):
             ),
         )
 
-    def forward(self, layers: Sequence[Tensor], rows: int, columns: int) -> Tensor:
-        return self.dpt(layers, rows, columns)
 
-
-class MaskHead(nn.Module):
-    """Logit of motion, (B, 1, H, W), of tokens (B, N, width) of the four hooked layers."""
+class MaskHead(_Head):
+    """Logit of motion: one channel."""
 
     def __init__(self, config: TwoViewConfig) -> None:
         super().__init__()
@@ -107,6 +138,3 @@ class MaskHead(nn.Module):
                 Enlarge(),
             ),
         )
-
-    def forward(self, layers: Sequence[Tensor], rows: int, columns: int) -> Tensor:
-        return self.dpt(layers, rows, columns)

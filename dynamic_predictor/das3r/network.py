@@ -126,16 +126,27 @@ class TwoViewNetwork(nn.Module):
                 layers2.append(tokens2)
         return layers1, layers2
 
-    def predict_view(self, number: int, layers: Sequence[Tensor], view: EncodedImages) -> ViewPrediction:
+    def frame_features(self, number: int, view: EncodedImages) -> list[Tensor]:
+        """What the heads of image `number` (1 or 2) make of the encoder's tokens alone, for `predict_view`: compute it
+        once for a frame that is in many pairs. Not for pictures that lie on their side."""
+        rows, columns = view.height // self.config.patch_size, view.width // self.config.patch_size
+        with torch.autocast(view.tokens.device.type, enabled=False):
+            return [head.frame_features(view.tokens.float(), rows, columns) for head in self._heads(number)]
+
+    def predict_view(
+        self,
+        number: int,
+        layers: Sequence[Tensor],
+        view: EncodedImages,
+        frame_features: Sequence[Tensor] | None = None,
+    ) -> ViewPrediction:
         """Heads of image `number` (1 or 2) of the pairs, in float32 whatever the trunk ran in."""
-        point_head = self.downstream_head1 if number == 1 else self.downstream_head2
+        heads = self._heads(number)
+        features = frame_features or [None] * len(heads)
         with torch.autocast(view.tokens.device.type, enabled=False):
             layers = [tokens.float() for tokens in layers]
-            raw = self._upright_maps(point_head, layers, view)
-            motion = None
-            if self.config.has_mask_heads:
-                mask_head = self.downstream_head_dynamic_mask1 if number == 1 else self.downstream_head_dynamic_mask2
-                motion = self._upright_maps(mask_head, layers, view)[:, 0].sigmoid()
+            maps = [self._upright_maps(head, layers, view, part) for head, part in zip(heads, features, strict=True)]
+            raw, motion = maps[0], maps[1][:, 0].sigmoid() if len(maps) > 1 else None
             return ViewPrediction(_points(raw[:, :3]), 1.0 + raw[:, 3].exp(), motion)
 
     def forward(
@@ -159,13 +170,21 @@ class TwoViewNetwork(nn.Module):
     def _rotary_base(self) -> float:
         return self.config.rotary_base
 
-    def _upright_maps(self, head: nn.Module, layers: Sequence[Tensor], view: EncodedImages) -> Tensor:
+    def _heads(self, number: int) -> list[PointHead | MaskHead]:
+        heads: list[PointHead | MaskHead] = [self.downstream_head1 if number == 1 else self.downstream_head2]
+        if self.config.has_mask_heads:
+            heads.append(self.downstream_head_dynamic_mask1 if number == 1 else self.downstream_head_dynamic_mask2)
+        return heads
+
+    def _upright_maps(
+        self, head: nn.Module, layers: Sequence[Tensor], view: EncodedImages, frame_features: Tensor | None
+    ) -> Tensor:
         """The head's maps (B, C, H, W) at the stored size: tokens of transposed pictures are in upright reading order,
         so their maps come out upright and are laid on their side again."""
         rows, columns = view.height // self.config.patch_size, view.width // self.config.patch_size
         transposed = view.is_transposed
         if transposed is None or not bool(transposed.any()):
-            return head(layers, rows, columns)
+            return head(layers, rows, columns, frame_features)
         on_side = head([tokens[transposed] for tokens in layers], columns, rows).transpose(-1, -2)
         maps = on_side.new_empty((len(transposed), *on_side.shape[1:]))
         maps[transposed] = on_side

@@ -6,8 +6,10 @@ Memory in bytes for F frames and P pairs of H x W pixels with n pairs at once, b
     16 F H W                   encoded frames (1024 float32 features per 16 x 16 patch)
     20 P H W                   predictions kept, float16 (16 without mask heads)
     n H W * WORKING_BYTES      while n pairs are decoded
+    FRAME_FEATURE_BYTES        what heads make of single frames, kept for the next pairs of a frame
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ from scene.progress import Progress, ignore_progress
 
 #: most memory that decoding one pair takes per pixel, in bytes (benchmarks/networks.py measures it)
 WORKING_BYTES = 4500
+#: at 512x288 a frame takes 19 MB for either place in a pair, and a window of ten frames is in use at a time
+FRAME_FEATURE_BYTES = 512 << 20
 #: share of a GPU's free memory that a batch may take
 _GPU_SHARE = 0.5
 _MOST_PAIRS_AT_ONCE = 16
@@ -112,12 +116,13 @@ def _decode_pairs(
     progress: Progress,
 ) -> None:
     count, start = len(predictions), 0
+    frame_features = _FrameFeatures(network, encoded, precision)
     device = precision.device
     batch = batch_size or _batch_that_fits(encoded.height * encoded.width, device)
     while start < count:
         chosen = np.arange(start, min(start + batch, count))
         try:
-            views = _decode_batch(network, encoded, predictions.edges[chosen], precision)
+            views = _decode_batch(network, encoded, frame_features, predictions.edges[chosen], precision)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error) or len(chosen) == 1:
                 raise
@@ -133,9 +138,38 @@ def _decode_pairs(
         progress("pairs of frames", start, count)
 
 
+class _FrameFeatures:
+    """What heads make of one frame alone, kept for the next pairs of the frame; the longest unused goes first."""
+
+    def __init__(self, network: TwoViewNetwork, encoded: EncodedImages, precision: _Precision) -> None:
+        self._network, self._encoded, self._device = network, encoded, precision.device
+        self._kept: OrderedDict[tuple[int, int], list[Tensor]] = OrderedDict()
+        heads = 2 if network.config.has_mask_heads else 1
+        # float32 maps of a quarter of the image's sides
+        size = heads * network.config.head_width * encoded.height * encoded.width // 4
+        self._limit = max(2, FRAME_FEATURE_BYTES // size)
+
+    def of(self, number: int, frames: np.ndarray) -> list[Tensor]:
+        """For the heads of image `number` of pairs whose images show `frames` (B,)."""
+        parts = [self._single(number, int(frame)) for frame in frames]
+        return parts[0] if len(parts) == 1 else [torch.cat(maps) for maps in zip(*parts, strict=True)]
+
+    def _single(self, number: int, frame: int) -> list[Tensor]:
+        key = (number, frame)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        else:
+            view = self._encoded.select(torch.tensor([frame], device=self._device))
+            self._kept[key] = self._network.frame_features(number, view)
+            if len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+        return self._kept[key]
+
+
 def _decode_batch(
     network: TwoViewNetwork,
     encoded: EncodedImages,
+    frame_features: _FrameFeatures,
     edges: np.ndarray,
     precision: _Precision,
 ) -> tuple[ViewPrediction, ViewPrediction]:
@@ -143,7 +177,8 @@ def _decode_batch(
     with torch.inference_mode():
         with precision.trunk():
             layers1, layers2 = network.decode(view1, view2)
-        return network.predict_view(1, layers1, view1), network.predict_view(2, layers2, view2)
+        first = network.predict_view(1, layers1, view1, frame_features.of(1, edges[:, 0]))
+        return first, network.predict_view(2, layers2, view2, frame_features.of(2, edges[:, 1]))
 
 
 def _batch_that_fits(pixels: int, device: torch.device) -> int:

@@ -30,10 +30,19 @@ class FeatureFusion(nn.Module):
             self.resConfUnit1 = ResidualConvolutionUnit(channels)
         self.resConfUnit2 = ResidualConvolutionUnit(channels)
 
-    def forward(self, coarse: Tensor, lateral: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
+    def forward(
+        self,
+        coarse: Tensor,
+        lateral: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+        *,
+        lateral_is_refined: bool = False,
+    ) -> Tensor:
         """`coarse` and `lateral` (B, channels, H, W); enlarged to `size`, by two when it is None (bilinear, corner
-        pixels aligned)."""
-        features = coarse if lateral is None else coarse + self.resConfUnit1(lateral)
+        pixels aligned). `lateral_is_refined`: the lateral unit, `resConfUnit1`, has been applied to it already."""
+        features = coarse
+        if lateral is not None:
+            features = coarse + (lateral if lateral_is_refined else self.resConfUnit1(lateral))
         features = self.resConfUnit2(features)
         # A 1x1 convolution and bilinear enlarging commute: first mixing, then enlarging, is a quarter of the work.
         features = self.out_conv(features)

@@ -135,8 +135,11 @@ def test_batches_do_not_change_predictions(weights, tmp_path):
         return frames[index].transpose(2, 0, 1) * 2 - 1
 
     edges = [(0, 1), (1, 0), (1, 2), (2, 1), (0, 2)]
+    alone, make = [], network.frame_features
+    network.frame_features = lambda number, view: alone.append(number) or make(number, view)  # type: ignore[method-assign]
     one = predict_pairs(network, picture, edges, 64, 96, batch_size=1)
-    assert asked == [0, 1, 2]  # each frame is encoded once
+    assert asked == [0, 1, 2]  # each frame is encoded once,
+    assert sorted(alone) == [1, 1, 1, 2, 2, 2]  # and what heads make of it alone, once for each place in a pair
     three = predict_pairs(network, picture, edges, 64, 96, batch_size=3)
     np.testing.assert_allclose(one.points.numpy(), three.points.numpy(), rtol=2e-3, atol=1e-2)
     pair = edges.index((2, 1))
