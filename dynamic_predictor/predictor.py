@@ -1,22 +1,11 @@
-"""The contract that every dynamic predictor keeps, and the registry by name."""
+"""The registry of dynamic predictors by name."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any
 
+from dynamic_predictor.contract import Predictor
 from scene.errors import InputError
-from scene.frames import Frames
-from scene.maps import FrameMaps
-from scene.progress import Progress, ignore_progress
-from scene.scene import Scene
-
-
-class Predictor(Protocol):
-    """Turns frames into a scene."""
-
-    def predict(self, frames: Frames, *, masks: FrameMaps | None = None, progress: Progress = ignore_progress) -> Scene:
-        """`masks` are the user's own motion masks (1 = moves): they always win over what the predictor finds."""
-        ...
 
 
 @dataclass(frozen=True)

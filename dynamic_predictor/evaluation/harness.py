@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from dynamic_predictor.contract import Predictor
 from dynamic_predictor.datasets.clip import DatasetClip
 from dynamic_predictor.datasets.registry import OpenDataset, open_dataset
 from dynamic_predictor.evaluation.das3r_files import write_error_log, write_metric_file
@@ -22,7 +23,7 @@ from dynamic_predictor.evaluation.scoring import poses_of, score_scene_depth, sc
 from dynamic_predictor.evaluation.single_pictures import score_single_pictures
 from dynamic_predictor.evaluation.sizes import mask_at_prediction
 from dynamic_predictor.evaluation.summary import write_tables
-from dynamic_predictor.predictor import Predictor, available_predictors, create_predictor
+from dynamic_predictor.predictor import available_predictors, create_predictor
 from scene.errors import InputError
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from dynamic_predictor.contract import Predictor
 from dynamic_predictor.datasets.clip import DatasetClip
 from dynamic_predictor.evaluation.depth import Alignment, DepthScores, mean_depth_scores, score_depth
 from dynamic_predictor.evaluation.scoring import depth_protocol
 from dynamic_predictor.evaluation.sizes import depth_at_truth
-from dynamic_predictor.predictor import Predictor
 from scene.arrays import check_npy, read_npy
 from scene.atomic import atomic_file
 from scene.errors import InputError

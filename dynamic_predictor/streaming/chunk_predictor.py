@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dynamic_predictor.predictor import Predictor
+from dynamic_predictor.contract import Predictor
 from scene.frames import Frames
 from scene.scene import Scene
 
