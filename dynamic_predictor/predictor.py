@@ -109,11 +109,13 @@ _REGISTRY = {
             settings_type=_two_view_settings,
             single_pictures=True,
         ),
-        _depth_anything3("small", license="Apache-2.0", memory="1.5 GiB of RAM for 50 frames"),
-        _depth_anything3("base", license="Apache-2.0", memory="2.5 GiB of RAM for 50 frames"),
-        _depth_anything3("large", license=_DA3_LICENSE, memory="5 GiB of RAM for 50 frames"),
-        _depth_anything3("giant", license=_DA3_LICENSE, memory="11 GiB of RAM for 50 frames"),
-        _depth_anything3("nested", license=_DA3_LICENSE, memory="12 GiB of RAM for 50 frames", metric=True),
+        _depth_anything3("small", license="Apache-2.0", memory="about 2 GiB of RAM for 50 frames, estimated"),
+        _depth_anything3("base", license="Apache-2.0", memory="about 3 GiB of RAM for 50 frames, estimated"),
+        _depth_anything3("large", license=_DA3_LICENSE, memory="about 5 GiB of RAM for 50 frames, estimated"),
+        _depth_anything3("giant", license=_DA3_LICENSE, memory="about 10 GiB of RAM for 50 frames, estimated"),
+        _depth_anything3(
+            "nested", license=_DA3_LICENSE, memory="about 12 GiB of RAM for 50 frames, estimated", metric=True
+        ),
     ]
 }
 
