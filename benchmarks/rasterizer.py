@@ -1,9 +1,11 @@
 """Times every part of a training iteration on the CPU, for a grid of picture sizes and numbers of Gaussians.
 
     python benchmarks/rasterizer.py [--sizes 512x288 1920x1080] [--counts 20000 100000] [--threads 1 2] [--json FILE]
+    python benchmarks/rasterizer.py --compare [--opensplat BINARY --opensplat-scene FOLDER]
 
 One iteration is what a trainer does: projection, binning, compositing, L1 + SSIM, backward, Adam on all 59 numbers of
-a Gaussian with spherical harmonics of degree 3. All Gaussians are in view. `iteration` goes through autograd,
+a Gaussian with spherical harmonics of degree 3. All Gaussians are in view, and in Morton order, as the optimizer keeps
+them. `iteration` goes through autograd,
 `fused_iteration` through FusedOptimizer, which takes the step of Adam inside the backward pass. Figures are medians in
 milliseconds.
 """
@@ -11,6 +13,7 @@ milliseconds.
 import argparse
 import json
 import platform
+import resource
 import statistics
 import time
 from pathlib import Path
@@ -18,6 +21,10 @@ from pathlib import Path
 import diff_gaussian_rasterization as kernels
 import torch
 from diff_gaussian_rasterization._library import Frame
+from rasterizer_floor import floors, machine_peaks, print_shares
+from rasterizer_peers import compare
+
+from gaussian.model import morton_order
 
 PARTS = (
     "projection",
@@ -49,7 +56,8 @@ def make_gaussians(count: int, width: int, height: int) -> dict[str, torch.Tenso
         "logit_opacities": torch.randn(count, generator=random) * 1.5,
         "sh_coefficients": torch.randn(16, 3, count, generator=random) * 0.1,
     }
-    return {name: tensor.movedim(-1, 0).requires_grad_() for name, tensor in values.items()}
+    order = morton_order(values["means"].T)
+    return {name: tensor[..., order].movedim(-1, 0).requires_grad_() for name, tensor in values.items()}
 
 
 def measure(count: int, width: int, height: int, threads: int, repeats: int) -> dict[str, float]:
@@ -113,22 +121,32 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
         gaussians[name] = tensor.detach()
     optimizer = kernels.FusedOptimizer(**gaussians)
     rates = dict.fromkeys(gaussians, 1e-5)
-    fused, fused_last = [], []
+    slope = torch.empty(3, height, width)
+    fused, stages = [], []
     for _ in range(repeats + 3):
         start = time.perf_counter()
         image = optimizer.render(**camera).image
-        loss = kernels.photometric_loss(image, target, l1_factor=0.8 / pixels, ssim_factor=0.2 / pixels)
-        optimizer.step(loss.gradient, rates=rates)
+        before_loss = time.perf_counter()
+        kernels.photometric_loss(image, target, l1_factor=0.8 / pixels, ssim_factor=0.2 / pixels, out=slope)
+        after_loss = time.perf_counter()
+        optimizer.step(slope, rates=rates)
         fused.append(time.perf_counter() - start)
-        fused_last.append(Frame.last_statistics["backward_gaussians"])
+        stages.append(dict(Frame.last_statistics) | {"loss": after_loss - before_loss})
     row = {"count": count, "width": width, "height": height, "threads": threads}
     for name in (*PARTS, "iteration"):
         row[name + "_ms"] = 1e3 * statistics.median(s[name] for s in samples[3:])
     row["fused_iteration_ms"] = 1e3 * statistics.median(fused[3:])
-    row["fused_backward_gaussians_and_adam_ms"] = 1e3 * statistics.median(fused_last[3:])
+    row["fused_stages_ms"] = {
+        name: 1e3 * statistics.median(stage[name] for stage in stages[3:]) for name in (*PARTS[:-2],)
+    }
+    assert optimizer._frame is not None
+    row["block_visits"] = optimizer._frame.visits()
     row["inference_ms"] = 1e3 * statistics.median(inference[3:])
     for name in ("visible", "pairs", "workspace_bytes"):
         row[name] = int(samples[-1][name])
+    row["state_bytes_per_gaussian"] = sum(3 * 4 * t.numel() for t in gaussians.values()) // count
+    row["workspace_bytes_per_gaussian"] = row["workspace_bytes"] // count
+    row["peak_resident_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     kernels.release_memory()
     return row
 
@@ -140,6 +158,9 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, kernels.num_threads()}))
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--simd", default="auto", choices=["auto", "avx512", "avx2", "plain"])
+    parser.add_argument("--compare", action="store_true", help="bytes, flops and share of the floor; then the peers")
+    parser.add_argument("--opensplat", type=Path, metavar="BINARY", help="with --compare: times OpenSplat's CPU path")
+    parser.add_argument("--opensplat-scene", type=Path, metavar="FOLDER", help="a scene that OpenSplat reads")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     arguments = parser.parse_args()
     kernels.set_simd(arguments.simd)
@@ -156,8 +177,16 @@ def main() -> None:
                 figures = " ".join(f"{row[c + '_ms']:9.2f}" for c in columns)
                 print(f"{size:>10} {count:>8} {threads:>7} {figures}", flush=True)
     print("columns in order: " + ", ".join(columns))
+    report = {"simd": kernels.simd(), "machine": platform.machine(), "repeats": arguments.repeats, "rows": rows}
+    if arguments.compare:
+        for threads in arguments.threads:
+            report[f"peaks_{threads}_threads"] = peaks = machine_peaks(threads)
+            for row in rows:
+                if row["threads"] == threads:
+                    row["floor"] = floors(row, peaks)
+                    print_shares(row, peaks)
+        report["peers"] = compare(rows, arguments.opensplat, arguments.opensplat_scene)
     if arguments.json:
-        report = {"simd": kernels.simd(), "machine": platform.machine(), "repeats": arguments.repeats, "rows": rows}
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
 

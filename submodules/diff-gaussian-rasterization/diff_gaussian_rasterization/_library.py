@@ -120,6 +120,8 @@ library.stillsplat_set_thread_count.argtypes = [c_int]
 library.stillsplat_frame_new.restype = c_void_p
 library.stillsplat_frame_free.argtypes = [c_void_p]
 library.stillsplat_frame_statistics.argtypes = [c_void_p, POINTER(c_double)]
+library.stillsplat_frame_visits.argtypes = [c_void_p]
+library.stillsplat_frame_visits.restype = c_int64
 library.stillsplat_forward.argtypes = [c_void_p, POINTER(SceneStruct), POINTER(OutputsStruct)]
 library.stillsplat_backward.argtypes = [
     c_void_p,
@@ -173,6 +175,10 @@ class Frame:
     def backward(self, scene: SceneStruct, outputs: OutputsStruct, gradients: GradientsStruct) -> None:
         if library.stillsplat_backward(self.handle, byref(scene), byref(outputs), byref(gradients)):
             raise MemoryError("the rasterizer is out of memory: use fewer or smaller Gaussians, or a smaller image")
+
+    def visits(self) -> int:
+        """(splat, 4x4 block) visits on the lists of the last rendering, for benchmarks."""
+        return library.stillsplat_frame_visits(self.handle)
 
     def statistics(self) -> dict[str, float]:
         """Seconds of each stage of the last calls, the number of splats on the screen, of (splat, tile) pairs, and

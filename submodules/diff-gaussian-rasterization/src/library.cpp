@@ -230,6 +230,14 @@ EXPORT void stillsplat_frame_statistics(const void* frame, double* out) {
   out[STAGES + 2] = (double)bytes;
 }
 
+// How many (splat, 4x4 block) visits the last forward pass had on its lists; for benchmarks.
+EXPORT int64_t stillsplat_frame_visits(const void* frame) {
+  const Frame& f = *(const Frame*)frame;
+  int64_t visits = 0;
+  for (int64_t k = 0; k < f.pair_count(); k++) visits += __builtin_popcount(f.entries.data()[k].blocks);
+  return visits;
+}
+
 // 0, or 1 when memory is short.
 EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* out) try {
   Frame& f = *(Frame*)frame;
