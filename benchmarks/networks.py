@@ -34,13 +34,13 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure(name: str, work: Callable[[], object], repeats: int) -> dict[str, Any]:
-    """Operations, best wall and processor time of `repeats` runs, and by how much the run raised the peak of memory.
-    Processor time does not suffer from what else the machine does."""
+def measure(name: str, work: Callable[[], Any], repeats: int, stages: list[dict[str, Any]]) -> Any:
+    """Adds to `stages` operations, best wall and processor time of `repeats` runs, and by how much the run raised the
+    peak of memory; returns what `work` does. Processor time does not suffer from what else the machine does."""
     before = peak_bytes()
     # attention written out: the counter does not know the fused kernel of CPUs
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        work()
+        result = work()
     raised = max(peak_bytes() - before, 0)
     seconds, processor = [], []
     for _ in range(repeats):
@@ -53,13 +53,16 @@ def measure(name: str, work: Callable[[], object], repeats: int) -> dict[str, An
         f"{name:<28} {operations / 1e9:8.1f} G operations {min(seconds):7.2f} s, {min(processor):6.2f} s of processor "
         f"({operations / min(processor) / 1e9:.0f} G/s), {raised / 2**20:.0f} MiB more"
     )
-    return {
-        "name": name,
-        "operations": operations,
-        "seconds": min(seconds),
-        "processor_seconds": min(processor),
-        "raised_peak_bytes": raised,
-    }
+    stages.append(
+        {
+            "name": name,
+            "operations": operations,
+            "seconds": min(seconds),
+            "processor_seconds": min(processor),
+            "raised_peak_bytes": raised,
+        }
+    )
+    return result
 
 
 @kept_freed_memory()
@@ -71,7 +74,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=288)
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--graph", default="swinstride-5-noncyclic")
-    parser.add_argument("--batch", type=int, default=1, help="pairs at once")
+    parser.add_argument("--batch", type=int, default=1, help="frames and pairs at once")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
@@ -83,21 +86,16 @@ def main() -> None:
     fill_with_made_up_weights(network.state_dict())
     print(f"{options.network} at {options.width}x{options.height}, {options.threads} threads, batch {options.batch}")
     images = torch.rand(options.batch, 3, options.height, options.width) * 2 - 1
-    view = network.encode(images)
-    layers, _ = network.decode(view, view)
-    alone = network.frame_features(1, view)
-    stages = [
-        measure("encode one frame", lambda: network.encode(images[:1]), options.repeats),
-        measure("decode pairs, both sides", lambda: network.decode(view, view), options.repeats),
-        measure("heads, one side, frame alone", lambda: network.frame_features(1, view), options.repeats),
-        measure("heads, one side, the rest", lambda: network.predict_view(1, layers, view, alone), options.repeats),
-    ]
+    stages: list[dict[str, Any]] = []
+    view = measure("encode frames", lambda: network.encode(images), options.repeats, stages)
+    layers, _ = measure("decode pairs, both sides", lambda: network.decode(view, view), options.repeats, stages)
+    alone = measure("heads, one side, frame alone", lambda: network.frame_features(1, view), options.repeats, stages)
+    measure("heads, one side, the rest", lambda: network.predict_view(1, layers, view, alone), options.repeats, stages)
     pairs = len(pair_edges(options.frames, options.graph))
 
     def of_clip(what: str, *, once_per_frame: bool) -> float:
         """Sum of a stage's figures over the clip."""
-        encode, decode, frame, rest = (stage[what] for stage in stages)
-        decode, frame, rest = decode / options.batch, frame / options.batch, rest / options.batch
+        encode, decode, frame, rest = (stage[what] / options.batch for stage in stages)
         if once_per_frame:
             return options.frames * (encode + 2 * frame) + pairs * (decode + 2 * rest)
         return pairs * (2 * encode + decode + 2 * (frame + rest))

@@ -25,7 +25,7 @@ from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
 
 #: most memory that decoding one pair takes per pixel, in bytes (benchmarks/networks.py measures it)
-WORKING_BYTES = 4500
+WORKING_BYTES = 5500
 #: at 512x288 a frame takes 19 MB for either place in a pair, and a window of ten frames is in use at a time
 FRAME_FEATURE_BYTES = 512 << 20
 #: share of a GPU's free memory that a batch may take
