@@ -188,7 +188,9 @@ def _parser() -> argparse.ArgumentParser:
     group = run.add_argument_group("optimization")
     group.add_argument("--iterations", type=int, metavar="N", help="optimizer steps (default: the optimizer's own)")
     group.add_argument("--max-gaussians", type=int, metavar="N", help="about how many Gaussians there are at most")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    group.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="cpu", help="default: cpu; cuda has not run on a GPU yet"
+    )
     group = run.add_argument_group("scores")
     group.add_argument(
         "--annotations", metavar="DIR", help="annotated motion masks (white moves), used for scores only"

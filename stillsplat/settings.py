@@ -45,7 +45,8 @@ class RunSettings:
     #: about how many Gaussians there are at most; None: the optimizer's own default
     max_gaussians: int | None = None
     #: "auto", "cpu" or "cuda"
-    device: str = "auto"
+    #: the kernels for GPUs have not run on one yet, so they are asked for and not chosen
+    device: str = "cpu"
     #: of every random choice
     seed: int = 0
 

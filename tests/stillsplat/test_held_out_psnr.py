@@ -86,7 +86,7 @@ def test_what_cannot_be_scored(folders: Path, tmp_path: Path, capsys: pytest.Cap
     assert run(tmp_path) == 2
     assert "python dynamic_predictor/launch.py --mode=eval_pose --eval_dataset=davis" in capsys.readouterr().err
     assert main(["--eval_dataset=davis"]) == 2
-    assert "required: --results; see --help" in capsys.readouterr().err
+    assert "required: --results; see held_out_psnr --help" in capsys.readouterr().err
     shutil.copytree(folders / "data", tmp_path / "data")
     (tmp_path / "data/davis/DAVIS/Annotations/480p/dog/00005.png").unlink()
     assert run(folders, f"--data_folder={tmp_path / 'data'}", f"--models={tmp_path / 'models'}") == 2
