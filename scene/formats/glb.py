@@ -34,9 +34,7 @@ def write_glb(
     try:
         import trimesh
     except ImportError:
-        raise InputError(
-            'Writing .glb files needs trimesh; install it with: pip install trimesh.'
-        ) from None
+        raise InputError("Writing .glb files needs trimesh; install it with: pip install trimesh.") from None
     gltf_from_world = gltf_transform(cameras[0].camera_from_world if cameras else np.eye(4), points.positions)
     positions = transform_points(gltf_from_world, points.positions)
     scene = trimesh.Scene()
