@@ -51,9 +51,6 @@ def main(arguments: Sequence[str]) -> int:
     else:
         network = load_network(start, mask_heads=True, new_mask_heads=not options.resume)
     with joined_processes(options.device) as process, ProgressBars() as bars:
-        if process.world_size > 1:
-            # all begin with the same mask heads
-            torch.manual_seed(settings.seed)
         try:
             validation = train(
                 network,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -70,17 +71,12 @@ def accumulate_gradients(
     loss = torch.zeros((), device=process.device)
     for number, (part, pair) in enumerate(zip(parts, truths, strict=True), start=1):
         last = number == len(parts)
-        waiting = model.no_sync() if not last and isinstance(model, nn.parallel.DistributedDataParallel) else None
-        if waiting is not None:
-            waiting.__enter__()
-        try:
+        distributed = isinstance(model, nn.parallel.DistributedDataParallel)
+        with model.no_sync() if distributed and not last else nullcontext():
             predictions = model(*part.images)
             # DDP averages gradients over the processes; sums are wanted
             share = _objective(pair_losses(predictions, pair, settings.alpha), counts, settings) * process.world_size
             share.backward()
-        finally:
-            if waiting is not None:
-                waiting.__exit__(None, None, None)
         loss += share.detach() / process.world_size
     return float(process.summed(loss))
 

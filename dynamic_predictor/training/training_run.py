@@ -34,8 +34,8 @@ from dynamic_predictor.training.validation import Validation, validate
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
 
-#: settings that may change when a run goes on: they do not change what it computes
-_FREE_TO_CHANGE = {"epochs", "keep_every_epochs", "test_every_epochs", "batch_size", "accumulation", "precision"}
+#: settings that may change when a run goes on; batches may be spread otherwise as long as a step has the same pairs
+_FREE_TO_CHANGE = {"epochs", "keep_every_epochs", "test_every_epochs", "batch_size", "accumulation"}
 
 
 @dataclass
@@ -72,7 +72,10 @@ def train(
     if not parameters:
         raise InputError("With these settings nothing learns: the network has no mask heads and the rest is frozen.")
     optimizer = make_optimizer(parameters, settings)
-    place = _restored(output / "checkpoint-last.pth", network, optimizer, settings) if resume else _Place()
+    pairs_per_step = settings.batch_size * settings.accumulation * process.world_size
+    place = _Place()
+    if resume:
+        place = _restored(output / "checkpoint-last.pth", network, optimizer, settings, pairs_per_step)
     model = PairPredictions(network, settings)
     wrapped: nn.Module = model
     if process.world_size > 1:
@@ -86,7 +89,7 @@ def train(
     def save(name: str) -> None:
         if process.is_first:
             state = {"optimizer": optimizer.state_dict(), "settings": _plain(settings), **asdict(place)}
-            save_pth(network, output / name, **state)
+            save_pth(network, output / name, pairs_per_step=pairs_per_step, **state)
 
     with _stop_asked() as stop, log:
         for epoch in range(place.epoch, settings.epochs):
@@ -145,7 +148,11 @@ def _plain(settings: TrainingSettings) -> dict[str, Any]:
 
 
 def _restored(
-    path: Path, network: TwoViewNetwork, optimizer: torch.optim.Optimizer, settings: TrainingSettings
+    path: Path,
+    network: TwoViewNetwork,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    pairs_per_step: int,
 ) -> _Place:
     if not path.is_file():
         raise InputError(f"{path} does not exist, so there is nothing to go on from; leave --resume out.")
@@ -160,6 +167,11 @@ def _restored(
                     f"The run in {path.parent} was started with {name} {before.get(name)!r}, not {value!r}; give what "
                     "it was started with, or another --output_dir."
                 )
+        if saved["pairs_per_step"] != pairs_per_step:
+            raise InputError(
+                f"The run in {path.parent} takes {saved['pairs_per_step']} pairs a step, not {pairs_per_step}; choose "
+                "--batch_size and --accum_iter so that times the number of processes they give that."
+            )
         network.load_state_dict(state)
         optimizer.load_state_dict(saved["optimizer"])
     except InputError:

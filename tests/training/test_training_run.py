@@ -170,6 +170,9 @@ def test_bad_input_is_one_sentence(tracked_folder, tmp_path, capsys):
         assert launch.main(options) == 2
         message = capsys.readouterr().err
         assert sentence in message and len(message.strip().splitlines()) == 1, message
+    with pytest.raises(InputError, match="pairs a step"):
+        run(tmp_path / "b", tracked_folder, replace(SETTINGS, epochs=1))
+        run(tmp_path / "b", tracked_folder, replace(SETTINGS, batch_size=2), resume=True)
     with pytest.raises(InputError, match="learning_rate"):
         run(tmp_path / "a", tracked_folder, replace(SETTINGS, epochs=1))
         run(tmp_path / "a", tracked_folder, replace(SETTINGS, learning_rate=1e-4), resume=True)
