@@ -33,8 +33,7 @@ def showcase_path(cameras: Sequence[Camera], path: ShowcasePath = "extend") -> l
     other path becomes "wander"."""
     if not cameras:
         raise ValueError("a path needs at least one camera")
-    if len(cameras) == 1 and path not in ("wander", "dolly_zoom"):
-        path = "wander"
+    path = possible_path(path, len(cameras))
     if path == "original":
         return list(cameras)
     if path == "smooth":
@@ -55,6 +54,11 @@ def showcase_path(cameras: Sequence[Camera], path: ShowcasePath = "extend") -> l
     count = max(36, min(60, middle // 2))
     here = between[middle]
     return [*between[:middle], *wander_path(here, count), *dolly_zoom_path(here, count), *between[middle:]]
+
+
+def possible_path(path: ShowcasePath, count: int) -> ShowcasePath:
+    """`path`, or what it becomes with only `count` cameras."""
+    return "wander" if count == 1 and path not in ("wander", "dolly_zoom") else path
 
 
 def smoothed_path(cameras: Sequence[Camera], width: int = _SMOOTHING_FRAMES) -> list[Camera]:

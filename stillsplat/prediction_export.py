@@ -9,9 +9,9 @@ import torch
 
 from dynamic_predictor.depth_anything3.prediction import Prediction
 from gaussian.export.gs_ply import write_gs_ply
-from gaussian.export.gs_video import VideoQuality, write_gs_video
+from gaussian.export.gs_video import DepthPlace, VideoQuality, write_gs_video
 from gaussian.model import Gaussians, logit
-from gaussian.showcase_paths import ShowcasePath
+from gaussian.showcase_paths import ShowcasePath, possible_path
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.formats.colmap import write_colmap
@@ -24,8 +24,9 @@ from scene.point_cloud import confidence_threshold, unproject_pixels
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud
 
-#: no point of a viewer's file is less sure than this, where enough are
-_LEAST_CONFIDENCE = 1.05
+#: channels below are nearly black, at or above nearly white
+_BLACK, _WHITE = 16, 240
+_MOST_PER_SECOND = 240
 _SMALLEST_SCALE = 1e-9
 
 
@@ -36,16 +37,45 @@ class ExportSettings:
     #: glb, ply, colmap: percent of the least sure pixels that give no points
     confidence_percentile: float = 40.0
     max_points: int = 1_000_000
+    #: no point is less sure than this, where so many percent are left behind it
+    least_confidence: float = 1.05
+    ceiling_percentile: float = 90.0
+    #: pixels that are nearly black or nearly white give no points
+    drop_black: bool = False
+    drop_white: bool = False
+    #: glb: wire pyramids, their length as a part of the scene's diagonal, and depth_vis beside the file
     show_cameras: bool = True
+    camera_size: float = 0.03
+    depth_vis_beside: bool = True
     #: feat_vis: pictures per second
     feature_rate: float = 15.0
-    #: gs_video
+    #: gs_ply: of the views every so many-th
+    view_step: int = 1
+    #: gs_video: the cameras that the path goes along (None: the predicted ones), where depth is shown, the file's name
+    #: without its ending (None: after the path)
     trajectory: ShowcasePath = "extend"
     quality: VideoQuality = "high"
-    #: colmap: names and sizes (W, H) of the pictures as they were; None: those that the network saw
-    image_names: Sequence[str] | None = None
-    image_sizes: Sequence[tuple[int, int]] | None = None
+    video_cameras: Sequence[Camera] | None = None
+    depth_beside: DepthPlace = "right"
+    video_name: str | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, percent in (("confidence", self.confidence_percentile), ("ceiling", self.ceiling_percentile)):
+            if not 0 <= percent <= 100:
+                raise InputError(f"The {name} percentile must be from 0 to 100, not {percent:g}.")
+        if self.max_points < 1:
+            raise InputError(f"At least one point must be allowed, not {self.max_points}.")
+        if self.view_step < 1:
+            raise InputError(f"Every N-th view is exported, N from 1 on, not {self.view_step}.")
+        if not 0 < self.feature_rate <= _MOST_PER_SECOND:
+            raise InputError(
+                f"Pictures per second must be above 0 and at most {_MOST_PER_SECOND}, not {self.feature_rate:g}."
+            )
+        if not self.camera_size > 0:
+            raise InputError(f"The size of the cameras must be above 0, not {self.camera_size:g}.")
+        if self.video_name is not None and (not self.video_name or Path(self.video_name).name != self.video_name):
+            raise InputError(f'The name of the video must be a plain name, not "{self.video_name}".')
 
 
 @dataclass(frozen=True)
@@ -65,18 +95,25 @@ def export_prediction(
 ) -> None:
     """Writes `prediction` into `folder` in every one of `formats` (names, or joined by "-": "mini_npz-glb").
 
-    Each file appears whole or not at all. Raises `InputError` before anything is written when a format is unknown or
-    when the model that predicted has nothing for it.
+    Each file appears whole or not at all, in place of an earlier one. Raises `InputError` before anything is written
+    when a format is unknown or when the model that predicted has nothing for it.
     """
-    names = formats.split("-") if isinstance(formats, str) else list(formats)
+    names = format_names(formats)
     for name in names:
-        if name not in EXPORT_FORMATS:
-            raise InputError(f'There is no export format "{name}"; choose from: {", ".join(EXPORT_FORMATS)}.')
         missing = [field for field in EXPORT_FORMATS[name].needs if not _has(prediction, field)]
         if missing:
             raise InputError(f"The format {name} needs {' and '.join(missing)}, which this prediction does not have.")
     for name in names:
         EXPORT_FORMATS[name].write(prediction, Path(folder), settings or ExportSettings(), progress)
+
+
+def format_names(formats: str | Sequence[str]) -> list[str]:
+    """The names in `formats`, a list or joined by "-", each once; `InputError` for one that there is not."""
+    names = list(dict.fromkeys(formats.split("-") if isinstance(formats, str) else formats))
+    for name in names:
+        if name not in EXPORT_FORMATS:
+            raise InputError(f'There is no export format "{name}"; choose from: {", ".join(EXPORT_FORMATS)}.')
+    return names
 
 
 def _has(prediction: Prediction, field: str) -> bool:
@@ -107,9 +144,11 @@ def _write_npz(prediction: Prediction, path: Path, images: np.ndarray | None) ->
 def _glb(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     cameras = prediction.cameras()
     points = confident_points(prediction, cameras, settings)
-    write_glb(folder / "scene.glb", points, cameras, show_cameras=settings.show_cameras)
-    images = _images(prediction)
-    write_jpeg(folder / "scene.jpg", np.hstack([images[0], depth_colors(prediction.depth[0])]))
+    shown = settings.show_cameras
+    write_glb(folder / "scene.glb", points, cameras, show_cameras=shown, camera_size=settings.camera_size)
+    if settings.depth_vis_beside:
+        _depth_vis(prediction, folder, settings, progress)
+        write_jpeg(folder / "scene.jpg", np.hstack([_images(prediction)[0], depth_colors(prediction.depth[0])]))
 
 
 def _ply(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
@@ -117,37 +156,39 @@ def _ply(prediction: Prediction, folder: Path, settings: ExportSettings, progres
 
 
 def _depth_vis(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
-    write_depth_vis(folder / "depth_vis", zip(_images(prediction), prediction.depth, strict=True))
+    pairs = zip(_images(prediction), prediction.depth, strict=True)
+    write_depth_vis(folder / "depth_vis", pairs, overwrite=True)
 
 
 def _feat_vis(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     features = {name: values for name, values in prediction.aux.items() if name.startswith("feat_layer_")}
-    write_feat_vis(folder / "feat_vis", _images(prediction), features, fps=settings.feature_rate)
+    write_feat_vis(folder / "feat_vis", _images(prediction), features, fps=settings.feature_rate, overwrite=True)
 
 
 def _colmap(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     cameras = prediction.cameras()
-    count = len(cameras)
-    names = list(settings.image_names or [f"{index:05d}.png" for index in range(count)])
-    if len(names) != count or (settings.image_sizes is not None and len(settings.image_sizes) != count):
-        raise InputError(f"There are {len(names)} image names for {count} pictures; give a name and a size for each.")
+    names = [original.name or f"{index:05d}.png" for index, original in enumerate(prediction.originals)]
+    if not names or len(set(names)) < len(names):  # two pictures must not share a name
+        names = [f"{index:05d}.png" for index in range(len(cameras))]
     points = confident_points(prediction, cameras, settings)
-    if settings.image_sizes is not None:
-        cameras = [camera.resized(*size) for camera, size in zip(cameras, settings.image_sizes, strict=True)]
-    write_colmap(folder / "colmap" / "sparse" / "0", names, cameras, points)
+    write_colmap(folder, names, prediction.original_cameras(), points)
 
 
 def _gs_ply(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
-    write_gs_ply(folder / "gs_ply" / "0000.ply", gaussians_of(prediction), prediction.depth)
+    path = folder / "gs_ply" / "0000.ply"
+    write_gs_ply(path, gaussians_of(prediction), prediction.depth, view_step=settings.view_step)
 
 
 def _gs_video(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+    cameras = settings.video_cameras or prediction.cameras()
+    trajectory = possible_path(settings.trajectory, len(cameras))
     write_gs_video(
-        folder / "gs_video" / f"0000_{settings.trajectory}.mp4",
+        folder / "gs_video" / f"{settings.video_name or f'0000_{trajectory}'}.mp4",
         gaussians_of(prediction),
-        prediction.cameras(),
-        trajectory=settings.trajectory,
+        cameras,
+        trajectory=trajectory,
         quality=settings.quality,
+        depth_place=settings.depth_beside,
         progress=progress,
     )
 
@@ -157,13 +198,22 @@ def confident_points(prediction: Prediction, cameras: Sequence[Camera], settings
     images, confidence = _images(prediction), prediction.conf
     threshold = -np.inf
     if confidence is not None:
-        threshold = confidence_threshold(confidence, percentile=settings.confidence_percentile, least=_LEAST_CONFIDENCE)
+        threshold = confidence_threshold(
+            confidence,
+            percentile=settings.confidence_percentile,
+            least=settings.least_confidence,
+            ceiling=settings.ceiling_percentile,
+        )
     positions, colors = [], []
     for index, camera in enumerate(cameras):
         depth = prediction.depth[index]
         sure = np.isfinite(depth) & (depth > 0)
         if confidence is not None:
             sure &= confidence[index] >= threshold
+        if settings.drop_black:
+            sure &= (images[index] >= _BLACK).any(axis=-1)
+        if settings.drop_white:
+            sure &= (images[index] < _WHITE).any(axis=-1)
         pixels = np.flatnonzero(sure)
         positions.append(unproject_pixels(camera, depth, pixels).astype(np.float32))
         colors.append(images[index].reshape(-1, 3)[pixels])

@@ -1,6 +1,6 @@
 """Depth Anything 3 as people call it: pictures in, a prediction out."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dynamic_predictor.depth_anything3.checkpoint import load_model
+from dynamic_predictor.depth_anything3.exporting import ExportRequest, prepare_exports
 from dynamic_predictor.depth_anything3.memory import memory_budget, pictures_per_batch, views_per_chunk
 from dynamic_predictor.depth_anything3.metric_alignment import metric_depth
 from dynamic_predictor.depth_anything3.network import (
@@ -62,6 +63,7 @@ class DepthAnything3:
         self.seed = seed
         self.strict_official = strict_official
         self.network = network.to(self.device).eval()
+        self._asked_precision: Precision = precision
         self.network.precision = _precision(precision, self.device)
 
     @classmethod
@@ -82,24 +84,43 @@ class DepthAnything3:
         settings = self.network.settings
         return (settings.any_view if isinstance(settings, NestedSettings) else settings).gaussians
 
+    def to(self, device: str | torch.device) -> "DepthAnything3":
+        """Moves the network to `device`; returns the model itself."""
+        self.device = _device(device)
+        self.network.to(self.device)
+        self.network.precision = _precision(self._asked_precision, self.device)
+        return self
+
     @torch.inference_mode()
     def inference(
         self,
-        images: Any,
+        images: Any = None,
         extrinsics: np.ndarray | None = None,
         intrinsics: np.ndarray | None = None,
-        *,
         align_to_input_ext_scale: bool = True,
         infer_gs: bool = False,
         use_ray_pose: bool = False,
         ref_view_strategy: ReferenceStrategy = "saddle_balanced",
+        render_exts: np.ndarray | None = None,
+        render_ixts: np.ndarray | None = None,
+        render_hw: tuple[int, int] | None = None,
         process_res: int = 504,
         process_res_method: ResizeMethod = "upper_bound_resize",
-        export_feat_layers: Collection[int] = (),
+        export_dir: str | Path | None = None,
+        export_format: str = "mini_npz",
+        export_feat_layers: Collection[int] | None = None,
+        conf_thresh_percentile: float = 40.0,
+        num_max_points: int = 1_000_000,
+        show_cameras: bool = True,
+        feat_vis_fps: float = 15,
+        export_kwargs: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
         export_rays: bool = False,
+        image: Any = None,
     ) -> Prediction:
         """What the model says about `images`: a picture or a list of pictures (paths, PIL, RGB arrays or tensors; see
-        `preprocessing.process_pictures`) of one scene.
+        `preprocessing.process_pictures`) of one scene. The official package calls this argument `image`, which is
+        understood too; the others have its names, order and defaults.
 
         Known cameras: `extrinsics` (N, 3 or 4, 4) camera from world, OpenCV axes, together with `intrinsics` (N, 3, 3)
         in pixels of the pictures as given. The prediction then has the given intrinsics at the processed size and, with
@@ -109,8 +130,20 @@ class DepthAnything3:
         `infer_gs`: also Gaussians. `use_ray_pose`: cameras from the ray maps instead of the camera decoder.
         `ref_view_strategy`: which view the others are told about. `process_res`, `process_res_method`: the size that
         the network sees. `export_feat_layers`: blocks of the backbone whose features come in `aux`; `export_rays`: ray
-        maps too. Raises `InputError` for input that cannot be used.
+        maps too.
+
+        `export_dir`: a folder to which the prediction is written, in every one of `export_format` ("mini_npz-glb"; see
+        docs/exports.md). `conf_thresh_percentile`, `num_max_points`: points in percent of the least sure pixels that
+        give none, and at most so many; `show_cameras`: in the glb; `feat_vis_fps`: pictures per second of feat_vis.
+        `render_exts`, `render_ixts`, `render_hw`: cameras of gs_video, (M, 4, 4) camera from world and (M, 3, 3), and
+        its size (H, W). `export_kwargs`: format -> options of its own.
+
+        Raises `InputError` for input that cannot be used and for exports that this model has nothing for.
         """
+        if (images is None) == (image is None):
+            raise InputError("Give the pictures, once: images or image.")
+        images = image if images is None else images
+        export_feat_layers = export_feat_layers or ()
         pictures = as_list(images)
         extrinsics, intrinsics = _checked_cameras(len(pictures), extrinsics, intrinsics)
         if not self.predicts_cameras and (extrinsics is not None or use_ray_pose):
@@ -123,6 +156,26 @@ class DepthAnything3:
         if any(not 0 <= layer < blocks for layer in export_feat_layers):
             raise InputError(
                 f"Features come from blocks 0 to {blocks - 1} of this model, not {list(export_feat_layers)}."
+            )
+        write = None
+        if export_dir is not None:
+            write = prepare_exports(
+                ExportRequest(
+                    folder=Path(export_dir),
+                    formats=export_format,
+                    confidence_percentile=conf_thresh_percentile,
+                    max_points=num_max_points,
+                    show_cameras=show_cameras,
+                    feature_rate=feat_vis_fps,
+                    render_extrinsics=render_exts,
+                    render_intrinsics=render_ixts,
+                    render_size=render_hw,
+                    options=export_kwargs or {},
+                    has_cameras=self.predicts_cameras,
+                    has_gaussians=infer_gs,
+                    has_features=bool(export_feat_layers),
+                    strict_official=self.strict_official,
+                )
             )
         processed = process_pictures(
             pictures,
@@ -151,6 +204,8 @@ class DepthAnything3:
             prediction.is_metric = True
         if not np.isfinite(prediction.depth).all():
             raise InputError(f"{self._title} gives depth that is not finite; are these the weights that belong to it?")
+        if write is not None:
+            write(prediction)
         return prediction
 
     @property
@@ -208,6 +263,7 @@ class DepthAnything3:
             gaussians=output.gaussians,
             aux={**features, **{name: values for name, values in rays.items() if values is not None}},
             scale_factor=None if output.scale is None else float(output.scale[0]),
+            originals=processed.originals,
             warnings=list(processed.warnings),
         )
 

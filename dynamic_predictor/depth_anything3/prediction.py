@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.depth_anything3.gaussians import Gaussians
+from dynamic_predictor.depth_anything3.preprocessing import OriginalPicture
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.frames import MemoryFrames
@@ -23,7 +24,8 @@ class Prediction:
     `intrinsics` (N, 3, 3) float32 in pixels of `processed_images` (N, H, W, 3) uint8 RGB. `sky` (N, H, W) bool.
     `aux`: "feat_layer_I" -> (N, rows, columns, C) features, and "ray" (N, h, w, 6), "ray_conf" (N, h, w) where asked.
     `gaussians`: one per pixel, on the network's device. `scale_factor`: what took the nested model to metres.
-    What a model does not have is None. `warnings`: sentences that a person should read.
+    What a model does not have is None. `originals`: the pictures as they came. `warnings`: sentences that a person
+    should read.
     """
 
     depth: np.ndarray
@@ -36,6 +38,7 @@ class Prediction:
     gaussians: Gaussians | None = None
     aux: dict[str, np.ndarray] = field(default_factory=dict)
     scale_factor: float | None = None
+    originals: list[OriginalPicture] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def cameras(self) -> list[Camera]:
@@ -52,6 +55,18 @@ class Prediction:
             (fx, _, cx), (_, fy, cy), _ = (tuple(float(value) for value in row) for row in intrinsics)
             cameras.append(Camera(width, height, fx, fy, cx, cy, np.linalg.inv(camera_from_world)))
         return cameras
+
+    def original_cameras(self) -> list[Camera]:
+        """The cameras of the pictures as they came, in their pixels; those of the processed ones where it is not known
+        how they came. `InputError` as for `cameras`."""
+        cameras = self.cameras()
+        if not self.originals:
+            return cameras
+        moved = []
+        for camera, original in zip(cameras, self.originals, strict=True):
+            (fx, _, cx), (_, fy, cy), _ = (original.from_processed @ camera.intrinsics).tolist()
+            moved.append(Camera(original.width, original.height, fx, fy, cx, cy, camera.world_from_camera))
+        return moved
 
     def scene(self, **provenance: Any) -> Scene:
         """The prediction as a scene at the processed size, without motion masks; `provenance` is kept with it.

@@ -41,15 +41,12 @@ class Fitting:
         left, top = self.crop
         return pixels[top : top + self.final[1], left : left + self.final[0]]
 
-    def intrinsics(self, matrix: np.ndarray) -> np.ndarray:
-        """Intrinsics (3, 3) of the original picture for the fitted one."""
+    def from_original(self) -> np.ndarray:
+        """What takes pixels of the original picture to those of the fitted one, and intrinsics with them, (3, 3)."""
         end = self.bounded if self.crop is not None else self.final
-        result = np.array(matrix, np.float64)
-        result[0] *= end[0] / self.original[0]
-        result[1] *= end[1] / self.original[1]
-        if self.crop is not None:
-            result[:2, 2] -= self.crop
-        return result
+        left, top = self.crop or (0, 0)
+        across, down = end[0] / self.original[0], end[1] / self.original[1]
+        return np.array([[across, 0.0, -left], [0.0, down, -top], [0.0, 0.0, 1.0]])
 
 
 def fit(width: int, height: int, process_res: int = 504, method: ResizeMethod = "upper_bound_resize") -> Fitting:
@@ -96,14 +93,25 @@ def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC if grows else cv2.INTER_AREA)
 
 
+@dataclass(frozen=True)
+class OriginalPicture:
+    """A picture as it came: the name of its file (None: it came as an array), its size, and what takes pixels, and
+    intrinsics, of the processed picture to its own, (3, 3)."""
+
+    name: str | None
+    width: int
+    height: int
+    from_processed: np.ndarray
+
+
 @dataclass
 class ProcessedPictures:
-    """`pictures` (N, H, W, 3) uint8 RGB, their `intrinsics` (N, 3, 3) float64 where they were given, what a person
-    should know (`warnings`), and the sizes (width, height) that the pictures came with."""
+    """`pictures` (N, H, W, 3) uint8 RGB, their `intrinsics` (N, 3, 3) float64 where they were given, what they were
+    before, and what a person should know (`warnings`)."""
 
     pictures: np.ndarray
     intrinsics: np.ndarray | None
-    original_sizes: list[tuple[int, int]]
+    originals: list[OriginalPicture]
     warnings: list[str] = field(default_factory=list)
 
     def tensor(self) -> Tensor:
@@ -141,15 +149,14 @@ def process_pictures(
     cropped about the middle to the smallest width and height. With `apply_orientation` files are turned as their EXIF
     data says; the official code does not.
     """
-    fitted, sizes, matrices = [], [], []
+    fitted, sizes, from_original = [], [], []
     for index, image in enumerate(images):
         pixels = as_rgb8(image, index, apply_orientation=apply_orientation)
         height, width = pixels.shape[:2]
         fitting = fit(width, height, process_res, method)
         fitted.append(fitting.picture(pixels))
         sizes.append((width, height))
-        if intrinsics is not None:
-            matrices.append(fitting.intrinsics(intrinsics[index]))
+        from_original.append(fitting.from_original())
     rows, columns = min(picture.shape[0] for picture in fitted), min(picture.shape[1] for picture in fitted)
     warnings = []
     if any(picture.shape[:2] != (rows, columns) for picture in fitted):
@@ -157,9 +164,13 @@ def process_pictures(
     for index, picture in enumerate(fitted):
         top, left = (picture.shape[0] - rows) // 2, (picture.shape[1] - columns) // 2
         fitted[index] = picture[top : top + rows, left : left + columns]
-        if matrices:
-            matrices[index][:2, 2] -= (left, top)
-    return ProcessedPictures(np.stack(fitted), np.stack(matrices) if matrices else None, sizes, warnings)
+        from_original[index][:2, 2] -= (left, top)
+    originals = []
+    for image, (width, height), matrix in zip(images, sizes, from_original, strict=True):
+        name = Path(image).name if isinstance(image, str | Path) else None
+        originals.append(OriginalPicture(name, width, height, np.linalg.inv(matrix)))
+    matrices = None if intrinsics is None else np.stack(from_original) @ np.asarray(intrinsics, np.float64)
+    return ProcessedPictures(np.stack(fitted), matrices, originals, warnings)
 
 
 def as_rgb8(image: Any, index: int = 0, *, apply_orientation: bool = True) -> np.ndarray:

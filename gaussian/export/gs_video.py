@@ -15,6 +15,8 @@ from scene.progress import Progress, ignore_progress
 from scene.video import write_video
 
 VideoQuality = Literal["low", "medium", "high"]
+#: where depth is shown: right of the picture, below it, or not
+DepthPlace = Literal["right", "below", "nowhere"]
 #: x264's constant rate factor
 _RATE_FACTORS: dict[str, int] = {"low": 28, "medium": 23, "high": 18}
 #: pictures looked at to find the range of the depth colours
@@ -28,19 +30,22 @@ def write_gs_video(
     *,
     trajectory: ShowcasePath = "extend",
     quality: VideoQuality = "high",
-    show_depth: bool = True,
+    depth_place: DepthPlace = "right",
     progress: Progress = ignore_progress,
 ) -> int:
     """Renders `gaussians` along `trajectory` through `cameras` at their size, 24 pictures per second, one in memory at
     a time. The file appears whole or not at all; returns the number of pictures."""
     way = showcase_path(cameras, trajectory)
-    limits = _depth_limits(gaussians, way) if show_depth else (1.0, 2.0)
+    limits = (1.0, 2.0) if depth_place == "nowhere" else _depth_limits(gaussians, way)
 
     def pictures() -> Iterator[np.ndarray]:
         for index, camera in enumerate(way):
             rendering = render(gaussians, camera)
             picture = np.rint(rendering.image * 255.0).astype(np.uint8)
-            yield np.hstack([picture, _depth_picture(rendering, limits)]) if show_depth else picture
+            if depth_place != "nowhere":
+                join = np.hstack if depth_place == "right" else np.vstack
+                picture = join([picture, _depth_picture(rendering, limits)])
+            yield picture
             progress("rendering the video", index + 1, len(way))
 
     write_video(path, pictures(), FRAME_RATE, quality=_RATE_FACTORS[quality])

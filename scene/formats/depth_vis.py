@@ -38,11 +38,14 @@ def inverse_depth_limits(z_depth: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def write_depth_vis(folder: str | Path, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> int:
+def write_depth_vis(
+    folder: str | Path, pairs: Iterable[tuple[np.ndarray, np.ndarray]], *, overwrite: bool = False
+) -> int:
     """Writes 0000.jpg, ... into `folder`: picture and coloured depth side by side, of (uint8 RGB (H, W, 3), depth
-    (H, W)) pairs. Whole or not at all; returns how many. `InputError` when there is nothing or the folder exists."""
+    (H, W)) pairs. Whole or not at all; returns how many. `InputError` when there is nothing, or when the folder exists
+    without `overwrite`."""
     count = 0
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
         for picture, z_depth in pairs:
             write_jpeg(temporary / f"{count:04d}.jpg", np.hstack([picture, depth_colors(z_depth)]))
             count += 1

@@ -35,14 +35,20 @@ def feature_colors(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
 
 def write_feat_vis(
-    folder: str | Path, images: np.ndarray, features: dict[str, np.ndarray], *, fps: float = 15.0
+    folder: str | Path,
+    images: np.ndarray,
+    features: dict[str, np.ndarray],
+    *,
+    fps: float = 15.0,
+    overwrite: bool = False,
 ) -> None:
     """Writes NAME/000000.jpg, ... and NAME.mp4 for every entry of `features` (N, rows, columns, C), beside the pictures
-    `images` (N, H, W, 3) uint8. Whole or not at all; `InputError` when there are none."""
+    `images` (N, H, W, 3) uint8. Whole or not at all; `InputError` when there are none, or when the folder exists
+    without `overwrite`."""
     if not features:
         raise InputError(f"There are no features to write to {folder}; ask the network for some layers.")
     height, width = images.shape[1:3]
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
         for name, values in features.items():
             (temporary / name).mkdir()
             pictures = []

@@ -17,8 +17,6 @@ from scene.scene import PointCloud
 
 #: more pyramids than this hide the scene and slow viewers down: then an even choice is drawn, and the path as a line
 MAX_PYRAMIDS = 200
-#: length of a pyramid as a part of the scene's diagonal
-_PYRAMID_SIZE = 0.03
 _PATH_COLOR = (217, 102, 59, 255)
 
 
@@ -29,8 +27,10 @@ def write_glb(
     *,
     show_cameras: bool = True,
     show_points: bool = True,
+    camera_size: float = 0.03,
 ) -> None:
-    """Writes `points` and `cameras`, both in world coordinates; whole or not at all. `InputError` without trimesh."""
+    """Writes `points` and `cameras`, both in world coordinates; whole or not at all. `camera_size`: length of a pyramid
+    as a part of the scene's diagonal. `InputError` without trimesh."""
     try:
         import trimesh
     except ImportError:
@@ -42,7 +42,7 @@ def write_glb(
         colors = np.concatenate([points.colors, np.full((len(positions), 1), 255, np.uint8)], axis=1)
         scene.add_geometry(trimesh.points.PointCloud(positions.astype(np.float32), colors), geom_name="points")
     if show_cameras:
-        size = _PYRAMID_SIZE * scene_diagonal(positions)
+        size = camera_size * scene_diagonal(positions)
         chosen = np.unique(np.linspace(0, len(cameras) - 1, min(len(cameras), MAX_PYRAMIDS)).round().astype(int))
         for index in chosen if len(cameras) else []:
             lines = camera_pyramid(cameras[index], size)

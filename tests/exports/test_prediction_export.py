@@ -8,6 +8,7 @@ from plyfile import PlyData
 
 from dynamic_predictor.depth_anything3.gaussians import Gaussians as PixelGaussians
 from dynamic_predictor.depth_anything3.prediction import Prediction
+from dynamic_predictor.depth_anything3.preprocessing import OriginalPicture
 from scene.errors import InputError
 from stillsplat.prediction_export import EXPORT_FORMATS, ExportSettings, export_prediction
 
@@ -45,11 +46,9 @@ def prediction() -> Prediction:
 
 
 def test_all_formats_at_once(prediction, tmp_path):
-    settings = ExportSettings(
-        trajectory="original",
-        image_names=["a.jpg", "b.jpg", "c.jpg"],
-        image_sizes=[(420, 280)] * 3,
-    )
+    settings = ExportSettings(trajectory="original")
+    ten_times = np.diag([10.0, 10.0, 1.0])
+    prediction.originals = [OriginalPicture(name, 420, 280, ten_times) for name in ("a.jpg", "b.jpg", "c.jpg")]
     export_prediction(prediction, tmp_path, "-".join(EXPORT_FORMATS), settings)
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {
@@ -62,14 +61,14 @@ def test_all_formats_at_once(prediction, tmp_path):
         "feat_vis/feat_layer_5.mp4",
         "gs_ply/0000.ply",
         "gs_video/0000_original.mp4",
-        "colmap/sparse/0/images.bin",
+        "images.bin",
     } <= files
     # the intrinsics of the prediction stay as they were, whatever was written before
     np.testing.assert_array_equal(
         np.load(tmp_path / "exports/mini_npz/results.npz")["intrinsics"], prediction.intrinsics
     )
     np.testing.assert_allclose(prediction.intrinsics[0, 0, 0], 40.0)
-    model = pycolmap.Reconstruction(str(tmp_path / "colmap" / "sparse" / "0"))
+    model = pycolmap.Reconstruction(str(tmp_path))
     image = next(image for image in model.images.values() if image.name == "b.jpg")
     np.testing.assert_allclose(image.projection_center(), [0.3, 0, 0], atol=1e-6)
     np.testing.assert_allclose(model.cameras[image.camera_id].params, [400, 400, 210, 140])
@@ -79,6 +78,13 @@ def test_all_formats_at_once(prediction, tmp_path):
     assert (
         len(PlyData.read(tmp_path / "gs_ply" / "0000.ply")["vertex"].data) == 3 * 28 * 40
     )  # borders: 0 rows, 1 column
+
+
+def test_an_export_replaces_an_earlier_one(prediction, tmp_path):
+    for _ in range(2):
+        export_prediction(prediction, tmp_path, "depth_vis-feat_vis-glb-colmap")
+    assert len(list((tmp_path / "depth_vis").iterdir())) == 3
+    assert len(pycolmap.Reconstruction(str(tmp_path)).images) == 3
 
 
 def test_what_cannot_be_written_is_said_before_anything_is(prediction, tmp_path):
