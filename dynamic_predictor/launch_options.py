@@ -32,6 +32,7 @@ _PREDICTOR_OPTIONS: dict[str, tuple[str, Any, str]] = {
 _PREDICTOR_FLAGS: dict[str, tuple[str, Any, str]] = {
     "not_shared_focal": ("shared_focal", False, "each frame has a focal length of its own"),
     "no_crop": ("crop", False, "frames are squeezed, not cut, to the sizes that the network takes"),
+    "not_batchify": ("loss_evaluation", "pair_by_pair", "the flow loss is averaged over each pair first; slow"),
     "strict_official": ("strict_official", True, "the behaviour of the official code where ours differs"),
 }
 
@@ -40,7 +41,6 @@ _REFUSED = {
     "model": "the network is read from the checkpoint",
     "flow_loss_fn": "the flow loss is the smoothed absolute difference, the only kind that worked",
     "cananical_space_loss_weight": "it has no effect in DAS3R either",
-    "not_batchify": "the alignment is computed over all pairs at once in bounded memory",
     "sam2_mask_refine": "SAM 2 is not part of this toolkit; masks of your own go into stillsplat run --masks",
     "evaluate_davis": "masks are scored by --mode=eval_mask --eval_dataset=davis",
     "save_pose_qualitative": "the scene that is written holds points and cameras; COLMAP's are in its sparse/0",

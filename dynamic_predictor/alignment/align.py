@@ -29,6 +29,7 @@ from dynamic_predictor.alignment.initialization import CameraConventions, build_
 from dynamic_predictor.alignment.motion_masks import fitted_to_edges, largest_motion_probability, motion_probability
 from dynamic_predictor.alignment.pairwise_term import PairwiseObservations, pairwise_loss
 from dynamic_predictor.alignment.parameters import FOCAL_BREAK, AlignmentParameters
+from dynamic_predictor.alignment.plain_terms import plain_flow_loss, plain_pairwise_loss
 from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.alignment.regularization import camera_smoothness, depth_shape_change
 from dynamic_predictor.alignment.settings import AlignmentSettings, learning_rate
@@ -221,7 +222,10 @@ class AlignmentProblem:
     def loss(self, progress: float) -> Tensor:
         """The whole loss when a share `progress` of the iterations is done."""
         p, settings = self.parameters, self.settings
-        total = pairwise_loss(self.observations, p.world_from_pixel(), p.log_depth, p.world_from_pair())
+        if settings.loss_evaluation == "fused":
+            total = pairwise_loss(self.observations, p.world_from_pixel(), p.log_depth, p.world_from_pair())
+        else:
+            total = plain_pairwise_loss(self.predictions, p, self.observations.pixels, settings)
         if settings.temporal_smoothing_weight > 0:
             smoothness = camera_smoothness(p.world_from_camera(), settings.translation_weight)
             total = total + settings.temporal_smoothing_weight * smoothness
@@ -235,17 +239,26 @@ class AlignmentProblem:
         return total
 
     def _flow_loss(self) -> Tensor | float:
-        limit = self.settings.flow_pixel_limit
-        value = sum(
-            flow_loss(
-                flows,
-                self.observations.pixels,
-                self.parameters.target_from_source(flows.sources, flows.targets),
-                self.parameters.log_depth,
-                limit,
-            )
-            for flows in self.flows
+        limit, pixels, evaluation = (
+            self.settings.flow_pixel_limit,
+            self.observations.pixels,
+            self.settings.loss_evaluation,
         )
+        if evaluation == "fused":
+            value = sum(
+                flow_loss(
+                    flows,
+                    pixels,
+                    self.parameters.target_from_source(flows.sources, flows.targets),
+                    self.parameters.log_depth,
+                    limit,
+                )
+                for flows in self.flows
+            )
+        else:
+            value = plain_flow_loss(
+                self.flows, self.parameters, pixels, limit, mean_of_each_pair=evaluation == "pair_by_pair"
+            )
         if self.settings.strict_official and limit == 0:
             value = 2.0 * value  # the official mean counts pixels, not coordinates, when there is no limit
         above = 0 < self.settings.flow_loss_limit < float(torch.as_tensor(value).detach())

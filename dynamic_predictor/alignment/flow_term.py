@@ -22,7 +22,7 @@ from dynamic_predictor.alignment.pairwise_term import PixelGrid, block_length
 FlowFunction = Callable[[int, int], np.ndarray | Tensor]
 
 #: keeps divisions by depths and by homogeneous coordinates finite, as the reference has it
-_GUARD = 1e-6
+GUARD = 1e-6
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _evaluate_compiled(
         width=pixels.width,
         pixel_offset=pixels.offset,
         limit=limit,
-        guard=_GUARD,
+        guard=GUARD,
         log_depth_gradient=observations.scratch.gradient(log_depth),
     )
 
@@ -184,9 +184,9 @@ def _evaluate_with_torch(
             observed = observations.displacement[begin:end, :, block].float()
             pixel = pixels.homogeneous[:, block]
             depth = log_depth[frame, block].exp()
-            inverse_depth = 1.0 / (depth + _GUARD)
+            inverse_depth = 1.0 / (depth + GUARD)
             seen = infinity @ pixel + parallax * inverse_depth
-            scale = 1.0 / (seen[:, 2:] + _GUARD)
+            scale = 1.0 / (seen[:, 2:] + GUARD)
             error = seen[:, :2] * scale - pixel[:2] - observed
             slope = error.clamp(-1.0, 1.0)
             value = slope * (error - 0.5 * slope)

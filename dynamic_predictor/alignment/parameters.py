@@ -27,12 +27,14 @@ def signed_expm1(value: Tensor) -> Tensor:
 
 
 def rotation_matrices(quaternion: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) of quaternions xyzw (..., 4) of any length."""
+    """Rotations (..., 3, 3) of quaternions xyzw (..., 4) of any length; in the official code's order of operations, see
+    `plain_terms`."""
     x, y, z, w = (quaternion / torch.linalg.vector_norm(quaternion, dim=-1, keepdim=True)).unbind(-1)
+    xx, yy, zz, ww = x * x, y * y, z * z, w * w
     rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        [xx - yy - zz + ww, 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), -xx + yy - zz + ww, 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), -xx - yy + zz + ww],
     ]
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
@@ -111,9 +113,9 @@ class AlignmentParameters:
     def pair_scales(self) -> Tensor:
         """(E,)."""
         log_scale = self.pair_poses[:, 7]
-        if self.mean_pair_scale is not None:
-            log_scale = log_scale - log_scale.mean() + math.log(self.mean_pair_scale)
-        return log_scale.exp()
+        if self.mean_pair_scale is None:
+            return log_scale.exp()
+        return log_scale.exp() * (math.log(self.mean_pair_scale) - log_scale.mean()).exp()
 
     def scale_normalization(self) -> float:
         """What scales of pairs, and with them the scene, are multiplied with to have the mean that is asked for."""

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from scene.errors import InputError
 
 ConfidenceTransform = Literal["log", "sqrt", "m1", "id"]
 Distance = Literal["l1", "l2"]
+LossEvaluation = Literal["fused", "plain", "pair_by_pair"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class AlignmentSettings:
     motion_threshold: float = 0.5
     #: share of a pair's largest unexplained flow above which a pixel moves, for networks without mask heads
     flow_motion_threshold: float = 0.35
+    #: `fused`: one pass over pointmaps and flows; `plain`: written plainly, in the official code's order of operations,
+    #: slow and with memory for a dozen times the pointmaps; `pair_by_pair`: so too, with the flow loss averaged over
+    #: each pair first, which is what the official --not_batchify does
+    loss_evaluation: LossEvaluation = "fused"
     #: everything as the official code does it, oversights included (see docs/alignment.md)
     strict_official: bool = False
 
@@ -65,6 +70,11 @@ class AlignmentSettings:
             "flow_motion_threshold",
         ):
             self._check(name, lambda value: value >= 0, "zero or more")
+        if self.loss_evaluation not in get_args(LossEvaluation):
+            raise InputError(
+                f'There is no evaluation of the loss called "{self.loss_evaluation}"; choose '
+                f"{', '.join(get_args(LossEvaluation))}."
+            )
         learning_rate(0.0, self)
 
     def _check(self, name: str, condition, wanted: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from dynamic_predictor.alignment.chunks import check_chunks
-from dynamic_predictor.alignment.settings import AlignmentSettings
+from dynamic_predictor.alignment.settings import AlignmentSettings, LossEvaluation
 from scene.errors import InputError
 
 
@@ -51,6 +51,7 @@ class TwoViewSettings:
     flow_loss_limit: float = 20.0
     flow_pixel_limit: float = 50.0
     depth_regularization_weight: float = 0.0
+    loss_evaluation: LossEvaluation = "fused"
     strict_official: bool = False
 
     def __post_init__(self) -> None:
@@ -87,5 +88,6 @@ class TwoViewSettings:
             depth_regularization_weight=self.depth_regularization_weight,
             motion_threshold=self.mask_threshold,
             flow_motion_threshold=self.flow_motion_threshold,
+            loss_evaluation=self.loss_evaluation,
             strict_official=self.strict_official,
         )
