@@ -87,6 +87,7 @@ PYTHON
 
 # torch goes first and alone, so that nothing that comes later chooses another version.
 install_once torch -- "$TORCH"
-kernels=(submodules/simple-knn submodules/diff-gaussian-rasterization submodules/pointmap-alignment)
+kernels=(submodules/simple-knn submodules/diff-gaussian-rasterization submodules/fused-ssim
+    submodules/pointmap-alignment)
 install_once kernels "${kernels[@]}" -- --force-reinstall --no-deps "${kernels[@]/#/./}"
 install_once stillsplat pyproject.toml setup.py -- "$TORCH" -e '.[dev]'

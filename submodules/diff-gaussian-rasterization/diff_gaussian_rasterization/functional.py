@@ -125,18 +125,19 @@ def rasterize(
 
 def project_gradient_in_ndc(
     means: torch.Tensor,
-    means2d: torch.Tensor,
+    means2d: torch.Tensor | None,
     rotations: torch.Tensor | None,
     scales: torch.Tensor | None,
     opacities: torch.Tensor,
     sh: torch.Tensor | None,
     colors: torch.Tensor | None,
     covariances: torch.Tensor | None,
-    camera: tuple[torch.Tensor, torch.Tensor, torch.Tensor, tuple[float, float, float]],
+    *,
+    camera: tuple[torch.Tensor, torch.Tensor, torch.Tensor, tuple[float, float, float] | None],
     settings: "_Settings",
 ) -> Rendering:
     """The route of the drop-in interface: `means2d` (N, 3) is only a handle whose gradient comes in units of half
-    the image, and the camera centre is given. `camera` = pose (4, 4), intrinsics (4,), background (3,), centre."""
+    the image, and the camera centre may be given. `camera` = pose (4, 4), intrinsics (4,), background (3,), centre."""
     pose, calibration, back, center = camera
     settings = settings._replace(center=center, screen_in_ndc=True)
     return Rendering(
@@ -224,7 +225,8 @@ class _Rasterize(torch.autograd.Function):
         frame.backward(scene, OutputsStruct(pointer(image), pointer(alpha), pointer(depth), None), gradients)
         Frame.last_statistics = frame.statistics()
         if settings.screen_in_ndc and grads[7] is not None:
-            grads[7] *= torch.tensor([0.5 * settings.width, 0.5 * settings.height, 0.0])
+            grads[7][:, 0] *= 0.5 * settings.width
+            grads[7][:, 1] *= 0.5 * settings.height
         d_pose = d_intrinsics = d_back = None
         if wants_camera:
             d_pose = torch.zeros(4, 4)
