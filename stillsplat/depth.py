@@ -4,6 +4,7 @@ depth/00000.npz       z_depth float32 (H, W), 0 = unknown; confidence where the 
 previews/00000.jpg    picture and coloured depth side by side, and preview.mp4 of all
 png16/00000.png       z_depth in whole steps of depth.json's png16_step, 0 = unknown (on request)
 depth.json            model, unit, sources
+Beside them lies what is exported (on request; then all pictures are seen together).
 """
 
 import json
@@ -33,6 +34,7 @@ from scene.pictures import fitted_size, read_picture, resize_picture
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.video import write_video
+from stillsplat.exported_depth import ExportChoices, check_export, predict_and_export
 from stillsplat.single_pictures import SinglePictures
 
 _PNG_STEPS = 65_535
@@ -57,6 +59,8 @@ class DepthSettings:
     chunk_size: int = 60
     overlap: int = 30
     png16: bool = False
+    #: official formats of Depth Anything 3, from one prediction of all pictures together
+    export: ExportChoices | None = None
     seed: int = 0
 
 
@@ -82,9 +86,13 @@ def estimate_depth_maps(
         raise InputError(f"{output} exists already; choose another place or add --overwrite.")
     if output.is_dir() and any(output.iterdir()) and not (output / "depth.json").exists():
         raise InputError(f"{output} holds other things than depth maps and is not replaced; choose another place.")
+    if settings.export is not None:
+        check_export(settings.predictor, settings.export)
     source = open_source(settings.input, rate=settings.rate, max_frames=settings.max_frames)
-    single = _single_pictures(settings)
+    single = None if settings.export is not None else _single_pictures(settings, source)
     with atomic_folder(output, overwrite=overwrite) as folder:
+        if settings.export is not None:
+            return _exported(source, folder, settings, settings.export, progress, warn)
         if single is not None:
             maps, description = _each_for_itself(source, single, settings, progress)
             return _write(folder, maps, None, description, settings, warn)
@@ -96,20 +104,59 @@ def estimate_depth_maps(
             return _write(folder, _maps_of(scene, progress), _clip_limits(scene), description, settings, warn)
 
 
-def _single_pictures(settings: DepthSettings) -> SinglePictures | None:
-    """The model for one picture after the other, where that is what is asked for or all that the model can."""
+def _exported(
+    source: FrameSource,
+    folder: Path,
+    settings: DepthSettings,
+    choices: ExportChoices,
+    progress: Progress,
+    warn: Callable[[str], None],
+) -> int:
+    prediction = predict_and_export(
+        source,
+        settings.predictor,
+        folder,
+        choices,
+        weights=settings.weights,
+        metric=settings.metric,
+        fov=settings.fov,
+        resolution=settings.max_size,
+        max_frames=settings.max_frames,
+        progress=progress,
+        warn=warn,
+    )
+    images = prediction.processed_images
+    assert images is not None
+
+    def confidence(index: int) -> np.ndarray | None:
+        return None if prediction.conf is None else prediction.scene_confidence(index)
+
+    maps = (_Map(image, prediction.depth[index], confidence(index)) for index, image in enumerate(images))
+    limits = None if prediction.conf is None else inverse_depth_limits(prediction.depth[:, ::4, ::4])
+    return _write(folder, maps, limits, {"is_metric": bool(prediction.is_metric)}, settings, warn)
+
+
+def _single_pictures(settings: DepthSettings, source: FrameSource) -> SinglePictures | None:
+    """The model for one picture after the other, where that is what is asked for, or all that the model or the source
+    can."""
     if not settings.predictor.startswith(DEPTH_ANYTHING_3):
         if settings.each or settings.metric:
             raise InputError(
                 f"{settings.predictor} needs several frames and knows no metres; use a da3 model for this."
             )
         return None
-    if not (settings.each or _is_monocular(settings.predictor)):
+    if settings.metric and settings.weights is None and not _knows_metres(settings.predictor):
+        raise InputError(f"{settings.predictor} knows no metres; use da3-nested, or da3-metric with --fov.")
+    if not (settings.each or _is_monocular(settings.predictor) or source.total == 1):
         return None
     model = load_depth_anything3(settings.predictor, settings.weights)
     return SinglePictures(
         settings.predictor, model, metric=settings.metric, fov=settings.fov, resolution=settings.max_size
     )
+
+
+def _knows_metres(name: str) -> bool:
+    return "nested" in name or "metric" in name
 
 
 def _is_monocular(name: str) -> bool:

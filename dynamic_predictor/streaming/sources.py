@@ -44,8 +44,8 @@ def open_source(text: str, *, rate: float | None = None, max_frames: int | None 
     """
     if rate is not None and not rate > 0:
         raise InputError(f"--fps must be above 0, not {rate}.")
-    if max_frames is not None and max_frames < 2:
-        raise InputError(f"--max-frames must be at least 2, not {max_frames}.")
+    if max_frames is not None and max_frames < 1:
+        raise InputError(f"--max-frames must be at least 1, not {max_frames}.")
     path = Path(text).expanduser()
     if text.isdigit() and not path.exists():
         return LiveSource(
@@ -82,13 +82,13 @@ class PictureFiles:
 
     def __init__(self, title: str, files: list[Path], rate: float | None, max_frames: int | None) -> None:
         step = 1 if rate is None else max(1, round(ASSUMED_RATE / rate))
-        self._files = files[::step][:max_frames]
+        self.files = files[::step][:max_frames]
         self._step = step
-        self.title, self.total = title, len(self._files)
+        self.title, self.total = title, len(self.files)
 
     def pictures(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
-        for index in range(skip, len(self._files)):
-            yield index * self._step / ASSUMED_RATE, read_picture(self._files[index])
+        for index in range(skip, len(self.files)):
+            yield index * self._step / ASSUMED_RATE, read_picture(self.files[index])
 
 
 class VideoFile:

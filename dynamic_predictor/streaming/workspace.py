@@ -103,7 +103,8 @@ class StreamWorkspace:
         if size != self._frame_size:
             raise InputError(
                 f"Frame {len(self)} is {size[0]}x{size[1]} but the first is {self._frame_size[0]}x"
-                f"{self._frame_size[1]}; all frames of a stream must have one size."
+                f"{self._frame_size[1]}; all frames of a stream must have one size; bring them to one, "
+                "or take pictures that do not belong together with stillsplat depth --each."
             )
         with atomic_file(self._frame_path(len(self))) as temporary:
             write_png(temporary, picture)
