@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from dynamic_predictor.alignment import pairwise_term
 from dynamic_predictor.alignment.focal import estimate_focal, typical_focal
 from dynamic_predictor.alignment.pairwise_term import confidence_weights
 from dynamic_predictor.alignment.parameters import signed_expm1, signed_log1p
@@ -95,6 +96,33 @@ def test_confidence_transforms(golden_arrays, name):
     data = golden_arrays("transforms.npz")
     weights = confidence_weights(torch.from_numpy(data["conf"]), name)
     np.testing.assert_allclose(weights, data[name].clip(min=0.0), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("distance", ["l1", "l2"])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_distances(golden_arrays, distance, compiled, monkeypatch):
+    """Every point is a camera's centre that one pair sees elsewhere, with its weight, in one of 16 pixels."""
+    data = golden_arrays("transforms.npz")
+    if not compiled:
+        monkeypatch.setattr(pairwise_term, "compiled_terms", lambda points: None)
+    centers, seen, weights, expected = (
+        torch.from_numpy(data[key].reshape(35, -1)) for key in ("a", "b", "w", distance)
+    )
+    for k in range(35):
+        only = torch.zeros(1, 16)
+        only[0, k % 16] = weights[k]
+        observations = pairwise_term.PairwiseObservations(
+            points=seen[k].reshape(1, 3, 1).repeat(1, 1, 16),
+            weights=only,
+            frame_start=np.array([0, 1]),
+            pair_of_slot=torch.zeros(1, dtype=torch.int64),
+            units=torch.ones(1),
+            pixels=pairwise_term.PixelGrid.of(4, 4, 0.0),
+            distance=distance,
+        )
+        camera = torch.cat([torch.zeros(3, 3), centers[k, :, None]], dim=1)[None]
+        loss = pairwise_term.pairwise_loss(observations, camera, torch.zeros(1, 16), torch.eye(3, 4)[None])
+        assert 16.0 * float(loss) == pytest.approx(float(expected[k]), rel=1e-5)
 
 
 def test_signed_logarithm_and_its_inverse(golden_arrays):

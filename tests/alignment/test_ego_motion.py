@@ -5,12 +5,15 @@ import pytest
 import torch
 
 from benchmarks.synthetic_pairs import SyntheticClip
+from dynamic_predictor.alignment.align import AlignmentProblem
 from dynamic_predictor.alignment.ego_motion import consistent_flow, ego_flow, pixel_transfer, sample_at_flow
 from dynamic_predictor.alignment.flow_motion import pair_geometry, unexplained_flow
+from dynamic_predictor.alignment.flow_term import FlowObservations
 from dynamic_predictor.alignment.pair_graph import pair_edges
 from dynamic_predictor.alignment.pairwise_term import PixelGrid
 from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.alignment.regularization import depth_shape_change
+from dynamic_predictor.alignment.settings import AlignmentSettings
 from scene.errors import InputError
 
 
@@ -77,11 +80,38 @@ def test_geometry_of_single_pairs(monst3r):
         np.testing.assert_allclose(found.z_depth, depths, atol=1e-4)
 
 
+def test_the_first_pair_as_official_viewers_have_it(monst3r):
+    data, predictions = monst3r
+    found = pair_geometry(predictions, 0, 9, pixel_offset=0.0)
+    np.testing.assert_allclose(found.intrinsics[:, 0, 0], data["pair01_focals"], rtol=1e-4)
+    np.testing.assert_allclose(found.intrinsics, data["pair01_K"], rtol=1e-4)
+    np.testing.assert_allclose(found.world_from_camera, data["pair01_poses"], atol=1e-4)
+    np.testing.assert_allclose(found.z_depth, data["pair01_depth"], atol=1e-4)
+
+
+def test_losses_of_monst3r_at_the_start(monst3r):
+    """Its flows there and back are two sets: those back are not the flows of the reversed pairs."""
+    data, predictions = monst3r
+    settings = AlignmentSettings(strict_official=True, temporal_smoothing_weight=0.0)
+    problem = AlignmentProblem(predictions, settings)
+    for key, order in (("flow_ij", 1), ("flow_ji", -1)):
+        ways = [tuple(edge[::order]) for edge in data["edges"].tolist()]
+        flows = {way: np.moveaxis(flow, 0, -1) for way, flow in zip(ways, data[key], strict=True)}
+        problem.flows.append(
+            FlowObservations.of(lambda i, j, flows=flows: flows[i, j], ways, 6, 768, dtype=torch.float32)
+        )
+    problem.moving = torch.from_numpy(data["dynamic_masks"].reshape(6, -1))
+    problem.clear_flows()
+    problem.initialize()
+    start, with_flow = float(problem.loss(0.0)), float(problem.loss(1.0))
+    assert with_flow == pytest.approx(float(data["loss_init"]), rel=1e-4)
+    assert (with_flow - start) / settings.flow_loss_weight == pytest.approx(float(data["flow_loss_init"]), rel=1e-4)
+
+
 def test_motion_masks_of_monst3r(monst3r):
     data, predictions = monst3r
-    edges = [tuple(edge) for edge in data["edges"].tolist()]
     flows = {}
-    for pair, (i, j) in enumerate(edges[:9]):
+    for pair, (i, j) in enumerate(data["edges"][:9].tolist()):
         flows[i, j] = np.moveaxis(data["flow_ij"][pair], 0, -1)
         flows[j, i] = np.moveaxis(data["flow_ji"][pair], 0, -1)
     error = unexplained_flow(predictions, lambda i, j: flows[i, j], pixel_offset=0.0)

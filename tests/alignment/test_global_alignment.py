@@ -13,6 +13,7 @@ from dynamic_predictor.alignment.flow_term import FlowObservations
 from dynamic_predictor.alignment.initialization import CameraConventions, build_spanning_tree
 from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.alignment.settings import AlignmentSettings, learning_rate
+from dynamic_predictor.evaluation.poses import score_poses
 
 KINDS = pytest.mark.parametrize("kind", ["shared", "perimg"])
 UNKNOWNS = {"pw_poses": "pair_poses", "im_depthmaps": "log_depth", "im_poses": "poses", "im_focals": "focals"}
@@ -100,6 +101,27 @@ def test_initialization(data, kind):
     np.testing.assert_allclose(parameters.intrinsics(), data[f"{kind}_init_get_intrinsics"], rtol=1e-5)
 
 
+@KINDS
+@pytest.mark.parametrize("moment", ["init", "pert", "opt20"])
+def test_what_the_unknowns_stand_for(data, kind, moment):
+    """Cameras, focal lengths, similarities of pairs and depths of three states; points of the first."""
+    problem, prefix = problem_of(data, kind), f"{kind}_{moment}"
+    set_state(problem, data, prefix)
+    parameters = problem.parameters
+    np.testing.assert_allclose(parameters.world_from_camera(), data[f"{prefix}_get_im_poses"], atol=1e-6)
+    np.testing.assert_allclose(parameters.focal_lengths(), data[f"{prefix}_get_focals"][:, 0], rtol=1e-6)
+    np.testing.assert_allclose(parameters.intrinsics(), data[f"{prefix}_get_intrinsics"], rtol=1e-6)
+    np.testing.assert_allclose(parameters.principal_points, [16.0, 12.0] + 10.0 * data[f"{prefix}_im_pp"])
+    np.testing.assert_allclose(parameters.world_from_pair(), data[f"{prefix}_get_pw_poses"][:, :3], atol=1e-6)
+    depth = parameters.log_depth.exp()
+    np.testing.assert_allclose(depth.reshape(6, 24, 32), data[f"{prefix}_depth"], rtol=1e-6)
+    if moment == "init":
+        matrix, pixels = parameters.world_from_pixel(), problem.observations.pixels.homogeneous
+        points = matrix[:, :, :3] @ (depth[:, None] * pixels) + matrix[:, :, 3:]
+        expected = data[f"{prefix}_pts3d"].reshape(6, 768, 3)
+        np.testing.assert_allclose(points.transpose(1, 2), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("evaluation", "golden_name", "tolerance"),
     [("fused", "batch", 1e-5), ("plain", "batch", 1e-5), ("pair_by_pair", "nonbatch", 1e-5)],
@@ -163,15 +185,10 @@ def test_twenty_steps(data, kind):
     problem.flows = flows_of(data)
     losses = problem.optimize()
     assert losses[-1] == pytest.approx(float(data[f"{kind}_opt20_loss"]), rel=1e-5)
-    parameters = problem.parameters
     for official, ours in UNKNOWNS.items():
-        np.testing.assert_allclose(getattr(parameters, ours), data[f"{kind}_opt20_{official}"], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(parameters.focal_lengths(), data[f"{kind}_opt20_get_focals"][:, 0], rtol=1e-5)
-    np.testing.assert_allclose(parameters.intrinsics(), data[f"{kind}_opt20_get_intrinsics"], rtol=1e-5)
-    np.testing.assert_allclose(parameters.world_from_camera(), data[f"{kind}_opt20_get_im_poses"], atol=1e-5)
-    np.testing.assert_allclose(parameters.world_from_pair(), data[f"{kind}_opt20_get_pw_poses"][:, :3], atol=1e-5)
-    depth = parameters.log_depth.exp().reshape(6, 24, 32)
-    np.testing.assert_allclose(depth, data[f"{kind}_opt20_depth"], rtol=1e-5)
+        np.testing.assert_allclose(
+            getattr(problem.parameters, ours), data[f"{kind}_opt20_{official}"], rtol=1e-5, atol=1e-5
+        )
 
 
 def test_twenty_steps_of_the_fused_terms(data):
@@ -224,6 +241,17 @@ def test_steps_equal_those_of_the_plain_loss(data, kind):
     for name, tensor in ours.items():
         difference = (tensor.double() - state[name].detach()).abs()
         assert float(difference.quantile(0.9)) < 1e-3, name
+
+
+def test_alignment_finds_the_truth(data):
+    """The goldens' predictions are made from a path, depths and a focal length, plus noise."""
+    result = align(predictions_of(data), AlignmentSettings(strict_official=True))
+    assert result.intrinsics[:, 0, 0] == pytest.approx(float(data["true_focal"]), rel=0.01)
+    error = score_poses(result.world_from_camera, data["true_c2w"].astype(np.float64))
+    path = np.linalg.norm(np.diff(data["true_c2w"][:, :3, 3], axis=0), axis=1).sum()
+    assert error.ate < 0.05 * path
+    ratio = result.z_depth / data["true_depth"]
+    assert np.median(np.abs(ratio / np.median(ratio) - 1.0)) < 0.02
 
 
 def test_cleaning(data):

@@ -41,6 +41,11 @@ def test_pixels_of_the_official_loader(golden, name, output, settings):
     # Pillow's filters have changed by a grey level between releases
     np.testing.assert_allclose(geometry.prepare(picture), expected, atol=2.1 / 255)
     assert np.mean(geometry.prepare(picture) == expected) > 0.99
+    if f"{name}_{output}_true_shape" in arrays:
+        assert arrays[f"{name}_{output}_true_shape"].tolist() == [[geometry.height, geometry.width]]
+        # the official loader's masks of frames without any are all true; ours of a frame that is all 1
+        inside = geometry.to_network(np.ones(picture.shape[:2]))
+        assert np.array_equal(inside > 0.5, arrays[f"{name}_{output}_mask"][0])
 
 
 def test_a_pixel_of_the_network_is_where_the_frame_camera_sees_it():

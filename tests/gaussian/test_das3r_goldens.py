@@ -14,6 +14,7 @@ import pytest
 import torch
 from simple_knn._C import distCUDA2
 
+from gaussian.losses import ssim_map
 from gaussian.metrics import psnr_das3r
 from gaussian.model import sh_from_color
 from gaussian.settings import TrainSettings
@@ -86,6 +87,34 @@ def test_sizes_from_nearest_neighbours(start: dict[str, np.ndarray], case: str) 
 def test_the_same_frames_are_held_out(start: dict[str, np.ndarray]) -> None:
     held_out = TrainSettings(protocol="das3r").test_frames(6)
     assert [f"frame_{i:04d}" for i in held_out] == start["eval_test_names"].tolist()
+
+
+def test_psnr_of_its_test_frames() -> None:
+    """Where the annotated mask moves both pictures are black."""
+    golden = np.load(DATA / "das3r_gs_losses.npz")
+    render, true = (golden[name].transpose(1, 2, 0).clip(0, 1) for name in ("render", "gt"))
+    static = golden["gt_dynamic_mask"] == 0
+    assert psnr_das3r(render, true, static) == pytest.approx(float(golden["psnr_test"]), abs=1e-4)
+    assert np.abs((render - true) * static[..., None]).mean() == pytest.approx(float(golden["l1_test"]), rel=1e-5)
+
+
+def test_similarity_of_weighted_pictures_and_gradients() -> None:
+    """Its loss, from our map of structural similarity."""
+    golden = {name: torch.from_numpy(array) for name, array in np.load(DATA / "das3r_gs_losses.npz").items()}
+    render, static = golden["render"].requires_grad_(True), golden["static"].requires_grad_(True)
+    similarity = ssim_map(render * static, golden["gt"] * static)
+    difference = ((render - golden["gt"]) * static).abs()
+    loss = (0.8 * difference + 0.2 * (1 - similarity)).mean()
+    loss.backward()
+    for value, name in (
+        (difference, "l1_map"),
+        (similarity, "ssim_map"),
+        (similarity.mean(), "ssim_mean"),
+        (loss, "loss"),
+    ):
+        assert torch.allclose(value.detach(), golden[name], atol=1e-5), name
+    for leaf, name in ((render, "grad_render"), (static, "grad_static")):
+        assert leaf.grad is not None and torch.allclose(leaf.grad, golden[name], rtol=1e-3, atol=1e-8), name
 
 
 def test_psnr_without_a_mask() -> None:

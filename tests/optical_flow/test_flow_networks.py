@@ -11,7 +11,7 @@ from made_up_flow import smooth_picture
 from dynamic_predictor.optical_flow.correlation import CHANNELS, correlate
 from dynamic_predictor.optical_flow.parity import parity_case
 from dynamic_predictor.optical_flow.raft import RAFT
-from dynamic_predictor.optical_flow.refinement import convex_upsample
+from dynamic_predictor.optical_flow.refinement import SCALE, convex_upsample
 from dynamic_predictor.optical_flow.sea_raft import SeaRAFT, _expected_error
 from dynamic_predictor.parity_case import ParityCase
 from dynamic_predictor.weights.keys import inventory
@@ -41,14 +41,28 @@ def test_flow_equals_the_official_codes(raft: RAFT, sea_raft: SeaRAFT) -> None:
             assert error <= 1e-5 * np.abs(expected).max(), (key, error)
 
 
-def test_whole_goldens(shared: Path, raft: RAFT, sea_raft: SeaRAFT) -> None:
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_whole_goldens(
+    shared: Path, raft: RAFT, sea_raft: SeaRAFT, iterations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the official code calls coarse is RAFT's flow before it is enlarged, and SEA-RAFT's before any iteration."""
+    coarse: list[torch.Tensor] = []
+
+    def enlarge(values: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        coarse.append(values / SCALE)
+        return convex_upsample(values, logits)
+
+    monkeypatch.setattr("dynamic_predictor.optical_flow.raft.convex_upsample", enlarge)
     for network, name in ((raft, "raft_sintel"), (sea_raft, "sea_raft_spring_M")):
         with np.load(shared / "parity" / "das3r" / f"{name}.npz") as golden, torch.inference_mode():
-            flow, _ = network(
-                torch.from_numpy(golden["in_img1"]) / 255, torch.from_numpy(golden["in_img2"]) / 255, iterations=1
-            )
-            expected = golden["out_flow_1"]
-        np.testing.assert_allclose(flow.numpy(), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+            pictures = [torch.from_numpy(golden[f"in_img{k}"]) / 255 for k in (1, 2)]
+            found = {f"out_flow_{iterations}": network(*pictures, iterations=iterations)[0]}
+            first = coarse[-1] if network is raft else network(*pictures, iterations=0)[0]
+            found[f"out_lowres_{iterations}"] = first
+            for key, flow in found.items():
+                expected = golden[key]
+                tolerance = 1e-5 * np.abs(expected).max()
+                np.testing.assert_allclose(flow.numpy(), expected, rtol=1e-4, atol=tolerance, err_msg=f"{name} {key}")
 
 
 @pytest.mark.parametrize("name", ["raft", "sea-raft"])

@@ -23,6 +23,7 @@ from scene.formats.tum import read_tum, write_tum
 from scene.maps import LoadedMaps
 from scene.open_scene import is_scene, open_scene
 from scene.pictures import read_picture, write_png
+from scene.rotations import quaternion_from_rotation
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -175,6 +176,20 @@ class TestDas3r:
             assert np.array_equal(confidence > 0, stored > 0)  # what DAS3R's trainer keeps: conf > log(1)
             assert np.allclose(confidence[stored > 0], 1 - 1 / np.exp(stored[stored > 0]), atol=1e-6)
             assert confidence.max() < 1
+
+    def test_paths_are_written_as_its_evaluation_writes_them(self, das3r: Path, tmp_path: Path) -> None:
+        """Golden: the text of a path (t, x, y, z, then the quaternion with w first), here of its first three poses."""
+        golden = np.load(DATA / "das3r_metrics_pose.npz")
+        scene = read_das3r(das3r / "output")
+        cameras = [replace(camera, world_from_camera=golden["c0_est"][i]) for i, camera in enumerate(scene.cameras)]
+        write_das3r(replace(scene, cameras=cameras), tmp_path / "written")
+        expected = np.loadtxt(str(golden["c0_saved_text"]).splitlines()[:3])
+        np.testing.assert_allclose(np.loadtxt(tmp_path / "written" / "pred_traj.txt"), expected, atol=1e-12)
+        for case in ("c0", "c1", "c2"):
+            vectors, poses = golden[f"{case}_tum_gt"], golden[f"{case}_gt"]
+            np.testing.assert_allclose(vectors[:, :3], poses[:, :3, 3])
+            quaternions = quaternion_from_rotation(poses[:, :3, :3])
+            np.testing.assert_allclose(np.abs((quaternions * vectors[:, 3:]).sum(axis=1)), 1.0, atol=1e-6)
 
     def test_poses_agree_with_its_own_colmap_files(self, das3r: Path) -> None:
         """images.txt of the rearranged layout holds camera_from_world, with the quaternion in COLMAP's order."""
