@@ -1,10 +1,13 @@
 """Builds the kernels: one shared library with a plain C interface, loaded by ctypes.
 
 `kernels.cpp` is compiled once per instruction set; the library picks one when it is loaded. Nothing of torch or
-of Python's ABI is needed, so one wheel serves every Python 3 of a platform.
+of Python's ABI is needed, so one wheel serves every Python 3 of a platform. Without a C++ compiler nothing is built:
+the package then works on PyTorch alone, slowly, and says so when it is imported.
 """
 
+import os
 import platform
+import shlex
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,18 +36,29 @@ elif platform.machine().lower() in ("aarch64", "arm64"):
     INSTRUCTION_SETS["neon"] = ["-DSTILLSPLAT_NEON"]
 
 
+def find_compiler() -> list[str] | None:
+    """The command of a C++ compiler that takes the flags above: what CXX says, or the first that is there.
+
+    Raises SystemExit where CXX names what is not there.
+    """
+    if os.environ.get("CXX"):
+        command = shlex.split(os.environ["CXX"])
+        if shutil.which(command[0]) is None:
+            raise SystemExit(f"the environment variable CXX names the compiler '{command[0]}', which was not found")
+        return command
+    return next(([name] for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+
+
+COMPILER = find_compiler()
+
+
 class BuildKernels(build_ext):
     """Compiles the objects side by side and links them into `diff_gaussian_rasterization/_kernels.so`."""
 
     def build_extension(self, ext: Extension) -> None:
-        if shutil.which(self.compiler.compiler_cxx[0]) is None:
-            raise SystemExit(
-                f"a C++ compiler is needed to build the CPU kernels and '{self.compiler.compiler_cxx[0]}' was not "
-                "found: install one (for example g++) or set CXX"
-            )
+        assert COMPILER is not None
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
-        compiler = self.compiler.compiler_cxx[0]
         jobs = [
             (name, ["src/kernels.cpp"], [f"-DKERNELS=stillsplat_{name}", *flags])
             for name, flags in INSTRUCTION_SETS.items()
@@ -54,7 +68,7 @@ class BuildKernels(build_ext):
         def compile_one(job: tuple[str, list[str], list[str]]) -> str:
             name, sources, flags = job
             target = str(folder / f"{name}.o")
-            self.spawn([compiler, *COMMON, *flags, "-c", *sources, "-o", target])
+            self.spawn([*COMPILER, *COMMON, *flags, "-c", *sources, "-o", target])
             return target
 
         with ThreadPoolExecutor() as pool:
@@ -62,7 +76,7 @@ class BuildKernels(build_ext):
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         shared = ["-dynamiclib"] if platform.system() == "Darwin" else ["-shared"]
-        self.spawn([compiler, *shared, *objects, "-o", str(target), "-pthread"])
+        self.spawn([*COMPILER, *shared, *objects, "-o", str(target), "-pthread"])
 
     def get_ext_filename(self, fullname: str) -> str:
         return fullname.replace(".", "/") + ".so"
@@ -75,7 +89,8 @@ class AnyPython(bdist_wheel):
         return "py3", "none", super().get_tag()[2]
 
 
+kernels = [] if COMPILER is None else [Extension("diff_gaussian_rasterization._kernels", ["src/kernels.cpp"])]
 setup(
-    ext_modules=[Extension("diff_gaussian_rasterization._kernels", ["src/kernels.cpp"])],
+    ext_modules=kernels,
     cmdclass={"build_ext": BuildKernels, "bdist_wheel": AnyPython},
 )

@@ -1,10 +1,13 @@
 """Builds the kernels: one shared library with a plain C interface, loaded by ctypes.
 
 `terms.cpp` is compiled once per instruction set; the library picks one when it is loaded. Nothing of torch or of
-Python's ABI is needed, so one wheel serves every Python 3 of a platform.
+Python's ABI is needed, so one wheel serves every Python 3 of a platform. Without a C++ compiler nothing is built; the
+alignment then says so in one sentence and uses PyTorch.
 """
 
+import os
 import platform
+import shlex
 import shutil
 from pathlib import Path
 
@@ -21,27 +24,38 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     INSTRUCTION_SETS["avx512"] = [*AVX2, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl"]
 
 
+def find_compiler() -> list[str] | None:
+    """The command of a C++ compiler that takes the flags above: what CXX says, or the first that is there.
+
+    Raises SystemExit where CXX names what is not there.
+    """
+    if os.environ.get("CXX"):
+        command = shlex.split(os.environ["CXX"])
+        if shutil.which(command[0]) is None:
+            raise SystemExit(f"the environment variable CXX names the compiler '{command[0]}', which was not found")
+        return command
+    return next(([name] for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+
+
+COMPILER = find_compiler()
+
+
 class BuildKernels(build_ext):
     """Compiles one object per instruction set and links them into `pointmap_alignment/_kernels.so`."""
 
     def build_extension(self, ext: Extension) -> None:
-        compiler = self.compiler.compiler_cxx[0]
-        if shutil.which(compiler) is None:
-            raise SystemExit(
-                f"a C++ compiler is needed to build the CPU kernels and '{compiler}' was not found: install one "
-                "(for example g++) or set CXX"
-            )
+        assert COMPILER is not None
         folder = Path(self.build_temp)
         folder.mkdir(parents=True, exist_ok=True)
         objects = []
         jobs = [(name, "src/terms.cpp", [f"-DSET={name}", *flags]) for name, flags in INSTRUCTION_SETS.items()]
         for name, source, flags in [*jobs, ("library", "src/library.cpp", [])]:
             objects.append(str(folder / f"{name}.o"))
-            self.spawn([compiler, *COMMON, *flags, "-c", source, "-o", objects[-1]])
+            self.spawn([*COMPILER, *COMMON, *flags, "-c", source, "-o", objects[-1]])
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         shared = ["-dynamiclib"] if platform.system() == "Darwin" else ["-shared"]
-        self.spawn([compiler, *shared, *objects, "-o", str(target)])
+        self.spawn([*COMPILER, *shared, *objects, "-o", str(target)])
 
     def get_ext_filename(self, fullname: str) -> str:
         return fullname.replace(".", "/") + ".so"
@@ -55,6 +69,6 @@ class AnyPython(bdist_wheel):
 
 
 setup(
-    ext_modules=[Extension("pointmap_alignment._kernels", ["src/terms.cpp"])],
+    ext_modules=[] if COMPILER is None else [Extension("pointmap_alignment._kernels", ["src/terms.cpp"])],
     cmdclass={"build_ext": BuildKernels, "bdist_wheel": AnyPython},
 )

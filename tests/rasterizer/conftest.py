@@ -1,5 +1,7 @@
 import diff_gaussian_rasterization as kernels
+import emulated_device
 import pytest
+from diff_gaussian_rasterization.cuda_frame import CudaFrame
 
 
 @pytest.fixture
@@ -22,3 +24,21 @@ def threads():
     before = kernels.num_threads()
     yield kernels.set_num_threads
     kernels.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def emulated_library(tmp_path_factory):
+    """The CUDA kernels compiled for the host."""
+    built = emulated_device.build(tmp_path_factory.mktemp("emulation"))
+    if built is None:
+        pytest.skip("NOT CHECKED: the CUDA kernels are not emulated here: there is no C++ compiler")
+    return built
+
+
+@pytest.fixture
+def device(emulated_library, monkeypatch):
+    """From here on the emulated CUDA kernels work on tensors on the CPU."""
+    monkeypatch.setattr(CudaFrame, "_capacities", {})
+    device = emulated_device.EmulatedDevice(emulated_library)
+    emulated_device.replace_cpu(monkeypatch, device)
+    return device

@@ -1,6 +1,6 @@
 """The CUDA kernels, run on the CPU by cuda_emulation/, against the float64 twin, the CPU kernels and torch.
 
-Without a GPU this is what shows that they are right. Many checks are those of the CPU kernels, run again.
+Without a GPU this is what shows that they are right. Checks that all backends share are in test_every_backend.py.
 """
 
 import ctypes
@@ -12,7 +12,6 @@ import pytest
 import test_drop_in_interface as drop_in
 import test_fused_training as fused
 import test_rasterize_gradients as gradients
-import test_rasterize_robustness as robustness
 import torch
 from diff_gaussian_rasterization import (
     FusedOptimizer,
@@ -37,47 +36,16 @@ from tests.gaussian import test_optimizer as optimizer_tests
 from tests.gaussian import test_training as trainer_tests
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    built = emulated_device.build(tmp_path_factory.mktemp("emulation"))
-    if built is None:
-        pytest.skip("the CUDA kernels are not emulated here: there is no C++ compiler")
-    return built
-
-
-@pytest.fixture
-def device(library, monkeypatch):
-    monkeypatch.setattr(CudaFrame, "_capacities", {})
-    device = EmulatedDevice(library)
-    emulated_device.replace_cpu(monkeypatch, device)
-    return device
-
-
-def test_structs_are_the_same_on_both_sides(library):
-    emulated_device.check_structs(library)
-
-
-@pytest.mark.parametrize("name", gradients.SCENES)
-def test_equals_the_twin(name, device):
-    gradients.assert_same(gradients.SCENES[name]())
+def test_structs_are_the_same_on_both_sides(emulated_library):
+    emulated_device.check_structs(emulated_library)
 
 
 @pytest.mark.parametrize(
     "check",
     [
-        gradients.test_unused_harmonics_get_a_gradient_of_zero,
-        gradients.test_given_colors,
-        gradients.test_activations_in_the_kernels,
-        gradients.test_scale_modifier_and_near_plane,
-        gradients.test_radii_are_three_standard_deviations,
-        robustness.test_no_gaussians_show_the_background,
-        robustness.test_all_culled,
-        robustness.test_gaussians_that_are_not_finite_are_left_out,
         drop_in.test_values_of_means_2d_do_not_matter,
-        drop_in.test_precomputed_colors_and_covariances,
         fused.test_loss_without_weights_and_parts,
         fused.test_loss_follows_the_golden_of_the_reference,
-        fused.test_adam_on_slices_of_the_harmonics,
         fused.test_adam_of_the_visible_only,
         fused.test_adam_refuses_wrong_input,
         fused.test_fused_optimizer_refuses_wrong_use,
@@ -89,22 +57,12 @@ def test_passes_the_check_of_the_cpu_kernels(check, device):
     assert device.launches or "refuses" in check.__name__
 
 
-@pytest.mark.parametrize("name", ["plain", "degenerate", "border"])
-def test_antialiased(name, device):
-    gradients.test_antialiased(name)
-
-
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_every_degree_of_spherical_harmonics(degree, device):
     gradients.test_every_degree_of_spherical_harmonics(degree)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_given_covariances(packed, device):
-    gradients.test_given_covariances(packed)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (7, 90), (130, 3), (64, 32), (8, 8), (9, 17)])
+@pytest.mark.parametrize("size", [(1, 1), (64, 32), (8, 8), (9, 17)])
 def test_sizes(size, device):
     gradients.test_sizes(size)
 
@@ -114,19 +72,10 @@ def test_each_output_alone(which, device):
     gradients.test_each_output_alone(which)
 
 
-@pytest.mark.parametrize("size", [(37, 53), (1, 1), (4, 130), (65, 16), (16, 32), (17, 33)])
+@pytest.mark.parametrize("size", [(16, 32), (17, 33)])
 @pytest.mark.parametrize("kind", ["float", "bytes", "bytes, channels last"])
 def test_loss_equals_torch(size, kind, device):
-    fused.test_loss_equals_torch(size, kind, "not on a GPU", lambda simd: None)
-
-
-def test_adam_equals_torch(device):
-    fused.test_adam_equals_torch("not on a GPU", lambda simd: None)
-
-
-def test_fused_optimizer_equals_backward_and_adam(device):
-    fused.test_fused_optimizer_equals_backward_and_adam("not on a GPU", lambda simd: None)
-    assert "gaussian_adam" in device.launches
+    fused.test_loss_equals_torch(size, kind)
 
 
 @pytest.mark.parametrize("pulls", [(0.0, 0.0), (2e-3, 3e-3)])
@@ -156,10 +105,10 @@ def assert_close(ours, expected, tolerance=2e-4):
 
 
 @pytest.mark.parametrize(("count", "workers"), [(5000, 1), (4097, 3)])
-def test_a_crowd_equals_the_cpu_kernels(count, workers, library, monkeypatch):
+def test_a_crowd_equals_the_cpu_kernels(count, workers, emulated_library, monkeypatch):
     scene = crowd(count)
     expected, expected_gradients = gradients.run(rasterize, scene, torch.float32, 203, 149)
-    emulated_device.replace_cpu(monkeypatch, EmulatedDevice(library, workers=workers, multiprocessors=1))
+    emulated_device.replace_cpu(monkeypatch, EmulatedDevice(emulated_library, workers=workers, multiprocessors=1))
     ours, our_gradients = gradients.run(rasterize, scene, torch.float32, 203, 149)
     torch.testing.assert_close(ours.image, expected.image, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours.depth, expected.depth, rtol=1e-4, atol=1e-5)
@@ -168,12 +117,12 @@ def test_a_crowd_equals_the_cpu_kernels(count, workers, library, monkeypatch):
 
 
 @pytest.mark.parametrize("passes", [2, 3])
-def test_any_number_of_passes_over_the_tiles(passes, library, monkeypatch):
+def test_any_number_of_passes_over_the_tiles(passes, emulated_library, monkeypatch):
     """Images of more than 65,536 tiles need three; here the further ones find nothing but zeros."""
     assert [Shape(1, width, 65536).tile_passes for width in (1, 8, 64, 65, 65536)] == [2, 2, 2, 3, 4]
     scene = crowd(800)
     expected = rasterize(**scene, width=101, height=75)
-    device = EmulatedDevice(library)
+    device = EmulatedDevice(emulated_library)
     emulated_device.replace_cpu(monkeypatch, device)
     monkeypatch.setattr(Shape, "tile_passes", passes)
     monkeypatch.setattr(CudaFrame, "_capacities", {(device.torch_device, 101, 75): 20000})
@@ -182,11 +131,11 @@ def test_any_number_of_passes_over_the_tiles(passes, library, monkeypatch):
     torch.testing.assert_close(ours.image, expected.image, rtol=1e-4, atol=1e-5)
 
 
-def test_the_order_of_threads_does_not_matter(library, monkeypatch):
+def test_the_order_of_threads_does_not_matter(emulated_library, monkeypatch):
     """A missing barrier would show: the threads of a block run in another order for each seed."""
     scene, results = crowd(2500), []
     for seed in (1, 1000, 20000):
-        emulated_device.replace_cpu(monkeypatch, EmulatedDevice(library, seed=seed))
+        emulated_device.replace_cpu(monkeypatch, EmulatedDevice(emulated_library, seed=seed))
         results.append(gradients.run(rasterize, scene, torch.float32, 101, 75))
     for outputs, grads in results[1:]:
         for mine, first in zip(outputs, results[0][0], strict=True):
@@ -196,8 +145,8 @@ def test_the_order_of_threads_does_not_matter(library, monkeypatch):
 
 @pytest.mark.parametrize("bits", [8, 32])
 @pytest.mark.parametrize(("count", "capacity"), [(1, 9), (2048, 2048), (6151, 7000), (0, 40), (5000, 4500)])
-def test_sort_is_stable(count, capacity, bits, library):
-    device = EmulatedDevice(library, workers=3)
+def test_sort_is_stable(count, capacity, bits, emulated_library):
+    device = EmulatedDevice(emulated_library, workers=3)
     random = torch.Generator().manual_seed(count)
     keys = torch.randint(0, 2 ** min(bits, 31), (capacity,), generator=random).to(torch.int32)
     if bits == 32:
@@ -326,9 +275,9 @@ def test_an_iteration_for_a_graph_asks_the_host_nothing(device, monkeypatch):
 
 
 @pytest.fixture
-def pretended(library, monkeypatch):
+def pretended(emulated_library, monkeypatch):
     """What is on `cuda` runs on the emulated kernels, and may not be mixed with what is not."""
-    device = EmulatedDevice(library)
+    device = EmulatedDevice(emulated_library)
     device.torch_device = GPU
     monkeypatch.setattr(CudaFrame, "_capacities", {})
     monkeypatch.setattr(cuda_device, "device_for", lambda where: device if where == GPU else None)
@@ -383,11 +332,11 @@ def test_every_interface_takes_tensors_on_a_gpu(pretended):
     assert distCUDA2(there["means"].detach()).device == GPU and "nearest_neighbours" in pretended.launches
 
 
-def test_the_trainer_runs_on_them(library, monkeypatch):
+def test_the_trainer_runs_on_them(emulated_library, monkeypatch):
     """The whole optimization as on a GPU, where a tensor on the wrong device ends it."""
     monkeypatch.setattr("gaussian.training_run._SURVEY_PICTURES", 2)
     settings = replace(trainer_tests.SETTINGS, iterations=12, max_gaussians=700, densification="mcmc", device="cuda")
-    device = EmulatedDevice(library)
+    device = EmulatedDevice(emulated_library)
     device.torch_device = GPU
     results = []
     for emulated in (False, True):
@@ -413,13 +362,13 @@ def test_the_trainer_runs_on_them(library, monkeypatch):
     assert len(ours.gaussians) == pytest.approx(len(on_cpu.gaussians), rel=0.02)
 
 
-def test_training_goes_as_on_the_cpu(library, monkeypatch):
+def test_training_goes_as_on_the_cpu(emulated_library, monkeypatch):
     scene, results = crowd(400, seed=3), []
     target = rasterize(**crowd(400, seed=4), width=61, height=45).image
     rates = {"means": 1e-3, "rotations": 1e-3, "log_scales": 5e-3, "logit_opacities": 2e-2, "sh_coefficients": 5e-3}
     for emulated in (False, True):
         if emulated:
-            emulated_device.replace_cpu(monkeypatch, EmulatedDevice(library))
+            emulated_device.replace_cpu(monkeypatch, EmulatedDevice(emulated_library))
         optimizer, losses = optimizer_of(scene), []
         for _ in range(8):
             picture = optimizer.render(scene["camera_from_world"], scene["intrinsics"], 61, 45).image
@@ -448,8 +397,8 @@ def test_nearest_neighbours_equal_the_tree(kind, count, device):
     torch.testing.assert_close(ours, distCUDA2(points), rtol=1e-4, atol=1e-6)
 
 
-def test_a_kernel_that_waits_for_ever_is_found(library):
+def test_a_kernel_that_waits_for_ever_is_found(emulated_library):
     """The emulation itself: what is no launch is refused."""
     argument = cuda_structs.SortPass()
-    assert library.emulate(b"no_such_kernel", 1, 1, 32, ctypes.byref(argument), 0, 1) == 1
-    assert library.emulate(b"sort_pass", 1, 1, 33, ctypes.byref(argument), 0, 1) == 1
+    assert emulated_library.emulate(b"no_such_kernel", 1, 1, 32, ctypes.byref(argument), 0, 1) == 1
+    assert emulated_library.emulate(b"sort_pass", 1, 1, 33, ctypes.byref(argument), 0, 1) == 1

@@ -24,11 +24,9 @@ def ssim(x, y):
     return (2 * mx * my + 1e-4) * (2 * cov + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))
 
 
-@pytest.mark.parametrize("simd", ["avx512", "avx2", "plain"])
 @pytest.mark.parametrize("size", [(37, 53), (1, 1), (4, 130), (65, 16)])
 @pytest.mark.parametrize("kind", ["float", "bytes", "bytes, channels last"])
-def test_loss_equals_torch(size, kind, simd, use_simd):
-    use_simd(simd)
+def test_loss_equals_torch(size, kind):
     random = torch.Generator().manual_seed(0)
     image = torch.rand(3, *size, generator=random)
     levels = torch.randint(0, 256, (3, *size), generator=random, dtype=torch.uint8)
@@ -111,9 +109,7 @@ def test_loss_refuses_wrong_input(arguments, message):
         photometric_loss(*arguments, l1_factor=1.0, ssim_factor=1.0)
 
 
-@pytest.mark.parametrize("simd", ["avx512", "avx2", "plain"])
-def test_adam_equals_torch(simd, use_simd):
-    use_simd(simd)
+def test_adam_equals_torch():
     random = torch.Generator().manual_seed(0)
     shapes, rates = [(1003, 3), (77,), (51, 16, 3)], [1e-2, 3e-3, 1e-1]
     theirs = [torch.randn(shape, generator=random).requires_grad_() for shape in shapes]
@@ -176,9 +172,7 @@ def test_adam_refuses_wrong_input():
         adam_step([AdamGroup(good, good, good, good, 0.1)], 1, visible=torch.ones(10, dtype=torch.bool))
 
 
-@pytest.mark.parametrize("simd", ["avx512", "plain"])
-def test_fused_optimizer_equals_backward_and_adam(simd, use_simd):
-    use_simd(simd)
+def test_fused_optimizer_equals_backward_and_adam():
     random = torch.Generator().manual_seed(3)
     count, rates = 700, {"means": 1e-3, "rotations": 2e-3, "log_scales": 5e-3, "logit_opacities": 3e-2}
     rates["sh_coefficients"] = 1e-2

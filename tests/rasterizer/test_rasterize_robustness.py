@@ -52,7 +52,7 @@ def test_any_number_of_threads_gives_identical_bits(count, threads):
         assert torch.equal(got, wanted)
 
 
-@pytest.mark.parametrize("simd", ["avx512", "avx2"])
+@pytest.mark.parametrize("simd", ["avx512", "avx2", "torch"])
 def test_instruction_sets_agree_with_the_plain_one(simd, use_simd):
     scene, options = cloud(4000)
     use_simd("plain")
@@ -64,7 +64,7 @@ def test_instruction_sets_agree_with_the_plain_one(simd, use_simd):
         assert error <= 2e-4 * scale, f"output {k}"
 
 
-@pytest.mark.parametrize("simd", ["avx2", "plain"])
+@pytest.mark.parametrize("simd", ["avx2", "plain", "torch"])
 def test_environment_variable_forces_an_instruction_set(simd, use_simd):
     use_simd(simd)  # skips where the machine lacks it
     code = "import diff_gaussian_rasterization as kernels; print(kernels.simd())"

@@ -1,19 +1,39 @@
 """The shared library of kernels, its C structs, and how tensors get into them."""
 
 import ctypes
+import os
+import warnings
 from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
+from diff_gaussian_rasterization import torch_library
+
 _path = Path(__file__).with_name("_kernels.so")
-if not _path.exists():
-    raise ImportError(
-        f"the compiled kernels are missing ({_path.name}): install the package with "
-        "'pip install ./submodules/diff-gaussian-rasterization', which needs a C++ compiler"
+_compiled = ctypes.CDLL(str(_path)) if _path.exists() else None
+
+
+class _Library:
+    """The compiled kernels, or in their place PyTorch; functions have the same names and arguments."""
+
+    def __init__(self) -> None:
+        self.active: Any = _compiled
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.active, name)
+
+
+library = _Library()
+if _compiled is None or os.environ.get("STILLSPLAT_SIMD") == "torch":
+    library.active = torch_library
+if _compiled is None and os.environ.get("STILLSPLAT_SIMD") != "torch":
+    warnings.warn(
+        "Gaussians are rendered by plain PyTorch, a hundred times slower than by the kernels, because there was no C++ "
+        "compiler when diff-gaussian-rasterization was installed: install one, for example g++, and the package again",
+        stacklevel=2,
     )
-library = ctypes.CDLL(str(_path))
 
 
 class Strided(Structure):
@@ -114,24 +134,25 @@ class AdamStruct(Structure):
 LOG_SCALES, OPACITY_LOGITS, ANTIALIASED, CENTER_FROM_POSE, CAMERA_GRADIENT = 1, 2, 4, 8, 16
 STAGES = ("projection", "binning", "depth_sort", "forward", "backward_tiles", "backward_gaussians")
 
-library.stillsplat_simd.restype = c_char_p
-library.stillsplat_set_simd.argtypes = [c_char_p]
-library.stillsplat_set_thread_count.argtypes = [c_int]
-library.stillsplat_frame_new.restype = c_void_p
-library.stillsplat_frame_free.argtypes = [c_void_p]
-library.stillsplat_frame_statistics.argtypes = [c_void_p, POINTER(c_double)]
-library.stillsplat_frame_visits.argtypes = [c_void_p]
-library.stillsplat_frame_visits.restype = c_int64
-library.stillsplat_forward.argtypes = [c_void_p, POINTER(SceneStruct), POINTER(OutputsStruct)]
-library.stillsplat_backward.argtypes = [
-    c_void_p,
-    POINTER(SceneStruct),
-    POINTER(OutputsStruct),
-    POINTER(GradientsStruct),
-]
-library.stillsplat_loss.argtypes = [POINTER(LossStruct), POINTER(c_double)]
-library.stillsplat_adam.argtypes = [POINTER(AdamStruct), c_int64]
-library.stillsplat_adam.restype = None
+if _compiled is not None:
+    _compiled.stillsplat_simd.restype = c_char_p
+    _compiled.stillsplat_set_simd.argtypes = [c_char_p]
+    _compiled.stillsplat_set_thread_count.argtypes = [c_int]
+    _compiled.stillsplat_frame_new.restype = c_void_p
+    _compiled.stillsplat_frame_free.argtypes = [c_void_p]
+    _compiled.stillsplat_frame_statistics.argtypes = [c_void_p, POINTER(c_double)]
+    _compiled.stillsplat_frame_visits.argtypes = [c_void_p]
+    _compiled.stillsplat_frame_visits.restype = c_int64
+    _compiled.stillsplat_forward.argtypes = [c_void_p, POINTER(SceneStruct), POINTER(OutputsStruct)]
+    _compiled.stillsplat_backward.argtypes = [
+        c_void_p,
+        POINTER(SceneStruct),
+        POINTER(OutputsStruct),
+        POINTER(GradientsStruct),
+    ]
+    _compiled.stillsplat_loss.argtypes = [POINTER(LossStruct), POINTER(c_double)]
+    _compiled.stillsplat_adam.argtypes = [POINTER(AdamStruct), c_int64]
+    _compiled.stillsplat_adam.restype = None
 
 
 def strided(tensor: torch.Tensor | None) -> Strided:
@@ -156,35 +177,39 @@ class Frame:
     last_statistics: ClassVar[dict[str, float]] = {}
 
     def __init__(self) -> None:
+        #: where the workspace is from
+        self.library = library.active
         try:
             self.handle = self._free.pop()
         except IndexError:
-            self.handle = library.stillsplat_frame_new()
+            self.handle = self.library.stillsplat_frame_new()
             if not self.handle:
                 raise MemoryError("out of memory") from None
 
     def __del__(self) -> None:
         handle, self.handle = getattr(self, "handle", None), None
-        if handle:
+        if handle and self.library is library.active:
             self._free.append(handle)
+        elif handle:
+            self.library.stillsplat_frame_free(handle)
 
     def forward(self, scene: SceneStruct, outputs: OutputsStruct) -> None:
-        if library.stillsplat_forward(self.handle, byref(scene), byref(outputs)):
+        if self.library.stillsplat_forward(self.handle, byref(scene), byref(outputs)):
             raise MemoryError("the rasterizer is out of memory: use fewer or smaller Gaussians, or a smaller image")
 
     def backward(self, scene: SceneStruct, outputs: OutputsStruct, gradients: GradientsStruct) -> None:
-        if library.stillsplat_backward(self.handle, byref(scene), byref(outputs), byref(gradients)):
+        if self.library.stillsplat_backward(self.handle, byref(scene), byref(outputs), byref(gradients)):
             raise MemoryError("the rasterizer is out of memory: use fewer or smaller Gaussians, or a smaller image")
 
     def visits(self) -> int:
         """(splat, 4x4 block) visits on the lists of the last rendering, for benchmarks."""
-        return library.stillsplat_frame_visits(self.handle)
+        return self.library.stillsplat_frame_visits(self.handle)
 
     def statistics(self) -> dict[str, float]:
         """Seconds of each stage of the last calls, the number of splats on the screen, of (splat, tile) pairs, and
         the workspace in bytes."""
         values = (c_double * (len(STAGES) + 3))()
-        library.stillsplat_frame_statistics(self.handle, values)
+        self.library.stillsplat_frame_statistics(self.handle, values)
         return dict(zip((*STAGES, "visible", "pairs", "workspace_bytes"), values, strict=True))
 
 
@@ -195,16 +220,23 @@ def release_memory() -> None:
 
 
 def simd() -> str:
-    """The instruction set in use: `avx512`, `avx2`, `neon` or `plain`."""
+    """The instruction set in use, `avx512`, `avx2`, `neon` or `plain`, or `torch` for PyTorch in place of kernels."""
     return library.stillsplat_simd().decode().removeprefix("stillsplat_")
 
 
 def set_simd(name: str) -> None:
-    """Force an instruction set (`auto`: the best one). The environment variable STILLSPLAT_SIMD does it at import."""
-    if name not in ("auto", "avx512", "avx2", "neon", "plain"):
-        raise ValueError(f"unknown instruction set '{name}': use auto, avx512, avx2, neon or plain")
-    if not library.stillsplat_set_simd(name.encode()):
+    """Force an instruction set (`auto`: the best one; `torch`: no kernels, but PyTorch, which is slow).
+
+    The environment variable STILLSPLAT_SIMD does it at import.
+    """
+    if name not in ("auto", "avx512", "avx2", "neon", "plain", "torch"):
+        raise ValueError(f"unknown instruction set '{name}': use auto, avx512, avx2, neon, plain or torch")
+    wanted = torch_library if name == "torch" or (name == "auto" and _compiled is None) else _compiled
+    if wanted is None or not wanted.stillsplat_set_simd(name.encode()):
         raise ValueError(f"this machine or this build does not have the instruction set '{name}'")
+    if wanted is not library.active:
+        release_memory()
+        library.active = wanted
 
 
 def num_threads() -> int:

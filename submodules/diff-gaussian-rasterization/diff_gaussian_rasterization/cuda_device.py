@@ -3,6 +3,8 @@
 import ctypes
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Protocol
 
@@ -54,7 +56,8 @@ class _PinnedReading:
         self._values = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         self._values.copy_(tensor, non_blocking=True)
         self._event = torch.cuda.Event()
-        self._event.record()
+        # without a stream it would be that of the current device, which may be another one
+        self._event.record(torch.cuda.current_stream(tensor.device))
 
     def wait(self) -> list[int]:
         self._event.synchronize()
@@ -104,9 +107,9 @@ class CudaDevice:
         _check(_driver().cuDevicePrimaryCtxRetain(ctypes.byref(self._context), device), "to give its context")
         self._functions: dict[str, ctypes.c_void_p] = {}
         self._arrivals: dict[int, torch.Tensor] = {}
-        self._enter()
         self._module = ctypes.c_void_p()
-        code = _driver().cuModuleLoadData(ctypes.byref(self._module), image)
+        with self._entered():
+            code = _driver().cuModuleLoadData(ctypes.byref(self._module), image)
         if code in (209, 218, 222):  # no image for this device, invalid PTX, PTX of a newer version
             raise NoDevice(
                 f"the NVIDIA driver is too old for kernels of this PyTorch's CUDA {torch.version.cuda}: update the "
@@ -114,12 +117,20 @@ class CudaDevice:
             )
         _check(code, "to load the kernels")
 
-    def _enter(self) -> None:
-        # autograd runs backward passes in threads of its own, which may not have the context yet
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """The GPU's context is the thread's inside, and what it was before afterwards: PyTorch takes it for the current
+        device. Threads that autograd runs backward passes in may have none yet."""
         current = ctypes.c_void_p()
         _check(_driver().cuCtxGetCurrent(ctypes.byref(current)), "to name its context")
-        if current.value != self._context.value:
-            _check(_driver().cuCtxSetCurrent(self._context), "to enter its context")
+        if current.value == self._context.value:
+            yield
+            return
+        _check(_driver().cuCtxPushCurrent_v2(self._context), "to enter its context")
+        try:
+            yield
+        finally:
+            _check(_driver().cuCtxPopCurrent_v2(ctypes.byref(current)), "to leave its context")
 
     def _function(self, name: str) -> ctypes.c_void_p:
         function = self._functions.get(name)
@@ -134,17 +145,17 @@ class CudaDevice:
         return ctypes.c_void_p(torch.cuda.current_stream(self.torch_device).cuda_stream)
 
     def launch(self, name: str, grid: tuple[int, int], threads: int, argument: ctypes.Structure) -> None:
-        self._enter()
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
-        code = _driver().cuLaunchKernel(
-            self._function(name), *grid, 1, threads, 1, 1, 0, self._stream(), parameters, None
-        )
+        with self._entered():
+            code = _driver().cuLaunchKernel(
+                self._function(name), *grid, 1, threads, 1, 1, 0, self._stream(), parameters, None
+            )
         _check(code, f"to start the kernel {name}")
 
     def zero(self, tensor: torch.Tensor) -> None:
-        self._enter()
         count = ctypes.c_size_t(tensor.numel() * tensor.element_size() // 4)
-        code = _driver().cuMemsetD32Async(ctypes.c_void_p(tensor.data_ptr()), 0, count, self._stream())
+        with self._entered():
+            code = _driver().cuMemsetD32Async(ctypes.c_void_p(tensor.data_ptr()), 0, count, self._stream())
         _check(code, "to clear memory")
 
     def read(self, tensor: torch.Tensor) -> Reading:

@@ -20,6 +20,8 @@ from diff_gaussian_rasterization.cuda_structs import pointer, strided
 #: pairs a capacity is larger than what was needed, so that the next camera fits too
 HEADROOM = 1.5
 MOST_PAIRS = 1 << 29
+#: what the kernels count for one splat; MOST in coverage.cuh
+MOST_TILES = 1 << 22
 #: images up to here have so few tiles that a backward pass by tiles alone would leave a GPU half empty
 SMALL_IMAGE = 640 * 640
 
@@ -65,6 +67,9 @@ class CudaFrame:
     _capacities: dict[tuple[torch.device, int, int], int] = {}
 
     def __init__(self, device: Device, shape: Shape) -> None:
+        across, down = shape.tiles
+        if across * down > MOST_TILES:
+            raise ValueError(f"an image of {shape.width}x{shape.height} is too large for a GPU: 268 million pixels fit")
         self.device, self.shape = device, shape
         self.struct = structs.Frame()
         #: visible splats, pairs (also those that did not fit) and 0, after a `forward` that tells later

@@ -67,7 +67,7 @@ __device__ __forceinline__ void write_pairs(const Frame& f, uint32 at, int row, 
 extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) emit_pairs(const Frame f) {
   enum {
     ALONE = 24,     // with more pairs than that a splat is written by its whole warp
-    MOST = 1 << 22  // of a splat, so that those of a block can be added; no image has as many tiles
+    MOST = 1 << 22  // of a splat, so that those of a block can be added; images have no more tiles (MOST_TILES)
   };
   __shared__ uint32 scratch[8], block_shared, base_shared, histogram[MAX_PASSES][DIGITS];
   const uint32 block = take_ticket(&f.counters->emit_ticket, &block_shared);
