@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, linear
 
 from dynamic_predictor.depth_anything3.settings import HeadSettings
 from dynamic_predictor.networks.dense_prediction import FeatureFusion
@@ -81,7 +81,11 @@ class DenseHead(nn.Module):
         for level, (layer, project, resize) in enumerate(
             zip(tokens, self.projects, self.resize_layers, strict=True), start=1
         ):
-            maps = project(self.norm(layer).transpose(1, 2).unflatten(2, grid))
+            # A 1x1 convolution of tokens is a linear layer; the maps it gives have channels last, which convolutions
+            # and enlarging are faster with and pass on.
+            assert isinstance(project, nn.Conv2d)
+            maps = linear(self.norm(layer), project.weight.flatten(1), project.bias)
+            maps = maps.unflatten(1, grid).permute(0, 3, 1, 2)
             if self.placed:
                 maps = add_plane_embedding(maps, aspect)
             levels.append(getattr(self.scratch, f"layer{level}_rn")(resize(maps)))

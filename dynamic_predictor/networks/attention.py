@@ -7,6 +7,7 @@ kernel for it.
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.rotary import Rotation, rotate
 
 
@@ -46,14 +47,14 @@ class SelfAttention(nn.Module):
         """Tokens (B, N, width) to the same shape. `mask` as in `scaled_dot_product_attention`, broadcast to
         (B, heads, N, N)."""
         batch, count, width = tokens.shape
-        qkv = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads)
+        qkv = linear(self.qkv, tokens).view(batch, count, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         query, key = self.q_norm(query), self.k_norm(key)
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
         # a norm computed in float32 under autocast must not leave three types behind
         mixed = scaled_dot_product_attention(query.to(value.dtype), key.to(value.dtype), value, attn_mask=mask)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, count, width))
+        return linear(self.proj, mixed.transpose(1, 2).reshape(batch, count, width))
 
 
 class CrossAttention(nn.Module):
@@ -76,14 +77,14 @@ class CrossAttention(nn.Module):
         memory_rotation: Rotation | None = None,
     ) -> Tensor:
         """Queries come from `tokens`, keys and values from `memory`; the result has the shape of `tokens`."""
-        query = self._split(self.projq(tokens))
-        key, value = self._split(self.projk(memory)), self._split(self.projv(memory))
+        query = self._split(linear(self.projq, tokens))
+        key, value = self._split(linear(self.projk, memory)), self._split(linear(self.projv, memory))
         if rotation is not None:
             query = rotate(query, rotation)
         if memory_rotation is not None:
             key = rotate(key, memory_rotation)
         mixed = scaled_dot_product_attention(query, key, value)
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        return linear(self.proj, mixed.transpose(1, 2).flatten(2))
 
     def _split(self, features: Tensor) -> Tensor:
         batch, count, width = features.shape

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
 
+from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.patch_embedding import PatchEmbedding
 from dynamic_predictor.networks.transformer import TransformerBlock
 
@@ -24,8 +25,8 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (..., width) to the same shape."""
-        gate, value = self.w12(tokens).chunk(2, dim=-1)
-        return self.w3(silu(gate) * value)
+        gate, value = linear(self.w12, tokens).chunk(2, dim=-1)
+        return linear(self.w3, silu(gate) * value)
 
 
 class VisionTransformer(nn.Module):

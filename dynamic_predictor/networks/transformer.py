@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamic_predictor.networks.attention import CrossAttention, SelfAttention
+from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.rotary import Rotation
 
 
@@ -17,11 +18,10 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, hidden_width: int, *, bias: bool = True) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden_width, bias=bias)
-        self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_width, width, bias=bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(tokens)))
+        return linear(self.fc2, linear(self.fc1, tokens, "gelu"))
 
 
 class LayerScale(nn.Module):

@@ -6,6 +6,7 @@ from torch.nn.functional import interpolate
 
 from dynamic_predictor.networks.attention import CrossAttention, SelfAttention
 from dynamic_predictor.networks.dense_prediction import FeatureFusion
+from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.patch_embedding import PatchEmbedding
 from dynamic_predictor.networks.rotary import grid_positions, rotate, rotation_2d
 from dynamic_predictor.networks.transformer import DecoderBlock, TransformerBlock
@@ -61,6 +62,33 @@ def _torch_attention(width, heads, weight, bias, projection):
         reference.out_proj.weight.copy_(projection.weight)
         reference.out_proj.bias.copy_(projection.bias)
     return reference
+
+
+@pytest.mark.parametrize("activation", ["none", "gelu"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_fused_linear_layer_equals_that_of_torch(activation, bias):
+    """Without gradients one call of oneDNN does it; with them torch's own layers do, and the gradients are theirs."""
+    layer = torch.nn.Linear(24, 40, bias=bias)
+    for shape in ((24,), (5, 24), (2, 3, 7, 24)):
+        features = torch.randn(shape, requires_grad=True)
+        expected = layer(features)
+        expected = torch.nn.functional.gelu(expected) if activation == "gelu" else expected
+        followed = linear(layer, features, activation)
+        torch.testing.assert_close(
+            torch.autograd.grad(followed.sum(), features), torch.autograd.grad(expected.sum(), features)
+        )
+        for mode in (torch.no_grad, torch.inference_mode):
+            with mode():
+                torch.testing.assert_close(linear(layer, features.detach(), activation), expected.detach())
+
+
+def test_a_fused_linear_layer_keeps_out_of_the_way_of_autocast_and_hooks():
+    layer, features = torch.nn.Linear(24, 40), torch.randn(5, 24)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert linear(layer, features).dtype == torch.bfloat16
+    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    with torch.no_grad():
+        torch.testing.assert_close(linear(layer, features), layer(features))
 
 
 def test_self_attention_equals_that_of_torch():
