@@ -141,9 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         overrides = read_overrides(options.overrides) if options.overrides else {}
-        outputs = run_parity(options.name, read_images(options.input), overrides)
+        images = read_images(options.input)
         with atomic_file(options.output) as temporary, temporary.open("wb") as file:
-            np.savez(file, **outputs)  # type: ignore[arg-type]
+            np.savez(file, **run_parity(options.name, images, overrides))  # type: ignore[arg-type]
     except InputError as error:
         print(f"parity: {error}", file=sys.stderr)
         return 2

@@ -149,6 +149,12 @@ class TwoViewNetwork(nn.Module):
             raw, motion = maps[0], maps[1][:, 0].sigmoid() if len(maps) > 1 else None
             return ViewPrediction(_points(raw[:, :3]), 1.0 + raw[:, 3].exp(), motion)
 
+    def predict_motion(self, number: int, layers: Sequence[Tensor], view: EncodedImages) -> Tensor:
+        """The `motion` of `predict_view` alone, without the work for points. Only with mask heads."""
+        with torch.autocast(view.tokens.device.type, enabled=False):
+            layers = [tokens.float() for tokens in layers]
+            return self._upright_maps(self._heads(number)[1], layers, view, None)[:, 0].sigmoid()
+
     def forward(
         self,
         image1: Tensor,

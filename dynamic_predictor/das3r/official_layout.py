@@ -45,10 +45,13 @@ def official_model_string(config: TwoViewConfig) -> str:
     return f"AsymmetricCroCo3DStereo({text})"
 
 
-def save_pth(network: TwoViewNetwork, path: str | Path, **extras: object) -> None:
+def save_pth(
+    network: TwoViewNetwork, path: str | Path, *, state: dict[str, torch.Tensor] | None = None, **extras: object
+) -> None:
     """Writes the training code's layout: `model` with both names of the parameters that have two, `args` with the model
-    string, and `extras` (epoch, optimizer, ...) beside them."""
-    state = network.state_dict()
+    string, and `extras` (epoch, optimizer, ...) beside them. `state` stands for that of `network` where its parameters
+    are not whole."""
+    state = dict(network.state_dict() if state is None else state)
     state |= {alias: state[key] for alias, key in key_aliases(state).items()}
     arguments = argparse.Namespace(model=official_model_string(network.config))
     with atomic_file(path) as temporary:

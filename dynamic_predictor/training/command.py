@@ -60,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
                 output,
                 process=process,
                 resume=options.resume,
+                sharded=options.sharded,
                 workers=options.num_workers,
                 progress=bars if process.is_first else ignore_progress,
             )
@@ -93,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="start anew in --output_dir")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that read pairs ahead")
+    parser.add_argument(
+        "--sharded", action="store_true", help="spread parameters and optimizer over the processes (FSDP)"
+    )
     parser.add_argument("--amp", action="store_true", help="bfloat16 in the trunk")
     group = parser.add_argument_group("settings of the recipe that can be changed")
     group.add_argument("--freeze", choices=FREEZES, help="what does not learn")

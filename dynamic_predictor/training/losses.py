@@ -62,10 +62,21 @@ def pair_losses(
         terms[f"points_{number}"] = _sum(distance)
         terms[f"weighted_points_{number}"] = _sum(_weighted(distance, confidence, alpha))
         if prediction.motion is not None:
-            entropy = binary_cross_entropy(prediction.motion[known], truth.motion[known], reduction="none")
+            entropy = _cross_entropy(prediction.motion, truth)
             terms[f"motion_{number}"] = _sum(entropy)
             terms[f"weighted_motion_{number}"] = _sum(_weighted(entropy, confidence, alpha))
     return terms
+
+
+def motion_losses(motions: tuple[Tensor, Tensor], truths: tuple[ViewTruth, ViewTruth]) -> dict[str, Sum]:
+    """The terms `motion_k` of `pair_losses`, of probabilities (B, H, W) of images 1 and 2."""
+    both = zip(motions, truths, strict=True)
+    return {f"motion_{number}": _sum(_cross_entropy(*one)) for number, one in enumerate(both, start=1)}
+
+
+def _cross_entropy(motion: Tensor, truth: ViewTruth) -> Tensor:
+    known = truth.known_motion()
+    return binary_cross_entropy(motion[known], truth.motion[known], reduction="none")
 
 
 def validation_losses(
@@ -83,9 +94,7 @@ def validation_losses(
         known = truth.known_motion()
         terms[f"points_{number}"] = _sum((points * scale - true_points)[known].norm(dim=-1))
         if prediction.motion is not None:
-            terms[f"motion_{number}"] = _sum(
-                binary_cross_entropy(prediction.motion[known], truth.motion[known], reduction="none")
-            )
+            terms[f"motion_{number}"] = _sum(_cross_entropy(prediction.motion, truth))
     return terms
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as distributed
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,19 @@ class Process:
         if self.world_size == 1:
             return flag
         return bool(self.summed(torch.tensor(float(flag), device=self.device)).item())
+
+
+@contextmanager
+def sharing_gradients(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Whether the gradients of a backward pass inside go to the other processes at once; before the last of several
+    they need not."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(wanted)
+    elif isinstance(model, nn.parallel.DistributedDataParallel) and not wanted:
+        with model.no_sync():
+            yield
+        return
+    yield
 
 
 @contextmanager

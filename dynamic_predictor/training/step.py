@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from dynamic_predictor.das3r.network import TwoViewNetwork, ViewPrediction
-from dynamic_predictor.training.losses import Sum, ViewTruth, pair_losses
+from dynamic_predictor.training.losses import ViewTruth, motion_losses, pair_losses
 from dynamic_predictor.training.pair_batches import PairBatch
-from dynamic_predictor.training.processes import Process
+from dynamic_predictor.training.processes import Process, sharing_gradients
 from dynamic_predictor.training.settings import TrainingSettings
 
 _ENCODER = ("patch_embed.", "enc_blocks.", "enc_norm.")
@@ -21,15 +20,19 @@ _UNUSED = ("mask_token", "refinenet4.resConfUnit1.")
 
 
 class PairPredictions(nn.Module):
-    """The network on a batch of pairs, each also the other way round if wanted; every image is encoded once."""
+    """The network on a batch of pairs, each also the other way round if wanted; every image is encoded once. While it
+    trains and points are not learned, probabilities of motion are all that it computes."""
 
     def __init__(self, network: TwoViewNetwork, settings: TrainingSettings) -> None:
         super().__init__()
         self.network = network
         self._symmetrize = settings.symmetrize
+        self._learns_points = settings.learn_points
         self._dtype = torch.bfloat16 if settings.precision == "bfloat16" else None
 
-    def forward(self, images1: Tensor, images2: Tensor) -> tuple[ViewPrediction, ViewPrediction]:
+    def forward(
+        self, images1: Tensor, images2: Tensor
+    ) -> tuple[ViewPrediction, ViewPrediction] | tuple[Tensor, Tensor]:
         """Of (B, 3, H, W) images in [-1, 1]: predictions of B pairs, or of 2B with the swapped ones behind."""
         count = len(images1)
         with torch.autocast(images1.device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None):
@@ -40,6 +43,8 @@ class PairPredictions(nn.Module):
                 order, swapped = order[:count], swapped[:count]
             view1, view2 = encoded.select(order), encoded.select(swapped)
             layers1, layers2 = self.network.decode(view1, view2)
+        if self.network.training and not self._learns_points:
+            return self.network.predict_motion(1, layers1, view1), self.network.predict_motion(2, layers2, view2)
         return self.network.predict_view(1, layers1, view1), self.network.predict_view(2, layers2, view2)
 
 
@@ -61,8 +66,8 @@ def _joined(one: ViewTruth, two: ViewTruth) -> ViewTruth:
 def accumulate_gradients(
     model: nn.Module, parts: Sequence[PairBatch], settings: TrainingSettings, process: Process
 ) -> float:
-    """Adds the gradients of one step to the parameters of `model` (a `PairPredictions`, or DDP around one) and returns
-    the loss: that of all parts on all processes as if they were one batch."""
+    """Adds the gradients of one step to the parameters of `model` (a `PairPredictions`, DDP around one, or a sharded
+    one) and returns the loss: that of all parts on all processes as if they were one batch."""
     truths = [pair_truths(part, symmetrize=settings.symmetrize) for part in parts]
     counts = torch.tensor(
         [[float(truth.known_motion().sum()) for truth in pair] for pair in truths], device=process.device
@@ -70,24 +75,21 @@ def accumulate_gradients(
     counts = process.summed(counts).clamp_min(1)
     loss = torch.zeros((), device=process.device)
     for number, (part, pair) in enumerate(zip(parts, truths, strict=True), start=1):
-        last = number == len(parts)
-        distributed = isinstance(model, nn.parallel.DistributedDataParallel)
-        with model.no_sync() if distributed and not last else nullcontext():
+        with sharing_gradients(model, number == len(parts)):
             predictions = model(*part.images)
-            # DDP averages gradients over the processes; sums are wanted
-            share = _objective(pair_losses(predictions, pair, settings.alpha), counts, settings) * process.world_size
+            if settings.learn_points:
+                terms = pair_losses(predictions, pair, settings.alpha)
+                wanted = [name for name in terms if name.startswith("weighted_")]
+            else:
+                # confidence stands for how well points are known; where they are not learned it says nothing
+                terms = motion_losses(predictions, pair)
+                wanted = list(terms)
+            objective = torch.stack([terms[name].total / counts[int(name[-1]) - 1] for name in wanted]).sum()
+            # DDP and FSDP average gradients over the processes; sums are wanted
+            share = objective * process.world_size
             share.backward()
         loss += share.detach() / process.world_size
     return float(process.summed(loss))
-
-
-def _objective(terms: dict[str, Sum], counts: Tensor, settings: TrainingSettings) -> Tensor:
-    if settings.learn_points:
-        names = [name for name in terms if name.startswith("weighted_")]
-    else:
-        # confidence stands for how well points are known; where they are not learned it says nothing
-        names = [name for name in terms if name.startswith("motion_")]
-    return torch.stack([terms[name].total / counts[int(name[-1]) - 1] for name in names]).sum()
 
 
 def choose_what_learns(network: TwoViewNetwork, settings: TrainingSettings) -> list[nn.Parameter]:

@@ -21,6 +21,7 @@ from dynamic_predictor.das3r.official_layout import save_pth
 from dynamic_predictor.training.pair_batches import batches, steps_per_epoch, validation_batches
 from dynamic_predictor.training.processes import Process
 from dynamic_predictor.training.settings import TrainingSettings
+from dynamic_predictor.training.sharding import shard, spread_optimizer_state, whole
 from dynamic_predictor.training.step import (
     PairPredictions,
     accumulate_gradients,
@@ -34,6 +35,10 @@ from dynamic_predictor.training.validation import Validation, validate
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
 
+#: what comes up while something else than a checkpoint of ours is read
+_NO_CHECKPOINT = (
+    pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, LookupError, TypeError, ValueError, OSError
+)  # fmt: skip
 #: settings that may change when a run goes on; batches may be spread otherwise as long as a step has the same pairs
 _FREE_TO_CHANGE = {"epochs", "keep_every_epochs", "test_every_epochs", "batch_size", "accumulation"}
 
@@ -56,6 +61,7 @@ def train(
     *,
     process: Process,
     resume: bool = False,
+    sharded: bool = False,
     workers: int = 0,
     progress: Progress = ignore_progress,
 ) -> Validation | None:
@@ -63,22 +69,31 @@ def train(
 
     Writes into `output`: checkpoint-last.pth after every epoch and when stopped by Ctrl-C, checkpoint-best.pth at the
     best mask IoU, checkpoint-N.pth every so many epochs, checkpoint-final.pth, and what `TrainingLog` writes. All have
-    the official layout. With `resume` the run goes on from checkpoint-last.pth as if it had never stopped. Raises
-    `InputError` for a checkpoint of other settings and for a loss that is not a number.
+    the official layout. With `resume` the run goes on from checkpoint-last.pth as if it had never stopped. With
+    `sharded`, parameters and optimizer are spread over the processes; checkpoints are the same.
+
+    Raises `InputError` for a checkpoint of other settings and for a loss that is not a number.
     """
     output = Path(output)
     network.to(process.device).train()
-    parameters = choose_what_learns(network, settings)
-    if not parameters:
+    if not choose_what_learns(network, settings):
         raise InputError("With these settings nothing learns: the network has no mask heads and the rest is frozen.")
-    optimizer = make_optimizer(parameters, settings)
+    if sharded and process.world_size == 1:
+        raise InputError("Parameters are spread over several processes; start them with torchrun, or leave it out.")
     pairs_per_step = settings.batch_size * settings.accumulation * process.world_size
-    place = _Place()
+    place, optimizer_state = _Place(), None
+    last = output / "checkpoint-last.pth"
     if resume:
-        place = _restored(output / "checkpoint-last.pth", network, optimizer, settings, pairs_per_step)
+        place, optimizer_state = _restored(last, network, settings, pairs_per_step)
     model = PairPredictions(network, settings)
     wrapped: nn.Module = model
-    if process.world_size > 1:
+    if sharded:
+        shard(model)
+    # as they are now: sharding puts others in their place
+    optimizer = make_optimizer([p for p in network.parameters() if p.requires_grad], settings)
+    if optimizer_state is not None:
+        _restore_optimizer(last, optimizer, optimizer_state)
+    if process.world_size > 1 and not sharded:
         wrapped = nn.parallel.DistributedDataParallel(
             model, device_ids=[process.device.index] if process.device.type == "cuda" else None
         )
@@ -87,9 +102,12 @@ def train(
     validation: Validation | None = None
 
     def save(name: str) -> None:
+        weights, learned = network.state_dict(), optimizer.state_dict()
+        if sharded:
+            weights, learned = whole(weights), whole(learned)
         if process.is_first:
-            state = {"optimizer": optimizer.state_dict(), "settings": _plain(settings), **asdict(place)}
-            save_pth(network, output / name, pairs_per_step=pairs_per_step, **state)
+            state = {"optimizer": learned, "settings": _plain(settings), **asdict(place)}
+            save_pth(network, output / name, state=weights, pairs_per_step=pairs_per_step, **state)
 
     with _stop_asked() as stop, log:
         for epoch in range(place.epoch, settings.epochs):
@@ -137,8 +155,9 @@ def train(
             save("checkpoint-last.pth")
             if place.epoch % settings.keep_every_epochs == 0 and not is_last:
                 save(f"checkpoint-{place.epoch}.pth")
+        weights = whole(network.state_dict()) if sharded else network.state_dict()
         if process.is_first:
-            save_pth(network, output / "checkpoint-final.pth", epoch=place.epoch)
+            save_pth(network, output / "checkpoint-final.pth", state=weights, epoch=place.epoch)
     network.eval()
     return validation
 
@@ -148,12 +167,9 @@ def _plain(settings: TrainingSettings) -> dict[str, Any]:
 
 
 def _restored(
-    path: Path,
-    network: TwoViewNetwork,
-    optimizer: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    pairs_per_step: int,
-) -> _Place:
+    path: Path, network: TwoViewNetwork, settings: TrainingSettings, pairs_per_step: int
+) -> tuple[_Place, dict[str, Any]]:
+    """Loads the network; where the run was, and the state of its optimizer."""
     if not path.is_file():
         raise InputError(f"{path} does not exist, so there is nothing to go on from; leave --resume out.")
     try:
@@ -173,12 +189,22 @@ def _restored(
                 "--batch_size and --accum_iter so that times the number of processes they give that."
             )
         network.load_state_dict(state)
-        optimizer.load_state_dict(saved["optimizer"])
+        return place, saved["optimizer"]
     except InputError:
         raise
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(f"{path} is no checkpoint of this network's training; leave --resume out.") from error
-    return place
+    except _NO_CHECKPOINT as error:
+        raise _no_checkpoint(path) from error
+
+
+def _restore_optimizer(path: Path, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    try:
+        optimizer.load_state_dict(spread_optimizer_state(state, optimizer))
+    except _NO_CHECKPOINT as error:
+        raise _no_checkpoint(path) from error
+
+
+def _no_checkpoint(path: Path) -> InputError:
+    return InputError(f"{path} is no checkpoint of this network's training; leave --resume out.")
 
 
 class _Stop:

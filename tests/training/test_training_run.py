@@ -1,6 +1,7 @@
 """Whole little training runs: they learn, go on exactly, and come out the same on two processes."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -132,7 +133,18 @@ def test_schedule_against_the_official_one(shared):
     np.testing.assert_allclose([learning_rate_at(float(t), flat) for t in times], cosine, rtol=1e-6, atol=1e-12)
 
 
+def run_on_two_processes(options: list[str]) -> None:
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [str(root / "dynamic_predictor" / "launch.py"), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
 def test_two_processes_have_the_loss_curve_of_one(tracked_folder, tmp_path):
+    """Every process with the whole network (DDP), and each with a share of it (FSDP), whose checkpoints are like the
+    others."""
     save_pth(fresh(), tmp_path / "start.pth")
     shared_options = [
         "--mode=train",
@@ -146,16 +158,25 @@ def test_two_processes_have_the_loss_curve_of_one(tracked_folder, tmp_path):
         "--device=cpu",
     ]
     assert launch.main([*shared_options, "--batch_size=4", f"--output_dir={tmp_path / 'one'}"]) == 0
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(root / "dynamic_predictor" / "launch.py"), *shared_options, "--batch_size=2"]
-    command += [f"--output_dir={tmp_path / 'two'}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr[-2000:]
-    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-3)
-    one, two = (next(line for line in read_log(tmp_path / name) if "test_loss" in line) for name in ("one", "two"))
-    assert two["test_loss"] == pytest.approx(one["test_loss"], rel=1e-2)
+    run_on_two_processes([*shared_options, "--batch_size=2", f"--output_dir={tmp_path / 'two'}"])
+    run_on_two_processes([*shared_options, "--batch_size=2", "--sharded", f"--output_dir={tmp_path / 'shares'}"])
+    tests = {}
+    for name in ("one", "two", "shares"):
+        np.testing.assert_allclose(losses(tmp_path / name), losses(tmp_path / "one"), rtol=1e-3)
+        tests[name] = next(line["test_loss"] for line in read_log(tmp_path / name) if "test_loss" in line)
+    assert tests["two"] == pytest.approx(tests["one"], rel=1e-2)
+    assert tests["shares"] == pytest.approx(tests["two"], rel=1e-4)
+    # checkpoints of shares are whole: either kind of run goes on from them
+    shutil.copytree(tmp_path / "shares", tmp_path / "one on")
+    shutil.copytree(tmp_path / "shares", tmp_path / "shares on")
+    shared_options += ["--epochs=2", "--resume"]
+    assert launch.main([*shared_options, "--batch_size=4", f"--output_dir={tmp_path / 'one on'}"]) == 0
+    run_on_two_processes([*shared_options, "--batch_size=2", "--sharded", f"--output_dir={tmp_path / 'shares on'}"])
+    np.testing.assert_allclose(losses(tmp_path / "shares on"), losses(tmp_path / "one on"), rtol=1e-3)
+    finals = [tmp_path / f"{name} on" / "checkpoint-final.pth" for name in ("one", "shares")]
+    one, shares = (load_network(path, mask_heads=True).state_dict() for path in finals)
+    for key, value in one.items():
+        torch.testing.assert_close(shares[key], value, rtol=1e-2, atol=1e-3)
 
 
 def test_bad_input_is_one_sentence(tracked_folder, tmp_path, capsys):
@@ -166,6 +187,7 @@ def test_bad_input_is_one_sentence(tracked_folder, tmp_path, capsys):
         ([*train_options, "--epochs=0", f"--train_dataset={tracked_folder / 'train'}"], "at least 1"),
         ([*train_options, "--resume", f"--train_dataset={tracked_folder / 'train'}"], "checkpoint-last.pth"),
         ([*train_options, "--nonsense=1"], "nonsense"),
+        ([*train_options, "--sharded", f"--train_dataset={tracked_folder / 'train'}"], "torchrun"),
     ]:
         assert launch.main(options) == 2
         message = capsys.readouterr().err
