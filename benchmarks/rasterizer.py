@@ -1,7 +1,8 @@
 """Times every part of a training iteration on the CPU, for a grid of picture sizes and numbers of Gaussians.
 
     python benchmarks/rasterizer.py [--sizes 512x288 1920x1080] [--counts 20000 100000] [--threads 1 2] [--json FILE]
-    python benchmarks/rasterizer.py --compare [--opensplat BINARY --opensplat-scene FOLDER]
+    python benchmarks/rasterizer.py --compare [--opensplat BINARY]
+    python benchmarks/rasterizer.py --neighbour
 
 One iteration is what a trainer does: projection, binning, compositing, L1 + SSIM, backward, Adam on all 59 numbers of
 a Gaussian with spherical harmonics of degree 3. All Gaussians are in view, and in Morton order, as the optimizer keeps
@@ -22,6 +23,7 @@ import diff_gaussian_rasterization as kernels
 import torch
 from diff_gaussian_rasterization._library import Frame
 from rasterizer_floor import floors, machine_peaks, print_shares
+from rasterizer_neighbour import measure_neighbours
 from rasterizer_peers import compare
 
 from gaussian.model import morton_order
@@ -160,7 +162,8 @@ def main() -> None:
     parser.add_argument("--simd", default="auto", choices=["auto", "avx512", "avx2", "plain"])
     parser.add_argument("--compare", action="store_true", help="bytes, flops and share of the floor; then the peers")
     parser.add_argument("--opensplat", type=Path, metavar="BINARY", help="with --compare: times OpenSplat's CPU path")
-    parser.add_argument("--opensplat-scene", type=Path, metavar="FOLDER", help="a scene that OpenSplat reads")
+    parser.add_argument("--opensplat-scene", type=Path, metavar="FOLDER", help="in place of one of ours, for OpenSplat")
+    parser.add_argument("--neighbour", action="store_true", help="fused iterations beside busy processes, and alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     arguments = parser.parse_args()
     kernels.set_simd(arguments.simd)
@@ -186,6 +189,11 @@ def main() -> None:
                     row["floor"] = floors(row, peaks)
                     print_shares(row, peaks)
         report["peers"] = compare(rows, arguments.opensplat, arguments.opensplat_scene)
+    if arguments.neighbour:
+        report["neighbours"] = []
+        for row in rows:
+            gaussians = make_gaussians(row["count"], row["width"], row["height"])
+            report["neighbours"].append(measure_neighbours(gaussians, row, arguments.repeats))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 

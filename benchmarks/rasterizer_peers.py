@@ -1,47 +1,106 @@
-"""Other programs beside ours, as far as they are here."""
+"""Other programs beside ours, as far as they are here, on as many Gaussians and pictures of the same size."""
 
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
+
+from scene.camera import Camera
+from scene.formats.colmap import write_colmap
+from scene.scene import PointCloud
+
+VIEWS = 8
 
 
 def compare(rows: list[dict[str, Any]], opensplat: Path | None, scene: Path | None) -> dict[str, Any]:
-    """Prints one line for each program; what is not here is said so."""
-    print("\nside by side, ms per training iteration")
+    """Prints a table of all programs: milliseconds of a training iteration beside what it must move and compute at
+    least, and its share of that floor on the most threads that ours was timed with. What is not here is said so."""
+    print("\nside by side, one training iteration; MB, Mflop and floor are those of the work, whoever does it")
+    print(f"{'':>24} {'picture':>10} {'Gaussians':>9} {'MB':>7} {'Mflop':>7} {'floor ms':>9} {'ms':>9} {'share':>6}")
+    peers: dict[str, Any] = {"opensplat": []}
     for row in rows:
-        name = f"ours, {row['threads']} threads, {row['count']} at {row['width']}x{row['height']}"
-        print(f"{name:>50} {row['fused_iteration_ms']:9.1f}")
-    peers: dict[str, Any] = {"opensplat": _opensplat(opensplat, scene)}
-    for name, module in (("gsplat", "gsplat"), ("inria", "diff_gaussian_rasterization._C")):
-        peers[name] = _importable(module)
+        _print_row(f"ours, {row['threads']} threads", row, row["floor"], row["fused_iteration_ms"])
+    if opensplat is None:
+        peers["opensplat"] = "not given: --opensplat BINARY times it"
+    else:
+        most = max(row["threads"] for row in rows)
+        for row in (row for row in rows if row["threads"] == most):
+            result = _opensplat(opensplat, scene, row)
+            peers["opensplat"].append({"count": row["count"], "size": [row["width"], row["height"]], "ms": result})
+            _print_row("OpenSplat", row, row["floor"], result)
+    for name in ("gsplat", "inria"):
+        peers[name] = _on_a_gpu(name)
     for name, result in peers.items():
-        print(f"{name:>50} {result if isinstance(result, str) else f'{result:9.1f}'}")
+        if isinstance(result, str):
+            print(f"{name:>24} {result}")
     return peers
 
 
-def _importable(module: str) -> str:
+def _print_row(name: str, row: dict[str, Any], floor: dict[str, dict[str, float]], result: float | str) -> None:
+    moved, flops, least = (sum(stage[key] for stage in floor.values()) for key in ("bytes", "flops", "ms"))
+    size = f"{row['width']}x{row['height']}"
+    figures = result if isinstance(result, str) else f"{result:9.1f} {least / result:6.1%}"
+    print(f"{name:>24} {size:>10} {row['count']:>9} {moved / 1e6:7.1f} {flops / 1e6:7.0f} {least:9.2f} {figures}")
+
+
+def _on_a_gpu(name: str) -> str:
+    """One sentence about a program that has no path for CPUs."""
+    if name == "inria":
+        return "has the name of our package and needs an NVIDIA GPU: benchmarks/gpu.py --inria FOLDER times it"
     try:
-        __import__(module)
+        __import__("gsplat")
     except ImportError:
-        return "not installed"
+        return "is not installed: pip install 'stillsplat[cuda]', and benchmarks/gpu.py times it on an NVIDIA GPU"
     if not torch.cuda.is_available():
-        return "installed, but it needs an NVIDIA GPU and none is here"
-    return "runs on the GPU: see benchmarks/gpu.py"
+        return "is installed, but it renders on NVIDIA GPUs and none was found"
+    return "is installed: benchmarks/gpu.py times it"
 
 
-def _opensplat(binary: Path | None, scene: Path | None) -> float | str:
-    """Milliseconds per iteration of its CPU path, from two runs of different length; start-up cancels out."""
-    if binary is None or scene is None:
-        return "not given (--opensplat BINARY --opensplat-scene FOLDER)"
+def _opensplat(binary: Path, scene: Path | None, row: dict[str, Any]) -> float | str:
+    """Milliseconds per iteration of its CPU path, from two runs of different length, so that start-up cancels out.
+
+    It takes one Gaussian for each point of a scene; the scene is one of ours with as many points unless one is given.
+    Its first iterations use harmonics of degree 0, which is less work than ours.
+    """
     seconds = []
-    for iterations in (5, 45):
-        start = time.perf_counter()
-        command = [str(binary), str(scene), "--cpu", "-n", str(iterations), "-o", "/dev/null"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return f"failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
-        seconds.append(time.perf_counter() - start)
+    with tempfile.TemporaryDirectory() as folder:
+        if scene is None:
+            scene = Path(folder) / "scene"
+            _write_scene(scene, row["count"], row["width"], row["height"])
+        for iterations in (5, 45):
+            # pictures at full size from the start
+            command = [str(binary), str(scene), "--cpu", "--num-downscales", "0", "-n", str(iterations)]
+            command += ["-o", str(Path(folder) / "splats.ply")]
+            start = time.perf_counter()
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+            except OSError as error:
+                return f"could not be started: {error.strerror}"
+            if done.returncode:
+                said = done.stderr.strip().splitlines() or done.stdout.strip().splitlines()
+                return f"failed: {said[-1] if said else done.returncode}"
+            seconds.append(time.perf_counter() - start)
     return 1e3 * (seconds[1] - seconds[0]) / 40
+
+
+def _write_scene(folder: Path, count: int, width: int, height: int) -> None:
+    """A COLMAP scene of random pictures, and of points that fill them as Gaussians do in `make_gaussians`."""
+    random = np.random.default_rng(0)
+    focal = 0.9 * width
+    z = 1.5 + 3 * random.random(count)
+    x, y = (random.random(count) - 0.5) * width / focal * z, (random.random(count) - 0.5) * height / focal * z
+    names, cameras = [], []
+    (folder / "images").mkdir(parents=True)
+    for view in range(VIEWS):
+        names.append(f"{view:05d}.png")
+        cv2.imwrite(str(folder / "images" / names[-1]), random.integers(0, 256, (height, width, 3), np.uint8))
+        pose = np.eye(4)
+        pose[0, 3] = 0.02 * (view - VIEWS / 2)
+        cameras.append(Camera(width, height, focal, focal, width / 2, height / 2, pose))
+    points = PointCloud(np.stack([x, y, z], 1).astype(np.float32), random.integers(0, 256, (count, 3), np.uint8))
+    write_colmap(folder / "sparse" / "0", names, cameras, points)
