@@ -1,19 +1,25 @@
-"""Time, operations and memory of Depth Anything 3 at the published sizes, against what the official code computes.
+"""Time, operations and memory of Depth Anything 3 at the published sizes, side by side with the official code.
 
     python benchmarks/depth_anything3.py [--models da3-small da3-base da3-large] [--width 504] [--height 280]
-        [--views 2] [--threads 2] [--precision float32|bfloat16] [--json OUT.json]
+        [--views 2] [--threads 2] [--repeats 3] [--official SRC] [--json OUT.json]
 
-`ours` is a prediction of depth and cameras without rays, which nobody asked for; `rays` adds them. `official` is
-what the official code computes, in our blocks and in float32: always rays, their outputs at all four levels of which
-one is used, 1x1 convolutions behind the enlarging instead of before it. Its results are checked against ours before it
-is timed. Weights are made up; times do not depend on them. On a machine that others use too, the processor's seconds
-are what to look at.
+`ours` is a prediction of depth and cameras without rays, which nobody asked for; `rays` adds them; `bfloat16` is `ours`
+with the backbone in bfloat16. `operations` is what the official code computes, in our blocks: always rays, their
+outputs at all four levels of which one is used, 1x1 convolutions behind the enlarging instead of before it.
+
+With `--official SRC`, the folder `src` of a checkout of the official repository (its network needs einops, addict and
+omegaconf), its own network runs too, with the same weights: `official` in float32, as its benchmark does, and
+`official_half` under the float16 autocast that its interface asks for on a machine without a GPU. Weights are made up,
+results are compared, and contestants take turns, round by round: a ratio is the median over the rounds. With one
+thread the seconds are the processor's, which are what to look at on a machine that others use too.
 """
 
 import argparse
 import json
 import platform
 import resource
+import statistics
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -23,6 +29,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import interpolate
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -72,49 +79,126 @@ def official_operations():
         yield
 
 
-def measure(what: str, work: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """Best wall and processor seconds of `repeats` runs, and operations of one, under names that begin with `what`."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    wall, processor = [], []
-    for _ in range(repeats):
-        begin, begin_processor = time.perf_counter(), time.process_time()
-        work()
-        wall.append(time.perf_counter() - begin)
-        processor.append(time.process_time() - begin_processor)
-    return {
-        f"{what}_seconds": min(wall),
-        f"{what}_processor_seconds": min(processor),
-        f"{what}_operations": counter.get_total_flops(),
-    }
+Contestant = Callable[[], Any]
+
+
+def official_network(source: Path, name: str, weights: dict[str, Tensor]) -> torch.nn.Module:
+    """The official network called `name` from a checkout, with `weights` by their keys."""
+    sys.path.insert(0, str(source))
+    from depth_anything_3.cfg import create_object, load_config  # pyright: ignore[reportMissingImports]
+    from depth_anything_3.registry import MODEL_REGISTRY  # pyright: ignore[reportMissingImports]
+
+    network = create_object(load_config(MODEL_REGISTRY[name])).eval()
+    # its three copies of the rays' norm, and outputs that are never used, may keep what they have
+    network.load_state_dict(weights, strict=False)
+    return network
+
+
+def operations_of(work: Contestant) -> int:
+    """Floating-point operations of one run, attention among them."""
+    # attention written out: the counter does not know the fused kernel of CPUs, nor fused linear layers
+    torch.backends.mkldnn.enabled = False
+    try:
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            work()
+    finally:
+        torch.backends.mkldnn.enabled = True
+    return counter.get_total_flops()
+
+
+def take_turns(contestants: dict[str, Contestant], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every contestant in every round, after one round that does not count."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for index in range(rounds + 1):
+        for name, work in contestants.items():
+            begin = clock()
+            work()
+            if index:
+                seconds[name].append(clock() - begin)
+    return seconds
 
 
 @torch.inference_mode()
-@kept_freed_memory()
 def measure_model(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """One row of the table."""
     network = network_without_values(lambda: build_network(PUBLISHED_MODELS[name].settings))
-    fill_with_made_up_weights(network.state_dict())
+    weights = network.state_dict()
+    fill_with_made_up_weights(weights)
     assert isinstance(network, AnyViewNetwork)
-    network.precision = getattr(torch, options.precision)
     images = torch.randn(1, options.views, 3, options.height, options.width)
-    plain = ForwardOptions(views_per_chunk=options.views_per_chunk)
-    rays = ForwardOptions(rays=True, views_per_chunk=options.views_per_chunk)
-    official = ForwardOptions(rays=True, views_per_chunk=8)
-    row: dict[str, Any] = {"model": name, "parameters_gib": sum(p.numel() for p in network.parameters()) * 4 / 2**30}
-    row.update(measure("ours", lambda: network(images, plain), options.repeats))
-    row.update(measure("rays", lambda: network(images, rays), options.repeats))
-    row["peak_gib"] = peak_bytes() / 2**30
-    before = network(images, rays)
-    with official_operations():
-        after = network(images, official)
-    difference = float((before.depth / after.depth - 1).abs().max())
-    assert difference < (1e-3 if options.precision == "float32" else 0.2), difference
-    del before, after
-    network.precision = torch.float32
-    with official_operations():
-        row.update(measure("official", lambda: network(images, official), options.repeats))
+
+    def ours(
+        precision: torch.dtype = torch.float32, *, rays: bool = False, chunk: int = options.views_per_chunk
+    ) -> Any:
+        network.precision = precision
+        with kept_freed_memory():
+            return network(images, ForwardOptions(rays=rays, views_per_chunk=chunk))
+
+    def official_in_our_blocks() -> Any:
+        with official_operations():
+            return ours(rays=True, chunk=8)
+
+    expected = ours().depth
+    peak = peak_bytes()
+    contestants: dict[str, Contestant] = {
+        "ours": ours,
+        "rays": lambda: ours(rays=True),
+        "bfloat16": lambda: ours(torch.bfloat16),
+        "operations": official_in_our_blocks,
+    }
+    depths = {"bfloat16": contestants["bfloat16"]().depth, "operations": official_in_our_blocks().depth}
+    if options.official is not None:
+        theirs = official_network(options.official, name, weights)
+
+        def official_half() -> Any:
+            with torch.autocast("cpu", dtype=torch.float16):
+                return theirs(images)
+
+        contestants["official"] = lambda: theirs(images)
+        depths["official"] = theirs(images).depth
+        if options.half:
+            contestants["official_half"] = official_half
+            depths["official_half"] = official_half().depth
+    contestants = {what: contestants[what] for what in contestants if what not in options.without}
+    seconds = take_turns(contestants, options.repeats)
+    row: dict[str, Any] = {
+        "model": name,
+        "parameters_gib": sum(p.numel() for p in network.parameters()) * 4 / 2**30,
+        "peak_gib": peak / 2**30,
+        "operations_per_image": {
+            what: operations_of(contestants[what]) / options.views
+            for what in ("ours", "rays", "operations")
+            if what in contestants
+        },
+        "seconds_per_image": {
+            what: [round(second / options.views, 4) for second in values] for what, values in seconds.items()
+        },
+        "times_as_fast": {
+            what: {
+                other: round(statistics.median(b / a for a, b in zip(seconds[what], values, strict=True)), 3)
+                for other, values in seconds.items()
+                if other.startswith(("o", "official")) and other not in ("ours", what)
+            }
+            for what in ("ours", "bfloat16")
+            if what in seconds
+        },
+        "depth_differs_relatively": {
+            what: _differences(depth, expected) for what, depth in depths.items() if what in contestants
+        },
+    }
+    for what in ("operations", "official"):
+        assert what not in depths or row["depth_differs_relatively"].get(what, {}).get("most", 0) < 1e-3, row
     return row
+
+
+def _differences(depth: Tensor, expected: Tensor) -> dict[str, float]:
+    error = (depth.float() / expected - 1).abs().flatten()
+    return {
+        "median": float(error.median()),
+        "99 percent below": float(error.quantile(0.99)),
+        "most": float(error.max()),
+    }
 
 
 def main() -> None:
@@ -124,31 +208,46 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=280)
     parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--views-per-chunk", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--official", type=Path, metavar="SRC", help="src of a checkout of the official repository")
+    parser.add_argument("--half", action="store_true", help="its float16 autocast too (slow)")
+    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="contestants that are left out")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
-    print(
-        f"{options.views} views of {options.width}x{options.height}, {options.threads} threads, {options.precision}; "
-        "images per second (operations and processor seconds per image)"
-    )
+    clock = "processor seconds" if options.threads == 1 else "seconds"
+    print(f"{options.views} views of {options.width}x{options.height}, {options.threads} threads; {clock} per image")
     for name in options.models:
         row = measure_model(name, options)
         rows.append(row)
-        cells = []
-        for what in ("ours", "rays", "official"):
-            rate, operations = options.views / row[f"{what}_seconds"], row[f"{what}_operations"] / options.views
-            processor = row[f"{what}_processor_seconds"] / options.views
-            cells.append(f"{what} {rate:.2f} ({operations / 1e9:.0f} G, {processor:.2f} s)")
-        gain = row["official_processor_seconds"] / row["ours_processor_seconds"]
-        print(f"{name:<10} {'   '.join(cells)}   {gain:.2f} times as fast   peak {row['peak_gib']:.2f} GiB", flush=True)
+        print(f"{name}, peak {row['peak_gib']:.2f} GiB")
+        for what, values in row["seconds_per_image"].items():
+            operations = row["operations_per_image"].get(what)
+            counted = f"{operations / 1e9:6.0f} G operations" if operations else " " * 19
+            ratio = [row["times_as_fast"].get(which, {}).get(what) for which in ("ours", "bfloat16")]
+            told = "" if ratio[0] is None else f", ours is {ratio[0]:.2f} times as fast"
+            told += "" if ratio[1] is None else f", with bfloat16 {ratio[1]:.2f}"
+            print(f"  {what:<14} {counted} {statistics.median(values):7.3f} s{told}", flush=True)
     if options.json:
-        settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        record = {"machine": platform.machine(), "torch": torch.__version__, "settings": settings, "rows": rows}
+        settings = {key: value for key, value in vars(options).items() if key not in ("json", "official")}
+        record = {
+            "machine": _processor(),
+            "torch": torch.__version__,
+            "clock": clock,
+            "settings": settings,
+            "rows": rows,
+        }
         options.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ from dynamic_predictor.alignment.pose_graph import (
     similarity_logarithm,
 )
 from dynamic_predictor.alignment.salad import SaladDescriptor, SaladNetwork, TransportAggregator, transport_shares
+from scene.camera import Camera
 from scene.errors import InputError
+from scene.point_cloud import unproject_pixels
 from scene.trajectory import Similarity
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "da3"
@@ -343,3 +345,49 @@ def test_the_salad_network_has_the_keys_of_the_published_file_and_describes_pict
     save_file({"aggregator.dust_bin": torch.tensor(1.0)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="not a checkpoint of SaladNetwork"):
         SaladDescriptor(tmp_path / "other.safetensors")
+
+
+def test_points_move_as_officially(golden):
+    points, first = golden["apply/points"], _unpacked(golden["compose/in"][0])
+    moved = first.apply_to_points(points.reshape(-1, 3)).reshape(points.shape)
+    np.testing.assert_allclose(moved, golden["apply/out"], atol=1e-12)
+    np.testing.assert_allclose(moved, golden["apply/out_torch"], atol=1e-5)
+
+
+def test_depth_becomes_points_as_officially(golden):
+    """The official code looks through the corners of pixels."""
+    for depth, k, world_to_camera, expected in zip(
+        golden["points/depth"], golden["points/K"], golden["points/w2c"], golden["points/world"], strict=True
+    ):
+        camera_from_world = np.eye(4)
+        camera_from_world[:3] = world_to_camera
+        height, width = depth.shape
+        camera = Camera(width, height, k[0, 0], k[1, 1], k[0, 2], k[1, 2], np.linalg.inv(camera_from_world))
+        points = unproject_pixels(camera, depth, np.arange(depth.size), center=0.0)
+        np.testing.assert_allclose(points.reshape(expected.shape), expected, atol=2e-6)
+
+
+def test_cameras_of_joined_chunks_are_the_official_ones(golden):
+    """Chunks overlap; where they do, the later one counts."""
+    places = [Similarity.identity(), *map(_unpacked, golden["poses/sim3_acc"])]
+    windows = [(int(begin), int(end)) for begin, end in golden["poses/chunks"]]
+    count, rows = len(golden["poses/camera_poses_txt"]), iter(range(len(golden["poses/ext"])))
+    row_of = [{frame: next(rows) for frame in range(*window)} for window in windows]
+    for frame in range(count):
+        chunk = chunk_of_frame(windows, frame)
+        row = row_of[chunk][frame]
+        camera_from_world = np.eye(4)
+        camera_from_world[:3] = golden["poses/ext"][row]
+        pose = places[chunk].apply_to_poses(np.linalg.inv(camera_from_world)[None])[0]
+        np.testing.assert_allclose(pose.ravel(), golden["poses/camera_poses_txt"][frame], atol=1e-12)
+        k = golden["poses/int"][row]
+        np.testing.assert_array_equal([k[0, 0], k[1, 1], k[0, 2], k[1, 2]], golden["poses/intrinsic_txt"][frame])
+
+
+def test_a_chain_of_steps_lies_where_the_official_graph_begins(golden):
+    """Its nodes are translation, quaternion xyzw and scale."""
+    nodes = accumulate([_unpacked(row) for row in golden["pgo/seq_in"]])
+    for node, row in zip(nodes, golden["pgo/abs_before"], strict=True):
+        np.testing.assert_allclose(node.translation, row[:3], atol=1e-5)
+        np.testing.assert_allclose(node.rotation, Rotation.from_quat(row[3:7]).as_matrix(), atol=1e-5)
+        assert abs(node.scale - row[7]) < 1e-5
