@@ -1,6 +1,7 @@
 """Exports against the goldens of the official code (tests/data/da3, ../shared) and through other libraries' readers."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,12 +104,17 @@ def test_paths_are_the_official_ones(golden, path_cameras):
     np.testing.assert_allclose(_poses(wander_path(middle, 36)), golden["traj/wander_c2w"], atol=1e-5)
     dolly = dolly_zoom_path(middle, 36)
     np.testing.assert_allclose(_poses(dolly), golden["traj/dolly_c2w"], atol=1e-5)
-    np.testing.assert_allclose([c.fx / 504 for c in dolly], golden["traj/dolly_K"][:, 0, 0], rtol=1e-5)
     times = np.linspace(0, 1, 8)
-    between = cameras_between(path_cameras[0], path_cameras[1], times)
+    zoomed = replace(path_cameras[1], fx=0.99 * 504, fy=1.26 * 280)  # the golden's second camera sees less
+    between = cameras_between(path_cameras[0], zoomed, times)
     np.testing.assert_allclose(_poses(between), golden["traj/interp_c2w"], atol=1e-4)
-    wobble = _poses(wobble_path(path_cameras, steps=10, skip=1))
-    np.testing.assert_allclose(wobble, golden["traj/wobble_c2w"][0], atol=1e-4)
+    wobble = wobble_path(path_cameras, steps=10, skip=1)
+    np.testing.assert_allclose(_poses(wobble), golden["traj/wobble_c2w"][0], atol=1e-4)
+    paths = {"wander": wander_path(middle, 36), "interp": between, "wobble": wobble, "dolly": dolly}
+    for name, path in paths.items():
+        official = golden[f"traj/{name}_K"].reshape(-1, 3, 3)
+        intrinsics = [camera.intrinsics / [[504], [280], [1]] for camera in path]
+        np.testing.assert_allclose(intrinsics, official, rtol=1e-5, atol=1e-6)
 
 
 def test_smoothed_paths_are_the_official_ones_up_to_their_right_angles(golden, path_cameras):

@@ -10,7 +10,7 @@ from dynamic_predictor.depth_anything3.gaussians import Gaussians as PixelGaussi
 from dynamic_predictor.depth_anything3.prediction import Prediction
 from dynamic_predictor.depth_anything3.preprocessing import OriginalPicture
 from scene.errors import InputError
-from stillsplat.prediction_export import EXPORT_FORMATS, ExportSettings, export_prediction
+from stillsplat.prediction_export import EXPORT_FORMATS, ExportSettings, confident_points, export_prediction
 
 pytest.importorskip("trimesh")
 
@@ -78,6 +78,23 @@ def test_all_formats_at_once(prediction, tmp_path):
     assert (
         len(PlyData.read(tmp_path / "gs_ply" / "0000.ply")["vertex"].data) == 3 * 28 * 40
     )  # borders: 0 rows, 1 column
+
+
+def test_points_and_colours_are_the_official_ones(shared):
+    """But for half a pixel: the official exporter looks through the corners of pixels."""
+    with np.load(shared / "parity" / "da3" / "maths_export.npz") as golden:
+        made = Prediction(
+            depth=golden["glb/depth"],
+            conf=golden["glb/conf"],
+            extrinsics=golden["glb/extr"],
+            intrinsics=golden["glb/intr"],
+            processed_images=golden["glb/images"],
+        )
+        corners = made.intrinsics + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]], np.float32)
+        shifted = Prediction(**{**vars(made), "intrinsics": corners})
+        points = confident_points(shifted, shifted.cameras(), ExportSettings())
+        np.testing.assert_allclose(points.positions, golden["glb/points_world"], atol=1e-4)
+        np.testing.assert_array_equal(points.colors, golden["glb/colors"])
 
 
 def test_an_export_replaces_an_earlier_one(prediction, tmp_path):
