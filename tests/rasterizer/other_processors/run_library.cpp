@@ -1,0 +1,224 @@
+// Calls the library of kernels on made-up Gaussians and writes everything that it computes, so that instruction sets and
+// processors can be compared: run_library SIMD FILE. A program of its own, because an emulated processor has no Python.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+extern "C" {
+const char* stillsplat_simd();
+int stillsplat_set_simd(const char*);
+void* stillsplat_frame_new();
+int stillsplat_forward(void*, const Scene*, const Outputs*);
+int stillsplat_backward(void*, const Scene*, const Outputs*, const Gradients*);
+int stillsplat_loss(const Loss*, double*);
+void stillsplat_adam(const AdamGroup*, int64_t);
+}
+
+typedef std::vector<float> Floats;
+const int N = 1003, WIDTH = 101, HEIGHT = 75, PIXELS = WIDTH * HEIGHT;
+uint64_t state;
+FILE* file;
+
+// The same numbers on every machine (xorshift, Marsaglia 2003).
+float uniform() {
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return (float)((state >> 40) * (1.0 / 16777216.0));
+}
+float normal() {
+  float sum = 0.0f;
+  for (int k = 0; k < 12; k++) sum += uniform();
+  return sum - 6.0f;
+}
+Floats filled(size_t count, float (*number)()) {
+  Floats values(count);
+  for (float& value : values) value = number();
+  return values;
+}
+
+// Name and values, each with its length in front.
+void put(const std::string& name, const Floats& values) {
+  const int32_t letters = (int32_t)name.size();
+  const int64_t count = (int64_t)values.size();
+  fwrite(&letters, sizeof letters, 1, file);
+  fwrite(name.data(), 1, name.size(), file);
+  fwrite(&count, sizeof count, 1, file);
+  fwrite(values.data(), sizeof(float), values.size(), file);
+}
+
+// Contiguous over Gaussians or over coefficients and components.
+Strided view(Floats& values, int terms, int components, bool by_gaussian) {
+  if (by_gaussian) return {values.data(), 1, (int64_t)components * N, N};
+  return {values.data(), (int64_t)terms * components, components, 1};
+}
+
+struct Gaussians {
+  Floats means, rotations, scales, opacities, sh, screen;
+};
+
+Gaussians make_gaussians(bool by_gaussian) {
+  Gaussians g = {Floats(3 * N), Floats(4 * N), Floats(3 * N), Floats(N), Floats(48 * N), Floats(2 * N)};
+  auto put_in = [&](Floats& values, int i, int components, auto number) {
+    for (int c = 0; c < components; c++) values[by_gaussian ? (size_t)c * N + i : (size_t)i * components + c] = number(c);
+  };
+  for (int i = 0; i < N; i++) {
+    const float z = 1.5f + 3.0f * uniform(), x = (uniform() - 0.5f) * 1.3f * z, y = (uniform() - 0.5f) * 0.9f * z;
+    put_in(g.means, i, 3, [&](int c) { return c == 0 ? x : c == 1 ? y : i % 50 ? z : -z; });
+    put_in(g.rotations, i, 4, [](int) { return normal(); });
+    put_in(g.scales, i, 3, [](int) { return -3.5f + 0.6f * normal(); });
+    put_in(g.opacities, i, 1, [](int) { return 1.5f * normal(); });
+    put_in(g.sh, i, 48, [](int) { return 0.2f * normal(); });
+    put_in(g.screen, i, 2, [](int) { return 0.1f * normal(); });
+  }
+  return g;
+}
+
+Scene make_scene(Gaussians& g, bool by_gaussian, int degree, bool antialiased) {
+  Scene s = {};
+  s.count = N;
+  s.width = WIDTH;
+  s.height = HEIGHT;
+  s.sh_degree = degree;
+  s.flags = FLAG_LOG_SCALES | FLAG_OPACITY_LOGITS | FLAG_CENTER_FROM_POSE | FLAG_CAMERA_GRADIENT;
+  if (antialiased) s.flags |= FLAG_ANTIALIASED;
+  const float R[9] = {0.98f, -0.1f, 0.17f, 0.12f, 0.986f, -0.11f, -0.156f, 0.128f, 0.979f}, t[3] = {0.05f, -0.1f, 0.2f};
+  memcpy(s.rotation, R, sizeof R);
+  memcpy(s.translation, t, sizeof t);
+  s.fx = 90.0f;
+  s.fy = 92.0f;
+  s.cx = 50.0f;
+  s.cy = 38.0f;
+  s.near_plane = 0.01f;
+  s.scale_modifier = 1.0f;
+  for (int i = 0; i < 3; i++) {
+    for (int k = 0; k < 3; k++) s.center[i] -= R[3 * k + i] * t[k];
+    s.background[i] = 0.1f * (float)(i + 1);
+  }
+  s.means = view(g.means, 1, 3, by_gaussian);
+  s.rotations = view(g.rotations, 1, 4, by_gaussian);
+  s.scales = view(g.scales, 1, 3, by_gaussian);
+  s.opacities = {g.opacities.data(), 1, 0, 0};
+  s.sh = view(g.sh, 16, 3, by_gaussian);
+  s.screen_means = view(g.screen, 1, 2, by_gaussian);
+  return s;
+}
+
+bool run(bool by_gaussian, int degree, bool antialiased) {
+  state = 88172645463325252ull + by_gaussian;
+  Gaussians g = make_gaussians(by_gaussian);
+  const Scene s = make_scene(g, by_gaussian, degree, antialiased);
+  Floats image(3 * PIXELS), alpha(PIXELS), depth(PIXELS);
+  std::vector<int32_t> radii(N);
+  const Outputs outputs = {image.data(), alpha.data(), depth.data(), radii.data()};
+  void* frame = stillsplat_frame_new();
+  if (stillsplat_forward(frame, &s, &outputs)) return false;
+  const Floats d_image = filled(3 * PIXELS, normal), d_alpha = filled(PIXELS, normal), d_depth = filled(PIXELS, normal);
+  Gaussians d = {Floats(3 * N), Floats(4 * N), Floats(3 * N), Floats(N), Floats(48 * N), Floats(2 * N)};
+  double camera[16] = {};
+  Gradients gradients = {};
+  gradients.image = d_image.data();
+  gradients.alpha = d_alpha.data();
+  gradients.depth = d_depth.data();
+  gradients.means = view(d.means, 1, 3, by_gaussian);
+  gradients.rotations = view(d.rotations, 1, 4, by_gaussian);
+  gradients.scales = view(d.scales, 1, 3, by_gaussian);
+  gradients.opacities = {d.opacities.data(), 1, 0, 0};
+  gradients.sh = view(d.sh, 16, 3, by_gaussian);
+  gradients.screen_means = view(d.screen, 1, 2, by_gaussian);
+  gradients.camera = camera;
+  if (stillsplat_backward(frame, &s, &outputs, &gradients)) return false;
+  put("image", image);
+  put("alpha", alpha);
+  put("depth", depth);
+  put("radii", Floats(radii.begin(), radii.end()));
+  put("gradient to means", d.means);
+  put("gradient to rotations", d.rotations);
+  put("gradient to scales", d.scales);
+  put("gradient to opacities", d.opacities);
+  put("gradient to harmonics", d.sh);
+  put("gradient to centres on the screen", d.screen);
+  put("gradient to the camera", Floats(camera, camera + 16));
+
+  // the same with a step of Adam in the backward pass
+  Floats first[5], second[5];
+  const Strided parameters[5] = {s.means, s.rotations, s.scales, s.opacities, s.sh};
+  const size_t sizes[5] = {3 * N, 4 * N, 3 * N, N, 48 * N};
+  FusedAdam adam = {};
+  for (int k = 0; k < 5; k++) {
+    first[k].assign(sizes[k], 0.01f);
+    second[k].assign(sizes[k], 0.02f);
+    adam.first[k] = adam.second[k] = parameters[k];
+    adam.first[k].data = first[k].data();
+    adam.second[k].data = second[k].data();
+  }
+  for (int k = 0; k < 6; k++) adam.rates_by_bias1[k] = 0.01f * (float)(k + 1);
+  adam.inv_root_bias2 = 1.3f;
+  adam.beta1 = 0.9f;
+  adam.beta2 = 0.999f;
+  adam.epsilon = 1e-15f;
+  adam.opacity_pull = 0.1f;
+  adam.scale_pull = 0.2f;
+  gradients.means = s.means;
+  gradients.rotations = s.rotations;
+  gradients.scales = s.scales;
+  gradients.opacities = s.opacities;
+  gradients.sh = s.sh;
+  gradients.adam = &adam;
+  if (stillsplat_backward(frame, &s, &outputs, &gradients)) return false;
+  put("means", g.means);
+  put("rotations", g.rotations);
+  put("scales", g.scales);
+  put("opacities", g.opacities);
+  put("harmonics", g.sh);
+  put("first moments of harmonics", first[4]);
+  put("second moments of means", second[0]);
+
+  const Floats target = filled(3 * PIXELS, uniform), l1_weight = filled(PIXELS, uniform), ssim_weight = filled(PIXELS, uniform);
+  Floats slope(3 * PIXELS), l1_map(PIXELS), ssim_map(PIXELS);
+  Loss loss = {};
+  loss.image = image.data();
+  loss.target = target.data();
+  loss.target_channel = PIXELS;
+  loss.target_row = WIDTH;
+  loss.target_column = 1;
+  loss.width = WIDTH;
+  loss.height = HEIGHT;
+  loss.l1_weight = l1_weight.data();
+  loss.ssim_weight = ssim_weight.data();
+  loss.l1_factor = 0.8f;
+  loss.ssim_factor = 0.2f;
+  loss.gradient = slope.data();
+  loss.l1_map = l1_map.data();
+  loss.ssim_map = ssim_map.data();
+  double sums[2];
+  if (stillsplat_loss(&loss, sums)) return false;
+  put("sums of the loss", Floats(sums, sums + 2));
+  put("gradient of the loss", slope);
+  put("map of L1", l1_map);
+  put("map of SSIM", ssim_map);
+
+  Floats parameter = filled(N, normal), moment = filled(N, normal), square(N, 0.1f);
+  const Floats gradient = filled(N, normal);
+  AdamGroup group = {parameter.data(), gradient.data(), moment.data(), square.data(), nullptr, N, N,
+                     0.1f,             1.2f,            0.9f,          0.999f,        1e-15f};
+  stillsplat_adam(&group, 1);
+  put("parameters after Adam", parameter);
+  return true;
+}
+
+int main(int, char** argv) {
+  if (!stillsplat_set_simd(argv[1])) return 2;
+  file = fopen(argv[2], "wb");
+  for (int by_gaussian = 0; by_gaussian < 2; by_gaussian++)
+    for (int degree = 0; degree < 4; degree += 3)
+      for (int antialiased = 0; antialiased < 2; antialiased++)
+        if (!run(by_gaussian, degree, antialiased)) return 3;
+  fclose(file);
+  puts(stillsplat_simd());
+}
