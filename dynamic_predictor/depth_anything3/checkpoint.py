@@ -28,9 +28,10 @@ def published_model(name: str) -> PublishedModel | None:
     return None
 
 
-def load_model(name_or_path: str | Path) -> tuple[PublishedModel, Network]:
+def load_model(name_or_path: str | Path, *, expected: str | None = None) -> tuple[PublishedModel, Network]:
     """The model by its name, whose weights are looked for where `weights.finding` says, or by the folder or file that
-    holds its `model.safetensors`; the file's own configuration or keys then tell which model it is.
+    holds its `model.safetensors`; the file's own configuration or keys then tell which model it is. `expected` names
+    the model that a file must hold.
 
     A short name of ours takes the retrained 1.1 where it is on this machine. Raises `InputError` for an unknown name,
     weights that are not there, and files that hold another network.
@@ -50,7 +51,7 @@ def load_model(name_or_path: str | Path) -> tuple[PublishedModel, Network]:
             f"choose one of: {', '.join(PUBLISHED_MODELS)}."
         )
     checkpoint = read_checkpoint(path)
-    model = _recognised(checkpoint)
+    model = recognised_model(checkpoint, expected)
     return model, _network_of(model, checkpoint)
 
 
@@ -71,20 +72,29 @@ def _network_of(model: PublishedModel, checkpoint: Checkpoint) -> Network:
     return network
 
 
-def _recognised(checkpoint: Checkpoint) -> PublishedModel:
-    """By the name in `config.json` beside the file where that fits, else by keys and shapes. The metric and the
-    monocular model have the same keys: without a configuration the file's folder must tell them apart."""
+def recognised_model(checkpoint: Checkpoint, expected: str | None = None) -> PublishedModel:
+    """Which model `checkpoint` holds: by keys and shapes and, among models that share them, by the name that is
+    `expected`, by the name in `config.json` beside the file, or by that of its folder. Metric and monocular models
+    share theirs. `InputError` for the weights of another model than `expected`, or of none."""
     shapes = {key.removeprefix(_PREFIX): shape for key, shape in checkpoint.shapes.items()}
     fitting = []
     for settings in {id(model.settings): model.settings for model in PUBLISHED_MODELS.values()}.values():
         with torch.device("meta"):
-            expected = {key: tuple(value.shape) for key, value in build_network(settings).state_dict().items()}
-        if compare_shapes(shapes, expected).equal:
+            network_shapes = {key: tuple(value.shape) for key, value in build_network(settings).state_dict().items()}
+        if compare_shapes(shapes, network_shapes).equal:
             fitting = [model for model in PUBLISHED_MODELS.values() if model.settings is settings]
     if not fitting:
         raise InputError(
             f"{checkpoint.path} holds no model of Depth Anything 3 ({len(shapes)} tensors that fit none of them)."
         )
+    wanted = published_model(expected) if expected is not None else None
+    if wanted is not None and wanted not in fitting:
+        raise InputError(
+            f"{checkpoint.path} holds the weights of {fitting[0].name}, not of {wanted.name}; name the model that it "
+            "holds, or another file."
+        )
+    if wanted is not None:
+        return wanted
     hints = [str((checkpoint.config or {}).get("model_name", "")), checkpoint.path.parent.name, checkpoint.path.stem]
     for hint in hints:
         named = published_model(hint)

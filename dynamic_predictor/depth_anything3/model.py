@@ -67,10 +67,13 @@ class DepthAnything3:
         self.network.precision = _precision(precision, self.device)
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, **options: Any) -> "DepthAnything3":
+    def from_pretrained(
+        cls, name_or_folder: str | Path, *, expected: str | None = None, **options: Any
+    ) -> "DepthAnything3":
         """A published model by name ("da3-small", "depth-anything/DA3-SMALL", ...) or by the folder or file that holds
-        its weights; `options` as for the class. Raises `InputError` when the weights are not there or do not fit."""
-        model, network = load_model(name_or_folder)
+        its weights, which must be those of the model called `expected`, if one is; `options` as for the class. Raises
+        `InputError` when the weights are not there or do not fit."""
+        model, network = load_model(name_or_folder, expected=expected)
         return cls(network, name=model.name, metric=model.metric, **options)
 
     @property

@@ -109,6 +109,7 @@ class DepthAnything3Predictor:
         settings = self.settings
         model = DepthAnything3.from_pretrained(
             self.name if settings.weights is None else settings.weights,
+            expected=None if settings.weights is None else self.name,
             device=settings.device,
             precision=settings.precision,
             memory_budget=settings.memory_budget,

@@ -62,10 +62,12 @@ def create_chunk_predictor(
 
 def load_depth_anything3(name: str, weights: str | None = None) -> "DepthAnything3":
     """The model called `name` with its official weights, or with those in `weights`. `InputError` says which file to
-    put where when they are not on this machine."""
+    put where when they are not on this machine, and refuses the weights of another model."""
     from dynamic_predictor.depth_anything3.model import DepthAnything3
 
-    return DepthAnything3.from_pretrained(weights if weights is not None else name)
+    if weights is None:
+        return DepthAnything3.from_pretrained(name)
+    return DepthAnything3.from_pretrained(weights, expected=name)
 
 
 def any_view_chunks(name: str, weights: str | None = None, resolution: int | None = None) -> DepthAnything3Chunks:

@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dynamic_predictor.depth_anything3 import AutoModel, DepthAnything3, memory
-from dynamic_predictor.depth_anything3.checkpoint import load_model, published_model
+from dynamic_predictor.depth_anything3.checkpoint import load_model, published_model, recognised_model
 from dynamic_predictor.depth_anything3.network import build_network
 from dynamic_predictor.depth_anything3.settings import (
     PUBLISHED_MODELS,
@@ -17,6 +17,8 @@ from dynamic_predictor.depth_anything3.settings import (
     HeadSettings,
     NetworkSettings,
 )
+from dynamic_predictor.streaming.predictors import load_depth_anything3
+from dynamic_predictor.weights.reading import Checkpoint
 from scene.errors import InputError
 
 _HEAD = HeadSettings(16, (12, 16, 24, 32))
@@ -213,6 +215,17 @@ def test_every_model_has_an_entry_among_the_weights():
         assert weights_entry(model.weights).name == model.weights
 
 
+def test_metric_and_monocular_weights_are_told_apart_by_the_name_that_is_asked_for(tmp_path):
+    """Their keys and shapes are the same."""
+    with torch.device("meta"):
+        values = build_network(PUBLISHED_MODELS["da3-mono"].settings).state_dict()
+    checkpoint = Checkpoint(tmp_path / "model.safetensors", {f"model.{key}": value for key, value in values.items()})
+    for name in ("da3-mono", "da3-metric"):
+        assert recognised_model(checkpoint, name).name == name
+    with pytest.raises(InputError, match="not of da3-small"):
+        recognised_model(checkpoint, "da3-small")
+
+
 def test_published_files_load_from_a_folder_and_from_the_weights_folder(tmp_path, monkeypatch):
     with torch.device("meta"):
         shapes = {key: value.shape for key, value in build_network(SMALL).state_dict().items()}
@@ -226,6 +239,11 @@ def test_published_files_load_from_a_folder_and_from_the_weights_folder(tmp_path
         model, loaded = load_model(name)
         assert model.name == "da3-small"
         assert float(loaded.get_parameter("cam_dec.fc_fov.0.bias")[0]) == 0.75
+    assert load_model(folder, expected="da3-small")[0].name == "da3-small"
+    with pytest.raises(InputError, match="holds the weights of da3-small, not of da3-base"):
+        load_model(folder, expected="da3-base")
+    with pytest.raises(InputError, match="not of da3-large"):
+        load_depth_anything3("da3-large", str(folder))
     with pytest.raises(InputError, match="da3-base"):
         load_model("da3-base")
     with pytest.raises(InputError, match="choose one of"):
