@@ -182,11 +182,24 @@ def _predictor_of(pretrained: str | None) -> str:
     from dynamic_predictor.predictor import available_predictors
     from dynamic_predictor.weights.checking import recognise
 
-    found = recognise(path).name
+    try:
+        found = recognise(path).name
+    except InputError:
+        found = _predictor_of_another_size(path)
+        if found is None:
+            raise
     name = _PREDICTORS_OF_WEIGHTS.get(found, found)
     if name not in available_predictors():
         raise InputError(f"{path} holds the weights of {found}, which is no predictor; name one with --predictor.")
     return name
+
+
+def _predictor_of_another_size(path: Path) -> str | None:
+    """For networks of other sizes than the published ones, as --mode=train makes them."""
+    from dynamic_predictor.das3r.checkpoint import two_view_predictor
+    from dynamic_predictor.weights.reading import read_checkpoint
+
+    return two_view_predictor(read_checkpoint(path).tensors)
 
 
 def _check_settings(predictor: str, chosen: list[str]) -> None:

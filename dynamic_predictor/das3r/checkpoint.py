@@ -4,6 +4,7 @@ Accepted are the .pth of the training code (a dictionary with `model` and `args`
 config.json; parameters under either of the names that some have.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ def load_network(path: str | Path, *, mask_heads: bool, new_mask_heads: bool = F
         network = TwoViewNetwork(config if mask_heads else config.without_mask_heads())
     load_into(network, tensors, source=path, description="DAS3R" if mask_heads else "MonST3R")
     return network.eval()
+
+
+def two_view_predictor(keys: Iterable[str]) -> str | None:
+    """Which predictor takes a network of any size with parameters of these names: das3r, monst3r or None."""
+    names = set(keys)
+    if not any(name.startswith(_POINT_HEAD) for name in names) or "enc_norm.weight" not in names:
+        return None
+    return "das3r" if any(name.startswith(_MASK_HEAD) for name in names) else "monst3r"
 
 
 def _with_both_decoders(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -71,9 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     if process.is_first:
         score = f"; mask IoU on {validation.pairs} test pairs {validation.mask_iou:.3f}" if validation else ""
         print(f"{output / 'checkpoint-final.pth'} is trained{score}. Look at {output / 'curves.png'} and examples.png;")
-        print(
-            f"use it with: stillsplat weights path das3r, or launch.py --pretrained={output / 'checkpoint-final.pth'}"
-        )
+        print(f"use it with: launch.py --mode=eval_mask --pretrained={output / 'checkpoint-final.pth'}")
     return _DONE
 
 

@@ -38,12 +38,13 @@ def test_masks_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str], nam
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, np.ascontiguousarray(picture))
     command = [
-        "--mode=eval_mask", f"--predictor={name}", f"--pretrained={tmp_path / 'made_up.pth'}", "--eval_dataset=davis",
+        "--mode=eval_mask", f"--pretrained={tmp_path / 'made_up.pth'}", "--eval_dataset=davis",
         f"--data_folder={tmp_path / 'data'}", f"--output_dir={tmp_path / 'out'}", "--use_pred_mask", "--layout=das3r",
         "--seq_list", "dog", "--n_iter=5", "--image_size=96", "--flow=dis", "--not_shared_focal", "--silent",
     ]  # fmt: skip
     assert main(command) == 0, capsys.readouterr().err
     record = json.loads((tmp_path / "out" / "evaluation" / "dog.json").read_text())
+    assert record["made_by"]["predictor"] == name  # from the file, which has no published size
     assert record["made_by"]["predictor settings"]["shared_focal"] == "False"
     assert 0 <= record["mask"]["j_mean"] <= 1 and record["mask"]["frames"] == 4
     assert len(read_das3r(tmp_path / "out" / "dog").frames) == 4
