@@ -19,7 +19,7 @@ if __name__ == "__main__":
     sys.path[:] = [_ROOT, *(entry for entry in sys.path if entry and Path(entry).resolve() != Path(__file__).parent)]
 
 from dynamic_predictor.launch_options import option_of, parse_mode, parse_options, predictor_settings
-from scene.errors import InputError
+from scene.errors import InputError, is_out_of_memory
 
 _DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 
@@ -44,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _evaluate(given)
     except InputError as error:
         print(f"launch.py: {error}", file=sys.stderr)
+        return _BAD_INPUT
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        lower = "--batch_size" if {"train", "--mode=train"} & set(given) else "--max_size or --max_frames"
+        print(f"launch.py: The memory is not enough; use a smaller {lower}.", file=sys.stderr)
         return _BAD_INPUT
     except KeyboardInterrupt:
         print("launch.py: Stopped; what was finished is kept, the same command goes on.", file=sys.stderr)

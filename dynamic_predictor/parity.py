@@ -27,7 +27,7 @@ from dynamic_predictor.made_up_weights import fill_with_made_up_weights
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from dynamic_predictor.parity_case import ParityCase
 from scene.atomic import atomic_file
-from scene.errors import InputError
+from scene.errors import InputError, is_out_of_memory
 
 _CASES = {
     **dict.fromkeys(
@@ -146,6 +146,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             np.savez(file, **run_parity(options.name, images, overrides))  # type: ignore[arg-type]
     except InputError as error:
         print(f"parity: {error}", file=sys.stderr)
+        return 2
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(
+            f"parity: The memory is not enough for {options.name} and these images; use smaller ones.", file=sys.stderr
+        )
         return 2
     return 0
 

@@ -1,4 +1,7 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can mend, and how to tell that memory was not enough."""
+
+#: what PyTorch, oneDNN and the system say when a CPU has no memory left
+_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "could not create a primitive")
 
 
 class InputError(ValueError):
@@ -6,3 +9,11 @@ class InputError(ValueError):
 
     The command line prints the message without a traceback and ends with exit status 2.
     """
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` came up because the memory was not enough: Python and GPUs have exceptions of their own for it,
+    for the rest it is in the text."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(words in str(error).lower() for words in _NO_MEMORY)

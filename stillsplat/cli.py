@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from scene.errors import InputError
+from scene.errors import InputError, is_out_of_memory
 from scene.option_parser import OptionParser
 from stillsplat import __version__
 from stillsplat.depth_command import add_depth_command
@@ -288,14 +288,14 @@ def _sentence_for(error: BaseException, output: str | None) -> str | None:
 
     place = output or "the output"
     keep = "; make room and repeat the command with --resume, or choose another place."
+    if is_out_of_memory(error):
+        return "The memory of this machine is not enough; use a smaller --max-size or fewer --frames."
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return f"The disk is full while writing {error.filename or place}{keep}"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"{error.filename or place} may not be read or written; check its permissions."
         return None
-    if isinstance(error, MemoryError):
-        return "The memory of this machine is not enough; use a smaller --max-size or fewer --frames."
     # torch reports a failed write as a RuntimeError of its own
     text = str(error)
     if "PytorchStreamWriter" in text or "No space left" in text:

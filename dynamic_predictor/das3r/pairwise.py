@@ -21,7 +21,7 @@ from torch import Tensor
 from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.network import EncodedImages, TwoViewNetwork, ViewPrediction
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
-from scene.errors import InputError
+from scene.errors import InputError, is_out_of_memory
 from scene.progress import Progress, ignore_progress
 
 #: most memory that decoding one pair takes per pixel, in bytes (benchmarks/networks.py measures it)
@@ -64,7 +64,7 @@ def predict_pairs(
             encoded = _encode_frames(network, picture, predictions.frame_count, precision, progress)
             _decode_pairs(network, encoded, predictions, batch_size, precision, progress)
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise InputError(
             f"The memory is not enough for {len(edges)} pairs of frames of {width}x{height}; use a smaller --max-size, "
@@ -124,7 +124,7 @@ def _decode_pairs(
         try:
             views = _decode_batch(network, encoded, frame_features, predictions.edges[chosen], precision)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error) or len(chosen) == 1:
+            if not is_out_of_memory(error) or len(chosen) == 1:
                 raise
             batch = len(chosen) // 2
             if device.type == "cuda":
@@ -200,8 +200,3 @@ def _refuse_what_is_no_number(views: tuple[ViewPrediction, ViewPrediction], edge
                     f"The network's outputs for frames {first} and {second} are not numbers (NaN); its weights are "
                     "damaged, so fetch them again."
                 )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """GPUs have an error of their own for it, CPUs a sentence."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

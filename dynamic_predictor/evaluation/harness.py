@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from dynamic_predictor.contract import Predictor
 from dynamic_predictor.datasets.clip import DatasetClip
@@ -24,7 +23,7 @@ from dynamic_predictor.evaluation.single_pictures import score_single_pictures
 from dynamic_predictor.evaluation.sizes import mask_at_prediction
 from dynamic_predictor.evaluation.summary import write_tables
 from dynamic_predictor.predictor import available_predictors, create_predictor
-from scene.errors import InputError
+from scene.errors import InputError, is_out_of_memory
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
 from scene.frames import ImageFolderFrames, open_frames
@@ -105,11 +104,12 @@ def evaluate(
             if not scores and str(error) in report.failures.values():
                 raise  # it is not about the clip: missing weights, for example
             report.failures[name] = str(error)
-        except (MemoryError, torch.OutOfMemoryError):
-            report.failures[name] = "The memory is not enough; use a smaller --max_size or --max_frames."
         except Exception as error:
-            report.failures[name] = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            _keep_traceback(run.folder, name)
+            if is_out_of_memory(error):
+                report.failures[name] = "The memory is not enough; use a smaller --max_size or --max_frames."
+            else:
+                report.failures[name] = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+                _keep_traceback(run.folder, name)
         if name in report.failures:
             warn(f"{name}: {report.failures[name]}")
     progress("clips", len(names), len(names))

@@ -19,7 +19,7 @@ from dynamic_predictor.optical_flow.sea_raft import SeaRAFT
 from dynamic_predictor.weights.finding import find_weights, require_weights
 from dynamic_predictor.weights.keys import load_into
 from dynamic_predictor.weights.reading import read_checkpoint
-from scene.errors import InputError
+from scene.errors import InputError, is_out_of_memory
 from scene.progress import Progress, ignore_progress
 
 _SMALLEST_SIDE = 64
@@ -169,7 +169,7 @@ class NetworkFlow:
                 seconds = [self._encode(pictures, second, encoded) for _, second in group]
                 flow, uncertainty = self._run(firsts, seconds)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise InputError(
                 f"The memory is not enough for optical flow by {self.name}; use smaller pictures or fewer at once."
@@ -243,11 +243,6 @@ def create_optical_flow(
         network = network_class()
     load_into(network, checkpoint.tensors, source=checkpoint.path)
     return NetworkFlow(network_name, network, device=device, iterations=iterations, half_precision=half_precision)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """GPUs have an error of their own for it, CPUs a sentence."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def _joined(features: list) -> object:

@@ -4,6 +4,7 @@ What moves between two frames follows from the tracks: a track whose coordinates
 and a pixel moves if the track nearest to its 3-D point does (DAS3R, Xu et al., 2024).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,12 +53,32 @@ class TrackedView:
         return motion
 
 
+class _ReadFrames:
+    """What was read of frames, kept as long as there is room: small data sets are read once."""
+
+    def __init__(self, room: int = 1 << 28) -> None:
+        self._room = room
+        self._kept: dict[Path, tuple[np.ndarray, ...]] = {}
+
+    def get(self, path: Path, read: Callable[[], tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+        """The arrays that `read` gives for `path`; not to be changed."""
+        if path in self._kept:
+            return self._kept[path]
+        arrays = read()
+        size = sum(array.nbytes for array in arrays)
+        if size <= self._room:
+            self._room -= size
+            self._kept[path] = arrays
+        return arrays
+
+
 class TrackedClip:
     """One clip of `folder`, a data set's part such as data/point_odyssey/train."""
 
-    def __init__(self, folder: str | Path, name: str) -> None:
-        """Raises `InputError` when frames, depth, cameras or tracks are missing."""
+    def __init__(self, folder: str | Path, name: str, read_frames: _ReadFrames | None = None) -> None:
+        """Clips may share `read_frames`. Raises `InputError` when frames, depth, cameras or tracks are missing."""
         self.name = name
+        self._read = read_frames or _ReadFrames()
         self._folder = Path(folder) / name
         self._clip: DatasetClip = open_clip(Path(folder).parent, f"{Path(folder).name}/{name}")
         if self._clip.z_depths is None or self._clip.world_from_cameras is None or self._clip.intrinsics is None:
@@ -84,7 +105,9 @@ class TrackedClip:
         return self._view(first, tracks[0][known], moves), self._view(second, tracks[1][known], moves)
 
     def _read_tracks(self, index: int) -> np.ndarray:
-        path = self._tracks[index]
+        return self._read.get(self._tracks[index], lambda: (self._tracks_of(self._tracks[index]),))[0]
+
+    def _tracks_of(self, path: Path) -> np.ndarray:
         if not path.is_file():
             raise InputError(f"{path} does not exist; rearrange the data set again.")
         tracks = read_npy(path, check_npy(path, None))
@@ -94,13 +117,18 @@ class TrackedClip:
 
     def _view(self, index: int, points: np.ndarray, moves: np.ndarray) -> TrackedView:
         clip = self._clip
-        assert clip.z_depths is not None and clip.intrinsics is not None and clip.world_from_cameras is not None
+        assert clip.intrinsics is not None and clip.world_from_cameras is not None
+        picture, z_depth = self._read.get(clip.images[index], lambda: self._picture_and_depth(index))
+        return TrackedView(picture, z_depth, clip.intrinsics[index], clip.world_from_cameras[index], points, moves)
+
+    def _picture_and_depth(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        clip = self._clip
+        assert clip.z_depths is not None
         picture = read_picture(clip.images[index])
         z_depth = clip.z_depths[index]
         if picture.shape[:2] != z_depth.shape:
             raise InputError(f"{clip.images[index]} and its depth differ in size; fetch the data set again.")
-        z_depth = np.where(z_depth <= FARTHEST, z_depth, 0.0).astype(np.float32)
-        return TrackedView(picture, z_depth, clip.intrinsics[index], clip.world_from_cameras[index], points, moves)
+        return picture, np.where(z_depth <= FARTHEST, z_depth, 0.0).astype(np.float32)
 
 
 def list_tracked_clips(folder: str | Path) -> list[TrackedClip]:
@@ -108,7 +136,10 @@ def list_tracked_clips(folder: str | Path) -> list[TrackedClip]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; fetch the data set with: python data/download_pointodyssey.py.")
-    clips = [TrackedClip(folder, name) for name in folders_in(folder) if (folder / name / "trajs_3d").is_dir()]
+    read_frames = _ReadFrames()
+    clips = [
+        TrackedClip(folder, name, read_frames) for name in folders_in(folder) if (folder / name / "trajs_3d").is_dir()
+    ]
     if not clips:
         raise InputError(f"No clip in {folder} has tracks in trajs_3d/; rearrange the data set first (docs/data.md).")
     return clips

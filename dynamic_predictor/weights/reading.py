@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from scene.errors import InputError
+from scene.errors import InputError, is_out_of_memory
 
 _CONFIG_BYTES = 1 << 20
 
@@ -157,9 +157,11 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         with safe_open(path, framework="pt", device="cpu") as reader:
             return {key: reader.get_tensor(key) for key in reader.keys()}
-    except SafetensorError as error:
-        raise InputError(f"{path} is damaged or cut short ({_first_line(error)}); fetch it again.") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise _too_large(path) from error
+        if isinstance(error, SafetensorError):
+            raise InputError(f"{path} is damaged or cut short ({_first_line(error)}); fetch it again.") from error
         raise InputError(f"{path} cannot be read as safetensors ({_first_line(error)}).") from error
 
 
@@ -171,11 +173,18 @@ def _read_torch(path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace
         with torch.serialization.safe_globals(_allowed_globals()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol, before it is refused
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except MemoryError:
-        raise
     except Exception as error:  # damaged bytes make the readers of the formats raise anything
+        if is_out_of_memory(error):
+            raise _too_large(path) from error
         raise _unreadable(path, error) from error
     return _state_dict(content, path)
+
+
+def _too_large(path: Path) -> InputError:
+    size = path.stat().st_size / 2**30
+    return InputError(
+        f"The memory is not enough for the {size:.1f} GiB of {path}; close other programs, or add memory."
+    )
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -127,6 +127,39 @@ def test_mistakes_end_with_one_sentence(tmp_path, capsys):
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError(), 2),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), 2),
+        (RuntimeError("could not create a primitive"), 2),
+        (RuntimeError("a bug"), None),
+    ],
+)
+def test_too_little_memory_is_one_sentence(tmp_path, capsys, monkeypatch, error, status):
+    def fails(*args):
+        raise error
+
+    monkeypatch.setattr(parity, "run_parity", fails)
+    np.savez(tmp_path / "in.npz", images=np.zeros((1, 2, 3, 32, 32), np.float32))
+    words = ["das3r", "--input", str(tmp_path / "in.npz"), "--output", str(tmp_path / "out.npz")]
+    if status is None:
+        with pytest.raises(RuntimeError, match="a bug"):
+            parity.main(words)
+    else:
+        assert parity.main(words) == status
+        assert "memory is not enough" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(parity, "run_parity", lambda *args: pytest.fail("it ran"))
+    np.savez(tmp_path / "in.npz", images=np.zeros((1, 2, 3, 32, 32), np.float32))
+    output = tmp_path / "in.npz" / "out.npz"
+    assert parity.main(["das3r", "--input", str(tmp_path / "in.npz"), "--output", str(output)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_buffers_without_a_place_in_checkpoints_are_refused():
     class Network(torch.nn.Module):
         def __init__(self):

@@ -268,6 +268,24 @@ def test_as_a_script_from_the_root_and_from_elsewhere(data_folder: Path, tmp_pat
         assert done.returncode == 2 and done.stderr.startswith("launch.py: There is no file missing.pth"), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [(["--mode=train"], "--batch_size"), (["--mode", "train"], "--batch_size"), (["--mode=eval_pose"], "--max_size")],
+)
+def test_too_little_memory_says_what_to_lower(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], option: str
+) -> None:
+    from dynamic_predictor import launch as module
+
+    def fails(given: list[str]) -> int:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(module, "_train", fails)
+    monkeypatch.setattr(module, "_evaluate", fails)
+    assert module.main(words) == 2
+    assert re.fullmatch(rf"launch.py: The memory is not enough; .*{option}.*\n", capsys.readouterr().err)
+
+
 def test_training_is_registered_in_one_place(
     launch: Launch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,25 @@ def test_state_dict_in_new_and_old_torch_format(tmp_path: Path) -> None:
     assert_same(read_checkpoint(tmp_path / "old.pth").tensors)
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_files_that_memory_has_no_room_for_are_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    path = tmp_path / f"weights{suffix}"
+    torch.save(TENSORS, path) if suffix == ".pth" else save_file(TENSORS, path)
+
+    def no_room(*args: object, **options: object) -> None:
+        raise RuntimeError("unable to mmap 99 bytes from file: Cannot allocate memory (12)")
+
+    def no_room_either(*args: object, **options: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(torch, "load", no_room)
+    monkeypatch.setattr("safetensors.safe_open", no_room_either)
+    with pytest.raises(InputError, match="memory is not enough for the 0.0 GiB of"):
+        read_checkpoint(path)
+
+
 def test_training_checkpoint_of_dust3r_family(tmp_path: Path) -> None:
     model = "AsymmetricCroCo3DStereo(pos_embed='RoPE100')"
     content = {
