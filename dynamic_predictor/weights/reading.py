@@ -16,6 +16,8 @@ import torch
 from scene.errors import InputError, is_out_of_memory
 
 _CONFIG_BYTES = 1 << 20
+#: how archives of torch begin
+_ZIP = b"PK"
 
 # Objects that official checkpoints carry beside their tensors. They are replaced by something inert: nothing of the
 # packages that they come from is imported or called.
@@ -103,7 +105,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             raise InputError(f"{path} holds no model.safetensors; give a checkpoint file or the folder that holds one.")
         path = inner
     head = _read_head(path)
-    if _looks_like_safetensors(head, path.stat().st_size) or path.suffix == ".safetensors":
+    named_so = path.suffix == ".safetensors" and not head.startswith(_ZIP)
+    if named_so or _looks_like_safetensors(head, path.stat().st_size):
         tensors, arguments = _read_safetensors(path), None
     else:
         tensors, arguments = _read_torch(path)
@@ -195,7 +198,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
             "use the file that its authors publish."
         )
     with path.open("rb") as stream:
-        is_archive = stream.read(2) == b"PK"
+        is_archive = stream.read(2) == _ZIP
     if is_archive:
         return InputError(f"{path} is damaged or cut short ({path.stat().st_size} bytes); fetch it again.")
     return InputError(f"{path} is not a checkpoint of torch, or it is damaged; give a .pth or .safetensors file.")

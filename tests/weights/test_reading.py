@@ -33,6 +33,13 @@ def test_state_dict_in_new_and_old_torch_format(tmp_path: Path) -> None:
     assert_same(read_checkpoint(tmp_path / "old.pth").tensors)
 
 
+def test_the_content_counts_not_the_name(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "torch.safetensors")
+    save_file(TENSORS, tmp_path / "other.pth")
+    for name in ("torch.safetensors", "other.pth"):
+        assert_same(read_checkpoint(tmp_path / name).tensors)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_files_that_memory_has_no_room_for_are_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
