@@ -92,7 +92,7 @@ class Checkpoint:
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a `.safetensors` file or a torch checkpoint (a state dict, or a dict with one under `model` or
-    `state_dict`), whatever its name, or the `model.safetensors` of a folder. Keys lose a `module.` that all of them
+    `state_dict`), whatever its name (but a torch checkpoint must not be called .safetensors), or the `model.safetensors` of a folder. Keys lose a `module.` that all of them
     share, as data-parallel training leaves it.
 
     Never unpickles code: torch's restricted reader with a list of harmless classes. `InputError` says what is wrong
@@ -105,8 +105,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             raise InputError(f"{path} holds no model.safetensors; give a checkpoint file or the folder that holds one.")
         path = inner
     head = _read_head(path)
-    named_so = path.suffix == ".safetensors" and not head.startswith(_ZIP)
-    if named_so or _looks_like_safetensors(head, path.stat().st_size):
+    is_named_safetensors = path.suffix == ".safetensors"
+    if is_named_safetensors and head.startswith(_ZIP):  # torch, too, goes by the name
+        raise InputError(f"{path} is a file of torch with a name of safetensors; name it {path.stem}.pth.")
+    if is_named_safetensors or _looks_like_safetensors(head, path.stat().st_size):
         tensors, arguments = _read_safetensors(path), None
     else:
         tensors, arguments = _read_torch(path)

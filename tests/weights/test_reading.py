@@ -33,11 +33,10 @@ def test_state_dict_in_new_and_old_torch_format(tmp_path: Path) -> None:
     assert_same(read_checkpoint(tmp_path / "old.pth").tensors)
 
 
-def test_the_content_counts_not_the_name(tmp_path: Path) -> None:
-    torch.save(TENSORS, tmp_path / "torch.safetensors")
-    save_file(TENSORS, tmp_path / "other.pth")
-    for name in ("torch.safetensors", "other.pth"):
-        assert_same(read_checkpoint(tmp_path / name).tensors)
+def test_torch_files_named_as_safetensors_are_not_called_damaged(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"model\.safetensors is a file of torch .* name it model\.pth"):
+        read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
