@@ -92,8 +92,8 @@ class Checkpoint:
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Reads a `.safetensors` file or a torch checkpoint (a state dict, or a dict with one under `model` or
-    `state_dict`), whatever its name (but a torch checkpoint must not be called .safetensors), or the `model.safetensors` of a folder. Keys lose a `module.` that all of them
-    share, as data-parallel training leaves it.
+    `state_dict`), whatever its name (but a torch checkpoint must not be called .safetensors), or the
+    `model.safetensors` of a folder. Keys lose a `module.` that all of them share, as data-parallel training leaves it.
 
     Never unpickles code: torch's restricted reader with a list of harmless classes. `InputError` says what is wrong
     with a file that cannot be used.
