@@ -8,15 +8,30 @@
 
 namespace {
 
-// Sums of the slots of one Gaussian, in the order of its tiles: the same whatever the number of threads.
-INLINE void reduce_slots(const Splat& splat, const Slot* slots, const uint8_t* used, float* sums) {
-  float acc[16] = {0};
-  for (int32_t j = 0; j < splat.pair_count; j++) {
-    int64_t at = (int64_t)splat.pair_start + j;
-    if (!used[at]) continue;
-    for (int f = 0; f < 16; f += W) store(acc + f, load(acc + f) + load(slots[at].v + f));
+// Sums of the slots of each Gaussian, in the order of its tiles: the same whatever the number of threads. Slots lie where
+// their tiles put them, far from each other; they are asked for so many pairs ahead.
+enum { PAIRS_AHEAD = 32 };
+
+INLINE void reduce_slots(const Splat* splats, int64_t count, const Slot* slots, const int32_t* slot_of_pair, Slot* sums) {
+  // the pairs of neighbouring Gaussians follow each other
+  const int32_t* end = slot_of_pair;
+  for (int64_t i = count; i-- > 0;)
+    if (splats[i].pair_count > 0) {
+      end = slot_of_pair + splats[i].pair_start + splats[i].pair_count;
+      break;
+    }
+  for (int64_t i = 0; i < count; i++) {
+    vf acc[16 / W];
+    for (vf& a : acc) a = set1(0.0f);
+    const int32_t n = splats[i].pair_count;
+    const int32_t* pair = slot_of_pair + (n ? splats[i].pair_start : 0);
+    for (int32_t j = 0; j < n; j++, pair++) {
+      if (pair + PAIRS_AHEAD < end) __builtin_prefetch(&slots[pair[PAIRS_AHEAD] < 0 ? 0 : pair[PAIRS_AHEAD]]);
+      if (*pair < 0) continue;
+      for (int f = 0; f < 16 / W; f++) acc[f] += load(slots[*pair].v + f * W);
+    }
+    for (int f = 0; f < 16 / W; f++) store(sums[i].v + f * W, acc[f]);
   }
-  memcpy(sums, acc, sizeof acc);
 }
 
 // The gradient to one Gaussian, or in place of it a step of Adam: vectors in the order of FusedAdam's tensors.
@@ -105,7 +120,7 @@ INLINE void deliver(const Gradients& g, const Streams& streams, int flags, int64
 }
 
 void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Splat* splats, const Slot* slots,
-                        const uint8_t* used, const Gradients* gradients, double* camera_sums) {
+                        const int32_t* slot_of_pair, const Gradients* gradients, double* camera_sums) {
   const Scene& s = *scene;
   const Gradients& g = *gradients;
   const int sh_terms = s.sh.data ? (s.sh_degree + 1) * (s.sh_degree + 1) : 0;
@@ -118,18 +133,17 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
   for (int k = 0; k < 3; k++) sum_t[k] = zero;
   const bool camera = (s.flags & FLAG_CAMERA_GRADIENT) != 0;
   const Limits lim = jacobian_limits(s);
+  Slot chunk_sums[CHUNK];
+  reduce_slots(splats + begin, end - begin, slots, slot_of_pair, chunk_sums);
   for (int64_t i = begin; i < end; i += W) {
     int valid = end - i < W ? (int)(end - i) : W;
     float sums[W][16] __attribute__((aligned(64)));
     vf in[16];
     vf slopes[SLOPES];
+    memcpy(sums, chunk_sums + (i - begin), (size_t)valid * sizeof(Slot));
+    memset(sums + valid, 0, (size_t)(W - valid) * sizeof(Slot));
     bool any = false;
-    for (int l = 0; l < W; l++) {
-      bool has = l < valid && splats[i + l].pair_count > 0;
-      any |= has;
-      if (has) reduce_slots(splats[i + l], slots, used, sums[l]);
-      else memset(sums[l], 0, sizeof sums[l]);
-    }
+    for (int l = 0; l < valid; l++) any |= splats[i + l].pair_count > 0;
     Projected p;
     if (any) {
       project_lanes(s, i, valid, p);
@@ -143,14 +157,16 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       if (g.screen_means.data) write(g.screen_means, i, valid, 1, 2, slopes);
       continue;
     }
-    for (int l = 0; l < W; l++)  // a colour that was clamped to 0 has no gradient
-      memcpy(sums[l] + 10, &splats[i + (l < valid ? l : valid - 1)].r, 3 * sizeof(float));
+    for (int l = 0; l < W; l++) {  // a colour that was clamped to 0 has no gradient
+      const Splat& splat = splats[i + (l < valid ? l : valid - 1)];
+      sums[l][SUM_FREE] = splat.r; sums[l][SUM_FREE + 4] = splat.g; sums[l][SUM_FREE + 8] = splat.b;
+    }
     transpose_to_fields(sums, in);
     // lanes that are not visible may hold anything: keep their sums at 0 and their values finite
     vm on = p.visible;
-    vf H = in[0], Hx = in[1], Hy = in[2], Hxx = in[3], Hxy = in[4], Hyy = in[5];
-    Vec3 d_color = {in[6], in[7], in[8]};
-    vf d_depth = in[9];
+    vf H = in[SUM_H], Hx = in[SUM_HX], Hy = in[SUM_HY], Hxx = in[SUM_HXX], Hxy = in[SUM_HXY], Hyy = in[SUM_HYY];
+    Vec3 d_color = {in[SUM_R], in[SUM_G], in[SUM_B]};
+    vf d_depth = in[SUM_Z];
     vf a = p.cov_yy * p.inv_det, b = -(p.cov_xy * p.inv_det), c = p.cov_xx * p.inv_det;  // the conic
     vf d_x = zero_unless(on, fma(a, Hx, b * Hy)), d_y = zero_unless(on, fma(b, Hx, c * Hy));
     if (g.screen_means.data) {
@@ -238,9 +254,9 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     if (s.sh.data) {
       vf inv_length;
       Vec3 direction = view_direction(s, p.mean, inv_length);
-      d_color = {zero_unless(both(on, gt(in[10], zero)), d_color.x),
-                 zero_unless(both(on, gt(in[11], zero)), d_color.y),
-                 zero_unless(both(on, gt(in[12], zero)), d_color.z)};
+      d_color = {zero_unless(both(on, gt(in[SUM_FREE], zero)), d_color.x),
+                 zero_unless(both(on, gt(in[SUM_FREE + 4], zero)), d_color.y),
+                 zero_unless(both(on, gt(in[SUM_FREE + 8], zero)), d_color.z)};
       vf Y[16], a_k[16];
       sh_basis(s.sh_degree, direction, Y);
       float room[48 * W] __attribute__((aligned(64)));

@@ -4,43 +4,6 @@
 
 namespace {
 
-// Sums over lanes of ten vectors, written as the first ten of sixteen floats.
-INLINE void store_sums(const vf* v, float* out) {
-#if defined(STILLSPLAT_AVX512)
-  __m512 pair[5], quad[3];
-  const __m512 zero = _mm512_setzero_ps();
-  for (int i = 0; i < 5; i++) {
-    __m512 a = (__m512)v[2 * i], b = (__m512)v[2 * i + 1];
-    pair[i] = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-  }
-  for (int i = 0; i < 3; i++) {
-    __m512d a = _mm512_castps_pd(pair[2 * i]), b = _mm512_castps_pd(i < 2 ? pair[2 * i + 1] : zero);
-    quad[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
-  }
-  __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(quad[0], quad[1], 0x88), _mm512_shuffle_f32x4(quad[0], quad[1], 0xdd));
-  __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(quad[2], zero, 0x88), _mm512_shuffle_f32x4(quad[2], zero, 0xdd));
-  _mm512_store_ps(out, _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd)));
-#elif defined(STILLSPLAT_AVX2)
-  __m256 pair[5], quad[3];
-  const __m256 zero = _mm256_setzero_ps();
-  for (int i = 0; i < 5; i++) {
-    __m256 a = (__m256)v[2 * i], b = (__m256)v[2 * i + 1];
-    pair[i] = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-  }
-  for (int i = 0; i < 3; i++) {
-    __m256d a = _mm256_castps_pd(pair[2 * i]), b = _mm256_castps_pd(i < 2 ? pair[2 * i + 1] : zero);
-    quad[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
-  }
-  _mm256_store_ps(out, _mm256_add_ps(_mm256_permute2f128_ps(quad[0], quad[1], 0x20),
-                                     _mm256_permute2f128_ps(quad[0], quad[1], 0x31)));
-  _mm256_store_ps(out + 8, _mm256_add_ps(_mm256_permute2f128_ps(quad[2], zero, 0x20),
-                                         _mm256_permute2f128_ps(quad[2], zero, 0x31)));
-#else
-  for (int i = 0; i < 10; i++) out[i] = hsum(v[i]);
-  for (int i = 10; i < 16; i++) out[i] = 0.0f;
-#endif
-}
-
 // Pixels of a block on the way back: gradients to r, g, b, depth and alpha; the value still to come; transmittance. The
 // last two are 0 where a pixel is finished.
 struct BackwardBlock {
@@ -71,113 +34,155 @@ INLINE void start_block(const Scene& s, const TilePlace& place, int b, const Out
   }
 }
 
-// Blocks that a splat visits together, so that one need not wait for the other: one of them alone is a chain of some
-// thirty instructions.
-enum { BLOCKS_TOGETHER = W == 16 ? 2 : 1, VECTORS = BLOCKS_TOGETHER * PARTS };
-
-// Front to back again. With v = color . dL/dcolor + ... the value of a splat to the loss at a pixel,
-// dL/dalpha_i = T_i v_i - (sum of w_j v_j behind i, and of the background) / (1 - alpha_i); what is behind is the
-// total, known from the outputs, minus what has been passed. `living` says of each block whether a pixel goes on.
+// The sums of TOGETHER splats over the pixels of one vector, added to each one's own sums. A piece of a vector is a row of
+// four pixels; transposed, it is one pixel of the row for four splats, so that the sums over x are plain additions.
+// h: dL/dlog(alpha), w: the splats' weights; both are used up.
 template <bool WITH_DEPTH>
-INLINE void visit(const Splat& p, BackwardBlock* const* blocks, const vf* dx, const vf* dy, vf* sum, bool* living) {
-  vf e[VECTORS], raw[VECTORS], alpha[VECTORS], T[VECTORS], value[VECTORS], rest[VECTORS];
-  log2_alphas<VECTORS>(p, dx, dy, e);
-  exp2_bounded<VECTORS>(e, raw);
-#define BLOCK_OF(k) (*blocks[(k) / PARTS])
-#define PART_OF(k) ((k) % PARTS * W)
-  for (int k = 0; k < VECTORS; k++)
-    alpha[k] = zero_unless(ge(e[k], set1(LOG2_ALPHA_CUT)), vmin(raw[k], set1(ALPHA_MAX)));
-  for (int k = 0; k < VECTORS; k++) {
-    const vf before = load(BLOCK_OF(k).T + PART_OF(k)), next = before * (1.0f - alpha[k]);
-    const vm keep = ge(next, set1(TRANSMITTANCE_STOP));
-    living[k / PARTS] |= any(keep);
-    T[k] = zero_unless(keep, before);
-    rest[k] = zero_unless(keep, load(BLOCK_OF(k).rest + PART_OF(k)));
-    store(BLOCK_OF(k).T + PART_OF(k), zero_unless(keep, next));
+INLINE void add_sums(vf* h, vf* w, const vf* dx, const vf* dy, const vf spread[4][4], const uint8_t* which, Slot* sums) {
+  static_assert(TOGETHER == 4 && BLOCK == 4, "pieces of four");
+  vf place = set1(0.0f);  // of each splat's own pixel in the row, from the row's middle
+  for (int l = 0; l < W; l++) place[l] = (float)(l % 4) - 1.5f;
+  const vf x = diagonal_of_pieces(dx) - place, y = diagonal_of_pieces(dy);  // from the splat to the row's middle
+  transpose_pieces(h);
+  const vf outer = h[0] + h[3], inner = h[1] + h[2], outer_slope = h[3] - h[0], inner_slope = h[2] - h[1];
+  const vf h_0 = outer + inner;
+  const vf middle_x = fma(outer_slope, set1(1.5f), inner_slope * set1(0.5f));
+  const vf middle_xx = fma(outer, set1(2.25f), inner * set1(0.25f));
+  const vf h_x = fma(x, h_0, middle_x), h_xx = fma(x, middle_x + h_x, middle_xx);
+  vf fields[4][4];  // [k][q] is number 4 q + k of a slot
+  for (int k = 0; k < 4; k++)
+    for (int q = 0; q < 4; q++) fields[k][q] = set1(0.0f);
+  fields[0][0] = h_0; fields[0][1] = y * h_0; fields[0][2] = y * fields[0][1]; fields[0][3] = h_x;
+  fields[1][0] = y * h_x; fields[1][1] = h_xx;
+  transpose_pieces(w);
+  vf* const channels[4] = {&fields[1][2], &fields[1][3], &fields[2][0], &fields[2][1]};
+  for (int c = 0; c < (WITH_DEPTH ? 4 : 3); c++) {
+    const vf low = fma(w[1], spread[c][1], w[0] * spread[c][0]), high = fma(w[3], spread[c][3], w[2] * spread[c][2]);
+    *channels[c] = low + high;
   }
-  for (int k = 0; k < VECTORS; k++) {
-    const BackwardBlock& block = BLOCK_OF(k);
-    const int at = PART_OF(k);
-    value[k] = set1(p.b) * load(block.d_b + at);
-    if (WITH_DEPTH) value[k] = fma(set1(p.z), load(block.d_z + at), value[k] + load(block.d_alpha + at));
-    value[k] = fma(set1(p.r), load(block.d_r + at), fma(set1(p.g), load(block.d_g + at), value[k]));
+  for (int part = 0; part < 16 / W; part++) {
+    vf rows[4];
+    for (int k = 0; k < 3; k++) rows[k] = sum_pieces(&fields[k][part * (W / 4)]);
+    rows[3] = set1(0.0f);
+    transpose_pieces(rows);
+    for (int k = 0; k < TOGETHER; k++) {
+      float* to = sums[which[k]].v + part * W;
+      store(to, load(to) + rows[k]);
+    }
   }
-  for (int k = 0; k < VECTORS; k++) {
-    BackwardBlock& block = BLOCK_OF(k);
-    const int at = PART_OF(k);
-    const vf w = alpha[k] * T[k];
-    rest[k] = fnma(w, value[k], rest[k]);
-    store(block.rest + at, rest[k]);
-    sum[6] = fma(w, load(block.d_r + at), sum[6]);
-    sum[7] = fma(w, load(block.d_g + at), sum[7]);
-    sum[8] = fma(w, load(block.d_b + at), sum[8]);
-    if (WITH_DEPTH) sum[9] = fma(w, load(block.d_z + at), sum[9]);
+}
+
+// One vector of a block's pixels, front to back again. With v = color . dL/dcolor + ... the value of a splat to the loss
+// at a pixel, dL/dalpha_i = T_i v_i - (sum of w_j v_j behind i, and of the background) / (1 - alpha_i); what is behind
+// is the total, known from the outputs, minus what has been passed. False when no pixel goes on.
+template <bool WITH_DEPTH>
+INLINE bool walk(const Splat* splats, const uint8_t* list, int count, vf x, vf y, BackwardBlock& block, int at, Slot* sums) {
+  vf T = load(block.T + at), rest = load(block.rest + at);
+  const vf d_r = load(block.d_r + at), d_g = load(block.d_g + at), d_b = load(block.d_b + at);
+  vm open = gt(T, set1(0.0f));
+  if (!any(open)) return false;
+  vf spread[4][4];
+  spread_pieces(d_r, spread[0]);
+  spread_pieces(d_g, spread[1]);
+  spread_pieces(d_b, spread[2]);
+  if (WITH_DEPTH) spread_pieces(load(block.d_z + at), spread[3]);
+  for (int j = 0; j < count; j += TOGETHER) {
+    const uint8_t* which = list + j;
+    vf dx[TOGETHER], dy[TOGETHER], e[TOGETHER], raw[TOGETHER], alpha[TOGETHER], passed[TOGETHER], before[TOGETHER + 1];
+    vf value[TOGETHER], w[TOGETHER], behind[TOGETHER], h[TOGETHER];
+    log2_alphas<TOGETHER>(splats, which, x, y, dx, dy, e);
+    alphas<TOGETHER>(e, raw, alpha);
+    for (int k = 0; k < TOGETHER; k++) passed[k] = 1.0f - alpha[k];
+    for (int k = 0; k < TOGETHER; k++) {
+      const Splat& p = splats[which[k]];
+      value[k] = set1(p.b) * d_b;
+      if (WITH_DEPTH) value[k] = fma(set1(p.z), load(block.d_z + at), value[k] + load(block.d_alpha + at));
+      value[k] = fma(set1(p.r), d_r, fma(set1(p.g), d_g, value[k]));
+    }
+    before[0] = T;
+    for (int k = 0; k < TOGETHER; k++) before[k + 1] = before[k] * passed[k];
+    if (any(both(open, gt(set1(TRANSMITTANCE_STOP), before[TOGETHER])))) {
+      for (int k = 0; k < TOGETHER; k++) {  // some pixel stops before one of these
+        const vf next = T * passed[k];
+        const vm keep = ge(next, set1(TRANSMITTANCE_STOP));
+        before[k] = zero_unless(keep, T);
+        rest = zero_unless(keep, rest);
+        T = zero_unless(keep, next);
+        w[k] = alpha[k] * before[k];
+        rest = fnma(w[k], value[k], rest);
+        behind[k] = rest;
+      }
+      open = gt(T, set1(0.0f));
+    } else {
+      T = before[TOGETHER];
+      for (int k = 0; k < TOGETHER; k++) {
+        w[k] = alpha[k] * before[k];
+        rest = fnma(w[k], value[k], rest);
+        behind[k] = rest;
+      }
+    }
+    for (int k = 0; k < TOGETHER; k++) {
+      const vf d_alpha = fnma(behind[k], reciprocal(passed[k]), before[k] * value[k]);
+      h[k] = zero_unless(ge(set1(ALPHA_MAX), raw[k]), d_alpha * alpha[k]);
+    }
+    add_sums<WITH_DEPTH>(h, w, dx, dy, spread, which, sums);
+    if (!any(open)) break;
   }
-  for (int k = 0; k < VECTORS; k++) {
-    const vf d_alpha = fnma(rest[k], reciprocal(1.0f - alpha[k]), T[k] * value[k]);
-    const vf h = zero_unless(ge(set1(ALPHA_MAX), raw[k]), d_alpha * alpha[k]);
-    const vf hx = h * dx[k], hy = h * dy[k];
-    sum[0] += h; sum[1] += hx; sum[2] += hy;
-    sum[3] = fma(hx, dx[k], sum[3]); sum[4] = fma(hx, dy[k], sum[4]); sum[5] = fma(hy, dy[k], sum[5]);
-  }
-#undef BLOCK_OF
-#undef PART_OF
+  store(block.T + at, T);
+  store(block.rest + at, rest);
+  return any(open);
 }
 
 template <bool WITH_DEPTH>
 INLINE void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
-                   const Outputs* out, const Gradients* gradients, Slot* slots, uint8_t* slot_used) {
+                             const Outputs* out, const Gradients* gradients, Slot* slots, int32_t first_slot,
+                             int32_t* slot_of_pair) {
   const Scene& s = *scene;
   const TilePlace place = place_of(s, tile);
   const BlockPixels pixels = first_block();
-  BackwardBlock state[BLOCKS + 1];
-  memset(&state[BLOCKS], 0, sizeof state[BLOCKS]);  // the partner of a block that is left over
+  BackwardBlock state[BLOCKS];
+  Batch batch;
+  Slot sums[BATCH + 1];
+  start_batches(batch);
+  const int64_t plane = (int64_t)s.width * s.height;
+  for (int channel = 0; channel < 3 && gradients->image; channel++) {
+    bring_near<0>(gradients->image + channel * plane, s.width, place);
+    bring_near<0>(out->image + channel * plane, s.width, place);
+  }
+  for (int64_t k = 0; k < count && k < 32; k++) __builtin_prefetch(&splats[entries[k].splat]);
   uint32_t alive = blocks_inside(place);
   for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
     const int b = __builtin_ctz(blocks);
     start_block(s, place, b, *out, *gradients, state[b]);
   }
-  for (int64_t i = 0; i < count && alive; i++) {
-    if (i + 6 < count) {
-      __builtin_prefetch(&splats[entries[i + 6].splat]);
-      __builtin_prefetch(&slots[entries[i + 6].slot], 1);
+  for (int64_t first = 0; first < count && alive; first += BATCH) {
+    load_batch(splats, entries, first, count, alive, batch);
+    memset(sums, 0, (size_t)batch.size * sizeof(Slot));
+    for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
+      const int b = __builtin_ctz(blocks);
+      const float left = block_left(place, b), top = block_top(place, b);
+      bring_near(splats, entries, first + BATCH + b * NEAR_AT_ONCE, count);
+      bool open = false;
+      for (int part = 0; part < PARTS; part++)
+        open |= walk<WITH_DEPTH>(batch.splats, batch.lists[b], batch.lengths[b], pixels.x[part] + left,
+                                 pixels.y[part] + top, state[b], part * W, sums);
+      if (!open) alive &= ~(1u << b);
     }
-    uint32_t blocks = entries[i].blocks & alive;
-    if (!blocks) continue;
-    const Splat& p = splats[entries[i].splat];
-    vf sum[10];
-    for (int k = 0; k < 10; k++) sum[k] = set1(0.0f);
-    while (blocks) {
-      int which[BLOCKS_TOGETHER];
-      BackwardBlock* visited[BLOCKS_TOGETHER];
-      vf dx[VECTORS], dy[VECTORS];
-      bool living[BLOCKS_TOGETHER] = {false};
-      for (int j = 0; j < BLOCKS_TOGETHER; j++) {
-        const int b = blocks ? __builtin_ctz(blocks) : BLOCKS;
-        blocks &= blocks - 1;
-        which[j] = b % BLOCKS;
-        visited[j] = &state[b];
-        for (int part = 0; part < PARTS; part++) {
-          dx[j * PARTS + part] = (pixels.x[part] + block_left(place, b)) - p.x;
-          dy[j * PARTS + part] = (pixels.y[part] + block_top(place, b)) - p.y;
-        }
-        if (b == BLOCKS) living[j] = true;
-      }
-      visit<WITH_DEPTH>(p, visited, dx, dy, sum, living);
-      for (int j = 0; j < BLOCKS_TOGETHER; j++)
-        if (!living[j]) alive &= ~(1u << which[j]);
+    for (int j = 0; j < batch.size; j++) {
+      if (!batch.touched[j]) continue;
+      slots[first + j] = sums[j];
+      slot_of_pair[entries[first + j].pair] = first_slot + (int32_t)(first + j);
     }
-    store_sums(sum, slots[entries[i].slot].v);
-    slot_used[entries[i].slot] = 1;
   }
 }
 
 void backward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
-                   const Outputs* out, const Gradients* gradients, Slot* slots, uint8_t* slot_used) {
+                   const Outputs* out, const Gradients* gradients, Slot* slots, int32_t first_slot,
+                   int32_t* slot_of_pair) {
   if (gradients->alpha || gradients->depth)
-    backward_tile_of<true>(scene, tile, splats, entries, count, out, gradients, slots, slot_used);
+    backward_tile_of<true>(scene, tile, splats, entries, count, out, gradients, slots, first_slot, slot_of_pair);
   else
-    backward_tile_of<false>(scene, tile, splats, entries, count, out, gradients, slots, slot_used);
+    backward_tile_of<false>(scene, tile, splats, entries, count, out, gradients, slots, first_slot, slot_of_pair);
 }
 
 }  // namespace

@@ -7,11 +7,11 @@ namespace {
 
 const float LOG2_ALPHA_CUT = -7.99435344f;  // log2(1 / 255)
 
-// Lanes of whole numbers that both masks keep, others 0.
+// Lanes of whole numbers that the mask keeps, others 0.
 #if defined(STILLSPLAT_AVX512)
-INLINE vi keep_lanes(vm rows, vi filled, vi v) { return (vi)_mm512_maskz_mov_epi32(rows, (__m512i)(v & filled)); }
+INLINE vi keep_lanes(vm those, vi v) { return (vi)_mm512_maskz_mov_epi32(those, (__m512i)v); }
 #else
-INLINE vi keep_lanes(vm rows, vi filled, vi v) { return v & filled & rows; }
+INLINE vi keep_lanes(vm those, vi v) { return v & those; }
 #endif
 
 // For each row of blocks the ellipse's extent in x is exact: the boundary
@@ -57,7 +57,7 @@ __attribute__((noinline)) int32_t cover_large(const Scene* scene, const Splat& p
       from = filled ? from : zero;
       to = filled ? to : zero;
       vi placed = ((set1i(2) << to) - (set1i(1) << from)) << row_shift;
-      placed = keep_lanes(in_rows, filled, placed);
+      placed = keep_lanes(in_rows, placed & filled);
       uint32_t row_blocks[W];
       memcpy(row_blocks, &placed, sizeof row_blocks);
       for (int g = 0; g < W && row + g <= last_row; g += BLOCKS_Y) {
@@ -70,19 +70,22 @@ __attribute__((noinline)) int32_t cover_large(const Scene* scene, const Splat& p
   return count;
 }
 
-// W splats of at most ROWS rows of blocks, for all of them row by row.
-enum { ROWS = 8 };
+// W splats that lie in at most two rows and two columns of tiles each.
 struct Extents {
   vf x, y, x0, x1, y0, y1;        // centre; first and last pixel of the extent, clipped to the picture
   vf A, B, C, half_width, half_height, discriminant, log2_opacity;
 };
-struct BlockRows { int32_t first[ROWS][W], last[ROWS][W]; } __attribute__((aligned(64)));  // last < first: nothing
+enum { SMALL_TILES = 4, SMALL_ROWS = 2 * BLOCKS_Y };
 
-INLINE void cover_rows(const Extents& p, vf first_row, int rows, BlockRows& out) {
+// The blocks of the four tiles: this one, the one to its right, and those below. `first_row` and `first_column` are the
+// first row of blocks and the first column of blocks of this one; `rows` of blocks at most are looked at.
+INLINE void cover_small(const Extents& p, vf first_row, vf first_column, int rows, uint32_t blocks[SMALL_TILES][W]) {
   const vf A = -p.A, B = -p.B, C = -p.C, zero = set1(0.0f);
   const vf E = fma(p.log2_opacity - LOG2_ALPHA_CUT, set1(1.00001f), set1(1e-5f));
   const vf inv_2A = 0.5f / A, half_B = B * inv_2A, y_right = -0.5f * B * p.half_width / C, four_AE = 4.0f * A * E;
-  const vf limit = p.half_height;
+  const vf limit = p.half_height, half = set1(1.0f / BLOCK), last_bit = set1(2.0f * BLOCKS_X - 1.0f);
+  vi words[SMALL_TILES];
+  for (vi& word : words) word = set1i(0);
   for (int row = 0; row < rows; row++) {
     const vf top = (first_row + (float)row) * (float)BLOCK;
     const vf low = vmax(top, p.y0) - p.y, high = vmin(top + (float)(BLOCK - 1), p.y1) - p.y;
@@ -95,35 +98,15 @@ INLINE void cover_rows(const Extents& p, vf first_row, int rows, BlockRows& out)
     left = vmax(-vfloor(-left), p.x0);
     right = vmin(vfloor(right), p.x1);
     const vm some = both(ge(high, low), ge(right, left));
-    const vf first = vfloor(select(some, left, zero) * (1.0f / BLOCK));
-    const vf last = select(some, vfloor(right * (1.0f / BLOCK)), set1(-1.0f));
-    const vi from = __builtin_convertvector(first, vi), to = __builtin_convertvector(last, vi);
-    memcpy(out.first[row], &from, sizeof from);
-    memcpy(out.last[row], &to, sizeof to);
+    // bits [from, to] of two tiles side by side; clamped for lanes that are not small and for those without a pixel
+    const vi from = __builtin_convertvector(vclamp(vfloor(left * half) - first_column, zero, last_bit), vi);
+    const vi to = __builtin_convertvector(vclamp(vfloor(right * half) - first_column, zero, last_bit), vi);
+    const vi bits = keep_lanes(some, (set1i(2) << to) - (set1i(1) << from));
+    const int shift = row % BLOCKS_Y * BLOCKS_X, tile = row / BLOCKS_Y * 2;
+    words[tile] |= (bits & 0xff) << shift;
+    words[tile + 1] |= (bits >> (int)BLOCKS_X) << shift;
   }
-}
-
-// The pairs of lane l, whose rows of blocks are [first_row, last_row] and whose columns of tiles are given.
-INLINE int32_t join_rows(const BlockRows& rows, int l, int first_row, int last_row, int first_column, int last_column,
-                         int tiles_x, Pair* pairs) {
-  int32_t count = 0;
-  for (int tile_row = first_row / BLOCKS_Y; tile_row <= last_row / BLOCKS_Y; tile_row++) {
-    const int begin = tile_row * BLOCKS_Y > first_row ? tile_row * BLOCKS_Y : first_row;
-    const int end = tile_row * BLOCKS_Y + BLOCKS_Y - 1 < last_row ? tile_row * BLOCKS_Y + BLOCKS_Y - 1 : last_row;
-    for (int column = first_column; column <= last_column; column++) {
-      uint32_t blocks = 0;
-      for (int row = begin; row <= end; row++) {
-        int from = rows.first[row - first_row][l] - column * BLOCKS_X, to = rows.last[row - first_row][l] - column * BLOCKS_X;
-        from = from > 0 ? from : 0;
-        to = to < BLOCKS_X - 1 ? to : BLOCKS_X - 1;
-        const uint32_t bits = ((2u << (to & 31)) - (1u << (from & 31))) << ((row % BLOCKS_Y) * BLOCKS_X);
-        blocks |= from <= to ? bits : 0;
-      }
-      pairs[count] = {(uint32_t)(tile_row * tiles_x + column), blocks};
-      count += blocks != 0;
-    }
-  }
-  return count;
+  memcpy(blocks, words, sizeof words);
 }
 
 }  // namespace

@@ -72,8 +72,12 @@ typedef struct __attribute__((aligned(64))) {
 } Splat;
 
 typedef struct { uint32_t tile, blocks; } Pair;                   // by Gaussian: which tile, which of its 4x4 blocks
-typedef struct { uint32_t depth, splat, blocks, slot; } TileEntry;  // by tile and depth (bits of a positive float)
-typedef struct __attribute__((aligned(64))) { float v[16]; } Slot;  // gradient sums of one splat in one tile
+typedef struct { uint32_t depth, splat, blocks, pair; } TileEntry;  // by tile and depth (bits of a positive float)
+
+// Gradient sums of one splat in one tile, in the order of the tiles' entries, with h = dL/dlog(alpha) of a pixel and d its place from the splat's centre.
+typedef struct __attribute__((aligned(64))) { float v[16]; } Slot;
+enum { SUM_H = 0, SUM_HY = 4, SUM_HYY = 8, SUM_HX = 12, SUM_HXY = 1, SUM_HXX = 5, SUM_R = 9, SUM_G = 13, SUM_B = 2,
+       SUM_Z = 6, SUM_FREE = 3 };  // SUM_FREE and every fourth after it are 0
 
 // Pairs of the Gaussians of one part, in their order. `grow` makes room for `capacity` pairs and keeps what is there.
 typedef struct PairList {
@@ -87,9 +91,9 @@ typedef struct {
   void (*project)(const Scene*, int64_t begin, int64_t end, Splat*, int32_t* radii, PairList*);
   void (*forward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*);
   void (*backward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*,
-                        const Gradients*, Slot*, uint8_t* slot_used);
+                        const Gradients*, Slot* tile_slots, int32_t first_slot, int32_t* slot_of_pair);
   void (*backward_gaussians)(const Scene*, int64_t begin, int64_t end, const Splat*, const Slot*,
-                             const uint8_t* slot_used, const Gradients*, double* camera_sums);
+                             const int32_t* slot_of_pair, const Gradients*, double* camera_sums);
   int64_t (*loss_scratch_floats)(int64_t width, int64_t rows);
   void (*loss_rows)(const Loss*, int64_t begin, int64_t end, float* scratch, double* row_sums);
   void (*adam)(const AdamGroup*, int64_t begin, int64_t end);

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "kernels.h"
+#include "memory.h"
 #include "threads.h"
 
 using stillsplat::parallel_for;
@@ -26,9 +27,8 @@ class Buffer {
       data_ = nullptr;
       capacity_ = 0;
       int64_t want = count + count / 4 + 64;
-      void* memory = nullptr;
-      if (posix_memalign(&memory, 64, (size_t)want * sizeof(T)) != 0) throw std::bad_alloc();
-      data_ = (T*)memory;
+      data_ = (T*)stillsplat::allocate((size_t)want * sizeof(T));
+      if (!data_) throw std::bad_alloc();
       capacity_ = want;
     }
     return data_;
@@ -49,18 +49,18 @@ enum { PARTS_LIMIT = 64, PART_LEAST = 2 * CHUNK };
 struct Frame {
   Buffer<Splat> splats;
   Buffer<Slot> slots;
-  Buffer<uint8_t> slot_used;
+  Buffer<int32_t> slot_of_pair;
   Buffer<TileEntry> entries;
   Buffer<int64_t> tile_start, tile_counts;
   Buffer<double> camera_sums;
   PairList lists[PARTS_LIMIT] = {};
-  int64_t first_slot[PARTS_LIMIT + 1] = {}, visible_in[PARTS_LIMIT] = {};
+  int64_t first_pair[PARTS_LIMIT + 1] = {}, visible_in[PARTS_LIMIT] = {};
   int64_t parts = 0, part_size = 0, visible = 0;
   double seconds[STAGES] = {0};
   ~Frame() {
     for (PairList& list : lists) free(list.pairs);
   }
-  int64_t pair_count() const { return first_slot[parts]; }
+  int64_t pair_count() const { return first_pair[parts]; }
 };
 
 void grow_list(PairList* list, int64_t capacity) {
@@ -122,12 +122,12 @@ void project_parts(Frame& f, const Scene& s, const Outputs& out) {
     for (int64_t k = 0; k < list.count; k++) count[list.pairs[k].tile]++;
   });
   f.visible = 0;
-  f.first_slot[0] = 0;
+  f.first_pair[0] = 0;
   for (int64_t p = 0; p < f.parts; p++) {
     f.visible += f.visible_in[p];
-    f.first_slot[p + 1] = f.first_slot[p] + f.lists[p].count;
+    f.first_pair[p + 1] = f.first_pair[p] + f.lists[p].count;
   }
-  if (f.pair_count() > 0xffffffffLL) throw std::bad_alloc();
+  if (f.pair_count() > 0x7fffffffLL) throw std::bad_alloc();
 }
 
 // Counting scatter of the pairs into the tiles, in the order of the Gaussians.
@@ -153,7 +153,7 @@ void bin(Frame& f, const Scene& s) {
       uint32_t depth;
       memcpy(&depth, &splat.z, sizeof depth);  // positive floats sort like their bits
       for (int32_t k = splat.pair_start; k < splat.pair_start + splat.pair_count; k++)
-        entries[place[pairs[k].tile]++] = {depth, (uint32_t)i, pairs[k].blocks, (uint32_t)(f.first_slot[p] + k)};
+        entries[place[pairs[k].tile]++] = {depth, (uint32_t)i, pairs[k].blocks, (uint32_t)(f.first_pair[p] + k)};
     }
   });
 }
@@ -217,6 +217,11 @@ EXPORT int stillsplat_set_simd(const char* name) {
 EXPORT int stillsplat_thread_count() { return thread_count(); }
 EXPORT void stillsplat_set_thread_count(int count) { stillsplat::set_thread_count(count); }
 
+// Asks for large pages for memory that somebody else has allocated; nothing happens where the system has none.
+EXPORT void stillsplat_prefer_large_pages(void* memory, int64_t bytes) {
+  stillsplat::prefer_large_pages(memory, (size_t)bytes);
+}
+
 EXPORT void* stillsplat_frame_new() { return new (std::nothrow) Frame; }
 EXPORT void stillsplat_frame_free(void* frame) { delete (Frame*)frame; }
 
@@ -225,7 +230,7 @@ EXPORT void stillsplat_frame_statistics(const void* frame, double* out) {
   for (int k = 0; k < STAGES; k++) out[k] = f.seconds[k];
   out[STAGES] = (double)f.visible;
   out[STAGES + 1] = (double)f.pair_count();
-  int64_t bytes = f.splats.bytes() + f.slots.bytes() + f.slot_used.bytes() + f.entries.bytes() + f.tile_counts.bytes();
+  int64_t bytes = f.splats.bytes() + f.slots.bytes() + f.slot_of_pair.bytes() + f.entries.bytes() + f.tile_counts.bytes();
   for (const PairList& list : f.lists) bytes += list.capacity * (int64_t)sizeof(Pair);
   out[STAGES + 2] = (double)bytes;
 }
@@ -271,13 +276,13 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
   double start = now();
   Splat* splats = f.splats.data();
   Slot* slots = f.slots.reserve(f.pair_count());
-  uint8_t* used = f.slot_used.reserve(f.pair_count());
-  memset(used, 0, (size_t)f.pair_count());
+  int32_t* slot_of_pair = f.slot_of_pair.reserve(f.pair_count());
+  memset(slot_of_pair, 0xff, (size_t)f.pair_count() * sizeof(int32_t));  // -1: nothing comes from this pair
   const TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
   parallel_for(tile_count(s), [&](int64_t t) {
     kernels->backward_tile(&s, (int)t, splats, entries + tile_start[t], tile_start[t + 1] - tile_start[t], out,
-                           gradients, slots, used);
+                           gradients, slots + tile_start[t], (int32_t)tile_start[t], slot_of_pair);
   });
   f.seconds[BACKWARD_TILES] = now() - start;
   start = now();
@@ -285,8 +290,8 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
   double* sums = f.camera_sums.reserve(chunks * CAMERA_SUMS);
   parallel_for(chunks, [&](int64_t c) {
     int64_t begin = c * CHUNK, end = begin + CHUNK < s.count ? begin + CHUNK : s.count;
-    const int64_t slot = f.first_slot[begin / f.part_size];
-    kernels->backward_gaussians(&s, begin, end, splats, slots + slot, used + slot, gradients, sums + c * CAMERA_SUMS);
+    kernels->backward_gaussians(&s, begin, end, splats, slots, slot_of_pair + f.first_pair[begin / f.part_size],
+                                gradients, sums + c * CAMERA_SUMS);
   });
   if (s.flags & FLAG_CAMERA_GRADIENT) {
     double total[CAMERA_SUMS] = {0};

@@ -178,37 +178,56 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
     e.log2_opacity = log2_opacity;
     vf fields[16] = {e.x, e.y, e.A, e.B, e.C, log2_opacity, color.x, color.y, color.z, p.camera_point.z, p.opacity,
                      e.half_width, e.half_height, e.discriminant, zero, zero};
-    const vf first_row = vfloor(zero_unless(seen, e.y0) * (1.0f / BLOCK)), last_row = vfloor(zero_unless(seen, e.y1) * (1.0f / BLOCK));
-    int32_t first_rows[W], last_rows[W], first_columns[W], last_columns[W], start[W], count[W];
-    store_whole(first_rows, first_row);
-    store_whole(last_rows, last_row);
-    store_whole(first_columns, vfloor(zero_unless(seen, e.x0) * (1.0f / TILE_W)));
-    store_whole(last_columns, vfloor(zero_unless(seen, e.x1) * (1.0f / TILE_W)));
-    const uint32_t seen_bits = mask_bits(seen);
-    int rows = 0;
-    int64_t bound = 0;
-    for (int l = 0; l < W; l++) {
-      const int own = last_rows[l] - first_rows[l] + 1;
-      if (own <= ROWS && own > rows) rows = own;
-      bound += (int64_t)(last_columns[l] - first_columns[l] + 1) * (last_rows[l] / BLOCKS_Y - first_rows[l] / BLOCKS_Y + 1);
+    const vf first_tile_row = vfloor(zero_unless(seen, e.y0) * (1.0f / TILE_H)), first_tile_column = vfloor(zero_unless(seen, e.x0) * (1.0f / TILE_W));
+    const vf last_tile_row = vfloor(zero_unless(seen, e.y1) * (1.0f / TILE_H)), last_tile_column = vfloor(zero_unless(seen, e.x1) * (1.0f / TILE_W));
+    const vf tile_rows = last_tile_row - first_tile_row, tile_columns = last_tile_column - first_tile_column;
+    uint32_t large = mask_bits(gt(vmax(tile_rows, tile_columns), set1(1.0f)));
+    const int rows = any(gt(tile_rows, zero)) ? (int)SMALL_ROWS : (int)BLOCKS_Y;
+    uint32_t blocks[SMALL_TILES][W] __attribute__((aligned(64)));
+    cover_small(e, first_tile_row * (float)BLOCKS_Y, first_tile_column * (float)BLOCKS_X, rows, blocks);
+    for (int q = 0; q < SMALL_TILES; q++) {
+      vi word;
+      memcpy(&word, blocks[q], sizeof word);
+      word = keep_lanes(seen, word);
+      memcpy(blocks[q], &word, sizeof word);
+    }
+    int32_t tile[W], start[W] __attribute__((aligned(64))), count[W] __attribute__((aligned(64)));
+    store_whole(tile, fma(first_tile_row, set1((float)tiles_x), first_tile_column));
+    int64_t bound = SMALL_TILES * W;
+    for (uint32_t lanes = large; lanes; lanes &= lanes - 1) {
+      const int l = __builtin_ctz(lanes);
+      bound += (int64_t)(tile_rows[l] + 1.0f) * (int64_t)(tile_columns[l] + 1.0f);
     }
     if (list->count + bound > list->capacity) list->grow(list, list->count + bound);
-    BlockRows block_rows;
-    cover_rows(e, first_row, rows, block_rows);
-    float splat_fields[W][16] __attribute__((aligned(64)));
-    transpose_to_rows(fields, splat_fields);
-    for (int l = 0; l < valid; l++) {
-      start[l] = (int32_t)list->count;
-      Pair* to = list->pairs + list->count;
-      Splat& splat = splats[i + l];
-      memcpy(&splat, splat_fields[l], sizeof splat);
-      if (!(seen_bits >> l & 1)) count[l] = 0;
-      else if (last_rows[l] - first_rows[l] < ROWS)
-        count[l] = join_rows(block_rows, l, first_rows[l], last_rows[l], first_columns[l], last_columns[l], tiles_x, to);
-      else count[l] = cover_large(&s, splat, to);
-      list->count += count[l];
-      splat.pair_start = start[l];
-      splat.pair_count = count[l];
+    Pair* const pairs = list->pairs;
+    int64_t total = list->count;
+    for (int l = 0; l < W; l++) {
+      Pair* to = pairs + total;
+      int32_t own = 0;
+      if (__builtin_expect(large >> l & 1, 0)) {
+        Splat splat;
+        float* field = &splat.x;
+        for (int k = 0; k < 14; k++) field[k] = fields[k][l];
+        own = cover_large(&s, splat, to);
+      } else {
+        for (int q = 0; q < SMALL_TILES; q++) {  // written where it belongs or, if empty, over by the next
+          to[own] = {(uint32_t)(tile[l] + q / 2 * tiles_x + q % 2), blocks[q][l]};
+          own += blocks[q][l] != 0;
+        }
+      }
+      start[l] = (int32_t)total;
+      count[l] = own;
+      total += own;
+    }
+    list->count = total;
+    fields[14] = load((const float*)start);
+    fields[15] = load((const float*)count);
+    if (valid == W) {
+      transpose_to_rows(fields, (float (*)[16])(splats + i));
+    } else {
+      float rows_of[W][16] __attribute__((aligned(64)));
+      transpose_to_rows(fields, rows_of);
+      memcpy(splats + i, rows_of, (size_t)valid * sizeof(Splat));
     }
     if (radii) {
       vf mid = 0.5f * (p.cov_xx + p.cov_yy), diff = 0.5f * (p.cov_xx - p.cov_yy);

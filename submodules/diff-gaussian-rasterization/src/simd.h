@@ -169,6 +169,79 @@ INLINE void transpose_to_fields(const float rows[][16], vf* fields) {
 }
 #endif
 
+// Pieces of a vector of four floats: four vectors change places like a matrix of 4 x 4 in each piece.
+#if defined(STILLSPLAT_AVX512)
+INLINE void transpose_pieces(vf* v) {
+  const __m512 a = _mm512_unpacklo_ps((__m512)v[0], (__m512)v[1]), b = _mm512_unpackhi_ps((__m512)v[0], (__m512)v[1]);
+  const __m512 c = _mm512_unpacklo_ps((__m512)v[2], (__m512)v[3]), d = _mm512_unpackhi_ps((__m512)v[2], (__m512)v[3]);
+  const __m512d ac = _mm512_unpacklo_pd((__m512d)a, (__m512d)c), ca = _mm512_unpackhi_pd((__m512d)a, (__m512d)c);
+  const __m512d bd = _mm512_unpacklo_pd((__m512d)b, (__m512d)d), db = _mm512_unpackhi_pd((__m512d)b, (__m512d)d);
+  v[0] = (vf)ac; v[1] = (vf)ca; v[2] = (vf)bd; v[3] = (vf)db;
+}
+// Element k of each piece from v[k].
+INLINE vf diagonal_of_pieces(const vf* v) {
+  const __m512 a = _mm512_mask_mov_ps((__m512)v[0], 0x2222, (__m512)v[1]);
+  const __m512 b = _mm512_mask_mov_ps((__m512)v[2], 0x8888, (__m512)v[3]);
+  return (vf)_mm512_mask_mov_ps(a, 0xcccc, b);
+}
+// Each element of a piece, all over its piece.
+INLINE void spread_pieces(vf v, vf* out) {
+  out[0] = (vf)_mm512_permute_ps((__m512)v, 0x00);
+  out[1] = (vf)_mm512_permute_ps((__m512)v, 0x55);
+  out[2] = (vf)_mm512_permute_ps((__m512)v, 0xaa);
+  out[3] = (vf)_mm512_permute_ps((__m512)v, 0xff);
+}
+// Piece k of the result is the sum of the pieces of v[k], for as many vectors as a vector has pieces.
+INLINE vf sum_pieces(const vf* v) {
+  const __m512 a = (__m512)v[0], b = (__m512)v[1], c = (__m512)v[2], d = (__m512)v[3];
+  const __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  const __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
+  return (vf)_mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
+}
+#elif defined(STILLSPLAT_AVX2)
+INLINE void transpose_pieces(vf* v) {
+  const __m256 a = _mm256_unpacklo_ps((__m256)v[0], (__m256)v[1]), b = _mm256_unpackhi_ps((__m256)v[0], (__m256)v[1]);
+  const __m256 c = _mm256_unpacklo_ps((__m256)v[2], (__m256)v[3]), d = _mm256_unpackhi_ps((__m256)v[2], (__m256)v[3]);
+  const __m256d ac = _mm256_unpacklo_pd((__m256d)a, (__m256d)c), ca = _mm256_unpackhi_pd((__m256d)a, (__m256d)c);
+  const __m256d bd = _mm256_unpacklo_pd((__m256d)b, (__m256d)d), db = _mm256_unpackhi_pd((__m256d)b, (__m256d)d);
+  v[0] = (vf)ac; v[1] = (vf)ca; v[2] = (vf)bd; v[3] = (vf)db;
+}
+INLINE vf diagonal_of_pieces(const vf* v) {
+  const __m256 a = _mm256_blend_ps((__m256)v[0], (__m256)v[1], 0x22), b = _mm256_blend_ps((__m256)v[2], (__m256)v[3], 0x88);
+  return (vf)_mm256_blend_ps(a, b, 0xcc);
+}
+INLINE void spread_pieces(vf v, vf* out) {
+  out[0] = (vf)_mm256_permute_ps((__m256)v, 0x00);
+  out[1] = (vf)_mm256_permute_ps((__m256)v, 0x55);
+  out[2] = (vf)_mm256_permute_ps((__m256)v, 0xaa);
+  out[3] = (vf)_mm256_permute_ps((__m256)v, 0xff);
+}
+INLINE vf sum_pieces(const vf* v) {
+  const __m256 a = (__m256)v[0], b = (__m256)v[1];
+  return (vf)_mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+}
+#else
+#if defined(__clang__)
+#define MINGLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define MINGLE(a, b, i, j, k, l) __builtin_shuffle(a, b, (vi){i, j, k, l})
+#endif
+INLINE void transpose_pieces(vf* v) {
+  const vf a = MINGLE(v[0], v[1], 0, 4, 1, 5), b = MINGLE(v[0], v[1], 2, 6, 3, 7);
+  const vf c = MINGLE(v[2], v[3], 0, 4, 1, 5), d = MINGLE(v[2], v[3], 2, 6, 3, 7);
+  v[0] = MINGLE(a, c, 0, 1, 4, 5); v[1] = MINGLE(a, c, 2, 3, 6, 7);
+  v[2] = MINGLE(b, d, 0, 1, 4, 5); v[3] = MINGLE(b, d, 2, 3, 6, 7);
+}
+INLINE vf diagonal_of_pieces(const vf* v) {
+  const vf a = MINGLE(v[0], v[1], 0, 5, 0, 5), b = MINGLE(v[2], v[3], 2, 7, 2, 7);
+  return MINGLE(a, b, 0, 1, 4, 5);
+}
+INLINE void spread_pieces(vf v, vf* out) {
+  for (int i = 0; i < 4; i++) out[i] = set1(v[i]);
+}
+INLINE vf sum_pieces(const vf* v) { return v[0]; }
+#endif
+
 INLINE vf vabs(vf v) { return from_bits(bits(v) & 0x7fffffff); }
 INLINE vf vclamp(vf v, vf lo, vf hi) { return vmin(vmax(v, lo), hi); }
 

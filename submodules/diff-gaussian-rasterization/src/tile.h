@@ -19,6 +19,14 @@ INLINE TilePlace place_of(const Scene& s, int tile) {
           s.height - top < TILE_H ? s.height - top : TILE_H};
 }
 
+// Brings the tile's lines of a plane near, to read or (`write`) to write.
+template <int write>
+INLINE void bring_near(const float* plane, int64_t stride, const TilePlace& t) {
+  const float* from = plane + t.top * stride + t.left;
+  for (int y = 0; y < t.height; y++, from += stride)
+    for (int x = 0; x < t.width; x += 16) __builtin_prefetch(from + x, write);
+}
+
 // Blocks with at least one pixel in the picture.
 INLINE uint32_t blocks_inside(const TilePlace& t) {
   uint32_t inside = 0;
@@ -83,11 +91,11 @@ INLINE BlockPixels first_block() {
 INLINE float block_left(const TilePlace& t, int b) { return (float)(t.left + (b % BLOCKS_X) * BLOCK); }
 INLINE float block_top(const TilePlace& t, int b) { return (float)(t.top + (b / BLOCKS_X) * BLOCK); }
 
-// log2(alpha) of N splats at the same pixels, one instruction for all of them after the other. Forward and backward
-// share the formula, so that both take the same decisions.
+// log2(alpha) of N splats at the same pixels, one instruction for all of them after the other, and how far the pixels
+// are from their centres. Forward and backward share the formula, so that both take the same decisions.
 template <int N>
-INLINE void log2_alphas(const Splat* splats, const uint8_t* which, vf x, vf y, vf* e) {
-  vf dx[N], dy[N], t[N];
+INLINE void log2_alphas(const Splat* splats, const uint8_t* which, vf x, vf y, vf* dx, vf* dy, vf* e) {
+  vf t[N];
   for (int k = 0; k < N; k++) dx[k] = x - splats[which[k]].x;
   for (int k = 0; k < N; k++) dy[k] = y - splats[which[k]].y;
   for (int k = 0; k < N; k++) e[k] = set1(splats[which[k]].C) * dy[k];
@@ -96,24 +104,83 @@ INLINE void log2_alphas(const Splat* splats, const uint8_t* which, vf x, vf y, v
   for (int k = 0; k < N; k++) t[k] = fma(set1(splats[which[k]].A), dx[k], t[k]);
   for (int k = 0; k < N; k++) e[k] = fma(t[k], dx[k], e[k]);
 }
-// The same of one splat at N vectors of pixels.
-template <int N>
-INLINE void log2_alphas(const Splat& p, const vf* dx, const vf* dy, vf* e) {
-  vf t[N];
-  for (int k = 0; k < N; k++) e[k] = set1(p.C) * dy[k];
-  for (int k = 0; k < N; k++) t[k] = set1(p.B) * dy[k];
-  for (int k = 0; k < N; k++) e[k] = fma(e[k], dy[k], set1(p.log2_opacity));
-  for (int k = 0; k < N; k++) t[k] = fma(set1(p.A), dx[k], t[k]);
-  for (int k = 0; k < N; k++) e[k] = fma(t[k], dx[k], e[k]);
-}
 
-// Alpha of N splats or blocks; 0 where it is not worth a step of 1/255.
+// Alpha of N splats, 0 where it is not worth a step of 1/255, and before it is clamped.
 template <int N>
-INLINE void alphas(const vf* e, vf* alpha) {
-  vf raw[N];
+INLINE void alphas(const vf* e, vf* raw, vf* alpha) {
   exp2_bounded<N>(e, raw);
   for (int k = 0; k < N; k++)
     alpha[k] = zero_unless(ge(e[k], set1(LOG2_ALPHA_CUT)), vmin(raw[k], set1(ALPHA_MAX)));
+}
+
+// Splats come in batches that fit the first cache. Each batch is sorted into a list for every block, so that a block's
+// pixels stay in registers. Places in the lists are bytes.
+enum { BATCH = 224, TOGETHER = 4 };
+
+// What fills lists up to a multiple of TOGETHER and is never seen.
+enum { NOBODY = BATCH };
+
+struct Batch {
+  Splat splats[BATCH + 1];
+  uint8_t lists[BLOCKS][BATCH + 16];
+  int lengths[BLOCKS], size;
+  uint32_t touched[BATCH];  // blocks of each splat that are alive
+};
+
+// For each block that is alive, the places in the batch of the splats that touch it, filled up to a multiple of TOGETHER.
+INLINE void sort_into_blocks(const uint32_t* touched, int size, uint32_t alive, uint8_t lists[][BATCH + 16],
+                             int* lengths) {
+#if defined(STILLSPLAT_AVX512)
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (; alive; alive &= alive - 1) {
+    const int b = __builtin_ctz(alive);
+    const __m512i bit = _mm512_set1_epi32((int)(1u << b));
+    int length = 0;
+    for (int j = 0; j < size; j += 16) {
+      const __mmask16 those = _mm512_test_epi32_mask(_mm512_loadu_si512(touched + j), bit);
+      const __m512i places = _mm512_maskz_compress_epi32(those, _mm512_add_epi32(lanes, _mm512_set1_epi32(j)));
+      _mm_storeu_si128((__m128i*)(lists[b] + length), _mm512_cvtepi32_epi8(places));
+      length += __builtin_popcount(those);
+    }
+    lengths[b] = length;
+  }
+#else
+  for (int b = 0; b < BLOCKS; b++) lengths[b] = 0;
+  for (int j = 0; j < size; j++)
+    for (uint32_t blocks = touched[j]; blocks; blocks &= blocks - 1) {
+      const int b = __builtin_ctz(blocks);
+      lists[b][lengths[b]++] = (uint8_t)j;
+    }
+#endif
+}
+
+INLINE void start_batches(Batch& batch) {
+  memset(&batch.splats[NOBODY], 0, sizeof(Splat));
+  batch.splats[NOBODY].log2_opacity = -100.0f;
+}
+
+// Brings a few of the next batch's splats near; called between the blocks of this one.
+enum { NEAR_AT_ONCE = BATCH / BLOCKS };
+INLINE void bring_near(const Splat* splats, const TileEntry* entries, int64_t from, int64_t count) {
+  for (int64_t k = from; k < from + NEAR_AT_ONCE && k < count; k++) __builtin_prefetch(&splats[entries[k].splat]);
+}
+
+// The batch of the entries from `first` on, with the lists of the blocks that are alive.
+INLINE void load_batch(const Splat* splats, const TileEntry* entries, int64_t first, int64_t count, uint32_t alive,
+                       Batch& batch) {
+  const int size = (int)(count - first < BATCH ? count - first : BATCH);
+  for (int j = 0; j < size; j++) {
+    if (first == 0 && j + 12 < count) __builtin_prefetch(&splats[entries[j + 12].splat]);
+    batch.touched[j] = entries[first + j].blocks & alive;
+    batch.splats[j] = splats[entries[first + j].splat];
+  }
+  for (int j = size; j % 16; j++) batch.touched[j] = 0;
+  sort_into_blocks(batch.touched, size, alive, batch.lists, batch.lengths);
+  for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
+    const int b = __builtin_ctz(blocks);
+    memset(batch.lists[b] + batch.lengths[b], NOBODY, TOGETHER);
+  }
+  batch.size = size;
 }
 
 }  // namespace

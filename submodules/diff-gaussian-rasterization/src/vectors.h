@@ -15,7 +15,7 @@ INLINE Vec3 cross(Vec3 a, Vec3 b) {
 }
 
 // How far to prefetch: there are more streams than the hardware follows.
-enum { AHEAD = 2 * W };
+enum { AHEAD = 4 * W };
 
 // terms x components vectors of W Gaussians
 struct Lanes { float* data; int64_t term, component; };
