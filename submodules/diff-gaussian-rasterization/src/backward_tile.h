@@ -62,7 +62,8 @@ INLINE void add_sums(vf* h, vf* w, const vf* dx, const vf* dy, const vf spread[4
   }
   for (int part = 0; part < 16 / W; part++) {
     vf rows[4];
-    for (int k = 0; k < 3; k++) rows[k] = sum_pieces(&fields[k][part * (W / 4)]);
+    for (int k = 0; k < 2; k++) rows[k] = sum_pieces(&fields[k][part * (W / 4)]);
+    rows[2] = sum_pieces_of_two(&fields[2][part * (W / 4)]);
     rows[3] = set1(0.0f);
     transpose_pieces(rows);
     for (int k = 0; k < TOGETHER; k++) {
@@ -74,7 +75,8 @@ INLINE void add_sums(vf* h, vf* w, const vf* dx, const vf* dy, const vf spread[4
 
 // One vector of a block's pixels, front to back again. With v = color . dL/dcolor + ... the value of a splat to the loss
 // at a pixel, dL/dalpha_i = T_i v_i - (sum of w_j v_j behind i, and of the background) / (1 - alpha_i); what is behind
-// is the total, known from the outputs, minus what has been passed. False when no pixel goes on.
+// is the total, known from the outputs, minus what has been passed. With w_i = alpha_i T_i that makes alpha_i dL/dalpha_i
+// what is not passed before i, minus what is not passed after it / (1 - alpha_i). False when no pixel goes on.
 template <bool WITH_DEPTH>
 INLINE bool walk(const Splat* splats, const uint8_t* list, int count, vf x, vf y, BackwardBlock& block, int at, Slot* sums) {
   vf T = load(block.T + at), rest = load(block.rest + at);
@@ -89,7 +91,7 @@ INLINE bool walk(const Splat* splats, const uint8_t* list, int count, vf x, vf y
   for (int j = 0; j < count; j += TOGETHER) {
     const uint8_t* which = list + j;
     vf dx[TOGETHER], dy[TOGETHER], e[TOGETHER], raw[TOGETHER], alpha[TOGETHER], passed[TOGETHER], before[TOGETHER + 1];
-    vf value[TOGETHER], w[TOGETHER], behind[TOGETHER], h[TOGETHER];
+    vf value[TOGETHER], w[TOGETHER], left[TOGETHER], behind[TOGETHER], h[TOGETHER];
     log2_alphas<TOGETHER>(splats, which, x, y, dx, dy, e);
     alphas<TOGETHER>(e, raw, alpha);
     for (int k = 0; k < TOGETHER; k++) passed[k] = 1.0f - alpha[k];
@@ -106,25 +108,23 @@ INLINE bool walk(const Splat* splats, const uint8_t* list, int count, vf x, vf y
         const vf next = T * passed[k];
         const vm keep = ge(next, set1(TRANSMITTANCE_STOP));
         before[k] = zero_unless(keep, T);
-        rest = zero_unless(keep, rest);
+        left[k] = zero_unless(keep, rest);
         T = zero_unless(keep, next);
         w[k] = alpha[k] * before[k];
-        rest = fnma(w[k], value[k], rest);
-        behind[k] = rest;
+        rest = behind[k] = fnma(w[k], value[k], left[k]);
       }
       open = gt(T, set1(0.0f));
     } else {
       T = before[TOGETHER];
       for (int k = 0; k < TOGETHER; k++) {
         w[k] = alpha[k] * before[k];
-        rest = fnma(w[k], value[k], rest);
-        behind[k] = rest;
+        left[k] = rest;
+        rest = behind[k] = fnma(w[k], value[k], rest);
       }
     }
-    for (int k = 0; k < TOGETHER; k++) {
-      const vf d_alpha = fnma(behind[k], reciprocal(passed[k]), before[k] * value[k]);
-      h[k] = zero_unless(ge(set1(ALPHA_MAX), raw[k]), d_alpha * alpha[k]);
-    }
+    for (int k = 0; k < TOGETHER; k++)
+      h[k] = zero_unless(both(ge(e[k], set1(LOG2_ALPHA_CUT)), ge(set1(ALPHA_MAX), raw[k])),
+                         fnma(behind[k], reciprocal(passed[k]), left[k]));
     add_sums<WITH_DEPTH>(h, w, dx, dy, spread, which, sums);
     if (!any(open)) break;
   }

@@ -129,7 +129,7 @@ INLINE Vec3 color_lanes(const Scene& s, int64_t i, int valid, Vec3 direction) {
   const Lanes sh = lanes_of(s.sh, i, valid, terms, 3, room);
   Vec3 c = {set1(0.5f), set1(0.5f), set1(0.5f)};
   for (int k = 0; k < terms; k++) {
-    Vec3 h = vector_at(sh, k);
+    Vec3 h = near_vector_at(sh, k);
     c.x = fma(Y[k], h.x, c.x); c.y = fma(Y[k], h.y, c.y); c.z = fma(Y[k], h.z, c.z);
   }
   return c;
@@ -147,6 +147,7 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
   const Scene& s = *scene;
   const int tiles_x = (s.width + TILE_W - 1) / TILE_W;
   const vf zero = set1(0.0f);
+  const int sh_terms = s.sh.data && s.sh.stride_n == 1 ? (s.sh_degree + 1) * (s.sh_degree + 1) : 0;
   for (int64_t i = begin; i < end; i += W) {
     int valid = end - i < W ? (int)(end - i) : W;
     Projected p;
@@ -204,6 +205,10 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
     for (int l = 0; l < W; l++) {
       Pair* to = pairs + total;
       int32_t own = 0;
+      for (int k = l * sh_terms / W; k < (l + 1) * sh_terms / W; k++) {  // a few at a time, so that none has to wait
+        const float* next = s.sh.data + i + AHEAD + k * s.sh.stride_k;
+        for (int c = 0; c < 3; c++) __builtin_prefetch(next + c * s.sh.stride_c);
+      }
       if (__builtin_expect(large >> l & 1, 0)) {
         Splat splat;
         float* field = &splat.x;

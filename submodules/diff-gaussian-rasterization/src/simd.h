@@ -198,6 +198,12 @@ INLINE vf sum_pieces(const vf* v) {
   const __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
   return (vf)_mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
 }
+// The same where only the first two are not 0.
+INLINE vf sum_pieces_of_two(const vf* v) {
+  const __m512 a = (__m512)v[0], b = (__m512)v[1], zero = _mm512_setzero_ps();
+  const __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  return (vf)_mm512_add_ps(_mm512_shuffle_f32x4(x, zero, 0x88), _mm512_shuffle_f32x4(x, zero, 0xdd));
+}
 #elif defined(STILLSPLAT_AVX2)
 INLINE void transpose_pieces(vf* v) {
   const __m256 a = _mm256_unpacklo_ps((__m256)v[0], (__m256)v[1]), b = _mm256_unpackhi_ps((__m256)v[0], (__m256)v[1]);
@@ -220,6 +226,7 @@ INLINE vf sum_pieces(const vf* v) {
   const __m256 a = (__m256)v[0], b = (__m256)v[1];
   return (vf)_mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
 }
+INLINE vf sum_pieces_of_two(const vf* v) { return sum_pieces(v); }
 #else
 #if defined(__clang__)
 #define MINGLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
@@ -240,27 +247,32 @@ INLINE void spread_pieces(vf v, vf* out) {
   for (int i = 0; i < 4; i++) out[i] = set1(v[i]);
 }
 INLINE vf sum_pieces(const vf* v) { return v[0]; }
+INLINE vf sum_pieces_of_two(const vf* v) { return v[0]; }
 #endif
 
 INLINE vf vabs(vf v) { return from_bits(bits(v) & 0x7fffffff); }
 INLINE vf vclamp(vf v, vf lo, vf hi) { return vmin(vmax(v, lo), hi); }
 
-// 2^x for x in [-126, 126], relative error about 2e-7: round to nearest, then a minimax polynomial on [-1/2, 1/2].
-// N of them go side by side, since one alone is a chain of instructions that wait for each other.
-template <int N>
+// 2^x for x in [-126, 126]: round to nearest, then a minimax polynomial on [-1/2, 1/2], with a relative error of about
+// 2e-7 (degree 5) or 3e-6 (degree 4). N of them go side by side, since one alone is a chain of instructions that wait
+// for each other.
+template <int N, int DEGREE>
 INLINE void exp2_bounded(const vf* x, vf* result) {
+  static_assert(DEGREE == 4 || DEGREE == 5, "these are fitted");
   const vf magic = set1(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer that sits in the low bits
-  const float coefficients[6] = {0.00132764716f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f};
+  const float fitted[2][6] = {{0.0095701013f, 0.0559178628f, 0.240247443f, 0.693121791f, 0.999999285f, 0.0f},
+                              {0.00132764716f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f}};
+  const float* coefficients = fitted[DEGREE - 4];
   vf shifted[N], f[N], p[N];
   for (int k = 0; k < N; k++) shifted[k] = x[k] + magic;
   for (int k = 0; k < N; k++) f[k] = x[k] - (shifted[k] - magic);
   for (int k = 0; k < N; k++) p[k] = set1(coefficients[0]);
-  for (int i = 1; i < 6; i++)
+  for (int i = 1; i <= DEGREE; i++)
     for (int k = 0; k < N; k++) p[k] = fma(p[k], f[k], set1(coefficients[i]));
   for (int k = 0; k < N; k++) result[k] = from_bits(bits(p[k]) + (bits(shifted[k]) << 23));
 }
 INLINE vf exp2_bounded(vf x) {
-  exp2_bounded<1>(&x, &x);
+  exp2_bounded<1, 5>(&x, &x);
   return x;
 }
 

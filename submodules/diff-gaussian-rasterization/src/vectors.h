@@ -26,6 +26,11 @@ INLINE vf at(const Lanes& t, int term, int component) {
   return load(p);
 }
 INLINE Vec3 vector_at(const Lanes& t, int term) { return {at(t, term, 0), at(t, term, 1), at(t, term, 2)}; }
+// Without asking for what comes next: somebody else has.
+INLINE Vec3 near_vector_at(const Lanes& t, int term) {
+  const float* p = t.data + term * t.term;
+  return {load(p), load(p + t.component), load(p + 2 * t.component)};
+}
 
 // Lanes past `valid` repeat the last Gaussian.
 __attribute__((noinline)) void gather(const Strided& t, int64_t i, int valid, int terms, int components, float* room) {
