@@ -11,8 +11,8 @@ enum { TAPS = 11, REACH = TAPS / 2, MARGIN = 16 };
 INLINE int64_t padded_width(int64_t width) { return (width + W - 1) / W * W + 2 * MARGIN; }
 
 int64_t loss_scratch_floats(int64_t width, int64_t rows) {
-  // image and target rows, five blurred rows, a ring of partial derivatives, three blurred ones, two maps, gradient
-  return padded_width(width) * (2 * (rows + 4 * REACH) + 5 + 3 * (rows + 2 * REACH) + 3 + 3 + 2);
+  // image and target rows, four blurred rows, a ring of partial derivatives, three blurred ones, two maps, gradient
+  return padded_width(width) * (2 * (rows + 4 * REACH) + 4 + 3 * (rows + 2 * REACH) + 3 + 3 + 2);
 }
 
 // exp(-x^2 / (2 1.5^2)), normalised
@@ -38,7 +38,7 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
   float* x = scratch + MARGIN;
   float* y = x + stride * outer_rows;
   float* blurred = y + stride * outer_rows;
-  float* derivative = blurred + 5 * stride;
+  float* derivative = blurred + 4 * stride;
   float* combined = derivative + 3 * stride * inner_rows;
   float* gradient = combined + 3 * stride;
   float* weight = gradient + stride;
@@ -76,30 +76,29 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
         for (int64_t c = 0; c < width; c += W) {
           const float *px = x + r * stride + c, *py = y + r * stride + c;  // the window's first row
           vf cx = load(px + REACH * stride), cy = load(py + REACH * stride), t0 = set1(TAP[0]);
-          vf mx = t0 * cx, my = t0 * cy, xx = mx * cx, yy = my * cy, xy = mx * cy;
+          vf mx = t0 * cx, my = t0 * cy, xx_yy = fma(mx, cx, my * cy), xy = mx * cy;  // only the sum of the squares is needed
           for (int k = 1; k <= REACH; k++) {
             vf t = set1(TAP[k]);
             vf xa = load(px + (REACH - k) * stride), xb = load(px + (REACH + k) * stride);
             vf ya = load(py + (REACH - k) * stride), yb = load(py + (REACH + k) * stride);
             mx = fma(t, xa + xb, mx);
             my = fma(t, ya + yb, my);
-            xx = fma(t, fma(xa, xa, xb * xb), xx);
-            yy = fma(t, fma(ya, ya, yb * yb), yy);
+            xx_yy = fma(t, fma(xa, xa, fma(xb, xb, fma(ya, ya, yb * yb))), xx_yy);
             xy = fma(t, fma(xa, ya, xb * yb), xy);
           }
-          store(blurred + c, mx); store(blurred + stride + c, my); store(blurred + 2 * stride + c, xx);
-          store(blurred + 3 * stride + c, yy); store(blurred + 4 * stride + c, xy);
+          store(blurred + c, mx); store(blurred + stride + c, my); store(blurred + 2 * stride + c, xx_yy);
+          store(blurred + 3 * stride + c, xy);
         }
-        for (int k = 0; k < 5; k++) memset(blurred + k * stride + width, 0, (MARGIN + W) * sizeof(float));
+        for (int k = 0; k < 4; k++) memset(blurred + k * stride + width, 0, (MARGIN + W) * sizeof(float));
         if (s.ssim_weight) memcpy(ssim_weight, s.ssim_weight + row * width, (size_t)width * sizeof(float));
         else for (int64_t c = 0; c < width; c++) ssim_weight[c] = 1.0f;
         vf sum = set1(0.0f);
         for (int64_t c = 0; c < width; c += W) {
-          vf mx = blur_row(blurred + c), my = blur_row(blurred + stride + c), xx = blur_row(blurred + 2 * stride + c),
-             yy = blur_row(blurred + 3 * stride + c), xy = blur_row(blurred + 4 * stride + c);
+          vf mx = blur_row(blurred + c), my = blur_row(blurred + stride + c),
+             xx_yy = blur_row(blurred + 2 * stride + c), xy = blur_row(blurred + 3 * stride + c);
           vf mxx = mx * mx, myy = my * my, mxy = mx * my;
           vf a1 = fma(set1(2.0f), mxy, set1(1e-4f)), a2 = fma(set1(2.0f), xy - mxy, set1(9e-4f));
-          vf b1 = mxx + myy + 1e-4f, b2 = (xx - mxx) + (yy - myy) + 9e-4f;
+          vf b1 = mxx + myy + 1e-4f, b2 = xx_yy - (mxx + myy) + 9e-4f;
           vf inv = one / (b1 * b2);
           vf ssim = a1 * a2 * inv;
           vf v = load(ssim_weight + c);
