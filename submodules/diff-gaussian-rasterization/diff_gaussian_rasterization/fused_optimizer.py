@@ -76,6 +76,8 @@ class FusedOptimizer:
         self.parameters = {name: tensor.detach() for name, tensor in zip(_NAMES, tensors, strict=True)}
         self.first = {name: torch.zeros_like(tensor) for name, tensor in self.parameters.items()}
         self.second = {name: torch.zeros_like(tensor) for name, tensor in self.parameters.items()}
+        for tensor in (*self.parameters.values(), *self.first.values(), *self.second.values()):
+            _library.prefer_large_pages(tensor)
         self.steps = 0
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         device = cuda_device.device_for(where)
