@@ -253,26 +253,22 @@ INLINE vf sum_pieces_of_two(const vf* v) { return v[0]; }
 INLINE vf vabs(vf v) { return from_bits(bits(v) & 0x7fffffff); }
 INLINE vf vclamp(vf v, vf lo, vf hi) { return vmin(vmax(v, lo), hi); }
 
-// 2^x for x in [-126, 126]: round to nearest, then a minimax polynomial on [-1/2, 1/2], with a relative error of about
-// 2e-7 (degree 5) or 3e-6 (degree 4). N of them go side by side, since one alone is a chain of instructions that wait
-// for each other.
-template <int N, int DEGREE>
+// 2^x for x in [-126, 126], relative error about 2e-7: round to nearest, then a minimax polynomial on [-1/2, 1/2].
+// N of them go side by side, since one alone is a chain of instructions that wait for each other.
+template <int N>
 INLINE void exp2_bounded(const vf* x, vf* result) {
-  static_assert(DEGREE == 4 || DEGREE == 5, "these are fitted");
   const vf magic = set1(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer that sits in the low bits
-  const float fitted[2][6] = {{0.0095701013f, 0.0559178628f, 0.240247443f, 0.693121791f, 0.999999285f, 0.0f},
-                              {0.00132764716f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f}};
-  const float* coefficients = fitted[DEGREE - 4];
+  const float coefficients[6] = {0.00132764716f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f};
   vf shifted[N], f[N], p[N];
   for (int k = 0; k < N; k++) shifted[k] = x[k] + magic;
   for (int k = 0; k < N; k++) f[k] = x[k] - (shifted[k] - magic);
   for (int k = 0; k < N; k++) p[k] = set1(coefficients[0]);
-  for (int i = 1; i <= DEGREE; i++)
+  for (int i = 1; i < 6; i++)
     for (int k = 0; k < N; k++) p[k] = fma(p[k], f[k], set1(coefficients[i]));
   for (int k = 0; k < N; k++) result[k] = from_bits(bits(p[k]) + (bits(shifted[k]) << 23));
 }
 INLINE vf exp2_bounded(vf x) {
-  exp2_bounded<1, 5>(&x, &x);
+  exp2_bounded<1>(&x, &x);
   return x;
 }
 

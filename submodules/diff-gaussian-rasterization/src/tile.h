@@ -108,7 +108,7 @@ INLINE void log2_alphas(const Splat* splats, const uint8_t* which, vf x, vf y, v
 // Alpha of N splats, 0 where it is not worth a step of 1/255, and before it is clamped.
 template <int N>
 INLINE void alphas(const vf* e, vf* raw, vf* alpha) {
-  exp2_bounded<N, 4>(e, raw);
+  exp2_bounded<N>(e, raw);
   for (int k = 0; k < N; k++)
     alpha[k] = zero_unless(ge(e[k], set1(LOG2_ALPHA_CUT)), vmin(raw[k], set1(ALPHA_MAX)));
 }
