@@ -70,11 +70,11 @@ PUBLISHED = TrainingSettings()
 #: everything from nothing, for two CPU cores and minutes: to see that training works
 SMALL = TrainingSettings(
     freeze="none",
-    pairs_per_epoch=240,
+    pairs_per_epoch=150,
     test_pairs=24,
-    epochs=6,
+    epochs=8,
     warmup_epochs=0.5,
-    batch_size=6,
+    batch_size=3,
     learning_rate=1e-3,
     least_learning_rate=1e-5,
     learn_points=False,
