@@ -94,15 +94,18 @@ def robust_similarity(
     with_scale: bool = True,
     delta: float | None = None,
     iterations: int = _ITERATIONS,
+    initial: Similarity | None = None,
     strict_official: bool = False,
 ) -> Similarity:
-    """`weighted_similarity` with Huber weights, iterated.
+    """`weighted_similarity` with Huber weights, iterated; it begins at `initial` where that is given.
 
     `delta` is the residual, in target units, from which on a point counts as an outlier; None takes it from the data
     (1.5 times the weighted median residual of each round), so that it does not depend on the unit of the scene.
     `strict_official` returns the estimate before the last when the iteration has converged, as the official code does.
     """
-    estimate = weighted_similarity(source, target, weights, with_scale=with_scale)
+    estimate = initial
+    if estimate is None:
+        estimate = weighted_similarity(source, target, weights, with_scale=with_scale)
     previous_cost = np.inf
     for _ in range(iterations):
         residuals = np.linalg.norm(target - estimate.apply_to_points(source), axis=1)
@@ -162,7 +165,7 @@ def align_chunks(
     "se3" keeps the scale, "scale+se3" takes it from the ratio of the depths alone and then moves rigidly, "sim3" finds
     all at once. Raises `ValueError` when fewer than 8 pixels are known in both.
     """
-    limit = _CONFIDENCE_SHARE * min(_median(reference_confidence), _median(moved_confidence))
+    limit = confidence_limit(reference_confidence, moved_confidence)
     known = (reference_confidence > limit) & (moved_confidence > limit)
     finite = np.isfinite(reference_points).all(axis=-1) & np.isfinite(moved_points).all(axis=-1)
     chosen = np.flatnonzero(known & finite)
@@ -178,9 +181,16 @@ def align_chunks(
     weights = np.sqrt(confidence)
     if method == "scale+se3":
         scale = depth_scale(depth, moved_depth.ravel()[chosen].astype(np.float64), confidence)
-        # The official code lets the rigid step change the scale again and then drops that change.
+        scaled = source * scale
+        # The official code begins rigidly, lets the rounds change the scale again and then drops that change.
         rigid = robust_similarity(
-            source * scale, target, weights, with_scale=strict_official, delta=delta, strict_official=strict_official
+            scaled,
+            target,
+            weights,
+            with_scale=strict_official,
+            delta=delta,
+            initial=weighted_similarity(scaled, target, weights, with_scale=False),
+            strict_official=strict_official,
         )
         similarity = Similarity(scale, rigid.rotation, rigid.translation)
     else:
@@ -237,5 +247,7 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     return float(values[order][min(np.searchsorted(summed, summed[-1] / 2), len(values) - 1)])
 
 
-def _median(confidence: np.ndarray) -> float:
-    return float(np.median(confidence)) if confidence.size else 0.0
+def confidence_limit(reference_confidence: np.ndarray, moved_confidence: np.ndarray) -> float:
+    """The confidence that a pixel must exceed in both of two chunks to take part in their alignment."""
+    medians = [float(np.median(part)) if part.size else 0.0 for part in (reference_confidence, moved_confidence)]
+    return _CONFIDENCE_SHARE * min(medians)

@@ -14,6 +14,7 @@ from dynamic_predictor.alignment.chunks import (
     align_chunks,
     chunk_of_frame,
     chunk_windows,
+    confidence_limit,
     depth_scale,
     frames_around,
     huber_loss,
@@ -60,6 +61,14 @@ def _unpacked(row: np.ndarray) -> Similarity:
 def _assert_same(similarity: Similarity, row: np.ndarray, tolerance: float = 1e-6) -> None:
     packed = np.concatenate([[similarity.scale], similarity.rotation.ravel(), similarity.translation])
     np.testing.assert_allclose(packed, row, atol=tolerance)
+
+
+def _assert_nodes(nodes: list[Similarity], rows: np.ndarray, tolerance: float) -> None:
+    """Rows are translation, quaternion xyzw and scale."""
+    for node, row in zip(nodes, rows, strict=True):
+        np.testing.assert_allclose(node.translation, row[:3], atol=tolerance)
+        np.testing.assert_allclose(node.rotation, Rotation.from_quat(row[3:7]).as_matrix(), atol=tolerance)
+        assert abs(node.scale - row[7]) < tolerance
 
 
 def _random_similarity(rng: np.random.Generator, spread: float = 0.1) -> Similarity:
@@ -125,6 +134,57 @@ def test_similarities_are_the_official_ones(golden):
             )
             _assert_same(estimate, golden[f"sim3/robust_numpy_{method}_{iterations}"])
     np.testing.assert_allclose(huber_loss(golden["huber/r"], 0.1), golden["huber/out"], atol=1e-12)
+
+
+def _strictly(golden, with_scale: bool, iterations: int, initial: Similarity | None = None) -> Similarity:
+    return robust_similarity(
+        golden["sim3/src"],
+        golden["sim3/tgt"],
+        golden["sim3/w"],
+        with_scale=with_scale,
+        delta=0.1,
+        iterations=iterations,
+        initial=initial,
+        strict_official=True,
+    )
+
+
+@pytest.mark.parametrize("iterations", [1, 5, 20])
+def test_compiled_official_similarities_are_the_same(golden, iterations):
+    """The official code has the rounds a second time, compiled, in single precision. Of "scale+se3" it makes rigid
+    rounds there, which is what ours does by default."""
+    for method, with_scale in (("sim3", True), ("se3", False), ("scale+se3", False)):
+        row = golden[f"sim3/robust_numba_{method}_{iterations}"]
+        _assert_same(_strictly(golden, with_scale, iterations), row, 5e-6)
+
+
+@pytest.mark.parametrize("iterations", [1, 5, 20])
+def test_uncompiled_official_rounds_of_a_known_scale_begin_rigidly_and_change_it(golden, iterations):
+    rigid = weighted_similarity(golden["sim3/src"], golden["sim3/tgt"], golden["sim3/w"], with_scale=False)
+    row = golden[f"sim3/robust_numpy_scale+se3_{iterations}"]
+    _assert_same(_strictly(golden, True, iterations, rigid), row)
+    assert row[0] > 1.3
+
+
+def test_the_least_confidence_is_the_official_one(golden):
+    limit = confidence_limit(golden["align/c1"], golden["align/c2"])
+    assert limit == pytest.approx(float(golden["align/conf_threshold"]), rel=1e-6)
+
+
+def test_the_scale_of_depths_is_that_of_the_official_choice(golden):
+    """Officially: least squares on random samples ("ransac"), a 90 % quantile of the ratios ("weighted"), and of both
+    the one that seems better ("auto"). The quantile lies above the true 1.25 by construction, so ours has no such."""
+    depths = [golden[f"align/{name}"].ravel().astype(np.float64) for name in ("dep1", "dep2")]
+    confidence = (golden["align/c1"] * golden["align/c2"]).ravel().astype(np.float64)
+    ours = depth_scale(*depths, confidence)
+    np.testing.assert_array_equal(golden["scale/auto"], golden["scale/ransac"])
+    assert ours == pytest.approx(golden["scale/auto"][0], rel=1e-4)
+    assert abs(ours - 1.25) < 0.01 * abs(golden["scale/weighted"][0] - 1.25)
+    # the official quantile again, from its definition: the golden means what the sentence above says
+    ratios, weights = depths[0] / depths[1], confidence**2
+    order = np.argsort(ratios)
+    place = np.searchsorted(np.cumsum(weights[order]) / weights.sum(), 0.9)
+    assert ratios[order][place] == pytest.approx(golden["scale/weighted"][0], rel=1e-5)
 
 
 def test_outliers_move_the_robust_similarity_little(golden):
@@ -236,7 +296,14 @@ def test_the_pose_graph_ends_where_the_official_one_does(golden):
     first, second = (
         PoseGraphEdge(int(row[0]), int(row[1]), _unpacked(row[2:])) for row in (golden["pgo/loop"], golden["pgo/loop2"])
     )
+    graph = _Graph(13, [*[PoseGraphEdge(k + 1, k, step) for k, step in enumerate(steps)], first])
+    begin = np.stack([node.matrix for node in accumulate(steps)])
+    # the official graph works in single precision, and on the inverses of our nodes
+    np.testing.assert_allclose(graph.errors(begin), golden["pgo/residual0"], atol=2e-5)
+    np.testing.assert_allclose(similarity_logarithm(np.linalg.inv(begin)), golden["pgo/Ginv0"], atol=2e-5)
+
     result = close_loops(steps, [first])
+    _assert_nodes(result.world_from_chunk, golden["pgo/abs_after"], 3e-5)
     found = [a.inverse() @ b for a, b in zip(result.world_from_chunk, result.world_from_chunk[1:], strict=False)]
     for step, row in zip(found, golden["pgo/seq_out"], strict=True):
         _assert_same(step, row, 1e-4)
@@ -385,9 +452,5 @@ def test_cameras_of_joined_chunks_are_the_official_ones(golden):
 
 
 def test_a_chain_of_steps_lies_where_the_official_graph_begins(golden):
-    """Its nodes are translation, quaternion xyzw and scale."""
     nodes = accumulate([_unpacked(row) for row in golden["pgo/seq_in"]])
-    for node, row in zip(nodes, golden["pgo/abs_before"], strict=True):
-        np.testing.assert_allclose(node.translation, row[:3], atol=1e-5)
-        np.testing.assert_allclose(node.rotation, Rotation.from_quat(row[3:7]).as_matrix(), atol=1e-5)
-        assert abs(node.scale - row[7]) < 1e-5
+    _assert_nodes(nodes, golden["pgo/abs_before"], 1e-5)

@@ -75,6 +75,15 @@ def test_known_cameras(api, case):
     _compare(prediction, api, case)
 
 
+def test_cropping_pictures_of_different_shapes_leaves_known_cameras_where_they_are(api, shared):
+    mixed = np.load(shared / "parity" / "da3" / "maths_preprocess.npz")
+    pictures = [mixed[f"{name}/img_u8"] for name in ("a", "b", "c")]
+    prediction = _model(api, "any").inference(pictures, mixed["mixed/extr"], mixed["mixed/K_in"], process_res=126)
+    assert prediction.processed_images.shape == (3, 84, 84, 3)
+    np.testing.assert_allclose(prediction.extrinsics, mixed["mixed/extr"][:, :3], atol=1e-6)
+    np.testing.assert_allclose(prediction.intrinsics, mixed["mixed/intr"], rtol=1e-6)
+
+
 def test_nested(api):
     prediction = _model(api, "nested").inference(_pictures(api, 3), process_res=70)
     _compare(prediction, api, "nested3")

@@ -11,6 +11,12 @@ from da3_goldens import Golden, assert_close
 from dynamic_predictor.depth_anything3.cameras import encode_cameras
 from dynamic_predictor.depth_anything3.network import ForwardOptions
 from dynamic_predictor.depth_anything3.preprocessing import restored
+from dynamic_predictor.depth_anything3.reference_view import (
+    SMALLEST_CHOICE,
+    choose_reference_view,
+    reference_first,
+    take_views,
+)
 
 _NETWORKS = ["tiny_anyview", "tiny_anyview_posecond", "tiny_giant_gs", "tiny_mono_metric"]
 
@@ -64,7 +70,7 @@ def _run(golden: Golden, case: str) -> dict[str, torch.Tensor]:
     ]
     for recorder in recorders:
         recorder.__enter__()
-    network(golden.tensor(f"{case}/x"), ForwardOptions(rays=True, strict_official=True), **known)
+    output = network(golden.tensor(f"{case}/x"), ForwardOptions(rays=True, strict_official=True), **known)
     for recorder in recorders:
         recorder.__exit__(None, None, None)
     handle.remove()
@@ -74,8 +80,34 @@ def _run(golden: Golden, case: str) -> dict[str, torch.Tensor]:
     values["block0_in"] = backbone.embed(golden.tensor(f"{case}/x").flatten(0, 1))
     for level in range(4):
         values[f"backbone.patch{level}"] = torch.cat([part.patches[level] for part in found])
+    first_tokens = _first_tokens(golden, values, views=golden[f"{case}/x"].shape[1], known=bool(known))
+    values |= {f"backbone.cam{level}": tokens for level, tokens in enumerate(first_tokens[:-1])}
     values["backbone.cam3"] = torch.cat([part.camera_token for part in found])
+    if output.ray is not None:
+        values |= {"depth": output.depth, "depth_conf": output.confidence}
+        values |= {"ray": output.ray, "ray_conf": output.ray_confidence}
     return values
+
+
+def _first_tokens(golden: Golden, values: dict[str, torch.Tensor], views: int, known: bool) -> list[torch.Tensor]:
+    """The first token of every view at the out layers, from what our blocks gave: the network itself hands on that of
+    the last one only, the one that anything is made of."""
+    config = golden.description["config"]
+    start = config["alt"] if config["alt"] >= 0 else None
+    original = torch.arange(views)[None]
+    local, tokens = torch.empty(0), []
+    for index in range(config["depth"]):
+        block = values[f"block{index}_out"]
+        current = block.reshape(views, -1, block.shape[-1])[None, :, 0]
+        if start is None or index < start or index % 2 == 0:
+            local = current
+        if start is not None and index == start - 2 and views >= SMALLEST_CHOICE and not known:
+            order = reference_first(choose_reference_view(current), views)
+            original = order.argsort(dim=1)
+        if index in config["out_layers"]:
+            both = current if start is None else torch.cat([local, current], dim=-1)
+            tokens.append(take_views(both, original))
+    return tokens
 
 
 @pytest.mark.parametrize("case", ["n1", "n2", "n4"])
@@ -87,12 +119,16 @@ def test_every_stage_equals_the_official_one(golden, name, case):
     compared = set()
     for key in goldens.arrays.files:
         stage = key.removeprefix(prefix)
-        if not key.startswith(prefix) or stage.startswith("gs_head") or stage in (f"backbone.cam{k}" for k in range(3)):
-            continue  # tokens of other layers than the last are made nowhere here: nobody uses them
+        if not key.startswith(prefix) or stage.startswith("gs_head"):
+            continue
         expected = goldens[key]
         assert_close(np.asarray(values[stage]).reshape(expected.shape), expected)
         compared.add(stage)
     assert {"patch_embed", "block0_in", "block0_out", "backbone.patch3", "head.refinenet1", "head.logits"} <= compared
+    assert {f"backbone.cam{level}" for level in range(4)} <= compared
+    if "ray" in values:  # what comes out of the heads is the result itself
+        for part in ("depth", "depth_conf", "ray", "ray_conf"):
+            assert_close(np.asarray(values[part]), goldens[f"{case}/head.{part}"])
 
 
 @pytest.mark.parametrize("name", [*_NETWORKS, "tiny_nested"])

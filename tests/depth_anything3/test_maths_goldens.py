@@ -128,10 +128,19 @@ def test_homography_and_factorizations(shared):
     assert_close(plane_points(4, 5), arrays["plane/grid_4x5"][0, 0, ..., :2], 1e-6)
 
 
-def test_samples_are_those_that_the_official_code_draws_from_the_same_seed(golden):
-    goldens = golden("tiny_anyview_raypose")
-    samples = draw_samples(goldens["n4/head.ray_conf"][0, 0].size, seed=0)
-    np.testing.assert_array_equal(samples.numpy(), goldens["n4/ransac_idx"])
+def test_samples_are_those_that_the_official_code_draws_from_the_same_seed(shared, golden):
+    arrays = _arrays(shared, "maths_raypose")
+    cases = [key.split("/")[0] for key in arrays if key.endswith("/ransac_idx")]
+    assert len(cases) == 5
+    for case in cases:
+        samples = draw_samples(arrays[f"{case}/conf"][0, 0].size, seed=0)
+        np.testing.assert_array_equal(samples.numpy(), arrays[f"{case}/ransac_idx"])
+    for name, cases in (("tiny_anyview_raypose", ("n1", "n2", "n4")), ("tiny_nested", ("n2_raypose",))):
+        for case in cases:
+            goldens = golden(name)
+            height, width = goldens[f"{case}/x"].shape[-2:]
+            samples = draw_samples((height // 14 * 8) * (width // 14 * 8), seed=0)
+            np.testing.assert_array_equal(samples.numpy(), goldens[f"{case}/ransac_idx"])
 
 
 # cameras
