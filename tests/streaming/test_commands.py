@@ -1,13 +1,17 @@
 """stillsplat poses and stillsplat depth: what they write, how they go on, what they say when they cannot."""
 
 import json
+import threading
+import time
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pycolmap
 import pytest
 
 from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk, true_poses
+from dynamic_predictor.streaming.sources import LiveSource
 from scene.errors import InputError
 from scene.folder import load_scene
 from scene.formats.nerfstudio import read_nerfstudio
@@ -77,6 +81,64 @@ def test_an_unfinished_run_is_taken_up_again_or_thrown_away(tmp_path):
     with pytest.raises(InputError, match="exists already"):
         _run(walk, out)
     _run(walk, out, overwrite=True)
+
+
+class _Capture:
+    """Stands in for `cv2.VideoCapture`: a camera that gives 45 pictures and then does what `then` says."""
+
+    walk, then = SimulatedWalk(500), "unplugged"
+
+    def __init__(self, number: int) -> None:
+        self.count, self.released = 0, threading.Event()
+
+    def isOpened(self) -> bool:
+        return True
+
+    def read(self):
+        if self.count >= 45:
+            if self.then == "fails":
+                raise OSError("no such device")
+            if self.then == "hangs":
+                self.released.wait(5)
+            return False, None
+        self.count += 1
+        time.sleep(0.01)
+        return True, self.walk.picture(self.count - 1)[..., ::-1]
+
+    def release(self) -> None:
+        self.released.set()
+
+
+@pytest.mark.parametrize(
+    ("then", "words"), [("unplugged", "stopped delivering"), ("fails", "no such device"), ("hangs", "silent for 0.5 s")]
+)
+def test_a_camera_that_disappears_in_the_middle_leaves_what_it_gave(tmp_path, monkeypatch, capsys, then, words):
+    made = []
+
+    def predictor(*arguments, **options):
+        made.append(SimulatedPredictor(_Capture.walk, seconds=0.02))
+        return made[-1]
+
+    monkeypatch.setattr(cv2, "VideoCapture", _Capture)
+    monkeypatch.setattr(_Capture, "then", then)
+    monkeypatch.setattr("stillsplat.poses.create_chunk_predictor", predictor)
+    monkeypatch.setattr(LiveSource.__init__, "__kwdefaults__", {**LiveSource.__init__.__kwdefaults__, "patience": 0.5})
+    out = tmp_path / "out"
+    command = ["poses", "--video", "0", "-o", str(out), "--fps", "1000000", "--chunk-size", "20", "--overlap", "8"]
+    assert main(command) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    scene = load_scene(out)
+    count = len(scene.cameras)
+    assert 20 < count <= 45 and len(made[0].calls) >= 2
+    assert said.count("!") == 1 and words in said
+    assert f"after {count} frames; what had come was finished." in said
+    # the newest picture is always taken, so that a busy machine may pass over one or the other
+    given = [_Capture.walk.picture(index).tobytes() for index in range(45)]
+    places = [given.index(scene.frames.rgb8(index).tobytes()) for index in range(count)]
+    assert places == sorted(set(places))
+    poses = np.stack([camera.world_from_camera for camera in scene.cameras])
+    assert absolute_trajectory_error(poses, true_poses(_Capture.walk, range(count)), alignment="sim3").rmse < 1e-5
+    assert (out / "scene.glb").stat().st_size > 500 and not (tmp_path / "out.part").exists()
 
 
 def test_a_resumed_run_that_has_all_frames_needs_its_source_no_more(tmp_path):
