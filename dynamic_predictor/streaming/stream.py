@@ -40,6 +40,8 @@ LOOP_SUPPORT = 0.05
 _DESCRIBED_AT_ONCE = 16
 #: a jump of the path between chunks that is worth avoiding: parts of the depth plus radians
 _VISIBLE_SEAM = 0.01
+#: units of two chunks differ less than this; a ratio of two paths outside says that one of them does not move
+_PLAUSIBLE_SCALES = (1e-4, 1e4)
 
 
 @dataclass(frozen=True)
@@ -208,12 +210,11 @@ class _Stream:
                 f"Chunks {index - 1} and {index} share no static pixels that both know; they were joined by their "
                 "cameras alone."
             )
-            similarity = align_poses(
-                moved.world_from_camera[:shared],
-                reference.world_from_camera[:shared],
-                with_scale=self.settings.align != "se3",
-                use_orientations=True,
-            )
+            poses = moved.world_from_camera[:shared], reference.world_from_camera[:shared]
+            similarity = align_poses(*poses, with_scale=self.settings.align != "se3", use_orientations=True)
+            if not _PLAUSIBLE_SCALES[0] < similarity.scale < _PLAUSIBLE_SCALES[1]:
+                # cameras that stand still in one of the chunks, or move the other way, say nothing about its unit
+                similarity = align_poses(*poses, with_scale=False, use_orientations=True)
             return ChunkRecord(similarity, "cameras", 1.0, 0.0)
         return ChunkRecord(aligned.similarity, by, aligned.relative_error, aligned.support)
 

@@ -256,6 +256,30 @@ def test_chunks_without_common_pixels_are_joined_by_their_cameras(tmp_path):
     assert _error(result, walk) < 1e-5
 
 
+class _StandsStill(SimulatedPredictor):
+    """Knows no depth, and believes in its first chunk that the camera only turns."""
+
+    def predict_chunk(self, frames):
+        chunk = super().predict_chunk(frames)
+        chunk.confidence[:] = 0.0
+        if len(self.calls) == 1:
+            chunk.world_from_camera[:, :3, 3] = 0.0
+        return chunk
+
+
+@pytest.mark.parametrize("align", ["sim3", "scale+se3", "se3"])
+def test_cameras_that_stand_still_do_not_make_the_next_chunk_vanish(tmp_path, align):
+    walk = SimulatedWalk(32)
+    told = []
+    settings = replace(_SMALL, align=align)
+    result = run_stream(walk, _StandsStill(walk), _workspace(tmp_path), settings, warn=told.append)
+    assert len(told) == 1 and "by their cameras alone" in told[0]
+    assert result.world_from_chunk[1].scale == 1.0
+    scene = scene_of_stream(result)
+    save_scene(scene, tmp_path / "scene")
+    assert np.ptp([camera.center for camera in scene.cameras[20:]], axis=0).max() > 0.01
+
+
 class _TwoSizes(SimulatedPredictor):
     def predict_chunk(self, frames):
         chunk = super().predict_chunk(frames)
