@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diff_gaussian_rasterization import AdamGroup, FusedOptimizer, adam_step, photometric_loss, rasterize
+from diff_gaussian_rasterization import AdamGroup, FusedOptimizer, _library, adam_step, photometric_loss, rasterize
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -245,3 +245,9 @@ def test_fused_optimizer_refuses_wrong_use():
         optimizer.step(torch.zeros(3, 4, 5), rates=rates)
     with pytest.raises(ValueError, match="log_scales must have shape"):
         FusedOptimizer(tensors[0], tensors[1], torch.zeros(5), *tensors[3:])
+
+
+def test_large_pages_leave_what_is_there():
+    tensor = torch.arange(3 << 20, dtype=torch.float32)
+    _library.prefer_large_pages(tensor[5:])
+    assert torch.equal(tensor, torch.arange(3 << 20, dtype=torch.float32))
