@@ -108,8 +108,10 @@ def test_the_old_folder_comes_back_when_the_rename_fails(tmp_path: Path, monkeyp
     assert os.listdir(path) == ["a"] and os.listdir(tmp_path) == ["out"]
 
 
+# a shell that starts the tests in the background makes them deaf to Ctrl-C, and their children too
 _SLOW_WRITER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from scene.atomic import atomic_folder
 with atomic_folder(sys.argv[1]) as temporary:

@@ -220,7 +220,11 @@ def test_a_network_stream_that_breaks_off_ends_with_what_had_come(tmp_path):
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content[: len(content) * 2 // 3])  # then the connection breaks
+            sent = len(content) * 2 // 3
+            for start in range(0, sent, sent // 20):  # slowly: a live source keeps up by leaving frames out
+                self.wfile.write(content[start : min(start + sent // 20, sent)])
+                time.sleep(0.05)
+            # then the connection breaks
 
         def log_message(self, format, *args):
             pass
