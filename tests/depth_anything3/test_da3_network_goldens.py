@@ -10,6 +10,7 @@ from da3_goldens import GOLDENS, Golden, assert_close
 
 from dynamic_predictor.depth_anything3.gaussians import Gaussians
 from dynamic_predictor.depth_anything3.network import ForwardOptions, NetworkOutput, build_network
+from dynamic_predictor.depth_anything3.reference_view import choose_reference_view
 from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
 
 _OUTPUTS = {
@@ -30,6 +31,9 @@ def _compare(output: NetworkOutput, golden: Golden, case: str, tolerances: dict[
         if f"{case}/{name}" in golden and getattr(output, field) is not None:
             assert_close(getattr(output, field), golden[f"{case}/{name}"], (tolerances or {}).get(name, 1e-4))
             compared += 1
+    if f"{case}/head.ray" in golden:  # the any-view head's maps are the result as they are
+        assert_close(output.depth, golden[f"{case}/head.depth"])
+        assert_close(output.confidence, golden[f"{case}/head.depth_conf"])
     for block, features in output.features.items():
         assert_close(features, golden[f"{case}/out.aux.feat_layer_{block}"])
     for name in _GAUSSIANS if isinstance(output.gaussians, Gaussians) else ():
@@ -80,6 +84,23 @@ def test_reference_strategies_change_the_result_as_officially(golden, strategy):
     _compare(goldens.network()(images, options), goldens, f"n4_{strategy}")
 
 
+def test_the_network_works_from_the_official_reference_view(golden, monkeypatch):
+    """`refview/n9_*` belong to pictures that the file does not hold: the nine that it holds give the golden's depth with
+    view 4 as reference only, which `test_any_view` shows to be ours, and not with view 1, which is listed."""
+    goldens, chosen = golden("tiny_anyview"), []
+
+    def recorded(*arguments):
+        chosen.append(choose_reference_view(*arguments))
+        return chosen[-1]
+
+    monkeypatch.setattr("dynamic_predictor.depth_anything3.backbone.choose_reference_view", recorded)
+    network = goldens.network()
+    for strategy in ("first", "middle", "saddle_balanced", "saddle_sim_range"):
+        network(goldens.tensor("n4/x"), ForwardOptions(reference_strategy=strategy))
+        np.testing.assert_array_equal(chosen[-1].numpy(), goldens[f"refview/n4_{strategy}"])
+    assert len(chosen) == 4
+
+
 def test_position_embedding_is_resized_as_officially(golden):
     goldens = golden("tiny_anyview")
     backbone = goldens.network().backbone.pretrained
@@ -109,7 +130,7 @@ def test_cameras_from_rays(golden, case):
 def test_gaussians(golden, case):
     goldens = golden("tiny_giant_gs")
     cameras = _known_cameras(goldens, case) if case.endswith("cond") else {}
-    options = ForwardOptions(gaussians=True, strict_official=True)
+    options = ForwardOptions(gaussians=True, rays=True, strict_official=True)
     _compare(goldens.network()(goldens.tensor(f"{case}/x"), options, **cameras), goldens, case)
 
 
