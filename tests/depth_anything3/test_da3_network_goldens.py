@@ -85,8 +85,8 @@ def test_reference_strategies_change_the_result_as_officially(golden, strategy):
 
 
 def test_the_network_works_from_the_official_reference_view(golden, monkeypatch):
-    """`refview/n9_*` belong to pictures that the file does not hold: the nine that it holds give the golden's depth with
-    view 4 as reference only, which `test_any_view` shows to be ours, and not with view 1, which is listed."""
+    """`refview/n9_*` belong to pictures that the file does not hold: those nine that it holds give the depth of the
+    golden with view 4 as reference only, which `test_any_view` shows to be ours, not with view 1, which is listed."""
     goldens, chosen = golden("tiny_anyview"), []
 
     def recorded(*arguments):
