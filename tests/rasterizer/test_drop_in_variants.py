@@ -9,23 +9,10 @@ import diff_gaussian_rasterization as package
 import pytest
 import torch
 from diff_gaussian_rasterization import GaussianRasterizationSettings, GaussianRasterizer, SparseGaussianAdam
-from splatting_oracle import quaternion_to_matrix, render
+from drop_in_view import pose_matrix, projection_matrix
+from splatting_oracle import render
 
 WIDTH, HEIGHT, TAN_X, TAN_Y = 48, 28, 0.8, 0.47
-
-
-def projection_matrix(near=0.01, far=100.0):
-    matrix = torch.zeros(4, 4)
-    matrix[0, 0], matrix[1, 1] = 1 / TAN_X, 1 / TAN_Y
-    matrix[2, 2], matrix[2, 3], matrix[3, 2] = far / (far - near), -far * near / (far - near), 1.0
-    return matrix
-
-
-def pose_matrix():
-    pose = torch.eye(4)
-    pose[:3, :3] = quaternion_to_matrix(torch.tensor([[1.0, -0.1, 0.2, 0.05]]))[0]
-    pose[:3, 3] = torch.tensor([0.2, 0.1, 0.5])
-    return pose
 
 
 def twelve_fields(pose, degree=1):
@@ -38,7 +25,7 @@ def twelve_fields(pose, degree=1):
         "bg": torch.zeros(3),
         "scale_modifier": 1.0,
         "viewmatrix": pose.T,
-        "projmatrix": pose.T @ projection_matrix().T,
+        "projmatrix": pose.T @ projection_matrix(TAN_X, TAN_Y).T,
         "sh_degree": degree,
         "campos": pose.inverse()[:3, 3],
         "prefiltered": False,
@@ -116,7 +103,7 @@ SHAPES = {
         ({"antialiasing": False}, (), "color radii invdepth"),
         ({"antialiasing": True}, (), "color radii invdepth"),
         ({}, ("debug",), "color radii depth"),
-        ({"projmatrix_raw": projection_matrix().T}, (), "color radii depth opacity n_touched"),
+        ({"projmatrix_raw": projection_matrix(TAN_X, TAN_Y).T}, (), "color radii depth opacity n_touched"),
     ],
 )
 def test_the_fields_say_what_is_returned(more, less, expected):
@@ -229,7 +216,7 @@ def exponential(tangent):
 
 
 def with_pose_gradients(pose, degree=0):
-    fields = twelve_fields(pose, degree) | {"projmatrix_raw": projection_matrix().T}
+    fields = twelve_fields(pose, degree) | {"projmatrix_raw": projection_matrix(TAN_X, TAN_Y).T}
     return GaussianRasterizationSettings(**fields)
 
 
@@ -381,7 +368,7 @@ def test_loop_with_depth_that_renders_from_a_dictionary():
         bg=torch.tensor([0, 0, 0], dtype=torch.float32),
         scale_modifier=1.0,
         viewmatrix=w2c,
-        projmatrix=w2c.bmm(projection_matrix().unsqueeze(0).transpose(1, 2)),
+        projmatrix=w2c.bmm(projection_matrix(TAN_X, TAN_Y).unsqueeze(0).transpose(1, 2)),
         sh_degree=0,
         campos=torch.inverse(scene.pose)[:3, 3],
         prefiltered=False,
@@ -465,61 +452,3 @@ def test_screen_gradients_may_have_more_columns():
         GaussianRasterizer(settings)(means2D=points, **scene.arguments())[0].square().sum().backward()
         gradients.append(points.grad)
     assert torch.equal(gradients[0][:, :2], gradients[1][:, :2]) and (gradients[1][:, 2:] == 0).all()
-
-
-def test_sparse_adam_follows_its_formula():
-    random = torch.Generator().manual_seed(0)
-    start = torch.randn(20, 5, 3, generator=random)
-    parameters = [start.clone().requires_grad_(), start.movedim(0, -1).contiguous().movedim(-1, 0).requires_grad_()]
-    visible = torch.rand(20, generator=random) > 0.4
-    value, first, second = start.double(), torch.zeros(20, 5, 3).double(), torch.zeros(20, 5, 3).double()
-    optimizers = [SparseGaussianAdam([{"params": [p], "lr": 0.02}], lr=0.0, eps=1e-8) for p in parameters]
-    for _ in range(4):
-        gradient = torch.randn(20, 5, 3, generator=random)
-        first[visible] = 0.9 * first[visible] + 0.1 * gradient[visible]
-        second[visible] = 0.999 * second[visible] + 0.001 * gradient[visible] ** 2
-        value[visible] -= 0.02 * first[visible] / (second[visible].sqrt() + 1e-8)
-        for parameter, optimizer in zip(parameters, optimizers, strict=True):
-            parameter.grad = gradient.clone()
-            optimizer.step(visible, 20)
-    for parameter in parameters:
-        torch.testing.assert_close(parameter.double(), value, rtol=1e-4, atol=5e-6)
-        assert torch.equal(parameter[~visible], start[~visible])
-
-
-@pytest.mark.parametrize("shape", [(1, 3, 30, 41), (2, 3, 17, 11), (1, 1, 20, 20), (3, 4, 12, 25)])
-@pytest.mark.parametrize("padding", ["same", "valid"])
-def test_fused_ssim_equals_convolutions(shape, padding):
-    fused_ssim = pytest.importorskip("fused_ssim", reason="NOT CHECKED: submodules/fused-ssim is not installed")
-    random = torch.Generator().manual_seed(1)
-    image, target = torch.rand(shape, generator=random), torch.rand(shape, generator=random)
-    ours = image.clone().requires_grad_()
-    value = fused_ssim.fused_ssim(ours, target, padding=padding)
-    (2.5 * value).backward()
-
-    positions = torch.arange(11, dtype=torch.float64) - 5
-    line = torch.exp(-(positions**2) / 4.5)
-    window = (torch.outer(line, line) / line.sum() ** 2)[None, None]
-    x = image.double().requires_grad_()
-
-    def mean(values):
-        flat = values.reshape(-1, 1, *shape[2:])
-        return torch.nn.functional.conv2d(flat, window, padding=5 if padding == "same" else 0)
-
-    y = target.double()
-    mx, my = mean(x), mean(y)
-    vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
-    expected = ((2 * mx * my + 1e-4) * (2 * cov + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))).mean()
-    (2.5 * expected).backward()
-    assert value.ndim == 0 and value.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-6)
-    assert (ours.grad - x.grad).abs().max() <= 1e-4 * x.grad.abs().max()
-
-
-def test_fused_ssim_without_training():
-    fused_ssim = pytest.importorskip("fused_ssim", reason="NOT CHECKED: submodules/fused-ssim is not installed")
-    image = torch.rand(1, 3, 20, 20, requires_grad=True)
-    assert fused_ssim.fused_ssim(image, image.detach(), train=False).item() == pytest.approx(1.0)
-    with pytest.raises(ValueError, match="padding must be same or valid, not reflect"):
-        fused_ssim.fused_ssim(image, image, padding="reflect")
-    with pytest.raises(ValueError, match="same shape"):
-        fused_ssim.fused_ssim(image, image[0])

@@ -8,11 +8,12 @@
 
 namespace {
 
-// Sums of the slots of each Gaussian, in the order of its tiles: the same whatever the number of threads. Slots lie where
-// their tiles put them, far from each other; they are asked for so many pairs ahead.
+// Sums of the slots of each Gaussian, in the order of its tiles: the same whatever the number of threads. Slots lie
+// where their tiles put them, far from each other; they are asked for so many pairs ahead.
 enum { PAIRS_AHEAD = 32 };
 
-INLINE void reduce_slots(const Splat* splats, int64_t count, const Slot* slots, const int32_t* slot_of_pair, Slot* sums) {
+INLINE void reduce_slots(const Splat* splats, int64_t count, const Slot* slots, const int32_t* slot_of_pair,
+                         Slot* sums) {
   // the pairs of neighbouring Gaussians follow each other
   const int32_t* end = slot_of_pair;
   for (int64_t i = count; i-- > 0;)
@@ -107,7 +108,8 @@ INLINE void add_pulls(const Gradients& g, int flags, int64_t i, int valid, vf* s
   }
 }
 
-INLINE void deliver(const Gradients& g, const Streams& streams, int flags, int64_t i, int valid, int sh_terms, vf* slopes) {
+INLINE void deliver(const Gradients& g, const Streams& streams, int flags, int64_t i, int valid, int sh_terms,
+                    vf* slopes) {
   if (g.adam) {
     add_pulls(g, flags, i, valid, slopes);
     adam_streams(streams, i, valid, slopes);

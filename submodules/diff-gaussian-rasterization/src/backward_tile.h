@@ -34,11 +34,12 @@ INLINE void start_block(const Scene& s, const TilePlace& place, int b, const Out
   }
 }
 
-// The sums of TOGETHER splats over the pixels of one vector, added to each one's own sums. A piece of a vector is a row of
-// four pixels; transposed, it is one pixel of the row for four splats, so that the sums over x are plain additions.
+// The sums of TOGETHER splats over the pixels of one vector, added to each one's own sums. A piece of a vector is a row
+// of four pixels; transposed, it is one pixel of the row for four splats, so that the sums over x are plain additions.
 // h: dL/dlog(alpha), w: the splats' weights; both are used up.
 template <bool WITH_DEPTH>
-INLINE void add_sums(vf* h, vf* w, const vf* dx, const vf* dy, const vf spread[4][4], const uint8_t* which, Slot* sums) {
+INLINE void add_sums(vf* h, vf* w, const vf* dx, const vf* dy, const vf spread[4][4], const uint8_t* which,
+                     Slot* sums) {
   static_assert(TOGETHER == 4 && BLOCK == 4, "pieces of four");
   vf place = set1(0.0f);  // of each splat's own pixel in the row, from the row's middle
   for (int l = 0; l < W; l++) place[l] = (float)(l % 4) - 1.5f;
@@ -78,7 +79,8 @@ INLINE void add_sums(vf* h, vf* w, const vf* dx, const vf* dy, const vf spread[4
 // is the total, known from the outputs, minus what has been passed. With w_i = alpha_i T_i that makes alpha_i dL/dalpha_i
 // what is not passed before i, minus what is not passed after it / (1 - alpha_i). False when no pixel goes on.
 template <bool WITH_DEPTH>
-INLINE bool walk(const Splat* splats, const uint8_t* list, int count, vf x, vf y, BackwardBlock& block, int at, Slot* sums) {
+INLINE bool walk(const Splat* splats, const uint8_t* list, int count, vf x, vf y, BackwardBlock& block, int at,
+                 Slot* sums) {
   vf T = load(block.T + at), rest = load(block.rest + at);
   const vf d_r = load(block.d_r + at), d_g = load(block.d_g + at), d_b = load(block.d_b + at);
   vm open = gt(T, set1(0.0f));
@@ -144,6 +146,7 @@ INLINE void backward_tile_of(const Scene* scene, int tile, const Splat* splats, 
   Batch batch;
   Slot sums[BATCH + 1];
   start_batches(batch);
+  memset(&sums[NOBODY], 0, sizeof(Slot));
   const int64_t plane = (int64_t)s.width * s.height;
   for (int channel = 0; channel < 3 && gradients->image; channel++) {
     bring_near<0>(gradients->image + channel * plane, s.width, place);

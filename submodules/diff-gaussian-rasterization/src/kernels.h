@@ -74,7 +74,8 @@ typedef struct __attribute__((aligned(64))) {
 typedef struct { uint32_t tile, blocks; } Pair;                   // by Gaussian: which tile, which of its 4x4 blocks
 typedef struct { uint32_t depth, splat, blocks, pair; } TileEntry;  // by tile and depth (bits of a positive float)
 
-// Gradient sums of one splat in one tile, in the order of the tiles' entries, with h = dL/dlog(alpha) of a pixel and d its place from the splat's centre.
+// Gradient sums of one splat in one tile, in the order of the tiles' entries. With h = dL/dlog(alpha) at a pixel and
+// x, y its place from the splat's centre: the sums of h, h y, h y y and so on, then those of the colour and the depth.
 typedef struct __attribute__((aligned(64))) { float v[16]; } Slot;
 enum { SUM_H = 0, SUM_HY = 4, SUM_HYY = 8, SUM_HX = 12, SUM_HXY = 1, SUM_HXX = 5, SUM_R = 9, SUM_G = 13, SUM_B = 2,
        SUM_Z = 6, SUM_FREE = 3 };  // SUM_FREE and every fourth after it are 0

@@ -179,8 +179,9 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
     e.log2_opacity = log2_opacity;
     vf fields[16] = {e.x, e.y, e.A, e.B, e.C, log2_opacity, color.x, color.y, color.z, p.camera_point.z, p.opacity,
                      e.half_width, e.half_height, e.discriminant, zero, zero};
-    const vf first_tile_row = vfloor(zero_unless(seen, e.y0) * (1.0f / TILE_H)), first_tile_column = vfloor(zero_unless(seen, e.x0) * (1.0f / TILE_W));
-    const vf last_tile_row = vfloor(zero_unless(seen, e.y1) * (1.0f / TILE_H)), last_tile_column = vfloor(zero_unless(seen, e.x1) * (1.0f / TILE_W));
+    const auto tile_at = [&](vf pixel, int size) { return vfloor(zero_unless(seen, pixel) * (1.0f / (float)size)); };
+    const vf first_tile_row = tile_at(e.y0, TILE_H), first_tile_column = tile_at(e.x0, TILE_W);
+    const vf last_tile_row = tile_at(e.y1, TILE_H), last_tile_column = tile_at(e.x1, TILE_W);
     const vf tile_rows = last_tile_row - first_tile_row, tile_columns = last_tile_column - first_tile_column;
     uint32_t large = mask_bits(gt(vmax(tile_rows, tile_columns), set1(1.0f)));
     const int rows = any(gt(tile_rows, zero)) ? (int)SMALL_ROWS : (int)BLOCKS_Y;
