@@ -39,8 +39,8 @@ class GaussianOptimizer:
         memory is used again by the next call."""
         if self._fused is None:
             tensors = self.gaussians.tensors()
-            self._fused = FusedOptimizer(*(tensors[name] for name in FusedOptimizer.NAMES))
-            self._fused.first, self._fused.second = self._first, self._second
+            parameters = (tensors[name] for name in FusedOptimizer.NAMES)
+            self._fused = FusedOptimizer(*parameters, moments=(self._first, self._second))
         pose = torch.from_numpy(camera.camera_from_world.astype(np.float32))
         intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy]
         result = self._fused.render(

@@ -10,6 +10,7 @@ import platform
 import diff_gaussian_rasterization as kernels
 import pytest
 import test_drop_in_interface as drop_in
+import test_drop_in_optimizer_and_loss as optimizer_and_loss
 import test_drop_in_variants as variants
 import test_fused_training as fused
 import test_rasterize_gradients as gradients
@@ -98,7 +99,7 @@ def test_any_number_of_threads_gives_identical_bits(name, use_simd, threads):
         drop_in.test_precomputed_colors_and_covariances,
         variants.test_pose_gradients_by_finite_differences,
         variants.test_loop_of_the_original,
-        variants.test_sparse_adam_follows_its_formula,
+        optimizer_and_loss.test_sparse_adam_follows_its_formula,
         variants.test_touched_is_the_sum_of_weights,
         fused.test_adam_equals_torch,
         fused.test_adam_on_slices_of_the_harmonics,

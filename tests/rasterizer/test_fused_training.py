@@ -251,3 +251,16 @@ def test_large_pages_leave_what_is_there():
     tensor = torch.arange(3 << 20, dtype=torch.float32)
     _library.prefer_large_pages(tensor[5:])
     assert torch.equal(tensor, torch.arange(3 << 20, dtype=torch.float32))
+
+
+def test_given_moments_are_the_ones_that_change():
+    shapes = [(30, 3), (30, 4), (30, 3), (30,), (30, 4, 3)]
+    tensors = dict(zip(FusedOptimizer.NAMES, [torch.full(shape, 0.5) for shape in shapes], strict=True))
+    tensors["means"] = torch.rand(30, 3) + torch.tensor([-0.5, -0.5, 2.0])
+    first, second = ({name: torch.ones_like(tensor) for name, tensor in tensors.items()} for _ in range(2))
+    optimizer = FusedOptimizer(**tensors, moments=(first, second))
+    optimizer.render(torch.eye(4), [20.0, 20.0, 16.0, 12.0], 32, 24, sh_degree=1)
+    optimizer.step(torch.zeros(3, 24, 32), rates=dict.fromkeys(tensors, 0.01))
+    for name in tensors:
+        torch.testing.assert_close(first[name], torch.full_like(first[name], 0.9))
+        torch.testing.assert_close(second[name], torch.full_like(second[name], 0.999))

@@ -63,7 +63,10 @@ class FusedOptimizer:
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-15,
+        moments: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]] | None = None,
     ) -> None:
+        """`moments`: the first and second ones to go on from, by the names of the arguments and changed in place; None:
+        zeros."""
         count, where = _check_means("means", means)
         _check_gaussian("rotations", rotations, (4,), count, where)
         _check_gaussian("log_scales", log_scales, (3,), count, where)
@@ -74,8 +77,10 @@ class FusedOptimizer:
         tensors = (means, rotations, log_scales, logit_opacities, sh_coefficients)
         #: by the names of the arguments; change them as you like between steps
         self.parameters = {name: tensor.detach() for name, tensor in zip(_NAMES, tensors, strict=True)}
-        self.first = {name: torch.zeros_like(tensor) for name, tensor in self.parameters.items()}
-        self.second = {name: torch.zeros_like(tensor) for name, tensor in self.parameters.items()}
+        if moments is None:
+            zeros = [{name: torch.zeros_like(tensor) for name, tensor in self.parameters.items()} for _ in range(2)]
+            moments = zeros[0], zeros[1]
+        self.first, self.second = moments
         for tensor in (*self.parameters.values(), *self.first.values(), *self.second.values()):
             _library.prefer_large_pages(tensor)
         self.steps = 0
