@@ -22,7 +22,7 @@ _PREDICTOR_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "pxl_thresh": ("flow_pixel_limit", float, "flow loss above which a pixel does not count"),
     "depth_regularize_weight": ("depth_regularization_weight", float, "of depth staying what it was"),
     "motion_mask_thre": ("flow_motion_threshold", float, "of unexplained flow above which a pixel moves (MonST3R)"),
-    "threshold": ("mask_threshold", float, "probability above which a pixel moves"),
+    "threshold": ("motion_threshold", float, "probability above which a pixel moves"),
     "window_size": ("window", int, "longer clips are aligned in windows of so many frames"),
     "window_overlap": ("window_overlap", int, "frames that neighbouring windows share"),
     "batch_size": ("batch_size", int, "pairs at once"),

@@ -1,7 +1,5 @@
 """Scores of held-out frames, and the option that lets their cameras be optimized first."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
@@ -10,17 +8,15 @@ from gaussian.losses import picture_loss, window_weight
 from gaussian.metrics import psnr_das3r, psnr_static, ssim
 from gaussian.rendering import render
 from gaussian.schedules import exponential
+from gaussian.train_result import TrainResult
+from gaussian.training_run import TrainingRun
 from scene.maps import FrameMaps
 from scene.progress import Progress
-
-if TYPE_CHECKING:
-    from gaussian.trainer import TrainResult
-    from gaussian.training_run import TrainingRun
 
 _REFINEMENT_STEPS = 60
 
 
-def score(run: "TrainingRun", result: "TrainResult", annotations: FrameMaps | None, progress: Progress) -> None:
+def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, progress: Progress) -> None:
     """Fills `result.test_metrics`, and moves the cameras of held-out frames first if the settings ask for it.
 
     Static is what `annotations`, or without them the scene's motion masks, have below a half.
@@ -59,7 +55,7 @@ def score(run: "TrainingRun", result: "TrainResult", annotations: FrameMaps | No
     }
 
 
-def _refine_camera(run: "TrainingRun", frame: int, static: np.ndarray) -> None:
+def _refine_camera(run: TrainingRun, frame: int, static: np.ndarray) -> None:
     """Moves one camera by the static pixels of its picture; the Gaussians stay as they are."""
     weight = static.astype(np.float32)
     weights = torch.from_numpy(weight), torch.from_numpy(window_weight(weight))

@@ -11,7 +11,6 @@
 `cuda` and `auto` say why in one sentence, once, and the CPU does the work.
 """
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 
+from gaussian.other_rasterizers import Question, by_gsplat, by_inria
 from scene.errors import InputError
 
 Backend = Literal["auto", "cpu", "gsplat", "inria", "cuda"]
@@ -90,14 +90,16 @@ def rasterize(
         "screen_means": screen_means,
     }
     if name in ("cpu", "cuda"):
+        run = _cpu if name == "cpu" else _kernels().rasterize
         arguments |= {"log_scales": log_scales, "opacity_logits": opacity_logits}
+        image, alpha, depth, radii = run(means, rotations, scales, opacities, **arguments)
     else:
         scales = scales.exp() if log_scales else scales
         opacities = opacities.sigmoid() if opacity_logits else opacities
         arguments["intrinsics"] = torch.as_tensor(intrinsics, dtype=torch.float32)
         arguments["background"] = torch.zeros(3) if background is None else torch.as_tensor(background)
-    run = {"cpu": _cpu, "cuda": _cuda, "gsplat": _gsplat, "inria": _inria}[name]
-    image, alpha, depth, radii = run(means, rotations, scales, opacities, **arguments)
+        render = by_gsplat if name == "gsplat" else by_inria
+        image, alpha, depth, radii = render(Question(means, rotations, scales, opacities, **arguments))
     return Rasterization(image, alpha, depth, radii, screen_means)
 
 
@@ -150,10 +152,6 @@ def _kernels():
     return kernels
 
 
-def _cuda(means, rotations, scales, opacities, **arguments):
-    return _kernels().rasterize(means, rotations, scales, opacities, **arguments)
-
-
 def _cpu(means, rotations, scales, opacities, **arguments):
     """Also for tensors elsewhere, on copies of them; results and gradients go back to where the tensors are."""
 
@@ -163,132 +161,3 @@ def _cpu(means, rotations, scales, opacities, **arguments):
     gaussians = map(here, (means, rotations, scales, opacities))
     result = _kernels().rasterize(*gaussians, **{name: here(value) for name, value in arguments.items()})
     return tuple(output.to(means.device) for output in result)
-
-
-def _gsplat(
-    means,
-    rotations,
-    scales,
-    opacities,
-    *,
-    sh_coefficients,
-    colors,
-    camera_from_world,
-    intrinsics,
-    width,
-    height,
-    background,
-    sh_degree,
-    near_plane,
-    antialiased,
-    screen_means,
-):
-    try:
-        from gsplat import rasterization  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise InputError("the backend gsplat is not installed: run pip install 'stillsplat[cuda]'") from error
-    fx, fy, cx, cy = intrinsics.to(means).unbind()
-    zero, one = torch.zeros_like(fx), torch.ones_like(fx)
-    matrix = torch.stack([fx, zero, cx, zero, fy, cy, zero, zero, one]).view(1, 3, 3)
-    if colors is None:
-        degree = math.isqrt(sh_coefficients.shape[1]) - 1 if sh_degree is None else sh_degree
-        appearance = sh_coefficients
-    else:
-        degree, appearance = None, colors
-    if screen_means is not None:
-        # a shift in pixels is a shift of the principal point per Gaussian; to first order, of the centre
-        z = (means @ camera_from_world.to(means)[2, :3] + camera_from_world.to(means)[2, 3]).detach()
-        offset = screen_means / torch.stack([fx, fy]).detach() * z[:, None]
-        means = means + offset @ camera_from_world.to(means)[:2, :3].detach()
-    images, alphas, info = rasterization(
-        means,
-        rotations,
-        scales,
-        opacities,
-        appearance,
-        camera_from_world.to(means)[None],
-        matrix,
-        width,
-        height,
-        near_plane=near_plane,
-        sh_degree=degree,
-        render_mode="RGB+D",
-        packed=False,
-        rasterize_mode="antialiased" if antialiased else "classic",
-    )
-    image, alpha, depth = images[0, ..., :3].permute(2, 0, 1), alphas[0, ..., 0], images[0, ..., 3]
-    image = image + (1.0 - alpha) * background.to(means)[:, None, None]
-    radii = info["radii"][0]
-    return image, alpha, depth, (radii.amax(-1) if radii.ndim == 2 else radii).int()
-
-
-def _inria(
-    means,
-    rotations,
-    scales,
-    opacities,
-    *,
-    sh_coefficients,
-    colors,
-    camera_from_world,
-    intrinsics,
-    width,
-    height,
-    background,
-    sh_degree,
-    near_plane,
-    antialiased,
-    screen_means,
-):
-    try:
-        import diff_gaussian_rasterization as package
-    except ImportError as error:
-        raise InputError("the backend inria is not installed: there is no diff_gaussian_rasterization") from error
-    if hasattr(package, "rasterize"):
-        raise InputError(
-            "the backend inria needs the package diff_gaussian_rasterization with CUDA kernels, and ours is installed: "
-            "use the backend cpu or gsplat"
-        )
-    if near_plane != 0.01:
-        raise InputError("the backend inria has its near plane compiled in: leave near_plane alone or use gsplat")
-    fx, fy, cx, cy = intrinsics.tolist()
-    far, near = 100.0, 0.01
-    projection = torch.zeros(4, 4)
-    projection[0, 0], projection[0, 2] = 2 * fx / width, 2 * cx / width - 1
-    projection[1, 1], projection[1, 2] = 2 * fy / height, 2 * cy / height - 1
-    projection[2, 2], projection[2, 3], projection[3, 2] = far / (far - near), -far * near / (far - near), 1.0
-    view = camera_from_world.detach().to(means)
-    values: dict[str, Any] = {
-        "image_height": height,
-        "image_width": width,
-        "tanfovx": 0.5 * width / fx,
-        "tanfovy": 0.5 * height / fy,
-        "bg": background.to(means),
-        "scale_modifier": 1.0,
-        "viewmatrix": view.T.contiguous(),
-        "projmatrix": (projection.to(means) @ view).T.contiguous(),
-        "sh_degree": 0 if sh_degree is None else sh_degree,
-        "campos": -view[:3, :3].T @ view[:3, 3],
-        "prefiltered": False,
-        "debug": False,
-        "antialiasing": antialiased,
-    }
-    if sh_degree is None and sh_coefficients is not None:
-        values["sh_degree"] = math.isqrt(sh_coefficients.shape[1]) - 1
-    fields = package.GaussianRasterizationSettings._fields
-    settings = package.GaussianRasterizationSettings(**{k: v for k, v in values.items() if k in fields})
-    means2d = torch.zeros_like(means)
-    if screen_means is not None:
-        means2d = torch.cat([screen_means * torch.tensor([2 / width, 2 / height]).to(means), means2d[:, 2:]], 1)
-    result = package.GaussianRasterizer(settings)(
-        means3D=means,
-        means2D=means2d,
-        opacities=opacities[:, None],
-        shs=sh_coefficients,
-        colors_precomp=colors,
-        scales=scales,
-        rotations=torch.nn.functional.normalize(rotations),
-    )
-    # the original has no alpha and its depth, where there is one, is of another kind
-    unknown = torch.full((height, width), math.nan, device=means.device)
-    return result[0], unknown, unknown, result[1]

@@ -71,7 +71,7 @@ class TwoViewPredictor:
         aligned = align_long_clip(
             count,
             predict_window,
-            settings.alignment(),
+            settings,
             window=settings.window,
             overlap=settings.window_overlap,
             flow=flow,

@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 
 from dynamic_predictor.alignment.chunks import check_chunks
-from dynamic_predictor.alignment.settings import AlignmentSettings, LossEvaluation
+from dynamic_predictor.alignment.settings import AlignmentSettings
 from scene.errors import InputError
 
 
 @dataclass(frozen=True)
-class TwoViewSettings:
-    """Settings of `das3r.predictor.TwoViewPredictor`. Raises `InputError` for values that make no sense."""
+class TwoViewSettings(AlignmentSettings):
+    """Settings of `das3r.predictor.TwoViewPredictor`, with those of its alignment. Raises `InputError` for values that
+    make no sense."""
 
     #: checkpoint file or folder; None: looked for where weights are kept
     weights: str | Path | None = None
@@ -36,23 +37,6 @@ class TwoViewSettings:
     focal: float | None = None
     #: what the alignment's flow term uses: "auto", "sea-raft", "raft" or "dis"
     flow: str = "auto"
-    #: probability above which a pixel moves, for the alignment
-    mask_threshold: float = 0.5
-    #: share of a pair's largest unexplained flow above which a pixel moves, where there are no mask heads
-    flow_motion_threshold: float = 0.35
-    #: of the alignment, see `alignment.settings.AlignmentSettings`
-    iterations: int = 300
-    schedule: str = "linear"
-    shared_focal: bool = True
-    temporal_smoothing_weight: float = 0.01
-    translation_weight: float = 1.0
-    flow_loss_weight: float = 0.01
-    flow_loss_start: float = 0.1
-    flow_loss_limit: float = 20.0
-    flow_pixel_limit: float = 50.0
-    depth_regularization_weight: float = 0.0
-    loss_evaluation: LossEvaluation = "fused"
-    strict_official: bool = False
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "cuda"):
@@ -66,28 +50,9 @@ class TwoViewSettings:
         if self.focal is not None and not 0 < self.focal < 1e6:
             raise InputError(f"A focal length is a number of pixels above zero, not {self.focal}.")
         check_chunks(self.window, self.window_overlap)
-        self.alignment()
+        super().__post_init__()
 
     def torch_device(self) -> torch.device:
         """The device that "auto" means on this machine."""
         use_gpu = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
         return torch.device("cuda" if use_gpu else "cpu")
-
-    def alignment(self) -> AlignmentSettings:
-        """The part that is the alignment's."""
-        return AlignmentSettings(
-            iterations=self.iterations,
-            schedule=self.schedule,
-            shared_focal=self.shared_focal,
-            temporal_smoothing_weight=self.temporal_smoothing_weight,
-            translation_weight=self.translation_weight,
-            flow_loss_weight=self.flow_loss_weight,
-            flow_loss_start=self.flow_loss_start,
-            flow_loss_limit=self.flow_loss_limit,
-            flow_pixel_limit=self.flow_pixel_limit,
-            depth_regularization_weight=self.depth_regularization_weight,
-            motion_threshold=self.mask_threshold,
-            flow_motion_threshold=self.flow_motion_threshold,
-            loss_evaluation=self.loss_evaluation,
-            strict_official=self.strict_official,
-        )

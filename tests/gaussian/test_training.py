@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from gaussian import trainer
 from gaussian.model import Gaussians
 from gaussian.model_folder import load_model
 from gaussian.poses import correction_matrix
 from gaussian.rendering import render
 from gaussian.settings import TrainSettings
+from gaussian.train_result import TrainResult
 from gaussian.trainer import train
 from gaussian.training_run import TrainingRun
 from scene.camera import Camera
@@ -100,7 +100,7 @@ def test_staticness_finds_what_the_mask_missed() -> None:
     blind = train(make_scene(masked=False), replace(settings, learn_staticness=False), None)
     learned = train(make_scene(masked=False), settings, None)
 
-    def behind(result: trainer.TrainResult) -> float:
+    def behind(result: TrainResult) -> float:
         errors = []
         for index in (3, 6, 8):
             part = np.s_[16:30, 4 + 4 * index : 18 + 4 * index]

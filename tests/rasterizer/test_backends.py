@@ -8,7 +8,7 @@ import pytest
 import torch
 from splatting_oracle import render
 
-from gaussian import rasterize as backends
+from gaussian.other_rasterizers import Question, by_gsplat, by_inria
 from gaussian.rasterize import rasterize
 from scene.errors import InputError
 
@@ -66,7 +66,10 @@ def run_adapter(adapter, values):
     inputs = {name: value.clone().requires_grad_() for name, value in values.items()}
     given = adapter_arguments(inputs)
     gaussians = [inputs[name] for name in ("means", "rotations", "scales", "opacities")]
-    outputs = adapter(*gaussians, **given)
+    if adapter is kernels.rasterize:
+        outputs = adapter(*gaussians, **given)
+    else:
+        outputs = adapter(Question(*gaussians, **given))
     slope = torch.randn(3, 23, 41, generator=torch.Generator().manual_seed(1))
     (outputs[0] * slope).sum().backward()
     return outputs, {name: value.grad for name, value in (inputs | {"screen": given["screen_means"]}).items()}
@@ -106,7 +109,7 @@ def test_gsplat_is_called_as_it_wants(monkeypatch):
     monkeypatch.setitem(sys.modules, "gsplat", module)
     # gradients to the centres on the screen are those of a shift of the mean, which also moves the covariance a little
     outputs, expected = assert_adapts(
-        backends._gsplat, ["means", "rotations", "scales", "opacities", "sh_coefficients", "camera_from_world"]
+        by_gsplat, ["means", "rotations", "scales", "opacities", "sh_coefficients", "camera_from_world"]
     )
     torch.testing.assert_close(outputs[1], expected[1], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(outputs[2], expected[2], rtol=1e-3, atol=1e-3)
@@ -119,6 +122,6 @@ def test_inria_is_called_as_it_wants(monkeypatch):
     module.GaussianRasterizationSettings = kernels.GaussianRasterizationSettings
     module.GaussianRasterizer = kernels.GaussianRasterizer
     monkeypatch.setitem(sys.modules, "diff_gaussian_rasterization", module)
-    outputs, _ = run_adapter(backends._inria, scene())
+    outputs, _ = run_adapter(by_inria, scene())
     assert torch.isnan(outputs[1]).all() and torch.isnan(outputs[2]).all()
-    assert_adapts(backends._inria, ["means", "rotations", "scales", "opacities", "sh_coefficients", "screen"])
+    assert_adapts(by_inria, ["means", "rotations", "scales", "opacities", "sh_coefficients", "screen"])

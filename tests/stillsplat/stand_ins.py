@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import torch
 
-from gaussian import model_folder, rendering, trainer
+from gaussian import model_folder, rendering
 from gaussian.model import Gaussians
+from gaussian.train_result import TrainResult
 from scene.camera import Camera
 from scene.maps import StoredMaps
 from scene.scene import Scene
@@ -104,7 +105,7 @@ def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_:
         }
         for step in range(4)
     ]
-    return trainer.TrainResult(
+    return TrainResult(
         gaussians,
         scene.cameras,
         exposures,
