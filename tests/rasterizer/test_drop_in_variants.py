@@ -193,6 +193,19 @@ def test_inverse_depth_and_its_gradients(antialiasing):
         assert ((ahead - behind) * slope).sum().item() / 2e-8 == pytest.approx(ours.norm().item(), rel=1e-3), name
 
 
+def test_depth_and_inverse_depth_together(returns):
+    """One of them comes from a second rendering then, and neither differs from what it is alone."""
+    scene = Scene()
+    rasterizer = GaussianRasterizer(GaussianRasterizationSettings(**twelve_fields(scene.pose)))
+    together, alone = {}, {}
+    for names, found in (("depth invdepth", together), ("depth", alone), ("invdepth", alone)):
+        returns(names)
+        found |= dict(zip(names.split(), rasterizer(means2D=None, **scene.arguments()), strict=True))
+    assert torch.equal(together["depth"], alone["depth"])
+    torch.testing.assert_close(together["invdepth"], alone["invdepth"], rtol=1e-5, atol=1e-6)
+    assert (alone["depth"] - alone["invdepth"]).abs().max() > 0.1
+
+
 def test_what_is_behind_the_camera_does_not_spoil_the_inverse_depth():
     scene = Scene()
     with torch.no_grad():

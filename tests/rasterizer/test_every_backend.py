@@ -79,6 +79,11 @@ def test_given_covariances(packed, backend):
     gradients.test_given_covariances(packed)
 
 
+@pytest.mark.parametrize("antialiasing", [False, True])
+def test_inverse_depth(antialiasing, backend):
+    variants.test_inverse_depth_and_its_gradients(antialiasing)
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_any_number_of_threads_gives_identical_bits(name, use_simd, threads):
     use_simd(name)
@@ -98,6 +103,7 @@ def test_any_number_of_threads_gives_identical_bits(name, use_simd, threads):
         robustness.test_gaussians_that_are_not_finite_are_left_out,
         drop_in.test_precomputed_colors_and_covariances,
         variants.test_pose_gradients_by_finite_differences,
+        variants.test_what_is_behind_the_camera_does_not_spoil_the_inverse_depth,
         variants.test_loop_of_the_original,
         optimizer_and_loss.test_sparse_adam_follows_its_formula,
         variants.test_touched_is_the_sum_of_weights,

@@ -131,7 +131,7 @@ class AdamStruct(Structure):
     ]
 
 
-LOG_SCALES, OPACITY_LOGITS, ANTIALIASED, CENTER_FROM_POSE, CAMERA_GRADIENT = 1, 2, 4, 8, 16
+LOG_SCALES, OPACITY_LOGITS, ANTIALIASED, CENTER_FROM_POSE, CAMERA_GRADIENT, INVERSE_DEPTH = 1, 2, 4, 8, 16, 64
 STAGES = ("projection", "binning", "depth_sort", "forward", "backward_tiles", "backward_gaussians")
 
 if _compiled is not None:

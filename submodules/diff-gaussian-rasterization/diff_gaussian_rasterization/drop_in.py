@@ -107,7 +107,7 @@ class GaussianRasterizer(nn.Module):
 
         - `color` (3, H, W), `radii` (N,) int32
         - `depth` (1, H, W): sum of weight * z, which divided by `alpha` (1, H, W) is the expected depth
-        - `invdepth` (1, H, W): sum of weight / z; a second forward pass, with 1 / z for a colour
+        - `invdepth` (1, H, W): sum of weight / z; with `depth` beside it a second rendering
         - `n_touched` (N,) int32: the sum of a Gaussian's weights in whole pixels; a second rendering. The original
           counts pixels behind which the transmittance is over one half.
 
@@ -121,6 +121,9 @@ class GaussianRasterizer(nn.Module):
         gaussians, camera, numbers = self._prepare(
             means3D, means2D, opacities, shs, colors_precomp, scales, rotations, cov3D_precomp, theta, rho, dc
         )
+        inverse = "invdepth" in wanted and "depth" not in wanted
+        if inverse:
+            numbers = numbers._replace(flags=numbers.flags | _library.INVERSE_DEPTH)
         rendering = project_gradient_in_ndc(*gaussians, camera=camera, settings=numbers)
         values = {
             "color": rendering.image,
@@ -129,7 +132,9 @@ class GaussianRasterizer(nn.Module):
             "alpha": rendering.alpha[None],
             "opacity": rendering.alpha[None],
         }
-        if "invdepth" in wanted:
+        if inverse:
+            values["invdepth"] = rendering.depth[None]
+        elif "invdepth" in wanted:
             values["invdepth"] = _inverse_depth(gaussians, camera, numbers)
         if "n_touched" in wanted:
             values["n_touched"] = _touched(gaussians, camera, numbers)

@@ -48,6 +48,7 @@ def rasterize(
     screen_means: torch.Tensor | None = None,  # (N, 2)
     scale_modifier: float = 1.0,
     antialiased: bool = False,
+    inverse_depth: bool = False,
     log_scales: bool = False,
     opacity_logits: bool = False,
 ) -> Rendering:
@@ -61,7 +62,8 @@ def rasterize(
     to get the gradient to the centres on the screen, which densification needs. `log_scales` and `opacity_logits`
     say that `scales` are logarithms and `opacities` logits; the activations and their gradients are then computed in
     the kernels. `antialiased` scales opacities by what the dilation of 0.3 square pixels adds (Mip-Splatting, Yu et
-    al. 2024). Gaussians nearer than `near_plane` are left out.
+    al. 2024). Gaussians nearer than `near_plane` are left out. With `inverse_depth` the depth of the result is the
+    sum of weight / z.
 
     Gradients go to every tensor that requires one, also to `camera_from_world` (as a free matrix; the camera centre
     is taken as -R^T t), `intrinsics` and `background`.
@@ -112,7 +114,7 @@ def rasterize(
     calibration = _camera_tensor("intrinsics", intrinsics, (4,), where)
     back = _camera_tensor("background", (0.0, 0.0, 0.0) if background is None else background, (3,), where)
     flags = _library.CENTER_FROM_POSE
-    flags |= _library.ANTIALIASED * antialiased
+    flags |= _library.ANTIALIASED * antialiased | _library.INVERSE_DEPTH * inverse_depth
     flags |= _library.LOG_SCALES * log_scales | _library.OPACITY_LOGITS * opacity_logits
     settings = _Settings(int(width), int(height), degree, flags, float(near_plane), float(scale_modifier))
     return Rendering(

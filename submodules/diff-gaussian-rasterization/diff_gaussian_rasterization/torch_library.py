@@ -14,6 +14,7 @@ from diff_gaussian_rasterization import torch_splatting as splatting
 from diff_gaussian_rasterization.torch_splatting import Pairs, Splats, View
 
 _LOG_SCALES, _OPACITY_LOGITS, _ANTIALIASED, _CENTER_FROM_POSE, _CAMERA_GRADIENT = 1, 2, 4, 8, 16
+_INVERSE_DEPTH = 64
 #: components of the tensors of a scene, (K, C) for a tensor (N, K, C)
 _SHAPES: dict[str, tuple[int, ...]] = {
     "means": (3,), "rotations": (4,), "scales": (3,), "opacities": (), "sh": (0, 3), "colors": (3,),
@@ -283,6 +284,7 @@ def _view(scene: Any) -> View:
         opacity_logits=bool(flags & _OPACITY_LOGITS),
         antialiased=bool(flags & _ANTIALIASED),
         center_from_pose=bool(flags & _CENTER_FROM_POSE),
+        inverse_depth=bool(flags & _INVERSE_DEPTH),
         pose=pose,
         intrinsics=doubles((scene.fx, scene.fy, scene.cx, scene.cy)),
         center=doubles(scene.center),

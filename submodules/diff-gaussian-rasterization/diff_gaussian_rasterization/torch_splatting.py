@@ -26,6 +26,7 @@ class View(NamedTuple):
     opacity_logits: bool
     antialiased: bool
     center_from_pose: bool
+    inverse_depth: bool
     pose: torch.Tensor  # (3, 4), camera_from_world
     intrinsics: torch.Tensor  # (4,)
     center: torch.Tensor  # (3,)
@@ -35,7 +36,7 @@ class View(NamedTuple):
 class Splats(NamedTuple):
     """Projected Gaussians."""
 
-    fields: torch.Tensor  # (N, 10) float64: centre, factors of the conic, opacity, colour, depth
+    fields: torch.Tensor  # (N, 10) float64: centre, factors of the conic, opacity, colour, depth as it is composited
     half_extents: torch.Tensor  # (N, 2) of the ellipse where alpha is 1/255, pixels
     largest_variance: torch.Tensor  # (N,) square pixels
     valid: torch.Tensor  # (N,) bool: beyond the near plane, finite, and with an alpha that reaches 1/255
@@ -89,7 +90,8 @@ def project(gaussians: dict[str, torch.Tensor], view: View) -> Splats:
     color = _color(gaussians, means, view)
     # the conic as a product L L^T: its quadratic form is then a sum of squares, which does not cancel for needles
     factors = (yy / determinant).sqrt(), -xy / (yy * determinant).sqrt(), 1 / yy.sqrt()
-    fields = torch.cat([torch.stack([x, y, *factors, opacity], 1), color, z[:, None]], 1)
+    depth = 1 / z if view.inverse_depth else z
+    fields = torch.cat([torch.stack([x, y, *factors, opacity], 1), color, depth[:, None]], 1)
     with torch.no_grad():
         valid &= (determinant > 0) & (determinant < 1e30) & (xx > 0) & (yy > 0) & (xx < 1e30) & (yy < 1e30)
         valid &= (x.abs() < 1e30) & (y.abs() < 1e30) & (opacity >= _ALPHA_CUT) & (opacity < 1e30)
@@ -146,7 +148,8 @@ def pairs(splats: Splats, view: View) -> Pairs:
     shown = (splats.valid & (high >= low).all(1)).nonzero()[:, 0]
     first, last = ((value[shown] / TILE).floor().long() for value in (low, high))
     # from front to back, ties by index
-    order = torch.argsort(splats.fields[shown, 9].float(), stable=True)
+    depth = splats.fields[shown, 9]
+    order = torch.argsort((1 / depth if view.inverse_depth else depth).float(), stable=True)
     first, wide, tall = first[order], *(last - first + 1)[order].unbind(1)
     splat = torch.repeat_interleave(order, wide * tall)
     start = torch.repeat_interleave((wide * tall).cumsum(0) - wide * tall, wide * tall)

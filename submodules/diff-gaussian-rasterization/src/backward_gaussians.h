@@ -169,6 +169,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     vf H = in[SUM_H], Hx = in[SUM_HX], Hy = in[SUM_HY], Hxx = in[SUM_HXX], Hxy = in[SUM_HXY], Hyy = in[SUM_HYY];
     Vec3 d_color = {in[SUM_R], in[SUM_G], in[SUM_B]};
     vf d_depth = in[SUM_Z];
+    if (s.flags & FLAG_INVERSE_DEPTH) d_depth = -(d_depth * p.inv_z * p.inv_z);
     vf a = p.cov_yy * p.inv_det, b = -(p.cov_xy * p.inv_det), c = p.cov_xx * p.inv_det;  // the conic
     vf d_x = zero_unless(on, fma(a, Hx, b * Hy)), d_y = zero_unless(on, fma(b, Hx, c * Hy));
     if (g.screen_means.data) {

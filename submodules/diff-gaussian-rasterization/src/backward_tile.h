@@ -100,7 +100,7 @@ INLINE bool walk(const Splat* splats, const uint8_t* list, int count, vf x, vf y
     for (int k = 0; k < TOGETHER; k++) {
       const Splat& p = splats[which[k]];
       value[k] = set1(p.b) * d_b;
-      if (WITH_DEPTH) value[k] = fma(set1(p.z), load(block.d_z + at), value[k] + load(block.d_alpha + at));
+      if (WITH_DEPTH) value[k] = fma(set1(p.depth), load(block.d_z + at), value[k] + load(block.d_alpha + at));
       value[k] = fma(set1(p.r), d_r, fma(set1(p.g), d_g, value[k]));
     }
     before[0] = T;

@@ -40,7 +40,7 @@ INLINE void composite(const Splat* splats, const uint8_t* list, int count, vf x,
       r = fma(w, set1(p.r), r);
       g = fma(w, set1(p.g), g);
       b = fma(w, set1(p.b), b);
-      z = fma(w, set1(p.z), z);
+      z = fma(w, set1(p.depth), z);
     }
     if (!any(open)) break;
   }

@@ -12,6 +12,7 @@ enum {
   FLAG_ANTIALIASED = 4,       // opacity is compensated for the screen-space dilation
   FLAG_CENTER_FROM_POSE = 8,  // the view direction's camera centre is -R^T t and passes its gradient to the pose
   FLAG_CAMERA_GRADIENT = 16,
+  FLAG_INVERSE_DEPTH = 64,    // the depth that is composited is 1 / z
 };
 
 typedef struct {
@@ -66,8 +67,8 @@ enum { BLOCK = 4, TILE_W = 32, TILE_H = 16, BLOCKS_X = TILE_W / BLOCK, BLOCKS_Y 
 
 // A projected Gaussian, one cache line. log2(alpha) = log2_opacity + A dx^2 + B dx dy + C dy^2.
 typedef struct __attribute__((aligned(64))) {
-  float x, y, A, B, C, log2_opacity, r, g, b, z;
-  float opacity, half_width, half_height, discriminant;  // discriminant = 4 A C - B^2, without cancellation
+  float x, y, A, B, C, log2_opacity, r, g, b, depth;  // depth: z or 1 / z, as it is composited
+  float z, half_width, half_height, discriminant;  // discriminant = 4 A C - B^2, without cancellation
   int32_t pair_start, pair_count;  // in the part's list
 } Splat;
 

@@ -177,7 +177,8 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
     e.C = (-0.5f * LOG2E) * p.cov_xx * p.inv_det;
     e.discriminant = (LOG2E * LOG2E) * p.inv_det;
     e.log2_opacity = log2_opacity;
-    vf fields[16] = {e.x, e.y, e.A, e.B, e.C, log2_opacity, color.x, color.y, color.z, p.camera_point.z, p.opacity,
+    const vf depth = s.flags & FLAG_INVERSE_DEPTH ? p.inv_z : p.camera_point.z;
+    vf fields[16] = {e.x, e.y, e.A, e.B, e.C, log2_opacity, color.x, color.y, color.z, depth, p.camera_point.z,
                      e.half_width, e.half_height, e.discriminant, zero, zero};
     const auto tile_at = [&](vf pixel, int size) { return vfloor(zero_unless(seen, pixel) * (1.0f / (float)size)); };
     const vf first_tile_row = tile_at(e.y0, TILE_H), first_tile_column = tile_at(e.x0, TILE_W);

@@ -105,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS) composite(const Fr
             r[k] = fmaf(w, s.r, r[k]);
             g[k] = fmaf(w, s.g, g[k]);
             b[k] = fmaf(w, s.b, b[k]);
-            depth[k] = fmaf(w, s.z, depth[k]);
+            depth[k] = fmaf(w, s.depth, depth[k]);
             T[k] = after;
           } else {
             T[k] = -fabsf(T[k]);
@@ -233,7 +233,7 @@ __device__ __forceinline__ void composite_backward_of(const Frame& f) {
               const float w = alpha * T[k];
               float value = fmaf(s.r, d_r[k], fmaf(s.g, d_g[k], s.b * d_b[k]));
               if (WITH_DEPTH) {
-                value += fmaf(s.z, d_depth[k], d_alpha[k]);
+                value += fmaf(s.depth, d_depth[k], d_alpha[k]);
                 sum[9] = fmaf(w, d_depth[k], sum[9]);
               }
               rest[k] = fmaf(-w, value, rest[k]);

@@ -14,6 +14,7 @@ enum {
   FLAG_CENTER_FROM_POSE = 8,  // the view direction's camera centre is -R^T t and passes its gradient to the pose
   FLAG_CAMERA_GRADIENT = 16,
   FLAG_SAVE_STATES = 32,      // a backward pass will follow
+  FLAG_INVERSE_DEPTH = 64,    // the depth that is composited is 1 / z
 };
 
 enum {
@@ -37,8 +38,9 @@ struct View {
   float rates[6];  // of Adam: means, rotations, scales, opacities, constant harmonic, other harmonics
 };
 
-// A projected Gaussian. log2(alpha) = log2_opacity + A dx^2 + B dx dy + C dy^2; pixel centres at whole numbers.
-struct __align__(16) Splat { float x, y, A, B, C, log2_opacity, r, g, b, z, half_width, half_height; };
+// A projected Gaussian. log2(alpha) = log2_opacity + A dx^2 + B dx dy + C dy^2; pixel centres at whole numbers; depth is
+// z or 1 / z, as it is composited.
+struct __align__(16) Splat { float x, y, A, B, C, log2_opacity, r, g, b, depth, half_width, half_height; };
 
 struct Counters {
   uint32 visible, pairs, buckets;  // pairs: as many as there are, also those that did not fit

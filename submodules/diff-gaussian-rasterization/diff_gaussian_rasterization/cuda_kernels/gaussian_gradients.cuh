@@ -182,7 +182,8 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
     const Vec3 d_direction = color_gradients<FUSED>(f, view, to_sh, adam, i, {sums[6], sums[7], sums[8]});
     Projected p;
     project_gaussian(f, view, i, p);
-    const float H = sums[0], Hx = sums[1], Hy = sums[2], Hxx = sums[3], Hxy = sums[4], Hyy = sums[5], d_z = sums[9];
+    const float H = sums[0], Hx = sums[1], Hy = sums[2], Hxx = sums[3], Hxy = sums[4], Hyy = sums[5];
+    const float d_z = f.flags & FLAG_INVERSE_DEPTH ? -(sums[9] * p.inv_z * p.inv_z) : sums[9];
     const float a = p.cov_yy * p.inv_det, b = -(p.cov_xy * p.inv_det), c = p.cov_xx * p.inv_det;  // the conic
     const float d_x = fmaf(a, Hx, b * Hy), d_y = fmaf(b, Hx, c * Hy);
     if (f.d_screen_means.data) {

@@ -159,8 +159,8 @@ __device__ __forceinline__ bool make_splat(const Frame& f, const View& view, int
   const float largest = mid + sqrtf(fmaf(diff, diff, p.cov_xy * p.cov_xy));
   radius = (int)fminf(ceilf(3.0f * sqrtf(largest)), 1e9f);
   splat = {x, y, (-0.5f * LOG2E) * p.cov_yy * p.inv_det, LOG2E * p.cov_xy * p.inv_det,
-           (-0.5f * LOG2E) * p.cov_xx * p.inv_det, log2_opacity, color.x, color.y, color.z, p.camera_point.z,
-           half_width, half_height};
+           (-0.5f * LOG2E) * p.cov_xx * p.inv_det, log2_opacity, color.x, color.y, color.z,
+           f.flags & FLAG_INVERSE_DEPTH ? p.inv_z : p.camera_point.z, half_width, half_height};
   return true;
 }
 
@@ -179,7 +179,8 @@ extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) project(const Fra
     f.radii[i] = visible ? radius : 0;
     if (visible) {
       f.splats[i] = splat;
-      key = __float_as_uint(splat.z);  // positive floats are in the order of their bits
+      key = __float_as_uint(splat.depth);  // positive floats are in the order of their bits
+      if (f.flags & FLAG_INVERSE_DEPTH) key = ~key;
     }
   }
   uint32 total;
