@@ -69,6 +69,16 @@ class Case:
 Iteration = Callable[[], Any]
 
 
+class Recording:
+    """A CUDA graph together with what it was recorded on: the graph has addresses only."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, *kept: object) -> None:
+        self.graph, self.kept = graph, kept
+
+    def __call__(self) -> None:
+        self.graph.replay()
+
+
 def ours(case: Case) -> Iteration:
     optimizer = kernels.FusedOptimizer(**case.gaussians())
 
@@ -107,7 +117,7 @@ def ours_as_graph(case: Case) -> Iteration:
     recorded = torch.cuda.CUDAGraph()
     with torch.cuda.graph(recorded, stream=stream):
         once(True)
-    return recorded.replay
+    return Recording(recorded, case, training, parameters, first, second, camera, rates)
 
 
 def gsplat_image(case: Case, values: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -241,6 +251,26 @@ def measure(make: Callable[[Case], Iteration], case: Case, repeats: int) -> dict
     return {"ms": statistics.median(times), "ms_in_a_row": stream, "peak_mb": peak / 2**20}
 
 
+def first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def row_of(who: str, make: Callable[[Case], Iteration], case: Case, repeats: int) -> dict[str, Any]:
+    """What was measured, or `error`: whatever goes wrong with one of them, such as a gsplat without its compiler, must
+    not cost what was measured of the others."""
+    row: dict[str, Any] = {"size": f"{case.width}x{case.height}", "count": case.count, "who": who}
+    try:
+        row |= measure(make, case, repeats)
+        if who == "gsplat":
+            row |= compare(case, lambda values: gsplat_image(case, values))
+        elif who == "ours" and case.count <= 500_000:
+            # the CPU kernels, which are tested against finite differences
+            row |= compare(case, lambda values: our_image(case, {n: v.cpu() for n, v in values.items()}))
+    except Exception as error:
+        row["error"] = first_line(error)
+    return row
+
+
 def gradients(case: Case, render: Callable[[dict[str, torch.Tensor]], torch.Tensor]) -> dict[str, torch.Tensor]:
     values = {name: value.contiguous().requires_grad_() for name, value in case.gaussians().items()}
     image = render(values)
@@ -344,17 +374,7 @@ def main() -> None:
         for count in arguments.counts:
             case = Case(count, width, height)
             for who, make in contenders.items():
-                row: dict[str, Any] = {"size": size, "count": count, "who": who}
-                try:
-                    row |= measure(make, case, arguments.repeats)
-                    if who == "gsplat":
-                        row |= compare(case, lambda values, case=case: gsplat_image(case, values))
-                    elif who == "ours" and count <= 500_000:
-                        # the CPU kernels, which are tested against finite differences
-                        on_cpu = lambda values, case=case: our_image(case, {n: v.cpu() for n, v in values.items()})  # noqa: E731
-                        row |= compare(case, on_cpu)
-                except RuntimeError as error:
-                    row["error"] = str(error).splitlines()[0]
+                row = row_of(who, make, case, arguments.repeats)
                 rows.append(row)
                 figures = [f"{row[k]:8.2f}" if k in row else "       -" for k in ("ms", "ms_in_a_row", "peak_mb")]
                 figures += [f"{row[k]:8.1e}" if k in row else "       -" for k in ("image", "gradients")]

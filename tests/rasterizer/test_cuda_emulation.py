@@ -104,6 +104,28 @@ def assert_close(ours, expected, tolerance=2e-4):
         assert (ours[name] - value).abs().max().item() <= tolerance * scale, name
 
 
+def assert_same_but_for_rounding(ours, our_gradients, expected, expected_gradients):
+    """Among tens of millions of alphas a few lie so close to 1/255, or transmittances to where a pixel ends, that one
+    rounding decides: those pixels may differ by what the splat adds."""
+    difference = (ours.image - expected.image).abs()
+    assert (difference > 1e-4 + 1e-3 * expected.image.abs()).float().mean() <= 5e-4
+    assert difference.max() <= 0.02
+    assert ours.radii.sub(expected.radii).abs().max() <= 1
+    assert_close(our_gradients, expected_gradients, 5e-3)
+
+
+def test_rounding_alone_passes_the_check_of_large_crowds():
+    scene, random = crowd(200_000), torch.Generator().manual_seed(0)
+    expected = gradients.run(rasterize, scene, torch.float32, 331, 203)
+    for name in ("rotations", "scales", "opacities"):
+        scene[name] = scene[name] * (1 + 2e-7 * torch.randn(scene[name].shape, generator=random).clamp(-1, 1))
+    ours = gradients.run(rasterize, scene, torch.float32, 331, 203)
+    assert_same_but_for_rounding(*ours, *expected)
+    with pytest.raises(AssertionError):  # but not what a few lost Gaussians do
+        scene["opacities"][::1000] = 0.0
+        assert_same_but_for_rounding(*gradients.run(rasterize, scene, torch.float32, 331, 203), *expected)
+
+
 @pytest.mark.parametrize(("count", "workers"), [(5000, 1), (4097, 3)])
 def test_a_crowd_equals_the_cpu_kernels(count, workers, emulated_library, monkeypatch):
     scene = crowd(count)

@@ -49,6 +49,7 @@ def nvrtc() -> ctypes.CDLL:
     """The NVRTC library; raises CompilerError where there is none."""
     for path in _candidates():
         try:
+            _load_companion(path)
             library = ctypes.CDLL(path)
         except OSError:
             continue
@@ -58,6 +59,15 @@ def nvrtc() -> ctypes.CDLL:
         "NVRTC, the compiler of CUDA kernels, was not found: install a PyTorch with CUDA, or pip install "
         "nvidia-cuda-nvrtc"
     )
+
+
+def _load_companion(path: str) -> None:
+    """Loads the library that NVRTC opens by its name alone when it compiles: that of CUDA 13.0, unlike others, does not
+    look for it beside itself."""
+    if sys.platform != "win32" and os.path.isabs(path):
+        for companion in sorted(Path(path).parent.glob("libnvrtc-builtins*.so*")):
+            if "alt" not in companion.name:
+                ctypes.CDLL(str(companion))
 
 
 def _candidates() -> list[str]:
