@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-s", "--scene", required=True, metavar="SCENE", help="folder of a scene, ours or DAS3R's")
     parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="folder that receives the model")
     parser.add_argument("--iter", "--iterations", dest="iterations", type=int, default=4000, help="default: 4000")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="default: cpu")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice; default: 0")
     parser.add_argument("--resume", action="store_true", help="goes on from the checkpoint in MODEL")
     parser.add_argument("--overwrite", action="store_true", help="replaces the model that is in MODEL")
@@ -65,6 +66,7 @@ def _train(options: argparse.Namespace) -> int:
 
     chosen = {
         "iterations": options.iterations,
+        "device": options.device,
         "seed": options.seed,
         "test_every": options.test_every,
         "protocol": options.protocol,

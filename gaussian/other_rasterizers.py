@@ -1,6 +1,7 @@
 """Rasterizers of others behind one form of question, for comparisons: gsplat and the original splatting code."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +44,14 @@ class Question:
 
 
 def by_gsplat(question: Question) -> Outputs:
-    """Image, alpha, depth and radii. Raises InputError where gsplat is not installed."""
+    """Image, alpha, depth and radii. Raises InputError where gsplat is not installed or has no kernels."""
     try:
         from gsplat import rasterization  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError("the backend gsplat is not installed: run pip install 'stillsplat[cuda]'") from error
+    backend = sys.modules.get("gsplat.cuda._backend")
+    if backend is not None and getattr(backend, "_C", None) is None:
+        raise InputError("gsplat could not compile its kernels, for which it needs CUDA's nvcc: use the backend cuda")
     means, pose = question.means, question.camera_from_world.to(question.means)
     fx, fy, cx, cy = question.intrinsics.to(means).unbind()
     zero, one = torch.zeros_like(fx), torch.ones_like(fx)

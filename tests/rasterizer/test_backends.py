@@ -116,6 +116,16 @@ def test_gsplat_is_called_as_it_wants(monkeypatch):
     assert outputs[3].dtype == torch.int32 and outputs[3].shape == (30,)
 
 
+def test_gsplat_without_kernels_says_what_it_needs(monkeypatch):
+    """Where there is no nvcc, gsplat is imported all the same and lacks its compiled part."""
+    module, backend = ModuleType("gsplat"), ModuleType("gsplat.cuda._backend")
+    module.rasterization, backend._C = None, None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gsplat", module)
+    monkeypatch.setitem(sys.modules, "gsplat.cuda._backend", backend)
+    with pytest.raises(InputError, match="nvcc"):
+        run_adapter(by_gsplat, scene())
+
+
 def test_inria_is_called_as_it_wants(monkeypatch):
     """Our own classes behind that interface stand in for the package, without what only ours has."""
     module = ModuleType("diff_gaussian_rasterization")

@@ -92,3 +92,24 @@ def test_an_unwritable_cache_only_costs_time(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("STILLSPLAT_CACHE", str(tmp_path / "file"))
     assert cuda_compiler.cached_kernels("sm_80")[:4] == b"\x7fELF"
+
+
+def test_a_user_without_a_home_only_costs_time(monkeypatch):
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("STILLSPLAT_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cuda_compiler.cached_kernels("sm_80")[:4] == b"\x7fELF"
+
+
+def test_a_damaged_file_in_the_cache_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("STILLSPLAT_CACHE", str(tmp_path))
+    compiled = [SimpleNamespace(image=b"first"), SimpleNamespace(image=b"second")]
+    monkeypatch.setattr(cuda_compiler, "compile_kernels", lambda architecture: compiled.pop(0))
+    assert cuda_compiler.cached_kernels("sm_80") == cuda_compiler.cached_kernels("sm_80") == b"first"
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+    assert cuda_compiler.cached_kernels("sm_80") == cuda_compiler.cached_kernels("sm_80") == b"second"
+    assert not compiled

@@ -45,10 +45,11 @@ def test_equals_the_cpu_kernels(count):
 
 @pytest.mark.parametrize("backend", ["cuda", "gsplat"])
 def test_backends_agree(backend):
-    if backend == "gsplat":
-        pytest.importorskip("gsplat", reason="gsplat is not installed")
     scene = gradients.make_scene(1, 200)
     del scene["screen_means"]
+    if backend == "gsplat":
+        pytest.importorskip("gsplat", reason="gsplat is not installed")
+        scene["means"][:, 2] += 0.7  # near the camera its box of 3.33 deviations leaves out what is seen
 
     def through(**inputs):
         moved = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}

@@ -22,6 +22,10 @@ SOURCES = Path(__file__).with_name("cuda_kernels")
 OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=true", "--extra-device-vectorization", "-default-device")
 
 
+#: bytes of SHA-256 in front of what is kept on the disk
+_DIGEST = 32
+
+
 class CompilerError(RuntimeError):
     """NVRTC is missing, or does not take the source or the architecture. One sentence, or the compiler's log."""
 
@@ -186,7 +190,8 @@ def resources(log: str) -> dict[str, Resources]:
 
 
 def cache_folder() -> Path:
-    """Where machine code is kept: STILLSPLAT_CACHE, or the user's cache folder."""
+    """Where machine code is kept: STILLSPLAT_CACHE, or the user's cache folder. Raises RuntimeError for a user without
+    a home."""
     given = os.environ.get("STILLSPLAT_CACHE")
     if given:
         return Path(given)
@@ -196,19 +201,23 @@ def cache_folder() -> Path:
 
 def cached_kernels(architecture: str) -> bytes:
     """`compile_kernels`, from the disk where it has been done before. Processes may do this at the same time: a file
-    appears whole or not at all, and a folder that cannot be written only costs the time of compiling again."""
+    appears whole or not at all, and a damaged file or a folder that cannot be written only costs the time of compiling
+    again."""
     digest = hashlib.sha256(repr((version(), OPTIONS, architecture, sorted(_texts().items()))).encode()).hexdigest()
-    path = cache_folder() / f"kernels-{architecture}-{digest[:24]}.bin"
     try:
-        return path.read_bytes()
-    except OSError:
+        path = cache_folder() / f"kernels-{architecture}-{digest[:24]}.bin"
+        kept = path.read_bytes()
+        if hashlib.sha256(kept[_DIGEST:]).digest() == kept[:_DIGEST]:
+            return kept[_DIGEST:]
+    except (OSError, RuntimeError):
         pass
     image = compile_kernels(architecture).image
     try:
+        path = cache_folder() / f"kernels-{architecture}-{digest[:24]}.bin"
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(image)
+            file.write(hashlib.sha256(image).digest() + image)
         os.replace(file.name, path)
-    except OSError:
+    except (OSError, RuntimeError):
         pass
     return image

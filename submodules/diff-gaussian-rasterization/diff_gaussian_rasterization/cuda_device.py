@@ -77,9 +77,13 @@ def _driver() -> ctypes.CDLL:
 
 def _check(code: int, doing: str) -> None:
     if code:
-        text = ctypes.c_char_p()
-        _driver().cuGetErrorString(code, ctypes.byref(text))
-        raise RuntimeError(f"the CUDA driver failed {doing}: {(text.value or b'unknown error').decode()} ({code})")
+        raise RuntimeError(f"the CUDA driver failed {doing}: {_meaning(code)}")
+
+
+def _meaning(code: int) -> str:
+    text = ctypes.c_char_p()
+    _driver().cuGetErrorString(code, ctypes.byref(text))
+    return f"{(text.value or b'unknown error').decode()} ({code})"
 
 
 class CudaDevice:
@@ -115,7 +119,8 @@ class CudaDevice:
                 f"the NVIDIA driver is too old for kernels of this PyTorch's CUDA {torch.version.cuda}: update the "
                 "driver"
             )
-        _check(code, "to load the kernels")
+        if code:
+            raise NoDevice(f"the CUDA driver does not take the kernels: {_meaning(code)}")
 
     @contextmanager
     def _entered(self) -> Iterator[None]:

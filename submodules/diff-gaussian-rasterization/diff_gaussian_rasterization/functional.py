@@ -163,7 +163,11 @@ class _Settings(NamedTuple):
 def _implementation(where: torch.device) -> Callable[..., Any]:
     """The differentiable function for tensors there."""
     device = cuda_device.device_for(where)
-    return _Rasterize.apply if device is None else partial(CudaRasterize.apply, device)
+    function = _Rasterize.apply if device is None else partial(CudaRasterize.apply, device)
+    if torch.is_grad_enabled():
+        return function
+    # autograd asks of the tensors alone whether a backward pass may follow, and much would be kept for it
+    return lambda settings, *tensors: function(settings, *(None if t is None else t.detach() for t in tensors))
 
 
 class _Rasterize(torch.autograd.Function):

@@ -139,8 +139,8 @@ __device__ __forceinline__ Vec3 gaussian_color(const Frame& f, int i, Vec3 direc
   return c;
 }
 
-// Writes the splat; false where its extent holds no pixel centre of the image.
-__device__ __forceinline__ bool make_splat(const Frame& f, const View& view, int i, Splat& splat, int& radius) {
+// Writes the splat, its radius and its z; false where its extent holds no pixel centre of the image.
+__device__ __forceinline__ bool make_splat(const Frame& f, const View& view, int i, Splat& splat, int& radius, float& z) {
   Projected p;
   if (!project_gaussian(f, view, i, p)) return false;
   const float log2_opacity = log2f(p.opacity);
@@ -161,6 +161,7 @@ __device__ __forceinline__ bool make_splat(const Frame& f, const View& view, int
   splat = {x, y, (-0.5f * LOG2E) * p.cov_yy * p.inv_det, LOG2E * p.cov_xy * p.inv_det,
            (-0.5f * LOG2E) * p.cov_xx * p.inv_det, log2_opacity, color.x, color.y, color.z,
            f.flags & FLAG_INVERSE_DEPTH ? p.inv_z : p.camera_point.z, half_width, half_height};
+  z = p.camera_point.z;
   return true;
 }
 
@@ -175,12 +176,12 @@ extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) project(const Fra
   if (i < f.count) {
     Splat splat;
     int radius = 0;
-    visible = make_splat(f, *f.view, i, splat, radius);
+    float z = 0.0f;
+    visible = make_splat(f, *f.view, i, splat, radius, z);
     f.radii[i] = visible ? radius : 0;
     if (visible) {
       f.splats[i] = splat;
-      key = __float_as_uint(splat.depth);  // positive floats are in the order of their bits
-      if (f.flags & FLAG_INVERSE_DEPTH) key = ~key;
+      key = __float_as_uint(z);  // positive floats are in the order of their bits
     }
   }
   uint32 total;
