@@ -15,6 +15,7 @@ from gaussian.model_folder import save_cameras, save_gaussians, write_json
 from gaussian.settings import TrainSettings
 from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
+from scene.errors import InputError
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -38,8 +39,8 @@ def train(
     without the interruption. Ctrl-C writes a checkpoint and raises KeyboardInterrupt. Progress stages: "initializing",
     "optimizing".
 
-    Raises `InputError` when nothing static is left to learn from, when the checkpoint does not fit the scene and the
-    settings, and when the folder cannot be written.
+    Raises `InputError` when nothing static is left to learn from or no Gaussian at the end, when the checkpoint
+    does not fit the scene and the settings, and when the folder cannot be written.
     """
     folder = Path(model_folder) if model_folder is not None else None
     run = TrainingRun(scene, settings)
@@ -61,6 +62,11 @@ def train(
             if interrupted.is_set():
                 raise KeyboardInterrupt
     run.finish()
+    if len(run.gaussians) == 0:
+        raise InputError(
+            "No Gaussian is left at the end: by the motion masks next to nothing stands still in the frames. "
+            "Look at the masks of the scene; give better ones, another predictor or other frames."
+        )
     result = _result(run)
     held_out.score(run, result, annotations, progress)
     if folder is not None:

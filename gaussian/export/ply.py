@@ -30,7 +30,7 @@ def save_ply(path: Path, gaussians: Gaussians, *, sh_degree: int = 3) -> None:
     count = len(gaussians)
     rotations = torch.nn.functional.normalize(gaussians.rotations.detach().cpu(), dim=1)
     coefficients = gaussians.sh_coefficients.detach().cpu()
-    rest = coefficients[:, 1:].transpose(1, 2).reshape(count, -1)
+    rest = coefficients[:, 1:].transpose(1, 2).flatten(1)
     columns = torch.cat(
         [
             gaussians.means.detach().cpu(),
@@ -80,7 +80,7 @@ def load_ply(path: Path) -> Gaussians:
     coefficients[:, 0] = columns("f_dc_0", "f_dc_1", "f_dc_2")
     if rest_count:
         rest = columns(*(f"f_rest_{index}" for index in range(rest_count)))
-        coefficients[:, 1:] = rest.reshape(count, 3, -1).transpose(0, 2, 1)
+        coefficients[:, 1:] = rest.reshape(count, 3, rest_count // 3).transpose(0, 2, 1)
     opacity = vertices["opacity"].astype(np.float32)
     if {"opacity_ori", "conf_static"} <= names:
         product = vertices["conf_static"].astype(np.float64) / (1 + np.exp(-vertices["opacity_ori"].astype(np.float64)))

@@ -34,6 +34,11 @@ def test_round_trip(tmp_path: Path, degree: int) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["splats.ply"]
 
 
+def test_no_gaussians_at_all(tmp_path: Path) -> None:
+    save_ply(tmp_path / "splats.ply", Gaussians.empty(2))
+    assert len(load_ply(tmp_path / "splats.ply")) == 0
+
+
 def test_plyfile_reads_inria_order(tmp_path: Path) -> None:
     gaussians = random_gaussians(degree=1)
     save_ply(tmp_path / "splats.ply", gaussians)

@@ -247,3 +247,17 @@ def test_unsupervised_gaussians_are_removed() -> None:
     # behind every camera, out of every picture
     assert not any((run.gaussians.means == floater).all(dim=1).any() for floater in floaters.means)
     assert len(run.gaussians) > 0.8 * before
+
+
+def test_a_run_that_ends_without_gaussians_says_so(tmp_path: Path) -> None:
+    scene = make_scene(mover=False)
+    assert scene.motion_masks is not None
+    for index in range(COUNT):
+        mask = np.ones((HEIGHT, WIDTH), np.float32)
+        if index == 0:
+            mask[:2, :3] = 0.49  # enough to begin with, not enough to be kept
+        scene.motion_masks[index] = mask  # type: ignore[index]
+    with pytest.raises(InputError, match="No Gaussian is left"):
+        train(scene, replace(SETTINGS, iterations=60), tmp_path)
+    with pytest.raises(InputError, match="No Gaussian is left"):
+        train(scene, replace(SETTINGS, iterations=60), tmp_path, resume=True)
