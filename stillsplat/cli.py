@@ -80,6 +80,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = RunSettings(
         input=options.input,
         predictor=options.predictor,
+        weights=options.weights,
         iterations=options.iterations,
         max_size=options.max_size,
         frames=options.frames,
@@ -117,6 +118,7 @@ def _predict(options: argparse.Namespace) -> int:
     settings = RunSettings(
         input=options.input,
         predictor=options.predictor,
+        weights=options.weights,
         max_size=options.max_size,
         frames=options.frames,
         masks=options.masks,
@@ -257,6 +259,7 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 
 def _add_predictor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictor", default="geometric", metavar="NAME", help="default: geometric (no weights)")
+    parser.add_argument("--weights", metavar="PATH", help="file or folder with weights other than the official ones")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="same seed, same CPU: same result (default: 0)"
     )

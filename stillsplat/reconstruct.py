@@ -182,7 +182,8 @@ def make_scene(
         masks = open_frame_masks(settings.masks, frames, settings.frames)
     if settings.annotations is not None:
         open_frame_masks(settings.annotations, frames, settings.frames)
-    predictor = create_predictor(settings.predictor, seed=settings.seed)
+    weights = {} if settings.weights is None else {"weights": settings.weights}
+    predictor = create_predictor(settings.predictor, seed=settings.seed, **weights)
     if settings.fov is not None:
         _tell_focal(predictor, settings, frames)
     masks_by = "given by the user"
@@ -253,12 +254,14 @@ def peak_memory_bytes() -> int:
 
 def _check_early(settings: RunSettings) -> None:
     """What can be refused before anything is made."""
-    from dynamic_predictor.predictor import available_predictors, create_predictor
+    from dynamic_predictor.predictor import available_predictors, create_predictor, unknown_settings
     from scene.open_scene import is_scene, open_scene
 
     for name in (settings.predictor, settings.masks_from):
         if name is not None and name not in available_predictors():
             create_predictor(name)  # raises the sentence that lists the known ones
+    if settings.weights is not None and unknown_settings(settings.predictor, ["weights"]):
+        raise InputError(f"The predictor {settings.predictor} has no weights; leave out --weights.")
     parse_frame_range(settings.frames)
     for option, given in (("--masks", settings.masks), ("--annotations", settings.annotations)):
         if given is not None and not Path(given).expanduser().is_dir():

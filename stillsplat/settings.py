@@ -22,6 +22,8 @@ class RunSettings:
     input: str
     #: the dynamic predictor, a name of `dynamic_predictor.predictor.available_predictors`
     predictor: str = "geometric"
+    #: file or folder with weights for it instead of the official ones
+    weights: str | None = None
     #: steps of the Gaussian optimization; None: the optimizer's own default
     iterations: int | None = None
     #: pictures are shrunk to at most this many pixels on their long side

@@ -1,5 +1,6 @@
 """From frames to a scene with made-up weights: the geometry is nonsense, but everything must fit together."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dynamic_predictor.predictor import available_predictors, create_predictor
 from scene.errors import InputError
 from scene.frames import ImageFolderFrames
 from scene.pictures import write_png
+from stillsplat.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +230,14 @@ def test_both_are_registered_with_their_settings(weights):
     for name in ("das3r", "monst3r"):
         assert "NC" in (available_predictors()[name].weights_license or "")
         assert create_predictor(name, weights=weights[name], iterations=3).settings.iterations == 3  # type: ignore[attr-defined]
+
+
+def test_the_command_line_takes_weights_from_anywhere(weights, tmp_path, capsys):
+    clip, path = tmp_path / "clip", str(weights["das3r"])
+    clip.mkdir()
+    _frames(clip, 2)
+    out = tmp_path / "scene"
+    assert main(["predict", str(clip), "-o", str(out), "--predictor", "das3r", "--weights", path]) == 0
+    assert json.loads((out / "scene.json").read_text())["provenance"]["settings"]["weights"] == weights["das3r"].name
+    assert main(["predict", str(clip), "-o", str(tmp_path / "other"), "--weights", path]) == 2
+    assert "The predictor geometric has no weights; leave out --weights." in capsys.readouterr().err
