@@ -80,6 +80,8 @@ def _evaluate(arguments: list[str]) -> int:
     options = parse_options(arguments)
     if options.use_gt_mask and options.use_pred_mask:
         raise InputError("--use_gt_mask and --use_pred_mask exclude each other; give one.")
+    if options.pretrained is not None:
+        options.pretrained = _weights_of(options.pretrained)
     predictor = options.predictor or _predictor_of(options.pretrained)
     if _is_benchmark(options):
         return _benchmark(options, predictor)
@@ -178,13 +180,21 @@ def _benchmark(options: argparse.Namespace, predictor: str) -> int:
     return _DONE
 
 
+def _weights_of(pretrained: str) -> str:
+    """Where the file of weights is. Says so where it is not the path that was given."""
+    from dynamic_predictor.weights.finding import given_weights
+
+    path = given_weights(pretrained)
+    if path != Path(pretrained).expanduser():
+        print(f"The weights are those in {path}.")
+    return str(path)
+
+
 def _predictor_of(pretrained: str | None) -> str:
     """The predictor that a file of weights belongs to; without one, the predictor that needs none."""
     if pretrained is None:
         return "geometric"
-    path = Path(pretrained).expanduser()
-    if not path.exists():
-        raise InputError(f"There is no file {path}; `stillsplat weights list` says where weights are published.")
+    path = Path(pretrained)
     from dynamic_predictor.predictor import available_predictors
     from dynamic_predictor.weights.checking import recognise
 

@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mode", choices=MODES, required=True, help="what is scored; scenes are made once for all")
     group = parser.add_argument_group("what is evaluated")
     group.add_argument("--predictor", metavar="NAME", help="default: geometric, or what --pretrained is a file of")
-    group.add_argument("--pretrained", metavar="FILE", help="weights of the predictor")
+    group.add_argument("--pretrained", metavar="FILE", help="weights of the predictor, a file or an official name")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")
     group.add_argument("--seed", type=int, default=0, help="of every random choice; default: 0")
     group.add_argument("--use_pred_mask", action="store_true", help="masks that the predictor finds; always so")

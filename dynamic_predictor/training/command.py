@@ -39,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     from dynamic_predictor.training.processes import joined_processes
     from dynamic_predictor.training.tracked_clips import list_tracked_clips
     from dynamic_predictor.training.training_run import train
+    from dynamic_predictor.weights.finding import given_weights
     from scene.progress import ignore_progress
     from scene.progress_bars import ProgressBars
 
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     if start is None:
         network = TwoViewNetwork(config)
     else:
-        network = load_network(start, mask_heads=True, new_mask_heads=not options.resume)
+        network = load_network(
+            start if options.resume else given_weights(start), mask_heads=True, new_mask_heads=not options.resume
+        )
     with joined_processes(options.device) as process, ProgressBars() as bars:
         try:
             validation = train(

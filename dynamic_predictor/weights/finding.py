@@ -70,6 +70,26 @@ def require_weights(name: str, explicit: str | Path | None = None) -> Path:
     return path
 
 
+def given_weights(text: str | Path) -> Path:
+    """The file or folder that a user named without saying of which network: as it stands, or, for the official name of
+    a file or an entry, where weights are kept. There, a file of that name comes first, and then any other official
+    file of the same weights. Raises `InputError` when there is none, which tells how to get an official one."""
+    path = Path(text).expanduser()
+    if path.exists():
+        return path
+    try:
+        entry = weights_entry(str(text))
+    except InputError:
+        raise InputError(
+            f"There is no file {path}; `stillsplat weights list` says where weights are published."
+        ) from None
+    for folder in weights_folders():
+        for relative in local_names(entry):
+            if Path(relative).name.lower() == path.name.lower() and (folder / relative).is_file():
+                return folder / relative
+    return require_weights(entry.name)
+
+
 def _explicit_file(entry: WeightsFile, path: Path) -> Path:
     if path.is_file():
         return path

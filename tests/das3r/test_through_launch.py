@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_networks import MINIMAL, filled_network
 
-from dynamic_predictor.das3r.official_layout import save_pth
+from dynamic_predictor.das3r.official_layout import save_hub_folder, save_pth
 from dynamic_predictor.launch import main
 from scene.formats.das3r import read_das3r
 from scene.pictures import write_png
@@ -20,12 +20,9 @@ def _with_gradients(_no_gradients):
         yield
 
 
-@pytest.mark.parametrize("name", ["das3r", "monst3r"])
-def test_masks_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    with torch.no_grad():
-        config = MINIMAL if name == "das3r" else MINIMAL.without_mask_heads()
-        save_pth(filled_network(config), tmp_path / "made_up.pth")
-    root = tmp_path / "data" / "davis" / "DAVIS"
+def _make_dog(data_folder: Path) -> None:
+    """DAVIS with one clip of four pictures that move over a texture, and their masks."""
+    root = data_folder / "davis" / "DAVIS"
     texture = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
     mask = np.zeros((60, 100), np.uint8)
     mask[20:40, 30:60] = 255
@@ -37,6 +34,14 @@ def test_masks_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str], nam
             path = root / kind / "480p" / "dog" / f"{index:05d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, np.ascontiguousarray(picture))
+
+
+@pytest.mark.parametrize("name", ["das3r", "monst3r"])
+def test_masks_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with torch.no_grad():
+        config = MINIMAL if name == "das3r" else MINIMAL.without_mask_heads()
+        save_pth(filled_network(config), tmp_path / "made_up.pth")
+    _make_dog(tmp_path / "data")
     command = [
         "--mode=eval_mask", f"--pretrained={tmp_path / 'made_up.pth'}", "--eval_dataset=davis",
         f"--data_folder={tmp_path / 'data'}", f"--output_dir={tmp_path / 'out'}", "--use_pred_mask", "--layout=das3r",
@@ -52,3 +57,25 @@ def test_masks_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str], nam
     assert main(command) == 0
     assert main([*command, "--n_iter=6"]) == 2
     assert "was made with another predictor settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept", ["das3r_checkpoint-last.pth", "das3r/model.safetensors"])
+def test_the_command_line_of_das3r(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: str
+) -> None:
+    """Its checkpoint by its bare name, from where weights are kept, also as `stillsplat weights get` stores it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STILLSPLAT_WEIGHTS", str(tmp_path / "kept"))
+    path = tmp_path / "kept" / kept
+    path.parent.mkdir(parents=True)
+    with torch.no_grad():
+        network = filled_network(MINIMAL)
+        save_pth(network, path) if path.suffix == ".pth" else save_hub_folder(network, path.parent)
+    _make_dog(tmp_path / "data")
+    command = [
+        "--mode=eval_pose", "--pretrained=das3r_checkpoint-last.pth", "--eval_dataset=davis", "--output_dir=out",
+        "--use_pred_mask", "--seq_list", "dog", "--n_iter=2", "--image_size=96", "--flow=dis", "--silent",
+    ]  # fmt: skip
+    assert main(command) == 0, capsys.readouterr().err
+    assert f"The weights are those in {path}." in capsys.readouterr().out
+    assert json.loads((tmp_path / "out/evaluation/dog.json").read_text())["made_by"]["predictor"] == "das3r"

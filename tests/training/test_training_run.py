@@ -183,6 +183,15 @@ def test_bad_input_is_one_sentence(tracked_folder, tmp_path, capsys):
     train_options = ["--mode=train", "--recipe=small", f"--output_dir={tmp_path / 'out'}"]
     for options, sentence in [
         (["--mode=train"], "MonST3R"),
+        (
+            [
+                "--mode=train",
+                f"--train_dataset={tracked_folder / 'train'}",
+                f"--output_dir={tmp_path / 'out'}",
+                "--pretrained=MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt.pth",
+            ],
+            "stillsplat weights get monst3r`, or put",
+        ),  # fmt: skip
         ([*train_options, f"--train_dataset={tmp_path / 'nowhere'}"], "does not exist"),
         ([*train_options, "--epochs=0", f"--train_dataset={tracked_folder / 'train'}"], "at least 1"),
         ([*train_options, "--resume", f"--train_dataset={tracked_folder / 'train'}"], "checkpoint-last.pth"),

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from dynamic_predictor.weights import registry
 from dynamic_predictor.weights.checking import recognise
-from dynamic_predictor.weights.finding import find_weights, require_weights
+from dynamic_predictor.weights.finding import find_weights, given_weights, require_weights
 from dynamic_predictor.weights.registry import all_weights, weights_entry
 from scene.errors import InputError
 from stillsplat.cli import main
@@ -73,6 +73,23 @@ def test_order_of_places(weights_folder: Path, tmp_path: Path) -> None:
     assert require_weights("raft-sintel", local.parent) == local
     with pytest.raises(InputError, match="nowhere"):
         require_weights("raft-sintel", tmp_path / "nowhere")
+
+
+def test_a_file_that_is_named_is_found_where_weights_are_kept(weights_folder: Path, tmp_path: Path) -> None:
+    """In the working folder, then under its name, then as any other official file of the same weights."""
+    fetched = weights_folder / "das3r" / "model.safetensors"
+    named = weights_folder / "das3r" / "das3r_checkpoint-last.pth"
+    here = tmp_path / "das3r_checkpoint-last.pth"
+    for path in (fetched, named, here):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        assert given_weights("das3r_checkpoint-last.pth").resolve() == path
+    assert given_weights("das3r") == given_weights("Kai422kx/das3r") == fetched
+    assert given_weights(named.parent) == named.parent
+    with pytest.raises(InputError, match="There is no file nowhere/das3r.pth; `stillsplat weights list` says"):
+        given_weights("nowhere/das3r.pth")
+    with pytest.raises(InputError, match=r"The weights of monst3r are not .* put model.safetensors of .* at "):
+        given_weights("MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt.pth")
 
 
 def test_hub_cache_is_searched(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
