@@ -116,7 +116,7 @@ def _evaluate(arguments: list[str]) -> int:
                 raise InputError("--mode=eval_pose_custom needs --dir_path: a folder of frames, or a video.")
             if options.use_gt_mask or options.use_gt_focal:
                 raise InputError("--mode=eval_pose_custom has no truth; leave out --use_gt_mask and --use_gt_focal.")
-            predict_folder(options.dir_path, settings.output, settings, progress=progress)
+            predict_folder(options.dir_path, settings.output, settings, progress=progress, warn=bars.warn)
             print(f"The scene is in {settings.output}; go on with: train_gui.py -s {settings.output} -m MODEL")
             return _DONE
         report = evaluate(settings, options.mode.removeprefix("eval_"), progress=progress, say=bars.say, warn=bars.warn)

@@ -28,6 +28,7 @@ from scene.atomic import atomic_folder
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.formats.colmap import observe, read_colmap, write_colmap
+from scene.formats.das3r import is_das3r
 from scene.formats.text import check_file, finite_array, read_json
 from scene.formats.tum import write_tum
 from scene.frames import ImageFolderFrames
@@ -48,8 +49,8 @@ def save_scene(
 ) -> None:
     """Writes `scene` into `folder`, whole or not at all.
 
-    Raises `InputError` when `folder` exists and `overwrite` is not set, when it exists and is not a scene, and when the
-    disk is full or cannot be written to; `ValueError` when the scene is inconsistent.
+    Raises `InputError` when `folder` exists and `overwrite` is not set, when it exists and is not a scene (ours or
+    DAS3R's), and when the disk is full or cannot be written to; `ValueError` when the scene is inconsistent.
     """
     folder = Path(folder)
     _check_consistent(scene)
@@ -232,7 +233,7 @@ def _check_cameras(cameras: Sequence[Camera], width: int, height: int) -> None:
 
 
 def _refuse_to_replace_other_things(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "scene.json").exists():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "scene.json").exists() and not is_das3r(folder):
         raise InputError(f"{folder} holds other things than a scene and is not replaced; choose another place.")
 
 

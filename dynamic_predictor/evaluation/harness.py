@@ -17,7 +17,7 @@ from dynamic_predictor.evaluation.das3r_files import write_error_log, write_metr
 from dynamic_predictor.evaluation.depth import Alignment
 from dynamic_predictor.evaluation.masks import MaskScores
 from dynamic_predictor.evaluation.poses import PoseScores, plot_trajectory
-from dynamic_predictor.evaluation.results_folder import Layout, ResultsFolder
+from dynamic_predictor.evaluation.results_folder import Layout, ResultsFolder, check_place
 from dynamic_predictor.evaluation.scoring import poses_of, score_scene_depth, score_scene_masks, score_scene_poses
 from dynamic_predictor.evaluation.single_pictures import score_single_pictures
 from dynamic_predictor.evaluation.sizes import mask_at_prediction
@@ -126,8 +126,12 @@ def predict_folder(
     settings: EvaluationSettings,
     *,
     progress: Progress = ignore_progress,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> None:
-    """The predictor over frames of one's own (a folder, a video, a glob pattern): the scene is `output` itself."""
+    """The predictor over frames of one's own (a folder, a video, a glob pattern): the scene is `output` itself, with a
+    plot of the camera's path in `path.png`. `warn` receives what a person should read. Raises `InputError` for frames
+    that cannot be used, for all that the predictor refuses, and before any work when `output` may not be written."""
+    check_place(output, overwrite=settings.overwrite)
     positions = slice(None, settings.max_frames or None, settings.stride)
     nearby = next(folder for folder in output.absolute().parents if folder.is_dir())
     with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
@@ -136,8 +140,10 @@ def predict_folder(
         )
         predictor = _predictor(settings, {})
         scene = predictor.predict(frames, progress=progress)
+        for warning in scene.provenance.get("warnings", []):
+            warn(warning)
         _save(scene, output, settings, progress)
-    plot_trajectory(output.with_name(f"{output.name}.png"), poses_of(scene), None, title=output.name)
+    plot_trajectory(output / "path.png", poses_of(scene), None, title=output.name)
 
 
 class _Run:
@@ -188,6 +194,7 @@ class _Run:
     def _predict(self, clip: DatasetClip, made_by: dict[str, Any]) -> None:
         folder = self.folder.scene(clip.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
+        check_place(folder, overwrite=self.settings.overwrite)
         with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder.parent) as working:
             frames = open_frames(
                 clip.images, max_size=self.settings.max_size, working_folder=working, progress=self.progress

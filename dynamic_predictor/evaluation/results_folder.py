@@ -7,6 +7,7 @@ from typing import Any, Literal
 from scene.atomic import atomic_file
 from scene.errors import InputError
 from scene.formats.text import read_json
+from scene.open_scene import is_scene
 
 Layout = Literal["scene", "das3r"]
 
@@ -65,6 +66,19 @@ class ResultsFolder:
 
     def _record_path(self, clip: str) -> Path:
         return self.path / "evaluation" / f"{file_name(clip)}.json"
+
+
+def check_place(folder: Path, *, overwrite: bool) -> None:
+    """Raises `InputError` when no scene may be written into `folder`, so that it is known before the work is done: it
+    is there and `overwrite` is off, or it is something else than a scene."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file; choose another --output_dir.")
+    if not overwrite:
+        raise InputError(f"{folder} exists already; choose another --output_dir or add --overwrite.")
+    if not is_scene(folder):
+        raise InputError(f"{folder} holds other things than a scene and is not replaced; choose another --output_dir.")
 
 
 def file_name(clip: str) -> str:

@@ -199,12 +199,38 @@ def test_frames_of_ones_own(
     launch: Launch, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frames = data_folder / "davis/DAVIS/JPEGImages/480p/dog"
+    (tmp_path / "out.png").write_bytes(b"a picture of the user's")
     assert launch("--mode=eval_pose_custom", f"--dir_path={frames}", "--max_frames=4", "--layout=das3r") == 0
-    assert len(read_das3r(out(tmp_path)).frames) == 4 and "train_gui.py -s" in capsys.readouterr().out
-    assert launch("--mode=eval_pose_custom", f"--dir_path={frames}") == 2
-    assert "exists already" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert len(read_das3r(out(tmp_path)).frames) == 4 and "train_gui.py -s" in printed.out
+    assert "an oracle may be wrong" in printed.err
+    # all that is written lies in the folder
+    assert (out(tmp_path) / "path.png").stat().st_size > 5000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out", "out.png"]
+    assert (tmp_path / "out.png").read_bytes() == b"a picture of the user's"
     assert launch("--mode=eval_pose_custom") == 2
     assert "needs --dir_path" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_there_is_refused_before_the_work(
+    launch: Launch, oracle, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    custom = ("--mode=eval_pose_custom", f"--dir_path={data_folder / 'davis/DAVIS/JPEGImages/480p/dog'}")
+    assert launch(*custom, "--layout=das3r") == 0 and oracle.calls == [6]
+    assert launch(*custom) == 2 and oracle.calls == [6]
+    assert "out exists already; choose another --output_dir or add --overwrite." in capsys.readouterr().err
+    # a scene of the other layout is a scene
+    assert launch(*custom, "--overwrite") == 0 and len(load_scene(out(tmp_path)).frames) == 6
+    assert launch(*custom, "--overwrite", "--layout=das3r") == 0 and len(read_das3r(out(tmp_path)).frames) == 6
+    assert oracle.calls == [6, 6, 6]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    for layout in ("scene", "das3r"):
+        assert launch(*custom, "--overwrite", f"--layout={layout}", f"--output_dir={tmp_path / 'mine'}") == 2
+        assert "holds other things than a scene and is not replaced" in capsys.readouterr().err
+    assert launch(*custom, "--overwrite", f"--output_dir={tmp_path / 'mine' / 'letter.txt'}") == 2
+    assert "letter.txt is a file; choose another --output_dir." in capsys.readouterr().err
+    assert oracle.calls == [6, 6, 6] and (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
 
 def test_what_has_no_truth_is_said(launch: Launch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
