@@ -18,7 +18,13 @@ if __name__ == "__main__":
     _ROOT = str(Path(__file__).resolve().parents[1])
     sys.path[:] = [_ROOT, *(entry for entry in sys.path if entry and Path(entry).resolve() != Path(__file__).parent)]
 
-from dynamic_predictor.launch_options import option_of, parse_mode, parse_options, predictor_settings
+from dynamic_predictor.launch_options import (
+    option_of,
+    parse_mode,
+    parse_options,
+    predictor_settings,
+    refuse_unused_on_benchmarks,
+)
 from scene.errors import InputError, is_out_of_memory
 
 _DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
@@ -78,15 +84,16 @@ def _exists(module: str) -> bool:
 
 def _evaluate(arguments: list[str]) -> int:
     options = parse_options(arguments)
-    if options.use_gt_mask and options.use_pred_mask:
-        raise InputError("--use_gt_mask and --use_pred_mask exclude each other; give one.")
+    is_benchmark = _is_benchmark(options)
     if options.pretrained is not None:
         options.pretrained = _weights_of(options.pretrained)
     predictor = options.predictor or _predictor_of(options.pretrained)
-    if _is_benchmark(options):
+    if is_benchmark:
         return _benchmark(options, predictor)
     chosen = predictor_settings(options)
-    _check_settings(predictor, [*chosen, *(["focal"] if options.use_gt_focal else [])])
+    from dynamic_predictor.predictor import unknown_settings
+
+    _refuse_settings(predictor, unknown_settings(predictor, [*chosen, *(["focal"] if options.use_gt_focal else [])]))
     from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
     from scene.progress import ignore_progress
     from scene.progress_bars import ProgressBars
@@ -101,7 +108,7 @@ def _evaluate(arguments: list[str]) -> int:
         all_clips=options.full_seq,
         max_frames=options.max_frames,
         stride=options.pose_eval_stride,
-        max_size=options.max_size,
+        max_size=options.max_size or EvaluationSettings.max_size,
         use_true_masks=options.use_gt_mask,
         use_true_focal=options.use_gt_focal,
         layout=options.layout,
@@ -141,6 +148,7 @@ def _is_benchmark(options: argparse.Namespace) -> bool:
     if options.eval_dataset in RECONSTRUCTION_DATASETS:
         if options.mode not in ("eval_pose", "eval_recon"):
             raise InputError(f"{options.eval_dataset} is for --mode=eval_pose and --mode=eval_recon.")
+        refuse_unused_on_benchmarks(options)
         return True
     if options.mode == "eval_recon":
         known = ", ".join(RECONSTRUCTION_DATASETS)
@@ -150,21 +158,27 @@ def _is_benchmark(options: argparse.Namespace) -> bool:
 
 def _benchmark(options: argparse.Namespace, predictor: str) -> int:
     from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark
-    from dynamic_predictor.streaming.predictors import create_chunk_predictor, working_size
+    from dynamic_predictor.streaming.predictors import (
+        create_chunk_predictor,
+        unknown_chunk_settings,
+        working_size,
+    )
     from scene.progress import ignore_progress
     from scene.progress_bars import ProgressBars
 
+    chosen = predictor_settings(options)
+    _refuse_settings(predictor, unknown_chunk_settings(predictor, chosen))
     settings = BenchmarkSettings(
         dataset=options.eval_dataset,
         data_folder=options.data_folder,
         output=options.output_dir,
         scenes=tuple(options.seq_list) if options.seq_list else None,
         all_scenes=options.full_seq,
-        max_size=working_size(predictor),
+        max_size=options.max_size or working_size(predictor),
         posed=options.posed,
         **({} if options.max_frames is None else {"max_frames": options.max_frames}),
     )
-    model = create_chunk_predictor(predictor, seed=options.seed, weights=options.pretrained)
+    model = create_chunk_predictor(predictor, seed=options.seed, resolution=options.max_size, **chosen)
     kind = "recon" if options.mode == "eval_recon" else "pose"
     with ProgressBars() as bars:
         progress = ignore_progress if options.silent else bars
@@ -218,13 +232,11 @@ def _predictor_of_another_size(path: Path) -> str | None:
     return two_view_predictor(read_checkpoint(path).tensors)
 
 
-def _check_settings(predictor: str, chosen: list[str]) -> None:
+def _refuse_settings(predictor: str, unknown: list[str]) -> None:
     """Names the options, not the fields, when a predictor has no such settings."""
-    from dynamic_predictor.predictor import unknown_settings
-
-    unknown = [option_of(field) for field in unknown_settings(predictor, chosen)]
     if unknown:
-        raise InputError(f"{', '.join(unknown)}: the predictor {predictor} has nothing of that kind; leave it out.")
+        options = ", ".join(option_of(field) for field in unknown)
+        raise InputError(f"{options}: the predictor {predictor} has nothing of that kind; leave it out.")
 
 
 if __name__ == "__main__":

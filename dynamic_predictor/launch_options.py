@@ -65,6 +65,17 @@ _REFUSED = {
 }  # fmt: skip
 
 
+#: options that have no effect where scenes with true surfaces or cameras are scored by their own protocol, and why
+_UNUSED_ON_BENCHMARKS = {
+    "use_gt_mask": "its pictures have no annotated masks",
+    "use_gt_focal": "true cameras are used by --mode=eval_recon --posed",
+    "pose_eval_stride": "its protocol draws the pictures; --max_frames says how many",
+    "layout": "only scores are written, no scenes",
+    "overwrite": "only scores are written, anew every time",
+    "depth_alignment": "its depth is placed by the cameras",
+}
+
+
 def parse_mode(arguments: list[str]) -> str:
     """The mode alone, since training has options of its own."""
     parser = OptionParser(prog="launch.py", add_help=False, allow_abbrev=False)
@@ -84,7 +95,21 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
             raise InputError(f"--{name} is not an option of --mode={options.mode}: {_REFUSED[name]}.")
     if rest:
         raise InputError(f"Unrecognized arguments: {' '.join(rest)}; see launch.py --help.")
+    if options.use_gt_mask and options.use_pred_mask:
+        raise InputError("--use_gt_mask and --use_pred_mask exclude each other; give one.")
+    for name, mode in (("posed", "eval_recon"), ("dir_path", "eval_pose_custom")):
+        if getattr(options, name) and options.mode != mode:
+            raise InputError(f"--{name} is of --mode={mode}; leave it out of --mode={options.mode}.")
     return options
+
+
+def refuse_unused_on_benchmarks(options: argparse.Namespace) -> None:
+    """Raises `InputError` when an option was given that has no effect on the data sets of
+    `datasets.reconstruction`."""
+    parser = _parser()
+    for name, reason in _UNUSED_ON_BENCHMARKS.items():
+        if getattr(options, name) != parser.get_default(name):
+            raise InputError(f"--{name} has no effect on {options.eval_dataset}: {reason}; leave it out.")
 
 
 def predictor_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -137,7 +162,12 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--max_frames", type=_not_negative, metavar="N", help="first N frames; default: as published; 0: all"
     )
-    group.add_argument("--max_size", type=_positive, default=512, metavar="PIXELS", help="long side; default: 512")
+    group.add_argument(
+        "--max_size",
+        type=_positive,
+        metavar="PIXELS",
+        help="long side; default: 512, with da3 504 where surfaces are scored",
+    )
     group.add_argument("--posed", action="store_true", help="of --mode=eval_recon: true cameras go into the network")
     group.add_argument("--dir_path", metavar="PATH", help="of --mode=eval_pose_custom: folder of frames, or a video")
     group = parser.add_argument_group("results")

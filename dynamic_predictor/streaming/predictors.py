@@ -1,10 +1,11 @@
 """Predictors by name, as the streaming driver wants them."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dynamic_predictor.predictor import create_predictor
+from dynamic_predictor.predictor import create_predictor, unknown_settings
 from dynamic_predictor.streaming.chunk_predictor import (
     ChunkPrediction,
     ChunkPredictor,
@@ -47,32 +48,56 @@ class GeometricChunks:
 
 
 def create_chunk_predictor(
-    name: str, *, seed: int = 0, fov: float | None = None, weights: str | None = None, resolution: int | None = None
+    name: str,
+    *,
+    seed: int = 0,
+    fov: float | None = None,
+    weights: str | None = None,
+    resolution: int | None = None,
+    **settings: Any,
 ) -> ChunkPredictor:
     """The predictor called `name`. `fov`, the horizontal angle of view in degrees, for those that can use it; `weights`
-    is a file or folder that is taken instead of the official ones; `resolution` is the long side that networks see.
-    `InputError` for unknown names and missing weights.
+    is a file or folder that is taken instead of the official ones; `resolution` is the long side that networks see;
+    `settings` are what else can be chosen about it. `InputError` for unknown names and settings and for missing
+    weights.
     """
+    unknown = unknown_chunk_settings(name, settings)
+    if unknown:
+        raise InputError(f"The predictor {name} has no setting called {', '.join(unknown)}; leave it out.")
     if name == "geometric":
         return GeometricChunks(seed=seed, fov=fov)
     if name.startswith(DEPTH_ANYTHING_3):
-        return any_view_chunks(name, weights, resolution)
-    return SceneChunks(name, create_predictor(name, seed=seed))
+        return any_view_chunks(name, weights, resolution, **settings)
+    if weights is not None:
+        settings["weights"] = weights
+    return SceneChunks(name, create_predictor(name, seed=seed, **settings))
 
 
-def load_depth_anything3(name: str, weights: str | None = None) -> "DepthAnything3":
-    """The model called `name` with its official weights, or with those in `weights`. `InputError` says which file to
-    put where when they are not on this machine, and refuses the weights of another model."""
+def unknown_chunk_settings(name: str, settings: Iterable[str]) -> list[str]:
+    """Which of `settings` the predictor called `name` does not have when it predicts chunks; `InputError` for an
+    unknown name."""
+    if name == "geometric":
+        return sorted(settings)
+    if name.startswith(DEPTH_ANYTHING_3):
+        return sorted(set(settings) - {"weights", "device"})
+    return unknown_settings(name, settings)
+
+
+def load_depth_anything3(name: str, weights: str | None = None, *, device: str = "auto") -> "DepthAnything3":
+    """The model called `name` with its official weights, or with those in `weights`, on `device`. `InputError` says
+    which file to put where when they are not on this machine, and refuses the weights of another model."""
     from dynamic_predictor.depth_anything3.model import DepthAnything3
 
     if weights is None:
-        return DepthAnything3.from_pretrained(name)
-    return DepthAnything3.from_pretrained(weights, expected=name)
+        return DepthAnything3.from_pretrained(name, device=device)
+    return DepthAnything3.from_pretrained(weights, expected=name, device=device)
 
 
-def any_view_chunks(name: str, weights: str | None = None, resolution: int | None = None) -> DepthAnything3Chunks:
+def any_view_chunks(
+    name: str, weights: str | None = None, resolution: int | None = None, *, device: str = "auto"
+) -> DepthAnything3Chunks:
     """An any-view model of Depth Anything 3 for chunks; `InputError` for one that predicts no cameras."""
-    model = load_depth_anything3(name, weights)
+    model = load_depth_anything3(name, weights, device=device)
     if not model.predicts_cameras:
         raise InputError(
             f"{name} looks at every picture by itself and finds no cameras; use da3-small, da3-base, da3-large, "

@@ -26,7 +26,7 @@ def tiny_model(monkeypatch) -> DepthAnything3:
     torch.nn.init.constant_(network.cam_dec.fc_fov[0].bias, 1.0)
     model = DepthAnything3(network, name="tiny", device="cpu")
     for module in ("stillsplat.depth", "stillsplat.exported_depth", "dynamic_predictor.streaming.predictors"):
-        monkeypatch.setattr(f"{module}.load_depth_anything3", lambda name, weights=None: model)
+        monkeypatch.setattr(f"{module}.load_depth_anything3", lambda name, weights=None, device="auto": model)
     return model
 
 

@@ -1,6 +1,7 @@
 """Metrics, fusion and readers of Depth Anything 3's benchmark: against its goldens, against exact shapes, and on small
 made-up folders of the right structure."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSetti
 from dynamic_predictor.evaluation.surfaces import read_surface, sample_triangles, score_surface, thin_points
 from dynamic_predictor.launch import main as launch
 from dynamic_predictor.streaming.chunk_predictor import ChunkPrediction
+from dynamic_predictor.streaming.predictors import create_chunk_predictor
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.pictures import write_png
@@ -381,3 +383,65 @@ def test_launch_scores_a_predictor(tmp_path, monkeypatch, capsys):
     common = ["--data_folder", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--silent"]
     assert launch(["--mode=eval_pose", "--eval_dataset=hiroom", "--predictor", "da3-small", *common]) == 0
     assert "1.0000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--n_iter=3"], "--n_iter: the predictor geometric has nothing of that kind"),
+        (["--predictor=da3-small", "--flow=dis", "--no_crop"], "--no_crop, --flow: the predictor da3-small has"),
+        (["--device=cpu"], "--device: the predictor geometric has nothing of that kind"),
+        (["--use_gt_mask"], "--use_gt_mask has no effect on hiroom: "),
+        (["--use_gt_focal"], "--use_gt_focal has no effect on hiroom: "),
+        (["--pose_eval_stride=2"], "--pose_eval_stride has no effect on hiroom: .*--max_frames"),
+        (["--layout=das3r"], "--layout has no effect on hiroom: only scores are written"),
+        (["--overwrite"], "--overwrite has no effect on hiroom: "),
+        (["--depth_alignment", "median"], "--depth_alignment has no effect on hiroom: "),
+        (["--posed"], "--posed is of --mode=eval_recon"),
+        (["--dir_path=here"], "--dir_path is of --mode=eval_pose_custom"),
+    ],
+)
+def test_options_without_effect_are_refused(tmp_path, capsys, words, reason):
+    _make_hiroom(tmp_path)
+    common = ["--mode=eval_pose", "--eval_dataset=hiroom", "--data_folder", str(tmp_path), "--silent"]
+    assert launch([*common, f"--output_dir={tmp_path / 'out'}", *words]) == 2
+    error = capsys.readouterr().err
+    assert re.match(f"launch.py: {reason}", error) and len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+class _Sizes(SimulatedPredictor):
+    """Remembers how large the pictures were."""
+
+    def predict_chunk(self, frames):
+        self.width = frames.width
+        return super().predict_chunk(frames)
+
+
+@pytest.mark.parametrize(
+    ("words", "width", "resolution"),
+    [([], 96, None), (["--max_size=48"], 48, 48), (["--max_size=48", "--device=cpu"], 48, 48)],
+)
+def test_options_reach_the_predictor(tmp_path, monkeypatch, words, width, resolution):
+    _make_hiroom(tmp_path)
+    predictor, asked = _Sizes(_WALK), {}
+
+    def create(name, **options):
+        asked.update(options, name=name)
+        return predictor
+
+    monkeypatch.setattr("dynamic_predictor.streaming.predictors.create_chunk_predictor", create)
+    common = ["--data_folder", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--silent"]
+    assert launch(["--mode=eval_pose", "--eval_dataset=hiroom", "--predictor", "da3-small", *common, *words]) == 0
+    assert predictor.width == width and asked["resolution"] == resolution
+    assert asked.get("device") == ("cpu" if "--device=cpu" in words else None)
+
+
+def test_settings_and_weights_of_predictors_of_scenes(tmp_path):
+    chunks = create_chunk_predictor("das3r", weights=str(tmp_path / "mine.pth"), iterations=3)
+    assert chunks._predictor.settings.iterations == 3
+    assert chunks._predictor.settings.weights == str(tmp_path / "mine.pth")
+    with pytest.raises(InputError, match="geometric has no setting called iterations"):
+        create_chunk_predictor("geometric", iterations=3)
+    with pytest.raises(InputError, match="da3-small has no setting called iterations"):
+        create_chunk_predictor("da3-small", iterations=3)
