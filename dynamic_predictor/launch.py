@@ -183,7 +183,8 @@ def _benchmark(options: argparse.Namespace, predictor: str) -> int:
     with ProgressBars() as bars:
         progress = ignore_progress if options.silent else bars
         report = run_benchmark(settings, kind, model, progress=progress, say=bars.warn)
-    print(report.table)
+    if report.table:
+        print(report.table)
     if report.failures:
         count = len(report.failures) + len(report.scores)
         print(

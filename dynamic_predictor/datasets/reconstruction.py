@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dynamic_predictor.datasets.clip import folders_in
 from scene.errors import InputError
 from scene.formats.text import read_rows, read_text
 from scene.frames import list_pictures
@@ -64,6 +65,18 @@ class ReconstructionDataset:
     box_margin: float | None = None
     #: scored by DTU's own rules (`evaluation.dtu`), lengths in millimetres
     scored_as_dtu: bool = False
+
+    def scene(self, folder: Path, name: str) -> ReconstructionScene:
+        """One scene of the data set in `folder`; raises `InputError` when it is not there, naming those that are, or
+        not complete."""
+        try:
+            return self.open_scene(folder, name)
+        except InputError as error:
+            known = self.list_scenes(folder)
+            if known and name not in known:
+                some = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+                raise InputError(f"{self.name} has no scene {name} in {folder}; there are: {some}.") from None
+            raise error
 
     @property
     def has_surfaces(self) -> bool:
@@ -333,8 +346,9 @@ def _some(views: list[ReconstructionView], place: Path) -> list[ReconstructionVi
     return views
 
 
-def _folders(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _folders(folder: Path, *, but: str = "") -> list[str]:
+    """Names of the folders in a folder that may or may not be there; `but` holds no scene."""
+    return [name for name in folders_in(folder) if name != but] if folder.is_dir() else []
 
 
 def _hiroom_scenes(folder: Path) -> list[str]:
@@ -352,7 +366,7 @@ RECONSTRUCTION_DATASETS = {
             voxel_size=5 * 4.0 / 512.0, truncation=0.2, threshold=0.25,
         ),
         ReconstructionDataset(
-            "7scenes", "7Scenes", "7scenes", _SEVEN_SCENES, lambda folder: _folders(folder / "7Scenes"),
+            "7scenes", "7Scenes", "7scenes", _SEVEN_SCENES, lambda folder: _folders(folder / "7Scenes", but="meshes"),
             open_seven_scenes, voxel_size=4.0 / 512.0, truncation=0.04, threshold=0.05,
         ),
         ReconstructionDataset(
@@ -367,6 +381,9 @@ RECONSTRUCTION_DATASETS = {
             "dtu", "DTU, 49 views", "dtu", _DTU_SCENES, lambda folder: _folders(folder / "Rectified"), open_dtu,
             scored_as_dtu=True,
         ),
-        ReconstructionDataset("dtu64", "DTU, 64 views", "dtu64", _DTU64_SCENES, _folders, open_dtu64),
+        ReconstructionDataset(
+            "dtu64", "DTU, 64 views", "dtu64", _DTU64_SCENES, lambda folder: _folders(folder, but="Cameras"),
+            open_dtu64,
+        ),
     )
 }  # fmt: skip

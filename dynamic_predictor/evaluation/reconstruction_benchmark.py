@@ -39,6 +39,7 @@ from scene.progress import Progress, ignore_progress
 BenchmarkKind = Literal["pose", "recon"]
 _FRAMES, _SEED = 100, 42
 _SURFACE_POINTS = 1_000_000
+_SOURCE = "get it from the data set depth-anything/DA3-BENCH of the Hugging Face hub (docs/streaming.md)."
 _POSE_COLUMNS = tuple(Column(f"auc_{limit}", f"AUC@{limit}", 4, better="higher") for limit in (3, 5, 15, 30))
 _SURFACE_COLUMNS = (
     Column("accuracy", "Acc", 4),
@@ -107,11 +108,13 @@ def run_benchmark(
     if settings.posed and not hasattr(predictor, "predict_posed_chunk"):
         raise InputError(f"{predictor.name} cannot be given true cameras; leave out --posed.")
     names = settings.scenes or (None if settings.all_scenes else dataset.scenes) or tuple(dataset.list_scenes(folder))
+    if not names:
+        raise InputError(f"{folder} holds no scenes; {_SOURCE}")
     report = BenchmarkReport()
     for done, name in enumerate(names):
         progress("scenes", done, len(names))
         try:
-            scene = sampled(dataset.open_scene(folder, name), settings.max_frames)
+            scene = sampled(dataset.scene(folder, name), settings.max_frames)
             report.scores[name] = _score(dataset, scene, kind, predictor, settings, progress)
         except InputError as error:
             report.failures[name] = str(error)
@@ -187,10 +190,7 @@ def _open(settings: BenchmarkSettings) -> tuple[ReconstructionDataset, Path]:
     dataset = RECONSTRUCTION_DATASETS[settings.dataset]
     folder = settings.data_folder / dataset.folder
     if not folder.is_dir():
-        raise InputError(
-            f"{dataset.title} is not in {folder}; get it from the data set depth-anything/DA3-BENCH of the Hugging "
-            "Face hub (docs/streaming.md)."
-        )
+        raise InputError(f"{dataset.title} is not in {folder}; {_SOURCE}")
     return dataset, folder
 
 

@@ -245,7 +245,7 @@ def test_readers_find_pictures_and_true_cameras(tmp_path, name):
     make, scene_name, count = _MADE[name]
     make(tmp_path)
     dataset = RECONSTRUCTION_DATASETS[name]
-    assert scene_name in dataset.list_scenes(tmp_path / dataset.folder) or name == "dtu64"
+    assert dataset.list_scenes(tmp_path / dataset.folder) == [scene_name]
     scene = dataset.open_scene(tmp_path / dataset.folder, scene_name)
     assert len(scene.views) == count
     place = 33 if name == "dtu64" else 0  # the reference view comes first
@@ -445,3 +445,19 @@ def test_settings_and_weights_of_predictors_of_scenes(tmp_path):
         create_chunk_predictor("geometric", iterations=3)
     with pytest.raises(InputError, match="da3-small has no setting called iterations"):
         create_chunk_predictor("da3-small", iterations=3)
+
+
+@pytest.mark.parametrize(("name", "there"), [("7scenes", "chess"), ("dtu64", "scan24"), ("hiroom", "a/b/c")])
+def test_a_scene_that_does_not_exist_is_said_with_those_that_do(tmp_path, name, there, capsys):
+    _MADE[name][0](tmp_path)
+    common = ["--data_folder", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--silent"]
+    assert launch(["--mode=eval_pose", f"--eval_dataset={name}", "--seq_list", "nope", *common]) == 2
+    assert re.search(f"{name} has no scene nope in .*{name}; there are: {there}\\.\n", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_data_set_without_its_inner_folder_is_said(tmp_path, capsys):
+    (tmp_path / "7scenes").mkdir()
+    common = ["--data_folder", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--silent"]
+    assert launch(["--mode=eval_pose", "--eval_dataset=7scenes", "--full_seq", *common]) == 2
+    assert re.match(r"launch.py: .*7scenes holds no scenes; get it from the data set", capsys.readouterr().err)
