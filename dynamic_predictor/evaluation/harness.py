@@ -17,7 +17,7 @@ from dynamic_predictor.evaluation.das3r_files import write_error_log, write_metr
 from dynamic_predictor.evaluation.depth import Alignment
 from dynamic_predictor.evaluation.masks import MaskScores
 from dynamic_predictor.evaluation.poses import PoseScores, plot_trajectory
-from dynamic_predictor.evaluation.results_folder import Layout, ResultsFolder, check_place
+from dynamic_predictor.evaluation.results_folder import Layout, ResultsFolder, check_place, without_empty_folders
 from dynamic_predictor.evaluation.scoring import poses_of, score_scene_depth, score_scene_masks, score_scene_poses
 from dynamic_predictor.evaluation.single_pictures import score_single_pictures
 from dynamic_predictor.evaluation.sizes import mask_at_prediction
@@ -87,6 +87,17 @@ def evaluate(
     others: its reason is in the report, and for an error of ours the traceback lies in `evaluation/<clip>_error.txt`.
     Raises `InputError` when the settings cannot work for any clip: one reason that comes up twice ends the run.
     """
+    with without_empty_folders(ResultsFolder(settings.output).tables()):
+        return _evaluate(settings, kind, progress, say, warn)
+
+
+def _evaluate(
+    settings: EvaluationSettings,
+    kind: Kind,
+    progress: Progress,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> EvaluationReport:
     dataset = open_dataset(settings.dataset, settings.data_folder)
     names = list(settings.clips) if settings.clips else dataset.clip_names(all_clips=settings.all_clips)
     run = _Run(settings, dataset, progress, say, warn)
@@ -134,7 +145,7 @@ def predict_folder(
     check_place(output, overwrite=settings.overwrite)
     positions = slice(None, settings.max_frames or None, settings.stride)
     nearby = next(folder for folder in output.absolute().parents if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
+    with without_empty_folders(output), tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
         frames = open_frames(
             source, max_size=settings.max_size, frame_range=positions, working_folder=working, progress=progress
         )
@@ -216,7 +227,12 @@ class _Run:
                 self.folder.forget(clip.name)
             else:
                 self.folder.write_record(clip.name, record)
-            _save(scene, folder, self.settings, self.progress)
+            try:
+                _save(scene, folder, self.settings, self.progress)
+            except BaseException:
+                if not folder.exists():
+                    self.folder.forget(clip.name)
+                raise
         self.folder.write_record(clip.name, record)
 
     def predictor(self, extra: dict[str, Any]) -> Predictor:

@@ -26,6 +26,7 @@ from dynamic_predictor.depth_anything3.pose_alignment import align_to_known_came
 from dynamic_predictor.evaluation.depth_fusion import DistanceVolume
 from dynamic_predictor.evaluation.dtu import all_points, consistent_points, read_observed_volume, score_dtu
 from dynamic_predictor.evaluation.pair_poses import score_pair_poses
+from dynamic_predictor.evaluation.results_folder import without_empty_folders
 from dynamic_predictor.evaluation.surfaces import read_surface, score_surface
 from dynamic_predictor.evaluation.tables import Column, Table, tables_json
 from dynamic_predictor.streaming.chunk_predictor import ChunkPrediction
@@ -111,17 +112,18 @@ def run_benchmark(
     if not names:
         raise InputError(f"{folder} holds no scenes; {_SOURCE}")
     report = BenchmarkReport()
-    for done, name in enumerate(names):
-        progress("scenes", done, len(names))
-        try:
-            scene = sampled(dataset.scene(folder, name), settings.max_frames)
-            report.scores[name] = _score(dataset, scene, kind, predictor, settings, progress)
-        except InputError as error:
-            report.failures[name] = str(error)
-            say(f"{name}: {error}")
-    progress("scenes", len(names), len(names))
-    if report.scores:
-        _write_table(report, dataset, kind, predictor.name, settings)
+    with without_empty_folders(settings.output):
+        for done, name in enumerate(names):
+            progress("scenes", done, len(names))
+            try:
+                scene = sampled(dataset.scene(folder, name), settings.max_frames)
+                report.scores[name] = _score(dataset, scene, kind, predictor, settings, progress)
+            except InputError as error:
+                report.failures[name] = str(error)
+                say(f"{name}: {error}")
+        progress("scenes", len(names), len(names))
+        if report.scores:
+            _write_table(report, dataset, kind, predictor.name, settings)
     return report
 
 

@@ -1,6 +1,8 @@
 """Where the results of an evaluation lie, and what has been finished there."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,8 +32,11 @@ class ResultsFolder:
     def plot(self, clip: str) -> Path:
         return self.path / f"{file_name(clip)}.png"
 
+    def tables(self) -> Path:
+        return self.path / "evaluation"
+
     def table(self, kind: str, suffix: str) -> Path:
-        return self.path / "evaluation" / f"{kind}.{suffix}"
+        return self.tables() / f"{kind}.{suffix}"
 
     def record(self, clip: str) -> dict[str, Any]:
         """What is known about one clip; empty when nothing is."""
@@ -65,7 +70,20 @@ class ResultsFolder:
         )
 
     def _record_path(self, clip: str) -> Path:
-        return self.path / "evaluation" / f"{file_name(clip)}.json"
+        return self.tables() / f"{file_name(clip)}.json"
+
+
+@contextmanager
+def without_empty_folders(*folders: Path) -> Iterator[None]:
+    """However the block ends, those of `folders`, and of the folders they are in, that came to be in it go again when
+    they are empty."""
+    new = {folder for path in folders for folder in (path, *path.parents) if not folder.exists()}
+    try:
+        yield
+    finally:
+        for folder in sorted(new, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def check_place(folder: Path, *, overwrite: bool) -> None:

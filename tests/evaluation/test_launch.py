@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from known_answers import Oracle, OracleSettings, texture, true_poses, write
 
+from scene.errors import InputError
 from scene.folder import load_scene
 from scene.formats.das3r import read_das3r
 from scene.formats.tum import write_tum
@@ -171,8 +172,26 @@ def test_a_predictor_that_fails(
     assert launch("--mode=eval_pose", "--eval_dataset=tum", "--full_seq") == 2
     error = capsys.readouterr().err
     assert sentence in error and ("clips failed" in error) == (kind != "input")
-    assert (out(tmp_path) / "evaluation/walk_error.txt").exists() == (kind == "bug")
-    assert not list(out(tmp_path).glob(".*"))
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("out*/**/*") if path.is_file())
+    assert left == ["out/evaluation/sit_error.txt", "out/evaluation/walk_error.txt"] * (kind == "bug")
+    assert (tmp_path / "out").exists() == (kind == "bug") and not list(tmp_path.rglob("out/.*"))
+
+
+def test_a_scene_that_cannot_be_written_leaves_nothing(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, data_folder: Path, tmp_path: Path
+) -> None:
+    def full(*arguments, **options) -> None:
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr("dynamic_predictor.evaluation.harness.save_scene", full)
+    deep = f"--output_dir={tmp_path / 'a' / 'b'}"
+    assert launch("--mode=eval_pose", "--eval_dataset=tum", "--full_seq", deep) == 2
+    assert not (tmp_path / "a").exists()
+    dog = data_folder / "davis/DAVIS/JPEGImages/480p/dog"
+    (tmp_path / "a").mkdir()  # an empty folder of the user's stays
+    assert launch("--mode=eval_pose_custom", f"--dir_path={dog}", deep) == 2
+    assert launch("--mode=eval_mask", "--eval_dataset=davis", "--full_seq", f"--output_dir={tmp_path / 'a'}") == 2
+    assert list((tmp_path / "a").iterdir()) == []
 
 
 def test_a_polite_kill_leaves_nothing_half_done(

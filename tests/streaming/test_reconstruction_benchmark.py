@@ -410,6 +410,16 @@ def test_options_without_effect_are_refused(tmp_path, capsys, words, reason):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_scene_that_fails_leaves_nothing(tmp_path):
+    class Failing(SimulatedPredictor):
+        def predict_chunk(self, frames):
+            raise InputError("This is not to be had.")
+
+    _make_hiroom(tmp_path)
+    report = run_benchmark(BenchmarkSettings("hiroom", tmp_path, tmp_path / "out" / "deep"), "pose", Failing(_WALK))
+    assert report.failures == {"a/b/c": "This is not to be had."} and not (tmp_path / "out").exists()
+
+
 class _Sizes(SimulatedPredictor):
     """Remembers how large the pictures were."""
 
