@@ -1,5 +1,6 @@
 """One clip of a data set, and what a data set is."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +77,7 @@ class Dataset:
     title: str
     #: relative to the data folder, the place that has to exist
     folder: str
-    #: one sentence or command that says how to get it
+    #: one sentence or command that says how to get it, with {data} for the data folder
     fetch: str
     #: the clips that published figures are of; None: all there are
     published_clips: tuple[str, ...] | None
@@ -86,6 +87,10 @@ class Dataset:
     list_clips: Callable[[Path], list[str]]
     #: reads one; raises `InputError` when it is not there or not complete
     open_clip: Callable[[Path, str], DatasetClip]
+
+    def fetch_into(self, data_folder: Path) -> str:
+        """`fetch` for a data folder."""
+        return self.fetch.replace("{data}", shlex.quote(str(data_folder)))
 
 
 def folders_in(folder: Path) -> list[str]:

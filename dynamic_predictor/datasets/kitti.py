@@ -58,7 +58,7 @@ KITTI = Dataset(
     name="kitti",
     title="KITTI depth",
     folder="kitti",
-    fetch="mkdir -p data/kitti && cd data/kitti && a=https://s3.eu-central-1.amazonaws.com/avg-kitti && "
+    fetch="mkdir -p {data}/kitti && cd {data}/kitti && a=https://s3.eu-central-1.amazonaws.com/avg-kitti && "
     f"for f in $a/data_depth_annotated $(for d in {_DRIVES}; do echo $a/raw_data/$d/${{d}}_sync; done); "
     "do curl -L -o part.zip $f.zip && unzip -q part.zip && rm part.zip; done",
     published_clips=None,

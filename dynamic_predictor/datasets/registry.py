@@ -18,8 +18,9 @@ DATASETS = {entry.name: entry for entry in (SINTEL, DAVIS, TUM, BONN, KITTI, NYU
 class OpenDataset:
     """A data set that is there: its clips by name."""
 
-    def __init__(self, dataset: Dataset, folder: Path) -> None:
-        self.dataset, self.folder = dataset, folder
+    def __init__(self, dataset: Dataset, data_folder: Path) -> None:
+        self.dataset, self.folder = dataset, data_folder / dataset.folder
+        self._data_folder = data_folder
 
     def clip_names(self, *, all_clips: bool = False) -> list[str]:
         """The clips that published figures are of, or all there are."""
@@ -53,7 +54,7 @@ class OpenDataset:
             return []
 
     def _fetch(self) -> str:
-        return f"get the data set: {self.dataset.fetch}"
+        return f"get the data set: {self.dataset.fetch_into(self._data_folder)}"
 
 
 def open_dataset(name: str, data_folder: str | Path) -> OpenDataset:
@@ -62,7 +63,8 @@ def open_dataset(name: str, data_folder: str | Path) -> OpenDataset:
     if name not in DATASETS:
         raise InputError(f'There is no data set called "{name}"; choose one of: {", ".join(DATASETS)}.')
     dataset = DATASETS[name]
-    folder = Path(data_folder) / dataset.folder
+    data_folder = Path(data_folder)
+    folder = data_folder / dataset.folder
     if not folder.is_dir():
-        raise InputError(f"{dataset.title} is not in {folder}; get it: {dataset.fetch}")
-    return OpenDataset(dataset, folder)
+        raise InputError(f"{dataset.title} is not in {folder}; get it: {dataset.fetch_into(data_folder)}")
+    return OpenDataset(dataset, data_folder)

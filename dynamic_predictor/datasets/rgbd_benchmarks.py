@@ -105,8 +105,8 @@ TUM = Dataset(
     name="tum",
     title="TUM RGB-D, dynamic objects",
     folder="tum",
-    fetch="mkdir -p data/tum; for f in {sitting,walking}_{halfsphere,rpy,static,xyz}; do curl -L "
-    "https://cvg.cit.tum.de/rgbd/dataset/freiburg3/rgbd_dataset_freiburg3_$f.tgz | tar xz -C data/tum; done",
+    fetch="mkdir -p {data}/tum; for f in {sitting,walking}_{halfsphere,rpy,static,xyz}; do curl -L "
+    "https://cvg.cit.tum.de/rgbd/dataset/freiburg3/rgbd_dataset_freiburg3_$f.tgz | tar xz -C {data}/tum; done",
     published_clips=TUM_DYNAMIC_CLIPS,
     published_frames=None,
     list_clips=folders_in,
@@ -117,8 +117,9 @@ BONN = Dataset(
     name="bonn",
     title="Bonn RGB-D Dynamic",
     folder="bonn/rgbd_bonn_dataset",
-    fetch="curl -L -o data/bonn.zip https://www.ipb.uni-bonn.de/html/projects/rgbd_dynamic2019/rgbd_bonn_dataset.zip "
-    "&& unzip -q data/bonn.zip -d data/bonn",
+    fetch="curl -L --create-dirs -o {data}/bonn.zip "
+    "https://www.ipb.uni-bonn.de/html/projects/rgbd_dynamic2019/rgbd_bonn_dataset.zip "
+    "&& unzip -q {data}/bonn.zip -d {data}/bonn",
     published_clips=BONN_PUBLISHED_CLIPS,
     published_frames=None,
     list_clips=_bonn_clips,

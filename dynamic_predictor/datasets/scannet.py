@@ -54,7 +54,7 @@ SCANNET = Dataset(
     title="ScanNet v2",
     folder="scannetv2",
     fetch="ask for access at http://www.scan-net.org, get scene0707_00 to scene0806_00 and unpack colour, depth and "
-    "poses of each into data/scannetv2/<scan>",
+    "poses of each into {data}/scannetv2/<scan>",
     published_clips=None,
     published_frames=None,
     list_clips=folders_in,
