@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = OptionParser(prog="render.py", description=__doc__)
-    parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="folder of an optimized model")
+    parser.add_argument(
+        "-m", "--model", "--model_path", required=True, metavar="MODEL", help="folder of an optimized model"
+    )
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="default: MODEL/renders/input or MODEL/renders/interpolated"
     )

@@ -29,8 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = OptionParser(prog="train_gui.py", description=__doc__)
-    parser.add_argument("-s", "--scene", required=True, metavar="SCENE", help="folder of a scene, ours or DAS3R's")
-    parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="folder that receives the model")
+    parser.add_argument(
+        "-s", "--scene", "--source_path", required=True, metavar="SCENE", help="folder of a scene, ours or DAS3R's"
+    )
+    parser.add_argument(
+        "-m", "--model", "--model_path", required=True, metavar="MODEL", help="folder that receives the model"
+    )
     parser.add_argument("--iter", "--iterations", dest="iterations", type=int, default=4000, help="default: 4000")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="default: cpu")
     parser.add_argument("--seed", type=int, default=0, help="of every random choice; default: 0")
