@@ -88,6 +88,9 @@ class Dataset:
     #: reads one; raises `InputError` when it is not there or not complete
     open_clip: Callable[[Path, str], DatasetClip]
 
+    #: what "auto" means as the optical flow of a predictor's alignment; None: what it means everywhere
+    flow: str | None = None
+
     def fetch_into(self, data_folder: Path) -> str:
         """`fetch` for a data folder."""
         return self.fetch.replace("{data}", shlex.quote(str(data_folder)))

@@ -81,4 +81,5 @@ SINTEL = Dataset(
     published_frames=50,
     list_clips=lambda folder: folders_in(folder / "final"),
     open_clip=open_clip,
+    flow="raft",
 )

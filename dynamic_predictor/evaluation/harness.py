@@ -4,7 +4,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from dynamic_predictor.evaluation.scoring import poses_of, score_scene_depth, sc
 from dynamic_predictor.evaluation.single_pictures import score_single_pictures
 from dynamic_predictor.evaluation.sizes import mask_at_prediction
 from dynamic_predictor.evaluation.summary import write_tables
-from dynamic_predictor.predictor import available_predictors, create_predictor
+from dynamic_predictor.predictor import available_predictors, create_predictor, unknown_settings
 from scene.errors import InputError, is_out_of_memory
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
@@ -168,7 +168,7 @@ class _Run:
         say: Callable[[str], None],
         warn: Callable[[str], None],
     ) -> None:
-        self.settings, self.dataset = settings, dataset
+        self.settings, self.dataset = _with_flow_of(dataset, settings), dataset
         self.progress, self.say, self.warn = progress, say, warn
         self.folder = ResultsFolder(settings.output)
         self._made: tuple[dict[str, Any], Predictor] | None = None
@@ -274,6 +274,15 @@ class _Run:
             "masks": "true" if settings.use_true_masks else "predicted",
             "focal length": "true" if settings.use_true_focal else "predicted",
         }
+
+
+def _with_flow_of(dataset: OpenDataset, settings: EvaluationSettings) -> EvaluationSettings:
+    """The optical flow that published figures of the data set were made with, for predictors that use one, unless
+    another was chosen."""
+    chosen, flow = settings.predictor_settings, dataset.dataset.flow
+    if flow is None or chosen.get("flow", "auto") != "auto" or unknown_settings(settings.predictor, ["flow"]):
+        return settings
+    return replace(settings, predictor_settings={**chosen, "flow": flow})
 
 
 def _predictor(settings: EvaluationSettings, extra: dict[str, Any]) -> Predictor:
