@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from scene.arrays import check_npz, known, npz_maps
 from scene.atomic import atomic_folder
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.formats.colmap import observe, read_colmap, write_colmap
+from scene.formats.colmap import read_colmap, write_colmap
+from scene.formats.colmap_tracks import Visibility, observe, on_surface
 from scene.formats.das3r import is_das3r
 from scene.formats.text import check_file, finite_array, read_json
 from scene.formats.tum import write_tum
@@ -312,19 +313,12 @@ def _points_from_depth(scene: Scene, cameras: Sequence[Camera]) -> PointCloud | 
     return PointCloud(merged, np.concatenate(colors)) if len(merged) else None
 
 
-def _visibility(scene: Scene) -> Callable[[int, np.ndarray, np.ndarray], np.ndarray]:
-    """Says which points (N,), given by pixel and depth, the depth map of a frame does not hide."""
-
-    def is_visible(index: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
-        if scene.z_depths is None:
-            return np.ones(len(z), bool)
-        z_depth = scene.z_depths[index]
-        columns = np.minimum(pixels[:, 0], scene.frames.width - 1).astype(np.int64)
-        rows = np.minimum(pixels[:, 1], scene.frames.height - 1).astype(np.int64)
-        surface = z_depth[rows, columns]
-        return (surface <= 0) | (z <= surface * 1.1)
-
-    return is_visible
+def _visibility(scene: Scene) -> Visibility | None:
+    """Says which points the depth map of a frame has on its surface; None without depth."""
+    z_depths = scene.z_depths
+    if z_depths is None:
+        return None
+    return lambda index, pixels, z: on_surface(z_depths[index], pixels, z)
 
 
 def _read_frame_list(path: Path, description: dict[str, Any]) -> tuple[list[str], list[float]]:

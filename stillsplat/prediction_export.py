@@ -15,6 +15,7 @@ from gaussian.showcase_paths import ShowcasePath, possible_path
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.formats.colmap import write_colmap
+from scene.formats.colmap_tracks import Visibility, observe, on_surface
 from scene.formats.depth_vis import depth_colors, write_depth_vis, write_jpeg
 from scene.formats.feat_vis import write_feat_vis
 from scene.formats.glb import write_glb
@@ -171,7 +172,21 @@ def _colmap(prediction: Prediction, folder: Path, settings: ExportSettings, prog
     if not names or len(set(names)) < len(names):  # two pictures must not share a name
         names = [f"{index:05d}.png" for index in range(len(cameras))]
     points = confident_points(prediction, cameras, settings)
-    write_colmap(folder, names, prediction.original_cameras(), points)
+    shown = prediction.original_cameras()
+    observations = observe(shown, np.asarray(points.positions, np.float64), _visibility(prediction))
+    write_colmap(folder, names, shown, points, observations)
+
+
+def _visibility(prediction: Prediction) -> Visibility:
+    """Says which points, in pixels of the pictures as they came, the predicted depth has on its surface."""
+
+    def is_visible(index: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
+        if prediction.originals:
+            processed_from_original = np.linalg.inv(prediction.originals[index].from_processed)
+            pixels = pixels @ processed_from_original[:2, :2].T + processed_from_original[:2, 2]
+        return on_surface(prediction.depth[index], pixels, z)
+
+    return is_visible
 
 
 def _gs_ply(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:

@@ -5,7 +5,7 @@ and pixel centres (+0.5) are as everywhere inside. Read: SIMPLE_PINHOLE and PINH
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ import numpy as np
 from scene.atomic import atomic_file
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.formats.colmap_tracks import observe
 from scene.formats.text import check_file, read_text
 from scene.rotations import quaternion_from_rotation, rotation_from_quaternion
 from scene.scene import PointCloud
@@ -25,9 +26,6 @@ _PARAMETER_COUNTS = {_SIMPLE_PINHOLE: 3, _PINHOLE: 4}
 _MODEL_IDS = {"SIMPLE_PINHOLE": _SIMPLE_PINHOLE, "PINHOLE": _PINHOLE}
 _NO_POINT = 2**64 - 1
 _MAX_FILE_BYTES = 16 << 30
-#: of all images together, and the least and most of one image
-_MAX_OBSERVATIONS = 400_000
-_OBSERVATIONS_PER_IMAGE = (50, 4000)
 
 
 @dataclass
@@ -43,35 +41,6 @@ class ColmapModel:
     observations: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
-def observe(
-    cameras: Sequence[Camera],
-    positions: np.ndarray,
-    is_visible: Callable[[int, np.ndarray, np.ndarray], np.ndarray] | None = None,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Where each camera sees the world points (N, 3): pixels (K, 2) and point indices (K,) per camera.
-
-    A point counts when it is in front of the camera and inside the picture, and when
-    `is_visible(camera index, pixels (M, 2), z depths (M,))`, where given, says so in bool (M,). Of many points each
-    camera keeps an even choice, so that models of long clips stay small. A camera that sees none gets one observation
-    of no point at its principal point: readers skip images whose line of points is empty.
-    """
-    limit = int(np.clip(_MAX_OBSERVATIONS / max(1, len(cameras)), *_OBSERVATIONS_PER_IMAGE))
-    observations = []
-    for index, camera in enumerate(cameras):
-        pixels, z = camera.project(positions) if len(positions) else (np.zeros((0, 2)), np.zeros(0))
-        inside = (z > 0) & (pixels >= 0).all(axis=1) & (pixels[:, 0] <= camera.width) & (pixels[:, 1] <= camera.height)
-        chosen = np.flatnonzero(inside)
-        if is_visible is not None:
-            chosen = chosen[is_visible(index, pixels[chosen], z[chosen])]
-        if len(chosen) > limit:
-            chosen = chosen[np.linspace(0, len(chosen) - 1, limit).round().astype(np.int64)]
-        if len(chosen):
-            observations.append((pixels[chosen], chosen))
-        else:
-            observations.append((np.array([[camera.cx, camera.cy]]), np.array([-1])))
-    return observations
-
-
 def write_colmap(
     folder: str | Path,
     names: Sequence[str],
@@ -82,7 +51,7 @@ def write_colmap(
     """Writes cameras, images and points3D, .bin and .txt, into `folder` (such as `scene/sparse/0`).
 
     One shared camera when all intrinsics are equal, else one per image; ids count from 1. Without `observations` the
-    points are projected into all images (`observe`).
+    points are projected into the images (`observe`).
     """
     folder = Path(folder)
     points = points or PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))

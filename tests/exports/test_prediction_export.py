@@ -6,6 +6,7 @@ import pytest
 import torch
 from plyfile import PlyData
 
+from benchmarks.simulated_stream import SimulatedWalk
 from dynamic_predictor.depth_anything3.gaussians import Gaussians as PixelGaussians
 from dynamic_predictor.depth_anything3.prediction import Prediction
 from dynamic_predictor.depth_anything3.preprocessing import OriginalPicture
@@ -95,6 +96,39 @@ def test_points_and_colours_are_the_official_ones(shared):
         points = confident_points(shifted, shifted.cameras(), ExportSettings())
         np.testing.assert_allclose(points.positions, golden["glb/points_world"], atol=1e-4)
         np.testing.assert_array_equal(points.colors, golden["glb/colors"])
+
+
+def test_colmap_points_have_tracks(tmp_path):
+    """An exact walk through a room: what is observed is observed by several, where it is; the cloud stays dense."""
+    walk = SimulatedWalk(6, lap=72, width=240, height=160)
+    crop_and_double = np.array([[2.0, 0, 10], [0, 2.0, 20], [0, 0, 1]])
+    exact = Prediction(
+        depth=np.stack([walk.z_depth(index) for index in range(6)]).astype(np.float32),
+        extrinsics=np.stack([np.linalg.inv(walk.world_from_camera(index))[:3] for index in range(6)]),
+        intrinsics=np.stack([walk.intrinsics] * 6),
+        processed_images=np.stack([walk.picture(index) for index in range(6)]),
+        originals=[OriginalPicture(f"{index}.jpg", 500, 360, crop_and_double) for index in range(6)],
+    )
+    export_prediction(exact, tmp_path, "colmap")
+    model = pycolmap.Reconstruction(str(tmp_path))
+    assert len(model.points3D) == 6 * 240 * 160  # viewers and the training of Gaussians want them dense
+    lengths = np.array([point.track.length() for point in model.points3D.values()])
+    observed = lengths[lengths > 0]
+    assert (observed >= 2).mean() > 0.99 and observed.mean() > 3 and len(observed) > 3000
+    assert observed.sum() <= 6 * 4000
+    for image in model.images.values():
+        assert len(image.points2D) > 1000
+        walls = walk.z_depth(int(image.name[0]))
+        for point in image.points2D:
+            if not point.has_point3D():
+                continue
+            position = model.points3D[point.point3D_id].xyz
+            assert np.abs(image.project_point(position) - point.xy).max() < 1e-6
+            column, row = ((point.xy - [10, 20]) / 2).clip(0, [239, 159]).astype(int)
+            depth = (image.cam_from_world() * position)[2]
+            assert depth == pytest.approx(walls[row, column], rel=0.051)
+    lines = (tmp_path / "images.txt").read_text().splitlines()[3:]
+    assert len(lines) == 12 and all(line.strip() for line in lines)
 
 
 def test_an_export_replaces_an_earlier_one(prediction, tmp_path):

@@ -50,6 +50,8 @@ def test_every_result_tells_the_same_path(tmp_path):
     model = pycolmap.Reconstruction(str(out / "sparse" / "0"))
     centers = {image.name: image.projection_center() for image in model.images.values()}
     np.testing.assert_allclose(centers["00007.png"], poses[7, :3, 3], atol=1e-6)
+    lengths = np.array([point.track.length() for point in model.points3D.values()])
+    assert (lengths[lengths > 0] >= 2).mean() > 0.99 and 0.9 * 50 * 4000 < lengths.sum() <= 50 * 4000
     for name in ("scene.glb", "camera_poses.glb", "points.ply", "path.png"):
         assert (out / name).stat().st_size > 500
 
