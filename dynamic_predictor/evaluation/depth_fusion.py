@@ -5,12 +5,15 @@
 import numpy as np
 
 from scene.camera import Camera
+from scene.errors import InputError
 
 #: voxels along each side of a block
 _BLOCK = 8
 _OFFSETS = np.stack(np.meshgrid(*[np.arange(_BLOCK)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 #: blocks looked at together, which bounds memory
 _BLOCKS_AT_ONCE = 4096
+#: blocks in all: 2 GB. The rooms that are measured take some 100,000
+_MAX_BLOCKS = 500_000
 
 
 class DistanceVolume:
@@ -25,7 +28,8 @@ class DistanceVolume:
         self._weight = np.zeros((0, _BLOCK**3), np.float32)
 
     def integrate(self, z_depth: np.ndarray, camera: Camera, *, max_depth: float = np.inf) -> None:
-        """Adds a view: depth (H, W) at the camera's size, 0 or not finite = unknown."""
+        """Adds a view: depth (H, W) at the camera's size, 0 or not finite = unknown. `InputError` when the surface of
+        all views together is larger than any room, as depth that is far too large or mere noise makes it."""
         known = np.isfinite(z_depth) & (z_depth > 0) & (z_depth <= max_depth)
         if not known.any():
             return
@@ -57,32 +61,37 @@ class DistanceVolume:
     def surface_points(self) -> np.ndarray:
         """Points (K, 3) where the distance passes through 0 between two voxels that were both seen, one for each such
         edge of the grid: about as dense as the grid."""
-        if not len(self._keys):
-            return np.zeros((0, 3))
-        points = []
-        grid = self._distance.reshape(-1, _BLOCK, _BLOCK, _BLOCK)
-        seen = self._weight.reshape(grid.shape) > 0
+        points = [np.zeros((0, 3))]
         for axis in range(3):
-            # the first layer of the next block continues each block
-            step = np.eye(3, dtype=np.int64)[axis]
-            following = np.array([self._places.get(_key(key), -1) for key in self._keys + step])
-            first = [slice(None)] * 4
-            first[axis + 1] = slice(0, 1)
-            layer = np.where((following >= 0)[:, None, None, None], grid[following][tuple(first)], 0.0)
-            layer_seen = seen[following][tuple(first)] & (following >= 0)[:, None, None, None]
-            values = np.concatenate([grid, layer], axis=axis + 1)
-            known = np.concatenate([seen, layer_seen], axis=axis + 1)
-            low, high = [slice(None)] * 4, [slice(None)] * 4
-            low[axis + 1], high[axis + 1] = slice(0, -1), slice(1, None)
-            before, after = values[tuple(low)], values[tuple(high)]
-            crossing = known[tuple(low)] & known[tuple(high)] & ((before > 0) != (after > 0))
-            # where truncated values meet there is no surface but an occlusion edge
-            crossing &= np.abs(before - after) < 1.0
-            block, *place = np.nonzero(crossing)
-            part = before[crossing] / (before[crossing] - after[crossing])
-            voxel = self._keys[block] * _BLOCK + np.stack(place, axis=1)
-            points.append((voxel + 0.5 + part[:, None] * step) * self.voxel_size)
+            for start in range(0, len(self._keys), _BLOCKS_AT_ONCE):
+                points.append(self._crossings(slice(start, start + _BLOCKS_AT_ONCE), axis))
         return np.concatenate(points)
+
+    def _crossings(self, chosen: slice, axis: int) -> np.ndarray:
+        """The points (K, 3) of some blocks on edges along one axis."""
+        keys = self._keys[chosen]
+        shape = (-1, _BLOCK, _BLOCK, _BLOCK)
+        grid, seen = self._distance[chosen].reshape(shape), self._weight[chosen].reshape(shape) > 0
+        # the first layer of the next block continues each block
+        step = np.eye(3, dtype=np.int64)[axis]
+        following = np.array([self._places.get(_key(key), -1) for key in keys + step])
+        first = [slice(None)] * 4
+        first[axis + 1] = slice(0, 1)
+        exists = (following >= 0)[:, None, None, None]
+        layer = np.where(exists, self._distance[following].reshape(shape)[tuple(first)], 0.0)
+        layer_seen = (self._weight[following].reshape(shape)[tuple(first)] > 0) & exists
+        values = np.concatenate([grid, layer], axis=axis + 1)
+        known = np.concatenate([seen, layer_seen], axis=axis + 1)
+        low, high = [slice(None)] * 4, [slice(None)] * 4
+        low[axis + 1], high[axis + 1] = slice(0, -1), slice(1, None)
+        before, after = values[tuple(low)], values[tuple(high)]
+        crossing = known[tuple(low)] & known[tuple(high)] & ((before > 0) != (after > 0))
+        # where truncated values meet there is no surface but an occlusion edge
+        crossing &= np.abs(before - after) < 1.0
+        block, *place = np.nonzero(crossing)
+        part = before[crossing] / (before[crossing] - after[crossing])
+        voxel = keys[block] * _BLOCK + np.stack(place, axis=1)
+        return (voxel + 0.5 + part[:, None] * step) * self.voxel_size
 
     def _blocks_near(self, z_depth: np.ndarray, camera: Camera) -> np.ndarray:
         """Indices of the blocks within the truncation of the surface that a view sees; missing ones are made."""
@@ -96,6 +105,13 @@ class DistanceVolume:
         for step in steps:
             found = np.floor((surface + step * sight) / side).astype(np.int64)
             keys = np.unique(np.concatenate([keys, np.unique(found, axis=0)]), axis=0)
+        added = sum(key not in self._places for key in map(_key, keys))
+        if len(self._places) + added > _MAX_BLOCKS:
+            raise InputError(
+                f"The predicted surface fills more than {_MAX_BLOCKS:,} cubes of {side:.3g} units, far more than a "
+                "room: its depth is too large or mere noise; check the weights, or score the poses alone with "
+                "--mode=eval_pose."
+            )
         indices = np.array([self._places.setdefault(key, len(self._places)) for key in map(_key, keys)])
         if len(self._places) > len(self._keys):
             new = len(self._places) - len(self._keys)

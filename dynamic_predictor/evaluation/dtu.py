@@ -13,9 +13,11 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 from scipy.spatial import KDTree
 
+from dynamic_predictor.evaluation.nearest import near_distances
 from dynamic_predictor.evaluation.surfaces import SurfaceScores
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.progress import Progress, ignore_progress
 
 _MAX_POINTS = 4_000_000
 _CONSISTENT_DISTANCE, _CONSISTENT_VIEWS = 0.2, 4
@@ -25,6 +27,8 @@ _OUTLIER = 20.0
 #: how far outside the observed box points still count as found, below and (twice that) above
 _BOX_MARGIN = 60.0
 _SEED = 42
+#: neighbours that are listed at a time, which bounds memory
+_NEIGHBOURS_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -86,20 +90,23 @@ def consistent_points(z_depths: np.ndarray, cameras: list[Camera]) -> np.ndarray
     return _capped(np.concatenate(found))
 
 
-def score_dtu(predicted: np.ndarray, true: np.ndarray, volume: ObservedVolume) -> SurfaceScores:
+def score_dtu(
+    predicted: np.ndarray, true: np.ndarray, volume: ObservedVolume, *, progress: Progress = ignore_progress
+) -> SurfaceScores:
     """Accuracy, completeness and their mean in mm of points (N, 3) against the scan (M, 3); DTU has no F-score."""
-    thinned = thin_by_distance(predicted, _THINNED_TO)
+    thinned = thin_by_distance(predicted, _THINNED_TO, progress=progress)
     low, high = volume.box
     inside = thinned[((thinned >= low - _BOX_MARGIN) & (thinned < high + 2 * _BOX_MARGIN)).all(axis=1)]
     cells = np.around((inside - low) / volume.resolution).astype(np.int64)
     in_grid = ((cells >= 0) & (cells < volume.observed.shape)).all(axis=1)
     observed = inside[in_grid][volume.observed[tuple(cells[in_grid].T)]]
     above = true[true @ volume.table[:3] + volume.table[3] > 0]
-    accuracy, completeness = _mean_distance(observed, true), _mean_distance(above, inside)
+    accuracy = _mean_distance(observed, true, progress, "measuring accuracy")
+    completeness = _mean_distance(above, inside, progress, "measuring completeness")
     return SurfaceScores(accuracy, completeness, (accuracy + completeness) / 2, np.nan, np.nan, np.nan)
 
 
-def thin_by_distance(points: np.ndarray, distance: float) -> np.ndarray:
+def thin_by_distance(points: np.ndarray, distance: float, *, progress: Progress = ignore_progress) -> np.ndarray:
     """Points of which no two are closer than `distance`: in a random order with a fixed seed, each drops its
     neighbours that come later."""
     points = points[np.random.default_rng(_SEED).permutation(len(points))]
@@ -107,21 +114,28 @@ def thin_by_distance(points: np.ndarray, distance: float) -> np.ndarray:
         return points
     tree = KDTree(points)
     kept = np.ones(len(points), bool)
-    for start in range(0, len(points), 20_000):
-        block = np.arange(start, min(start + 20_000, len(points)))
+    start, size = 0, 1
+    while start < len(points):
+        block = np.arange(start, min(start + size, len(points)))
         block = block[kept[block]]
-        for index, neighbours in zip(block, tree.query_ball_point(points[block], distance), strict=True):
+        found = tree.query_ball_point(points[block], distance)
+        for index, neighbours in zip(block, found, strict=True):
             if kept[index]:
                 kept[neighbours] = False
                 kept[index] = True
+        start += size
+        # where many points are in one place, as in a prediction that collapsed, one list holds nearly all of them
+        most = max(map(len, found), default=1)
+        size = int(np.clip(2 * size, 1, max(1, _NEIGHBOURS_AT_ONCE // most)))
+        progress("thinning points", min(start, len(points)), len(points))
     return points[kept]
 
 
-def _mean_distance(points: np.ndarray, others: np.ndarray) -> float:
+def _mean_distance(points: np.ndarray, others: np.ndarray, progress: Progress, stage: str) -> float:
     if not len(points) or not len(others):
         return np.inf
-    distances = KDTree(others).query(points)[0]
-    near = distances[distances < _OUTLIER]
+    distances = near_distances(points, others, _OUTLIER, progress=progress, stage=stage)
+    near = distances[np.isfinite(distances)]
     return float(near.mean()) if len(near) else np.inf
 
 

@@ -137,7 +137,12 @@ def sampled(scene: ReconstructionScene, count: int) -> ReconstructionScene:
 
 
 def fuse(
-    dataset: ReconstructionDataset, scene: ReconstructionScene, prediction: ChunkPrediction, *, posed: bool = False
+    dataset: ReconstructionDataset,
+    scene: ReconstructionScene,
+    prediction: ChunkPrediction,
+    *,
+    posed: bool = False,
+    progress: Progress = ignore_progress,
 ) -> np.ndarray:
     """Surface points (K, 3) in the true world, from predicted depth."""
     depths, cameras = placed_in_truth(scene, prediction, posed=posed)
@@ -145,8 +150,9 @@ def fuse(
         stacked = np.stack(list(depths))
         return consistent_points(stacked, cameras) if posed else all_points(stacked, cameras)
     volume = DistanceVolume(dataset.voxel_size, dataset.truncation)
-    for depth, camera in zip(depths, cameras, strict=True):
+    for index, (depth, camera) in enumerate(zip(depths, cameras, strict=True)):
         volume.integrate(depth, camera, max_depth=dataset.max_depth)
+        progress("fusing depth", index + 1, len(cameras))
     return volume.surface_points()
 
 
@@ -211,15 +217,16 @@ def _score(
     if scene.surface is None:
         raise InputError(f"{scene.name} has no true surface.")
     surface = read_surface(scene.surface, _SURFACE_POINTS)
-    points = fuse(dataset, scene, prediction, posed=settings.posed)
+    points = fuse(dataset, scene, prediction, posed=settings.posed, progress=progress)
     if dataset.scored_as_dtu:
         masks = settings.data_folder / dataset.folder / "SampleSet" / "mvs_data" / "ObsMask"
         volume = read_observed_volume(masks, int(scene.name.removeprefix("scan")))
-        return asdict(score_dtu(points, surface, volume))
+        return asdict(score_dtu(points, surface, volume, progress=progress))
     if dataset.box_margin is not None:
         low, high = surface.min(axis=0) - dataset.box_margin, surface.max(axis=0) + dataset.box_margin
         points = points[((points >= low) & (points <= high)).all(axis=1)]
-    return asdict(score_surface(points, surface, dataset.threshold, voxel_size=dataset.voxel_size))
+    voxel_size = dataset.voxel_size
+    return asdict(score_surface(points, surface, dataset.threshold, voxel_size=voxel_size, progress=progress))
 
 
 def _predict(

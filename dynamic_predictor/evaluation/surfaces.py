@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from plyfile import PlyData, PlyParseError
-from scipy.spatial import KDTree
 
+from dynamic_predictor.evaluation.nearest import all_distances, merge_cells
 from scene.errors import InputError
+from scene.progress import Progress, ignore_progress
+
+#: up to so many thresholds every point has its own exact distance
+_EXACT = 20.0
 
 
 @dataclass(frozen=True)
@@ -31,31 +35,37 @@ class SurfaceScores:
 
 
 def score_surface(
-    predicted: np.ndarray, true: np.ndarray, threshold: float, *, voxel_size: float | None = None
+    predicted: np.ndarray,
+    true: np.ndarray,
+    threshold: float,
+    *,
+    voxel_size: float | None = None,
+    progress: Progress = ignore_progress,
 ) -> SurfaceScores:
     """Scores of points (N, 3) against true ones (M, 3), both thinned to one per voxel first where `voxel_size` is
-    given. Nothing predicted scores as badly as can be."""
+    given. Nothing predicted scores as badly as can be. What is more than twenty thresholds off counts with a distance
+    that is right to a fraction of a percent."""
     if voxel_size is not None:
         predicted, true = thin_points(predicted, voxel_size), thin_points(true, voxel_size)
     if not len(predicted) or not len(true):
         return SurfaceScores(np.inf, np.inf, np.inf, 0.0, 0.0, 0.0)
-    to_true = KDTree(true).query(predicted)[0]
-    to_predicted = KDTree(predicted).query(true)[0]
-    accuracy, completeness = float(to_true.mean()), float(to_predicted.mean())
-    precision, recall = float((to_true < threshold).mean()), float((to_predicted < threshold).mean())
+    accuracy, precision = _mean_and_share(predicted, true, threshold, progress, "measuring accuracy")
+    completeness, recall = _mean_and_share(true, predicted, threshold, progress, "measuring completeness")
     f_score = 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
     return SurfaceScores(accuracy, completeness, (accuracy + completeness) / 2, precision, recall, f_score)
 
 
+def _mean_and_share(
+    points: np.ndarray, others: np.ndarray, threshold: float, progress: Progress, stage: str
+) -> tuple[float, float]:
+    """The mean distance from points to others, and the share of those below the threshold."""
+    distances, counts = all_distances(points, others, _EXACT * threshold, progress=progress, stage=stage)
+    return float(np.average(distances, weights=counts)), float((distances < threshold).sum() / len(points))
+
+
 def thin_points(points: np.ndarray, voxel_size: float) -> np.ndarray:
     """The mean of the points (N, 3) in each voxel of a grid whose first voxel is centred on the smallest corner."""
-    if not len(points):
-        return points
-    cells = np.floor((points - points.min(axis=0)) / voxel_size + 0.5).astype(np.int64)
-    _, where, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    where = where.ravel()
-    sums = np.stack([np.bincount(where, points[:, axis], len(counts)) for axis in range(3)], axis=1)
-    return sums / counts[:, None]
+    return merge_cells(points, voxel_size, np.ones(len(points)))[0] if len(points) else points
 
 
 def read_surface(path: str | Path, count: int = 1_000_000, *, seed: int = 0) -> np.ndarray:
