@@ -111,8 +111,13 @@ def read_images(path: Path) -> Tensor:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be read as an .npz file of numbers.") from error
-    if images.dtype.kind not in "fiu" or images.size > _MOST_INPUT_VALUES or not np.isfinite(images).all():
-        raise InputError(f'"images" in {path} must be at most {_MOST_INPUT_VALUES} finite numbers.')
+    if images.dtype.kind not in "fiu" or images.size > _MOST_INPUT_VALUES:
+        raise InputError(
+            f'{path} holds {images.size} values of type {images.dtype} in "images"; give at most {_MOST_INPUT_VALUES} '
+            "numbers."
+        )
+    if not np.isfinite(images).all():
+        raise InputError(f'{path} holds NaN or infinity in "images"; give finite numbers.')
     return torch.from_numpy(images.astype(np.float32))
 
 

@@ -38,6 +38,8 @@ def read_picture(path: str | Path) -> np.ndarray:
             return _rgb8(upright)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder, not a picture; name the pictures in it.") from None
     except PermissionError:
         raise InputError(f"{path} may not be read; check its permissions.") from None
     except UnidentifiedImageError:

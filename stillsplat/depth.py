@@ -17,6 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
+from dynamic_predictor.predictor import available_predictors
 from dynamic_predictor.streaming.predictors import (
     DEPTH_ANYTHING_3,
     create_chunk_predictor,
@@ -88,6 +90,7 @@ def estimate_depth_maps(
         raise InputError(f"{output} holds other things than depth maps and is not replaced; choose another place.")
     if settings.export is not None:
         check_export(settings.predictor, settings.export)
+    _check_predictor(settings.predictor)
     source = open_source(settings.input, rate=settings.rate, max_frames=settings.max_frames)
     single = None if settings.export is not None else _single_pictures(settings, source)
     with atomic_folder(output, overwrite=overwrite) as folder:
@@ -102,6 +105,13 @@ def estimate_depth_maps(
                 raise InputError(f"{settings.predictor} knows no metres; use da3-nested, or da3-metric with --fov.")
             description = {"is_metric": bool(scene.provenance.get("is_metric"))}
             return _write(folder, _maps_of(scene, progress), _clip_limits(scene), description, settings, warn)
+
+
+def _check_predictor(name: str) -> None:
+    """`InputError` for an unknown name that lists those of models without cameras too, which make no scenes."""
+    if not name.startswith(DEPTH_ANYTHING_3) and name not in available_predictors():
+        known = sorted({*available_predictors(), *PUBLISHED_MODELS})
+        raise InputError(f'There is no predictor called "{name}"; choose one of: {", ".join(known)}.')
 
 
 def _exported(

@@ -1,6 +1,7 @@
 """All pictures of a source seen together by one Depth Anything 3 prediction, which is exported as it is."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamic_predictor.depth_anything3.model import PictureWarning
 from dynamic_predictor.depth_anything3.prediction import Prediction
 from dynamic_predictor.streaming.predictors import (
     DEPTH_ANYTHING_3,
@@ -93,23 +95,25 @@ def predict_and_export(
     if metric and model.metric and fov is not None:
         intrinsics = np.stack([_intrinsics(image.shape[1], image.shape[0], fov) for image in images])
     progress("network and exports", 0, 1)
-    prediction = model.inference(
-        images,
-        intrinsics=intrinsics,
-        infer_gs=any("gaussians" in EXPORT_FORMATS[name].needs for name in format_names(choices.formats)),
-        use_ray_pose=choices.cameras_from_rays,
-        ref_view_strategy=choices.reference_view,  # type: ignore[arg-type]
-        process_res=resolution or DEPTH_ANYTHING_3_SIZE,
-        process_res_method=choices.resize_method,  # type: ignore[arg-type]
-        export_dir=folder,
-        export_format=choices.formats,
-        export_feat_layers=choices.feature_blocks,
-        conf_thresh_percentile=choices.confidence_percentile,
-        num_max_points=choices.max_points,
-        show_cameras=choices.show_cameras,
-        feat_vis_fps=choices.feature_rate,
-        export_kwargs={"gs_video": {"trj_mode": choices.trajectory, "video_quality": choices.quality}},
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PictureWarning)  # told by `warn`, below
+        prediction = model.inference(
+            images,
+            intrinsics=intrinsics,
+            infer_gs=any("gaussians" in EXPORT_FORMATS[name].needs for name in format_names(choices.formats)),
+            use_ray_pose=choices.cameras_from_rays,
+            ref_view_strategy=choices.reference_view,  # type: ignore[arg-type]
+            process_res=resolution or DEPTH_ANYTHING_3_SIZE,
+            process_res_method=choices.resize_method,  # type: ignore[arg-type]
+            export_dir=folder,
+            export_format=choices.formats,
+            export_feat_layers=choices.feature_blocks,
+            conf_thresh_percentile=choices.confidence_percentile,
+            num_max_points=choices.max_points,
+            show_cameras=choices.show_cameras,
+            feat_vis_fps=choices.feature_rate,
+            export_kwargs={"gs_video": {"trj_mode": choices.trajectory, "video_quality": choices.quality}},
+        )
     progress("network and exports", 1, 1)
     for sentence in prediction.warnings:
         warn(sentence)

@@ -27,6 +27,7 @@ from scene.formats.glb import write_glb
 from scene.formats.nerfstudio import NerfstudioModel, write_nerfstudio
 from scene.formats.ply import write_points_ply
 from scene.frames import MIN_SIDE
+from scene.locking import only_process
 from scene.pictures import fitted_size, resize_picture
 from scene.point_cloud import scene_points
 from scene.progress import Progress, ignore_progress
@@ -89,10 +90,25 @@ def extract_poses(
     scene.glb, camera_poses.glb, points.ply, transforms.json, poses.npz and path.png beside it.
 
     `source` and `predictor` replace what the settings name. Raises `InputError` when `output` or an unfinished OUT.part
-    is there and neither `resume` nor `overwrite` says what to do.
+    is there and neither `resume` nor `overwrite` says what to do, and while another process works on it.
     """
     output = Path(output)
     part = output.with_name(output.name + ".part")
+    with only_process(part):
+        return _begin(settings, output, part, resume, overwrite, source, predictor, progress, warn)
+
+
+def _begin(
+    settings: PosesSettings,
+    output: Path,
+    part: Path,
+    resume: bool,
+    overwrite: bool,
+    source: FrameSource | None,
+    predictor: ChunkPredictor | None,
+    progress: Progress,
+    warn: Callable[[str], None],
+) -> Path:
     _check_place(output, part, resume, overwrite)
     if predictor is None:
         predictor = create_chunk_predictor(

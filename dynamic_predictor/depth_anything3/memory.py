@@ -75,10 +75,15 @@ def views_per_chunk(
     left = budget - needs.kept * views
     if needs.backbone * views > budget or left < needs.head:
         required = max(needs.backbone * views, needs.kept * views + needs.head)
+        if views == 1:
+            raise InputError(
+                f"A picture of {size[1]}x{size[0]} needs about {required / _GIB:.1f} GiB and {budget / _GIB:.1f} GiB "
+                "may be used; lower the processing size (--max-size, or process_res in Python)."
+            )
         raise InputError(
             f"{views} pictures of {size[1]}x{size[0]} need about {required / _GIB:.1f} GiB at once and "
-            f"{budget / _GIB:.1f} GiB may be used; give fewer pictures or a smaller processing size, raise the memory "
-            "budget, or process them in chunks (stillsplat poses)."
+            f"{budget / _GIB:.1f} GiB may be used; give fewer pictures, lower the processing size (--max-size, or "
+            "process_res in Python), or process them in chunks (stillsplat poses)."
         )
     return min(views, _MOST_VIEWS, left // needs.head)
 

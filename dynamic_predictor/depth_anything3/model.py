@@ -1,5 +1,6 @@
 """Depth Anything 3 as people call it: pictures in, a prediction out."""
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -27,11 +28,16 @@ from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
 from dynamic_predictor.depth_anything3.settings import NestedSettings
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from scene.errors import InputError
+from scene.frames import list_pictures
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 #: sky maps of the networks are sky from here on, for people
 _SKY_FROM = 0.5
+
+
+class PictureWarning(UserWarning):
+    """Pictures were not taken as they are; the sentence is in `Prediction.warnings` too."""
 
 
 class DepthAnything3:
@@ -121,9 +127,10 @@ class DepthAnything3:
         export_rays: bool = False,
         image: Any = None,
     ) -> Prediction:
-        """What the model says about `images`: a picture or a list of pictures (paths, PIL, RGB arrays or tensors; see
-        `preprocessing.process_pictures`) of one scene. The official package calls this argument `image`, which is
-        understood too; the others have its names, order and defaults.
+        """What the model says about `images`: a picture, a list of pictures (paths, PIL, RGB arrays or tensors; see
+        `preprocessing.process_pictures`) or a folder of pictures, of one scene. The official package calls this
+        argument `image`, which is understood too; the others have its names, order and defaults. Pictures of different
+        shapes are cropped to what all have, with a `PictureWarning`.
 
         Known cameras: `extrinsics` (N, 3 or 4, 4) camera from world, OpenCV axes, together with `intrinsics` (N, 3, 3)
         in pixels of the pictures as given. The prediction then has the given intrinsics at the processed size and, with
@@ -187,6 +194,8 @@ class DepthAnything3:
             method=process_res_method,
             apply_orientation=not self.strict_official,
         )
+        for sentence in processed.warnings:
+            warnings.warn(sentence, PictureWarning, stacklevel=3)  # past the decorator, to the caller
         options = ForwardOptions(
             rays=export_rays,
             cameras_from_rays=use_ray_pose,
@@ -293,7 +302,12 @@ def working_memory(device: torch.device) -> AbstractContextManager[None]:
 
 
 def as_list(images: Any) -> list[Any]:
-    """One picture or several as a list; `InputError` when there are none."""
+    """One picture or several as a list, those in a folder in natural order; `InputError` when there are none."""
+    if isinstance(images, str | Path) and Path(images).is_dir():
+        files = list_pictures(Path(images))
+        if not files:
+            raise InputError(f"{images} holds no pictures; give a folder of pictures, or their paths.")
+        return list(files)
     if isinstance(images, np.ndarray | torch.Tensor):
         pictures = list(images) if images.ndim == 4 else [images]
     else:

@@ -21,6 +21,8 @@ PATCH = 14
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 #: more pixels than this on a side are a mistake, not a picture
 _LARGEST_SIZE = 8192
+#: sizes that a warning lists
+_SIZES_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def fit(width: int, height: int, process_res: int = 504, method: ResizeMethod = 
     """
     if method not in get_args(ResizeMethod):
         raise InputError(f'There is no resize method "{method}"; choose one of: {", ".join(get_args(ResizeMethod))}.')
+    if isinstance(process_res, bool) or not isinstance(process_res, int | np.integer):
+        raise InputError(f"The processing size must be a whole number of pixels, not {process_res!r}.")
     if not PATCH <= process_res <= _LARGEST_SIZE:
         raise InputError(f"The processing size must be from {PATCH} to {_LARGEST_SIZE} pixels, not {process_res}.")
     side = max(width, height) if method.startswith("upper") else min(width, height)
@@ -160,7 +164,12 @@ def process_pictures(
     rows, columns = min(picture.shape[0] for picture in fitted), min(picture.shape[1] for picture in fitted)
     warnings = []
     if any(picture.shape[:2] != (rows, columns) for picture in fitted):
-        warnings.append(f"The pictures have different shapes; all were cropped to {columns}x{rows} about the middle.")
+        found = list(dict.fromkeys(f"{width}x{height}" for width, height in sizes))
+        more = f" and {len(found) - _SIZES_NAMED} more" if len(found) > _SIZES_NAMED else ""
+        warnings.append(
+            f"The pictures have different shapes ({', '.join(found[:_SIZES_NAMED])}{more}); all were brought to the "
+            f"processing size and cropped to {columns}x{rows} about the middle."
+        )
     for index, picture in enumerate(fitted):
         top, left = (picture.shape[0] - rows) // 2, (picture.shape[1] - columns) // 2
         fitted[index] = picture[top : top + rows, left : left + columns]

@@ -4,6 +4,7 @@ import argparse
 import collections
 import json
 import pickle
+import pickletools
 import re
 import typing
 import warnings
@@ -18,6 +19,9 @@ from scene.errors import InputError, is_out_of_memory
 _CONFIG_BYTES = 1 << 20
 #: how archives of torch begin
 _ZIP = b"PK"
+#: how much of a pickle is looked at, and its instructions that name or call something
+_PICKLE_BYTES = 1 << 20
+_CALLS = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE"})
 
 # Objects that official checkpoints carry beside their tensors. They are replaced by something inert: nothing of the
 # packages that they come from is imported or called.
@@ -203,7 +207,26 @@ def _unreadable(path: Path, error: Exception) -> InputError:
         is_archive = stream.read(2) == _ZIP
     if is_archive:
         return InputError(f"{path} is damaged or cut short ({path.stat().st_size} bytes); fetch it again.")
+    if _is_pickle_with_code(path):
+        return InputError(
+            f"{path} is a plain pickle that would run code when opened, so it is not; use the file that its authors "
+            "publish, or save its tensors as .safetensors."
+        )
     return InputError(f"{path} is not a checkpoint of torch, or it is damaged; give a .pth or .safetensors file.")
+
+
+def _is_pickle_with_code(path: Path) -> bool:
+    """Whether the beginning of a file reads as a pickle that names or calls something. Nothing of it is run: its
+    instructions are only listed."""
+    with path.open("rb") as stream:
+        beginning = stream.read(_PICKLE_BYTES)
+    calls = False
+    try:
+        for instruction, _, _ in pickletools.genops(beginning):
+            calls = calls or instruction.name in _CALLS
+        return calls
+    except Exception:  # damaged, cut off here, or no pickle: only newer ones begin in a way of their own
+        return calls and beginning[:1] == pickle.PROTO
 
 
 def _refuse_inflated(path: Path) -> None:

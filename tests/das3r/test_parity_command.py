@@ -124,6 +124,7 @@ def test_mistakes_end_with_one_sentence(tmp_path, capsys):
         assert parity.main([name, "--input", str(tmp_path / input_name), "--output", str(output)]) == 2
         message = capsys.readouterr().err
         assert message.startswith("parity: ") and message.count("\n") == 1
+    assert 'nan.npz holds NaN or infinity in "images"' in message
     assert not output.exists()
 
 

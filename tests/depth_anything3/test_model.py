@@ -1,5 +1,7 @@
 """What the model does apart from the official call: few cameras, metres, bad input, memory, single pictures."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,40 @@ def test_one_portrait_and_pictures_of_different_shapes(model):
     assert prediction.depth.shape == (2, 42, 42)
     assert "different shapes" in prediction.warnings[0]
     assert model.inference(_pictures(1, 20, 1000), process_res=70).depth.shape == (1, 14, 70)
+
+
+def test_pictures_of_different_shapes_are_warned_about_once(model):
+    pictures = [*_pictures(2, 40, 60), *_pictures(1, 60, 40)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            prediction = model.inference(pictures, process_res=56)
+    told = [warning for warning in caught if "different shapes (60x40, 40x60)" in str(warning.message)]
+    assert len(told) == 1 and told[0].filename == __file__
+    assert len(prediction.warnings) == 1
+
+
+def test_a_folder_stands_for_its_pictures(model, tmp_path):
+    with pytest.raises(InputError, match="holds no pictures"):
+        model.inference(str(tmp_path), process_res=56)
+    for index in (10, 9):
+        Image.fromarray(_pictures(1)[0]).save(tmp_path / f"{index}.png")
+    prediction = model.inference(tmp_path, process_res=56)
+    assert [original.name for original in prediction.originals] == ["9.png", "10.png"]
+    with pytest.raises(InputError, match="is a folder, not a picture"):
+        model.inference([tmp_path, tmp_path / "9.png"], process_res=56)
+
+
+@pytest.mark.parametrize("size", ["x", None, 50.5, True])
+def test_a_size_that_is_no_whole_number_is_one_sentence(model, size):
+    with pytest.raises(InputError, match="must be a whole number of pixels, not "):
+        model.inference(_pictures(1), process_res=size)
+
+
+def test_one_picture_that_is_too_large_is_to_be_made_smaller(model):
+    with pytest.raises(InputError, match=r"^A picture of 7680x4312 needs .* may be used; lower .*--max-size") as caught:
+        memory.views_per_chunk(_ANY_VIEW, 1, (4312, 7680), 1 << 20)
+    assert "chunks" not in str(caught.value)
 
 
 def test_four_pictures_at_8k_from_files(model, tmp_path):

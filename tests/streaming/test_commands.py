@@ -281,3 +281,22 @@ def test_a_depth_anything_3_network_streams(tmp_path):
     cameras = np.stack([camera.world_from_camera for camera in scene.cameras])
     posed = predictor.predict_posed_chunk(scene.frames, np.linalg.inv(cameras), np.tile(walk.intrinsics, (14, 1, 1)))
     np.testing.assert_allclose(posed.world_from_camera, cameras, atol=1e-4)
+
+
+def test_two_runs_to_one_place_do_not_mix(tmp_path):
+    walk = SimulatedWalk(50)
+    out = tmp_path / "out"
+
+    class Watched(SimulatedPredictor):
+        def predict_chunk(self, frames):
+            for options in ({}, {"resume": True}, {"overwrite": True}):
+                with pytest.raises(InputError, match="out.part is being worked on by another process; wait"):
+                    _run(walk, out, SimulatedPredictor(walk), **options)
+            return super().predict_chunk(frames)
+
+    _run(walk, out, Watched(walk))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(InputError, match="exists already"):
+        _run(walk, out)
+    _run(walk, out, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

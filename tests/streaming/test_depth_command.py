@@ -109,3 +109,10 @@ def test_mistakes_are_one_sentence_and_leave_nothing(tiny_model, pictures, tmp_p
 def test_exports_need_depth_anything_3(pictures, tmp_path, capsys):
     assert main(["depth", str(pictures), "-o", str(tmp_path / "out"), "--export", "glb"]) == 2
     assert "da3-small" in _sentence(capsys)
+
+
+def test_an_unknown_predictor_is_answered_with_all_that_depth_takes(pictures, tmp_path, capsys):
+    assert main(["depth", str(pictures), "-o", str(tmp_path / "out"), "--predictor", "nope"]) == 2
+    sentence = _sentence(capsys)
+    for name in ("da3-metric", "da3-mono", "da3-small", "geometric"):
+        assert name in sentence

@@ -128,6 +128,25 @@ def test_code_is_refused_by_name(tmp_path: Path, new_format: bool, monkeypatch: 
     assert not (tmp_path / "owned").exists()
 
 
+class _RunsCode:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_pickle_with_code_is_named_and_not_run(tmp_path: Path, protocol: int, capsys) -> None:
+    path = tmp_path / "plain.pth"
+    path.write_bytes(
+        pickle.dumps({"model": _RunsCode(), "much": bytes(3_000_000 if protocol > 1 else 100_000)}, protocol)
+    )
+    with pytest.raises(InputError, match="asks to run|would run code when opened") as caught:
+        read_checkpoint(path)
+    assert "\n" not in str(caught.value) and "code ran" not in capsys.readouterr().out
+    path.write_text("only text\nand no code")
+    with pytest.raises(InputError, match="not a checkpoint of torch"):
+        read_checkpoint(path)
+
+
 def test_plain_pickle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"weights": [1, 2]}))
     with pytest.raises(InputError, match="not a checkpoint of torch"):
