@@ -170,7 +170,7 @@ def _other_files(folder):
     [
         ("code.pth", r"asks to run (posix|os|nt)\.system"),
         ("old_code.pth", r"asks to run (posix|os|nt)\.system"),
-        ("new_code.pth", "not a checkpoint of torch"),
+        ("new_code.pth", "plain pickle that would run code"),
         ("other_network.pth", "not a checkpoint of DAS3R: it lacks.*fc.weight"),
         ("empty_state.pth", "no parameters"),
         ("cut3r.pth", "checkpoint of ARCroco3DStereo"),

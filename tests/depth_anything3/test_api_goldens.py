@@ -75,6 +75,7 @@ def test_known_cameras(api, case):
     _compare(prediction, api, case)
 
 
+@pytest.mark.filterwarnings("ignore:The pictures have different shapes")
 def test_cropping_pictures_of_different_shapes_leaves_known_cameras_where_they_are(api, shared):
     mixed = np.load(shared / "parity" / "da3" / "maths_preprocess.npz")
     pictures = [mixed[f"{name}/img_u8"] for name in ("a", "b", "c")]

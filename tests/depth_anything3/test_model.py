@@ -132,6 +132,7 @@ def test_what_a_model_cannot_do_is_said(model, metric_model):
         DepthAnything3(model.network, precision="float16")  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:The pictures have different shapes")
 def test_one_portrait_and_pictures_of_different_shapes(model):
     assert model.inference(_pictures(1, 60, 40), process_res=56).depth.shape == (1, 56, 42)
     prediction = model.inference([*_pictures(1, 60, 40), *_pictures(1, 40, 60)], process_res=56)

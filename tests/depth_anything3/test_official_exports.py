@@ -84,6 +84,7 @@ def test_every_format_lies_where_the_official_package_puts_it(model, pictures, t
 
 
 @pytest.mark.parametrize("method", ["upper_bound_resize", "upper_bound_crop", "lower_bound_crop"])
+@pytest.mark.filterwarnings("ignore:The pictures have different shapes")
 def test_colmap_cameras_are_those_of_the_files(model, pictures, tmp_path, method):
     """Known cameras, given in pixels of the files, come back as they were however the pictures were fitted and cropped;
     the official exporter forgets about crops."""
