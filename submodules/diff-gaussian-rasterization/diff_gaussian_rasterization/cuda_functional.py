@@ -25,11 +25,15 @@ def packed_view(
     camera is on the host, and none where it is on the device already."""
     pieces = [pose.detach()[:3, :3].reshape(-1), pose.detach()[:3, 3], intrinsics.detach(), back.detach()]
     on_host = all(piece.device.type == "cpu" for piece in pieces)
-    numbers = {"dtype": torch.float32, "device": torch.device("cpu") if on_host else device}
-    pieces = [piece.to(**numbers, non_blocking=True) for piece in pieces]
-    pieces += [torch.zeros(3, **numbers) if center is None else torch.tensor([*center], **numbers)]
-    view = torch.cat([*pieces, torch.zeros(6, **numbers)])
-    return view if numbers["device"] == device else view.pin_memory().to(device, non_blocking=True)
+    where = torch.device("cpu") if on_host else device
+    # made where they belong: a graph that is recorded may not copy from the host
+    nothing = torch.zeros(9, dtype=torch.float32, device=where)
+    pieces += [
+        nothing[:3] if center is None else torch.tensor([*center], dtype=torch.float32, device=where),
+        nothing[3:],
+    ]
+    view = torch.cat([piece.to(where, torch.float32, non_blocking=True) for piece in pieces])
+    return view if where == device else view.pin_memory().to(device, non_blocking=True)
 
 
 class CudaRasterize(torch.autograd.Function):
