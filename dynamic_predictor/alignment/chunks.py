@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from dynamic_predictor.alignment.official_scale import official_depth_scale
 from scene.errors import InputError
 from scene.rotations import nearest_rotation
 from scene.trajectory import Similarity, rotation_angle
@@ -163,7 +164,8 @@ def align_chunks(
     two chunks, with confidences (N, H, W), 0 = unknown, and z depths (N, H, W).
 
     "se3" keeps the scale, "scale+se3" takes it from the ratio of the depths alone and then moves rigidly, "sim3" finds
-    all at once. Raises `ValueError` when fewer than 8 pixels are known in both.
+    all at once. `strict_official` gives the official results: the estimate before the last and, for "scale+se3", the
+    scale of `official_depth_scale`. Raises `ValueError` when fewer than 8 pixels are known in both.
     """
     limit = confidence_limit(reference_confidence, moved_confidence)
     known = (reference_confidence > limit) & (moved_confidence > limit)
@@ -180,7 +182,11 @@ def align_chunks(
     depth = reference_depth.ravel()[chosen].astype(np.float64)
     weights = np.sqrt(confidence)
     if method == "scale+se3":
-        scale = depth_scale(depth, moved_depth.ravel()[chosen].astype(np.float64), confidence)
+        if strict_official:
+            maps = reference_depth, moved_depth, reference_confidence, moved_confidence
+            scale = official_depth_scale(*maps).scale
+        else:
+            scale = depth_scale(depth, moved_depth.ravel()[chosen].astype(np.float64), confidence)
         scaled = source * scale
         # The official code begins rigidly, lets the rounds change the scale again and then drops that change.
         rigid = robust_similarity(

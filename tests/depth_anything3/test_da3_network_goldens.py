@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from da3_goldens import GOLDENS, Golden, assert_close
+from da3_goldens import GOLDENS, Golden, assert_close, golden_pictures
 
 from dynamic_predictor.depth_anything3.gaussians import Gaussians
 from dynamic_predictor.depth_anything3.network import ForwardOptions, NetworkOutput, build_network
@@ -84,20 +84,22 @@ def test_reference_strategies_change_the_result_as_officially(golden, strategy):
     _compare(goldens.network()(images, options), goldens, f"n4_{strategy}")
 
 
-def test_the_network_works_from_the_official_reference_view(golden, monkeypatch):
-    """`refview/n9_*` belong to pictures that the file does not hold: those nine that it holds give the depth of the
-    golden with view 4 as reference only, which `test_any_view` shows to be ours, not with view 1, which is listed."""
+@pytest.mark.parametrize("count", [4, 9])
+def test_the_network_works_from_the_official_reference_view(golden, monkeypatch, count):
+    """`refview/n9_*` belong to nine pictures of 56x70, which the file holds at 28x42 only; there other views win."""
     goldens, chosen = golden("tiny_anyview"), []
 
     def recorded(*arguments):
         chosen.append(choose_reference_view(*arguments))
         return chosen[-1]
 
+    for case, size in (("n4", (4, 56, 70)), ("n9_28x42", (9, 28, 42))):
+        torch.testing.assert_close(golden_pictures(*size), goldens.tensor(f"{case}/x"), rtol=0, atol=2e-6)
     monkeypatch.setattr("dynamic_predictor.depth_anything3.backbone.choose_reference_view", recorded)
-    network = goldens.network()
+    network, images = goldens.network(), golden_pictures(count, 56, 70)
     for strategy in ("first", "middle", "saddle_balanced", "saddle_sim_range"):
-        network(goldens.tensor("n4/x"), ForwardOptions(reference_strategy=strategy))
-        np.testing.assert_array_equal(chosen[-1].numpy(), goldens[f"refview/n4_{strategy}"])
+        network(images, ForwardOptions(reference_strategy=strategy))
+        np.testing.assert_array_equal(chosen[-1].numpy(), goldens[f"refview/n{count}_{strategy}"])
     assert len(chosen) == 4
 
 

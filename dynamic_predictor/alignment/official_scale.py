@@ -1,0 +1,102 @@
+"""The ratio of two chunks' depths as Depth Anything 3's streaming finds it for "scale+se3".
+
+Two estimates are made: least squares over the largest set of agreeing pixels (officially by RANSAC: Fischler and
+Bolles, 1981) and a high quantile of the confidence-weighted ratios; a quality of each decides between them. The
+quantile lies above the truth by construction and the thresholds assume metres, so `chunks.depth_scale` is what this
+project uses; this one is there for results that must equal the official ones (`strict_official`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+OfficialScaleMethod = Literal["auto", "ransac", "weighted"]
+
+#: a pixel takes part above this share of the larger median confidence and with both depths in this open range
+_CONFIDENCE_SHARE, _LEAST_CONFIDENCE = 0.1, 1e-6
+_DEPTH_RANGE = (1e-3, 100.0)
+#: with fewer pixels, or a scale out of this open range, the scale is 1
+_LEAST_PIXELS = 100
+_SCALE_RANGE = (0.1, 10.0)
+#: residual of an inlier, in units of depth
+_RESIDUAL = 0.1
+_WEIGHT_POWER, _QUANTILE = 2.0, 0.9
+#: two estimates whose qualities both exceed this are averaged
+_GOOD_QUALITY = 0.7
+
+
+@dataclass(frozen=True)
+class OfficialScale:
+    """By what the moved depths are to be multiplied, and why it is believed."""
+
+    scale: float
+    #: share of inliers of "ransac"; 1 minus the relative entropy of the weights of "weighted"
+    quality: float
+    #: "ransac", "weighted", or "average" of both
+    method: str
+
+
+def official_depth_scale(
+    reference_depth: np.ndarray,
+    moved_depth: np.ndarray,
+    reference_confidence: np.ndarray,
+    moved_confidence: np.ndarray,
+    *,
+    method: OfficialScaleMethod = "auto",
+) -> OfficialScale:
+    """The scale from z depths and confidences of the same pixels, four arrays of one shape; a confidence of 0 means
+    unknown. Raises `ValueError` for an unknown method."""
+    if method not in get_args(OfficialScaleMethod):
+        raise ValueError(f"method is {method!r}, not one of {', '.join(get_args(OfficialScaleMethod))}")
+    maps = reference_depth, moved_depth, reference_confidence, moved_confidence
+    first, second, first_confidence, second_confidence = (np.asarray(part, np.float64).ravel() for part in maps)
+    medians = (float(np.median(part)) if part.size else 0.0 for part in (first_confidence, second_confidence))
+    limit = max(_CONFIDENCE_SHARE * max(medians), _LEAST_CONFIDENCE)
+    known = (first_confidence > limit) & (second_confidence > limit)
+    for depth in (first, second):
+        known &= (depth > _DEPTH_RANGE[0]) & (depth < _DEPTH_RANGE[1])
+    if known.sum() < _LEAST_PIXELS:
+        return OfficialScale(1.0, 0.0, "weighted" if method == "auto" else method)
+    first, second = first[known], second[known]
+    confidence = first_confidence[known] * second_confidence[known]
+    if method == "ransac":
+        return _by_consensus(first, second)
+    if method == "weighted":
+        return _by_quantile(first, second, confidence)
+    by_consensus, by_quantile = _by_consensus(first, second), _by_quantile(first, second, confidence)
+    if min(by_consensus.quality, by_quantile.quality) > _GOOD_QUALITY:
+        mean = (by_consensus.scale + by_quantile.scale) / 2
+        return OfficialScale(mean, max(by_consensus.quality, by_quantile.quality), "average")
+    return by_consensus if by_consensus.quality > by_quantile.quality else by_quantile
+
+
+def _by_consensus(reference: np.ndarray, moved: np.ndarray) -> OfficialScale:
+    """Least squares through the origin over the largest set of pixels (N,) that one scale explains.
+
+    A pixel is explained by an interval of scales, so the scale that most pixels agree on is where most intervals
+    overlap: one sort finds it, and what RANSAC finds by chance in its best sample is found for certain."""
+    lower, upper = (reference - _RESIDUAL) / moved, (reference + _RESIDUAL) / moved
+    ends = np.concatenate([lower, upper])
+    order = np.argsort(ends, kind="stable")  # an interval that begins where another ends overlaps it
+    depth = np.cumsum(np.where(order < len(lower), 1, -1))
+    deepest = int(depth.argmax())
+    scale = (ends[order[deepest]] + ends[order[deepest + 1]]) / 2
+    inliers = (lower <= scale) & (scale <= upper)
+    first, second = reference[inliers], moved[inliers]
+    return _plausible((first * second).sum() / (second * second).sum(), inliers.mean(), "ransac")
+
+
+def _by_quantile(reference: np.ndarray, moved: np.ndarray, confidence: np.ndarray) -> OfficialScale:
+    """The ratio (N,) below which 90 % of the squared confidence lies."""
+    weights = confidence**_WEIGHT_POWER
+    weights /= weights.sum() + 1e-8
+    ratios = reference / (moved + 1e-8)
+    order = np.argsort(ratios)
+    place = np.searchsorted(np.cumsum(weights[order]), _QUANTILE)
+    entropy = -float((weights * np.log(weights + 1e-8)).sum())
+    return _plausible(float(ratios[order][min(place, len(order) - 1)]), 1 - entropy / np.log(len(weights)), "weighted")
+
+
+def _plausible(scale: float, quality: float, method: str) -> OfficialScale:
+    return OfficialScale(float(scale) if _SCALE_RANGE[0] < scale < _SCALE_RANGE[1] else 1.0, float(quality), method)
