@@ -8,7 +8,7 @@ scores the surface; with `posed` the predictor is given the true cameras and its
 import json
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -111,13 +111,22 @@ def run_benchmark(
     names = settings.scenes or (None if settings.all_scenes else dataset.scenes) or tuple(dataset.list_scenes(folder))
     if not names:
         raise InputError(f"{folder} holds no scenes; {_SOURCE}")
-    report = BenchmarkReport()
+    report, said = BenchmarkReport(), set()
+
+    def say_once(scene: str, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            if sentence not in said:
+                said.add(sentence)
+                say(f"{scene}: {sentence}")
+
     with without_empty_folders(settings.output):
         for done, name in enumerate(names):
             progress("scenes", done, len(names))
             try:
                 scene = sampled(dataset.scene(folder, name), settings.max_frames)
-                report.scores[name] = _score(dataset, scene, kind, predictor, settings, progress)
+                prediction = _predict(scene, predictor, settings, progress)
+                say_once(name, prediction.warnings)
+                report.scores[name] = _score(dataset, scene, kind, prediction, settings, progress)
             except InputError as error:
                 report.failures[name] = str(error)
                 say(f"{name}: {error}")
@@ -206,11 +215,10 @@ def _score(
     dataset: ReconstructionDataset,
     scene: ReconstructionScene,
     kind: BenchmarkKind,
-    predictor: ViewPredictor,
+    prediction: ChunkPrediction,
     settings: BenchmarkSettings,
     progress: Progress,
 ) -> dict[str, Any]:
-    prediction = _predict(scene, predictor, settings, progress)
     true = np.stack([view.camera_from_world for view in scene.views])
     if kind == "pose":
         return asdict(score_pair_poses(np.linalg.inv(prediction.world_from_camera), true))

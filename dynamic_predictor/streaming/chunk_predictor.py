@@ -18,6 +18,7 @@ class ChunkPrediction:
     `world_from_camera` (N, 4, 4) and `intrinsics` (N, 3, 3) in pixels of that size; `z_depth` (N, H, W) float32, 0 =
     unknown; `confidence` (N, H, W) float32, 0 = unknown, larger is surer; `motion` (N, H, W) in [0, 1], 1 = moves, or
     None. `is_metric`: the unit is the metre. `unbounded_confidence`: confidences run from 0 to infinity, not to 1.
+    `warnings`: sentences for the user.
     """
 
     world_from_camera: np.ndarray
@@ -27,6 +28,7 @@ class ChunkPrediction:
     motion: np.ndarray | None = None
     is_metric: bool = False
     unbounded_confidence: bool = False
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.z_depth)
@@ -141,6 +143,7 @@ def chunk_of_scene(scene: Scene) -> ChunkPrediction:
         confidence,
         motion,
         bool(scene.provenance.get("is_metric", False)),
+        warnings=tuple(scene.provenance.get("warnings", ())),
     )
 
 

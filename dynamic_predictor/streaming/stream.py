@@ -160,6 +160,7 @@ class _Stream:
         self.predictor, self.workspace, self.settings = predictor, workspace, settings
         self.descriptor, self.progress, self._tell = descriptor, progress, warn
         self.warnings: list[str] = []
+        self._said_of_chunks: set[str] = set()
         self._done = 0
         step = settings.chunk_size - settings.overlap
         self._window = lambda index: (index * step, index * step + settings.chunk_size)
@@ -192,6 +193,11 @@ class _Stream:
         prediction = self.predictor.predict_chunk(self.workspace.frames(range(*window)))
         if len(prediction) != window[1] - window[0]:
             raise ValueError(f"{self.predictor.name} gave {len(prediction)} frames for {window[1] - window[0]}")
+        place = "" if window == (0, len(self.workspace)) else f"Frames {window[0]} to {window[1] - 1}: "
+        for sentence in prediction.warnings:
+            if sentence not in self._said_of_chunks:
+                self._said_of_chunks.add(sentence)
+                self.warn(f"{place}{sentence}")
         record = ChunkRecord(None, "first", 0.0, 1.0) if index == 0 else self._align(index, prediction)
         self.workspace.write_chunk(index, prediction, record)
 

@@ -349,6 +349,17 @@ def test_a_bad_prediction_scores_badly(tmp_path):
     assert run_benchmark(settings, "pose", _Bent(_WALK)).scores["a/b/c"]["auc_30"] < 0.6
 
 
+def test_what_the_predictor_warns_of_is_said_once(tmp_path):
+    class Warning(SimulatedPredictor):
+        def predict_chunk(self, frames):
+            return replace(super().predict_chunk(frames), warnings=("DIS stands in for RAFT.",) * 2)
+
+    _make_hiroom(tmp_path)
+    said = []
+    run_benchmark(BenchmarkSettings("hiroom", tmp_path, tmp_path / "results"), "pose", Warning(_WALK), say=said.append)
+    assert said == ["a/b/c: DIS stands in for RAFT."]
+
+
 def test_a_sample_of_views_is_the_same_every_time(tmp_path):
     _make_dtu64(tmp_path)
     dataset = RECONSTRUCTION_DATASETS["dtu64"]

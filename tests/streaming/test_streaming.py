@@ -55,6 +55,25 @@ def test_rigid_alignment_keeps_the_scale_of_each_chunk(tmp_path):
     np.testing.assert_allclose([place.scale for place in result.world_from_chunk], 1.0, rtol=1e-12)
 
 
+class _Warning(SimulatedPredictor):
+    """Says which stand-in it works with, each time, and that one chunk is blurred."""
+
+    predicted = 0
+
+    def predict_chunk(self, frames):
+        self.predicted += 1
+        told = ("DIS stands in for RAFT.", "All is blurred.") if self.predicted == 2 else ("DIS stands in for RAFT.",)
+        return replace(super().predict_chunk(frames), warnings=told)
+
+
+def test_what_a_predictor_has_to_say_is_said_once_and_where(tmp_path):
+    walk, said = SimulatedWalk(65), []
+    result = run_stream(walk, _Warning(walk), _workspace(tmp_path), _SMALL, warn=said.append)
+    assert said == ["Frames 0 to 19: DIS stands in for RAFT.", "Frames 12 to 31: All is blurred."] == result.warnings
+    walk = SimulatedWalk(15)
+    assert run_stream(walk, _Warning(walk), _workspace(tmp_path), _SMALL).warnings == ["DIS stands in for RAFT."]
+
+
 def test_a_loop_takes_out_the_drift(tmp_path):
     walk = SimulatedWalk(140, lap=120)
     predictor = SimulatedPredictor(walk, creep=0.0005, bend=0.1, noise=0.01)
