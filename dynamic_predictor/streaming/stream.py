@@ -193,7 +193,8 @@ class _Stream:
         prediction = self.predictor.predict_chunk(self.workspace.frames(range(*window)))
         if len(prediction) != window[1] - window[0]:
             raise ValueError(f"{self.predictor.name} gave {len(prediction)} frames for {window[1] - window[0]}")
-        place = "" if window == (0, len(self.workspace)) else f"Frames {window[0]} to {window[1] - 1}: "
+        whole = self.workspace.frames_complete and window == (0, len(self.workspace))
+        place = "" if whole else f"Frames {window[0]} to {window[1] - 1}: "
         for sentence in prediction.warnings:
             if sentence not in self._said_of_chunks:
                 self._said_of_chunks.add(sentence)

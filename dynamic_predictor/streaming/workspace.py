@@ -11,6 +11,7 @@ Nothing here is ever in memory as a whole.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,16 +46,20 @@ class StreamWorkspace:
     """Reads and writes the folder; see the module."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        """Makes the folder, or with `resume` takes the one that is there. `InputError` when it was begun with other
-        settings, or cannot be written."""
+        """Makes the folder, without what another stream has left in it, or with `resume` goes on with it.
+        `InputError` when it was begun with other settings, or cannot be written."""
         self.folder = Path(folder)
         self._record = self.folder / "stream.json"
         if resume and self._record.exists():
             self._check_same(settings)
         else:
             try:
+                for name in ("times.txt", "descriptors.f16"):
+                    (self.folder / name).unlink(missing_ok=True)
                 for name in ("frames", "chunks", "loops"):
-                    (self.folder / name).mkdir(parents=True, exist_ok=True)
+                    if (self.folder / name).exists():
+                        shutil.rmtree(self.folder / name)
+                    (self.folder / name).mkdir(parents=True)
                 _write_json(self._record, {"settings": settings, "frames_complete": False})
             except OSError as error:
                 raise writing_error(self.folder, error) from error
