@@ -12,6 +12,9 @@ from gaussian.gradient_renderer import CameraGradients, Rendered
 from gaussian.model import Gaussians, packed
 from scene.camera import Camera
 
+#: the first and the second ones by the names of the tensors
+Moments = tuple[dict[str, Tensor], dict[str, Tensor]]
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -28,19 +31,40 @@ class GaussianOptimizer:
     """Holds the Gaussians with their first and second moments and keeps the three in step."""
 
     def __init__(self, gaussians: Gaussians) -> None:
-        self.gaussians = gaussians.packed()
-        self._first = {name: torch.zeros_like(tensor) for name, tensor in self.gaussians.tensors().items()}
-        self._second = {name: torch.zeros_like(tensor) for name, tensor in self.gaussians.tensors().items()}
+        self._gaussians = gaussians.packed()
+        #: None while `_fused` has them
+        self._moments: Moments | None = _zero_moments(self._gaussians)
         self.steps = 0
         self._fused: FusedOptimizer | None = None
+
+    @property
+    def gaussians(self) -> Gaussians:
+        """All that has been learnt. In between steps `geometry` is cheaper."""
+        if self._fused is not None:
+            self._fused.parameters  # noqa: B018  # brings the tensors up to date
+        return self._gaussians
+
+    @property
+    def geometry(self) -> Gaussians:
+        """The Gaussians with harmonics that may be those of an earlier step; all else is up to date and may be changed
+        in place."""
+        return self._gaussians
+
+    def _settled(self) -> Moments:
+        """Ends the fused optimization, so that everything may be changed."""
+        if self._fused is not None:
+            self._fused.parameters  # noqa: B018  # brings the tensors up to date
+            self._moments, self._fused = self._fused.moments(), None
+        assert self._moments is not None
+        return self._moments
 
     def render(self, camera: Camera, sh_degree: int, background: Tensor) -> Rendered:
         """The Gaussians as `camera` sees them with harmonics up to `sh_degree`, for `descend`. On the CPU the picture's
         memory is used again by the next call."""
         if self._fused is None:
-            tensors = self.gaussians.tensors()
+            tensors = self._gaussians.tensors()
             parameters = (tensors[name] for name in FusedOptimizer.NAMES)
-            self._fused = FusedOptimizer(*parameters, moments=(self._first, self._second))
+            self._fused, self._moments = FusedOptimizer(*parameters, moments=self._moments), None
         pose = torch.from_numpy(camera.camera_from_world.astype(np.float32))
         intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy]
         result = self._fused.render(
@@ -82,9 +106,10 @@ class GaussianOptimizer:
         """One step for all tensors named in `gradients`. `rates` are by name; that of the spherical harmonics above the
         constant one is multiplied by `sh_rest_factor`."""
         self.steps += 1
+        firsts, seconds = self._settled()
         groups = []
         for name, gradient in gradients.items():
-            parameter, first, second = getattr(self.gaussians, name), self._first[name], self._second[name]
+            parameter, first, second = getattr(self._gaussians, name), firsts[name], seconds[name]
             if name == "sh_coefficients" and gradient.shape[1] > 1:
                 for part, rate in ((slice(0, 1), rates[name]), (slice(1, None), rates[name] * sh_rest_factor)):
                     groups.append(
@@ -97,10 +122,10 @@ class GaussianOptimizer:
     def apply(self, edit: Edit) -> None:
         """Changes which Gaussians there are; added and changed ones start without history. Wherever the Gaussians are,
         the edit may be on the CPU."""
-        edit = Edit(edit.keep, edit.added.to(self.gaussians.device), edit.changed)
-        self.gaussians = self.gaussians.select(edit.keep).joined(edit.added)
-        self._fused = None
-        for moments in (self._first, self._second):
+        both_moments = self._settled()
+        edit = Edit(edit.keep, edit.added.to(self._gaussians.device), edit.changed)
+        self._gaussians = self._gaussians.select(edit.keep).joined(edit.added)
+        for moments in both_moments:
             for name, tensor in edit.added.tensors().items():
                 moments[name] = packed(torch.cat([moments[name][edit.keep], torch.zeros_like(tensor)]))
                 if edit.changed is not None:
@@ -108,23 +133,25 @@ class GaussianOptimizer:
 
     def to(self, device: torch.device) -> None:
         """Moves Gaussians and moments."""
-        self.gaussians = self.gaussians.to(device)
-        self._fused = None
-        for moments in (self._first, self._second):
+        both_moments = self._settled()
+        self._gaussians = self._gaussians.to(device)
+        for moments in both_moments:
             for name, tensor in moments.items():
                 moments[name] = tensor.to(device)
 
     def forget(self, name: str) -> None:
         """Clears the history of one tensor."""
-        self._first[name].zero_()
-        self._second[name].zero_()
+        for moments in self._settled():
+            moments[name].zero_()
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
+        moments = self._moments if self._fused is None else self._fused.moments()
+        assert moments is not None
         return {
             "gaussians": dict(self.gaussians.tensors()),
-            "first": dict(self._first),
-            "second": dict(self._second),
+            "first": dict(moments[0]),
+            "second": dict(moments[1]),
             "steps": self.steps,
         }
 
@@ -132,7 +159,11 @@ class GaussianOptimizer:
     def restored(state: dict[str, Any]) -> "GaussianOptimizer":
         """The reverse of `state`."""
         optimizer = GaussianOptimizer(Gaussians(**state["gaussians"]))
-        optimizer._first = dict(state["first"])
-        optimizer._second = dict(state["second"])
+        optimizer._moments = dict(state["first"]), dict(state["second"])
         optimizer.steps = int(state["steps"])
         return optimizer
+
+
+def _zero_moments(gaussians: Gaussians) -> Moments:
+    first, second = ({name: torch.zeros_like(value) for name, value in gaussians.tensors().items()} for _ in range(2))
+    return first, second

@@ -144,7 +144,7 @@ class TrainingRun:
         if not even:
             alpha_slope, depth_slope = self._depth_slopes(frame, rendered, weight, done)
         rates = schedules.gaussian_rates(done, self.typical_depth / self.scene.cameras[0].fx)
-        count = max(1, len(self.gaussians))
+        count = max(1, len(self.optimizer.geometry))
         gradients = self.optimizer.descend(
             slope * gain,
             alpha_slope,
@@ -154,7 +154,7 @@ class TrainingRun:
             opacity_pull=self.settings.opacity_pull / count,
             scale_pull=self.settings.scale_pull / (3 * count * self.typical_depth),
         )
-        self.strategy.perturb(self.gaussians, rates["means"], self.generator)
+        self.strategy.perturb(self.optimizer.geometry, rates["means"], self.generator)
         self._step_camera(frame, factor, gradients, done)
         if residual is not None:
             self._observe(frame, residual, target, rendered.alpha)
@@ -242,7 +242,7 @@ class TrainingRun:
                     "iteration": self.iteration,
                     "loss": float(report.loss) / report.count,
                     "psnr": report.psnr,
-                    "gaussians": len(self.gaussians),
+                    "gaussians": len(self.optimizer.geometry),
                     "seconds": round(self.seconds + time.perf_counter() - started, 2),
                 }
             )

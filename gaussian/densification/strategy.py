@@ -36,7 +36,8 @@ class DensificationStrategy(Protocol):
         ...
 
     def perturb(self, gaussians: Gaussians, means_rate: float, generator: torch.Generator) -> None:
-        """Called after every optimizer step; changes parameters in place or does nothing."""
+        """Called after every optimizer step; changes what is not a colour in place or does nothing. Harmonics may be
+        those of an earlier step."""
         ...
 
 

@@ -98,7 +98,7 @@ def test_edit_moves_history_with_its_gaussian() -> None:
     optimizer.step(gradients, dict.fromkeys(gradients, 0.0))
     order = torch.tensor([4, 1, 5])
     optimizer.apply(Edit(order, some_gaussians(2), changed=torch.tensor([1])))
-    torch.testing.assert_close(optimizer._first["means"][:, 0], 0.1 * torch.tensor([4.0, 0.0, 5.0, 0.0, 0.0]))
+    torch.testing.assert_close(optimizer.state()["first"]["means"][:, 0], 0.1 * torch.tensor([4.0, 0.0, 5.0, 0.0, 0.0]))
 
 
 def test_morton_order_keeps_neighbours_together() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from gaussian.model import Gaussians
 from gaussian.model_folder import load_model
+from gaussian.optimizer import Edit
 from gaussian.poses import correction_matrix
 from gaussian.rendering import render
 from gaussian.settings import TrainSettings
@@ -240,9 +241,7 @@ def test_unsupervised_gaussians_are_removed() -> None:
         logit_opacities=torch.full((2,), 2.0),
         sh_coefficients=torch.zeros(2, run.gaussians.sh_coefficients.shape[1], 3),
     )
-    run.optimizer.gaussians = run.gaussians.joined(floaters)
-    for moments in (run.optimizer._first, run.optimizer._second):
-        moments.update({name: torch.zeros_like(tensor) for name, tensor in run.gaussians.tensors().items()})
+    run.optimizer.apply(Edit(torch.arange(before), floaters))
     run.finish()
     # behind every camera, out of every picture
     assert not any((run.gaussians.means == floater).all(dim=1).any() for floater in floaters.means)

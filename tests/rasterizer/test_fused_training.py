@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diff_gaussian_rasterization import AdamGroup, FusedOptimizer, _library, adam_step, photometric_loss, rasterize
+from diff_gaussian_rasterization.grouped import GroupedTensors
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -261,6 +262,55 @@ def test_given_moments_are_the_ones_that_change():
     optimizer = FusedOptimizer(**tensors, moments=(first, second))
     optimizer.render(torch.eye(4), [20.0, 20.0, 16.0, 12.0], 32, 24, sh_degree=1)
     optimizer.step(torch.zeros(3, 24, 32), rates=dict.fromkeys(tensors, 0.01))
+    first, second = optimizer.moments()
     for name in tensors:
         torch.testing.assert_close(first[name], torch.full_like(first[name], 0.9))
         torch.testing.assert_close(second[name], torch.full_like(second[name], 0.999))
+
+
+def test_harmonics_follow_what_the_user_does_between_steps():
+    """They are learnt in a copy: reading, changing and going on give the same as a new optimizer with the same."""
+    random = torch.Generator().manual_seed(5)
+    shapes = [(37, 3), (37, 4), (37, 3), (37,), (37, 9, 3)]
+    given = dict(zip(FusedOptimizer.NAMES, [0.3 * torch.randn(s, generator=random) for s in shapes], strict=True))
+    given["means"][:, 2] += 3
+    rates, slope = dict.fromkeys(given, 0.01), torch.randn(3, 24, 32, generator=random)
+
+    def stepped(optimizer):
+        picture = optimizer.render(torch.eye(4), [20.0, 20.0, 16.0, 12.0], 32, 24, sh_degree=2).image.clone()
+        optimizer.step(slope, rates=rates)
+        return picture
+
+    optimizer = FusedOptimizer(**{name: tensor.clone() for name, tensor in given.items()})
+    harmonics = optimizer.parameters["sh_coefficients"]
+    stepped(optimizer)
+    stepped(optimizer)
+    assert torch.equal(harmonics, given["sh_coefficients"])  # not asked for yet
+    assert optimizer.parameters["sh_coefficients"] is harmonics and not torch.equal(harmonics, given["sh_coefficients"])
+    harmonics[:, 1] = 0.25
+    fresh = FusedOptimizer(
+        **{name: tensor.clone() for name, tensor in optimizer.parameters.items()}, moments=optimizer.moments()
+    )
+    fresh.steps = optimizer.steps
+    for _ in range(2):
+        assert torch.equal(stepped(optimizer), stepped(fresh))
+        assert optimizer.geometry["means"] is optimizer.parameters["means"]
+    for name, tensor in optimizer.parameters.items():
+        assert torch.equal(tensor, fresh.parameters[name]), name
+    optimizer.render(torch.eye(4), [20.0, 20.0, 16.0, 12.0], 32, 24, sh_degree=2)
+    optimizer.parameters["sh_coefficients"][:] = 7.0  # between a rendering and its step
+    optimizer.step(torch.zeros(3, 24, 32), rates=dict.fromkeys(given, 0.0))
+    assert (optimizer.parameters["sh_coefficients"] == 7.0).all()
+
+
+@pytest.mark.parametrize("shape", [(5,), (16, 4), (50, 16, 3), (33, 1, 3)])
+def test_grouped_tensors_give_back_what_they_were_given(shape):
+    values = torch.randn(shape)
+    grouped = GroupedTensors({"first": torch.Size((shape[0], 2)), "values": values.shape})
+    grouped.write("values", values)
+    for layout in (torch.empty(shape), torch.empty(shape[::-1]).permute(*range(len(shape))[::-1])):
+        grouped.read("values", layout)
+        assert torch.equal(layout, values)
+    other = torch.full((shape[0], 2), 3.0)
+    grouped.read("first", other)
+    assert (other == 0).all()

@@ -21,6 +21,11 @@ class _Library:
     def __init__(self) -> None:
         self.active: Any = _compiled
 
+    @property
+    def groups(self) -> bool:
+        """Whether tensors may come in the grouped layout."""
+        return self.active is _compiled
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.active, name)
 
@@ -37,7 +42,13 @@ if _compiled is None and os.environ.get("STILLSPLAT_SIMD") != "torch":
 
 
 class Strided(Structure):
-    _fields_ = [("data", c_void_p), ("stride_n", c_int64), ("stride_k", c_int64), ("stride_c", c_int64)]
+    _fields_ = [
+        ("data", c_void_p),
+        ("stride_n", c_int64),
+        ("stride_k", c_int64),
+        ("stride_c", c_int64),
+        ("stride_group", c_int64),
+    ]
 
 
 _GAUSSIAN_FIELDS = ("means", "rotations", "scales", "opacities", "sh", "colors", "covariances", "screen_means")
@@ -132,6 +143,8 @@ class AdamStruct(Structure):
 
 
 LOG_SCALES, OPACITY_LOGITS, ANTIALIASED, CENTER_FROM_POSE, CAMERA_GRADIENT, INVERSE_DEPTH = 1, 2, 4, 8, 16, 64
+#: Gaussians that lie side by side in the grouped layout
+GROUP = 16
 STAGES = ("projection", "binning", "depth_sort", "forward", "backward_tiles", "backward_gaussians")
 
 if _compiled is not None:
@@ -155,16 +168,19 @@ if _compiled is not None:
     _compiled.stillsplat_loss.argtypes = [POINTER(LossStruct), POINTER(c_double)]
     _compiled.stillsplat_adam.argtypes = [POINTER(AdamStruct), c_int64]
     _compiled.stillsplat_adam.restype = None
+    _compiled.stillsplat_copy.argtypes = [POINTER(Strided), POINTER(Strided), c_int64, c_int, c_int]
+    _compiled.stillsplat_copy.restype = None
 
 
 def strided(tensor: torch.Tensor | None) -> Strided:
     """A (N,), (N, C) or (N, K, C) float32 tensor with any strides; None becomes a null pointer."""
     if tensor is None:
-        return Strided(None, 0, 0, 0)
+        return Strided(None, 0, 0, 0, 0)
     strides = tensor.stride()
+    group = GROUP * strides[0]
     if len(strides) == 3:
-        return Strided(tensor.data_ptr(), *strides)
-    return Strided(tensor.data_ptr(), strides[0], 0, strides[1] if len(strides) == 2 else 0)
+        return Strided(tensor.data_ptr(), *strides, group)
+    return Strided(tensor.data_ptr(), strides[0], 0, strides[1] if len(strides) == 2 else 0, group)
 
 
 def pointer(tensor: torch.Tensor | None) -> int | None:

@@ -9,28 +9,27 @@
 namespace {
 
 // Sums of the slots of each Gaussian, in the order of its tiles: the same whatever the number of threads. Slots lie
-// where their tiles put them, far from each other; they are asked for so many pairs ahead.
-enum { PAIRS_AHEAD = 32 };
+// where their tiles put them, far from each other; they are asked for so many Gaussians ahead. Few Gaussians have more
+// than four: for those with fewer nothing is added in place of a branch.
+enum { SLOTS_AHEAD = 16, USUAL_SLOTS = 4 };
 
 INLINE void reduce_slots(const Splat* splats, int64_t count, const Slot* slots, const int32_t* slot_of_pair,
                          Slot* sums) {
-  // the pairs of neighbouring Gaussians follow each other
-  const int32_t* end = slot_of_pair;
-  for (int64_t i = count; i-- > 0;)
-    if (splats[i].pair_count > 0) {
-      end = slot_of_pair + splats[i].pair_start + splats[i].pair_count;
-      break;
-    }
+  static const Slot none = {};
+  const auto slot_of = [&](const Splat& splat, int32_t j) {
+    const bool there = j < splat.pair_count;
+    const int32_t slot = slot_of_pair[there ? splat.pair_start + j : 0];
+    return there && slot >= 0 ? slots[slot].v : none.v;
+  };
   for (int64_t i = 0; i < count; i++) {
+    const Splat& next = splats[i + SLOTS_AHEAD < count ? i + SLOTS_AHEAD : count - 1];
+    for (int32_t j = 0; j < USUAL_SLOTS; j++) __builtin_prefetch(slot_of(next, j));
     vf acc[16 / W];
     for (vf& a : acc) a = set1(0.0f);
-    const int32_t n = splats[i].pair_count;
-    const int32_t* pair = slot_of_pair + (n ? splats[i].pair_start : 0);
-    for (int32_t j = 0; j < n; j++, pair++) {
-      if (pair + PAIRS_AHEAD < end) __builtin_prefetch(&slots[pair[PAIRS_AHEAD] < 0 ? 0 : pair[PAIRS_AHEAD]]);
-      if (*pair < 0) continue;
-      for (int f = 0; f < 16 / W; f++) acc[f] += load(slots[*pair].v + f * W);
-    }
+    for (int32_t j = 0; j < USUAL_SLOTS; j++)
+      for (int f = 0; f < 16 / W; f++) acc[f] += load(slot_of(splats[i], j) + f * W);
+    for (int32_t j = USUAL_SLOTS; j < splats[i].pair_count; j++)
+      for (int f = 0; f < 16 / W; f++) acc[f] += load(slot_of(splats[i], j) + f * W);
     for (int f = 0; f < 16 / W; f++) store(sums[i].v + f * W, acc[f]);
   }
 }
@@ -38,15 +37,42 @@ INLINE void reduce_slots(const Splat* splats, int64_t count, const Slot* slots, 
 // The gradient to one Gaussian, or in place of it a step of Adam: vectors in the order of FusedAdam's tensors.
 enum { TO_MEANS = 0, TO_ROTATIONS = 3, TO_SCALES = 7, TO_OPACITIES = 10, TO_SH = 11, SLOPES = TO_SH + 48 };
 
-// Every component of every tensor that is optimized, with its moments and its rate.
+// Every tensor that is optimized, with its moments, and the rate of each of its numbers.
 struct Streams {
-  int count = 0;
-  bool packed = true;  // contiguous over Gaussians
   AdamRates rates[6];
-  struct { Strided tensors[3]; const AdamRates* rates; int slope; } each[SLOPES];
+  int count = 0;  // of tensors
+  bool packed = true;  // all without gaps between the Gaussians of a group
+  struct Tensor {
+    Strided parts[3];
+    int terms, components, slope;
+    const AdamRates *rates, *rates_above;  // of the first term and of those above
+  } each[5];
 };
 
 const int TENSOR_SLOPES[5] = {TO_MEANS, TO_ROTATIONS, TO_SCALES, TO_OPACITIES, TO_SH}, TENSOR_WIDTHS[5] = {3, 4, 3, 1, 3};
+
+// The moments of a group lie together; they are asked for a few lines at a time between the work that comes before.
+struct Coming {
+  const float* place[2] = {nullptr, nullptr};
+  int64_t lines = 0;
+  __attribute__((always_inline)) void some() {
+    const int64_t now = lines < 8 ? lines : 8;
+    for (int64_t k = 0; k < now; k++)
+      for (const float*& line : place) {
+        __builtin_prefetch(line);
+        line += GROUP;
+      }
+    lines -= now;
+  }
+};
+INLINE Coming coming_moments(const Streams& s, int64_t i) {
+  Coming coming;
+  if (s.count && grouped(s.each[0].parts[1])) {
+    for (int m = 0; m < 2; m++) coming.place[m] = place_of(s.each[0].parts[1 + m], i);
+    coming.lines = s.each[0].parts[1].stride_group / GROUP;
+  }
+  return coming;
+}
 
 INLINE void collect_streams(const Gradients& g, int sh_terms, Streams& s) {
   const FusedAdam& a = *g.adam;
@@ -54,42 +80,66 @@ INLINE void collect_streams(const Gradients& g, int sh_terms, Streams& s) {
   for (int k = 0; k < 6; k++)
     s.rates[k] = adam_rates(a.rates_by_bias1[k], a.inv_root_bias2, a.beta1, a.beta2, a.epsilon);
   for (int t = 0; t < 5; t++) {
-    const Strided tensors[3] = {*parameters[t], a.first[t], a.second[t]};
-    if (!tensors[0].data) continue;
-    for (const Strided& tensor : tensors) s.packed &= tensor.stride_n == 1;
-    for (int k = 0; k < (t == 4 ? sh_terms : 1); k++)
-      for (int c = 0; c < TENSOR_WIDTHS[t]; c++) {
-        auto& stream = s.each[s.count++];
-        for (int m = 0; m < 3; m++) {
-          stream.tensors[m] = tensors[m];
-          stream.tensors[m].data += k * tensors[m].stride_k + c * tensors[m].stride_c;
-        }
-        stream.rates = &s.rates[k == 0 ? t : 5];
-        stream.slope = TENSOR_SLOPES[t] + k * TENSOR_WIDTHS[t] + c;
+    if (!parameters[t]->data) continue;
+    Streams::Tensor& tensor = s.each[s.count++];
+    tensor = {{*parameters[t], a.first[t], a.second[t]}, t == 4 ? sh_terms : 1, TENSOR_WIDTHS[t], TENSOR_SLOPES[t],
+              &s.rates[t], &s.rates[5]};
+    for (const Strided& part : tensor.parts) s.packed &= part.stride_n == 1;
+  }
+}
+
+// Whatever the layout.
+__attribute__((noinline)) void adam_anywhere(const Streams::Tensor& tensor, int64_t i, int valid, const vf* slope) {
+  vf values[3][48];
+  for (int part = 0; part < 3; part++)
+    gather(tensor.parts[part], i, valid, tensor.terms, tensor.components, (float*)values[part]);
+  for (int k = 0; k < tensor.terms * tensor.components; k++)
+    values[0][k] = adam_lanes(k < tensor.components ? *tensor.rates : *tensor.rates_above, values[0][k], slope[k],
+                              values[1][k], values[2][k]);
+  for (int part = 0; part < 3; part++)
+    scatter(tensor.parts[part], i, valid, tensor.terms, tensor.components, (const float*)values[part]);
+}
+
+// Where Gaussians lie without gaps. Grouped moments have been asked for; with them the harmonics of the next group are.
+template <bool GROUPED>
+INLINE void adam_in_place(const Streams::Tensor& tensor, int64_t i, const vf* slope) {
+  const Strided *parameter = &tensor.parts[0], *first = &tensor.parts[1], *second = &tensor.parts[2];
+  float *p_term = place_of(*parameter, i), *m_term = place_of(*first, i), *v_term = place_of(*second, i);
+  const int64_t next = GROUPED && grouped(*parameter) ? parameter->stride_group : 0;
+  for (int k = 0; k < tensor.terms; k++) {
+    const AdamRates rates = k == 0 ? *tensor.rates : *tensor.rates_above;
+    float *p = p_term, *m = m_term, *v = v_term;
+    for (int c = 0; c < tensor.components; c++) {
+      if (GROUPED) {
+        if (next) __builtin_prefetch(p + next);
+      } else {
+        __builtin_prefetch(m + AHEAD);
+        __builtin_prefetch(v + AHEAD);
       }
+      vf m_lanes = load(m), v_lanes = load(v);
+      store(p, adam_lanes(rates, load(p), *slope++, m_lanes, v_lanes));
+      store(m, m_lanes);
+      store(v, v_lanes);
+      p += parameter->stride_c;
+      m += first->stride_c;
+      v += second->stride_c;
+    }
+    p_term += parameter->stride_k;
+    m_term += first->stride_k;
+    v_term += second->stride_k;
   }
 }
 
 INLINE void adam_streams(const Streams& s, int64_t i, int valid, const vf* slopes) {
-  if (s.packed && valid == W) {
-    for (int j = 0; j < s.count; j++) {
-      const auto& stream = s.each[j];
-      float *p = stream.tensors[0].data + i, *m = stream.tensors[1].data + i, *v = stream.tensors[2].data + i;
-      __builtin_prefetch(m + AHEAD);
-      __builtin_prefetch(v + AHEAD);
-      vf first = load(m), second = load(v);
-      store(p, adam_lanes(*stream.rates, load(p), slopes[stream.slope], first, second));
-      store(m, first);
-      store(v, second);
-    }
-    return;
-  }
   for (int j = 0; j < s.count; j++) {
-    const auto& stream = s.each[j];
-    vf values[3];
-    for (int t = 0; t < 3; t++) gather(stream.tensors[t], i, valid, 1, 1, (float*)&values[t]);
-    values[0] = adam_lanes(*stream.rates, values[0], slopes[stream.slope], values[1], values[2]);
-    for (int t = 0; t < 3; t++) scatter(stream.tensors[t], i, valid, 1, 1, (const float*)&values[t]);
+    const Streams::Tensor& tensor = s.each[j];
+    const vf* slope = slopes + tensor.slope;
+    if (!s.packed || valid < W)
+      adam_anywhere(tensor, i, valid, slope);
+    else if (grouped(tensor.parts[1]))
+      adam_in_place<true>(tensor, i, slope);
+    else
+      adam_in_place<false>(tensor, i, slope);
   }
 }
 
@@ -146,6 +196,8 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     memset(sums + valid, 0, (size_t)(W - valid) * sizeof(Slot));
     bool any = false;
     for (int l = 0; l < valid; l++) any |= splats[i + l].pair_count > 0;
+    Coming coming = coming_moments(streams, i);
+    coming.some();
     Projected p;
     if (any) {
       project_lanes(s, i, valid, p);
@@ -163,6 +215,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       const Splat& splat = splats[i + (l < valid ? l : valid - 1)];
       sums[l][SUM_FREE] = splat.r; sums[l][SUM_FREE + 4] = splat.g; sums[l][SUM_FREE + 8] = splat.b;
     }
+    coming.some();
     transpose_to_fields(sums, in);
     // lanes that are not visible may hold anything: keep their sums at 0 and their values finite
     vm on = p.visible;
@@ -176,6 +229,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       const vf d_screen[2] = {d_x, d_y};
       write(g.screen_means, i, valid, 1, 2, d_screen);
     }
+    coming.some();
     // dL/dcovariance = 1/2 conic H conic, as a full symmetric matrix
     vf p00 = fma(a, Hxx, b * Hxy), p01 = fma(a, Hxy, b * Hyy), p10 = fma(b, Hxx, c * Hxy), p11 = fma(b, Hxy, c * Hyy);
     vf s_xx = 0.5f * fma(p00, a, p01 * b), s_xy = 0.5f * fma(p00, b, p01 * c), s_yy = 0.5f * fma(p10, b, p11 * c);
@@ -191,6 +245,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     }
     if (s.flags & FLAG_OPACITY_LOGITS) d_opacity = H * (1.0f - p.opacity_raw);
     slopes[TO_OPACITIES] = zero_unless(on, d_opacity);
+    coming.some();
     Vec3 d_t1, d_t2;
     if (s.covariances.data) {
       vf m[6];
@@ -243,6 +298,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
         slopes[TO_ROTATIONS + 3] = zero_unless(on, p.q_inv_norm * fnma(radial, z, dz));
       }
     }
+    coming.some();
     vf k1 = s.fx * p.inv_z, k2 = s.fy * p.inv_z;
     vf d_k1 = dot(d_t1, p.direction1), d_k2 = dot(d_t2, p.direction2);
     vf d_uc = -(k1 * dot(d_t1, p.row2)), d_vc = -(k2 * dot(d_t2, p.row2));
@@ -252,6 +308,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     Vec3 d_point = {d_u * p.inv_z, d_v * p.inv_z,
                     d_depth - p.inv_z * (d_u * p.u + d_v * p.v + d_k1 * k1 + d_k2 * k2)};
     d_point = {zero_unless(on, d_point.x), zero_unless(on, d_point.y), zero_unless(on, d_point.z)};
+    coming.some();
     Vec3 d_mean = d_point.x * p.row0 + d_point.y * p.row1 + d_point.z * p.row2;
     Vec3 d_center = {zero, zero, zero};
     if (s.sh.data) {
@@ -262,6 +319,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
                  zero_unless(both(on, gt(in[SUM_FREE + 8], zero)), d_color.z)};
       vf Y[16], a_k[16];
       sh_basis(s.sh_degree, direction, Y);
+    coming.some();
       float room[48 * W] __attribute__((aligned(64)));
       const Lanes sh = lanes_of(s.sh, i, valid, sh_terms, 3, room);
       for (int k = 0; k < sh_terms; k++) {
@@ -270,6 +328,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
         slopes[TO_SH + 3 * k + 1] = Y[k] * d_color.y;
         slopes[TO_SH + 3 * k + 2] = Y[k] * d_color.z;
       }
+    coming.some();
       Vec3 d_dir = sh_direction_gradient(s.sh_degree, direction, a_k);
       d_dir = inv_length * (d_dir - dot(d_dir, direction) * direction);
       d_dir = {zero_unless(on, d_dir.x), zero_unless(on, d_dir.y), zero_unless(on, d_dir.z)};

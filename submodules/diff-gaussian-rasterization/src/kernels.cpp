@@ -10,4 +10,4 @@
 #define TEXT(x) TEXT_(x)
 
 extern "C" const Kernels KERNELS = {TEXT(KERNELS), project, forward_tile, backward_tile, backward_gaussians,
-                                   loss_scratch_floats, loss_rows, adam};
+                                   loss_scratch_floats, loss_rows, adam, copy};

@@ -2,9 +2,12 @@
 #pragma once
 #include <stdint.h>
 
-// A tensor as a base pointer and element strides: over Gaussians, over coefficients, over components.
-// Gaussian-contiguous memory (stride_n == 1, structure of arrays) takes the fast loads; anything else works.
-typedef struct { float* data; int64_t stride_n, stride_k, stride_c; } Strided;
+// A tensor as a base pointer and element strides: over the Gaussians of a group of sixteen, over coefficients, over
+// components, over groups. Groups without a gap (stride_n == 1) take the fast loads; anything else works. Two layouts
+// have them: contiguous over all Gaussians (stride_group == 16, one stream for each number of a Gaussian), and grouped,
+// where all numbers of a group lie together, which is one stream in all.
+typedef struct { float* data; int64_t stride_n, stride_k, stride_c, stride_group; } Strided;
+enum { GROUP = 16 };
 
 enum {
   FLAG_LOG_SCALES = 1,        // scales are log scales
@@ -99,6 +102,7 @@ typedef struct {
   int64_t (*loss_scratch_floats)(int64_t width, int64_t rows);
   void (*loss_rows)(const Loss*, int64_t begin, int64_t end, float* scratch, double* row_sums);
   void (*adam)(const AdamGroup*, int64_t begin, int64_t end);
+  void (*copy)(const Strided* from, const Strided* to, int64_t begin, int64_t end, int terms, int components);
 } Kernels;
 
 #ifdef __cplusplus

@@ -315,6 +315,14 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
   return 1;
 }
 
+// Copies `count` Gaussians of `terms` x `components` numbers, 48 at most, from one layout into another.
+EXPORT void stillsplat_copy(const Strided* from, const Strided* to, int64_t count, int terms, int components) {
+  parallel_for((count + CHUNK - 1) / CHUNK, [&](int64_t c) {
+    const int64_t begin = c * CHUNK, end = begin + CHUNK < count ? begin + CHUNK : count;
+    kernels->copy(from, to, begin, end, terms, components);
+  });
+}
+
 // sums[0] = sum of l1_weight * mean |x - y|, sums[1] = sum of ssim_weight * mean (1 - SSIM).
 EXPORT int stillsplat_loss(const Loss* loss, double* sums) try {
   const int64_t height = loss->height;

@@ -148,6 +148,7 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
   const int tiles_x = (s.width + TILE_W - 1) / TILE_W;
   const vf zero = set1(0.0f);
   const int sh_terms = s.sh.data && s.sh.stride_n == 1 ? (s.sh_degree + 1) * (s.sh_degree + 1) : 0;
+  const int64_t sh_ahead = grouped(s.sh) ? s.sh.stride_group : AHEAD;
   for (int64_t i = begin; i < end; i += W) {
     int valid = end - i < W ? (int)(end - i) : W;
     Projected p;
@@ -204,11 +205,12 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
     if (list->count + bound > list->capacity) list->grow(list, list->count + bound);
     Pair* const pairs = list->pairs;
     int64_t total = list->count;
+    const float* const next_sh = sh_terms ? place_of(s.sh, i) + sh_ahead : nullptr;
     for (int l = 0; l < W; l++) {
       Pair* to = pairs + total;
       int32_t own = 0;
       for (int k = l * sh_terms / W; k < (l + 1) * sh_terms / W; k++) {  // a few at a time, so that none has to wait
-        const float* next = s.sh.data + i + AHEAD + k * s.sh.stride_k;
+        const float* next = next_sh + k * s.sh.stride_k;
         for (int c = 0; c < 3; c++) __builtin_prefetch(next + c * s.sh.stride_c);
       }
       if (__builtin_expect(large >> l & 1, 0)) {

@@ -54,8 +54,8 @@ void put(const std::string& name, const Floats& values) {
 
 // Contiguous over Gaussians or over coefficients and components.
 Strided view(Floats& values, int terms, int components, bool by_gaussian) {
-  if (by_gaussian) return {values.data(), 1, (int64_t)components * N, N};
-  return {values.data(), (int64_t)terms * components, components, 1};
+  if (by_gaussian) return {values.data(), 1, (int64_t)components * N, N, GROUP};
+  return {values.data(), (int64_t)terms * components, components, 1, (int64_t)GROUP * terms * components};
 }
 
 struct Gaussians {
@@ -103,7 +103,7 @@ Scene make_scene(Gaussians& g, bool by_gaussian, int degree, bool antialiased) {
   s.means = view(g.means, 1, 3, by_gaussian);
   s.rotations = view(g.rotations, 1, 4, by_gaussian);
   s.scales = view(g.scales, 1, 3, by_gaussian);
-  s.opacities = {g.opacities.data(), 1, 0, 0};
+  s.opacities = {g.opacities.data(), 1, 0, 0, GROUP};
   s.sh = view(g.sh, 16, 3, by_gaussian);
   s.screen_means = view(g.screen, 1, 2, by_gaussian);
   return s;
@@ -128,7 +128,7 @@ bool run(bool by_gaussian, int degree, bool antialiased) {
   gradients.means = view(d.means, 1, 3, by_gaussian);
   gradients.rotations = view(d.rotations, 1, 4, by_gaussian);
   gradients.scales = view(d.scales, 1, 3, by_gaussian);
-  gradients.opacities = {d.opacities.data(), 1, 0, 0};
+  gradients.opacities = {d.opacities.data(), 1, 0, 0, GROUP};
   gradients.sh = view(d.sh, 16, 3, by_gaussian);
   gradients.screen_means = view(d.screen, 1, 2, by_gaussian);
   gradients.camera = camera;
