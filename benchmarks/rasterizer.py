@@ -122,6 +122,8 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
     for name, tensor in gaussians.items():
         gaussians[name] = tensor.detach()
     optimizer = kernels.FusedOptimizer(**gaussians)
+    assert optimizer._on_cpu is not None
+    frame = optimizer._on_cpu.frame
     rates = dict.fromkeys(gaussians, 1e-5)
     slope = torch.empty(3, height, width)
     fused, stages = [], []
@@ -133,7 +135,7 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
         after_loss = time.perf_counter()
         optimizer.step(slope, rates=rates)
         fused.append(time.perf_counter() - start)
-        stages.append(dict(Frame.last_statistics) | {"loss": after_loss - before_loss})
+        stages.append(frame.statistics() | {"loss": after_loss - before_loss})
     row = {"count": count, "width": width, "height": height, "threads": threads}
     for name in (*PARTS, "iteration"):
         row[name + "_ms"] = 1e3 * statistics.median(s[name] for s in samples[3:])
@@ -141,8 +143,7 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
     row["fused_stages_ms"] = {
         name: 1e3 * statistics.median(stage[name] for stage in stages[3:]) for name in (*PARTS[:-2],)
     }
-    assert optimizer._frame is not None
-    row["block_visits"] = optimizer._frame.visits()
+    row["block_visits"] = frame.visits()
     row["inference_ms"] = 1e3 * statistics.median(inference[3:])
     for name in ("visible", "pairs", "workspace_bytes"):
         row[name] = int(samples[-1][name])

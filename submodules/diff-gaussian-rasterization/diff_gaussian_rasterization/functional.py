@@ -314,13 +314,23 @@ def _camera_tensor(
 
 def _on_cpu(name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...]) -> torch.Tensor:
     tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float32)
-    if tuple(tensor.shape) != shape:
-        raise ValueError(f"{name} must have shape {shape}, not {tuple(tensor.shape)}")
-    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-        tensor = tensor.to("cpu", torch.float32)
-    values = tensor.detach().flatten().tolist()
-    if not all(map(math.isfinite, values)):
+    _camera_numbers(name, tensor, shape)
+    return tensor if tensor.dtype == torch.float32 and tensor.device.type == "cpu" else tensor.to("cpu", torch.float32)
+
+
+def _camera_numbers(name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...]) -> list[float]:
+    """The numbers of the camera's part called `name`, checked, row by row."""
+    if not isinstance(value, torch.Tensor):
+        value = torch.tensor(value, dtype=torch.float32) if len(shape) > 1 or len(value) != shape[0] else value
+    if isinstance(value, torch.Tensor):
+        if value.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
+        numbers = (value if value.dtype == torch.float32 else value.float()).tolist()
+        numbers = [number for row in numbers for number in row] if len(shape) > 1 else numbers
+    else:  # the usual few numbers, which need no tensor
+        numbers = list(map(float, value))
+    if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name} must be finite")
-    if name == "intrinsics" and not (values[0] > 0 and values[1] > 0):
-        raise ValueError(f"the focal lengths must be positive, not {values[0]} and {values[1]}")
-    return tensor
+    if name == "intrinsics" and not (numbers[0] > 0 and numbers[1] > 0):
+        raise ValueError(f"the focal lengths must be positive, not {numbers[0]} and {numbers[1]}")
+    return numbers

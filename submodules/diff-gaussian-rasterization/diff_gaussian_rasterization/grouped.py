@@ -20,6 +20,7 @@ class GroupedTensors:
     def __init__(self, shapes: Mapping[str, torch.Size]) -> None:
         """Zeros of these shapes, which share N."""
         self._shapes = dict(shapes)
+        self._library = library.active
         self.count = next(iter(self._shapes.values()))[0]
         widths = [math.prod(shape[1:]) for shape in self._shapes.values()]
         self._storage = torch.zeros(-(-self.count // GROUP), sum(widths), GROUP)
@@ -43,4 +44,4 @@ class GroupedTensors:
     def _copy(self, name: str, source: Strided, target: Strided) -> None:
         shape = self._shapes[name]
         terms, components = shape[1:] if len(shape) == 3 else (1, math.prod(shape[1:]))
-        library.stillsplat_copy(byref(source), byref(target), self.count, terms, components)
+        self._library.stillsplat_copy(byref(source), byref(target), self.count, terms, components)
