@@ -135,18 +135,24 @@ void bin(Frame& f, const Scene& s) {
   const int64_t n = s.count, tiles = tile_count(s);
   const Splat* splats = f.splats.data();
   int64_t *counts = f.tile_counts.data(), *tile_start = f.tile_start.reserve(tiles + 1), total = 0;
-  for (int64_t t = 0; t < tiles; t++) {
-    tile_start[t] = total;
-    for (int64_t p = 0; p < f.parts; p++) {
-      const int64_t c = counts[p * tiles + t];
-      counts[p * tiles + t] = total;
-      total += c;
+  // where each part's pairs begin: first within the tile, part by part, which is the order in memory
+  memset(tile_start, 0, (size_t)(tiles + 1) * sizeof(int64_t));
+  for (int64_t p = 0; p < f.parts; p++)
+    for (int64_t t = 0; t < tiles; t++) {
+      const int64_t count = counts[p * tiles + t];
+      counts[p * tiles + t] = tile_start[t];
+      tile_start[t] += count;
     }
+  for (int64_t t = 0; t <= tiles; t++) {
+    const int64_t count = tile_start[t];
+    tile_start[t] = total;
+    total += count;
   }
-  tile_start[tiles] = total;
+  total = tile_start[tiles];
   TileEntry* entries = f.entries.reserve(total);
   parallel_for(f.parts, [&](int64_t p) {
     int64_t* place = counts + p * tiles;
+    for (int64_t t = 0; t < tiles; t++) place[t] += tile_start[t];
     const Pair* pairs = f.lists[p].pairs;
     for (int64_t i = p * f.part_size; i < n && i < (p + 1) * f.part_size; i++) {
       const Splat& splat = splats[i];
@@ -159,7 +165,7 @@ void bin(Frame& f, const Scene& s) {
 }
 
 // Stable sort of one tile's entries by depth: equal depths keep the order of the Gaussians, so that the result does not
-// depend on the parts. Radix sort of places by 8-bit digits, or 11-bit digits where there are many.
+// depend on the parts. Radix sort of places by as few digits of at most 9 bits, or 11 where there are many, as do.
 void sort_tile(TileEntry* entries, int64_t count) {
   if (count < 2) return;
   uint32_t low = ~0u, high = 0;
@@ -181,9 +187,11 @@ void sort_tile(TileEntry* entries, int64_t count) {
   uint64_t *keys = key_buffer.reserve(2 * count), *next = keys + count;
   TileEntry* sorted = entry_buffer.reserve(count);
   for (int64_t k = 0; k < count; k++) keys[k] = (uint64_t)(entries[k].depth - low) << 32 | (uint64_t)k;
-  const int digit = count < 4096 ? 8 : 11, buckets = 1 << digit;
+  const int bits = high == low ? 0 : 32 - __builtin_clz(high - low), most = count < 4096 ? 9 : 11;
+  const int passes = (bits + most - 1) / most, digit = passes ? (bits + passes - 1) / passes : 1, buckets = 1 << digit;
   uint32_t place[1 << 11];
-  for (int shift = 0; shift < 32 && ((high - low) >> shift) != 0; shift += digit) {
+  for (int pass = 0; pass < passes; pass++) {
+    const int shift = pass * digit;
     memset(place, 0, (size_t)buckets * sizeof(uint32_t));
     for (int64_t k = 0; k < count; k++) place[(keys[k] >> (32 + shift)) & (uint64_t)(buckets - 1)]++;
     uint32_t total = 0;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <new>
@@ -16,6 +17,24 @@
 
 namespace stillsplat {
 namespace {
+
+// One stage follows another within microseconds, and a thread that sleeps takes tens of them to wake up, above all in a
+// virtual machine. So threads look for so long whether there is work before they sleep, and never longer: a neighbour
+// loses at most that.
+const auto PATIENCE = std::chrono::microseconds(100);
+
+template <class Condition>
+void wait_awake(const Condition& met) {
+  const auto end = std::chrono::steady_clock::now() + PATIENCE;
+  while (!met() && std::chrono::steady_clock::now() < end)
+    for (int i = 0; i < 16 && !met(); i++) {
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#elif defined(__aarch64__)
+      __asm__ volatile("yield");
+#endif
+    }
+}
 
 class Pool {
  public:
@@ -49,8 +68,12 @@ class Pool {
     }
     wake_.notify_all();
     drain(task, items);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      open_ = false;  // a thread that wakes up only now finds nothing to do and is not waited for
+    }
+    wait_awake([this] { return active_ == 0; });
     std::unique_lock<std::mutex> lock(mutex_);
-    open_ = false;  // a thread that wakes up only now finds nothing to do and is not waited for
     done_.wait(lock, [this] { return active_ == 0; });
     task_ = nullptr;
     if (failed_.load(std::memory_order_relaxed)) throw std::bad_alloc();
@@ -67,8 +90,9 @@ class Pool {
   }
   void work() {
     uint64_t seen = 0;
-    std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
+      wait_awake([&] { return round_ != seen || stop_; });
+      std::unique_lock<std::mutex> lock(mutex_);
       wake_.wait(lock, [&] { return stop_ || round_ != seen; });
       if (stop_) return;
       seen = round_;
@@ -91,9 +115,10 @@ class Pool {
   int64_t items_ = 0;
   alignas(64) std::atomic<int64_t> next_{0};
   std::atomic<bool> failed_{false};
-  alignas(64) int active_ = 0;
-  uint64_t round_ = 0;
-  bool open_ = false, stop_ = false;
+  alignas(64) std::atomic<int> active_{0};
+  std::atomic<uint64_t> round_{0};
+  std::atomic<bool> stop_{false};
+  bool open_ = false;
 };
 
 std::mutex one_at_a_time;
