@@ -147,6 +147,7 @@ class _AsGiven:
     """Harmonics and moments in the tensors themselves."""
 
     def __init__(self, parameters: dict[str, torch.Tensor], moments: Moments | None) -> None:
+        self._names = list(parameters)
         self._harmonics = list(parameters.values())[-1]
         if moments is None:
             zeros = [{name: torch.zeros_like(tensor) for name, tensor in parameters.items()} for _ in range(2)]
@@ -162,7 +163,7 @@ class _AsGiven:
         pass
 
     def strided_moments(self) -> tuple[Any, Any]:
-        first, second = ([strided(tensor) for tensor in part.values()] for part in self._moments)
+        first, second = ([strided(part[name]) for name in self._names] for part in self._moments)
         return first, second
 
     def moments(self) -> Moments:

@@ -16,7 +16,7 @@ INLINE vf adam_lanes(const AdamRates& a, vf parameter, vf gradient, vf& first, v
   first = fma(gradient - first, a.one_minus_beta1, first);
   second = fma(gradient * a.one_minus_beta2, gradient, second * a.beta2);
   vf denominator = fma(vsqrt(second), a.inv_root_bias2, a.epsilon);
-  return fnma(a.rate * first, reciprocal(denominator), parameter);
+  return parameter - a.rate * (first / denominator);
 }
 
 }  // namespace

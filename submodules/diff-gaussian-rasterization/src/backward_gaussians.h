@@ -16,10 +16,10 @@ enum { SLOTS_AHEAD = 16, USUAL_SLOTS = 4 };
 INLINE void reduce_slots(const Splat* splats, int64_t count, const Slot* slots, const int32_t* slot_of_pair,
                          Slot* sums) {
   static const Slot none = {};
+  static const int32_t nowhere = -1;
   const auto slot_of = [&](const Splat& splat, int32_t j) {
-    const bool there = j < splat.pair_count;
-    const int32_t slot = slot_of_pair[there ? splat.pair_start + j : 0];
-    return there && slot >= 0 ? slots[slot].v : none.v;
+    const int32_t slot = *(j < splat.pair_count ? slot_of_pair + splat.pair_start + j : &nowhere);
+    return slot >= 0 ? slots[slot].v : none.v;
   };
   for (int64_t i = 0; i < count; i++) {
     const Splat& next = splats[i + SLOTS_AHEAD < count ? i + SLOTS_AHEAD : count - 1];
