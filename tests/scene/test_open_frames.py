@@ -310,7 +310,8 @@ def test_video_with_holes(tmp_path: Path, panning: Panning) -> None:
     content[middle : middle + 400] = bytes(np.random.default_rng(1).integers(0, 256, 400, dtype=np.uint8))
     (tmp_path / "holes.mkv").write_bytes(content)
     frames = open_frames(tmp_path / "holes.mkv", working_folder=tmp_path / "work")
-    assert 10 < len(frames) <= 40 and frames.warnings
+    # the group of ten before the hole is whole; whether the first damaged frame comes is up to the decoder's threads
+    assert 10 <= len(frames) <= 40 and frames.warnings
     assert np.all(np.diff(frames.timestamps) > 0)
 
 
