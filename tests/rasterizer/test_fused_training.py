@@ -331,3 +331,31 @@ def test_grouped_tensors_give_back_what_they_were_given(shape):
     other = torch.full((shape[0], 2), 3.0)
     grouped.read("first", other)
     assert (other == 0).all()
+
+
+def test_blocks_without_a_slope_change_nothing():
+    """Where nothing is wanted of a block it is left out: the rest must be what it is beside a block that is."""
+    random = torch.Generator().manual_seed(8)
+    shapes = [(200, 3), (200, 4), (200, 3), (200,), (200, 4, 3)]
+    given = dict(zip(FusedOptimizer.NAMES, [0.4 * torch.randn(s, generator=random) for s in shapes], strict=True))
+    given["means"][:, 2] += 3
+    given["log_scales"] -= 2.5
+    slope = torch.randn(3, 37, 50, generator=random)
+    slope[:, :, 12:] = 0
+    slope[:, 30:] = 0
+    results = []
+    for rest in (0.0, 1e-30):  # too small to be seen in a sum, but not zero
+        optimizer = FusedOptimizer(**{name: tensor.clone() for name, tensor in given.items()})
+        optimizer.render(torch.eye(4), [40.0, 40.0, 25.0, 18.0], 50, 37, sh_degree=1)
+        on_screen = torch.empty(200, 2)
+        camera = optimizer.step(
+            torch.where(slope == 0, rest, slope),
+            rates=dict.fromkeys(given, 0.0),
+            screen_gradients=on_screen,
+            camera=True,
+        )
+        results.append((on_screen, camera.camera_from_world, optimizer.moments()[0]["sh_coefficients"]))
+    for left_out, computed in zip(*results, strict=True):
+        torch.testing.assert_close(left_out, computed, rtol=1e-6, atol=1e-12)
+    assert (results[0][0] != 0).any() and (results[0][0] == 0).any()
+    assert (results[1][0] != 0).sum() > (results[0][0] != 0).sum()

@@ -10,7 +10,8 @@ struct BackwardBlock {
   float d_r[PIXELS], d_g[PIXELS], d_b[PIXELS], d_z[PIXELS], d_alpha[PIXELS], rest[PIXELS], T[PIXELS];
 } __attribute__((aligned(64)));
 
-INLINE void start_block(const Scene& s, const TilePlace& place, int b, const Outputs& out, const Gradients& g,
+// False where no pixel of the block is wanted to change, as under a mask: then nothing comes from it.
+INLINE bool start_block(const Scene& s, const TilePlace& place, int b, const Outputs& out, const Gradients& g,
                         BackwardBlock& block) {
   const int64_t plane = (int64_t)s.width * s.height;
   float seen[PIXELS] __attribute__((aligned(64)));
@@ -20,18 +21,23 @@ INLINE void start_block(const Scene& s, const TilePlace& place, int b, const Out
   const float* outputs[5] = {out.image, out.image + plane, out.image + 2 * plane, out.depth, out.alpha};
   vf total[PARTS];
   for (int part = 0; part < PARTS; part++) total[part] = set1(0.0f);
+  bool wanted = false;
   for (int k = 0; k < 5; k++) {
     if (!given[k]) { memset(slopes[k], 0, PIXELS * sizeof(float)); continue; }
     read_block(given[k], s.width, place, b, slopes[k]);
     read_block(outputs[k], s.width, place, b, seen);
-    for (int part = 0; part < PARTS; part++)
-      total[part] = fma(load(slopes[k] + part * W), load(seen + part * W), total[part]);
+    for (int part = 0; part < PARTS; part++) {
+      const vf slope = load(slopes[k] + part * W);
+      wanted |= any(not_zero(slope));
+      total[part] = fma(slope, load(seen + part * W), total[part]);
+    }
   }
   for (int part = 0; part < PARTS; part++) {
     const vm inside = lanes_inside(place, b, part);
     store(block.rest + part * W, zero_unless(inside, total[part]));
     store(block.T + part * W, zero_unless(inside, set1(1.0f)));
   }
+  return wanted;
 }
 
 // The sums of TOGETHER splats over the pixels of one vector, added to each one's own sums. A piece of a vector is a row
@@ -156,7 +162,7 @@ INLINE void backward_tile_of(const Scene* scene, int tile, const Splat* splats, 
   uint32_t alive = blocks_inside(place);
   for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
     const int b = __builtin_ctz(blocks);
-    start_block(s, place, b, *out, *gradients, state[b]);
+    if (!start_block(s, place, b, *out, *gradients, state[b])) alive &= ~(1u << b);
   }
   for (int64_t first = 0; first < count && alive; first += BATCH) {
     load_batch(splats, entries, first, count, alive, batch);

@@ -46,6 +46,7 @@ INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m51
 INLINE vm ge(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
 INLINE vm gt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
 // by name, since operators would carry masks through general registers
+INLINE vm not_zero(vf a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_NEQ_UQ); }  // NaN is not
 INLINE vm both(vm a, vm b) { return _kand_mask16(a, b); }
 INLINE vm but_not(vm a, vm b) { return _kandn_mask16(b, a); }
 INLINE bool any(vm m) { return !_kortestz_mask16_u8(m, m); }
@@ -109,6 +110,7 @@ INLINE vf vfloor(vf a) { for (int i = 0; i < W; i++) a[i] = floorf(a[i]); return
 INLINE vf reciprocal(vf a) { return 1.0f / a; }
 INLINE vm ge(vf a, vf b) { return a >= b; }
 INLINE vm gt(vf a, vf b) { return a > b; }
+INLINE vm not_zero(vf a) { return a != 0.0f; }
 INLINE vm both(vm a, vm b) { return a & b; }
 INLINE vm but_not(vm a, vm b) { return a & ~b; }
 #if defined(STILLSPLAT_NEON)
