@@ -40,9 +40,7 @@ class GaussianOptimizer:
     @property
     def gaussians(self) -> Gaussians:
         """All that has been learnt. In between steps `geometry` is cheaper."""
-        if self._fused is not None:
-            self._fused.parameters  # noqa: B018  # brings the tensors up to date
-        return self._gaussians
+        return self._gaussians if self._fused is None else Gaussians(**self._fused.parameters)
 
     @property
     def geometry(self) -> Gaussians:
@@ -53,8 +51,7 @@ class GaussianOptimizer:
     def _settled(self) -> Moments:
         """Ends the fused optimization, so that everything may be changed."""
         if self._fused is not None:
-            self._fused.parameters  # noqa: B018  # brings the tensors up to date
-            self._moments, self._fused = self._fused.moments(), None
+            self._gaussians, self._moments, self._fused = self.gaussians, self._fused.moments(), None
         assert self._moments is not None
         return self._moments
 
