@@ -32,8 +32,8 @@ class GaussianOptimizer:
 
     def __init__(self, gaussians: Gaussians) -> None:
         self._gaussians = gaussians.packed()
-        #: None while `_fused` has them
-        self._moments: Moments | None = _zero_moments(self._gaussians)
+        #: None while `_fused` has them, and before the first step
+        self._moments: Moments | None = None
         self.steps = 0
         self._fused: FusedOptimizer | None = None
 
@@ -52,7 +52,10 @@ class GaussianOptimizer:
         """Ends the fused optimization, so that everything may be changed."""
         if self._fused is not None:
             self._gaussians, self._moments, self._fused = self.gaussians, self._fused.moments(), None
-        assert self._moments is not None
+        elif self._moments is None:
+            tensors = self._gaussians.tensors()
+            first, second = ({name: torch.zeros_like(value) for name, value in tensors.items()} for _ in range(2))
+            self._moments = first, second
         return self._moments
 
     def render(self, camera: Camera, sh_degree: int, background: Tensor) -> Rendered:
@@ -143,12 +146,11 @@ class GaussianOptimizer:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        moments = self._moments if self._fused is None else self._fused.moments()
-        assert moments is not None
+        first, second = self._settled()
         return {
-            "gaussians": dict(self.gaussians.tensors()),
-            "first": dict(moments[0]),
-            "second": dict(moments[1]),
+            "gaussians": dict(self._gaussians.tensors()),
+            "first": dict(first),
+            "second": dict(second),
             "steps": self.steps,
         }
 
@@ -159,8 +161,3 @@ class GaussianOptimizer:
         optimizer._moments = dict(state["first"]), dict(state["second"])
         optimizer.steps = int(state["steps"])
         return optimizer
-
-
-def _zero_moments(gaussians: Gaussians) -> Moments:
-    first, second = ({name: torch.zeros_like(value) for name, value in gaussians.tensors().items()} for _ in range(2))
-    return first, second

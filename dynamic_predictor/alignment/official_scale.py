@@ -79,9 +79,8 @@ def _by_consensus(reference: np.ndarray, moved: np.ndarray) -> OfficialScale:
     lower, upper = (reference - _RESIDUAL) / moved, (reference + _RESIDUAL) / moved
     ends = np.concatenate([lower, upper])
     order = np.argsort(ends, kind="stable")  # an interval that begins where another ends overlaps it
-    depth = np.cumsum(np.where(order < len(lower), 1, -1))
-    deepest = int(depth.argmax())
-    scale = (ends[order[deepest]] + ends[order[deepest + 1]]) / 2
+    most = int(np.cumsum(np.where(order < len(lower), 1, -1)).argmax())
+    scale = (ends[order[most]] + ends[order[most + 1]]) / 2
     inliers = (lower <= scale) & (scale <= upper)
     first, second = reference[inliers], moved[inliers]
     return _plausible((first * second).sum() / (second * second).sum(), inliers.mean(), "ransac")

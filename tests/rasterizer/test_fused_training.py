@@ -333,6 +333,11 @@ def test_grouped_tensors_give_back_what_they_were_given(shape):
     assert (other == 0).all()
 
 
+def test_grouped_tensors_refuse_what_the_kernels_cannot_copy():
+    with pytest.raises(ValueError, match="51 numbers for each Gaussian"):
+        GroupedTensors({"values": torch.Size((5, 17, 3))})
+
+
 def test_blocks_without_a_slope_change_nothing():
     """Where nothing is wanted of a block it is left out: the rest must be what it is beside a block that is."""
     random = torch.Generator().manual_seed(8)

@@ -202,7 +202,7 @@ class Frame:
     """Workspace of one rendering. Memory goes back to a list when the frame is dropped and is used again."""
 
     _free: ClassVar[list[int]] = []
-    #: of the frame that ran last, for benchmarks
+    #: of the last `rasterize`, for benchmarks
     last_statistics: ClassVar[dict[str, float]] = {}
 
     def __init__(self) -> None:

@@ -37,8 +37,7 @@ class FusedTraining:
 
     def __init__(self, parameters: dict[str, torch.Tensor], moments: Moments | None) -> None:
         self._parameters = parameters
-        self._layout = _Grouped if _fits_groups(parameters) else _AsGiven
-        self._state = self._layout(parameters, moments)
+        self._state = (_Grouped if _fits_groups(parameters) else _AsGiven)(parameters, moments)
         for tensor in parameters.values():
             _library.prefer_large_pages(tensor)
         self._count = len(next(iter(parameters.values())))
@@ -139,6 +138,12 @@ class FusedTraining:
                 setattr(self._gradients, field, strided(tensor))
 
 
+def zero_moments(parameters: Mapping[str, torch.Tensor]) -> Moments:
+    """The moments before the first step, in the layout of the parameters."""
+    first, second = ({name: torch.zeros_like(tensor) for name, tensor in parameters.items()} for _ in range(2))
+    return first, second
+
+
 def _fits_groups(parameters: Mapping[str, torch.Tensor]) -> bool:
     return _library.library.groups and list(parameters.values())[-1].shape[1] <= _MOST_TERMS
 
@@ -149,11 +154,8 @@ class _AsGiven:
     def __init__(self, parameters: dict[str, torch.Tensor], moments: Moments | None) -> None:
         self._names = list(parameters)
         self._harmonics = list(parameters.values())[-1]
-        if moments is None:
-            zeros = [{name: torch.zeros_like(tensor) for name, tensor in parameters.items()} for _ in range(2)]
-            moments = zeros[0], zeros[1]
-        self._moments = moments
-        for tensor in (tensor for part in moments for tensor in part.values()):
+        self._moments = zero_moments(parameters) if moments is None else moments
+        for tensor in (tensor for part in self._moments for tensor in part.values()):
             _library.prefer_large_pages(tensor)
 
     def harmonics(self, *, change: bool = False) -> Strided:

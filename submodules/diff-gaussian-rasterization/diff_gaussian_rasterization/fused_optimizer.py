@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from diff_gaussian_rasterization import cpu_training, cuda_device, cuda_training
+from diff_gaussian_rasterization.cpu_training import Moments, zero_moments
 from diff_gaussian_rasterization.functional import (
     Rendering,
     _camera_numbers,
@@ -55,7 +56,7 @@ class FusedOptimizer:
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-15,
-        moments: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]] | None = None,
+        moments: Moments | None = None,
     ) -> None:
         """`moments`: the first and second ones to go on from, by the names of the arguments, which belong to the
         optimizer from now on; None: zeros."""
@@ -73,10 +74,7 @@ class FusedOptimizer:
         self._on_cpu = cpu_training.FusedTraining(self._parameters, moments) if device is None else None
         self._on_device = None if device is None else cuda_training.FusedTraining(device)
         if device is not None:
-            if moments is None:
-                zeros = [{name: torch.zeros_like(value) for name, value in self._parameters.items()} for _ in range(2)]
-                moments = zeros[0], zeros[1]
-            self._moments = moments
+            self._moments = zero_moments(self._parameters) if moments is None else moments
         self.steps = 0
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self._rendering: Rendering | None = None
@@ -93,7 +91,7 @@ class FusedOptimizer:
         """All tensors but `sh_coefficients`, up to date and free to be changed between steps, without any copy."""
         return {name: tensor for name, tensor in self._parameters.items() if name != _HARMONICS}
 
-    def moments(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    def moments(self) -> Moments:
         """The first and second moments by the names of the constructor's arguments, to be looked at or kept."""
         return self._moments if self._on_cpu is None else self._on_cpu.moments()
 

@@ -12,17 +12,22 @@ import torch
 from diff_gaussian_rasterization import _library
 from diff_gaussian_rasterization._library import GROUP, Strided, byref, library, strided
 
+#: of a Gaussian in one tensor, as the kernels copy them
+_MOST_NUMBERS = 48
+
 
 class GroupedTensors:
     """Copies of float32 tensors (N, ...) on the CPU, of at most two further axes, with room for further Gaussians up to
     a whole group. Needs the compiled kernels."""
 
     def __init__(self, shapes: Mapping[str, torch.Size]) -> None:
-        """Zeros of these shapes, which share N."""
+        """Zeros of these shapes, which share N. ValueError for more than 48 numbers of a Gaussian in one tensor."""
         self._shapes = dict(shapes)
         self._library = library.active
         self.count = next(iter(self._shapes.values()))[0]
         widths = [math.prod(shape[1:]) for shape in self._shapes.values()]
+        if max(widths) > _MOST_NUMBERS:
+            raise ValueError(f"a tensor has {max(widths)} numbers for each Gaussian; the kernels copy {_MOST_NUMBERS}")
         self._storage = torch.zeros(-(-self.count // GROUP), sum(widths), GROUP)
         _library.prefer_large_pages(self._storage)
         self._first = dict(zip(self._shapes, [sum(widths[:k]) for k in range(len(widths))], strict=True))

@@ -319,7 +319,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
                  zero_unless(both(on, gt(in[SUM_FREE + 8], zero)), d_color.z)};
       vf Y[16], a_k[16];
       sh_basis(s.sh_degree, direction, Y);
-    coming.some();
+      coming.some();
       float room[48 * W] __attribute__((aligned(64)));
       const Lanes sh = lanes_of(s.sh, i, valid, sh_terms, 3, room);
       for (int k = 0; k < sh_terms; k++) {
@@ -328,7 +328,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
         slopes[TO_SH + 3 * k + 1] = Y[k] * d_color.y;
         slopes[TO_SH + 3 * k + 2] = Y[k] * d_color.z;
       }
-    coming.some();
+      coming.some();
       Vec3 d_dir = sh_direction_gradient(s.sh_degree, direction, a_k);
       d_dir = inv_length * (d_dir - dot(d_dir, direction) * direction);
       d_dir = {zero_unless(on, d_dir.x), zero_unless(on, d_dir.y), zero_unless(on, d_dir.z)};

@@ -148,7 +148,6 @@ void bin(Frame& f, const Scene& s) {
     tile_start[t] = total;
     total += count;
   }
-  total = tile_start[tiles];
   TileEntry* entries = f.entries.reserve(total);
   parallel_for(f.parts, [&](int64_t p) {
     int64_t* place = counts + p * tiles;

@@ -45,8 +45,8 @@ INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)
 INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 INLINE vm ge(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
 INLINE vm gt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
+INLINE vm not_zero(vf a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_NEQ_UQ); }  // or NaN
 // by name, since operators would carry masks through general registers
-INLINE vm not_zero(vf a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_NEQ_UQ); }  // NaN is not
 INLINE vm both(vm a, vm b) { return _kand_mask16(a, b); }
 INLINE vm but_not(vm a, vm b) { return _kandn_mask16(b, a); }
 INLINE bool any(vm m) { return !_kortestz_mask16_u8(m, m); }

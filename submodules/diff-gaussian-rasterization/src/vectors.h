@@ -19,7 +19,7 @@ INLINE float* place_of(const Strided& t, int64_t i) { return t.data + i / GROUP 
 
 // How far to prefetch: where Gaussians are contiguous there are more streams than the hardware follows.
 enum { AHEAD = 4 * W };
-INLINE bool grouped(const Strided& t) { return t.stride_group != GROUP; }
+INLINE bool grouped(const Strided& t) { return t.stride_n == 1 && t.stride_group != GROUP; }
 
 // terms x components vectors of W Gaussians, and how far behind them those lie that must be asked for
 struct Lanes { float* data; int64_t term, component, ahead; };
