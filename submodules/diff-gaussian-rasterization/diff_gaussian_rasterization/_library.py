@@ -142,7 +142,8 @@ class AdamStruct(Structure):
     ]
 
 
-LOG_SCALES, OPACITY_LOGITS, ANTIALIASED, CENTER_FROM_POSE, CAMERA_GRADIENT, INVERSE_DEPTH = 1, 2, 4, 8, 16, 64
+LOG_SCALES, OPACITY_LOGITS, ANTIALIASED, CENTER_FROM_POSE, CAMERA_GRADIENT, SAVE_STATES = 1, 2, 4, 8, 16, 32
+INVERSE_DEPTH = 64
 #: Gaussians that lie side by side in the grouped layout
 GROUP = 16
 STAGES = ("projection", "binning", "depth_sort", "forward", "backward_tiles", "backward_gaussians")
@@ -151,6 +152,8 @@ if _compiled is not None:
     _compiled.stillsplat_simd.restype = c_char_p
     _compiled.stillsplat_set_simd.argtypes = [c_char_p]
     _compiled.stillsplat_set_thread_count.argtypes = [c_int]
+    _compiled.stillsplat_set_saved_limit.argtypes = [c_int64]
+    _compiled.stillsplat_set_saved_limit.restype = None
     _compiled.stillsplat_frame_new.restype = c_void_p
     _compiled.stillsplat_frame_free.argtypes = [c_void_p]
     _compiled.stillsplat_prefer_large_pages.argtypes = [c_void_p, c_int64]

@@ -77,7 +77,7 @@ class FusedTraining:
         self._find_tensors()
         scene.sh = self._state.harmonics()
         scene.width, scene.height, scene.sh_degree, scene.near_plane = width, height, sh_degree, near_plane
-        scene.flags = _library.CENTER_FROM_POSE | _library.LOG_SCALES | _library.OPACITY_LOGITS
+        scene.flags = _library.CENTER_FROM_POSE | _library.LOG_SCALES | _library.OPACITY_LOGITS | _library.SAVE_STATES
         if antialiased:
             scene.flags |= _library.ANTIALIASED
         translation = pose[3], pose[7], pose[11]

@@ -193,10 +193,12 @@ class _Rasterize(torch.autograd.Function):
         alpha = torch.empty((height, width))
         depth = torch.empty((height, width))
         radii = torch.empty(len(means), dtype=torch.int32)
+        wanted = any(ctx.needs_input_grad)
+        settings = settings._replace(flags=settings.flags | _library.SAVE_STATES * wanted)
         scene = _scene(settings, gaussians, pose, intrinsics, back)
         frame = Frame()
         frame.forward(scene, OutputsStruct(pointer(image), pointer(alpha), pointer(depth), pointer(radii)))
-        if any(ctx.needs_input_grad):
+        if wanted:
             ctx.save_for_backward(*gaussians, pose, intrinsics, back, image, alpha, depth)
             ctx.settings, ctx.frame = settings, frame
         else:

@@ -1,61 +1,58 @@
 // The gradient of one tile's compositing to its splats.
 #pragma once
-#include "tile.h"
+#include "saved.h"
 
 namespace {
 
-// Pixels of a block on the way back: gradients to r, g, b, depth and alpha; the value still to come; transmittance. The
-// last two are 0 where a pixel is finished.
+// Pixels of a block on the way back: gradients to r, g, b, depth and alpha; the value still to come; transmittance.
 struct BackwardBlock {
   float d_r[PIXELS], d_g[PIXELS], d_b[PIXELS], d_z[PIXELS], d_alpha[PIXELS], rest[PIXELS], T[PIXELS];
+  vm open[PARTS];
 } __attribute__((aligned(64)));
 
 // False where no pixel of the block is wanted to change, as under a mask: then nothing comes from it.
 INLINE bool start_block(const Scene& s, const TilePlace& place, int b, const Outputs& out, const Gradients& g,
                         BackwardBlock& block) {
   const int64_t plane = (int64_t)s.width * s.height;
-  float seen[PIXELS] __attribute__((aligned(64)));
   float* slopes[5] = {block.d_r, block.d_g, block.d_b, block.d_z, block.d_alpha};
   const float* given[5] = {g.image, g.image ? g.image + plane : nullptr, g.image ? g.image + 2 * plane : nullptr,
                            g.depth, g.alpha};
   const float* outputs[5] = {out.image, out.image + plane, out.image + 2 * plane, out.depth, out.alpha};
-  vf total[PARTS];
-  for (int part = 0; part < PARTS; part++) total[part] = set1(0.0f);
   bool wanted = false;
-  for (int k = 0; k < 5; k++) {
-    if (!given[k]) { memset(slopes[k], 0, PIXELS * sizeof(float)); continue; }
-    read_block(given[k], s.width, place, b, slopes[k]);
-    read_block(outputs[k], s.width, place, b, seen);
-    for (int part = 0; part < PARTS; part++) {
-      const vf slope = load(slopes[k] + part * W);
-      wanted |= any(not_zero(slope));
-      total[part] = fma(slope, load(seen + part * W), total[part]);
-    }
-  }
   for (int part = 0; part < PARTS; part++) {
-    const vm inside = lanes_inside(place, b, part);
-    store(block.rest + part * W, zero_unless(inside, total[part]));
-    store(block.T + part * W, zero_unless(inside, set1(1.0f)));
+    vf total = set1(0.0f);
+    for (int k = 0; k < 5; k++) {
+      const vf slope = given[k] ? read_part(given[k], s.width, place, b, part) : set1(0.0f);
+      store(slopes[k] + part * W, slope);
+      if (!given[k]) continue;
+      wanted |= any(not_zero(slope));
+      total = fma(slope, read_part(outputs[k], s.width, place, b, part), total);
+    }
+    store(block.rest + part * W, total);
+    store(block.T + part * W, set1(1.0f));
+    block.open[part] = lanes_inside(place, b, part);
   }
   return wanted;
 }
 
 // The sums of TOGETHER splats over the pixels of one vector, added to each one's own sums. A piece of a vector is a row
 // of four pixels; transposed, it is one pixel of the row for four splats, so that the sums over x are plain additions.
-// h: dL/dlog(alpha), w: the splats' weights; both are used up.
+// h: dL/dlog(alpha), w: the splats' weights; both are used up. middle_x: of the rows, row_y: of each of them.
 template <bool WITH_DEPTH>
-INLINE void add_sums(vf* h, vf* w, const vf* dx, const vf* dy, const vf spread[4][4], const uint8_t* which,
-                     Slot* sums) {
+INLINE void add_sums(vf* h, vf* w, const Splat* splats, float middle_x, vf row_y, const vf spread[4][4],
+                     const uint8_t* which, Slot* sums) {
   static_assert(TOGETHER == 4 && BLOCK == 4, "pieces of four");
-  vf place = set1(0.0f);  // of each splat's own pixel in the row, from the row's middle
-  for (int l = 0; l < W; l++) place[l] = (float)(l % 4) - 1.5f;
-  const vf x = diagonal_of_pieces(dx) - place, y = diagonal_of_pieces(dy);  // from the splat to the row's middle
+  const float* const centres[4] = {&splats[which[0]].x, &splats[which[1]].x, &splats[which[2]].x, &splats[which[3]].x};
+  vf x, y;  // from the splat to the row's middle
+  pairs_to_pieces(centres, x, y);
+  x = middle_x - x;
+  y = row_y - y;
   transpose_pieces(h);
   const vf outer = h[0] + h[3], inner = h[1] + h[2], outer_slope = h[3] - h[0], inner_slope = h[2] - h[1];
   const vf h_0 = outer + inner;
-  const vf middle_x = fma(outer_slope, set1(1.5f), inner_slope * set1(0.5f));
-  const vf middle_xx = fma(outer, set1(2.25f), inner * set1(0.25f));
-  const vf h_x = fma(x, h_0, middle_x), h_xx = fma(x, middle_x + h_x, middle_xx);
+  const vf own_x = fma(outer_slope, set1(1.5f), inner_slope * set1(0.5f));
+  const vf own_xx = fma(outer, set1(2.25f), inner * set1(0.25f));
+  const vf h_x = fma(x, h_0, own_x), h_xx = fma(x, own_x + h_x, own_xx);
   vf fields[4][4];  // [k][q] is number 4 q + k of a slot
   for (int k = 0; k < 4; k++)
     for (int q = 0; q < 4; q++) fields[k][q] = set1(0.0f);
@@ -83,67 +80,56 @@ INLINE void add_sums(vf* h, vf* w, const vf* dx, const vf* dy, const vf spread[4
 // One vector of a block's pixels, front to back again. With v = color . dL/dcolor + ... the value of a splat to the loss
 // at a pixel, dL/dalpha_i = T_i v_i - (sum of w_j v_j behind i, and of the background) / (1 - alpha_i); what is behind
 // is the total, known from the outputs, minus what has been passed. With w_i = alpha_i T_i that makes alpha_i dL/dalpha_i
-// what is not passed before i, minus what is not passed after it / (1 - alpha_i). False when no pixel goes on.
-template <bool WITH_DEPTH>
-INLINE bool walk(const Splat* splats, const uint8_t* list, int count, vf x, vf y, BackwardBlock& block, int at,
-                 Slot* sums) {
-  vf T = load(block.T + at), rest = load(block.rest + at);
+// what is not passed before i, minus what is not passed after it / (1 - alpha_i). With SAVED the alphas are there already,
+// otherwise they are computed again and it ends when no pixel goes on.
+template <bool WITH_DEPTH, bool SAVED>
+INLINE void walk(const Splat* splats, const uint8_t* list, int count, const float* saved, vf x, vf y, float middle_x,
+                 BackwardBlock& block, int part, Slot* sums) {
+  const int at = part * W;
+  vf rest = load(block.rest + at), before[TOGETHER + 1];
+  vm open = block.open[part];
   const vf d_r = load(block.d_r + at), d_g = load(block.d_g + at), d_b = load(block.d_b + at);
-  vm open = gt(T, set1(0.0f));
-  if (!any(open)) return false;
   vf spread[4][4];
   spread_pieces(d_r, spread[0]);
   spread_pieces(d_g, spread[1]);
   spread_pieces(d_b, spread[2]);
   if (WITH_DEPTH) spread_pieces(load(block.d_z + at), spread[3]);
-  for (int j = 0; j < count; j += TOGETHER) {
+  before[TOGETHER] = load(block.T + at);
+  for (int j = 0; j < count && (SAVED || any(open)); j += TOGETHER) {
     const uint8_t* which = list + j;
-    vf dx[TOGETHER], dy[TOGETHER], e[TOGETHER], raw[TOGETHER], alpha[TOGETHER], passed[TOGETHER], before[TOGETHER + 1];
-    vf value[TOGETHER], w[TOGETHER], left[TOGETHER], behind[TOGETHER], h[TOGETHER];
-    log2_alphas<TOGETHER>(splats, which, x, y, dx, dy, e);
-    alphas<TOGETHER>(e, raw, alpha);
-    for (int k = 0; k < TOGETHER; k++) passed[k] = 1.0f - alpha[k];
+    vf alpha[TOGETHER], passed[TOGETHER], value[TOGETHER], w[TOGETHER], left[TOGETHER], behind[TOGETHER], h[TOGETHER];
+    before[0] = before[TOGETHER];
+    if (SAVED) {
+      for (int k = 0; k < TOGETHER; k++) alpha[k] = load(saved + (j + k) * W);
+      for (int k = 0; k < TOGETHER; k++) passed[k] = 1.0f - alpha[k];
+      for (int k = 0; k < TOGETHER; k++) before[k + 1] = before[k] * passed[k];
+    } else {
+      pass_splats<TOGETHER>(splats, which, x, y, open, alpha, passed, before);
+    }
     for (int k = 0; k < TOGETHER; k++) {
       const Splat& p = splats[which[k]];
       value[k] = set1(p.b) * d_b;
       if (WITH_DEPTH) value[k] = fma(set1(p.depth), load(block.d_z + at), value[k] + load(block.d_alpha + at));
       value[k] = fma(set1(p.r), d_r, fma(set1(p.g), d_g, value[k]));
     }
-    before[0] = T;
-    for (int k = 0; k < TOGETHER; k++) before[k + 1] = before[k] * passed[k];
-    if (any(both(open, gt(set1(TRANSMITTANCE_STOP), before[TOGETHER])))) {
-      for (int k = 0; k < TOGETHER; k++) {  // some pixel stops before one of these
-        const vf next = T * passed[k];
-        const vm keep = ge(next, set1(TRANSMITTANCE_STOP));
-        before[k] = zero_unless(keep, T);
-        left[k] = zero_unless(keep, rest);
-        T = zero_unless(keep, next);
-        w[k] = alpha[k] * before[k];
-        rest = behind[k] = fnma(w[k], value[k], left[k]);
-      }
-      open = gt(T, set1(0.0f));
-    } else {
-      T = before[TOGETHER];
-      for (int k = 0; k < TOGETHER; k++) {
-        w[k] = alpha[k] * before[k];
-        left[k] = rest;
-        rest = behind[k] = fnma(w[k], value[k], rest);
-      }
+    for (int k = 0; k < TOGETHER; k++) {
+      w[k] = alpha[k] * before[k];
+      left[k] = rest;
+      rest = behind[k] = fnma(w[k], value[k], rest);
     }
-    for (int k = 0; k < TOGETHER; k++)
-      h[k] = zero_unless(both(ge(e[k], set1(LOG2_ALPHA_CUT)), ge(set1(ALPHA_MAX), raw[k])),
+    for (int k = 0; k < TOGETHER; k++)  // an alpha that was clamped does not change
+      h[k] = zero_unless(gt_among(gt(alpha[k], set1(0.0f)), set1(ALPHA_MAX), alpha[k]),
                          fnma(behind[k], reciprocal(passed[k]), left[k]));
-    add_sums<WITH_DEPTH>(h, w, dx, dy, spread, which, sums);
-    if (!any(open)) break;
+    add_sums<WITH_DEPTH>(h, w, splats, middle_x, y, spread, which, sums);
   }
-  store(block.T + at, T);
+  store(block.T + at, before[TOGETHER]);
   store(block.rest + at, rest);
-  return any(open);
+  block.open[part] = open;
 }
 
-template <bool WITH_DEPTH>
-INLINE void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
-                             const Outputs* out, const Gradients* gradients, Slot* slots, int32_t first_slot,
+template <bool WITH_DEPTH, bool SAVED>
+void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
+                             const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots, int32_t first_slot,
                              int32_t* slot_of_pair) {
   const Scene& s = *scene;
   const TilePlace place = place_of(s, tile);
@@ -165,18 +151,29 @@ INLINE void backward_tile_of(const Scene* scene, int tile, const Splat* splats, 
     if (!start_block(s, place, b, *out, *gradients, state[b])) alive &= ~(1u << b);
   }
   for (int64_t first = 0; first < count && alive; first += BATCH) {
-    load_batch(splats, entries, first, count, alive, batch);
+    const uint32_t noted = SAVED ? noted_blocks(saved) : alive;
+    load_batch(splats, entries, first, count, alive & noted, batch);
+    if (!SAVED) sort_into_blocks(alive, batch);
     memset(sums, 0, (size_t)batch.size * sizeof(Slot));
-    for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
+    for (uint32_t blocks = noted; blocks; blocks &= blocks - 1) {
       const int b = __builtin_ctz(blocks);
       const float left = block_left(place, b), top = block_top(place, b);
       bring_near(splats, entries, first + BATCH + b * NEAR_AT_ONCE, count);
+      int walked[PARTS];
+      const uint8_t* list = SAVED ? noted_list(saved, walked) : batch.lists[b];
       bool open = false;
-      for (int part = 0; part < PARTS; part++)
-        open |= walk<WITH_DEPTH>(batch.splats, batch.lists[b], batch.lengths[b], pixels.x[part] + left,
-                                 pixels.y[part] + top, state[b], part * W, sums);
-      if (!open) alive &= ~(1u << b);
+      for (int part = 0; part < PARTS; part++) {
+        const float* alphas = saved.alphas;
+        if (SAVED) saved.alphas += walked[part] * W;
+        if (SAVED && !(alive >> b & 1)) continue;
+        walk<WITH_DEPTH, SAVED>(batch.splats, list, SAVED ? walked[part] : batch.lengths[b], alphas,
+                               pixels.x[part] + left, pixels.y[part] + top, left + 0.5f * (BLOCK - 1), state[b], part,
+                               sums);
+        open |= any(state[b].open[part]);
+      }
+      if (!SAVED && !open) alive &= ~(1u << b);
     }
+    if (SAVED && !noted) break;
     for (int j = 0; j < batch.size; j++) {
       if (!batch.touched[j]) continue;
       slots[first + j] = sums[j];
@@ -186,12 +183,12 @@ INLINE void backward_tile_of(const Scene* scene, int tile, const Splat* splats, 
 }
 
 void backward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
-                   const Outputs* out, const Gradients* gradients, Slot* slots, int32_t first_slot,
+                   const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots, int32_t first_slot,
                    int32_t* slot_of_pair) {
-  if (gradients->alpha || gradients->depth)
-    backward_tile_of<true>(scene, tile, splats, entries, count, out, gradients, slots, first_slot, slot_of_pair);
-  else
-    backward_tile_of<false>(scene, tile, splats, entries, count, out, gradients, slots, first_slot, slot_of_pair);
+  const bool with_depth = gradients->alpha || gradients->depth;
+  const auto run = with_depth ? saved.alphas ? backward_tile_of<true, true> : backward_tile_of<true, false>
+                              : saved.alphas ? backward_tile_of<false, true> : backward_tile_of<false, false>;
+  run(scene, tile, splats, entries, count, out, gradients, saved, slots, first_slot, slot_of_pair);
 }
 
 }  // namespace

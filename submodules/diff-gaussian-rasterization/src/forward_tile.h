@@ -1,54 +1,46 @@
 // Front-to-back compositing of one tile.
 #pragma once
-#include "tile.h"
+#include "saved.h"
 
 namespace {
 
-// One vector of pixels of a block, kept in registers while the splats go by. A pixel that is finished has T = 0 and its
-// transmittance in `left`.
-struct Strip { vf r, g, b, z, T, left; vm open; };
+// One vector of pixels of a block, kept in registers while the splats go by.
+struct Strip { vf r, g, b, z, T; vm open; };
 
-// `STEP` splats at a time: their alphas do not depend on each other, and one alone is a chain of some twenty
-// instructions, each of which waits for the one before.
+// As many splats at a time as the registers hold.
 enum { STEP = W == 16 ? 4 : 2 };
 
-INLINE void composite(const Splat* splats, const uint8_t* list, int count, vf x, vf y, Strip& strip) {
-  vf r = strip.r, g = strip.g, b = strip.b, z = strip.z, T = strip.T;
+// The number of splats on the list that were looked at, a multiple of TOGETHER. With SAVE their alphas are stored.
+template <bool SAVE>
+INLINE int composite(const Splat* splats, const uint8_t* list, int count, vf x, vf y, Strip& strip, float* saved) {
+  vf r = strip.r, g = strip.g, b = strip.b, z = strip.z, before[STEP + 1];
   vm open = strip.open;
-  for (int j = 0; j < count; j += STEP) {
-    vf dx[STEP], dy[STEP], e[STEP], raw[STEP], alpha[STEP], passed[STEP], before[STEP + 1];
-    log2_alphas<STEP>(splats, list + j, x, y, dx, dy, e);
-    alphas<STEP>(e, raw, alpha);
-    for (int k = 0; k < STEP; k++) passed[k] = 1.0f - alpha[k];
-    before[0] = T;
-    for (int k = 0; k < STEP; k++) before[k + 1] = before[k] * passed[k];
-    if (any(both(open, gt(set1(TRANSMITTANCE_STOP), before[STEP])))) {
-      for (int k = 0; k < STEP; k++) {  // some pixel stops before one of these
-        const vf next = T * passed[k];
-        const vm keep = ge(next, set1(TRANSMITTANCE_STOP));
-        strip.left = select(but_not(open, keep), T, strip.left);
-        open = both(open, keep);
-        before[k] = zero_unless(keep, T);
-        T = zero_unless(keep, next);
-      }
-    } else {
-      T = before[STEP];
-    }
+  before[STEP] = strip.T;
+  int j = 0;
+  while (j < count && any(open)) {
+    vf alpha[STEP], passed[STEP];
+    before[0] = before[STEP];
+    pass_splats<STEP>(splats, list + j, x, y, open, alpha, passed, before);
     for (int k = 0; k < STEP; k++) {
       const Splat& p = splats[list[j + k]];
+      if (SAVE) stream(saved + (j + k) * W, alpha[k]);
       const vf w = alpha[k] * before[k];
       r = fma(w, set1(p.r), r);
       g = fma(w, set1(p.g), g);
       b = fma(w, set1(p.b), b);
       z = fma(w, set1(p.depth), z);
     }
-    if (!any(open)) break;
+    j += STEP;
   }
-  strip.r = r; strip.g = g; strip.b = b; strip.z = z; strip.T = T; strip.open = open;
+  strip = {r, g, b, z, before[STEP], open};
+  for (; j % TOGETHER; j++)
+    if (SAVE) stream(saved + j * W, set1(0.0f));
+  return j;
 }
 
-void forward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
-                  const Outputs* out) {
+template <bool SAVE>
+INLINE void forward_tile_of(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
+                            const Outputs* out, Saved saved) {
   const Scene& s = *scene;
   const TilePlace place = place_of(s, tile);
   const BlockPixels pixels = first_block();
@@ -64,29 +56,36 @@ void forward_tile(const Scene* scene, int tile, const Splat* splats, const TileE
     for (int part = 0; part < PARTS; part++) {
       const vf zero = set1(0.0f);
       const vm inside = lanes_inside(place, b, part);
-      strips[b][part] = {zero, zero, zero, zero, zero_unless(inside, set1(1.0f)), zero, inside};
+      strips[b][part] = {zero, zero, zero, zero, set1(1.0f), inside};
     }
   for (int64_t first = 0; first < count && alive; first += BATCH) {
     load_batch(splats, entries, first, count, alive, batch);
+    sort_into_blocks(alive, batch);
+    if (SAVE) note_blocks(saved, alive);
     for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
       const int b = __builtin_ctz(blocks);
       const float left = block_left(place, b), top = block_top(place, b);
       bring_near(splats, entries, first + BATCH + b * NEAR_AT_ONCE, count);
       bool open = false;
+      int walked[PARTS];
       for (int part = 0; part < PARTS; part++) {
-        composite(batch.splats, batch.lists[b], batch.lengths[b], pixels.x[part] + left, pixels.y[part] + top,
-                  strips[b][part]);
+        walked[part] = composite<SAVE>(batch.splats, batch.lists[b], batch.lengths[b], pixels.x[part] + left,
+                                       pixels.y[part] + top, strips[b][part], saved.alphas);
+        if (SAVE) saved.alphas += walked[part] * W;
         open |= any(strips[b][part].open);
       }
+      if (SAVE) note_list(saved, walked, batch.lists[b]);
       if (!open) alive &= ~(1u << b);
     }
   }
+  if (SAVE) note_blocks(saved, 0);
+  if (SAVE) streamed();
   for (uint32_t blocks = blocks_inside(place); blocks; blocks &= blocks - 1) {
     const int b = __builtin_ctz(blocks);
     float values[5][PIXELS] __attribute__((aligned(64)));
     for (int part = 0; part < PARTS; part++) {
       const Strip& v = strips[b][part];
-      const vf T = v.T + v.left;  // one of them is 0
+      const vf T = v.T;
       store(values[0] + part * W, fma(T, set1(s.background[0]), v.r));
       store(values[1] + part * W, fma(T, set1(s.background[1]), v.g));
       store(values[2] + part * W, fma(T, set1(s.background[2]), v.b));
@@ -98,6 +97,20 @@ void forward_tile(const Scene* scene, int tile, const Splat* splats, const TileE
     if (out->alpha) write_block(out->alpha, s.width, place, b, values[3]);
     if (out->depth) write_block(out->depth, s.width, place, b, values[4]);
   }
+}
+
+int64_t count_visits(const TileEntry* entries, int64_t count) {
+  int64_t visits = 0;
+  for (int64_t k = 0; k < count; k++) visits += __builtin_popcount(entries[k].blocks);
+  return visits;
+}
+
+void forward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
+                  const Outputs* out, Saved saved) {
+  if (saved.alphas)
+    forward_tile_of<true>(scene, tile, splats, entries, count, out, saved);
+  else
+    forward_tile_of<false>(scene, tile, splats, entries, count, out, saved);
 }
 
 }  // namespace

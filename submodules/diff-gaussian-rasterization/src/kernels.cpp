@@ -9,5 +9,5 @@
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
-extern "C" const Kernels KERNELS = {TEXT(KERNELS), project, forward_tile, backward_tile, backward_gaussians,
-                                   loss_scratch_floats, loss_rows, adam, copy};
+extern "C" const Kernels KERNELS = {TEXT(KERNELS), project, count_visits, forward_tile, backward_tile,
+                                   backward_gaussians, loss_scratch_floats, loss_rows, adam, copy};

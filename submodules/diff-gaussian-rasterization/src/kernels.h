@@ -15,6 +15,7 @@ enum {
   FLAG_ANTIALIASED = 4,       // opacity is compensated for the screen-space dilation
   FLAG_CENTER_FROM_POSE = 8,  // the view direction's camera centre is -R^T t and passes its gradient to the pose
   FLAG_CAMERA_GRADIENT = 16,
+  FLAG_SAVE_STATES = 32,      // a backward pass will follow
   FLAG_INVERSE_DEPTH = 64,    // the depth that is composited is 1 / z
 };
 
@@ -91,12 +92,30 @@ typedef struct PairList {
   void (*grow)(struct PairList*, int64_t capacity);
 } PairList;
 
+// What the compositing of a tile leaves for its way back. `alphas`: of each splat at the pixels of each block that it
+// touches, as they were used. `notes`: which these are. For each batch of splats the blocks that were alive (32 bits; 0 ends
+// it), and for each of them how many splats each of its vectors has passed (a byte each, in fours) and the places in the
+// batch of the most that one of them has. Null: nothing is left, and everything is computed again.
+typedef struct { float* alphas; uint8_t* notes; } Saved;
+enum { BATCH = 224, VISITS_TOGETHER = 4, MOST_VECTORS_OF_BLOCK = 4 };
+// Numbers and bytes that a tile's `visits` of splats to blocks may fill.
+static inline int64_t alphas_to_save(int64_t splats, int64_t visits) {
+  const int64_t lists = (splats + BATCH - 1) / BATCH * BLOCKS;
+  return BLOCK * BLOCK * (visits + lists * (VISITS_TOGETHER - 1));
+}
+static inline int64_t notes_to_save(int64_t splats, int64_t visits) {
+  const int64_t batches = (splats + BATCH - 1) / BATCH;
+  return visits + batches * (4 + BLOCKS * (MOST_VECTORS_OF_BLOCK + VISITS_TOGETHER - 1)) + 4 + 16;
+}
+
 typedef struct {
   const char* name;
   void (*project)(const Scene*, int64_t begin, int64_t end, Splat*, int32_t* radii, PairList*);
-  void (*forward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*);
+  int64_t (*count_visits)(const TileEntry*, int64_t count);
+  void (*forward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*,
+                       Saved);
   void (*backward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*,
-                        const Gradients*, Slot* tile_slots, int32_t first_slot, int32_t* slot_of_pair);
+                        const Gradients*, Saved, Slot* tile_slots, int32_t first_slot, int32_t* slot_of_pair);
   void (*backward_gaussians)(const Scene*, int64_t begin, int64_t end, const Splat*, const Slot*,
                              const int32_t* slot_of_pair, const Gradients*, double* camera_sums);
   int64_t (*loss_scratch_floats)(int64_t width, int64_t rows);

@@ -53,8 +53,13 @@ struct Frame {
   Buffer<TileEntry> entries;
   Buffer<int64_t> tile_start, tile_counts;
   Buffer<double> camera_sums;
+  Buffer<float> saved_alphas;
+  Buffer<uint8_t> saved_notes;
+  Buffer<int64_t> visits;  // of splats to blocks, by tile
+  Buffer<Saved> saved;     // by tile
   PairList lists[PARTS_LIMIT] = {};
   int64_t first_pair[PARTS_LIMIT + 1] = {}, visible_in[PARTS_LIMIT] = {};
+  const Kernels* kernels = nullptr;  // of the forward pass: what it has saved is in their order
   int64_t parts = 0, part_size = 0, visible = 0;
   double seconds[STAGES] = {0};
   ~Frame() {
@@ -206,6 +211,38 @@ void sort_tile(TileEntry* entries, int64_t count) {
   memcpy(entries, sorted, (size_t)count * sizeof(TileEntry));
 }
 
+// Room for what the tiles leave for their way back, as long as it lasts: tiles without compute it again.
+int64_t saved_limit = (int64_t)512 << 20;  // bytes
+
+void find_room(Frame& f, const Scene& s) {
+  const int64_t tiles = tile_count(s), *tile_start = f.tile_start.data(), *visits = f.visits.data();
+  Saved* saved = f.saved.reserve(tiles);
+  memset(saved, 0, (size_t)tiles * sizeof(Saved));
+  if (!(s.flags & FLAG_SAVE_STATES)) return;
+  int64_t alphas = 0, notes = 0, end = 0;
+  for (; end < tiles; end++) {
+    const int64_t splats = tile_start[end + 1] - tile_start[end];
+    const int64_t more_alphas = alphas_to_save(splats, visits[end]), more_notes = notes_to_save(splats, visits[end]);
+    if ((alphas + more_alphas) * (int64_t)sizeof(float) + notes + more_notes > saved_limit) break;
+    alphas += more_alphas;
+    notes += more_notes;
+  }
+  float* next_alphas;
+  uint8_t* next_notes;
+  try {
+    next_alphas = f.saved_alphas.reserve(alphas);
+    next_notes = f.saved_notes.reserve(notes);
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+  for (int64_t t = 0; t < end; t++) {
+    const int64_t splats = tile_start[t + 1] - tile_start[t];
+    saved[t] = {next_alphas, next_notes};
+    next_alphas += alphas_to_save(splats, visits[t]);
+    next_notes += notes_to_save(splats, visits[t]);
+  }
+}
+
 }  // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -229,6 +266,9 @@ EXPORT void stillsplat_prefer_large_pages(void* memory, int64_t bytes) {
   stillsplat::prefer_large_pages(memory, (size_t)bytes);
 }
 
+// How many bytes a rendering may leave for its way back.
+EXPORT void stillsplat_set_saved_limit(int64_t bytes) { saved_limit = bytes; }
+
 EXPORT void* stillsplat_frame_new() { return new (std::nothrow) Frame; }
 EXPORT void stillsplat_frame_free(void* frame) { delete (Frame*)frame; }
 
@@ -239,21 +279,21 @@ EXPORT void stillsplat_frame_statistics(const void* frame, double* out) {
   out[STAGES + 1] = (double)f.pair_count();
   int64_t bytes = f.splats.bytes() + f.slots.bytes() + f.slot_of_pair.bytes() + f.entries.bytes() + f.tile_counts.bytes();
   for (const PairList& list : f.lists) bytes += list.capacity * (int64_t)sizeof(Pair);
+  bytes += f.saved_alphas.bytes() + f.saved_notes.bytes();
   out[STAGES + 2] = (double)bytes;
 }
 
 // How many (splat, 4x4 block) visits the last forward pass had on its lists; for benchmarks.
 EXPORT int64_t stillsplat_frame_visits(const void* frame) {
   const Frame& f = *(const Frame*)frame;
-  int64_t visits = 0;
-  for (int64_t k = 0; k < f.pair_count(); k++) visits += __builtin_popcount(f.entries.data()[k].blocks);
-  return visits;
+  return kernels->count_visits(f.entries.data(), f.pair_count());
 }
 
 // 0, or 1 when memory is short.
 EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* out) try {
   Frame& f = *(Frame*)frame;
   const Scene& s = *scene;
+  f.kernels = kernels;
   double start = now();
   project_parts(f, s, *out);
   f.seconds[PROJECT] = now() - start;
@@ -264,11 +304,18 @@ EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* ou
   const Splat* splats = f.splats.data();
   TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
-  parallel_for(tile_count(s), [&](int64_t t) { sort_tile(entries + tile_start[t], tile_start[t + 1] - tile_start[t]); });
+  int64_t* visits = f.visits.reserve(tile_count(s));
+  parallel_for(tile_count(s), [&](int64_t t) {
+    sort_tile(entries + tile_start[t], tile_start[t + 1] - tile_start[t]);
+    visits[t] = kernels->count_visits(entries + tile_start[t], tile_start[t + 1] - tile_start[t]);
+  });
+  find_room(f, s);
+  const Saved* saved = f.saved.data();
   f.seconds[SORT] = now() - start;
   start = now();
   parallel_for(tile_count(s), [&](int64_t t) {
-    kernels->forward_tile(&s, (int)t, splats, entries + tile_start[t], tile_start[t + 1] - tile_start[t], out);
+    kernels->forward_tile(&s, (int)t, splats, entries + tile_start[t], tile_start[t + 1] - tile_start[t], out,
+                          saved[t]);
   });
   f.seconds[FORWARD] = now() - start;
   return 0;
@@ -287,9 +334,10 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
   memset(slot_of_pair, 0xff, (size_t)f.pair_count() * sizeof(int32_t));  // -1: nothing comes from this pair
   const TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
+  const Saved* saved = f.saved.data();
   parallel_for(tile_count(s), [&](int64_t t) {
-    kernels->backward_tile(&s, (int)t, splats, entries + tile_start[t], tile_start[t + 1] - tile_start[t], out,
-                           gradients, slots + tile_start[t], (int32_t)tile_start[t], slot_of_pair);
+    f.kernels->backward_tile(&s, (int)t, splats, entries + tile_start[t], tile_start[t + 1] - tile_start[t], out,
+                             gradients, saved[t], slots + tile_start[t], (int32_t)tile_start[t], slot_of_pair);
   });
   f.seconds[BACKWARD_TILES] = now() - start;
   start = now();

@@ -27,6 +27,17 @@ typedef int32_t vi __attribute__((vector_size(4 * W)));
 
 INLINE vf load(const float* p) { vf v; memcpy(&v, p, sizeof v); return v; }
 INLINE void store(float* p, vf v) { memcpy(p, &v, sizeof v); }
+// Past the caches, to memory that is aligned to a vector and not needed soon; `streamed` when a thread is done.
+#if defined(STILLSPLAT_AVX512)
+INLINE void stream(float* p, vf v) { _mm512_stream_ps(p, (__m512)v); }
+INLINE void streamed() { _mm_sfence(); }
+#elif defined(STILLSPLAT_AVX2)
+INLINE void stream(float* p, vf v) { _mm256_stream_ps(p, (__m256)v); }
+INLINE void streamed() { _mm_sfence(); }
+#else
+INLINE void stream(float* p, vf v) { store(p, v); }
+INLINE void streamed() {}
+#endif
 #if defined(STILLSPLAT_AVX512)  // vf{} + x would add, because of the sign of zero
 INLINE vf set1(float x) { return (vf)_mm512_set1_ps(x); }
 #elif defined(STILLSPLAT_AVX2)
@@ -45,6 +56,8 @@ INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)
 INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 INLINE vm ge(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
 INLINE vm gt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
+INLINE vm ge_among(vm those, vf a, vf b) { return _mm512_mask_cmp_ps_mask(those, (__m512)a, (__m512)b, _CMP_GE_OQ); }
+INLINE vm gt_among(vm those, vf a, vf b) { return _mm512_mask_cmp_ps_mask(those, (__m512)a, (__m512)b, _CMP_GT_OQ); }
 INLINE vm not_zero(vf a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_NEQ_UQ); }  // or NaN
 // by name, since operators would carry masks through general registers
 INLINE vm both(vm a, vm b) { return _kand_mask16(a, b); }
@@ -112,6 +125,8 @@ INLINE vm ge(vf a, vf b) { return a >= b; }
 INLINE vm gt(vf a, vf b) { return a > b; }
 INLINE vm not_zero(vf a) { return a != 0.0f; }
 INLINE vm both(vm a, vm b) { return a & b; }
+INLINE vm ge_among(vm those, vf a, vf b) { return those & (a >= b); }
+INLINE vm gt_among(vm those, vf a, vf b) { return those & (a > b); }
 INLINE vm but_not(vm a, vm b) { return a & ~b; }
 #if defined(STILLSPLAT_NEON)
 INLINE bool any(vm m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
@@ -171,6 +186,42 @@ INLINE void transpose_to_fields(const float rows[][16], vf* fields) {
 }
 #endif
 
+#if defined(__SSE2__)
+// Two neighbouring numbers from each of four places: the four first ones and the four second ones, in every piece.
+INLINE void pairs_to_pieces(const float* const* from, vf& firsts, vf& seconds) {
+  const __m128 zero = _mm_setzero_ps();
+  const __m128 ab = _mm_loadh_pi(_mm_loadl_pi(zero, (const __m64*)from[0]), (const __m64*)from[1]);
+  const __m128 cd = _mm_loadh_pi(_mm_loadl_pi(zero, (const __m64*)from[2]), (const __m64*)from[3]);
+  const __m128 low = _mm_shuffle_ps(ab, cd, 0x88), high = _mm_shuffle_ps(ab, cd, 0xdd);
+#if defined(STILLSPLAT_AVX512)
+  firsts = (vf)_mm512_broadcast_f32x4(low); seconds = (vf)_mm512_broadcast_f32x4(high);
+#elif defined(STILLSPLAT_AVX2)
+  firsts = (vf)_mm256_set_m128(low, low); seconds = (vf)_mm256_set_m128(high, high);
+#else
+  firsts = (vf)low; seconds = (vf)high;
+#endif
+}
+#else
+INLINE void pairs_to_pieces(const float* const* from, vf& firsts, vf& seconds) {
+  firsts = vf{from[0][0], from[1][0], from[2][0], from[3][0]};
+  seconds = vf{from[0][1], from[1][1], from[2][1], from[3][1]};
+}
+#endif
+
+// Rows of four numbers, one after the other, as the pieces of a vector.
+#if defined(STILLSPLAT_AVX512)
+INLINE vf load_rows(const float* p, int64_t stride) {
+  const __m512 a = _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
+  return (vf)_mm512_insertf32x4(_mm512_insertf32x4(a, _mm_loadu_ps(p + 2 * stride), 2), _mm_loadu_ps(p + 3 * stride), 3);
+}
+#elif defined(STILLSPLAT_AVX2)
+INLINE vf load_rows(const float* p, int64_t stride) {
+  return (vf)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
+}
+#else
+INLINE vf load_rows(const float* p, int64_t) { return load(p); }
+#endif
+
 // Pieces of a vector of four floats: four vectors change places like a matrix of 4 x 4 in each piece.
 #if defined(STILLSPLAT_AVX512)
 INLINE void transpose_pieces(vf* v) {
@@ -179,12 +230,6 @@ INLINE void transpose_pieces(vf* v) {
   const __m512d ac = _mm512_unpacklo_pd((__m512d)a, (__m512d)c), ca = _mm512_unpackhi_pd((__m512d)a, (__m512d)c);
   const __m512d bd = _mm512_unpacklo_pd((__m512d)b, (__m512d)d), db = _mm512_unpackhi_pd((__m512d)b, (__m512d)d);
   v[0] = (vf)ac; v[1] = (vf)ca; v[2] = (vf)bd; v[3] = (vf)db;
-}
-// Element k of each piece from v[k].
-INLINE vf diagonal_of_pieces(const vf* v) {
-  const __m512 a = _mm512_mask_mov_ps((__m512)v[0], 0x2222, (__m512)v[1]);
-  const __m512 b = _mm512_mask_mov_ps((__m512)v[2], 0x8888, (__m512)v[3]);
-  return (vf)_mm512_mask_mov_ps(a, 0xcccc, b);
 }
 // Each element of a piece, all over its piece.
 INLINE void spread_pieces(vf v, vf* out) {
@@ -214,10 +259,6 @@ INLINE void transpose_pieces(vf* v) {
   const __m256d bd = _mm256_unpacklo_pd((__m256d)b, (__m256d)d), db = _mm256_unpackhi_pd((__m256d)b, (__m256d)d);
   v[0] = (vf)ac; v[1] = (vf)ca; v[2] = (vf)bd; v[3] = (vf)db;
 }
-INLINE vf diagonal_of_pieces(const vf* v) {
-  const __m256 a = _mm256_blend_ps((__m256)v[0], (__m256)v[1], 0x22), b = _mm256_blend_ps((__m256)v[2], (__m256)v[3], 0x88);
-  return (vf)_mm256_blend_ps(a, b, 0xcc);
-}
 INLINE void spread_pieces(vf v, vf* out) {
   out[0] = (vf)_mm256_permute_ps((__m256)v, 0x00);
   out[1] = (vf)_mm256_permute_ps((__m256)v, 0x55);
@@ -240,10 +281,6 @@ INLINE void transpose_pieces(vf* v) {
   const vf c = MINGLE(v[2], v[3], 0, 4, 1, 5), d = MINGLE(v[2], v[3], 2, 6, 3, 7);
   v[0] = MINGLE(a, c, 0, 1, 4, 5); v[1] = MINGLE(a, c, 2, 3, 6, 7);
   v[2] = MINGLE(b, d, 0, 1, 4, 5); v[3] = MINGLE(b, d, 2, 3, 6, 7);
-}
-INLINE vf diagonal_of_pieces(const vf* v) {
-  const vf a = MINGLE(v[0], v[1], 0, 5, 0, 5), b = MINGLE(v[2], v[3], 2, 7, 2, 7);
-  return MINGLE(a, b, 0, 1, 4, 5);
 }
 INLINE void spread_pieces(vf v, vf* out) {
   for (int i = 0; i < 4; i++) out[i] = set1(v[i]);

@@ -45,16 +45,17 @@ INLINE int rows_inside(const TilePlace& t, int b) {
   return n < BLOCK ? n : BLOCK;
 }
 
-// The block's pixels of one plane; those outside the picture read as 0 and are not written.
-INLINE void read_block(const float* plane, int64_t stride, const TilePlace& t, int b, float* pixels) {
-  const int columns = columns_inside(t, b), rows = rows_inside(t, b);
+INLINE bool whole_block(const TilePlace& t, int b) { return columns_inside(t, b) == BLOCK && rows_inside(t, b) == BLOCK; }
+
+// One vector of a block's pixels of a plane; those outside the picture read as 0 and are not written.
+INLINE vf read_part(const float* plane, int64_t stride, const TilePlace& t, int b, int part) {
+  const int first_row = part * (W / BLOCK), columns = columns_inside(t, b), rows = rows_inside(t, b);
   const float* from = plane + (int64_t)(t.top + (b / BLOCKS_X) * BLOCK) * stride + t.left + (b % BLOCKS_X) * BLOCK;
-  if (columns == BLOCK && rows == BLOCK) {
-    for (int r = 0; r < BLOCK; r++) memcpy(pixels + r * BLOCK, from + r * stride, BLOCK * sizeof(float));
-    return;
-  }
-  memset(pixels, 0, PIXELS * sizeof(float));
-  for (int r = 0; r < rows; r++) memcpy(pixels + r * BLOCK, from + r * stride, columns * sizeof(float));
+  if (whole_block(t, b)) return load_rows(from + first_row * stride, stride);
+  float pixels[W] __attribute__((aligned(64))) = {0};
+  for (int r = 0; r < W / BLOCK && first_row + r < rows; r++)
+    memcpy(pixels + r * BLOCK, from + (first_row + r) * stride, columns * sizeof(float));
+  return load(pixels);
 }
 INLINE void write_block(float* plane, int64_t stride, const TilePlace& t, int b, const float* pixels) {
   const int columns = columns_inside(t, b), rows = rows_inside(t, b);
@@ -68,6 +69,7 @@ INLINE void write_block(float* plane, int64_t stride, const TilePlace& t, int b,
 
 // Lanes of one part of a block whose pixels lie in the picture.
 INLINE vm lanes_inside(const TilePlace& t, int b, int part) {
+  if (whole_block(t, b)) return first_lanes(W);
   float inside[W] __attribute__((aligned(64)));
   const int columns = columns_inside(t, b), rows = rows_inside(t, b);
   for (int l = 0; l < W; l++) {
@@ -91,11 +93,14 @@ INLINE BlockPixels first_block() {
 INLINE float block_left(const TilePlace& t, int b) { return (float)(t.left + (b % BLOCKS_X) * BLOCK); }
 INLINE float block_top(const TilePlace& t, int b) { return (float)(t.top + (b / BLOCKS_X) * BLOCK); }
 
-// log2(alpha) of N splats at the same pixels, one instruction for all of them after the other, and how far the pixels
-// are from their centres. Forward and backward share the formula, so that both take the same decisions.
+// What N splats, front to back, do to the pixels (x, y), one instruction for all of them after the other: alone, each
+// would be a chain of some twenty instructions that wait for each other. alpha is 0 where it is not worth a step of
+// 1/255 and from where a pixel is finished, before[k] the transmittance before splat k, before[0] given. A pixel that is
+// not `open` is finished: its transmittance stays. Forward and backward share this, so that both decide alike.
 template <int N>
-INLINE void log2_alphas(const Splat* splats, const uint8_t* which, vf x, vf y, vf* dx, vf* dy, vf* e) {
-  vf t[N];
+INLINE void pass_splats(const Splat* splats, const uint8_t* which, vf x, vf y, vm& open, vf* alpha, vf* passed,
+                        vf* before) {
+  vf dx[N], dy[N], t[N], e[N], raw[N];
   for (int k = 0; k < N; k++) dx[k] = x - splats[which[k]].x;
   for (int k = 0; k < N; k++) dy[k] = y - splats[which[k]].y;
   for (int k = 0; k < N; k++) e[k] = set1(splats[which[k]].C) * dy[k];
@@ -103,19 +108,23 @@ INLINE void log2_alphas(const Splat* splats, const uint8_t* which, vf x, vf y, v
   for (int k = 0; k < N; k++) e[k] = fma(e[k], dy[k], set1(splats[which[k]].log2_opacity));
   for (int k = 0; k < N; k++) t[k] = fma(set1(splats[which[k]].A), dx[k], t[k]);
   for (int k = 0; k < N; k++) e[k] = fma(t[k], dx[k], e[k]);
-}
-
-// Alpha of N splats, 0 where it is not worth a step of 1/255, and before it is clamped.
-template <int N>
-INLINE void alphas(const vf* e, vf* raw, vf* alpha) {
   exp2_bounded<N>(e, raw);
   for (int k = 0; k < N; k++)
-    alpha[k] = zero_unless(ge(e[k], set1(LOG2_ALPHA_CUT)), vmin(raw[k], set1(ALPHA_MAX)));
+    alpha[k] = zero_unless(ge_among(open, e[k], set1(LOG2_ALPHA_CUT)), vmin(raw[k], set1(ALPHA_MAX)));
+  for (int k = 0; k < N; k++) passed[k] = 1.0f - alpha[k];
+  for (int k = 0; k < N; k++) before[k + 1] = before[k] * passed[k];
+  if (!any(gt(set1(TRANSMITTANCE_STOP), before[N]))) return;
+  for (int k = 0; k < N; k++) {  // some pixel stops before one of these
+    open = both(open, ge(before[k] * passed[k], set1(TRANSMITTANCE_STOP)));
+    alpha[k] = zero_unless(open, alpha[k]);
+    passed[k] = 1.0f - alpha[k];
+    before[k + 1] = before[k] * passed[k];
+  }
 }
 
 // Splats come in batches that fit the first cache. Each batch is sorted into a list for every block, so that a block's
 // pixels stay in registers. Places in the lists are bytes.
-enum { BATCH = 224, TOGETHER = 4 };
+enum { TOGETHER = VISITS_TOGETHER };
 
 // What fills lists up to a multiple of TOGETHER and is never seen.
 enum { NOBODY = BATCH };
@@ -128,30 +137,33 @@ struct Batch {
 };
 
 // For each block that is alive, the places in the batch of the splats that touch it, filled up to a multiple of TOGETHER.
-INLINE void sort_into_blocks(const uint32_t* touched, int size, uint32_t alive, uint8_t lists[][BATCH + 16],
-                             int* lengths) {
+INLINE void sort_into_blocks(uint32_t alive, Batch& batch) {
 #if defined(STILLSPLAT_AVX512)
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (; alive; alive &= alive - 1) {
-    const int b = __builtin_ctz(alive);
+  for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
+    const int b = __builtin_ctz(blocks);
     const __m512i bit = _mm512_set1_epi32((int)(1u << b));
     int length = 0;
-    for (int j = 0; j < size; j += 16) {
-      const __mmask16 those = _mm512_test_epi32_mask(_mm512_loadu_si512(touched + j), bit);
+    for (int j = 0; j < batch.size; j += 16) {
+      const __mmask16 those = _mm512_test_epi32_mask(_mm512_loadu_si512(batch.touched + j), bit);
       const __m512i places = _mm512_maskz_compress_epi32(those, _mm512_add_epi32(lanes, _mm512_set1_epi32(j)));
-      _mm_storeu_si128((__m128i*)(lists[b] + length), _mm512_cvtepi32_epi8(places));
+      _mm_storeu_si128((__m128i*)(batch.lists[b] + length), _mm512_cvtepi32_epi8(places));
       length += __builtin_popcount(those);
     }
-    lengths[b] = length;
+    batch.lengths[b] = length;
   }
 #else
-  for (int b = 0; b < BLOCKS; b++) lengths[b] = 0;
-  for (int j = 0; j < size; j++)
-    for (uint32_t blocks = touched[j]; blocks; blocks &= blocks - 1) {
+  for (int b = 0; b < BLOCKS; b++) batch.lengths[b] = 0;
+  for (int j = 0; j < batch.size; j++)
+    for (uint32_t blocks = batch.touched[j]; blocks; blocks &= blocks - 1) {
       const int b = __builtin_ctz(blocks);
-      lists[b][lengths[b]++] = (uint8_t)j;
+      batch.lists[b][batch.lengths[b]++] = (uint8_t)j;
     }
 #endif
+  for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
+    const int b = __builtin_ctz(blocks);
+    memset(batch.lists[b] + batch.lengths[b], NOBODY, TOGETHER);
+  }
 }
 
 INLINE void start_batches(Batch& batch) {
@@ -165,7 +177,7 @@ INLINE void bring_near(const Splat* splats, const TileEntry* entries, int64_t fr
   for (int64_t k = from; k < from + NEAR_AT_ONCE && k < count; k++) __builtin_prefetch(&splats[entries[k].splat]);
 }
 
-// The batch of the entries from `first` on, with the lists of the blocks that are alive.
+// The batch of the entries from `first` on, for the blocks that are alive; without their lists.
 INLINE void load_batch(const Splat* splats, const TileEntry* entries, int64_t first, int64_t count, uint32_t alive,
                        Batch& batch) {
   const int size = (int)(count - first < BATCH ? count - first : BATCH);
@@ -175,11 +187,6 @@ INLINE void load_batch(const Splat* splats, const TileEntry* entries, int64_t fi
     batch.splats[j] = splats[entries[first + j].splat];
   }
   for (int j = size; j % 16; j++) batch.touched[j] = 0;
-  sort_into_blocks(batch.touched, size, alive, batch.lists, batch.lengths);
-  for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
-    const int b = __builtin_ctz(blocks);
-    memset(batch.lists[b] + batch.lengths[b], NOBODY, TOGETHER);
-  }
   batch.size = size;
 }
 
