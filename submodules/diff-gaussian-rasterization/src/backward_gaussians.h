@@ -1,5 +1,7 @@
 // Gradients of the splats back to the Gaussians, W at a time, and their step of Adam on the way.
 #pragma once
+#include <stddef.h>
+
 #include "adam.h"
 #include "kernels.h"
 #include "projection.h"
@@ -8,30 +10,28 @@
 
 namespace {
 
-// Sums of the slots of each Gaussian, in the order of its tiles: the same whatever the number of threads. Slots lie
-// where their tiles put them, far from each other; they are asked for so many Gaussians ahead. Few Gaussians have more
-// than four: for those with fewer nothing is added in place of a branch.
-enum { SLOTS_AHEAD = 16, USUAL_SLOTS = 4 };
-
-INLINE void reduce_slots(const Splat* splats, int64_t count, const Slot* slots, const int32_t* slot_of_pair,
-                         Slot* sums) {
+// The sums of the slots of one Gaussian, in the order of its tiles whatever the number of threads, and its colour in the
+// places that are free. Few Gaussians have more than four: for those with fewer nothing is added in place of a branch.
+enum { USUAL_SLOTS = 4 };
+INLINE void sum_slots(const Splat& splat, const Slot* slots, float row[16]) {
   static const Slot none = {};
-  static const int32_t nowhere = -1;
-  const auto slot_of = [&](const Splat& splat, int32_t j) {
-    const int32_t slot = *(j < splat.pair_count ? slot_of_pair + splat.pair_start + j : &nowhere);
-    return slot >= 0 ? slots[slot].v : none.v;
-  };
-  for (int64_t i = 0; i < count; i++) {
-    const Splat& next = splats[i + SLOTS_AHEAD < count ? i + SLOTS_AHEAD : count - 1];
-    for (int32_t j = 0; j < USUAL_SLOTS; j++) __builtin_prefetch(slot_of(next, j));
-    vf acc[16 / W];
-    for (vf& a : acc) a = set1(0.0f);
-    for (int32_t j = 0; j < USUAL_SLOTS; j++)
-      for (int f = 0; f < 16 / W; f++) acc[f] += load(slot_of(splats[i], j) + f * W);
-    for (int32_t j = USUAL_SLOTS; j < splats[i].pair_count; j++)
-      for (int f = 0; f < 16 / W; f++) acc[f] += load(slot_of(splats[i], j) + f * W);
-    for (int f = 0; f < 16 / W; f++) store(sums[i].v + f * W, acc[f]);
+  const Slot* own = slots + splat.pair_start;
+  vf sums[16 / W];
+  for (int f = 0; f < 16 / W; f++) sums[f] = set1(0.0f);
+  for (int32_t j = 0; j < USUAL_SLOTS; j++) {
+    const float* numbers = j < splat.pair_count ? own[j].v : none.v;
+    for (int f = 0; f < 16 / W; f++) sums[f] += load(numbers + f * W);
   }
+  for (int32_t j = USUAL_SLOTS; j < splat.pair_count; j++)
+    for (int f = 0; f < 16 / W; f++) sums[f] += load(own[j].v + f * W);
+#if defined(STILLSPLAT_AVX512)  // in the register: whoever loads the row would have to wait for single numbers
+  const __m512i from = _mm512_setr_epi32(0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 0);
+  static_assert(offsetof(Splat, r) == 24 && offsetof(Splat, b) == 32 && SUM_FREE == 3, "as in the mask and the places");
+  store(row, (vf)_mm512_mask_permutexvar_ps((__m512)sums[0], 0x0888, from, (__m512)load(&splat.x)));
+#else
+  for (int f = 0; f < 16 / W; f++) store(row + f * W, sums[f]);
+  row[SUM_FREE] = splat.r; row[SUM_FREE + 4] = splat.g; row[SUM_FREE + 8] = splat.b;
+#endif
 }
 
 // The gradient to one Gaussian, or in place of it a step of Adam: vectors in the order of FusedAdam's tensors.
@@ -172,7 +172,7 @@ INLINE void deliver(const Gradients& g, const Streams& streams, int flags, int64
 }
 
 void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Splat* splats, const Slot* slots,
-                        const int32_t* slot_of_pair, const Gradients* gradients, double* camera_sums) {
+                        const Gradients* gradients, double* camera_sums) {
   const Scene& s = *scene;
   const Gradients& g = *gradients;
   const int sh_terms = s.sh.data ? (s.sh_degree + 1) * (s.sh_degree + 1) : 0;
@@ -185,15 +185,11 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
   for (int k = 0; k < 3; k++) sum_t[k] = zero;
   const bool camera = (s.flags & FLAG_CAMERA_GRADIENT) != 0;
   const Limits lim = jacobian_limits(s);
-  Slot chunk_sums[CHUNK];
-  reduce_slots(splats + begin, end - begin, slots, slot_of_pair, chunk_sums);
   for (int64_t i = begin; i < end; i += W) {
     int valid = end - i < W ? (int)(end - i) : W;
     float sums[W][16] __attribute__((aligned(64)));
     vf in[16];
     vf slopes[SLOPES];
-    memcpy(sums, chunk_sums + (i - begin), (size_t)valid * sizeof(Slot));
-    memset(sums + valid, 0, (size_t)(W - valid) * sizeof(Slot));
     bool any = false;
     for (int l = 0; l < valid; l++) any |= splats[i + l].pair_count > 0;
     Coming coming = coming_moments(streams, i);
@@ -211,10 +207,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       if (g.screen_means.data) write(g.screen_means, i, valid, 1, 2, slopes);
       continue;
     }
-    for (int l = 0; l < W; l++) {  // a colour that was clamped to 0 has no gradient
-      const Splat& splat = splats[i + (l < valid ? l : valid - 1)];
-      sums[l][SUM_FREE] = splat.r; sums[l][SUM_FREE + 4] = splat.g; sums[l][SUM_FREE + 8] = splat.b;
-    }
+    for (int l = 0; l < W; l++) sum_slots(splats[i + (l < valid ? l : valid - 1)], slots, sums[l]);
     coming.some();
     transpose_to_fields(sums, in);
     // lanes that are not visible may hold anything: keep their sums at 0 and their values finite
@@ -314,6 +307,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     if (s.sh.data) {
       vf inv_length;
       Vec3 direction = view_direction(s, p.mean, inv_length);
+      // a colour that was clamped to 0 has no gradient
       d_color = {zero_unless(both(on, gt(in[SUM_FREE], zero)), d_color.x),
                  zero_unless(both(on, gt(in[SUM_FREE + 4], zero)), d_color.y),
                  zero_unless(both(on, gt(in[SUM_FREE + 8], zero)), d_color.z)};

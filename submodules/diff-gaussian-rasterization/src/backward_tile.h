@@ -127,10 +127,14 @@ INLINE void walk(const Splat* splats, const uint8_t* list, int count, const floa
   block.open[part] = open;
 }
 
+// A slot goes to where its Gaussian will look for it, which is not soon and far from the one before.
+INLINE void send(Slot& to, const Slot& from) {
+  for (int part = 0; part < 16 / W; part++) stream(to.v + part * W, load(from.v + part * W));
+}
+
 template <bool WITH_DEPTH, bool SAVED>
 void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
-                             const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots, int32_t first_slot,
-                             int32_t* slot_of_pair) {
+                             const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots) {
   const Scene& s = *scene;
   const TilePlace place = place_of(s, tile);
   const BlockPixels pixels = first_block();
@@ -144,14 +148,17 @@ void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const T
     bring_near<0>(gradients->image + channel * plane, s.width, place);
     bring_near<0>(out->image + channel * plane, s.width, place);
   }
-  for (int64_t k = 0; k < count && k < 32; k++) __builtin_prefetch(&splats[entries[k].splat]);
   uint32_t alive = blocks_inside(place);
   for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
     const int b = __builtin_ctz(blocks);
+    bring_near(splats, entries, b * NEAR_AT_ONCE, count);
     if (!start_block(s, place, b, *out, *gradients, state[b])) alive &= ~(1u << b);
   }
-  for (int64_t first = 0; first < count && alive; first += BATCH) {
+  const Slot none = {};
+  int64_t first = 0;
+  for (; first < count && alive; first += BATCH) {
     const uint32_t noted = SAVED ? noted_blocks(saved) : alive;
+    if (SAVED && !noted) break;
     load_batch(splats, entries, first, count, alive & noted, batch);
     if (!SAVED) sort_into_blocks(alive, batch);
     memset(sums, 0, (size_t)batch.size * sizeof(Slot));
@@ -173,22 +180,18 @@ void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const T
       }
       if (!SAVED && !open) alive &= ~(1u << b);
     }
-    if (SAVED && !noted) break;
-    for (int j = 0; j < batch.size; j++) {
-      if (!batch.touched[j]) continue;
-      slots[first + j] = sums[j];
-      slot_of_pair[entries[first + j].pair] = first_slot + (int32_t)(first + j);
-    }
+    for (int j = 0; j < batch.size; j++) send(slots[entries[first + j].pair], sums[j]);
   }
+  for (; first < count; first++) send(slots[entries[first].pair], none);
+  streamed();
 }
 
 void backward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
-                   const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots, int32_t first_slot,
-                   int32_t* slot_of_pair) {
+                   const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots) {
   const bool with_depth = gradients->alpha || gradients->depth;
   const auto run = with_depth ? saved.alphas ? backward_tile_of<true, true> : backward_tile_of<true, false>
                               : saved.alphas ? backward_tile_of<false, true> : backward_tile_of<false, false>;
-  run(scene, tile, splats, entries, count, out, gradients, saved, slots, first_slot, slot_of_pair);
+  run(scene, tile, splats, entries, count, out, gradients, saved, slots);
 }
 
 }  // namespace

@@ -79,8 +79,9 @@ typedef struct __attribute__((aligned(64))) {
 typedef struct { uint32_t tile, blocks; } Pair;                   // by Gaussian: which tile, which of its 4x4 blocks
 typedef struct { uint32_t depth, splat, blocks, pair; } TileEntry;  // by tile and depth (bits of a positive float)
 
-// Gradient sums of one splat in one tile, in the order of the tiles' entries. With h = dL/dlog(alpha) at a pixel and
-// x, y its place from the splat's centre: the sums of h, h y, h y y and so on, then those of the colour and the depth.
+// Gradient sums of one splat in one tile; those of a Gaussian lie together, in the order of its pairs. With
+// h = dL/dlog(alpha) at a pixel and x, y its place from the splat's centre: the sums of h, h y, h y y and so on, then
+// those of the colour and the depth.
 typedef struct __attribute__((aligned(64))) { float v[16]; } Slot;
 enum { SUM_H = 0, SUM_HY = 4, SUM_HYY = 8, SUM_HX = 12, SUM_HXY = 1, SUM_HXX = 5, SUM_R = 9, SUM_G = 13, SUM_B = 2,
        SUM_Z = 6, SUM_FREE = 3 };  // SUM_FREE and every fourth after it are 0
@@ -115,9 +116,9 @@ typedef struct {
   void (*forward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*,
                        Saved);
   void (*backward_tile)(const Scene*, int tile, const Splat*, const TileEntry*, int64_t count, const Outputs*,
-                        const Gradients*, Saved, Slot* tile_slots, int32_t first_slot, int32_t* slot_of_pair);
+                        const Gradients*, Saved, Slot* slots);
   void (*backward_gaussians)(const Scene*, int64_t begin, int64_t end, const Splat*, const Slot*,
-                             const int32_t* slot_of_pair, const Gradients*, double* camera_sums);
+                             const Gradients*, double* camera_sums);
   int64_t (*loss_scratch_floats)(int64_t width, int64_t rows);
   void (*loss_rows)(const Loss*, int64_t begin, int64_t end, float* scratch, double* row_sums);
   void (*adam)(const AdamGroup*, int64_t begin, int64_t end);

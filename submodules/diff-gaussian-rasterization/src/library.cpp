@@ -49,7 +49,6 @@ enum { PARTS_LIMIT = 64, PART_LEAST = 2 * CHUNK };
 struct Frame {
   Buffer<Splat> splats;
   Buffer<Slot> slots;
-  Buffer<int32_t> slot_of_pair;
   Buffer<TileEntry> entries;
   Buffer<int64_t> tile_start, tile_counts;
   Buffer<double> camera_sums;
@@ -277,7 +276,7 @@ EXPORT void stillsplat_frame_statistics(const void* frame, double* out) {
   for (int k = 0; k < STAGES; k++) out[k] = f.seconds[k];
   out[STAGES] = (double)f.visible;
   out[STAGES + 1] = (double)f.pair_count();
-  int64_t bytes = f.splats.bytes() + f.slots.bytes() + f.slot_of_pair.bytes() + f.entries.bytes() + f.tile_counts.bytes();
+  int64_t bytes = f.splats.bytes() + f.slots.bytes() + f.entries.bytes() + f.tile_counts.bytes();
   for (const PairList& list : f.lists) bytes += list.capacity * (int64_t)sizeof(Pair);
   bytes += f.saved_alphas.bytes() + f.saved_notes.bytes();
   out[STAGES + 2] = (double)bytes;
@@ -330,14 +329,12 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
   double start = now();
   Splat* splats = f.splats.data();
   Slot* slots = f.slots.reserve(f.pair_count());
-  int32_t* slot_of_pair = f.slot_of_pair.reserve(f.pair_count());
-  memset(slot_of_pair, 0xff, (size_t)f.pair_count() * sizeof(int32_t));  // -1: nothing comes from this pair
   const TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
   const Saved* saved = f.saved.data();
   parallel_for(tile_count(s), [&](int64_t t) {
     f.kernels->backward_tile(&s, (int)t, splats, entries + tile_start[t], tile_start[t + 1] - tile_start[t], out,
-                             gradients, saved[t], slots + tile_start[t], (int32_t)tile_start[t], slot_of_pair);
+                             gradients, saved[t], slots);
   });
   f.seconds[BACKWARD_TILES] = now() - start;
   start = now();
@@ -345,8 +342,8 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
   double* sums = f.camera_sums.reserve(chunks * CAMERA_SUMS);
   parallel_for(chunks, [&](int64_t c) {
     int64_t begin = c * CHUNK, end = begin + CHUNK < s.count ? begin + CHUNK : s.count;
-    kernels->backward_gaussians(&s, begin, end, splats, slots, slot_of_pair + f.first_pair[begin / f.part_size],
-                                gradients, sums + c * CAMERA_SUMS);
+    kernels->backward_gaussians(&s, begin, end, splats, slots + f.first_pair[begin / f.part_size], gradients,
+                                sums + c * CAMERA_SUMS);
   });
   if (s.flags & FLAG_CAMERA_GRADIENT) {
     double total[CAMERA_SUMS] = {0};
