@@ -12,10 +12,12 @@ namespace {
 
 // The sums of the slots of one Gaussian, in the order of its tiles whatever the number of threads, and its colour in the
 // places that are free. Few Gaussians have more than four: for those with fewer nothing is added in place of a branch.
-enum { USUAL_SLOTS = 4 };
+enum { USUAL_SLOTS = 4, SLOTS_AHEAD = 64 };
 INLINE void sum_slots(const Splat& splat, const Slot* slots, float row[16]) {
   static const Slot none = {};
   const Slot* own = slots + splat.pair_start;
+  ask_for(own + SLOTS_AHEAD);
+  ask_for(own + SLOTS_AHEAD + 1);
   vf sums[16 / W];
   for (int f = 0; f < 16 / W; f++) sums[f] = set1(0.0f);
   for (int32_t j = 0; j < USUAL_SLOTS; j++) {
@@ -59,7 +61,7 @@ struct Coming {
     const int64_t now = lines < 8 ? lines : 8;
     for (int64_t k = 0; k < now; k++)
       for (const float*& line : place) {
-        __builtin_prefetch(line);
+        ask_for(line);
         line += GROUP;
       }
     lines -= now;
@@ -111,10 +113,10 @@ INLINE void adam_in_place(const Streams::Tensor& tensor, int64_t i, const vf* sl
     float *p = p_term, *m = m_term, *v = v_term;
     for (int c = 0; c < tensor.components; c++) {
       if (GROUPED) {
-        if (next) __builtin_prefetch(p + next);
+        if (next) ask_for(p + next);
       } else {
-        __builtin_prefetch(m + AHEAD);
-        __builtin_prefetch(v + AHEAD);
+        ask_for(m + AHEAD);
+        ask_for(v + AHEAD);
       }
       vf m_lanes = load(m), v_lanes = load(v);
       store(p, adam_lanes(rates, load(p), *slope++, m_lanes, v_lanes));

@@ -149,7 +149,7 @@ INLINE void ask_for_harmonics(const Strided& sh, int64_t i, int64_t ahead, int s
   const int turn = (int)(i / W % LINES);
   const float* from = place_of(sh, i - turn * W) + ahead;
   for (int k = turn * streams + part * streams / W; k < turn * streams + (part + 1) * streams / W; k++)
-    __builtin_prefetch(from + k / LINES / 3 * sh.stride_k + k / LINES % 3 * sh.stride_c + k % LINES * W);
+    ask_for(from + k / LINES / 3 * sh.stride_k + k / LINES % 3 * sh.stride_c + k % LINES * W);
 }
 
 // Projects the Gaussians [begin, end) and appends their pairs to the list.

@@ -19,6 +19,8 @@ INLINE float* place_of(const Strided& t, int64_t i) { return t.data + i / GROUP 
 
 // How far to prefetch: where Gaussians are contiguous there are more streams than the hardware follows.
 enum { AHEAD = 4 * W };
+// To the second cache: the first has few places for lines that are on their way, and the work at hand needs them.
+INLINE void ask_for(const void* p) { __builtin_prefetch(p, 0, 2); }
 INLINE bool grouped(const Strided& t) { return t.stride_n == 1 && t.stride_group != GROUP; }
 
 // terms x components vectors of W Gaussians, and how far behind them those lie that must be asked for
@@ -26,7 +28,7 @@ struct Lanes { float* data; int64_t term, component, ahead; };
 
 INLINE vf at(const Lanes& t, int term, int component) {
   const float* p = t.data + term * t.term + component * t.component;
-  __builtin_prefetch(p + t.ahead);
+  ask_for(p + t.ahead);
   return load(p);
 }
 INLINE Vec3 vector_at(const Lanes& t, int term) { return {at(t, term, 0), at(t, term, 1), at(t, term, 2)}; }
