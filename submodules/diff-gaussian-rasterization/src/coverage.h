@@ -109,4 +109,60 @@ INLINE void cover_small(const Extents& p, vf first_row, vf first_column, int row
   memcpy(blocks, words, sizeof words);
 }
 
+// The pairs of W small splats, those of one splat side by side, with where they start, counted from `first`, and how many
+// they are; all pairs together. `tile` is the first of each splat's four; there is room for all of them at `pairs`.
+// `between` is called four times on the way, with 0 to 3.
+template <class Between>
+INLINE int32_t write_small(vi tile, const uint32_t blocks[SMALL_TILES][W], int tiles_x, int32_t first, Pair* pairs,
+                           vi& start, vi& count, const Between& between) {
+#if defined(STILLSPLAT_AVX512)
+  vf words[SMALL_TILES];
+  __m512i counts = _mm512_setzero_si512();
+  for (int q = 0; q < SMALL_TILES; q++) {
+    words[q] = load((const float*)blocks[q]);
+    const __m512i word = (__m512i)words[q];
+    counts = _mm512_mask_add_epi32(counts, _mm512_test_epi32_mask(word, word), counts, _mm512_set1_epi32(1));
+  }
+  transpose_pieces(words);  // vector k: the four tiles of the splats k, 4 + k, 8 + k and 12 + k
+  const __m512i beside = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 1, tiles_x, tiles_x + 1));
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  vf tiles[4];
+  spread_pieces((vf)tile, tiles);
+  int32_t total = 0;
+  for (int k = 0; k < 4; k++) {
+    between(k);
+    const __m512i word = (__m512i)words[k];
+    const __mmask16 those = _mm512_test_epi32_mask(word, word);
+    const __m512i where = _mm512_maskz_compress_epi32(those, _mm512_add_epi32((__m512i)tiles[k], beside));
+    const __m512i which = _mm512_maskz_compress_epi32(those, word);
+    _mm512_storeu_si512(pairs + total, _mm512_permutex2var_epi32(where, low, which));
+    _mm512_storeu_si512(pairs + total + 8, _mm512_permutex2var_epi32(where, high, which));
+    total += __builtin_popcount(those);
+  }
+  // sums of the counts in the order in which the splats were written
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), zero = _mm512_setzero_si512();
+  __m512i sums = _mm512_permutexvar_epi32(order, counts);
+  sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 15));
+  sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 14));
+  sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 12));
+  sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 8));
+  count = (vi)counts;
+  start = (vi)_mm512_permutexvar_epi32(order, sums) - count + first;
+  return total;
+#else
+  int32_t total = 0;
+  for (int l = 0; l < W; l++) {
+    if (l % (W / 4) == 0) between(l / (W / 4));
+    start[l] = first + total;
+    for (int q = 0; q < SMALL_TILES; q++) {  // written where it belongs or, if empty, over by the next
+      pairs[total] = {(uint32_t)(tile[l] + q / 2 * tiles_x + q % 2), blocks[q][l]};
+      total += blocks[q][l] != 0;
+    }
+    count[l] = first + total - start[l];
+  }
+  return total;
+#endif
+}
+
 }  // namespace

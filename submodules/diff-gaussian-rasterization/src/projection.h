@@ -142,13 +142,13 @@ INLINE void nothing_seen(int64_t i, int valid, Splat* splats, int32_t* radii) {
   }
 }
 
-// Asks for a W-th of the harmonics that W Gaussians take, of Gaussians that come later, LINES of one number's stream
+// Asks for a quarter of the harmonics that W Gaussians take, of Gaussians that come later, LINES of one number's stream
 // before those of the next: single lines from 48 places take the memory longer. Groups lie in one piece.
 template <int LINES>
-INLINE void ask_for_harmonics(const Strided& sh, int64_t i, int64_t ahead, int streams, int part) {
+INLINE void ask_for_harmonics(const Strided& sh, int64_t i, int64_t ahead, int streams, int quarter) {
   const int turn = (int)(i / W % LINES);
   const float* from = place_of(sh, i - turn * W) + ahead;
-  for (int k = turn * streams + part * streams / W; k < turn * streams + (part + 1) * streams / W; k++)
+  for (int k = turn * streams + quarter * streams / 4; k < turn * streams + (quarter + 1) * streams / 4; k++)
     ask_for(from + k / LINES / 3 * sh.stride_k + k / LINES % 3 * sh.stride_c + k % LINES * W);
 }
 
@@ -198,47 +198,41 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
     const int rows = any(gt(tile_rows, zero)) ? (int)SMALL_ROWS : (int)BLOCKS_Y;
     uint32_t blocks[SMALL_TILES][W] __attribute__((aligned(64)));
     cover_small(e, first_tile_row * (float)BLOCKS_Y, first_tile_column * (float)BLOCKS_X, rows, blocks);
-    for (int q = 0; q < SMALL_TILES; q++) {
-      vi word;
-      memcpy(&word, blocks[q], sizeof word);
-      word = keep_lanes(seen, word);
-      memcpy(blocks[q], &word, sizeof word);
-    }
-    int32_t tile[W], start[W] __attribute__((aligned(64))), count[W] __attribute__((aligned(64)));
-    store_whole(tile, fma(first_tile_row, set1((float)tiles_x), first_tile_column));
     int64_t bound = SMALL_TILES * W;
     for (uint32_t lanes = large; lanes; lanes &= lanes - 1) {
       const int l = __builtin_ctz(lanes);
       bound += (int64_t)(tile_rows[l] + 1.0f) * (int64_t)(tile_columns[l] + 1.0f);
     }
     if (list->count + bound > list->capacity) list->grow(list, list->count + bound);
-    Pair* const pairs = list->pairs;
-    int64_t total = list->count;
-    for (int l = 0; l < W; l++) {
-      Pair* to = pairs + total;
-      int32_t own = 0;
-      if (sh_streams && grouped(s.sh))  // a few at a time, so that none has to wait
-        ask_for_harmonics<1>(s.sh, i, s.sh.stride_group, sh_streams, l);
+    const vm small = both(seen, ge(set1(1.0f), vmax(tile_rows, tile_columns)));
+    for (int q = 0; q < SMALL_TILES; q++) {
+      vi word;
+      memcpy(&word, blocks[q], sizeof word);
+      word = keep_lanes(small, word);
+      memcpy(blocks[q], &word, sizeof word);
+    }
+    const vi tile = __builtin_convertvector(fma(first_tile_row, set1((float)tiles_x), first_tile_column), vi);
+    vi start = set1i(0), count = set1i(0);
+    const auto ask_for_next = [&](int quarter) __attribute__((always_inline)) {
+      if (sh_streams && grouped(s.sh))
+        ask_for_harmonics<1>(s.sh, i, s.sh.stride_group, sh_streams, quarter);
       else if (sh_streams)
-        ask_for_harmonics<4>(s.sh, i, 4 * W, sh_streams, l);
-      if (__builtin_expect(large >> l & 1, 0)) {
-        Splat splat;
-        float* field = &splat.x;
-        for (int k = 0; k < 14; k++) field[k] = fields[k][l];
-        own = cover_large(&s, splat, to);
-      } else {
-        for (int q = 0; q < SMALL_TILES; q++) {  // written where it belongs or, if empty, over by the next
-          to[own] = {(uint32_t)(tile[l] + q / 2 * tiles_x + q % 2), blocks[q][l]};
-          own += blocks[q][l] != 0;
-        }
-      }
+        ask_for_harmonics<4>(s.sh, i, 4 * W, sh_streams, quarter);
+    };
+    int64_t total = list->count;
+    total += write_small(tile, blocks, tiles_x, (int32_t)total, list->pairs + total, start, count, ask_for_next);
+    for (; large; large &= large - 1) {
+      const int l = __builtin_ctz(large);
+      Splat splat;
+      float* field = &splat.x;
+      for (int k = 0; k < 14; k++) field[k] = fields[k][l];
       start[l] = (int32_t)total;
-      count[l] = own;
-      total += own;
+      count[l] = cover_large(&s, splat, list->pairs + total);
+      total += count[l];
     }
     list->count = total;
-    fields[14] = load((const float*)start);
-    fields[15] = load((const float*)count);
+    fields[14] = from_bits(start);
+    fields[15] = from_bits(count);
     if (valid == W) {
       transpose_to_rows(fields, (float (*)[16])(splats + i));
     } else {
