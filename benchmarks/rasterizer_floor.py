@@ -8,7 +8,9 @@ import torch
 #: floats of a Gaussian with harmonics of degree 3
 FLOATS = 59
 #: flops of one splat at one pixel, counting a fused multiply-add as two
-FORWARD_FLOPS, BACKWARD_FLOPS = 36, 64
+FORWARD_FLOPS, BACKWARD_FLOPS = 36, 40
+#: bytes that the forward pass saves for the backward pass at each visit of a splat to a block
+SAVED = 65
 LOSS_FLOPS_PER_VALUE = 230
 
 
@@ -34,14 +36,14 @@ def machine_peaks(threads: int) -> dict[str, float]:
 def floors(row: dict[str, Any], peaks: dict[str, float]) -> dict[str, dict[str, float]]:
     """Bytes, flops and the milliseconds that they need on this machine, by stage of the fused iteration."""
     count, pairs, pixels = row["count"], row["pairs"], row["width"] * row["height"]
-    evaluated = 16 * row["block_visits"]
+    evaluated, saved = 16 * row["block_visits"], SAVED * row["block_visits"]
     needs = {
         "projection": (count * (4 * FLOATS + 64 + 4) + 8 * pairs, 400 * count),
         "binning": (64 * count + (8 + 16) * pairs, 0),
         "depth_sort": (2 * 16 * pairs, 0),
-        "forward": ((64 + 16) * pairs + 20 * pixels, FORWARD_FLOPS * evaluated),
+        "forward": ((64 + 16) * pairs + 20 * pixels + saved, FORWARD_FLOPS * evaluated),
         "loss": (3 * 12 * pixels, LOSS_FLOPS_PER_VALUE * 3 * pixels),
-        "backward_tiles": ((64 + 16 + 64) * pairs + 24 * pixels, BACKWARD_FLOPS * evaluated),
+        "backward_tiles": ((64 + 16 + 64) * pairs + 24 * pixels + saved, BACKWARD_FLOPS * evaluated),
         "backward_gaussians": (count * (6 * 4 * FLOATS + 64) + 64 * pairs, (600 + 12 * FLOATS) * count),
     }
     return {
