@@ -37,16 +37,18 @@ INLINE bool start_block(const Scene& s, const TilePlace& place, int b, const Out
 
 // The sums of TOGETHER splats over the pixels of one vector, added to each one's own sums. A piece of a vector is a row
 // of four pixels; transposed, it is one pixel of the row for four splats, so that the sums over x are plain additions.
-// h: dL/dlog(alpha), w: the splats' weights; both are used up. middle_x: of the rows, row_y: of each of them.
+// h: dL/dlog(alpha), w: the splats' weights; both are used up.
 template <bool WITH_DEPTH>
-INLINE void add_sums(vf* h, vf* w, const Splat* splats, float middle_x, vf row_y, const vf spread[4][4],
+INLINE void add_sums(vf* h, vf* w, const Splat* splats, vf pixel_x, vf pixel_y, const vf spread[4][4],
                      const uint8_t* which, Slot* sums) {
   static_assert(TOGETHER == 4 && BLOCK == 4, "pieces of four");
   const float* const centres[4] = {&splats[which[0]].x, &splats[which[1]].x, &splats[which[2]].x, &splats[which[3]].x};
+  vf place = set1(0.0f);  // of each pixel in its row, from the row's middle
+  for (int l = 0; l < W; l++) place[l] = (float)(l % 4) - 1.5f;
   vf x, y;  // from the splat to the row's middle
   pairs_to_pieces(centres, x, y);
-  x = middle_x - x;
-  y = row_y - y;
+  x = (pixel_x - x) - place;
+  y = pixel_y - y;
   transpose_pieces(h);
   const vf outer = h[0] + h[3], inner = h[1] + h[2], outer_slope = h[3] - h[0], inner_slope = h[2] - h[1];
   const vf h_0 = outer + inner;
@@ -83,8 +85,8 @@ INLINE void add_sums(vf* h, vf* w, const Splat* splats, float middle_x, vf row_y
 // what is not passed before i, minus what is not passed after it / (1 - alpha_i). With SAVED the alphas are there already,
 // otherwise they are computed again and it ends when no pixel goes on.
 template <bool WITH_DEPTH, bool SAVED>
-INLINE void walk(const Splat* splats, const uint8_t* list, int count, const float* saved, vf x, vf y, float middle_x,
-                 BackwardBlock& block, int part, Slot* sums) {
+INLINE void walk(const Splat* splats, const uint8_t* list, int count, const float* saved, vf x, vf y, BackwardBlock& block,
+                 int part, Slot* sums) {
   const int at = part * W;
   vf rest = load(block.rest + at), before[TOGETHER + 1];
   vm open = block.open[part];
@@ -120,7 +122,7 @@ INLINE void walk(const Splat* splats, const uint8_t* list, int count, const floa
     for (int k = 0; k < TOGETHER; k++)  // an alpha that was clamped does not change
       h[k] = zero_unless(gt_among(gt(alpha[k], set1(0.0f)), set1(ALPHA_MAX), alpha[k]),
                          fnma(behind[k], reciprocal(passed[k]), left[k]));
-    add_sums<WITH_DEPTH>(h, w, splats, middle_x, y, spread, which, sums);
+    add_sums<WITH_DEPTH>(h, w, splats, x, y, spread, which, sums);
   }
   store(block.T + at, before[TOGETHER]);
   store(block.rest + at, rest);
@@ -174,8 +176,7 @@ void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const T
         if (SAVED) saved.alphas += walked[part] * W;
         if (SAVED && !(alive >> b & 1)) continue;
         walk<WITH_DEPTH, SAVED>(batch.splats, list, SAVED ? walked[part] : batch.lengths[b], alphas,
-                               pixels.x[part] + left, pixels.y[part] + top, left + 0.5f * (BLOCK - 1), state[b], part,
-                               sums);
+                               pixels.x[part] + left, pixels.y[part] + top, state[b], part, sums);
         open |= any(state[b].open[part]);
       }
       if (!SAVED && !open) alive &= ~(1u << b);
