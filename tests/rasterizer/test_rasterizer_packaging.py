@@ -52,6 +52,16 @@ def test_without_a_compiler_pytorch_renders_and_says_so(tmp_path):
     assert "because there was no C++ compiler when diff-gaussian-rasterization was installed: install one" in sentence
 
 
+def test_the_source_folder_on_the_import_path_is_named(tmp_path):
+    folder = tmp_path / "source"
+    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("build", "dist", "*.so", "*.egg-info", "__pycache__"))
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", "import diff_gaussian_rasterization"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    (sentence,) = [line for line in done.stderr.splitlines() if "UserWarning" in line]
+    assert f"imported from its source folder, in which nothing is built: pip install {folder} and" in sentence
+
+
 def test_a_compiler_that_is_not_there_is_one_sentence(tmp_path):
     said = build_wheel(tmp_path, CXX="/no/such/compiler -O2")
     assert said == "the environment variable CXX names the compiler '/no/such/compiler', which was not found"

@@ -15,6 +15,18 @@ _path = Path(__file__).with_name("_kernels.so")
 _compiled = ctypes.CDLL(str(_path)) if _path.exists() else None
 
 
+def _why_not_compiled(folder: Path) -> str:
+    if (folder / "setup.py").exists():
+        return (
+            "diff_gaussian_rasterization was imported from its source folder, in which nothing is built: "
+            f"pip install {folder} and take it out of the import path"
+        )
+    return (
+        "there was no C++ compiler when diff-gaussian-rasterization was installed: install one, for example g++, and "
+        "the package again"
+    )
+
+
 class _Library:
     """The compiled kernels, or in their place PyTorch; functions have the same names and arguments."""
 
@@ -35,8 +47,8 @@ if _compiled is None or os.environ.get("STILLSPLAT_SIMD") == "torch":
     library.active = torch_library
 if _compiled is None and os.environ.get("STILLSPLAT_SIMD") != "torch":
     warnings.warn(
-        "Gaussians are rendered by plain PyTorch, a hundred times slower than by the kernels, because there was no C++ "
-        "compiler when diff-gaussian-rasterization was installed: install one, for example g++, and the package again",
+        "Gaussians are rendered by plain PyTorch, a hundred times slower than by the kernels, because "
+        + _why_not_compiled(_path.parents[1]),
         stacklevel=2,
     )
 
