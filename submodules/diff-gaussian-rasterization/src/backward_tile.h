@@ -97,7 +97,8 @@ INLINE void walk(const Splat* splats, const uint8_t* list, int count, const floa
   spread_pieces(d_b, spread[2]);
   if (WITH_DEPTH) spread_pieces(load(block.d_z + at), spread[3]);
   before[TOGETHER] = load(block.T + at);
-  for (int j = 0; j < count && (SAVED || any(open)); j += TOGETHER) {
+  bool some_open = true;
+  for (int j = 0; j < count && some_open; j += TOGETHER) {
     const uint8_t* which = list + j;
     vf alpha[TOGETHER], passed[TOGETHER], value[TOGETHER], w[TOGETHER], left[TOGETHER], behind[TOGETHER], h[TOGETHER];
     before[0] = before[TOGETHER];
@@ -106,7 +107,7 @@ INLINE void walk(const Splat* splats, const uint8_t* list, int count, const floa
       for (int k = 0; k < TOGETHER; k++) passed[k] = 1.0f - alpha[k];
       for (int k = 0; k < TOGETHER; k++) before[k + 1] = before[k] * passed[k];
     } else {
-      pass_splats<TOGETHER>(splats, which, x, y, open, alpha, passed, before);
+      some_open = pass_splats<TOGETHER>(splats, which, x, y, open, alpha, passed, before);
     }
     for (int k = 0; k < TOGETHER; k++) {
       const Splat& p = splats[which[k]];
@@ -119,9 +120,8 @@ INLINE void walk(const Splat* splats, const uint8_t* list, int count, const floa
       left[k] = rest;
       rest = behind[k] = fnma(w[k], value[k], rest);
     }
-    for (int k = 0; k < TOGETHER; k++)  // an alpha that was clamped does not change
-      h[k] = zero_unless(gt_among(gt(alpha[k], set1(0.0f)), set1(ALPHA_MAX), alpha[k]),
-                         fnma(behind[k], reciprocal(passed[k]), left[k]));
+    for (int k = 0; k < TOGETHER; k++)  // an alpha that was clamped does not change; where it is 0, so is this
+      h[k] = zero_unless(gt(set1(ALPHA_MAX), alpha[k]), fnma(behind[k], reciprocal(passed[k]), left[k]));
     add_sums<WITH_DEPTH>(h, w, splats, x, y, spread, which, sums);
   }
   store(block.T + at, before[TOGETHER]);
@@ -174,7 +174,7 @@ void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const T
       for (int part = 0; part < PARTS; part++) {
         const float* alphas = saved.alphas;
         if (SAVED) saved.alphas += walked[part] * W;
-        if (SAVED && !(alive >> b & 1)) continue;
+        if (SAVED ? !(alive >> b & 1) : !any(state[b].open[part])) continue;
         walk<WITH_DEPTH, SAVED>(batch.splats, list, SAVED ? walked[part] : batch.lengths[b], alphas,
                                pixels.x[part] + left, pixels.y[part] + top, state[b], part, sums);
         open |= any(state[b].open[part]);

@@ -17,10 +17,10 @@ INLINE int composite(const Splat* splats, const uint8_t* list, int count, vf x, 
   vm open = strip.open;
   before[STEP] = strip.T;
   int j = 0;
-  while (j < count && any(open)) {
+  for (bool some_open = any(open); j < count && some_open; j += STEP) {
     vf alpha[STEP], passed[STEP];
     before[0] = before[STEP];
-    pass_splats<STEP>(splats, list + j, x, y, open, alpha, passed, before);
+    some_open = pass_splats<STEP>(splats, list + j, x, y, open, alpha, passed, before);
     for (int k = 0; k < STEP; k++) {
       const Splat& p = splats[list[j + k]];
       if (SAVE) stream(saved + (j + k) * W, alpha[k]);
@@ -30,7 +30,6 @@ INLINE int composite(const Splat* splats, const uint8_t* list, int count, vf x, 
       b = fma(w, set1(p.b), b);
       z = fma(w, set1(p.depth), z);
     }
-    j += STEP;
   }
   strip = {r, g, b, z, before[STEP], open};
   for (; j % TOGETHER; j++)

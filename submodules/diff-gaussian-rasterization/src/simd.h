@@ -57,7 +57,6 @@ INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m51
 INLINE vm ge(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
 INLINE vm gt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
 INLINE vm ge_among(vm those, vf a, vf b) { return _mm512_mask_cmp_ps_mask(those, (__m512)a, (__m512)b, _CMP_GE_OQ); }
-INLINE vm gt_among(vm those, vf a, vf b) { return _mm512_mask_cmp_ps_mask(those, (__m512)a, (__m512)b, _CMP_GT_OQ); }
 INLINE vm not_zero(vf a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_NEQ_UQ); }  // or NaN
 // by name, since operators would carry masks through general registers
 INLINE vm both(vm a, vm b) { return _kand_mask16(a, b); }
@@ -126,7 +125,6 @@ INLINE vm gt(vf a, vf b) { return a > b; }
 INLINE vm not_zero(vf a) { return a != 0.0f; }
 INLINE vm both(vm a, vm b) { return a & b; }
 INLINE vm ge_among(vm those, vf a, vf b) { return those & (a >= b); }
-INLINE vm gt_among(vm those, vf a, vf b) { return those & (a > b); }
 INLINE vm but_not(vm a, vm b) { return a & ~b; }
 #if defined(STILLSPLAT_NEON)
 INLINE bool any(vm m) { return vmaxvq_u32((uint32x4_t)m) != 0; }

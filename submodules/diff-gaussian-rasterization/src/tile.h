@@ -96,9 +96,10 @@ INLINE float block_top(const TilePlace& t, int b) { return (float)(t.top + (b / 
 // What N splats, front to back, do to the pixels (x, y), one instruction for all of them after the other: alone, each
 // would be a chain of some twenty instructions that wait for each other. alpha is 0 where it is not worth a step of
 // 1/255 and from where a pixel is finished, before[k] the transmittance before splat k, before[0] given. A pixel that is
-// not `open` is finished: its transmittance stays. Forward and backward share this, so that both decide alike.
+// not `open` is finished: its transmittance stays. False when none is open any more. Forward and backward share this, so
+// that both decide alike.
 template <int N>
-INLINE void pass_splats(const Splat* splats, const uint8_t* which, vf x, vf y, vm& open, vf* alpha, vf* passed,
+INLINE bool pass_splats(const Splat* splats, const uint8_t* which, vf x, vf y, vm& open, vf* alpha, vf* passed,
                         vf* before) {
   vf dx[N], dy[N], t[N], e[N], raw[N];
   for (int k = 0; k < N; k++) dx[k] = x - splats[which[k]].x;
@@ -113,13 +114,14 @@ INLINE void pass_splats(const Splat* splats, const uint8_t* which, vf x, vf y, v
     alpha[k] = zero_unless(ge_among(open, e[k], set1(LOG2_ALPHA_CUT)), vmin(raw[k], set1(ALPHA_MAX)));
   for (int k = 0; k < N; k++) passed[k] = 1.0f - alpha[k];
   for (int k = 0; k < N; k++) before[k + 1] = before[k] * passed[k];
-  if (!any(gt(set1(TRANSMITTANCE_STOP), before[N]))) return;
+  if (__builtin_expect(!any(gt(set1(TRANSMITTANCE_STOP), before[N])), 1)) return true;
   for (int k = 0; k < N; k++) {  // some pixel stops before one of these
     open = both(open, ge(before[k] * passed[k], set1(TRANSMITTANCE_STOP)));
     alpha[k] = zero_unless(open, alpha[k]);
     passed[k] = 1.0f - alpha[k];
     before[k + 1] = before[k] * passed[k];
   }
+  return any(open);
 }
 
 // Splats come in batches that fit the first cache. Each batch is sorted into a list for every block, so that a block's
