@@ -56,6 +56,7 @@ typedef struct {
   int32_t want_ssim;                      // the sum even where no map and no gradient need it
   float *gradient, *l1_map, *ssim_map;    // (3, H, W), (H, W), (H, W); null: not wanted
 } Loss;
+enum { MOST_LOSS_ROWS = 96 };  // in one call
 
 typedef struct {
   float* parameter;

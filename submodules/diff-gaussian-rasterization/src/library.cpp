@@ -379,7 +379,7 @@ EXPORT void stillsplat_copy(const Strided* from, const Strided* to, int64_t coun
 EXPORT int stillsplat_loss(const Loss* loss, double* sums) try {
   const int64_t height = loss->height;
   int64_t rows = (height + 2 * thread_count() - 1) / (2 * thread_count());
-  rows = rows < 16 ? 16 : rows > 96 ? 96 : rows;
+  rows = rows < 16 ? 16 : rows > MOST_LOSS_ROWS ? (int64_t)MOST_LOSS_ROWS : rows;
   // one row of sums after the other and one order to add them: the bands do not matter
   static thread_local Buffer<double> kept;
   double* row_sums = kept.reserve(2 * height);

@@ -6,13 +6,14 @@
 
 namespace {
 
-enum { TAPS = 11, REACH = TAPS / 2, MARGIN = 16 };
+enum { TAPS = 11, REACH = TAPS / 2, MARGIN = 16, MOST_OUTER_ROWS = MOST_LOSS_ROWS + 4 * REACH };
 
 INLINE int64_t padded_width(int64_t width) { return (width + W - 1) / W * W + 2 * MARGIN; }
 
 int64_t loss_scratch_floats(int64_t width, int64_t rows) {
-  // image and target rows, four blurred rows, a ring of partial derivatives, three blurred ones, two maps, gradient
-  return padded_width(width) * (2 * (rows + 4 * REACH) + 4 + 3 * (rows + 2 * REACH) + 3 + 3 + 2);
+  // image and target rows where they cannot be read in place, zeros, four blurred rows, partial derivatives, three
+  // blurred ones, gradient, two weights, two maps
+  return padded_width(width) * (2 * (rows + 4 * REACH) + 1 + 4 + 3 * (rows + 2 * REACH) + 3 + 5);
 }
 
 // exp(-x^2 / (2 1.5^2)), normalised
@@ -34,17 +35,26 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
   const int64_t width = s.width, height = s.height, stride = padded_width(width), plane = width * height;
   const int64_t outer = begin - 2 * REACH, outer_rows = end - begin + 4 * REACH;  // rows of x and y in the scratch
   const int64_t inner = begin - REACH, inner_rows = end - begin + 2 * REACH;      // rows of derivatives
-  memset(scratch, 0, (size_t)loss_scratch_floats(width, end - begin) * sizeof(float));
-  float* x = scratch + MARGIN;
-  float* y = x + stride * outer_rows;
-  float* blurred = y + stride * outer_rows;
-  float* derivative = blurred + 4 * stride;
-  float* combined = derivative + 3 * stride * inner_rows;
-  float* gradient = combined + 3 * stride;
-  float* weight = gradient + stride;
-  float* ssim_weight = weight + stride;
-  float* l1_row = ssim_weight + stride;
-  float* ssim_row = l1_row + stride;
+  float* const x_room = scratch + MARGIN;
+  float* const y_room = x_room + stride * outer_rows;
+  float* const zeros = y_room + stride * outer_rows;
+  float* const blurred = zeros + stride;
+  float* const derivative = blurred + 4 * stride;
+  float* const combined = derivative + 3 * stride * inner_rows;
+  float* const gradient = combined + 3 * stride;
+  float* const weight = gradient + stride;
+  float* const ssim_weight = weight + stride;
+  float* const l1_row = ssim_weight + stride;
+  float* const ssim_row = l1_row + stride;
+  // what is blurred along the rows is 0 beside the picture, past whose end vectors may reach
+  const auto clear_beside = [&](float* row) {
+    memset(row - MARGIN, 0, MARGIN * sizeof(float));
+    memset(row + width, 0, (size_t)(stride - MARGIN - width) * sizeof(float));
+  };
+  const bool whole_vectors = width % W == 0;  // then rows are read where they lie, else lanes beside the picture are 0
+  if (whole_vectors) memset(zeros, 0, (size_t)width * sizeof(float));
+  else memset(scratch, 0, (size_t)loss_scratch_floats(width, end - begin) * sizeof(float));
+  const float *x[MOST_OUTER_ROWS], *y[MOST_OUTER_ROWS];
   const bool with_ssim = s.ssim_factor != 0.0f || s.ssim_map || s.want_ssim;
   const vf third = set1(1.0f / 3.0f), one = set1(1.0f);
   for (int64_t row = begin; row < end; row++) {
@@ -54,14 +64,18 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
   }
   for (int channel = 0; channel < 3; channel++) {
     for (int64_t r = 0; r < outer_rows; r++) {
-      int64_t row = outer + r;
+      const int64_t row = outer + r;
+      x[r] = y[r] = zeros;
       if (row < 0 || row >= height) continue;
-      memcpy(x + r * stride, s.image + channel * plane + row * width, (size_t)width * sizeof(float));
-      float* to = y + r * stride;
+      const float* given = s.image + channel * plane + row * width;
+      x[r] = whole_vectors ? given : (const float*)memcpy(x_room + r * stride, given, (size_t)width * sizeof(float));
+      float* to = y_room + r * stride;
+      y[r] = to;
       if (s.target) {
         const float* from = s.target + channel * s.target_channel + row * s.target_row;
-        if (s.target_column == 1) memcpy(to, from, (size_t)width * sizeof(float));
-        else for (int64_t c = 0; c < width; c++) to[c] = from[c * s.target_column];
+        if (s.target_column != 1) for (int64_t c = 0; c < width; c++) to[c] = from[c * s.target_column];
+        else if (whole_vectors) y[r] = from;
+        else memcpy(to, from, (size_t)width * sizeof(float));
       } else {
         const uint8_t* from = s.target_bytes + channel * s.target_channel + row * s.target_row;
         for (int64_t c = 0; c < width; c++) to[c] = (float)from[c * s.target_column] * (1.0f / 255.0f);
@@ -72,15 +86,18 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
         const int64_t row = inner + r;
         float* out[3] = {derivative + r * stride, derivative + (inner_rows + r) * stride,
                          derivative + (2 * inner_rows + r) * stride};
-        if (row < 0 || row >= height) continue;  // stays zero
+        if (row < 0 || row >= height) {
+          for (float* part : out) memset(part, 0, (size_t)width * sizeof(float));
+          continue;
+        }
         for (int64_t c = 0; c < width; c += W) {
-          const float *px = x + r * stride + c, *py = y + r * stride + c;  // the window's first row
-          vf cx = load(px + REACH * stride), cy = load(py + REACH * stride), t0 = set1(TAP[0]);
+          const float *const *px = x + r, *const *py = y + r;  // the window's rows
+          vf cx = load(px[REACH] + c), cy = load(py[REACH] + c), t0 = set1(TAP[0]);
           vf mx = t0 * cx, my = t0 * cy, xx_yy = fma(mx, cx, my * cy), xy = mx * cy;  // only the sum of the squares is needed
           for (int k = 1; k <= REACH; k++) {
             vf t = set1(TAP[k]);
-            vf xa = load(px + (REACH - k) * stride), xb = load(px + (REACH + k) * stride);
-            vf ya = load(py + (REACH - k) * stride), yb = load(py + (REACH + k) * stride);
+            vf xa = load(px[REACH - k] + c), xb = load(px[REACH + k] + c);
+            vf ya = load(py[REACH - k] + c), yb = load(py[REACH + k] + c);
             mx = fma(t, xa + xb, mx);
             my = fma(t, ya + yb, my);
             xx_yy = fma(t, fma(xa, xa, fma(xb, xb, fma(ya, ya, yb * yb))), xx_yy);
@@ -89,7 +106,7 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
           store(blurred + c, mx); store(blurred + stride + c, my); store(blurred + 2 * stride + c, xx_yy);
           store(blurred + 3 * stride + c, xy);
         }
-        for (int k = 0; k < 4; k++) memset(blurred + k * stride + width, 0, (MARGIN + W) * sizeof(float));
+        for (int k = 0; k < 4; k++) clear_beside(blurred + k * stride);
         if (s.ssim_weight) memcpy(ssim_weight, s.ssim_weight + row * width, (size_t)width * sizeof(float));
         else for (int64_t c = 0; c < width; c++) ssim_weight[c] = 1.0f;
         vf sum = set1(0.0f);
@@ -113,7 +130,6 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
             store(ssim_row + c, lost);
           }
         }
-        for (int k = 0; k < 3; k++) memset(out[k] + width, 0, (size_t)(stride - MARGIN - width) * sizeof(float));
         if (row >= begin && row < end) {
           row_sums[2 * row + 1] += hsum(sum);
           if (s.ssim_map)
@@ -122,7 +138,7 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
       }
     for (int64_t row = begin; row < end; row++) {
       const int64_t r = row - begin;
-      const float *px = x + (r + 2 * REACH) * stride, *py = y + (r + 2 * REACH) * stride;
+      const float *px = x[r + 2 * REACH], *py = y[r + 2 * REACH];
       if (s.l1_weight) memcpy(weight, s.l1_weight + row * width, (size_t)width * sizeof(float));
       else for (int64_t c = 0; c < width; c++) weight[c] = 1.0f;
       if (s.gradient && with_ssim && s.ssim_factor != 0.0f) {
@@ -134,6 +150,7 @@ void loss_rows(const Loss* loss, int64_t begin, int64_t end, float* scratch, dou
               sum = fma(set1(TAP[k]), load(from + (REACH - k) * stride) + load(from + (REACH + k) * stride), sum);
             store(combined + m * stride + c, sum);
           }
+        for (int m = 0; m < 3; m++) clear_beside(combined + m * stride);
       }
       vf sum = set1(0.0f);
       for (int64_t c = 0; c < width; c += W) {
