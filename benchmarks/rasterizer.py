@@ -64,7 +64,7 @@ def make_gaussians(count: int, width: int, height: int) -> dict[str, torch.Tenso
 
 def measure(count: int, width: int, height: int, threads: int, repeats: int) -> dict[str, float]:
     kernels.set_num_threads(threads)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # as in training: PyTorch's threads wait actively and take the cores from the kernels
     gaussians = make_gaussians(count, width, height)
     moments = [{name: torch.zeros_like(t) for name, t in gaussians.items()} for _ in range(2)]
     target = torch.rand(3, height, width, generator=torch.Generator().manual_seed(1))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from gaussian import held_out
 from gaussian.checkpoint import load_checkpoint, save_checkpoint
@@ -52,7 +53,7 @@ def train(
     if folder is not None:
         write_json(folder / "settings.json", _description(run, None))
 
-    with _interruption_noted() as interrupted:
+    with _cores_for_the_kernels(run), _interruption_noted() as interrupted:
         while run.iteration < settings.iterations:
             run.advance()
             progress("optimizing", run.iteration, settings.iterations)
@@ -118,6 +119,19 @@ def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
     write_json(folder / "exposures.json", {"exposures": result.exposures})
     write_json(folder / "history.json", {"history": result.history})
     write_json(folder / "settings.json", _description(run, result))
+
+
+@contextmanager
+def _cores_for_the_kernels(run: TrainingRun) -> Iterator[None]:
+    """PyTorch's threads wait actively after each of its operations, which are small here, and take the cores from the
+    kernels that come next: on a CPU it works alone meanwhile."""
+    before = torch.get_num_threads()
+    if run.device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
