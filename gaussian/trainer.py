@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import diff_gaussian_rasterization as kernels
 import numpy as np
 import torch
 
@@ -124,9 +125,9 @@ def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
 @contextmanager
 def _cores_for_the_kernels(run: TrainingRun) -> Iterator[None]:
     """PyTorch's threads wait actively after each of its operations, which are small here, and take the cores from the
-    kernels that come next: on a CPU it works alone meanwhile."""
+    kernels that come next: on a CPU it works alone meanwhile, unless it does the kernels' work itself."""
     before = torch.get_num_threads()
-    if run.device.type == "cpu":
+    if run.device.type == "cpu" and kernels.simd() != "torch":
         torch.set_num_threads(1)
     try:
         yield

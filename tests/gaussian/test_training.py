@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import diff_gaussian_rasterization as kernels
 import numpy as np
 import pytest
 import torch
@@ -216,6 +217,29 @@ def test_model_folder_holds_what_was_trained(tmp_path: Path) -> None:
     (tmp_path / "model/cameras.json").write_text("{")
     with pytest.raises(InputError):
         load_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize(("simd", "threads"), [("auto", 1), ("torch", 2)])
+def test_pytorch_leaves_the_cores_to_the_kernels_while_they_train(simd: str, threads: int) -> None:
+    """Unless it does their work, and only until then, also if training is broken off."""
+    seen: list[int] = []
+
+    def break_off(stage: str, done: int, total: int) -> None:
+        if stage == "optimizing":
+            seen.append(torch.get_num_threads())
+            raise ZeroDivisionError
+
+    before, before_simd = torch.get_num_threads(), kernels.simd()
+    kernels.set_simd(simd)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            train(make_scene(), replace(SETTINGS, iterations=2), None, progress=break_off)
+        assert seen == [threads]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+        kernels.set_simd(before_simd)
 
 
 def test_survey_counts_blending_weights() -> None:

@@ -136,7 +136,7 @@ INLINE void send(Slot& to, const Slot& from) {
 
 template <bool WITH_DEPTH, bool SAVED>
 void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
-                             const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots) {
+                      const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots) {
   const Scene& s = *scene;
   const TilePlace place = place_of(s, tile);
   const BlockPixels pixels = first_block();

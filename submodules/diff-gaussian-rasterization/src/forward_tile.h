@@ -98,12 +98,6 @@ INLINE void forward_tile_of(const Scene* scene, int tile, const Splat* splats, c
   }
 }
 
-int64_t count_visits(const TileEntry* entries, int64_t count) {
-  int64_t visits = 0;
-  for (int64_t k = 0; k < count; k++) visits += __builtin_popcount(entries[k].blocks);
-  return visits;
-}
-
 void forward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
                   const Outputs* out, Saved saved) {
   if (saved.alphas)

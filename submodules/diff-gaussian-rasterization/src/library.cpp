@@ -214,10 +214,11 @@ void sort_tile(TileEntry* entries, int64_t count) {
 int64_t saved_limit = (int64_t)512 << 20;  // bytes
 
 void find_room(Frame& f, const Scene& s) {
-  const int64_t tiles = tile_count(s), *tile_start = f.tile_start.data(), *visits = f.visits.data();
+  const int64_t tiles = tile_count(s), *tile_start = f.tile_start.data();
   Saved* saved = f.saved.reserve(tiles);
   memset(saved, 0, (size_t)tiles * sizeof(Saved));
   if (!(s.flags & FLAG_SAVE_STATES)) return;
+  const int64_t* visits = f.visits.data();
   int64_t alphas = 0, notes = 0, end = 0;
   for (; end < tiles; end++) {
     const int64_t splats = tile_start[end + 1] - tile_start[end];
@@ -303,10 +304,10 @@ EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* ou
   const Splat* splats = f.splats.data();
   TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
-  int64_t* visits = f.visits.reserve(tile_count(s));
+  int64_t* visits = s.flags & FLAG_SAVE_STATES ? f.visits.reserve(tile_count(s)) : nullptr;
   parallel_for(tile_count(s), [&](int64_t t) {
     sort_tile(entries + tile_start[t], tile_start[t + 1] - tile_start[t]);
-    visits[t] = kernels->count_visits(entries + tile_start[t], tile_start[t + 1] - tile_start[t]);
+    if (visits) visits[t] = kernels->count_visits(entries + tile_start[t], tile_start[t + 1] - tile_start[t]);
   });
   find_room(f, s);
   const Saved* saved = f.saved.data();

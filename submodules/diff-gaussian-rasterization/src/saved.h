@@ -4,6 +4,13 @@
 
 namespace {
 
+// Of splats to blocks, by which a tile gets its room.
+int64_t count_visits(const TileEntry* entries, int64_t count) {
+  int64_t visits = 0;
+  for (int64_t k = 0; k < count; k++) visits += __builtin_popcount(entries[k].blocks);
+  return visits;
+}
+
 INLINE void note_blocks(Saved& saved, uint32_t alive) {
   memcpy(saved.notes, &alive, sizeof alive);
   saved.notes += sizeof alive;
