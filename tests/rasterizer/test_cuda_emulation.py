@@ -401,7 +401,9 @@ def test_training_goes_as_on_the_cpu(emulated_library, monkeypatch):
     assert results[1][0] == pytest.approx(results[0][0], rel=1e-3)
     assert results[1][0][-1] < results[1][0][0]
     for name, value in results[0][1].parameters.items():
-        assert (results[1][1].parameters[name] - value).abs().mean() <= 0.05 * rates[name], name
+        # a Gaussian that is nearly round has no slope along its rotation but rounding, of which Adam makes whole steps
+        steps = 0.15 if name == "rotations" else 0.005
+        assert (results[1][1].parameters[name] - value).abs().mean() <= steps * rates[name], name
 
 
 @pytest.mark.parametrize("kind", ["cloud", "equal", "line", "far outlier"])

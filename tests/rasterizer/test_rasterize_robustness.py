@@ -73,6 +73,39 @@ def test_environment_variable_forces_an_instruction_set(simd, use_simd):
     assert result.stdout.strip() == simd
 
 
+def test_avx512_without_compression_of_bytes_lists_the_same(use_simd, tmp_path):
+    """Processors before Ice Lake and Zen 4 sort splats into blocks by other instructions."""
+    use_simd("avx512")
+    program = (
+        "import sys, torch, diff_gaussian_rasterization as kernels\n"
+        "inputs = torch.load(sys.argv[1])\n"
+        "torch.save(kernels.rasterize(**inputs).image, sys.argv[2])\n"
+    )
+    scene, options = cloud(8000)
+    inputs = scene | options
+    torch.save(inputs, tmp_path / "inputs")
+    environment = os.environ | {"STILLSPLAT_SIMD": "avx512", "STILLSPLAT_NO_VBMI2": "1"}
+    subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "inputs", tmp_path / "image"], env=environment, check=True
+    )
+    ours = kernels.rasterize(**inputs).image
+    assert ours.std() > 0.01
+    assert torch.equal(torch.load(tmp_path / "image"), ours)
+
+
+@pytest.mark.parametrize("simd", ["avx512", "avx2", "plain"])
+@pytest.mark.parametrize("size", [(96, 64), (100, 61)], ids=["whole tiles", "cut tiles"])
+def test_rendering_alone_gives_the_picture_of_training(size, simd, use_simd):
+    use_simd(simd)
+    scene, options = cloud(6000, width=size[0], height=size[1])
+    training = kernels.rasterize(**{name: value.requires_grad_() for name, value in scene.items()}, **options)
+    with torch.no_grad():
+        alone = kernels.rasterize(**scene, **options)
+    for got, wanted in zip(alone, training, strict=True):
+        assert got.float().std() > 0.01
+        assert torch.equal(got, wanted)
+
+
 def test_no_gaussians_show_the_background():
     inputs = [torch.zeros(0, 3), torch.zeros(0, 4), torch.zeros(0, 3), torch.zeros(0), torch.zeros(0, 1, 3)]
     inputs = [value.requires_grad_() for value in inputs]

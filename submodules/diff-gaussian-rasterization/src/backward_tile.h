@@ -100,14 +100,17 @@ INLINE void walk(const Splat* splats, const uint8_t* list, int count, const floa
   bool some_open = true;
   for (int j = 0; j < count && some_open; j += TOGETHER) {
     const uint8_t* which = list + j;
-    vf alpha[TOGETHER], passed[TOGETHER], value[TOGETHER], w[TOGETHER], left[TOGETHER], behind[TOGETHER], h[TOGETHER];
+    vf alpha[TOGETHER], value[TOGETHER], w[TOGETHER], left[TOGETHER], behind[TOGETHER], h[TOGETHER];
     before[0] = before[TOGETHER];
     if (SAVED) {
       for (int k = 0; k < TOGETHER; k++) alpha[k] = load(saved + (j + k) * W);
-      for (int k = 0; k < TOGETHER; k++) passed[k] = 1.0f - alpha[k];
-      for (int k = 0; k < TOGETHER; k++) before[k + 1] = before[k] * passed[k];
+      for (int k = 0; k < TOGETHER; k++) {
+        w[k] = alpha[k] * before[k];
+        before[k + 1] = before[k] - w[k];
+      }
     } else {
-      some_open = pass_splats<TOGETHER>(splats, which, x, y, open, alpha, passed, before);
+      for (int k = 0; k < TOGETHER; k++) alpha[k] = alpha_of(log2_alpha(splats[which[k]], x, y), open);
+      some_open = pass_splats(open, alpha, w, before);
     }
     for (int k = 0; k < TOGETHER; k++) {
       const Splat& p = splats[which[k]];
@@ -116,12 +119,11 @@ INLINE void walk(const Splat* splats, const uint8_t* list, int count, const floa
       value[k] = fma(set1(p.r), d_r, fma(set1(p.g), d_g, value[k]));
     }
     for (int k = 0; k < TOGETHER; k++) {
-      w[k] = alpha[k] * before[k];
       left[k] = rest;
       rest = behind[k] = fnma(w[k], value[k], rest);
     }
     for (int k = 0; k < TOGETHER; k++)  // an alpha that was clamped does not change; where it is 0, so is this
-      h[k] = zero_unless(gt(set1(ALPHA_MAX), alpha[k]), fnma(behind[k], reciprocal(passed[k]), left[k]));
+      h[k] = zero_unless(gt(set1(ALPHA_MAX), alpha[k]), fnma(behind[k], reciprocal(1.0f - alpha[k]), left[k]));
     add_sums<WITH_DEPTH>(h, w, splats, x, y, spread, which, sums);
   }
   store(block.T + at, before[TOGETHER]);
@@ -169,7 +171,7 @@ void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const T
       const float left = block_left(place, b), top = block_top(place, b);
       bring_near(splats, entries, first + BATCH + b * NEAR_AT_ONCE, count);
       int walked[PARTS];
-      const uint8_t* list = SAVED ? noted_list(saved, walked) : batch.lists[b];
+      const uint8_t* list = SAVED ? noted_list(saved, walked) : batch.lists + batch.begin[b];
       bool open = false;
       for (int part = 0; part < PARTS; part++) {
         const float* alphas = saved.alphas;

@@ -4,37 +4,160 @@
 
 namespace {
 
-// One vector of pixels of a block, kept in registers while the splats go by.
-struct Strip { vf r, g, b, z, T; vm open; };
+// A strip is one vector of a block's pixels. While its splats go by it stays in registers.
+enum { STRIPS = BLOCKS * PARTS, NO_STRIP = STRIPS };
+struct Canvas {
+  struct Strip { vf r, g, b, z, T; } strips[STRIPS + 1];
+  vf x[STRIPS + 1], y[STRIPS + 1];
+  vm open[STRIPS + 1];
+};
 
-// As many splats at a time as the registers hold.
-enum { STEP = W == 16 ? 4 : 2 };
+INLINE void start_canvas(const TilePlace& place, Canvas& canvas) {
+  const BlockPixels pixels = first_block();
+  const vf zero = set1(0.0f);
+  for (int i = 0; i <= STRIPS; i++) canvas.strips[i] = {zero, zero, zero, zero, set1(1.0f)};
+  for (int b = 0; b < BLOCKS; b++)
+    for (int part = 0; part < PARTS; part++) {
+      const int i = b * PARTS + part;
+      canvas.x[i] = pixels.x[part] + block_left(place, b);
+      canvas.y[i] = pixels.y[part] + block_top(place, b);
+      canvas.open[i] = lanes_inside(place, b, part);
+    }
+  canvas.x[NO_STRIP] = canvas.y[NO_STRIP] = zero;
+  canvas.open[NO_STRIP] = first_lanes(0);
+}
 
-// The number of splats on the list that were looked at, a multiple of TOGETHER. With SAVE their alphas are stored.
-template <bool SAVE>
-INLINE int composite(const Splat* splats, const uint8_t* list, int count, vf x, vf y, Strip& strip, float* saved) {
-  vf r = strip.r, g = strip.g, b = strip.b, z = strip.z, before[STEP + 1];
-  vm open = strip.open;
-  before[STEP] = strip.T;
-  int j = 0;
-  for (bool some_open = any(open); j < count && some_open; j += STEP) {
-    vf alpha[STEP], passed[STEP];
-    before[0] = before[STEP];
-    some_open = pass_splats<STEP>(splats, list + j, x, y, open, alpha, passed, before);
-    for (int k = 0; k < STEP; k++) {
-      const Splat& p = splats[list[j + k]];
-      if (SAVE) stream(saved + (j + k) * W, alpha[k]);
-      const vf w = alpha[k] * before[k];
-      r = fma(w, set1(p.r), r);
-      g = fma(w, set1(p.g), g);
-      b = fma(w, set1(p.b), b);
-      z = fma(w, set1(p.depth), z);
+// The work of a batch in the order in which it is done: strip by strip, the splats of its block in groups of TOGETHER.
+enum { MOST_GROUPS = STRIPS * BATCH / TOGETHER };
+struct Groups {
+  int count;
+  const uint8_t* which;  // places in the batch
+  uint8_t copies[PARTS == 1 ? 1 : (MOST_GROUPS + 2) * TOGETHER];
+  uint8_t strip[MOST_GROUPS + 2];
+  int end[STRIPS];     // of each strip, in groups
+  int walked[STRIPS];  // how many splats it has passed before it was finished
+};
+
+INLINE void group_lists(uint32_t alive, const Canvas& canvas, Batch& batch, Groups& groups) {
+  uint8_t* const which = PARTS == 1 ? batch.lists : groups.copies;
+  int count = 0;
+  for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
+    const int b = __builtin_ctz(blocks), length = filled(batch.lengths[b]);
+    for (int part = 0; part < PARTS; part++) {
+      const int i = b * PARTS + part;
+      const bool open = PARTS == 1 || any(canvas.open[i]);
+      groups.walked[i] = open ? length : 0;
+      if (PARTS > 1 && open) memcpy(which + count * TOGETHER, batch.lists + batch.begin[b], length);
+      if (open) memset(groups.strip + count, i, length / TOGETHER);
+      if (open) count += length / TOGETHER;
+      groups.end[i] = count;
     }
   }
-  strip = {r, g, b, z, before[STEP], open};
-  for (; j % TOGETHER; j++)
-    if (SAVE) stream(saved + j * W, set1(0.0f));
-  return j;
+  // those that are looked at in advance, and never seen
+  memset(which + count * TOGETHER, NOBODY, 2 * TOGETHER);
+  memset(groups.strip + count, NO_STRIP, 2);
+  groups.which = which;
+  groups.count = count;
+}
+
+// Front to back. While the colours of a group are added up, the alphas of the next one and the distances of the one after
+// that are on their way: alone each of these is a chain of instructions that wait for each other, and the processor does
+// not look so far ahead on its own. With SAVE the alphas are stored.
+template <bool SAVE>
+INLINE void composite(const Splat* splats, const TileEntry* next_entries, int64_t next_count, const Splat* all_splats,
+                      Canvas& canvas, Groups& groups, uint32_t& alive, float*& saved) {
+  vf alpha[TOGETHER], log2_next[TOGETHER], weight[TOGETHER], before[TOGETHER + 1];
+  const auto look_ahead = [&](int g) __attribute__((always_inline)) {
+    const int i = groups.strip[g], later = groups.strip[g + 1];
+    const uint8_t* which = groups.which + g * TOGETHER;
+    for (int k = 0; k < TOGETHER; k++)
+      alpha[k] = alpha_of(log2_alpha(splats[which[k]], canvas.x[i], canvas.y[i]), canvas.open[i]);
+    for (int k = 0; k < TOGETHER; k++)
+      log2_next[k] = log2_alpha(splats[which[TOGETHER + k]], canvas.x[later], canvas.y[later]);
+  };
+  look_ahead(0);
+  int i = groups.strip[0];
+  Canvas::Strip strip = canvas.strips[i];
+  for (int g = 0; g < groups.count;) {
+    if (g < next_count) __builtin_prefetch(&all_splats[next_entries[g].splat]);
+    const uint8_t* which = groups.which + g * TOGETHER;
+    before[0] = strip.T;
+    vm open = canvas.open[i];
+    const bool some_open = pass_splats(open, alpha, weight, before);
+    canvas.open[i] = open;
+    strip.T = before[TOGETHER];
+    const int next = groups.strip[g + 1], later = groups.strip[g + 2];
+    const vm next_open = canvas.open[next];
+    const vf x = canvas.x[later], y = canvas.y[later];
+    for (int k = 0; k < TOGETHER; k++) {
+      const Splat& p = splats[which[k]];
+      if (SAVE) stream(saved + k * W, alpha[k]);
+      alpha[k] = alpha_of(log2_next[k], next_open);
+      strip.r = fma(weight[k], set1(p.r), strip.r);
+      strip.g = fma(weight[k], set1(p.g), strip.g);
+      strip.b = fma(weight[k], set1(p.b), strip.b);
+      strip.z = fma(weight[k], set1(p.depth), strip.z);
+      log2_next[k] = log2_alpha(splats[which[2 * TOGETHER + k]], x, y);
+    }
+    if (SAVE) saved += TOGETHER * W;
+    g++;
+    if (next == i && some_open) continue;
+    canvas.strips[i] = strip;
+    if (!some_open) {
+      groups.walked[i] -= (groups.end[i] - g) * TOGETHER;
+      bool others = false;
+      for (int part = 0; part < PARTS; part++) others |= any(canvas.open[i / PARTS * PARTS + part]);
+      if (!others) alive &= ~(1u << i / PARTS);
+      if (g < groups.end[i]) look_ahead(g = groups.end[i]);
+    }
+    i = groups.strip[g];
+    strip = canvas.strips[i];
+  }
+}
+
+// The five numbers of a strip's pixels that go into the outputs.
+INLINE void output_values(const Scene& s, const Canvas::Strip& v, vf* values) {
+  values[0] = fma(v.T, set1(s.background[0]), v.r);
+  values[1] = fma(v.T, set1(s.background[1]), v.g);
+  values[2] = fma(v.T, set1(s.background[2]), v.b);
+  values[3] = 1.0f - v.T;
+  values[4] = v.z;
+}
+
+// With PAST whole tiles go past the caches.
+template <bool PAST>
+INLINE void write_canvas(const Scene& s, const TilePlace& place, const Canvas& canvas, float* const* planes) {
+#if defined(STILLSPLAT_AVX512)
+  if (place.width == TILE_W && place.height == TILE_H) {
+    for (int b = 0; b < BLOCKS; b += 4) {
+      vf values[4][5];
+      for (int k = 0; k < 4; k++) output_values(s, canvas.strips[b + k], values[k]);
+      const int64_t from = (int64_t)(place.top + b / BLOCKS_X * BLOCK) * s.width + place.left + b % BLOCKS_X * BLOCK;
+      for (int c = 0; c < 5; c++) {
+        if (!planes[c]) continue;
+        const vf blocks[4] = {values[0][c], values[1][c], values[2][c], values[3][c]};
+        vf rows[4];
+        blocks_to_rows(blocks, rows);
+        for (int r = 0; r < BLOCK; r++)
+          PAST ? stream(planes[c] + from + (int64_t)r * s.width, rows[r])
+               : store(planes[c] + from + (int64_t)r * s.width, rows[r]);
+      }
+    }
+    if (PAST) streamed();
+    return;
+  }
+#endif
+  for (uint32_t blocks = blocks_inside(place); blocks; blocks &= blocks - 1) {
+    const int b = __builtin_ctz(blocks);
+    float pixels[5][PIXELS] __attribute__((aligned(64)));
+    for (int part = 0; part < PARTS; part++) {
+      vf values[5];
+      output_values(s, canvas.strips[b * PARTS + part], values);
+      for (int c = 0; c < 5; c++) store(pixels[c] + part * W, values[c]);
+    }
+    for (int c = 0; c < 5; c++)
+      if (planes[c]) write_block(planes[c], s.width, place, b, pixels[c]);
+  }
 }
 
 template <bool SAVE>
@@ -42,60 +165,35 @@ INLINE void forward_tile_of(const Scene* scene, int tile, const Splat* splats, c
                             const Outputs* out, Saved saved) {
   const Scene& s = *scene;
   const TilePlace place = place_of(s, tile);
-  const BlockPixels pixels = first_block();
-  Strip strips[BLOCKS][PARTS];
+  Canvas canvas;
+  Groups groups;
   Batch batch;
   start_batches(batch);
-  const int64_t plane = (int64_t)s.width * s.height;
-  for (int channel = 0; channel < 3; channel++) bring_near<1>(out->image + channel * plane, s.width, place);
-  if (out->alpha) bring_near<1>(out->alpha, s.width, place);
-  if (out->depth) bring_near<1>(out->depth, s.width, place);
+  start_canvas(place, canvas);
+  const int64_t size = (int64_t)s.width * s.height;
+  float* const planes[5] = {out->image, out->image + size, out->image + 2 * size, out->alpha, out->depth};
+  // whoever trains reads the picture at once
+  bool past = !SAVE && W == 16;
+  for (float* plane : planes) past = past && s.width % W == 0 && (uintptr_t)plane % (W * sizeof(float)) == 0;
+  for (float* plane : planes)
+    if (plane && !past) bring_near<1>(plane, s.width, place);
   uint32_t alive = blocks_inside(place);
-  for (int b = 0; b < BLOCKS; b++)
-    for (int part = 0; part < PARTS; part++) {
-      const vf zero = set1(0.0f);
-      const vm inside = lanes_inside(place, b, part);
-      strips[b][part] = {zero, zero, zero, zero, set1(1.0f), inside};
-    }
   for (int64_t first = 0; first < count && alive; first += BATCH) {
     load_batch(splats, entries, first, count, alive, batch);
     sort_into_blocks(alive, batch);
-    if (SAVE) note_blocks(saved, alive);
-    for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
+    const uint32_t listed = alive;
+    if (SAVE) note_blocks(saved, listed);
+    group_lists(alive, canvas, batch, groups);
+    const int64_t next = first + BATCH;
+    composite<SAVE>(batch.splats, entries + next, count - next, splats, canvas, groups, alive, saved.alphas);
+    for (uint32_t blocks = SAVE ? listed : 0; blocks; blocks &= blocks - 1) {
       const int b = __builtin_ctz(blocks);
-      const float left = block_left(place, b), top = block_top(place, b);
-      bring_near(splats, entries, first + BATCH + b * NEAR_AT_ONCE, count);
-      bool open = false;
-      int walked[PARTS];
-      for (int part = 0; part < PARTS; part++) {
-        walked[part] = composite<SAVE>(batch.splats, batch.lists[b], batch.lengths[b], pixels.x[part] + left,
-                                       pixels.y[part] + top, strips[b][part], saved.alphas);
-        if (SAVE) saved.alphas += walked[part] * W;
-        open |= any(strips[b][part].open);
-      }
-      if (SAVE) note_list(saved, walked, batch.lists[b]);
-      if (!open) alive &= ~(1u << b);
+      note_list(saved, groups.walked + b * PARTS, batch.lists + batch.begin[b]);
     }
   }
   if (SAVE) note_blocks(saved, 0);
   if (SAVE) streamed();
-  for (uint32_t blocks = blocks_inside(place); blocks; blocks &= blocks - 1) {
-    const int b = __builtin_ctz(blocks);
-    float values[5][PIXELS] __attribute__((aligned(64)));
-    for (int part = 0; part < PARTS; part++) {
-      const Strip& v = strips[b][part];
-      const vf T = v.T;
-      store(values[0] + part * W, fma(T, set1(s.background[0]), v.r));
-      store(values[1] + part * W, fma(T, set1(s.background[1]), v.g));
-      store(values[2] + part * W, fma(T, set1(s.background[2]), v.b));
-      store(values[3] + part * W, 1.0f - T);
-      store(values[4] + part * W, v.z);
-    }
-    for (int channel = 0; channel < 3; channel++)
-      write_block(out->image + channel * plane, s.width, place, b, values[channel]);
-    if (out->alpha) write_block(out->alpha, s.width, place, b, values[3]);
-    if (out->depth) write_block(out->depth, s.width, place, b, values[4]);
-  }
+  past ? write_canvas<true>(s, place, canvas, planes) : write_canvas<false>(s, place, canvas, planes);
 }
 
 void forward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,

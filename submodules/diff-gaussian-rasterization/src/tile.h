@@ -93,55 +93,109 @@ INLINE BlockPixels first_block() {
 INLINE float block_left(const TilePlace& t, int b) { return (float)(t.left + (b % BLOCKS_X) * BLOCK); }
 INLINE float block_top(const TilePlace& t, int b) { return (float)(t.top + (b / BLOCKS_X) * BLOCK); }
 
-// What N splats, front to back, do to the pixels (x, y), one instruction for all of them after the other: alone, each
-// would be a chain of some twenty instructions that wait for each other. alpha is 0 where it is not worth a step of
-// 1/255 and from where a pixel is finished, before[k] the transmittance before splat k, before[0] given. A pixel that is
-// not `open` is finished: its transmittance stays. False when none is open any more. Forward and backward share this, so
-// that both decide alike.
-template <int N>
-INLINE bool pass_splats(const Splat* splats, const uint8_t* which, vf x, vf y, vm& open, vf* alpha, vf* passed,
-                        vf* before) {
-  vf dx[N], dy[N], t[N], e[N], raw[N];
-  for (int k = 0; k < N; k++) dx[k] = x - splats[which[k]].x;
-  for (int k = 0; k < N; k++) dy[k] = y - splats[which[k]].y;
-  for (int k = 0; k < N; k++) e[k] = set1(splats[which[k]].C) * dy[k];
-  for (int k = 0; k < N; k++) t[k] = set1(splats[which[k]].B) * dy[k];
-  for (int k = 0; k < N; k++) e[k] = fma(e[k], dy[k], set1(splats[which[k]].log2_opacity));
-  for (int k = 0; k < N; k++) t[k] = fma(set1(splats[which[k]].A), dx[k], t[k]);
-  for (int k = 0; k < N; k++) e[k] = fma(t[k], dx[k], e[k]);
-  exp2_bounded<N>(e, raw);
-  for (int k = 0; k < N; k++)
-    alpha[k] = zero_unless(ge_among(open, e[k], set1(LOG2_ALPHA_CUT)), vmin(raw[k], set1(ALPHA_MAX)));
-  for (int k = 0; k < N; k++) passed[k] = 1.0f - alpha[k];
-  for (int k = 0; k < N; k++) before[k + 1] = before[k] * passed[k];
-  if (__builtin_expect(!any(gt(set1(TRANSMITTANCE_STOP), before[N])), 1)) return true;
-  for (int k = 0; k < N; k++) {  // some pixel stops before one of these
-    open = both(open, ge(before[k] * passed[k], set1(TRANSMITTANCE_STOP)));
+// log2 of a splat's alpha at the pixels (x, y), before clamp and test.
+INLINE vf log2_alpha(const Splat& p, vf x, vf y) {
+  const vf dx = x - p.x, dy = y - p.y;
+  const vf of_y = fma(set1(p.C) * dy, dy, set1(p.log2_opacity));
+  return fma(fma(set1(p.A), dx, set1(p.B) * dy), dx, of_y);
+}
+
+// 0 where it is not worth a step of 1/255 and where the pixel is not open any more.
+INLINE vf alpha_of(vf log2_alpha, vm open) {
+  return zero_unless(ge_among(open, log2_alpha, set1(LOG2_ALPHA_CUT)), vmin(exp2_bounded(log2_alpha), set1(ALPHA_MAX)));
+}
+
+// Splats come in batches that fit the first cache. Each batch is sorted into a list for every block, so that a block's
+// pixels stay in registers. Places in the lists are bytes, and lists are filled up to a multiple of TOGETHER.
+enum { TOGETHER = VISITS_TOGETHER };
+
+// What fills lists and is never seen.
+enum { NOBODY = BATCH };
+
+// What TOGETHER splats, front to back, do to pixels: their weights, and the transmittance before each, before[0] given.
+// A pixel that is not `open` is finished: its transmittance stays. Where one finishes, alphas from there on become 0.
+// False when none is open any more. Forward and backward share this, so that both decide alike.
+INLINE bool pass_splats(vm& open, vf* alpha, vf* weight, vf* before) {
+  for (int k = 0; k < TOGETHER; k++) {
+    weight[k] = alpha[k] * before[k];
+    before[k + 1] = before[k] - weight[k];
+  }
+  if (__builtin_expect(!any(gt(set1(TRANSMITTANCE_STOP), before[TOGETHER])), 1)) return true;
+  for (int k = 0; k < TOGETHER; k++) {  // some pixel stops before one of these
+    open = both(open, ge(before[k] - alpha[k] * before[k], set1(TRANSMITTANCE_STOP)));
     alpha[k] = zero_unless(open, alpha[k]);
-    passed[k] = 1.0f - alpha[k];
-    before[k + 1] = before[k] * passed[k];
+    weight[k] = alpha[k] * before[k];
+    before[k + 1] = before[k] - weight[k];
   }
   return any(open);
 }
 
-// Splats come in batches that fit the first cache. Each batch is sorted into a list for every block, so that a block's
-// pixels stay in registers. Places in the lists are bytes.
-enum { TOGETHER = VISITS_TOGETHER };
-
-// What fills lists up to a multiple of TOGETHER and is never seen.
-enum { NOBODY = BATCH };
-
 struct Batch {
   Splat splats[BATCH + 1];
-  uint8_t lists[BLOCKS][BATCH + 16];
-  int lengths[BLOCKS], size;
-  uint32_t touched[BATCH];  // blocks of each splat that are alive
+  int size;
+  uint32_t touched[BATCH + 32];  // blocks of each splat that are alive; 0 beyond the last
+  // of one block after the other; room for stores of whole vectors
+  uint8_t lists[BLOCKS * BATCH + 64];
+  int begin[BLOCKS], lengths[BLOCKS];
 };
 
-// For each block that is alive, the places in the batch of the splats that touch it, filled up to a multiple of TOGETHER.
-INLINE void sort_into_blocks(uint32_t alive, Batch& batch) {
+INLINE int filled(int length) { return (length + TOGETHER - 1) / TOGETHER * TOGETHER; }
+
+// What remains to do when a block's list is complete: where the next one begins.
+INLINE int end_list(int b, int begin, int length, Batch& batch) {
+  batch.begin[b] = begin;
+  batch.lengths[b] = length;
+  memset(batch.lists + begin + length, NOBODY, TOGETHER);
+  return begin + filled(length);
+}
+
 #if defined(STILLSPLAT_AVX512)
+// 64 splats at a time, where the processor compresses bytes: Intel since Ice Lake, AMD since Zen 4.
+__attribute__((target("avx512vbmi2"), noinline)) void list_bytes(uint32_t alive, Batch& batch) {
+  const int chunks = (batch.size + 63) / 64;
+  __m512i planes[(BATCH + 63) / 64][4];  // byte q of the words of 64 splats
+  const __m512i bytes = _mm512_maskz_broadcast_i32x4(0xffff, _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  for (int c = 0; c < chunks; c++) {
+    __m512i v[4];
+    for (int k = 0; k < 4; k++) {
+      const __m512i words = _mm512_loadu_si512(batch.touched + 64 * c + 16 * k);
+      v[k] = _mm512_maskz_permutexvar_epi32(0xffff, order, _mm512_shuffle_epi8(words, bytes));
+    }
+    const __m512i a = _mm512_shuffle_i32x4(v[0], v[1], 0x44), b = _mm512_shuffle_i32x4(v[2], v[3], 0x44);
+    const __m512i e = _mm512_shuffle_i32x4(v[0], v[1], 0xee), f = _mm512_shuffle_i32x4(v[2], v[3], 0xee);
+    planes[c][0] = _mm512_shuffle_i32x4(a, b, 0x88);
+    planes[c][1] = _mm512_shuffle_i32x4(a, b, 0xdd);
+    planes[c][2] = _mm512_shuffle_i32x4(e, f, 0x88);
+    planes[c][3] = _mm512_shuffle_i32x4(e, f, 0xdd);
+  }
+  alignas(64) uint8_t first[64];
+  for (int k = 0; k < 64; k++) first[k] = (uint8_t)k;
+  int begin = 0;
+  for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
+    const int b = __builtin_ctz(blocks);
+    const __m512i bit = _mm512_set1_epi8((char)(1 << b % 8));
+    __m512i places = _mm512_load_si512(first);
+    int length = 0;
+    for (int c = 0; c < chunks; c++) {
+      const __mmask64 those = _mm512_test_epi8_mask(planes[c][b / 8], bit);
+      _mm512_storeu_si512(batch.lists + begin + length, _mm512_maskz_compress_epi8(those, places));
+      length += (int)__builtin_popcountll(those);
+      places = _mm512_add_epi8(places, _mm512_set1_epi8(64));
+    }
+    begin = end_list(b, begin, length, batch);
+  }
+}
+
+// Not at load: nothing of this file may run on a processor without AVX-512. STILLSPLAT_NO_VBMI2 is for tests.
+INLINE bool compresses_bytes() {
+  static const bool does = __builtin_cpu_supports("avx512vbmi2") && !getenv("STILLSPLAT_NO_VBMI2");
+  return does;
+}
+
+INLINE void list_words(uint32_t alive, Batch& batch) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  int begin = 0;
   for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
     const int b = __builtin_ctz(blocks);
     const __m512i bit = _mm512_set1_epi32((int)(1u << b));
@@ -149,23 +203,36 @@ INLINE void sort_into_blocks(uint32_t alive, Batch& batch) {
     for (int j = 0; j < batch.size; j += 16) {
       const __mmask16 those = _mm512_test_epi32_mask(_mm512_loadu_si512(batch.touched + j), bit);
       const __m512i places = _mm512_maskz_compress_epi32(those, _mm512_add_epi32(lanes, _mm512_set1_epi32(j)));
-      _mm_storeu_si128((__m128i*)(batch.lists[b] + length), _mm512_cvtepi32_epi8(places));
+      _mm_storeu_si128((__m128i*)(batch.lists + begin + length), _mm512_cvtepi32_epi8(places));
       length += __builtin_popcount(those);
     }
-    batch.lengths[b] = length;
+    begin = end_list(b, begin, length, batch);
   }
+}
+#endif
+
+// For each block that is alive, the places in the batch of the splats that touch it.
+INLINE void sort_into_blocks(uint32_t alive, Batch& batch) {
+#if defined(STILLSPLAT_AVX512)
+  if (compresses_bytes())
+    list_bytes(alive, batch);
+  else
+    list_words(alive, batch);
 #else
-  for (int b = 0; b < BLOCKS; b++) batch.lengths[b] = 0;
+  uint8_t rows[BLOCKS][BATCH];
+  int lengths[BLOCKS] = {0};
   for (int j = 0; j < batch.size; j++)
     for (uint32_t blocks = batch.touched[j]; blocks; blocks &= blocks - 1) {
       const int b = __builtin_ctz(blocks);
-      batch.lists[b][batch.lengths[b]++] = (uint8_t)j;
+      rows[b][lengths[b]++] = (uint8_t)j;
     }
-#endif
+  int begin = 0;
   for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
     const int b = __builtin_ctz(blocks);
-    memset(batch.lists[b] + batch.lengths[b], NOBODY, TOGETHER);
+    memcpy(batch.lists + begin, rows[b], lengths[b]);
+    begin = end_list(b, begin, lengths[b], batch);
   }
+#endif
 }
 
 INLINE void start_batches(Batch& batch) {
@@ -188,7 +255,7 @@ INLINE void load_batch(const Splat* splats, const TileEntry* entries, int64_t fi
     batch.touched[j] = entries[first + j].blocks & alive;
     batch.splats[j] = splats[entries[first + j].splat];
   }
-  for (int j = size; j % 16; j++) batch.touched[j] = 0;
+  for (int j = size; j % 64; j++) batch.touched[j] = 0;
   batch.size = size;
 }
 
