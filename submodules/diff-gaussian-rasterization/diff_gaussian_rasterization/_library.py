@@ -66,6 +66,10 @@ class Strided(Structure):
 _GAUSSIAN_FIELDS = ("means", "rotations", "scales", "opacities", "sh", "colors", "covariances", "screen_means")
 
 
+class PreparedStruct(Structure):
+    _fields_ = [("data", c_void_p), ("group_bytes", c_int64)]
+
+
 class SceneStruct(Structure):
     _fields_ = [
         ("count", c_int64),
@@ -84,6 +88,7 @@ class SceneStruct(Structure):
         ("center", c_float * 3),
         ("background", c_float * 3),
         *((name, Strided) for name in _GAUSSIAN_FIELDS),
+        ("prepared", PreparedStruct),
     ]
 
 
@@ -220,12 +225,15 @@ class Frame:
     #: of the last `rasterize`, for benchmarks
     last_statistics: ClassVar[dict[str, float]] = {}
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Any = None) -> None:
+        """Of the active library, or of the `wanted` one."""
         #: where the workspace is from
-        self.library = library.active
+        self.library = library.active if wanted is None else wanted
         try:
-            self.handle = self._free.pop()
+            self.handle = self._free.pop() if self.library is library.active else None
         except IndexError:
+            self.handle = None
+        if self.handle is None:
             self.handle = self.library.stillsplat_frame_new()
             if not self.handle:
                 raise MemoryError("out of memory") from None

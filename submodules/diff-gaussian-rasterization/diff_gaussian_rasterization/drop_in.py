@@ -24,9 +24,9 @@ from torch import nn
 from diff_gaussian_rasterization import _library
 from diff_gaussian_rasterization.functional import (
     Rendering,
-    _check_gaussian,
-    _check_means,
-    _check_size,
+    check_gaussian,
+    check_means,
+    check_size,
     _on_cpu,
     _Settings,
     project_gradient_in_ndc,
@@ -173,34 +173,34 @@ class GaussianRasterizer(nn.Module):
             (scales is not None or rotations is not None) and cov3D_precomp is not None
         ):
             raise ValueError("please provide exactly one of a scale/rotation pair and a precomputed 3D covariance")
-        count, where = _check_means("means3D", means3D)
+        count, where = check_means("means3D", means3D)
         if means2D is not None:
-            _check_gaussian("means2D", means2D, tuple(means2D.shape[1:]), count, where)
+            check_gaussian("means2D", means2D, tuple(means2D.shape[1:]), count, where)
             if means2D.ndim != 2 or means2D.shape[1] < 2:
                 raise ValueError(f"means2D must have shape ({count}, 3), not {tuple(means2D.shape)}")
         if opacities.ndim == 2 and opacities.shape[1] == 1:
             opacities = opacities[:, 0]
-        _check_gaussian("opacities", opacities, (), count, where)
+        check_gaussian("opacities", opacities, (), count, where)
         degree = 0
         if shs is not None:
             if dc is not None:
-                _check_gaussian("dc", dc, (1, 3), count, where)
+                check_gaussian("dc", dc, (1, 3), count, where)
                 shs = torch.cat([dc, shs], 1)
             if shs.ndim != 3:
                 raise ValueError(f"shs must have shape (N, K, 3), not {tuple(shs.shape)}")
-            _check_gaussian("shs", shs, (shs.shape[1], 3), count, where)
+            check_gaussian("shs", shs, (shs.shape[1], 3), count, where)
             degree = int(settings.sh_degree)
             if not 0 <= degree <= 3 or (degree + 1) ** 2 > shs.shape[1]:
                 raise ValueError(f"sh_degree must be 0 to 3 and fit the {shs.shape[1]} coefficients, not {degree}")
         if colors_precomp is not None:
-            _check_gaussian("colors_precomp", colors_precomp, (3,), count, where)
+            check_gaussian("colors_precomp", colors_precomp, (3,), count, where)
         if cov3D_precomp is not None:
-            _check_gaussian("cov3D_precomp", cov3D_precomp, (6,), count, where)
+            check_gaussian("cov3D_precomp", cov3D_precomp, (6,), count, where)
         elif scales is not None and rotations is not None:
-            _check_gaussian("scales", scales, (3,), count, where)
-            _check_gaussian("rotations", rotations, (4,), count, where)
+            check_gaussian("scales", scales, (3,), count, where)
+            check_gaussian("rotations", rotations, (4,), count, where)
         width, height = settings.image_width, settings.image_height
-        _check_size(width, height)
+        check_size(width, height)
         pose = _matrix("viewmatrix", settings.viewmatrix).T
         intrinsics = _intrinsics(settings, pose.detach())
         flags = _library.ANTIALIASED * bool(settings.antialiasing)

@@ -70,46 +70,38 @@ def rasterize(
 
     Raises ValueError for a wrong shape, type or device, and for settings out of range.
     """
-    count, where = _check_means("means", means)
+    count, where = check_means("means", means)
     if opacities is None:
         raise ValueError("opacities are missing: pass a tensor of shape (N,)")
     if opacities.ndim == 2 and opacities.shape[1] == 1:
         opacities = opacities[:, 0]
-    _check_gaussian("opacities", opacities, (), count, where)
+    check_gaussian("opacities", opacities, (), count, where)
     if covariances is not None:
         if rotations is not None or scales is not None:
             raise ValueError("pass either covariances or rotations and scales, not both")
         if covariances.ndim == 3:
-            _check_gaussian("covariances", covariances, (3, 3), count, where)
+            check_gaussian("covariances", covariances, (3, 3), count, where)
             whole = 0.5 * (covariances + covariances.transpose(1, 2))
             upper = torch.triu_indices(3, 3)
             covariances = whole[:, upper[0], upper[1]]
-        _check_gaussian("covariances", covariances, (6,), count, where)
+        check_gaussian("covariances", covariances, (6,), count, where)
     elif rotations is None or scales is None:
         raise ValueError("pass rotations and scales, or covariances")
     else:
-        _check_gaussian("rotations", rotations, (4,), count, where)
-        _check_gaussian("scales", scales, (3,), count, where)
+        check_gaussian("rotations", rotations, (4,), count, where)
+        check_gaussian("scales", scales, (3,), count, where)
     if (sh_coefficients is None) == (colors is None):
         raise ValueError("pass exactly one of sh_coefficients and colors")
     degree = 0
     if colors is not None:
-        _check_gaussian("colors", colors, (3,), count, where)
+        check_gaussian("colors", colors, (3,), count, where)
     if sh_coefficients is not None:
-        if sh_coefficients.ndim != 3:
-            raise ValueError(f"sh_coefficients must have shape (N, K, 3), not {tuple(sh_coefficients.shape)}")
-        terms = sh_coefficients.shape[1]
-        _check_gaussian("sh_coefficients", sh_coefficients, (terms, 3), count, where)
-        degree = min(3, math.isqrt(terms) - 1) if sh_degree is None else int(sh_degree)
-        if not 0 <= degree <= 3 or (degree + 1) ** 2 > terms:
-            raise ValueError(f"sh_degree must be 0 to 3 and fit the {terms} coefficients, not {degree}")
+        degree = check_harmonics(sh_coefficients, sh_degree, count, where)
     if screen_means is not None:
-        _check_gaussian("screen_means", screen_means, (2,), count, where)
-    _check_size(width, height)
-    if not (math.isfinite(near_plane) and near_plane > 0):
-        raise ValueError(f"near_plane must be positive and finite, not {near_plane}")
-    if not (math.isfinite(scale_modifier) and scale_modifier > 0):
-        raise ValueError(f"scale_modifier must be positive and finite, not {scale_modifier}")
+        check_gaussian("screen_means", screen_means, (2,), count, where)
+    check_size(width, height)
+    check_positive("near_plane", near_plane)
+    check_positive("scale_modifier", scale_modifier)
     pose = _camera_tensor("camera_from_world", camera_from_world, (4, 4), where)
     calibration = _camera_tensor("intrinsics", intrinsics, (4,), where)
     back = _camera_tensor("background", (0.0, 0.0, 0.0) if background is None else background, (3,), where)
@@ -274,13 +266,13 @@ def _scene(settings: _Settings, gaussians: Sequence[torch.Tensor | None], pose, 
     )
 
 
-def _check_means(name: str, tensor: torch.Tensor) -> tuple[int, torch.device]:
+def check_means(name: str, tensor: torch.Tensor) -> tuple[int, torch.device]:
     """How many Gaussians there are, and where all their tensors have to be."""
     where = tensor.device if isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda" else _CPU
-    return _check_gaussian(name, tensor, (3,), device=where), where
+    return check_gaussian(name, tensor, (3,), device=where), where
 
 
-def _check_gaussian(
+def check_gaussian(
     name: str, tensor: torch.Tensor, tail: tuple[int, ...], count: int | None = None, device: torch.device | None = None
 ) -> int:
     device = _CPU if device is None else device
@@ -297,7 +289,25 @@ def _check_gaussian(
     return len(tensor)
 
 
-def _check_size(width: int, height: int) -> None:
+def check_harmonics(tensor: torch.Tensor, sh_degree: int | None, count: int, device: torch.device) -> int:
+    """The degree to use of `sh_coefficients`."""
+    if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3:
+        shape = tuple(tensor.shape) if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+        raise ValueError(f"sh_coefficients must have shape (N, K, 3), not {shape}")
+    terms = tensor.shape[1]
+    check_gaussian("sh_coefficients", tensor, (terms, 3), count, device)
+    degree = min(3, math.isqrt(terms) - 1) if sh_degree is None else int(sh_degree)
+    if not 0 <= degree <= 3 or (degree + 1) ** 2 > terms:
+        raise ValueError(f"sh_degree must be 0 to 3 and fit the {terms} coefficients, not {degree}")
+    return degree
+
+
+def check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be positive and finite, not {value}")
+
+
+def check_size(width: int, height: int) -> None:
     for name, value in (("width", width), ("height", height)):
         if not math.isfinite(value) or int(value) != value or not 1 <= value <= 65536:
             raise ValueError(f"{name} must be a whole number of pixels from 1 to 65536, not {value}")
@@ -316,11 +326,11 @@ def _camera_tensor(
 
 def _on_cpu(name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...]) -> torch.Tensor:
     tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float32)
-    _camera_numbers(name, tensor, shape)
+    camera_numbers(name, tensor, shape)
     return tensor if tensor.dtype == torch.float32 and tensor.device.type == "cpu" else tensor.to("cpu", torch.float32)
 
 
-def _camera_numbers(name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...]) -> list[float]:
+def camera_numbers(name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...]) -> list[float]:
     """The numbers of the camera's part called `name`, checked, row by row."""
     if not isinstance(value, torch.Tensor):
         value = torch.tensor(value, dtype=torch.float32) if len(shape) > 1 or len(value) != shape[0] else value

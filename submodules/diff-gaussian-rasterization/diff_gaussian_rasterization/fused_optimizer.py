@@ -9,11 +9,11 @@ from diff_gaussian_rasterization import cpu_training, cuda_device, cuda_training
 from diff_gaussian_rasterization.cpu_training import Moments, zero_moments
 from diff_gaussian_rasterization.functional import (
     Rendering,
-    _camera_numbers,
+    camera_numbers,
     _camera_tensor,
-    _check_gaussian,
-    _check_means,
-    _check_size,
+    check_gaussian,
+    check_means,
+    check_size,
 )
 
 _HARMONICS = "sh_coefficients"
@@ -60,13 +60,13 @@ class FusedOptimizer:
     ) -> None:
         """`moments`: the first and second ones to go on from, by the names of the arguments, which belong to the
         optimizer from now on; None: zeros."""
-        count, where = _check_means("means", means)
-        _check_gaussian("rotations", rotations, (4,), count, where)
-        _check_gaussian("log_scales", log_scales, (3,), count, where)
-        _check_gaussian("logit_opacities", logit_opacities, (), count, where)
+        count, where = check_means("means", means)
+        check_gaussian("rotations", rotations, (4,), count, where)
+        check_gaussian("log_scales", log_scales, (3,), count, where)
+        check_gaussian("logit_opacities", logit_opacities, (), count, where)
         if sh_coefficients.ndim != 3:
             raise ValueError(f"sh_coefficients must have shape (N, K, 3), not {tuple(sh_coefficients.shape)}")
-        _check_gaussian("sh_coefficients", sh_coefficients, (sh_coefficients.shape[1], 3), count, where)
+        check_gaussian("sh_coefficients", sh_coefficients, (sh_coefficients.shape[1], 3), count, where)
         tensors = (means, rotations, log_scales, logit_opacities, sh_coefficients)
         self._parameters = {name: tensor.detach() for name, tensor in zip(_NAMES, tensors, strict=True)}
         device = cuda_device.device_for(where)
@@ -109,7 +109,7 @@ class FusedOptimizer:
     ) -> Rendering:
         """The picture, which `step` refers to; its memory is used again by the next call, so copy what must last
         longer. See `rasterize` for the arguments."""
-        _check_size(width, height)
+        check_size(width, height)
         terms = self._parameters[_HARMONICS].shape[1]
         if not 0 <= sh_degree <= 3 or (sh_degree + 1) ** 2 > terms:
             raise ValueError(f"sh_degree must be 0 to 3 and fit the {terms} coefficients, not {sh_degree}")
@@ -120,7 +120,7 @@ class FusedOptimizer:
             ("background", background, (3,)),
         )
         if self._on_cpu is not None:
-            numbers = [_camera_numbers(*part) for part in camera]
+            numbers = [camera_numbers(*part) for part in camera]
             self._rendering = None
             self._rendering = self._on_cpu.render(*numbers, int(width), int(height), **options)
             return self._rendering
@@ -165,7 +165,7 @@ class FusedOptimizer:
                 raise ValueError(f"{name} must be on {self._where}, not on {slope.device}")
             slopes.append(None if slope is None else slope.contiguous())
         if screen_gradients is not None:
-            _check_gaussian("screen_gradients", screen_gradients, (2,), len(self._parameters["means"]), self._where)
+            check_gaussian("screen_gradients", screen_gradients, (2,), len(self._parameters["means"]), self._where)
         learning_rates = [*(rates[name] for name in _NAMES), rates[_HARMONICS] * sh_rest_factor]
         options = {
             "steps": self.steps,

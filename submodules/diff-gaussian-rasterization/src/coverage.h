@@ -18,8 +18,15 @@ INLINE vi keep_lanes(vm those, vi v) { return v & those; }
 // x(y) = (-B y +- sqrt(4 A E - (4 A C - B^2) y^2)) / 2 A is extreme at the ellipse's own extreme point, clamped into the
 // row's band of pixel centres.
 
-// The pairs of one splat of any size, W rows of blocks at a time; their number.
-__attribute__((noinline)) int32_t cover_large(const Scene* scene, const Splat& p, Pair* pairs) {
+INLINE void set_pair(PairList& list, int64_t at, uint32_t tile, float depth, uint32_t splat, uint32_t blocks) {
+  list.tile[at] = tile;
+  memcpy(&list.depth[at], &depth, sizeof depth);  // positive floats sort like their bits
+  list.splat[at] = splat;
+  list.blocks[at] = blocks;
+}
+
+// Writes the pairs of one splat of any size, W rows of blocks at a time; their number. There is room for them.
+__attribute__((noinline)) int32_t cover_large(const Scene* scene, const Splat& p, uint32_t splat, PairList& list) {
   const int width = scene->width, height = scene->height, tiles_x = (width + TILE_W - 1) / TILE_W;
   const float x0 = fmaxf(ceilf(p.x - p.half_width), 0.0f), x1 = fminf(floorf(p.x + p.half_width), width - 1.0f);
   const float y0 = fmaxf(ceilf(p.y - p.half_height), 0.0f), y1 = fminf(floorf(p.y + p.half_height), height - 1.0f);
@@ -62,11 +69,12 @@ __attribute__((noinline)) int32_t cover_large(const Scene* scene, const Splat& p
       memcpy(row_blocks, &placed, sizeof row_blocks);
       for (int g = 0; g < W && row + g <= last_row; g += BLOCKS_Y) {
         uint32_t blocks = row_blocks[g] | row_blocks[g + 1] | row_blocks[g + 2] | row_blocks[g + 3];
-        pairs[count] = {(uint32_t)((row + g) / BLOCKS_Y * tiles_x + column), blocks};
+        set_pair(list, list.count + count, (uint32_t)((row + g) / BLOCKS_Y * tiles_x + column), p.z, splat, blocks);
         count += blocks != 0;
       }
     }
   }
+  list.count += count;
   return count;
 }
 
@@ -109,59 +117,65 @@ INLINE void cover_small(const Extents& p, vf first_row, vf first_column, int row
   memcpy(blocks, words, sizeof words);
 }
 
-// The pairs of W small splats, those of one splat side by side, with where they start, counted from `first`, and how many
-// they are; all pairs together. `tile` is the first of each splat's four; there is room for all of them at `pairs`.
-// `between` is called four times on the way, with 0 to 3.
+// The pairs of one small splat, in lane l; their number.
+INLINE int32_t write_one_small(int32_t tile, float depth, const uint32_t blocks[SMALL_TILES][W], int l, int tiles_x,
+                               uint32_t splat, PairList& list) {
+  const int64_t first = list.count;
+  for (int q = 0; q < SMALL_TILES; q++) {  // written where it belongs or, if empty, over by the next
+    set_pair(list, list.count, (uint32_t)(tile + q / 2 * tiles_x + q % 2), depth, splat, blocks[q][l]);
+    list.count += blocks[q][l] != 0;
+  }
+  return (int32_t)(list.count - first);
+}
+
+// The pairs of W small splats from `splat` on, with where they start, counted from the list's beginning, and how many
+// they are; there is room for all of them. `tile` is the first of each splat's four. `between` is called four times on the
+// way, with 0 to 3.
 template <class Between>
-INLINE int32_t write_small(vi tile, const uint32_t blocks[SMALL_TILES][W], int tiles_x, int32_t first, Pair* pairs,
-                           vi& start, vi& count, const Between& between) {
+INLINE void write_small(vi tile, vf depth, const uint32_t blocks[SMALL_TILES][W], int tiles_x, uint32_t splat,
+                        PairList& list, vi& start, vi& count, const Between& between) {
 #if defined(STILLSPLAT_AVX512)
-  vf words[SMALL_TILES];
+  // piece j of a vector holds the splats j, 4 + j, 8 + j and 12 + j, so that four of them spread are in their order
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const auto arranged = [&](vf v) __attribute__((always_inline)) { return (vf)_mm512_permutexvar_ps(order, (__m512)v); };
+  vf words[SMALL_TILES], tiles[4], depths[4], splats[4];
   __m512i counts = _mm512_setzero_si512();
   for (int q = 0; q < SMALL_TILES; q++) {
     words[q] = load((const float*)blocks[q]);
     const __m512i word = (__m512i)words[q];
     counts = _mm512_mask_add_epi32(counts, _mm512_test_epi32_mask(word, word), counts, _mm512_set1_epi32(1));
+    words[q] = arranged(words[q]);
   }
-  transpose_pieces(words);  // vector k: the four tiles of the splats k, 4 + k, 8 + k and 12 + k
+  transpose_pieces(words);  // vector k: the four tiles of the splats 4 k to 4 k + 3
   const __m512i beside = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 1, tiles_x, tiles_x + 1));
-  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-  vf tiles[4];
-  spread_pieces((vf)tile, tiles);
-  int32_t total = 0;
+  spread_pieces(arranged((vf)tile), tiles);
+  spread_pieces(arranged(depth), depths);
+  spread_pieces((vf)_mm512_add_epi32(order, _mm512_set1_epi32((int)splat)), splats);
+  int64_t at = list.count;
   for (int k = 0; k < 4; k++) {
     between(k);
     const __m512i word = (__m512i)words[k];
     const __mmask16 those = _mm512_test_epi32_mask(word, word);
-    const __m512i where = _mm512_maskz_compress_epi32(those, _mm512_add_epi32((__m512i)tiles[k], beside));
-    const __m512i which = _mm512_maskz_compress_epi32(those, word);
-    _mm512_storeu_si512(pairs + total, _mm512_permutex2var_epi32(where, low, which));
-    _mm512_storeu_si512(pairs + total + 8, _mm512_permutex2var_epi32(where, high, which));
-    total += __builtin_popcount(those);
+    _mm512_storeu_si512(list.tile + at, _mm512_maskz_compress_epi32(those, _mm512_add_epi32((__m512i)tiles[k], beside)));
+    _mm512_storeu_si512(list.depth + at, _mm512_maskz_compress_epi32(those, (__m512i)depths[k]));
+    _mm512_storeu_si512(list.splat + at, _mm512_maskz_compress_epi32(those, (__m512i)splats[k]));
+    _mm512_storeu_si512(list.blocks + at, _mm512_maskz_compress_epi32(those, word));
+    at += __builtin_popcount(those);
   }
-  // sums of the counts in the order in which the splats were written
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), zero = _mm512_setzero_si512();
-  __m512i sums = _mm512_permutexvar_epi32(order, counts);
-  sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 15));
+  const __m512i zero = _mm512_setzero_si512();
+  __m512i sums = _mm512_add_epi32(counts, _mm512_alignr_epi32(counts, zero, 15));
   sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 14));
   sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 12));
   sums = _mm512_add_epi32(sums, _mm512_alignr_epi32(sums, zero, 8));
   count = (vi)counts;
-  start = (vi)_mm512_permutexvar_epi32(order, sums) - count + first;
-  return total;
+  start = (vi)sums - count + (int32_t)list.count;
+  list.count = at;
 #else
-  int32_t total = 0;
   for (int l = 0; l < W; l++) {
     if (l % (W / 4) == 0) between(l / (W / 4));
-    start[l] = first + total;
-    for (int q = 0; q < SMALL_TILES; q++) {  // written where it belongs or, if empty, over by the next
-      pairs[total] = {(uint32_t)(tile[l] + q / 2 * tiles_x + q % 2), blocks[q][l]};
-      total += blocks[q][l] != 0;
-    }
-    count[l] = first + total - start[l];
+    start[l] = (int32_t)list.count;
+    count[l] = write_one_small(tile[l], depth[l], blocks, l, tiles_x, splat + l, list);
   }
-  return total;
 #endif
 }
 

@@ -19,6 +19,13 @@ enum {
   FLAG_INVERSE_DEPTH = 64,    // the depth that is composited is 1 / z
 };
 
+// Gaussians that stay as they are, made ready to be rendered from many cameras: for each group of sixteen, one number
+// after the other for all of them, floats first, then the harmonics above the constant one in half precision. `term`
+// counts them, by coefficient and colour. The axes are columns of a matrix whose product with its transpose is the
+// covariance.
+enum { PREPARED_MEANS = 0, PREPARED_AXES = 3, PREPARED_LOG2_OPACITY = 12, PREPARED_COLOR = 13, PREPARED_FLOATS = 16 };
+typedef struct { const char* data; int64_t group_bytes; } Prepared;
+
 typedef struct {
   int64_t count;
   int32_t width, height, sh_degree, flags;
@@ -26,6 +33,7 @@ typedef struct {
   float fx, fy, cx, cy, near_plane, scale_modifier;
   float center[3], background[3];
   Strided means, rotations, scales, opacities, sh, colors, covariances, screen_means;
+  Prepared prepared;  // where it is not null, in place of all tensors but `screen_means`; forward only
 } Scene;
 
 typedef struct { float *image, *alpha, *depth; int32_t* radii; } Outputs;
@@ -77,8 +85,8 @@ typedef struct __attribute__((aligned(64))) {
   int32_t pair_start, pair_count;  // in the part's list
 } Splat;
 
-typedef struct { uint32_t tile, blocks; } Pair;                   // by Gaussian: which tile, which of its 4x4 blocks
-typedef struct { uint32_t depth, splat, blocks, pair; } TileEntry;  // by tile and depth (bits of a positive float)
+// A splat in a tile, of those of a tile by depth (bits of a positive float): which of its 4x4 blocks it touches.
+typedef struct { uint32_t depth, splat, blocks, pair; } TileEntry;
 
 // Gradient sums of one splat in one tile; those of a Gaussian lie together, in the order of its pairs. With
 // h = dL/dlog(alpha) at a pixel and x, y its place from the splat's centre: the sums of h, h y, h y y and so on, then
@@ -87,10 +95,11 @@ typedef struct __attribute__((aligned(64))) { float v[16]; } Slot;
 enum { SUM_H = 0, SUM_HY = 4, SUM_HYY = 8, SUM_HX = 12, SUM_HXY = 1, SUM_HXX = 5, SUM_R = 9, SUM_G = 13, SUM_B = 2,
        SUM_Z = 6, SUM_FREE = 3 };  // SUM_FREE and every fourth after it are 0
 
-// Pairs of the Gaussians of one part, in their order. `grow` makes room for `capacity` pairs and keeps what is there.
+// Pairs of a splat and a tile, those of the Gaussians of one part in their order, each number in an array of its own.
+// `grow` makes room for `capacity` pairs and keeps what is there. `visible`: how many of the Gaussians have a pair.
 typedef struct PairList {
-  Pair* pairs;
-  int64_t count, capacity;
+  uint32_t *tile, *depth, *splat, *blocks;
+  int64_t count, capacity, visible;
   void (*grow)(struct PairList*, int64_t capacity);
 } PairList;
 

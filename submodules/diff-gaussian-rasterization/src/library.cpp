@@ -6,6 +6,7 @@
 #include <chrono>
 #include <functional>
 #include <new>
+#include <utility>
 
 #include "kernels.h"
 #include "memory.h"
@@ -41,6 +42,8 @@ class Buffer {
   int64_t capacity_ = 0;
 };
 
+enum { MOST_DIGIT_BITS = 11 };
+
 enum Stage { PROJECT, BIN, SORT, FORWARD, BACKWARD_TILES, BACKWARD_GAUSSIANS, STAGES };
 
 // The Gaussians are cut into at most PARTS_LIMIT parts of whole chunks, each with a list of pairs of its own.
@@ -57,21 +60,27 @@ struct Frame {
   Buffer<int64_t> visits;  // of splats to blocks, by tile
   Buffer<Saved> saved;     // by tile
   PairList lists[PARTS_LIMIT] = {};
-  int64_t first_pair[PARTS_LIMIT + 1] = {}, visible_in[PARTS_LIMIT] = {};
+  int64_t first_pair[PARTS_LIMIT + 1] = {};
   const Kernels* kernels = nullptr;  // of the forward pass: what it has saved is in their order
   int64_t parts = 0, part_size = 0, visible = 0;
   double seconds[STAGES] = {0};
   ~Frame() {
-    for (PairList& list : lists) free(list.pairs);
+    for (PairList& list : lists) free(list.tile);
   }
   int64_t pair_count() const { return first_pair[parts]; }
 };
 
 void grow_list(PairList* list, int64_t capacity) {
-  capacity += capacity / 4 + 1024;
-  Pair* pairs = (Pair*)realloc(list->pairs, (size_t)capacity * sizeof(Pair));
-  if (!pairs) throw std::bad_alloc();
-  list->pairs = pairs;
+  capacity = (capacity + capacity / 4 + 1024) / 16 * 16;
+  uint32_t* room = (uint32_t*)stillsplat::allocate(4 * (size_t)capacity * sizeof(uint32_t));
+  if (!room) throw std::bad_alloc();
+  uint32_t** const arrays[4] = {&list->tile, &list->depth, &list->splat, &list->blocks};
+  uint32_t* const old = list->tile;
+  for (int k = 0; k < 4; k++) {
+    if (old) memcpy(room + k * capacity, *arrays[k], (size_t)list->count * sizeof(uint32_t));
+    *arrays[k] = room + k * capacity;
+  }
+  free(old);
   list->capacity = capacity;
 }
 
@@ -115,20 +124,18 @@ void project_parts(Frame& f, const Scene& s, const Outputs& out) {
   int64_t* counts = f.tile_counts.reserve(f.parts * tiles);
   parallel_for(f.parts, [&](int64_t p) {
     PairList& list = f.lists[p];
-    list.count = 0;
+    list.count = list.visible = 0;
     list.grow = grow_list;
     const int64_t begin = p * f.part_size, end = begin + f.part_size < n ? begin + f.part_size : n;
     kernels->project(&s, begin, end, splats, out.radii, &list);
-    int64_t visible = 0, *count = counts + p * tiles;
-    for (int64_t i = begin; i < end; i++) visible += splats[i].pair_count > 0;
-    f.visible_in[p] = visible;
+    int64_t* count = counts + p * tiles;
     memset(count, 0, (size_t)tiles * sizeof(int64_t));
-    for (int64_t k = 0; k < list.count; k++) count[list.pairs[k].tile]++;
+    for (int64_t k = 0; k < list.count; k++) count[list.tile[k]]++;
   });
   f.visible = 0;
   f.first_pair[0] = 0;
   for (int64_t p = 0; p < f.parts; p++) {
-    f.visible += f.visible_in[p];
+    f.visible += f.lists[p].visible;
     f.first_pair[p + 1] = f.first_pair[p] + f.lists[p].count;
   }
   if (f.pair_count() > 0x7fffffffLL) throw std::bad_alloc();
@@ -136,8 +143,7 @@ void project_parts(Frame& f, const Scene& s, const Outputs& out) {
 
 // Counting scatter of the pairs into the tiles, in the order of the Gaussians.
 void bin(Frame& f, const Scene& s) {
-  const int64_t n = s.count, tiles = tile_count(s);
-  const Splat* splats = f.splats.data();
+  const int64_t tiles = tile_count(s);
   int64_t *counts = f.tile_counts.data(), *tile_start = f.tile_start.reserve(tiles + 1), total = 0;
   // where each part's pairs begin: first within the tile, part by part, which is the order in memory
   memset(tile_start, 0, (size_t)(tiles + 1) * sizeof(int64_t));
@@ -156,21 +162,49 @@ void bin(Frame& f, const Scene& s) {
   parallel_for(f.parts, [&](int64_t p) {
     int64_t* place = counts + p * tiles;
     for (int64_t t = 0; t < tiles; t++) place[t] += tile_start[t];
-    const Pair* pairs = f.lists[p].pairs;
-    for (int64_t i = p * f.part_size; i < n && i < (p + 1) * f.part_size; i++) {
-      const Splat& splat = splats[i];
-      uint32_t depth;
-      memcpy(&depth, &splat.z, sizeof depth);  // positive floats sort like their bits
-      for (int32_t k = splat.pair_start; k < splat.pair_start + splat.pair_count; k++)
-        entries[place[pairs[k].tile]++] = {depth, (uint32_t)i, pairs[k].blocks, (uint32_t)(f.first_pair[p] + k)};
-    }
+    const PairList& list = f.lists[p];
+    const uint32_t first = (uint32_t)f.first_pair[p];
+    for (int64_t k = 0; k < list.count; k++)
+      entries[place[list.tile[k]]++] = {list.depth[k], list.splat[k], list.blocks[k], first + (uint32_t)k};
   });
 }
 
+template <int DIGITS>
+void sort_by_digits(const TileEntry* entries, int64_t count, uint32_t low, int digit, uint64_t* keys, TileEntry* sorted,
+                    const Splat* soon) {
+  uint32_t place[DIGITS][1 << MOST_DIGIT_BITS];
+  const uint32_t buckets = 1u << digit;
+  for (int d = 0; d < DIGITS; d++) memset(place[d], 0, buckets * sizeof(uint32_t));
+  for (int64_t k = 0; k < count; k++) {
+    const uint32_t depth = entries[k].depth - low;
+    keys[k] = (uint64_t)depth << 32 | (uint64_t)k;
+    if (soon) __builtin_prefetch(&soon[entries[k].splat], 0, 2);
+    for (int d = 0; d < DIGITS; d++) place[d][(depth >> d * digit) & (buckets - 1)]++;
+  }
+  for (int d = 0; d < DIGITS; d++) {
+    uint32_t total = 0;
+    for (uint32_t bucket = 0; bucket < buckets; bucket++) {
+      const uint32_t own = place[d][bucket];
+      place[d][bucket] = total;
+      total += own;
+    }
+  }
+  uint64_t* next = keys + count;
+  for (int d = 0; d < DIGITS - 1; d++) {
+    const int shift = 32 + d * digit;
+    for (int64_t k = 0; k < count; k++) next[place[d][(keys[k] >> shift) & (buckets - 1)]++] = keys[k];
+    std::swap(keys, next);
+  }
+  const int shift = 32 + (DIGITS - 1) * digit;
+  for (int64_t k = 0; k < count; k++)
+    sorted[place[DIGITS - 1][(keys[k] >> shift) & (buckets - 1)]++] = entries[(uint32_t)keys[k]];
+}
+
 // Stable sort of one tile's entries by depth: equal depths keep the order of the Gaussians, so that the result does not
-// depend on the parts. Radix sort of places by as few digits of at most 9 bits, or 11 where there are many, as do.
-void sort_tile(TileEntry* entries, int64_t count) {
-  if (count < 2) return;
+// depend on the parts. Radix sort of places by as few digits of at most 9 bits, or 11 where there are many, as do. Where
+// the result is: there, or in this thread's memory until its next sort. Those of the splats that are needed `soon` are
+// brought into the second cache meanwhile.
+const TileEntry* sort_tile(TileEntry* entries, int64_t count, const Splat* soon) {
   uint32_t low = ~0u, high = 0;
   for (int64_t k = 0; k < count; k++) {
     low = entries[k].depth < low ? entries[k].depth : low;
@@ -183,31 +217,18 @@ void sort_tile(TileEntry* entries, int64_t count) {
       for (; j > 0 && entries[j - 1].depth > entry.depth; j--) entries[j] = entries[j - 1];
       entries[j] = entry;
     }
-    return;
+    return entries;
   }
   static thread_local Buffer<uint64_t> key_buffer;  // depth above the lowest, and the place
   static thread_local Buffer<TileEntry> entry_buffer;
-  uint64_t *keys = key_buffer.reserve(2 * count), *next = keys + count;
+  uint64_t* keys = key_buffer.reserve(2 * count);
   TileEntry* sorted = entry_buffer.reserve(count);
-  for (int64_t k = 0; k < count; k++) keys[k] = (uint64_t)(entries[k].depth - low) << 32 | (uint64_t)k;
-  const int bits = high == low ? 0 : 32 - __builtin_clz(high - low), most = count < 4096 ? 9 : 11;
-  const int passes = (bits + most - 1) / most, digit = passes ? (bits + passes - 1) / passes : 1, buckets = 1 << digit;
-  uint32_t place[1 << 11];
-  for (int pass = 0; pass < passes; pass++) {
-    const int shift = pass * digit;
-    memset(place, 0, (size_t)buckets * sizeof(uint32_t));
-    for (int64_t k = 0; k < count; k++) place[(keys[k] >> (32 + shift)) & (uint64_t)(buckets - 1)]++;
-    uint32_t total = 0;
-    for (int d = 0; d < buckets; d++) {
-      const uint32_t own = place[d];
-      place[d] = total;
-      total += own;
-    }
-    for (int64_t k = 0; k < count; k++) next[place[(keys[k] >> (32 + shift)) & (uint64_t)(buckets - 1)]++] = keys[k];
-    uint64_t* swap = keys; keys = next; next = swap;
-  }
-  for (int64_t k = 0; k < count; k++) sorted[k] = entries[(uint32_t)keys[k]];
-  memcpy(entries, sorted, (size_t)count * sizeof(TileEntry));
+  const int bits = high == low ? 0 : 32 - __builtin_clz(high - low), most = count < 4096 ? 9 : MOST_DIGIT_BITS;
+  const int digits = (bits + most - 1) / most;
+  const auto sort = digits <= 1 ? sort_by_digits<1> : digits == 2 ? sort_by_digits<2> : digits == 3 ? sort_by_digits<3>
+                                                                                                   : sort_by_digits<4>;
+  sort(entries, count, low, digits ? (bits + digits - 1) / digits : 1, keys, sorted, soon);
+  return sorted;
 }
 
 // Room for what the tiles leave for their way back, as long as it lasts: tiles without compute it again.
@@ -278,7 +299,7 @@ EXPORT void stillsplat_frame_statistics(const void* frame, double* out) {
   out[STAGES] = (double)f.visible;
   out[STAGES + 1] = (double)f.pair_count();
   int64_t bytes = f.splats.bytes() + f.slots.bytes() + f.entries.bytes() + f.tile_counts.bytes();
-  for (const PairList& list : f.lists) bytes += list.capacity * (int64_t)sizeof(Pair);
+  for (const PairList& list : f.lists) bytes += 4 * list.capacity * (int64_t)sizeof(uint32_t);
   bytes += f.saved_alphas.bytes() + f.saved_notes.bytes();
   out[STAGES + 2] = (double)bytes;
 }
@@ -304,18 +325,25 @@ EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* ou
   const Splat* splats = f.splats.data();
   TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
-  int64_t* visits = s.flags & FLAG_SAVE_STATES ? f.visits.reserve(tile_count(s)) : nullptr;
-  parallel_for(tile_count(s), [&](int64_t t) {
-    sort_tile(entries + tile_start[t], tile_start[t + 1] - tile_start[t]);
-    if (visits) visits[t] = kernels->count_visits(entries + tile_start[t], tile_start[t + 1] - tile_start[t]);
-  });
+  const bool save = s.flags & FLAG_SAVE_STATES;
+  if (save) {  // the way back needs them in order
+    int64_t* visits = f.visits.reserve(tile_count(s));
+    parallel_for(tile_count(s), [&](int64_t t) {
+      TileEntry* own = entries + tile_start[t];
+      const int64_t count = tile_start[t + 1] - tile_start[t];
+      const TileEntry* sorted = sort_tile(own, count, nullptr);
+      if (sorted != own) memcpy(own, sorted, (size_t)count * sizeof(TileEntry));
+      visits[t] = kernels->count_visits(own, count);
+    });
+  }
   find_room(f, s);
   const Saved* saved = f.saved.data();
   f.seconds[SORT] = now() - start;
   start = now();
   parallel_for(tile_count(s), [&](int64_t t) {
-    kernels->forward_tile(&s, (int)t, splats, entries + tile_start[t], tile_start[t + 1] - tile_start[t], out,
-                          saved[t]);
+    TileEntry* own = entries + tile_start[t];
+    const int64_t count = tile_start[t + 1] - tile_start[t];
+    kernels->forward_tile(&s, (int)t, splats, save ? own : sort_tile(own, count, splats), count, out, saved[t]);
   });
   f.seconds[FORWARD] = now() - start;
   return 0;

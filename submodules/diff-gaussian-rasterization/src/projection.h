@@ -40,10 +40,9 @@ INLINE Limits jacobian_limits(const Scene& s) {
   return {-(s.cx + 0.15f * s.width) / s.fx, (w - s.cx) / s.fx, -(s.cy + 0.15f * s.height) / s.fy, (h - s.cy) / s.fy};
 }
 
-INLINE void project_lanes(const Scene& s, int64_t i, int valid, Projected& p) {
+// Where the mean is before the camera, and the projection's slope there. False where no lane is visible.
+INLINE bool to_camera(const Scene& s, int valid, Projected& p) {
   const float* R = s.rotation;
-  float room[6 * W] __attribute__((aligned(64)));
-  p.mean = vector_at(lanes_of(s.means, i, valid, 1, 3, room), 0);
   p.row0 = {set1(R[0]), set1(R[1]), set1(R[2])};
   p.row1 = {set1(R[3]), set1(R[4]), set1(R[5])};
   p.row2 = {set1(R[6]), set1(R[7]), set1(R[8])};
@@ -51,7 +50,7 @@ INLINE void project_lanes(const Scene& s, int64_t i, int valid, Projected& p) {
                     dot(p.row2, p.mean) + s.translation[2]};
   vf z = p.camera_point.z;
   p.visible = both(both(gt(z, set1(s.near_plane)), gt(set1(3e38f), z)), first_lanes(valid));
-  if (!mask_bits(p.visible)) return;
+  if (!mask_bits(p.visible)) return false;
   z = select(p.visible, z, set1(1.0f));
   p.inv_z = 1.0f / z;
   p.u = p.camera_point.x * p.inv_z;
@@ -63,6 +62,35 @@ INLINE void project_lanes(const Scene& s, int64_t i, int valid, Projected& p) {
   p.direction2 = p.row1 - p.v_clamped * p.row2;
   p.t1 = (s.fx * p.inv_z) * p.direction1;
   p.t2 = (s.fy * p.inv_z) * p.direction2;
+  return true;
+}
+
+// The covariance on the screen from the Gaussian's own axes there, before dilation.
+INLINE void flatten(Vec3 m1, Vec3 m2, Projected& p) {
+  p.cov_xx = dot(m1, m1); p.cov_xy = dot(m1, m2); p.cov_yy = dot(m2, m2);
+  Vec3 normal = cross(m1, m2);  // |m1 x m2|^2 is the determinant without the cancellation of xx yy - xy^2
+  p.det_raw = dot(normal, normal);
+}
+
+INLINE void dilate(const Scene& s, Projected& p) {
+  vf det = fma(set1(DILATION), p.cov_xx + p.cov_yy, p.det_raw + DILATION * DILATION);
+  p.cov_xx += DILATION;
+  p.cov_yy += DILATION;
+  p.inv_det = 1.0f / det;
+  p.compensation = set1(1.0f);
+  if (s.flags & FLAG_ANTIALIASED) p.compensation = vsqrt(vmax(p.det_raw * p.inv_det, set1(COMPENSATION_FLOOR)));
+  p.x = fma(set1(s.fx), p.u, set1(s.cx));
+  p.y = fma(set1(s.fy), p.v, set1(s.cy));
+  const vf big = set1(1e30f);
+  vm sane = both(both(gt(det, set1(0.0f)), gt(big, det)), both(gt(big, p.cov_xx), gt(big, p.cov_yy)));
+  sane = both(sane, both(gt(p.cov_xx, set1(0.0f)), gt(p.cov_yy, set1(0.0f))));
+  p.visible = both(p.visible, sane);
+}
+
+INLINE void project_lanes(const Scene& s, int64_t i, int valid, Projected& p) {
+  float room[6 * W] __attribute__((aligned(64)));
+  p.mean = vector_at(lanes_of(s.means, i, valid, 1, 3, room), 0);
+  if (!to_camera(s, valid, p)) return;
   if (s.covariances.data) {
     vf c[6];
     const Lanes given = lanes_of(s.covariances, i, valid, 1, 6, room);
@@ -85,32 +113,41 @@ INLINE void project_lanes(const Scene& s, int64_t i, int valid, Projected& p) {
     p.scale = set1(s.scale_modifier) * p.scale;
     Vec3 m1 = {dot(p.t1, p.axis[0]) * p.scale.x, dot(p.t1, p.axis[1]) * p.scale.y, dot(p.t1, p.axis[2]) * p.scale.z};
     Vec3 m2 = {dot(p.t2, p.axis[0]) * p.scale.x, dot(p.t2, p.axis[1]) * p.scale.y, dot(p.t2, p.axis[2]) * p.scale.z};
-    p.cov_xx = dot(m1, m1); p.cov_xy = dot(m1, m2); p.cov_yy = dot(m2, m2);
-    Vec3 normal = cross(m1, m2);  // |m1 x m2|^2 is the determinant without the cancellation of xx yy - xy^2
-    p.det_raw = dot(normal, normal);
+    flatten(m1, m2, p);
   }
-  vf det = fma(set1(DILATION), p.cov_xx + p.cov_yy, p.det_raw + DILATION * DILATION);
-  p.cov_xx += DILATION;
-  p.cov_yy += DILATION;
-  p.inv_det = 1.0f / det;
+  dilate(s, p);
   p.opacity_raw = at(lanes_of(s.opacities, i, valid, 1, 1, room), 0, 0);
   if (s.flags & FLAG_OPACITY_LOGITS) p.opacity_raw = 1.0f / (1.0f + exp_any(-p.opacity_raw));
-  p.compensation = set1(1.0f);
-  if (s.flags & FLAG_ANTIALIASED) p.compensation = vsqrt(vmax(p.det_raw * p.inv_det, set1(COMPENSATION_FLOOR)));
   p.opacity = p.opacity_raw * p.compensation;
-  p.x = fma(set1(s.fx), p.u, set1(s.cx));
-  p.y = fma(set1(s.fy), p.v, set1(s.cy));
   if (s.screen_means.data) {
     const Lanes shift = lanes_of(s.screen_means, i, valid, 1, 2, room);
     p.x += at(shift, 0, 0);
     p.y += at(shift, 0, 1);
   }
-  vf big = set1(1e30f);
-  vm sane = both(both(gt(det, set1(0.0f)), gt(big, det)), both(gt(big, vabs(p.x)), gt(big, vabs(p.y))));
-  sane = both(sane, both(gt(big, p.cov_xx), gt(big, p.cov_yy)));
-  sane = both(sane, both(gt(p.cov_xx, set1(0.0f)), gt(p.cov_yy, set1(0.0f))));
+  const vf big = set1(1e30f);
+  p.visible = both(p.visible, both(gt(big, vabs(p.x)), gt(big, vabs(p.y))));
   // an opacity of infinity or NaN is culled, one above 1 is clamped per pixel
-  p.visible = both(p.visible, both(sane, both(ge(p.opacity, set1(ALPHA_CUT)), gt(big, p.opacity))));
+  p.visible = both(p.visible, both(ge(p.opacity, set1(ALPHA_CUT)), gt(big, p.opacity)));
+}
+
+// The same for Gaussians that were prepared, with the logarithm of the opacity.
+INLINE void project_prepared(const Scene& s, int64_t i, int valid, Projected& p, vf& log2_opacity) {
+  const float* from = (const float*)(s.prepared.data + i / GROUP * s.prepared.group_bytes) + i % GROUP;
+  const auto vector = [&](int first) __attribute__((always_inline)) {
+    return Vec3{load(from + first * GROUP), load(from + (first + 1) * GROUP), load(from + (first + 2) * GROUP)};
+  };
+  p.mean = vector(PREPARED_MEANS);
+  if (!to_camera(s, valid, p)) return;
+  for (int k = 0; k < 3; k++) p.axis[k] = vector(PREPARED_AXES + 3 * k);
+  Vec3 m1 = {dot(p.t1, p.axis[0]), dot(p.t1, p.axis[1]), dot(p.t1, p.axis[2])};
+  Vec3 m2 = {dot(p.t2, p.axis[0]), dot(p.t2, p.axis[1]), dot(p.t2, p.axis[2])};
+  flatten(m1, m2, p);
+  dilate(s, p);
+  log2_opacity = load(from + PREPARED_LOG2_OPACITY * GROUP);
+  if (s.flags & FLAG_ANTIALIASED) log2_opacity += log2_positive(p.compensation);
+  const vf big = set1(1e30f);
+  p.visible = both(p.visible, both(gt(big, vabs(p.x)), gt(big, vabs(p.y))));
+  p.visible = both(p.visible, both(ge(log2_opacity, set1(LOG2_ALPHA_CUT)), gt(big, log2_opacity)));
 }
 
 INLINE Vec3 view_direction(const Scene& s, Vec3 mean, vf& inv_length) {
@@ -135,6 +172,22 @@ INLINE Vec3 color_lanes(const Scene& s, int64_t i, int valid, Vec3 direction) {
   return c;
 }
 
+INLINE Vec3 prepared_color(const Scene& s, int64_t i, Vec3 direction) {
+  vf Y[16];
+  sh_basis(s.sh_degree, direction, Y);
+  const int terms = (s.sh_degree + 1) * (s.sh_degree + 1);
+  const float* from = (const float*)(s.prepared.data + i / GROUP * s.prepared.group_bytes);
+  const uint16_t* half = (const uint16_t*)(from + PREPARED_FLOATS * GROUP) + i % GROUP;
+  from += PREPARED_COLOR * GROUP + i % GROUP;
+  Vec3 c = {load(from), load(from + GROUP), load(from + 2 * GROUP)};
+  for (int k = 1; k < terms; k++, half += 3 * GROUP) {
+    c.x = fma(Y[k], load_half(half), c.x);
+    c.y = fma(Y[k], load_half(half + GROUP), c.y);
+    c.z = fma(Y[k], load_half(half + 2 * GROUP), c.z);
+  }
+  return c;
+}
+
 INLINE void nothing_seen(int64_t i, int valid, Splat* splats, int32_t* radii) {
   for (int l = 0; l < valid; l++) {
     splats[i + l].pair_count = 0;
@@ -153,7 +206,8 @@ INLINE void ask_for_harmonics(const Strided& sh, int64_t i, int64_t ahead, int s
 }
 
 // Projects the Gaussians [begin, end) and appends their pairs to the list.
-void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int32_t* radii, PairList* list) {
+template <bool PREPARED>
+INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int32_t* radii, PairList* list) {
   const Scene& s = *scene;
   const int tiles_x = (s.width + TILE_W - 1) / TILE_W;
   const vf zero = set1(0.0f);
@@ -161,9 +215,13 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
   for (int64_t i = begin; i < end; i += W) {
     int valid = end - i < W ? (int)(end - i) : W;
     Projected p;
-    project_lanes(s, i, valid, p);
+    vf log2_opacity;
+    if (PREPARED)
+      project_prepared(s, i, valid, p, log2_opacity);
+    else
+      project_lanes(s, i, valid, p);
     if (!any(p.visible)) { nothing_seen(i, valid, splats, radii); continue; }
-    vf log2_opacity = log2_positive(select(p.visible, p.opacity, set1(1.0f)));
+    if (!PREPARED) log2_opacity = log2_positive(select(p.visible, p.opacity, set1(1.0f)));
     // where the quadratic form of the conic reaches this, alpha has fallen to 1/255
     vf cut = 2.0f * LN2 * (log2_opacity + 7.99435344f);
     cut = fma(cut, set1(1.00001f), set1(1e-5f));
@@ -180,7 +238,8 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
     const vm seen = both(p.visible, both(ge(e.x1, e.x0), ge(e.y1, e.y0)));
     if (!any(seen)) { nothing_seen(i, valid, splats, radii); continue; }
     vf inv_length;
-    Vec3 color = color_lanes(s, i, valid, view_direction(s, p.mean, inv_length));
+    const Vec3 direction = view_direction(s, p.mean, inv_length);
+    Vec3 color = PREPARED ? prepared_color(s, i, direction) : color_lanes(s, i, valid, direction);
     if (!s.colors.data) color = {vmax(color.x, zero), vmax(color.y, zero), vmax(color.z, zero)};
     e.A = (-0.5f * LOG2E) * p.cov_yy * p.inv_det;
     e.B = LOG2E * p.cov_xy * p.inv_det;
@@ -219,18 +278,23 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
       else if (sh_streams)
         ask_for_harmonics<4>(s.sh, i, 4 * W, sh_streams, quarter);
     };
-    int64_t total = list->count;
-    total += write_small(tile, blocks, tiles_x, (int32_t)total, list->pairs + total, start, count, ask_for_next);
-    for (; large; large &= large - 1) {
-      const int l = __builtin_ctz(large);
-      Splat splat;
-      float* field = &splat.x;
-      for (int k = 0; k < 14; k++) field[k] = fields[k][l];
-      start[l] = (int32_t)total;
-      count[l] = cover_large(&s, splat, list->pairs + total);
-      total += count[l];
+    if (!large) {
+      write_small(tile, p.camera_point.z, blocks, tiles_x, (uint32_t)i, *list, start, count, ask_for_next);
+    } else {  // one by one, since pairs are in the order of their splats
+      for (int quarter = 0; quarter < 4; quarter++) ask_for_next(quarter);
+      for (int l = 0; l < valid; l++) {
+        start[l] = (int32_t)list->count;
+        if (large >> l & 1) {
+          Splat splat;
+          float* field = &splat.x;
+          for (int k = 0; k < 14; k++) field[k] = fields[k][l];
+          count[l] = cover_large(&s, splat, (uint32_t)(i + l), *list);
+        } else {
+          count[l] = write_one_small(tile[l], p.camera_point.z[l], blocks, l, tiles_x, (uint32_t)(i + l), *list);
+        }
+      }
     }
-    list->count = total;
+    list->visible += __builtin_popcount(mask_bits(gt(__builtin_convertvector(count, vf), zero)));
     fields[14] = from_bits(start);
     fields[15] = from_bits(count);
     if (valid == W) {
@@ -248,6 +312,13 @@ void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int3
       memcpy(radii + i, radius, valid * sizeof(int32_t));
     }
   }
+}
+
+void project(const Scene* scene, int64_t begin, int64_t end, Splat* splats, int32_t* radii, PairList* list) {
+  if (scene->prepared.data)
+    project_all<true>(scene, begin, end, splats, radii, list);
+  else
+    project_all<false>(scene, begin, end, splats, radii, list);
 }
 
 }  // namespace

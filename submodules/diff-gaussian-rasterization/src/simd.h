@@ -144,6 +144,20 @@ INLINE float hsum(vf v) {
 }
 #endif
 
+// Numbers in half precision.
+#if defined(STILLSPLAT_AVX512)
+INLINE vf load_half(const uint16_t* p) { return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p)); }
+#else
+INLINE vf load_half(const uint16_t* p) {
+  typedef uint16_t halves __attribute__((vector_size(2 * W)));
+  halves h;
+  memcpy(&h, p, sizeof h);
+  const vi v = __builtin_convertvector(h, vi);
+  // the exponent's bias is smaller by 112; what is below the normal numbers comes right by this too
+  return from_bits(bits(from_bits((v & 0x7fff) << 13) * 0x1p112f) | (v & 0x8000) << 16);
+}
+#endif
+
 INLINE void store_whole(int32_t* to, vf v) {
   const vi whole = __builtin_convertvector(v, vi);
   memcpy(to, &whole, sizeof whole);
