@@ -7,8 +7,8 @@
 One iteration is what a trainer does: projection, binning, compositing, L1 + SSIM, backward, Adam on all 59 numbers of
 a Gaussian with spherical harmonics of degree 3. All Gaussians are in view, and in Morton order, as the optimizer keeps
 them. `iteration` goes through autograd,
-`fused_iteration` through FusedOptimizer, which takes the step of Adam inside the backward pass. Figures are medians in
-milliseconds.
+`fused_iteration` through FusedOptimizer, which takes the step of Adam inside the backward pass; `inference` is a picture
+by `rasterize` without gradients, `prepared` one of PreparedGaussians. Figures are medians in milliseconds.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
         "width": width,
         "height": height,
     }
-    samples, inference = [], []
+    samples = []
     for step in range(1, repeats + 4):
         start = time.perf_counter()
         result = kernels.rasterize(
@@ -102,25 +102,13 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
         end = time.perf_counter()
         for tensor in gaussians.values():
             tensor.grad = None
-        sample = dict(Frame.last_statistics)
+        sample = Frame.last_statistics()
         sample |= {"loss": after_loss - before_loss, "adam": end - before_adam, "iteration": end - start}
         sample["python"] = sample["iteration"] - sum(sample[part] for part in PARTS if part != "python")
-        with torch.no_grad():
-            start = time.perf_counter()
-            kernels.rasterize(
-                gaussians["means"],
-                gaussians["rotations"],
-                gaussians["log_scales"],
-                gaussians["logit_opacities"],
-                sh_coefficients=gaussians["sh_coefficients"],
-                log_scales=True,
-                opacity_logits=True,
-                **camera,
-            )
-            inference.append(time.perf_counter() - start)
         samples.append(sample)
     for name, tensor in gaussians.items():
         gaussians[name] = tensor.detach()
+    inference, prepared = render_alone(gaussians, camera, repeats)
     optimizer = kernels.FusedOptimizer(**gaussians)
     assert optimizer._on_cpu is not None
     frame = optimizer._on_cpu.frame
@@ -144,7 +132,8 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
         name: 1e3 * statistics.median(stage[name] for stage in stages[3:]) for name in (*PARTS[:-2],)
     }
     row["block_visits"] = frame.visits()
-    row["inference_ms"] = 1e3 * statistics.median(inference[3:])
+    row["inference_ms"], row["prepared_ms"] = 1e3 * inference, 1e3 * prepared["seconds"]
+    row["prepared_stages_ms"] = {name: 1e3 * prepared[name] for name in ("projection", "binning", "forward")}
     for name in ("visible", "pairs", "workspace_bytes"):
         row[name] = int(samples[-1][name])
     row["state_bytes_per_gaussian"] = sum(3 * 4 * t.numel() for t in gaussians.values()) // count
@@ -152,6 +141,27 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
     row["peak_resident_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     kernels.release_memory()
     return row
+
+
+def render_alone(gaussians: dict, camera: dict, repeats: int) -> tuple[float, dict[str, float]]:
+    """Medians in seconds of pictures one after the other, by `rasterize` and by PreparedGaussians, whose stages these
+    are; the sort of a tile is part of its forward."""
+    harmonics = {"sh_coefficients": gaussians["sh_coefficients"], "log_scales": True, "opacity_logits": True}
+    given = [gaussians[name] for name in ("means", "rotations", "log_scales", "logit_opacities")]
+    ready = kernels.PreparedGaussians(*given, **harmonics)
+    times, samples = [], []
+    with torch.no_grad():
+        for _ in range(repeats + 3):
+            start = time.perf_counter()
+            kernels.rasterize(*given, **harmonics, **camera)
+            times.append(time.perf_counter() - start)
+        for _ in range(repeats + 3):
+            start = time.perf_counter()
+            ready.render(**camera)
+            seconds = time.perf_counter() - start
+            samples.append(Frame.last_statistics() | {"seconds": seconds})
+    medians = {name: statistics.median(sample[name] for sample in samples[3:]) for name in samples[0]}
+    return statistics.median(times[3:]), medians
 
 
 def main() -> None:
@@ -168,7 +178,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     arguments = parser.parse_args()
     kernels.set_simd(arguments.simd)
-    columns = (*PARTS, "iteration", "fused_iteration", "inference")
+    columns = (*PARTS, "iteration", "fused_iteration", "inference", "prepared")
     print(f"{platform.processor() or platform.machine()}, {kernels.simd()}, medians of {arguments.repeats}, ms")
     print(f"{'size':>10} {'count':>8} {'threads':>7} " + " ".join(f"{HEADS.get(c, c)[:9]:>9}" for c in columns))
     rows = []

@@ -92,7 +92,7 @@ def workspace_bytes(inputs, camera, *, wanted):
     rendering = kernels.rasterize(**inputs, **camera)
     if wanted:
         rendering.image.sum().backward()
-    return _library.Frame.last_statistics["workspace_bytes"]
+    return _library.Frame.last_statistics()["workspace_bytes"]
 
 
 def test_rendering_alone_saves_nothing_and_training_no_more_than_the_limit(limit):

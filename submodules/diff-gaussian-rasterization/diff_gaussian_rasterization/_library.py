@@ -222,8 +222,7 @@ class Frame:
     """Workspace of one rendering. Memory goes back to a list when the frame is dropped and is used again."""
 
     _free: ClassVar[list[int]] = []
-    #: of the last `rasterize`, for benchmarks
-    last_statistics: ClassVar[dict[str, float]] = {}
+    _last_statistics: ClassVar[Any] = (c_double * (len(STAGES) + 3))()
 
     def __init__(self, wanted: Any = None) -> None:
         """Of the active library, or of the `wanted` one."""
@@ -262,7 +261,20 @@ class Frame:
         the workspace in bytes."""
         values = (c_double * (len(STAGES) + 3))()
         self.library.stillsplat_frame_statistics(self.handle, values)
-        return dict(zip((*STAGES, "visible", "pairs", "workspace_bytes"), values, strict=True))
+        return _by_name(values)
+
+    def keep_statistics(self) -> None:
+        """For `last_statistics`; as little of Python as can be, since it runs with cold caches."""
+        self.library.stillsplat_frame_statistics(self.handle, self._last_statistics)
+
+    @classmethod
+    def last_statistics(cls) -> dict[str, float]:
+        """Of the last `rasterize` or rendering of prepared Gaussians, for benchmarks."""
+        return _by_name(cls._last_statistics)
+
+
+def _by_name(values: Any) -> dict[str, float]:
+    return dict(zip((*STAGES, "visible", "pairs", "workspace_bytes"), values, strict=True))
 
 
 def release_memory() -> None:

@@ -194,7 +194,7 @@ class _Rasterize(torch.autograd.Function):
             ctx.save_for_backward(*gaussians, pose, intrinsics, back, image, alpha, depth)
             ctx.settings, ctx.frame = settings, frame
         else:
-            Frame.last_statistics = frame.statistics()
+            frame.keep_statistics()
         ctx.mark_non_differentiable(radii)
         ctx.set_materialize_grads(False)
         return image, alpha, depth, radii
@@ -223,7 +223,7 @@ class _Rasterize(torch.autograd.Function):
         )
         scene = _scene(settings, gaussians, pose, intrinsics, back)
         frame.backward(scene, OutputsStruct(pointer(image), pointer(alpha), pointer(depth), None), gradients)
-        Frame.last_statistics = frame.statistics()
+        frame.keep_statistics()
         if settings.screen_in_ndc and grads[7] is not None:
             grads[7][:, 0] *= 0.5 * settings.width
             grads[7][:, 1] *= 0.5 * settings.height

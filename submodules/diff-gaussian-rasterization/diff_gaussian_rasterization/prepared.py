@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 import torch
 
 from diff_gaussian_rasterization import _library
-from diff_gaussian_rasterization._library import GROUP, Frame, OutputsStruct, PreparedStruct, SceneStruct, library
+from diff_gaussian_rasterization._library import (
+    GROUP,
+    Frame,
+    OutputsStruct,
+    PreparedStruct,
+    SceneStruct,
+    library,
+    pointer,
+)
 from diff_gaussian_rasterization.functional import (
     camera_numbers,
     check_gaussian,
@@ -125,12 +133,11 @@ class PreparedGaussians:
         if background is not None:
             scene.background[:] = camera_numbers("background", background, (3,))
         scene.prepared = PreparedStruct(self._groups.data_ptr(), self._groups.stride(0))
-        planes = torch.empty(5, height, width)
-        place, step = planes.data_ptr(), planes.stride(0) * planes.element_size()
+        picture = Picture(torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width))
         frame = Frame(self._library)
-        frame.forward(scene, OutputsStruct(place, place + 3 * step, place + 4 * step, None))
-        Frame.last_statistics = frame.statistics()
-        return Picture(planes[:3], planes[3], planes[4])
+        frame.forward(scene, OutputsStruct(*map(pointer, picture), None))
+        frame.keep_statistics()
+        return picture
 
 
 def _in_groups(

@@ -85,17 +85,21 @@ struct Extents {
 };
 enum { SMALL_TILES = 4, SMALL_ROWS = 2 * BLOCKS_Y };
 
-// The blocks of the four tiles: this one, the one to its right, and those below. `first_row` and `first_column` are the
-// first row of blocks and the first column of blocks of this one; `rows` of blocks at most are looked at.
-INLINE void cover_small(const Extents& p, vf first_row, vf first_column, int rows, uint32_t blocks[SMALL_TILES][W]) {
+// The blocks of the four tiles: the one in which the splat begins, the one to its right, and those below. Each splat has
+// rows of blocks of its own, from its first one on. Other splats than `small` ones may get anything.
+INLINE void cover_small(const Extents& p, vm small, vf first_tile_row, vf first_tile_column,
+                        uint32_t blocks[SMALL_TILES][W]) {
   const vf A = -p.A, B = -p.B, C = -p.C, zero = set1(0.0f);
   const vf E = fma(p.log2_opacity - LOG2_ALPHA_CUT, set1(1.00001f), set1(1e-5f));
   const vf inv_2A = 0.5f / A, half_B = B * inv_2A, y_right = -0.5f * B * p.half_width / C, four_AE = 4.0f * A * E;
-  const vf limit = p.half_height, half = set1(1.0f / BLOCK), last_bit = set1(2.0f * BLOCKS_X - 1.0f);
+  const vf limit = p.half_height, by_block = set1(1.0f / BLOCK), last_bit = set1(2.0f * BLOCKS_X - 1.0f);
+  const vf first_column = first_tile_column * (float)BLOCKS_X, first_row = vfloor(zero_unless(small, p.y0) * by_block);
+  const vf more_rows = vfloor(zero_unless(small, p.y1) * by_block) - first_row;
+  vi shift = __builtin_convertvector((first_row - first_tile_row * (float)BLOCKS_Y) * (float)BLOCKS_X, vi);
+  vf top = first_row * (float)BLOCK;
   vi words[SMALL_TILES];
   for (vi& word : words) word = set1i(0);
-  for (int row = 0; row < rows; row++) {
-    const vf top = (first_row + (float)row) * (float)BLOCK;
+  for (int row = 0; row < SMALL_ROWS && any(ge(more_rows, set1((float)row))); row++) {
     const vf low = vmax(top, p.y0) - p.y, high = vmin(top + (float)(BLOCK - 1), p.y1) - p.y;
     const vf at_right = vclamp(vclamp(y_right, low, high), -limit, limit);
     const vf at_left = vclamp(vclamp(-y_right, low, high), -limit, limit);
@@ -107,12 +111,16 @@ INLINE void cover_small(const Extents& p, vf first_row, vf first_column, int row
     right = vmin(vfloor(right), p.x1);
     const vm some = both(ge(high, low), ge(right, left));
     // bits [from, to] of two tiles side by side; clamped for lanes that are not small and for those without a pixel
-    const vi from = __builtin_convertvector(vclamp(vfloor(left * half) - first_column, zero, last_bit), vi);
-    const vi to = __builtin_convertvector(vclamp(vfloor(right * half) - first_column, zero, last_bit), vi);
+    const vi from = __builtin_convertvector(vclamp(vfloor(left * by_block) - first_column, zero, last_bit), vi);
+    const vi to = __builtin_convertvector(vclamp(vfloor(right * by_block) - first_column, zero, last_bit), vi);
     const vi bits = keep_lanes(some, (set1i(2) << to) - (set1i(1) << from));
-    const int shift = row % BLOCKS_Y * BLOCKS_X, tile = row / BLOCKS_Y * 2;
-    words[tile] |= (bits & 0xff) << shift;
-    words[tile + 1] |= (bits >> (int)BLOCKS_X) << shift;
+    const vi in_left = bits & 0xff, in_right = bits >> (int)BLOCKS_X, below = shift - 32;
+    words[0] |= shift_left(in_left, shift);
+    words[1] |= shift_left(in_right, shift);
+    words[2] |= shift_left(in_left, below);
+    words[3] |= shift_left(in_right, below);
+    shift += (int)BLOCKS_X;
+    top += (float)BLOCK;
   }
   memcpy(blocks, words, sizeof words);
 }

@@ -254,16 +254,15 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
     const vf last_tile_row = tile_at(e.y1, TILE_H), last_tile_column = tile_at(e.x1, TILE_W);
     const vf tile_rows = last_tile_row - first_tile_row, tile_columns = last_tile_column - first_tile_column;
     uint32_t large = mask_bits(gt(vmax(tile_rows, tile_columns), set1(1.0f)));
-    const int rows = any(gt(tile_rows, zero)) ? (int)SMALL_ROWS : (int)BLOCKS_Y;
+    const vm small = both(seen, ge(set1(1.0f), vmax(tile_rows, tile_columns)));
     uint32_t blocks[SMALL_TILES][W] __attribute__((aligned(64)));
-    cover_small(e, first_tile_row * (float)BLOCKS_Y, first_tile_column * (float)BLOCKS_X, rows, blocks);
+    cover_small(e, small, first_tile_row, first_tile_column, blocks);
     int64_t bound = SMALL_TILES * W;
     for (uint32_t lanes = large; lanes; lanes &= lanes - 1) {
       const int l = __builtin_ctz(lanes);
       bound += (int64_t)(tile_rows[l] + 1.0f) * (int64_t)(tile_columns[l] + 1.0f);
     }
     if (list->count + bound > list->capacity) list->grow(list, list->count + bound);
-    const vm small = both(seen, ge(set1(1.0f), vmax(tile_rows, tile_columns)));
     for (int q = 0; q < SMALL_TILES; q++) {
       vi word;
       memcpy(&word, blocks[q], sizeof word);

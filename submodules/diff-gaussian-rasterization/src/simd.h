@@ -158,6 +158,18 @@ INLINE vf load_half(const uint16_t* p) {
 }
 #endif
 
+// 0 where the number of bits is not in 0 to 31.
+#if defined(STILLSPLAT_AVX512)
+INLINE vi shift_left(vi v, vi by) { return (vi)_mm512_sllv_epi32((__m512i)v, (__m512i)by); }
+#elif defined(STILLSPLAT_AVX2)
+INLINE vi shift_left(vi v, vi by) { return (vi)_mm256_sllv_epi32((__m256i)v, (__m256i)by); }
+#else
+INLINE vi shift_left(vi v, vi by) {
+  const vi most = vi{} + 31;
+  return (v << (by & most)) & ((by & ~most) == vi{});
+}
+#endif
+
 INLINE void store_whole(int32_t* to, vf v) {
   const vi whole = __builtin_convertvector(v, vi);
   memcpy(to, &whole, sizeof whole);
