@@ -53,7 +53,7 @@ def _render(options: argparse.Namespace) -> int:
         raise InputError(f"--fps must be above 0 and at most 1000, not {options.fps}.")
     from gaussian.camera_path import interpolated_path
     from gaussian.model_folder import load_model
-    from gaussian.rendering import render
+    from gaussian.rendering import Renderer
     from scene.atomic import writing_error
     from scene.pictures import write_png
     from scene.progress_bars import ProgressBars
@@ -61,6 +61,7 @@ def _render(options: argparse.Namespace) -> int:
 
     folder = Path(options.model)
     model = load_model(folder)
+    renderer = Renderer(model.gaussians)
     paths = ["input", "interpolated"] if options.path == "both" else [options.path]
     fps = options.fps or model.frame_rate
     for path in paths:
@@ -74,7 +75,7 @@ def _render(options: argparse.Namespace) -> int:
         def pictures(path: str = path, cameras: Sequence = cameras, output: Path = output) -> Iterator[np.ndarray]:
             for index, camera in enumerate(cameras):
                 exposure = model.exposures[index] if path == "input" else None
-                image = render(model.gaussians, camera, exposure=exposure).image
+                image = renderer.render(camera, exposure=exposure).image
                 picture = np.rint(image * 255).astype(np.uint8)
                 write_png(output / f"{index:05d}.png", picture)
                 bars(f"rendering the {path} path", index + 1, len(cameras))

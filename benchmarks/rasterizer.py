@@ -7,8 +7,8 @@
 One iteration is what a trainer does: projection, binning, compositing, L1 + SSIM, backward, Adam on all 59 numbers of
 a Gaussian with spherical harmonics of degree 3. All Gaussians are in view, and in Morton order, as the optimizer keeps
 them. `iteration` goes through autograd,
-`fused_iteration` through FusedOptimizer, which takes the step of Adam inside the backward pass; `inference` is a picture
-by `rasterize` without gradients, `prepared` one of PreparedGaussians. Figures are medians in milliseconds.
+`fused_iteration` through FusedOptimizer, which takes the step of Adam inside the backward pass; `inference` is a
+picture by `rasterize` without gradients, `prepared` one of PreparedGaussians. Figures are medians in milliseconds.
 """
 
 import argparse

@@ -38,8 +38,8 @@ def floors(row: dict[str, Any], peaks: dict[str, float]) -> dict[str, dict[str, 
     count, pairs, pixels = row["count"], row["pairs"], row["width"] * row["height"]
     evaluated, saved = 16 * row["block_visits"], SAVED * row["block_visits"]
     needs = {
-        "projection": (count * (4 * FLOATS + 64 + 4) + 8 * pairs, 400 * count),
-        "binning": (64 * count + (8 + 16) * pairs, 0),
+        "projection": (count * (4 * FLOATS + 64 + 4) + 16 * pairs, 400 * count),
+        "binning": ((16 + 16) * pairs, 0),
         "depth_sort": (2 * 16 * pairs, 0),
         "forward": ((64 + 16) * pairs + 20 * pixels + saved, FORWARD_FLOPS * evaluated),
         "loss": (3 * 12 * pixels, LOSS_FLOPS_PER_VALUE * 3 * pixels),

@@ -1,12 +1,13 @@
 """Pictures of Gaussians from a camera, without gradients."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from gaussian.model import Gaussians
-from gaussian.rasterize import rasterize
+from gaussian.rasterize import prepare, rasterize
 from scene.camera import Camera
 
 
@@ -22,6 +23,30 @@ class Rendering:
     z_depth: np.ndarray
 
 
+class Renderer:
+    """Pictures of the same Gaussians from many cameras.
+
+    What does not depend on the camera is computed once, and on a CPU harmonics above the constant one are kept in half
+    precision: colours differ by some 1e-4 from those of `render`, far below the 1/255 of a picture file.
+    """
+
+    def __init__(self, gaussians: Gaussians) -> None:
+        """A copy, so that later changes do not show."""
+        self._prepared = prepare(
+            gaussians.means,
+            gaussians.rotations,
+            gaussians.log_scales,
+            gaussians.logit_opacities,
+            sh_coefficients=gaussians.sh_coefficients,
+            log_scales=True,
+            opacity_logits=True,
+        )
+
+    def render(self, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
+        """As `render` in this module."""
+        return _as_arrays(self._prepared.render(**_arguments(camera)), exposure)
+
+
 def render(gaussians: Gaussians, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
     """Renders at the camera's size. `exposure` (3, 2) holds gain and offset per channel; without it the picture has
     the clip's mean exposure. Black background."""
@@ -32,13 +57,24 @@ def render(gaussians: Gaussians, camera: Camera, *, exposure: np.ndarray | None 
             gaussians.log_scales,
             gaussians.logit_opacities,
             sh_coefficients=gaussians.sh_coefficients,
-            camera_from_world=torch.from_numpy(camera.camera_from_world.astype(np.float32)),
-            intrinsics=torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy]),
-            width=camera.width,
-            height=camera.height,
             log_scales=True,
             opacity_logits=True,
+            **_arguments(camera),
         )
+    return _as_arrays(result, exposure)
+
+
+def _arguments(camera: Camera) -> dict[str, Any]:
+    return {
+        "camera_from_world": torch.from_numpy(camera.camera_from_world.astype(np.float32)),
+        "intrinsics": torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy]),
+        "width": camera.width,
+        "height": camera.height,
+    }
+
+
+def _as_arrays(result: Any, exposure: np.ndarray | None) -> Rendering:
+    """`result`: image, alpha and depth as the rasterizers return them."""
     image = result.image.permute(1, 2, 0).cpu().numpy()
     if exposure is not None:
         image = image * exposure[None, None, :, 0] + exposure[None, None, :, 1]

@@ -335,17 +335,18 @@ def _keep_refined_cameras(folder: RunFolder) -> None:
 
 def _render(scene: Scene, folder: RunFolder, progress: Progress) -> None:
     from gaussian.model_folder import load_model
-    from gaussian.rendering import render
+    from gaussian.rendering import Renderer
     from scene.pictures import read_picture, write_png
     from scene.video import write_video
     from stillsplat.pictures import comparison
 
     model = load_model(folder.model)
+    renderer = Renderer(model.gaussians)
     count = len(scene.frames)
     paths = [folder.renders / f"{index:05d}.png" for index in range(count)]
     with atomic_folder(folder.renders, overwrite=True) as temporary:
         for index in range(count):
-            picture = render(model.gaussians, model.cameras[index], exposure=model.exposures[index]).image
+            picture = renderer.render(model.cameras[index], exposure=model.exposures[index]).image
             write_png(temporary / paths[index].name, np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8))
             progress("rendering", index + 1, count)
     rate = frame_rate(scene.frames)

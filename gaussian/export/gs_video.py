@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 
 from gaussian.model import Gaussians
-from gaussian.rendering import Rendering, render
+from gaussian.rendering import Renderer, Rendering
 from gaussian.showcase_paths import FRAME_RATE, ShowcasePath, showcase_path
 from scene.camera import Camera
 from scene.progress import Progress, ignore_progress
@@ -36,11 +36,12 @@ def write_gs_video(
     """Renders `gaussians` along `trajectory` through `cameras` at their size, 24 pictures per second, one in memory at
     a time. The file appears whole or not at all; returns the number of pictures."""
     way = showcase_path(cameras, trajectory)
-    limits = (1.0, 2.0) if depth_place == "nowhere" else _depth_limits(gaussians, way)
+    renderer = Renderer(gaussians)
+    limits = (1.0, 2.0) if depth_place == "nowhere" else _depth_limits(renderer, way)
 
     def pictures() -> Iterator[np.ndarray]:
         for index, camera in enumerate(way):
-            rendering = render(gaussians, camera)
+            rendering = renderer.render(camera)
             picture = np.rint(rendering.image * 255.0).astype(np.uint8)
             if depth_place != "nowhere":
                 join = np.hstack if depth_place == "right" else np.vstack
@@ -52,10 +53,10 @@ def write_gs_video(
     return len(way)
 
 
-def _depth_limits(gaussians: Gaussians, way: Sequence[Camera]) -> tuple[float, float]:
+def _depth_limits(renderer: Renderer, way: Sequence[Camera]) -> tuple[float, float]:
     """The 1st and 99th percentile of the depths along the way."""
     chosen = np.unique(np.linspace(0, len(way) - 1, min(len(way), _RANGE_PICTURES)).round().astype(int))
-    depths = [render(gaussians, way[index]).z_depth for index in chosen]
+    depths = [renderer.render(way[index]).z_depth for index in chosen]
     known = np.concatenate([depth[depth > 0][::7] for depth in depths])
     if not len(known):
         return 1.0, 2.0

@@ -22,15 +22,8 @@ import torch
 from torch import nn
 
 from diff_gaussian_rasterization import _library
-from diff_gaussian_rasterization.functional import (
-    Rendering,
-    check_gaussian,
-    check_means,
-    check_size,
-    _on_cpu,
-    _Settings,
-    project_gradient_in_ndc,
-)
+from diff_gaussian_rasterization.checks import check_gaussian, check_means, check_size, on_cpu
+from diff_gaussian_rasterization.functional import Rendering, _Settings, project_gradient_in_ndc
 
 #: what a rendering can return, by name; `opacity` is another word for `alpha`
 RETURNED = ("color", "radii", "depth", "alpha", "opacity", "invdepth", "n_touched")
@@ -206,14 +199,14 @@ class GaussianRasterizer(nn.Module):
         flags = _library.ANTIALIASED * bool(settings.antialiasing)
         center = None
         if theta is None and rho is None:
-            center = tuple(_on_cpu("campos", settings.campos.reshape(-1), (3,)).tolist())
+            center = tuple(on_cpu("campos", settings.campos.reshape(-1), (3,)).tolist())
         else:
             pose = _moved(pose, theta, rho)
             flags |= _library.CENTER_FROM_POSE
         numbers = _Settings(
             int(width), int(height), degree, flags, float(settings.near_plane), float(settings.scale_modifier)
         )
-        camera = (pose, intrinsics, _on_cpu("bg", settings.bg, (3,)), center)
+        camera = (pose, intrinsics, on_cpu("bg", settings.bg, (3,)), center)
         return (means3D, means2D, rotations, scales, opacities, shs, colors_precomp, cov3D_precomp), camera, numbers
 
 
@@ -281,7 +274,7 @@ def _with_colors(means, rotations, scales, opacities, covariances, values, camer
 
 
 def _matrix(name: str, value: torch.Tensor) -> torch.Tensor:
-    return _on_cpu(name, value[0] if value.ndim == 3 and len(value) == 1 else value, (4, 4))
+    return on_cpu(name, value[0] if value.ndim == 3 and len(value) == 1 else value, (4, 4))
 
 
 def _moved(pose: torch.Tensor, theta: torch.Tensor | None, rho: torch.Tensor | None) -> torch.Tensor:
@@ -303,7 +296,7 @@ def _intrinsics(settings: GaussianRasterizationSettings, pose: torch.Tensor) -> 
     if not math.isfinite(w) or abs(w) < 1e-6:
         raise ValueError("projmatrix must be a perspective projection times the view, transposed")
     half_width, half_height = 0.5 * settings.image_width, 0.5 * settings.image_height
-    return _on_cpu(
+    return on_cpu(
         "intrinsics",
         (
             projection[0][0] / w * half_width,

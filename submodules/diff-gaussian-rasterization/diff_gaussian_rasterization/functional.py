@@ -1,6 +1,5 @@
 """Our own interface to the kernels: one differentiable function over torch tensors, on the CPU or on a GPU."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,9 +9,16 @@ from torch.autograd.function import once_differentiable
 
 from diff_gaussian_rasterization import _library, cuda_device
 from diff_gaussian_rasterization._library import Frame, GradientsStruct, OutputsStruct, SceneStruct, pointer, strided
+from diff_gaussian_rasterization.checks import (
+    camera_tensor,
+    check_gaussian,
+    check_harmonics,
+    check_means,
+    check_positive,
+    check_size,
+)
 from diff_gaussian_rasterization.cuda_functional import CudaRasterize
 
-_CPU = torch.device("cpu")
 _NAMES = ("means", "rotations", "scales", "opacities", "sh", "colors", "covariances", "screen_means")
 
 
@@ -102,9 +108,9 @@ def rasterize(
     check_size(width, height)
     check_positive("near_plane", near_plane)
     check_positive("scale_modifier", scale_modifier)
-    pose = _camera_tensor("camera_from_world", camera_from_world, (4, 4), where)
-    calibration = _camera_tensor("intrinsics", intrinsics, (4,), where)
-    back = _camera_tensor("background", (0.0, 0.0, 0.0) if background is None else background, (3,), where)
+    pose = camera_tensor("camera_from_world", camera_from_world, (4, 4), where)
+    calibration = camera_tensor("intrinsics", intrinsics, (4,), where)
+    back = camera_tensor("background", (0.0, 0.0, 0.0) if background is None else background, (3,), where)
     flags = _library.CENTER_FROM_POSE
     flags |= _library.ANTIALIASED * antialiased | _library.INVERSE_DEPTH * inverse_depth
     flags |= _library.LOG_SCALES * log_scales | _library.OPACITY_LOGITS * opacity_logits
@@ -264,85 +270,3 @@ def _scene(settings: _Settings, gaussians: Sequence[torch.Tensor | None], pose, 
         (_library.c_float * 3)(*back.tolist()),
         *map(strided, tensors),
     )
-
-
-def check_means(name: str, tensor: torch.Tensor) -> tuple[int, torch.device]:
-    """How many Gaussians there are, and where all their tensors have to be."""
-    where = tensor.device if isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda" else _CPU
-    return check_gaussian(name, tensor, (3,), device=where), where
-
-
-def check_gaussian(
-    name: str, tensor: torch.Tensor, tail: tuple[int, ...], count: int | None = None, device: torch.device | None = None
-) -> int:
-    device = _CPU if device is None else device
-    if not isinstance(tensor, torch.Tensor):
-        raise ValueError(f"{name} must be a torch tensor, not {type(tensor).__name__}")
-    if tensor.device != device:
-        raise ValueError(f"{name} must be on {'the CPU' if device == _CPU else device}, not on {tensor.device}")
-    if tensor.dtype != torch.float32:
-        raise ValueError(f"{name} must be float32, not {str(tensor.dtype).removeprefix('torch.')}")
-    expected = ("N" if count is None else count, *tail)
-    if tensor.ndim != len(expected) or tensor.shape[1:] != tail or (count is not None and len(tensor) != count):
-        shape = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
-        raise ValueError(f"{name} must have shape ({shape}), not {tuple(tensor.shape)}")
-    return len(tensor)
-
-
-def check_harmonics(tensor: torch.Tensor, sh_degree: int | None, count: int, device: torch.device) -> int:
-    """The degree to use of `sh_coefficients`."""
-    if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3:
-        shape = tuple(tensor.shape) if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-        raise ValueError(f"sh_coefficients must have shape (N, K, 3), not {shape}")
-    terms = tensor.shape[1]
-    check_gaussian("sh_coefficients", tensor, (terms, 3), count, device)
-    degree = min(3, math.isqrt(terms) - 1) if sh_degree is None else int(sh_degree)
-    if not 0 <= degree <= 3 or (degree + 1) ** 2 > terms:
-        raise ValueError(f"sh_degree must be 0 to 3 and fit the {terms} coefficients, not {degree}")
-    return degree
-
-
-def check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be positive and finite, not {value}")
-
-
-def check_size(width: int, height: int) -> None:
-    for name, value in (("width", width), ("height", height)):
-        if not math.isfinite(value) or int(value) != value or not 1 <= value <= 65536:
-            raise ValueError(f"{name} must be a whole number of pixels from 1 to 65536, not {value}")
-
-
-def _camera_tensor(
-    name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...], where: torch.device
-) -> torch.Tensor:
-    """Checked, and on the CPU; what is on a GPU that renders stays there, unchecked, so that nobody waits for it."""
-    if where == _CPU or not isinstance(value, torch.Tensor) or value.device != where:
-        return _on_cpu(name, value, shape)
-    if tuple(value.shape) != shape:
-        raise ValueError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
-    return value.float()
-
-
-def _on_cpu(name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...]) -> torch.Tensor:
-    tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float32)
-    camera_numbers(name, tensor, shape)
-    return tensor if tensor.dtype == torch.float32 and tensor.device.type == "cpu" else tensor.to("cpu", torch.float32)
-
-
-def camera_numbers(name: str, value: torch.Tensor | Sequence[float], shape: tuple[int, ...]) -> list[float]:
-    """The numbers of the camera's part called `name`, checked, row by row."""
-    if not isinstance(value, torch.Tensor):
-        value = torch.tensor(value, dtype=torch.float32) if len(shape) > 1 or len(value) != shape[0] else value
-    if isinstance(value, torch.Tensor):
-        if value.shape != shape:
-            raise ValueError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
-        numbers = (value if value.dtype == torch.float32 else value.float()).tolist()
-        numbers = [number for row in numbers for number in row] if len(shape) > 1 else numbers
-    else:  # the usual few numbers, which need no tensor
-        numbers = list(map(float, value))
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"{name} must be finite")
-    if name == "intrinsics" and not (numbers[0] > 0 and numbers[1] > 0):
-        raise ValueError(f"the focal lengths must be positive, not {numbers[0]} and {numbers[1]}")
-    return numbers

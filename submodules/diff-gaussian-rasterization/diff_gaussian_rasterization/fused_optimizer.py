@@ -6,15 +6,9 @@ from typing import NamedTuple
 import torch
 
 from diff_gaussian_rasterization import cpu_training, cuda_device, cuda_training
+from diff_gaussian_rasterization.checks import camera_numbers, camera_tensor, check_gaussian, check_means, check_size
 from diff_gaussian_rasterization.cpu_training import Moments, zero_moments
-from diff_gaussian_rasterization.functional import (
-    Rendering,
-    camera_numbers,
-    _camera_tensor,
-    check_gaussian,
-    check_means,
-    check_size,
-)
+from diff_gaussian_rasterization.functional import Rendering
 
 _HARMONICS = "sh_coefficients"
 _NAMES = ("means", "rotations", "log_scales", "logit_opacities", _HARMONICS)
@@ -125,7 +119,7 @@ class FusedOptimizer:
             self._rendering = self._on_cpu.render(*numbers, int(width), int(height), **options)
             return self._rendering
         assert self._on_device is not None
-        tensors = [_camera_tensor(*part, self._where).detach() for part in camera]
+        tensors = [camera_tensor(*part, self._where).detach() for part in camera]
         outputs = self._on_device.render(list(self._parameters.values()), *tensors, int(width), int(height), **options)
         self._rendering = Rendering(outputs.image, outputs.alpha, outputs.depth, outputs.radii)
         return self._rendering

@@ -15,15 +15,15 @@ from diff_gaussian_rasterization._library import (
     library,
     pointer,
 )
-from diff_gaussian_rasterization.functional import (
+from diff_gaussian_rasterization.checks import (
     camera_numbers,
     check_gaussian,
     check_harmonics,
     check_means,
     check_positive,
     check_size,
-    rasterize,
 )
+from diff_gaussian_rasterization.functional import rasterize
 
 #: numbers of a Gaussian that stay float32: mean, axes, logarithm of the opacity, constant colour
 _FLOATS = 16
@@ -44,10 +44,10 @@ class Picture(NamedTuple):
 class PreparedGaussians:
     """Renders the same Gaussians again and again, without gradients and faster than `rasterize`.
 
-    What does not depend on the camera is computed once: activations, the Gaussians' axes, the colour's constant term. On
-    the CPU harmonics above it are kept in half precision, which changes colours by some 1e-4 and halves the memory that a
-    picture reads: 160 bytes for a Gaussian with harmonics of degree 3. On a GPU, and where no kernels were compiled, the
-    activated tensors are kept and `rasterize` does the work. Several threads may render at a time.
+    What does not depend on the camera is computed once: activations, the Gaussians' axes, the colour's constant term.
+    On the CPU harmonics above it are kept in half precision, which changes colours by some 1e-4 and takes a third off
+    the memory that a picture reads: 156 bytes for a Gaussian with harmonics of degree 3. On a GPU, and where no kernels
+    were compiled, the activated tensors are kept and `rasterize` does the work. Several threads may render at a time.
 
     Gaussians near each other should be near each other in memory (Morton order).
     """

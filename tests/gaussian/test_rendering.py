@@ -1,0 +1,52 @@
+"""Pictures for people: one at a time, and many of the same Gaussians."""
+
+import numpy as np
+import pytest
+import torch
+
+from gaussian.model import Gaussians
+from gaussian.rendering import Renderer, render
+from scene.camera import Camera
+
+
+@pytest.fixture
+def gaussians():
+    random = torch.Generator().manual_seed(2)
+    count = 900
+    means = torch.randn(count, 3, generator=random) * torch.tensor([1.0, 0.7, 0.5]) + torch.tensor([0.0, 0.0, 3.0])
+    return Gaussians(
+        means=means,
+        log_scales=torch.randn(count, 3, generator=random) * 0.3 - 2.8,
+        rotations=torch.randn(count, 4, generator=random),
+        logit_opacities=torch.randn(count, generator=random),
+        sh_coefficients=torch.randn(count, 16, 3, generator=random) * 0.2,
+    )
+
+
+def cameras():
+    for step in range(3):
+        pose = np.eye(4)
+        pose[0, 3] = 0.2 * step
+        yield Camera(world_from_camera=pose, fx=90.0, fy=95.0, cx=52.0, cy=30.0, width=101, height=63)
+
+
+def test_a_renderer_shows_what_render_shows(gaussians):
+    renderer = Renderer(gaussians)
+    exposure = np.array([[1.1, 0.02], [0.9, 0.0], [1.0, -0.03]])
+    for camera in cameras():
+        one, expected = renderer.render(camera, exposure=exposure), render(gaussians, camera, exposure=exposure)
+        assert expected.image.std() > 0.05 and (expected.z_depth > 0).mean() > 0.2
+        assert one.image.dtype == np.float32 and one.image.shape == (63, 101, 3)
+        # harmonics in half precision, and now and then an alpha at 1/255
+        assert np.abs(one.image - expected.image).max() <= 4e-3
+        assert np.abs(one.image - expected.image).mean() <= 1e-4
+        np.testing.assert_allclose(one.alpha, expected.alpha, atol=4e-3)
+        both = (one.z_depth > 0) & (expected.z_depth > 0)
+        np.testing.assert_allclose(one.z_depth[both], expected.z_depth[both], rtol=0.01)
+
+
+def test_a_renderer_keeps_what_it_was_given(gaussians):
+    renderer, camera = Renderer(gaussians), next(cameras())
+    before = renderer.render(camera).image
+    gaussians.means.zero_()
+    np.testing.assert_array_equal(renderer.render(camera).image, before)
