@@ -63,6 +63,7 @@ struct Frame {
   int64_t first_pair[PARTS_LIMIT + 1] = {};
   const Kernels* kernels = nullptr;  // of the forward pass: what it has saved is in their order
   int64_t parts = 0, part_size = 0, visible = 0;
+  bool in_order = false;  // whether the entries of the tiles are sorted, as the way back needs them
   double seconds[STAGES] = {0};
   ~Frame() {
     for (PairList& list : lists) free(list.tile);
@@ -326,7 +327,8 @@ EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* ou
   TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
   const bool save = s.flags & FLAG_SAVE_STATES;
-  if (save) {  // the way back needs them in order
+  f.in_order = save;
+  if (save) {
     int64_t* visits = f.visits.reserve(tile_count(s));
     parallel_for(tile_count(s), [&](int64_t t) {
       TileEntry* own = entries + tile_start[t];
@@ -351,10 +353,11 @@ EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* ou
   return 1;
 }
 
-// After `forward` on the same frame with the same scene and outputs.
+// After `forward` on the same frame with the same scene, FLAG_SAVE_STATES among its flags, and outputs.
 EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* out, const Gradients* gradients) try {
   Frame& f = *(Frame*)frame;
   const Scene& s = *scene;
+  if (!f.in_order) return 1;
   double start = now();
   Splat* splats = f.splats.data();
   Slot* slots = f.slots.reserve(f.pair_count());

@@ -13,6 +13,8 @@ extern "C" {
 const char* stillsplat_simd();
 int stillsplat_set_simd(const char*);
 void* stillsplat_frame_new();
+void stillsplat_frame_free(void*);
+void stillsplat_set_saved_limit(int64_t);
 int stillsplat_forward(void*, const Scene*, const Outputs*);
 int stillsplat_backward(void*, const Scene*, const Outputs*, const Gradients*);
 int stillsplat_loss(const Loss*, double*);
@@ -85,7 +87,8 @@ Scene make_scene(Gaussians& g, bool by_gaussian, int degree, bool antialiased) {
   s.width = WIDTH;
   s.height = HEIGHT;
   s.sh_degree = degree;
-  s.flags = FLAG_LOG_SCALES | FLAG_OPACITY_LOGITS | FLAG_CENTER_FROM_POSE | FLAG_CAMERA_GRADIENT;
+  s.flags = FLAG_LOG_SCALES | FLAG_OPACITY_LOGITS | FLAG_CENTER_FROM_POSE | FLAG_CAMERA_GRADIENT |
+            FLAG_SAVE_STATES;
   if (antialiased) s.flags |= FLAG_ANTIALIASED;
   const float R[9] = {0.98f, -0.1f, 0.17f, 0.12f, 0.986f, -0.11f, -0.156f, 0.128f, 0.979f}, t[3] = {0.05f, -0.1f, 0.2f};
   memcpy(s.rotation, R, sizeof R);
@@ -109,6 +112,43 @@ Scene make_scene(Gaussians& g, bool by_gaussian, int degree, bool antialiased) {
   return s;
 }
 
+// Gaussians made ready beforehand, rendered alone.
+bool run_prepared(int degree, bool antialiased) {
+  state = 1234567ull + degree;
+  Gaussians unused = make_gaussians(true);
+  Scene s = make_scene(unused, true, degree, antialiased);
+  s.flags &= ~FLAG_SAVE_STATES;
+  s.screen_means = {};
+  const int64_t groups = (N + GROUP - 1) / GROUP, halves = 3 * ((degree + 1) * (degree + 1) - 1);
+  const int64_t bytes = 4 * PREPARED_FLOATS * GROUP + 2 * halves * GROUP;
+  std::vector<char> data(groups * bytes);
+  for (int64_t g = 0; g < groups; g++) {
+    float* floats = (float*)(data.data() + g * bytes);
+    uint16_t* half = (uint16_t*)(floats + PREPARED_FLOATS * GROUP);
+    for (int l = 0; l < GROUP; l++) {
+      const float z = 1.5f + 3.0f * uniform();
+      floats[l] = (uniform() - 0.5f) * 1.3f * z;
+      floats[GROUP + l] = (uniform() - 0.5f) * 0.9f * z;
+      floats[2 * GROUP + l] = z;
+      for (int k = 0; k < 9; k++) floats[(PREPARED_AXES + k) * GROUP + l] = 0.03f * normal();
+      floats[PREPARED_LOG2_OPACITY * GROUP + l] = -4.0f * uniform();
+      for (int k = 0; k < 3; k++) floats[(PREPARED_COLOR + k) * GROUP + l] = uniform();
+      // any half below one, with the smallest and the subnormal ones
+      for (int k = 0; k < halves; k++) half[k * GROUP + l] = (uint16_t)(uniform() * 0x3000) | (uniform() < 0.5f ? 0x8000 : 0);
+    }
+  }
+  s.prepared = {data.data(), bytes};
+  Floats image(3 * PIXELS), alpha(PIXELS), depth(PIXELS);
+  const Outputs outputs = {image.data(), alpha.data(), depth.data(), nullptr};
+  void* frame = stillsplat_frame_new();
+  if (stillsplat_forward(frame, &s, &outputs)) return false;
+  put("image of prepared Gaussians", image);
+  put("alpha of prepared Gaussians", alpha);
+  put("depth of prepared Gaussians", depth);
+  stillsplat_frame_free(frame);
+  return true;
+}
+
 bool run(bool by_gaussian, int degree, bool antialiased) {
   state = 88172645463325252ull + by_gaussian;
   Gaussians g = make_gaussians(by_gaussian);
@@ -117,6 +157,7 @@ bool run(bool by_gaussian, int degree, bool antialiased) {
   std::vector<int32_t> radii(N);
   const Outputs outputs = {image.data(), alpha.data(), depth.data(), radii.data()};
   void* frame = stillsplat_frame_new();
+  stillsplat_set_saved_limit(by_gaussian ? 512 << 20 : 0);  // alphas that were saved, and alphas computed again
   if (stillsplat_forward(frame, &s, &outputs)) return false;
   const Floats d_image = filled(3 * PIXELS, normal), d_alpha = filled(PIXELS, normal), d_depth = filled(PIXELS, normal);
   Gaussians d = {Floats(3 * N), Floats(4 * N), Floats(3 * N), Floats(N), Floats(48 * N), Floats(2 * N)};
@@ -218,7 +259,7 @@ int main(int, char** argv) {
   for (int by_gaussian = 0; by_gaussian < 2; by_gaussian++)
     for (int degree = 0; degree < 4; degree += 3)
       for (int antialiased = 0; antialiased < 2; antialiased++)
-        if (!run(by_gaussian, degree, antialiased)) return 3;
+        if (!run(by_gaussian, degree, antialiased) || !run_prepared(degree, antialiased)) return 3;
   fclose(file);
   puts(stillsplat_simd());
 }
