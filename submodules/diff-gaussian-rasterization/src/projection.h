@@ -272,7 +272,11 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
     const vi tile = __builtin_convertvector(fma(first_tile_row, set1((float)tiles_x), first_tile_column), vi);
     vi start = set1i(0), count = set1i(0);
     const auto ask_for_next = [&](int quarter) __attribute__((always_inline)) {
-      if (sh_streams && grouped(s.sh))
+      if (PREPARED) {
+        const char* next = s.prepared.data + (i / GROUP + 1) * s.prepared.group_bytes;
+        const int64_t lines = s.prepared.group_bytes / 64;
+        for (int64_t k = quarter * lines / 4; k < (quarter + 1) * lines / 4; k++) ask_for(next + 64 * k);
+      } else if (sh_streams && grouped(s.sh))
         ask_for_harmonics<1>(s.sh, i, s.sh.stride_group, sh_streams, quarter);
       else if (sh_streams)
         ask_for_harmonics<4>(s.sh, i, 4 * W, sh_streams, quarter);
