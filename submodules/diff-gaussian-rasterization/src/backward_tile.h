@@ -39,10 +39,10 @@ INLINE bool start_block(const Scene& s, const TilePlace& place, int b, const Out
 // of four pixels; transposed, it is one pixel of the row for four splats, so that the sums over x are plain additions.
 // h: dL/dlog(alpha), w: the splats' weights; both are used up.
 template <bool WITH_DEPTH>
-INLINE void add_sums(vf* h, vf* w, const Splat* splats, vf pixel_x, vf pixel_y, const vf spread[4][4],
+INLINE void add_sums(vf* h, vf* w, const Splat* const* splats, vf pixel_x, vf pixel_y, const vf spread[4][4],
                      const uint8_t* which, Slot* sums) {
   static_assert(TOGETHER == 4 && BLOCK == 4, "pieces of four");
-  const float* const centres[4] = {&splats[which[0]].x, &splats[which[1]].x, &splats[which[2]].x, &splats[which[3]].x};
+  const float* const centres[4] = {&splats[which[0]]->x, &splats[which[1]]->x, &splats[which[2]]->x, &splats[which[3]]->x};
   vf place = set1(0.0f);  // of each pixel in its row, from the row's middle
   for (int l = 0; l < W; l++) place[l] = (float)(l % 4) - 1.5f;
   vf x, y;  // from the splat to the row's middle
@@ -85,7 +85,7 @@ INLINE void add_sums(vf* h, vf* w, const Splat* splats, vf pixel_x, vf pixel_y, 
 // what is not passed before i, minus what is not passed after it / (1 - alpha_i). With SAVED the alphas are there already,
 // otherwise they are computed again and it ends when no pixel goes on.
 template <bool WITH_DEPTH, bool SAVED>
-INLINE void walk(const Splat* splats, const uint8_t* list, int count, const float* saved, vf x, vf y, BackwardBlock& block,
+INLINE void walk(const Splat* const* splats, const uint8_t* list, int count, const float* saved, vf x, vf y, BackwardBlock& block,
                  int part, Slot* sums) {
   const int at = part * W;
   vf rest = load(block.rest + at), before[TOGETHER + 1];
@@ -109,11 +109,11 @@ INLINE void walk(const Splat* splats, const uint8_t* list, int count, const floa
         before[k + 1] = before[k] - w[k];
       }
     } else {
-      for (int k = 0; k < TOGETHER; k++) alpha[k] = alpha_of(log2_alpha(splats[which[k]], x, y), open);
+      for (int k = 0; k < TOGETHER; k++) alpha[k] = alpha_of(log2_alpha(*splats[which[k]], x, y), open);
       some_open = pass_splats(open, alpha, w, before);
     }
     for (int k = 0; k < TOGETHER; k++) {
-      const Splat& p = splats[which[k]];
+      const Splat& p = *splats[which[k]];
       value[k] = set1(p.b) * d_b;
       if (WITH_DEPTH) value[k] = fma(set1(p.depth), load(block.d_z + at), value[k] + load(block.d_alpha + at));
       value[k] = fma(set1(p.r), d_r, fma(set1(p.g), d_g, value[k]));

@@ -64,16 +64,16 @@ INLINE void group_lists(uint32_t alive, const Canvas& canvas, Batch& batch, Grou
 // that are on their way: alone each of these is a chain of instructions that wait for each other, and the processor does
 // not look so far ahead on its own. With SAVE the alphas are stored.
 template <bool SAVE>
-INLINE void composite(const Splat* splats, const TileEntry* next_entries, int64_t next_count, const Splat* all_splats,
+INLINE void composite(const Splat* const* splats, const TileEntry* next_entries, int64_t next_count, const Splat* all_splats,
                       Canvas& canvas, Groups& groups, uint32_t& alive, float*& saved) {
   vf alpha[TOGETHER], log2_next[TOGETHER], weight[TOGETHER], before[TOGETHER + 1];
   const auto look_ahead = [&](int g) __attribute__((always_inline)) {
     const int i = groups.strip[g], later = groups.strip[g + 1];
     const uint8_t* which = groups.which + g * TOGETHER;
     for (int k = 0; k < TOGETHER; k++)
-      alpha[k] = alpha_of(log2_alpha(splats[which[k]], canvas.x[i], canvas.y[i]), canvas.open[i]);
+      alpha[k] = alpha_of(log2_alpha(*splats[which[k]], canvas.x[i], canvas.y[i]), canvas.open[i]);
     for (int k = 0; k < TOGETHER; k++)
-      log2_next[k] = log2_alpha(splats[which[TOGETHER + k]], canvas.x[later], canvas.y[later]);
+      log2_next[k] = log2_alpha(*splats[which[TOGETHER + k]], canvas.x[later], canvas.y[later]);
   };
   look_ahead(0);
   int i = groups.strip[0];
@@ -90,14 +90,14 @@ INLINE void composite(const Splat* splats, const TileEntry* next_entries, int64_
     const vm next_open = canvas.open[next];
     const vf x = canvas.x[later], y = canvas.y[later];
     for (int k = 0; k < TOGETHER; k++) {
-      const Splat& p = splats[which[k]];
+      const Splat& p = *splats[which[k]];
       if (SAVE) stream(saved + k * W, alpha[k]);
       alpha[k] = alpha_of(log2_next[k], next_open);
       strip.r = fma(weight[k], set1(p.r), strip.r);
       strip.g = fma(weight[k], set1(p.g), strip.g);
       strip.b = fma(weight[k], set1(p.b), strip.b);
       strip.z = fma(weight[k], set1(p.depth), strip.z);
-      log2_next[k] = log2_alpha(splats[which[2 * TOGETHER + k]], x, y);
+      log2_next[k] = log2_alpha(*splats[which[2 * TOGETHER + k]], x, y);
     }
     if (SAVE) saved += TOGETHER * W;
     g++;

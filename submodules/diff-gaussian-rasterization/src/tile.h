@@ -131,7 +131,8 @@ INLINE bool pass_splats(vm& open, vf* alpha, vf* weight, vf* before) {
 }
 
 struct Batch {
-  Splat splats[BATCH + 1];
+  const Splat* splats[BATCH + 1];
+  Splat nobody;
   int size;
   uint32_t touched[BATCH + 32];  // blocks of each splat that are alive; 0 beyond the last
   // of one block after the other; room for stores of whole vectors
@@ -236,8 +237,9 @@ INLINE void sort_into_blocks(uint32_t alive, Batch& batch) {
 }
 
 INLINE void start_batches(Batch& batch) {
-  memset(&batch.splats[NOBODY], 0, sizeof(Splat));
-  batch.splats[NOBODY].log2_opacity = -100.0f;
+  batch.nobody = {};
+  batch.nobody.log2_opacity = -100.0f;
+  batch.splats[NOBODY] = &batch.nobody;
 }
 
 // Brings a few of the next batch's splats near; called between the blocks of this one.
@@ -251,9 +253,9 @@ INLINE void load_batch(const Splat* splats, const TileEntry* entries, int64_t fi
                        Batch& batch) {
   const int size = (int)(count - first < BATCH ? count - first : BATCH);
   for (int j = 0; j < size; j++) {
-    if (first == 0 && j + 12 < count) __builtin_prefetch(&splats[entries[j + 12].splat]);
     batch.touched[j] = entries[first + j].blocks & alive;
-    batch.splats[j] = splats[entries[first + j].splat];
+    batch.splats[j] = &splats[entries[first + j].splat];
+    if (first == 0) __builtin_prefetch(batch.splats[j]);
   }
   for (int j = size; j % 64; j++) batch.touched[j] = 0;
   batch.size = size;
