@@ -43,6 +43,17 @@ def test_equals_the_cpu_kernels(count):
         assert_close(our_gradients, expected_gradients, 1e-3)
 
 
+def test_prepared_gaussians_look_the_same():
+    scene = crowd(3000)
+    camera = {name: scene.pop(name) for name in ("camera_from_world", "intrinsics", "background")}
+    camera |= {"width": 160, "height": 96}
+    scene.pop("screen_means")
+    expected = rasterize_anywhere(**scene, **camera)
+    picture = kernels.PreparedGaussians(**{name: value.cuda() for name, value in scene.items()}).render(**camera)
+    assert picture.image.is_cuda and expected.image.std() > 0.01
+    torch.testing.assert_close(picture.image.cpu(), expected.image, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("backend", ["cuda", "gsplat"])
 def test_backends_agree(backend):
     scene = gradients.make_scene(1, 200)
