@@ -5,7 +5,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from stand_ins import HEIGHT, WIDTH, FakePredictor, clip_pictures, fake_render, fake_train, write_clip
+from stand_ins import HEIGHT, WIDTH, FakePredictor, FakeRenderer, clip_pictures, fake_render, fake_train, write_clip
 
 from dynamic_predictor import predictor as registry
 from gaussian import rendering, trainer
@@ -24,6 +24,7 @@ def fakes(monkeypatch):
     fake_train.calls, fake_train.error, FakePredictor.calls = [], None, 0
     monkeypatch.setattr(trainer, "train", fake_train)
     monkeypatch.setattr(rendering, "render", fake_render)
+    monkeypatch.setattr(rendering, "Renderer", FakeRenderer)
     return fake_train
 
 

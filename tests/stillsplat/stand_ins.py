@@ -122,3 +122,13 @@ def fake_render(gaussians, camera, *, exposure=None):
     image = np.tile(np.linspace(0.3, 0.7, camera.width, dtype=np.float32)[None, :, None], (camera.height, 1, 3))
     alpha = np.ones((camera.height, camera.width), np.float32)
     return rendering.Rendering(image, alpha, 4.0 * alpha)
+
+
+class FakeRenderer:
+    """In place of gaussian.rendering.Renderer."""
+
+    def __init__(self, gaussians) -> None:
+        self.gaussians = gaussians
+
+    def render(self, camera, *, exposure=None):
+        return fake_render(self.gaussians, camera, exposure=exposure)
