@@ -192,8 +192,8 @@ def open_frames(
 
 def _differs(pixels: np.ndarray, first: np.ndarray, coded: bool) -> bool:
     """Whether a frame shows something else than the first (int16). In a video of one still picture the coder refines
-    the picture from frame to frame: measured, by 0.4 grey levels on average and by up to 7 in all but 0.1 % of them, and not
-    by the same each time, since its threads are not in step."""
+    the picture from frame to frame: measured, by 0.4 grey levels on average and by up to 7 in all but 0.1 % of them;
+    not by the same each time, since its threads are not in step."""
     difference = np.abs(pixels - first)
     if not coded:
         return bool(difference.any())
