@@ -32,39 +32,34 @@ class Renderer:
 
     def __init__(self, gaussians: Gaussians) -> None:
         """A copy, so that later changes do not show."""
-        self._prepared = prepare(
-            gaussians.means,
-            gaussians.rotations,
-            gaussians.log_scales,
-            gaussians.logit_opacities,
-            sh_coefficients=gaussians.sh_coefficients,
-            log_scales=True,
-            opacity_logits=True,
-        )
+        self._prepared = prepare(**_gaussians(gaussians))
 
     def render(self, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
         """As `render` in this module."""
-        return _as_arrays(self._prepared.render(**_arguments(camera)), exposure)
+        return _as_arrays(self._prepared.render(**_camera(camera)), exposure)
 
 
 def render(gaussians: Gaussians, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
     """Renders at the camera's size. `exposure` (3, 2) holds gain and offset per channel; without it the picture has
     the clip's mean exposure. Black background."""
     with torch.no_grad():
-        result = rasterize(
-            gaussians.means,
-            gaussians.rotations,
-            gaussians.log_scales,
-            gaussians.logit_opacities,
-            sh_coefficients=gaussians.sh_coefficients,
-            log_scales=True,
-            opacity_logits=True,
-            **_arguments(camera),
-        )
+        result = rasterize(**_gaussians(gaussians), **_camera(camera))
     return _as_arrays(result, exposure)
 
 
-def _arguments(camera: Camera) -> dict[str, Any]:
+def _gaussians(gaussians: Gaussians) -> dict[str, Any]:
+    return {
+        "means": gaussians.means,
+        "rotations": gaussians.rotations,
+        "scales": gaussians.log_scales,
+        "opacities": gaussians.logit_opacities,
+        "sh_coefficients": gaussians.sh_coefficients,
+        "log_scales": True,
+        "opacity_logits": True,
+    }
+
+
+def _camera(camera: Camera) -> dict[str, Any]:
     return {
         "camera_from_world": torch.from_numpy(camera.camera_from_world.astype(np.float32)),
         "intrinsics": torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy]),

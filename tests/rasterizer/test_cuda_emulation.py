@@ -400,10 +400,14 @@ def test_training_goes_as_on_the_cpu(emulated_library, monkeypatch):
         results.append((losses, optimizer))
     assert results[1][0] == pytest.approx(results[0][0], rel=1e-3)
     assert results[1][0][-1] < results[1][0][0]
+    # a round Gaussian has no slope along its rotation but rounding, of which Adam makes whole steps
+    round_ones = scene["scales"].std(dim=1) == 0
+    assert round_ones.sum() == 20
     for name, value in results[0][1].parameters.items():
-        # a Gaussian that is nearly round has no slope along its rotation but rounding, of which Adam makes whole steps
-        steps = 0.15 if name == "rotations" else 0.005
-        assert (results[1][1].parameters[name] - value).abs().mean() <= steps * rates[name], name
+        difference = (results[1][1].parameters[name] - value).abs()
+        if name == "rotations":
+            difference = difference[~round_ones]
+        assert difference.mean() <= 0.005 * rates[name], name
 
 
 @pytest.mark.parametrize("kind", ["cloud", "equal", "line", "far outlier"])

@@ -5,22 +5,16 @@ import threading
 import diff_gaussian_rasterization as kernels
 import pytest
 import torch
+from test_rasterize_robustness import NAMES
+from test_rasterize_robustness import cloud as any_cloud
 
 WIDTH, HEIGHT = 120, 77
 
 
-def cloud(count, degree=3, seed=0):
-    random = torch.Generator().manual_seed(seed)
-    z = 1.5 + 3 * torch.rand(count, generator=random)
-    x = (torch.rand(count, generator=random) - 0.5) * 1.2 * z
-    y = (torch.rand(count, generator=random) - 0.5) * 0.7 * z
-    return {
-        "means": torch.stack([x, y, z], 1),
-        "rotations": torch.randn(count, 4, generator=random),
-        "scales": 0.03 * torch.randn(count, 3, generator=random).exp(),
-        "opacities": torch.rand(count, generator=random),
-        "sh_coefficients": torch.randn(count, (degree + 1) ** 2, 3, generator=random) * 0.2,
-    }
+def cloud(count, degree=3):
+    scene, _ = any_cloud(count)
+    larger = {name: scene[name] for name in NAMES} | {"scales": 3 * scene["scales"]}
+    return larger | {"sh_coefficients": scene["sh_coefficients"][:, : (degree + 1) ** 2].contiguous()}
 
 
 def camera(turn=0.0):

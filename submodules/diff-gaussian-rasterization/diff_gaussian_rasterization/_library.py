@@ -3,6 +3,7 @@
 import ctypes
 import os
 import warnings
+from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any, ClassVar
@@ -90,6 +91,15 @@ class SceneStruct(Structure):
         *((name, Strided) for name in _GAUSSIAN_FIELDS),
         ("prepared", PreparedStruct),
     ]
+
+    def set_camera(self, camera_from_world: Sequence[float], intrinsics: Sequence[float]) -> None:
+        """16 numbers row by row, and fx, fy, cx, cy; the camera's centre is -R^T t."""
+        pose = camera_from_world
+        translation = pose[3], pose[7], pose[11]
+        self.rotation[:] = [*pose[:3], *pose[4:7], *pose[8:11]]
+        self.translation[:] = translation
+        self.center[:] = [-sum(pose[4 * i + j] * translation[i] for i in range(3)) for j in range(3)]
+        self.fx, self.fy, self.cx, self.cy = intrinsics
 
 
 class OutputsStruct(Structure):

@@ -73,18 +73,14 @@ class FusedTraining:
         antialiased: bool,
     ) -> Rendering:
         """As `FusedOptimizer.render`, with checked arguments."""
-        scene, pose = self._scene, camera_from_world
+        scene = self._scene
         self._find_tensors()
         scene.sh = self._state.harmonics()
         scene.width, scene.height, scene.sh_degree, scene.near_plane = width, height, sh_degree, near_plane
         scene.flags = _library.CENTER_FROM_POSE | _library.LOG_SCALES | _library.OPACITY_LOGITS | _library.SAVE_STATES
         if antialiased:
             scene.flags |= _library.ANTIALIASED
-        translation = pose[3], pose[7], pose[11]
-        scene.rotation[:] = [*pose[:3], *pose[4:7], *pose[8:11]]
-        scene.translation[:] = translation
-        scene.center[:] = [-sum(pose[4 * i + j] * translation[i] for i in range(3)) for j in range(3)]
-        scene.fx, scene.fy, scene.cx, scene.cy = intrinsics
+        scene.set_camera(camera_from_world, intrinsics)
         scene.background[:] = background
         rendering = self._rendering
         if rendering is None or rendering.alpha.shape != (height, width):

@@ -24,6 +24,7 @@ from diff_gaussian_rasterization.checks import (
     check_size,
 )
 from diff_gaussian_rasterization.functional import rasterize
+from diff_gaussian_rasterization.torch_splatting import rotation_matrices
 
 #: numbers of a Gaussian that stay float32: mean, axes, logarithm of the opacity, constant colour
 _FLOATS = 16
@@ -124,11 +125,7 @@ class PreparedGaussians:
         scene = SceneStruct()
         scene.count, scene.width, scene.height, scene.sh_degree = self._count, width, height, self._degree
         scene.flags = _library.ANTIALIASED * antialiased | _library.INVERSE_DEPTH * inverse_depth
-        translation = pose[3], pose[7], pose[11]
-        scene.rotation[:] = [*pose[:3], *pose[4:7], *pose[8:11]]
-        scene.translation[:] = translation
-        scene.center[:] = [-sum(pose[4 * i + j] * translation[i] for i in range(3)) for j in range(3)]
-        scene.fx, scene.fy, scene.cx, scene.cy = camera_numbers("intrinsics", intrinsics, (4,))
+        scene.set_camera(pose, camera_numbers("intrinsics", intrinsics, (4,)))
         scene.near_plane, scene.scale_modifier = float(near_plane), 1.0
         if background is not None:
             scene.background[:] = camera_numbers("background", background, (3,))
@@ -145,16 +142,11 @@ def _in_groups(
 ) -> torch.Tensor:
     """What the kernels call Prepared: (groups, bytes) uint8; the last group is filled up with what nobody sees."""
     count, terms = harmonics.shape[:2]
-    w, x, y, z = torch.nn.functional.normalize(rotations, dim=1, eps=0.0).unbind(1)
-    axes = [
-        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], 1),
-        torch.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], 1),
-        torch.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], 1),
-    ]
+    axes = rotation_matrices(rotations) * scales[:, None, :]
     floats = torch.cat(
         [
             means,
-            *(axis * scales[:, k : k + 1] for k, axis in enumerate(axes)),
+            axes.transpose(1, 2).reshape(count, 9),
             opacities.log2()[:, None],
             0.5 + _SH_CONSTANT * harmonics[:, 0],
         ],

@@ -73,7 +73,7 @@ def project(gaussians: dict[str, torch.Tensor], view: View) -> Splats:
         raw = xx * yy - xy * xy
     else:
         scales = gaussians["scales"].exp() if view.log_scales else gaussians["scales"]
-        axes = _axes(gaussians["rotations"]) * (view.scale_modifier * scales)[:, None, :]
+        axes = rotation_matrices(gaussians["rotations"]) * (view.scale_modifier * scales)[:, None, :]
         m1, m2 = (t1[:, None] @ axes)[:, 0], (t2[:, None] @ axes)[:, 0]
         xx, xy, yy = (m1 * m1).sum(1), (m1 * m2).sum(1), (m2 * m2).sum(1)
         raw = torch.linalg.cross(m1, m2).square().sum(1)  # without the cancellation of xx yy - xy^2
@@ -102,7 +102,7 @@ def project(gaussians: dict[str, torch.Tensor], view: View) -> Splats:
     return Splats(fields, half_extents, largest, valid)
 
 
-def _axes(quaternions: torch.Tensor) -> torch.Tensor:
+def rotation_matrices(quaternions: torch.Tensor) -> torch.Tensor:
     """(N, 3, 3) rotation matrices."""
     w, x, y, z = torch.nn.functional.normalize(quaternions, eps=0.0).unbind(1)
     rows = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)]
