@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from scene.errors import InputError
-from scene.option_parser import OptionParser
+from terminal.option_parser import OptionParser
 
 _DONE, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
 
@@ -53,11 +53,11 @@ def _render(options: argparse.Namespace) -> int:
         raise InputError(f"--fps must be above 0 and at most 1000, not {options.fps}.")
     from gaussian.camera_path import interpolated_path
     from gaussian.model_folder import load_model
-    from gaussian.rendering import Renderer
-    from scene.atomic import writing_error
+    from scene.files.atomic import writing_error
     from scene.pictures import write_png
-    from scene.progress_bars import ProgressBars
+    from scene.splat_rendering import Renderer
     from scene.video import write_video
+    from terminal.progress_bars import ProgressBars
 
     folder = Path(options.model)
     model = load_model(folder)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scene.errors import InputError
-from scene.option_parser import OptionParser
+from terminal.option_parser import OptionParser
 
 _DONE, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
 
@@ -84,7 +84,7 @@ def _train(options: argparse.Namespace) -> int:
     settings = TrainSettings(**chosen)
     from gaussian.trainer import train
     from scene.open_scene import open_scene
-    from scene.progress_bars import ProgressBars
+    from terminal.progress_bars import ProgressBars
 
     scene = open_scene(options.scene)
     annotations = None

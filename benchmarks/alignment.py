@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from synthetic_pairs import SyntheticClip
 
-from dynamic_predictor.alignment.align import align
-from dynamic_predictor.alignment.pair_graph import pair_edges
-from dynamic_predictor.alignment.predictions import PairPredictions
-from dynamic_predictor.alignment.settings import AlignmentSettings
+from dynamic_predictor.das3r.global_alignment.align import align
+from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
+from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
+from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
 from scene.trajectory import absolute_trajectory_error, path_length
 
 

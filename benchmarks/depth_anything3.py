@@ -37,10 +37,10 @@ from dynamic_predictor.depth_anything3.dense_head import add_plane_embedding
 from dynamic_predictor.depth_anything3.heads import DepthRayHead
 from dynamic_predictor.depth_anything3.network import AnyViewNetwork, ForwardOptions, build_network
 from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
-from dynamic_predictor.made_up_weights import fill_with_made_up_weights
 from dynamic_predictor.networks.dense_prediction import FeatureFusion
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
-from dynamic_predictor.parity_case import network_without_values
+from dynamic_predictor.parity.case import network_without_values
+from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
 
 
 def peak_bytes() -> int:

@@ -13,9 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dynamic_predictor.alignment.motion_masks import fitted_to_edges, motion_probability
-from dynamic_predictor.alignment.pair_graph import pair_edges
-from dynamic_predictor.alignment.predictions import PairPredictions
+from dynamic_predictor.das3r.global_alignment.motion_masks import fitted_to_edges, motion_probability
+from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
+from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 
 
 def made_up_answer(mask: np.ndarray, options: argparse.Namespace, rng: np.random.Generator) -> np.ndarray:

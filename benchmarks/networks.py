@@ -21,12 +21,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from dynamic_predictor.alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.config import TwoViewConfig
+from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.network import TwoViewNetwork
-from dynamic_predictor.made_up_weights import fill_with_made_up_weights
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
-from dynamic_predictor.parity_case import network_without_values
+from dynamic_predictor.parity.case import network_without_values
+from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
 
 
 def peak_bytes() -> int:

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dynamic_predictor.made_up_weights import fill_with_made_up_weights
 from dynamic_predictor.optical_flow.correlation import correlate
 from dynamic_predictor.optical_flow.estimation import DISFlow
 from dynamic_predictor.optical_flow.raft import RAFT
 from dynamic_predictor.optical_flow.refinement import pixel_positions
 from dynamic_predictor.optical_flow.sea_raft import SeaRAFT
-from dynamic_predictor.parity_case import network_without_values
+from dynamic_predictor.parity.case import network_without_values
+from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
 
 
 def seconds(function: Callable[[], object], device: torch.device, repeats: int = 3) -> float:

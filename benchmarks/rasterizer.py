@@ -26,7 +26,7 @@ from rasterizer_floor import floors, machine_peaks, print_shares
 from rasterizer_neighbour import measure_neighbours
 from rasterizer_peers import compare
 
-from gaussian.model import morton_order
+from scene.gaussians import morton_order
 
 PARTS = (
     "projection",

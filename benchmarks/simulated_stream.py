@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dynamic_predictor.streaming.chunk_predictor import ChunkPrediction
+from dynamic_predictor.driver.chunk_predictor import ChunkPrediction
 from scene.frames import Frames
 
 #: half sizes of the room in x, y, z

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dynamic_predictor.alignment.predictions import PairPredictions
+from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 
 #: half sizes of the room, and balls (centre, radius) that stand in it
 _ROOM = np.array([4.0, 2.2, 5.0])

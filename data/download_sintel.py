@@ -12,6 +12,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 if __name__ == "__main__":
-    from dynamic_predictor.datasets.download_command import download_sintel
+    from dynamic_predictor.evaluation.datasets.download_command import download_sintel
 
     sys.exit(download_sintel(ROOT / "data" / "sintel"))

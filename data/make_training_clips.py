@@ -15,11 +15,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scene.atomic import atomic_folder  # noqa: E402
 from scene.errors import InputError  # noqa: E402
+from scene.files.atomic import atomic_folder  # noqa: E402
 from scene.pictures import fitted_size, read_picture, resize_picture, write_png  # noqa: E402
-from scene.progress_bars import ProgressBars  # noqa: E402
 from scene.truth import TruthScene  # noqa: E402
+from terminal.progress_bars import ProgressBars  # noqa: E402
 
 _UNITS_PER_METER = 65.535
 _TRACK_SPACING = {"static": 16, "moving": 4}

@@ -10,6 +10,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 if __name__ == "__main__":
-    from dynamic_predictor.datasets.download_command import rearrange_pointodyssey
+    from dynamic_predictor.evaluation.datasets.download_command import rearrange_pointodyssey
 
     sys.exit(rearrange_pointodyssey(ROOT / "data" / "point_odyssey"))

@@ -13,8 +13,8 @@ import numpy as np
 _ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
-from scene.atomic import atomic_file  # noqa: E402
 from scene.errors import InputError  # noqa: E402
+from scene.files.atomic import atomic_file  # noqa: E402
 from scene.pictures import write_png  # noqa: E402
 
 

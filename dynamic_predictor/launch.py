@@ -91,12 +91,12 @@ def _evaluate(arguments: list[str]) -> int:
     if is_benchmark:
         return _benchmark(options, predictor)
     chosen = predictor_settings(options)
-    from dynamic_predictor.predictor import unknown_settings
+    from dynamic_predictor.specs import unknown_settings
 
     _refuse_settings(predictor, unknown_settings(predictor, [*chosen, *(["focal"] if options.use_gt_focal else [])]))
     from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
     from scene.progress import ignore_progress
-    from scene.progress_bars import ProgressBars
+    from terminal.progress_bars import ProgressBars
 
     settings = EvaluationSettings(
         dataset=options.eval_dataset,
@@ -143,7 +143,7 @@ def _evaluate(arguments: list[str]) -> int:
 
 def _is_benchmark(options: argparse.Namespace) -> bool:
     """Whether the data set is one of scenes with true surfaces or cameras, which have a protocol of their own."""
-    from dynamic_predictor.datasets.reconstruction import RECONSTRUCTION_DATASETS
+    from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
 
     if options.eval_dataset in RECONSTRUCTION_DATASETS:
         if options.mode not in ("eval_pose", "eval_recon"):
@@ -157,14 +157,14 @@ def _is_benchmark(options: argparse.Namespace) -> bool:
 
 
 def _benchmark(options: argparse.Namespace, predictor: str) -> int:
-    from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark
-    from dynamic_predictor.streaming.predictors import (
+    from dynamic_predictor.driver.predictors import (
         create_chunk_predictor,
         unknown_chunk_settings,
         working_size,
     )
+    from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark
     from scene.progress import ignore_progress
-    from scene.progress_bars import ProgressBars
+    from terminal.progress_bars import ProgressBars
 
     chosen = predictor_settings(options)
     _refuse_settings(predictor, unknown_chunk_settings(predictor, chosen))
@@ -210,7 +210,7 @@ def _predictor_of(pretrained: str | None) -> str:
     if pretrained is None:
         return "geometric"
     path = Path(pretrained)
-    from dynamic_predictor.predictor import available_predictors
+    from dynamic_predictor.specs import available_predictors
     from dynamic_predictor.weights.checking import recognise
 
     try:

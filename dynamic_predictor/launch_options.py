@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from scene.errors import InputError
-from scene.option_parser import OptionParser
+from terminal.option_parser import OptionParser
 
 MODES = ("train", "eval_pose", "eval_pose_custom", "eval_depth", "eval_mask", "eval_recon")
 
@@ -140,8 +140,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="--mode=train has options of its own: launch.py --mode=train --help",
         allow_abbrev=False,
     )
-    from dynamic_predictor.datasets.reconstruction import RECONSTRUCTION_DATASETS
-    from dynamic_predictor.datasets.registry import DATASETS
+    from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
+    from dynamic_predictor.evaluation.datasets.registry import DATASETS
 
     parser.add_argument("--mode", choices=MODES, required=True, help="what is scored; scenes are made once for all")
     group = parser.add_argument_group("what is evaluated")

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from gaussian.settings import TrainSettings
-from scene.atomic import atomic_file
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
 from scene.scene import Scene
 
 _VERSION = 1

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaussian.model import SH_CONSTANT, Gaussians
+from gaussian.contributions import Survey
 from gaussian.rasterize import rasterize
-from gaussian.survey import Survey
 from scene.camera import Camera
+from scene.gaussians import SH_CONSTANT, Gaussians
 
 
 @dataclass

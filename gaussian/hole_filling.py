@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import torch
 
-from gaussian.model import Gaussians, logit, sh_from_color
 from gaussian.rendering import render
 from scene.camera import Camera
+from scene.gaussians import Gaussians, logit, sh_from_color
 
 _CELL = 8
 _OPACITY = 0.9

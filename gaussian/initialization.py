@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import torch
 
-from gaussian.model import Gaussians, logit, morton_order, sh_from_color
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.gaussians import Gaussians, logit, morton_order, sh_from_color
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 

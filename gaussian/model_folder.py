@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from gaussian.export.ply import load_ply, save_ply
-from gaussian.model import Gaussians
-from scene.atomic import atomic_file
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
 from scene.folder import read_cameras
+from scene.formats.splat_ply import load_ply, save_ply
+from scene.gaussians import Gaussians
 
 
 @dataclass

@@ -9,8 +9,8 @@ from diff_gaussian_rasterization import AdamGroup, FusedOptimizer, adam_step
 from torch import Tensor
 
 from gaussian.gradient_renderer import CameraGradients, Rendered
-from gaussian.model import Gaussians, packed
 from scene.camera import Camera
+from scene.gaussians import Gaussians, packed
 
 #: the first and the second ones by the names of the tensors
 Moments = tuple[dict[str, Tensor], dict[str, Tensor]]

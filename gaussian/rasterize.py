@@ -139,27 +139,6 @@ def why_no_cuda() -> str | None:
     return cuda_device.reason_against()
 
 
-def prepare(
-    means: torch.Tensor,  # (N, 3)
-    rotations: torch.Tensor,  # (N, 4)
-    scales: torch.Tensor,  # (N, 3)
-    opacities: torch.Tensor,  # (N,)
-    *,
-    sh_coefficients: torch.Tensor,  # (N, K, 3)
-    log_scales: bool = False,
-    opacity_logits: bool = False,
-):
-    """Gaussians as for `rasterize`, ready for many pictures without gradients: `PreparedGaussians` of our kernels, for
-    the GPU where they are and our kernels run there, else for the CPU."""
-    tensors = means, rotations, scales, opacities, sh_coefficients
-    if _choose("auto", means.device.type) == "cpu":
-        tensors = tuple(tensor.cpu() for tensor in tensors)
-    *given, harmonics = tensors
-    return _kernels().PreparedGaussians(
-        *given, sh_coefficients=harmonics, log_scales=log_scales, opacity_logits=opacity_logits
-    )
-
-
 def _kernels():
     try:
         import diff_gaussian_rasterization as kernels

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from gaussian.model import Gaussians
 from gaussian.settings import TrainSettings
 from scene.camera import Camera
+from scene.gaussians import Gaussians
 from scene.maps import FrameMaps
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gaussian import gradient_renderer
+from gaussian.contributions import Survey
 from gaussian.densification import create_strategy
 from gaussian.densification.pruning import PruningSettings, useless
 from gaussian.densification.strategy import DensificationContext
@@ -19,16 +20,15 @@ from gaussian.gradient_renderer import CameraGradients, Rendered
 from gaussian.hole_filling import fill_holes
 from gaussian.initialization import InitializationSettings, initialize
 from gaussian.losses import picture_loss, window_weight
-from gaussian.model import Gaussians, morton_order
 from gaussian.optimizer import Edit, GaussianOptimizer
 from gaussian.poses import CameraRefinement
 from gaussian.rasterize import usable_device
 from gaussian.schedules import Schedules, exponential
 from gaussian.settings import TrainSettings
 from gaussian.staticness import StaticWeights
-from gaussian.survey import Survey
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.gaussians import Gaussians, morton_order
 from scene.progress import Progress
 from scene.scene import Scene
 

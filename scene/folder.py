@@ -23,14 +23,14 @@ import numpy as np
 from numpy.lib import format as npy
 from PIL import Image
 
-from scene.arrays import check_npz, known, npz_maps
-from scene.atomic import atomic_folder
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.files.arrays import check_npz, known, npz_maps
+from scene.files.atomic import atomic_folder
+from scene.files.text import check_file, finite_array, read_json
 from scene.formats.colmap import read_colmap, write_colmap
 from scene.formats.colmap_tracks import Visibility, observe, on_surface
 from scene.formats.das3r import is_das3r
-from scene.formats.text import check_file, finite_array, read_json
 from scene.formats.tum import write_tum
 from scene.frames import ImageFolderFrames
 from scene.maps import FrameMaps, LoadedMaps

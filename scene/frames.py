@@ -11,8 +11,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from scene.atomic import writing_error
 from scene.errors import InputError
+from scene.files.atomic import writing_error
 from scene.pictures import PICTURE_SUFFIXES, fitted_size, read_picture, resize_picture, write_png
 from scene.progress import Progress, ignore_progress
 from scene.video import decode_video

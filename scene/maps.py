@@ -9,7 +9,7 @@ from typing import IO, Protocol
 
 import numpy as np
 
-from scene.atomic import writing_error
+from scene.files.atomic import writing_error
 
 
 class FrameMaps(Protocol):

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scene.arrays import read_npz
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.formats.text import finite_array, read_json
+from scene.files.arrays import read_npz
+from scene.files.text import finite_array, read_json
 from scene.frames import ImageFolderFrames
 from scene.pictures import PICTURE_SUFFIXES, read_picture
 from scene.rotations import is_rigid

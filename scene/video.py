@@ -14,8 +14,8 @@ import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import ColorRange, Colorspace
 
-from scene.atomic import atomic_file
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
 
 
 @dataclass

@@ -8,5 +8,5 @@ bash scripts/setup.sh
 
 dataset=${1:?Name the data set: davis or sintel}
 shift
-exec .venv/bin/python -m stillsplat.held_out_psnr --eval_dataset "$dataset" --results "${RESULTS:-results/$dataset}" \
+exec .venv/bin/python -m stillsplat.scores.held_out_psnr --eval_dataset "$dataset" --results "${RESULTS:-results/$dataset}" \
     --iterations "${ITERATIONS:-4000}" ${1:+--clips "$@"}

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from scene.errors import InputError, is_out_of_memory
-from scene.option_parser import OptionParser
 from stillsplat import __version__
-from stillsplat.depth_command import add_depth_command
-from stillsplat.poses_command import add_poses_command
-from stillsplat.weights_command import add_weights_command
+from stillsplat.commands.depth import add_depth_command
+from stillsplat.commands.poses import add_poses_command
+from stillsplat.commands.weights import add_weights_command
+from terminal.option_parser import OptionParser
 
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -137,7 +137,7 @@ def _predict(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     if options.truth is None and options.annotations is None:
         raise InputError("Give --truth SCENE or --annotations DIR to evaluate against.")
-    from stillsplat.evaluation import evaluate
+    from stillsplat.scores.evaluation import evaluate
     from stillsplat.summary import print_evaluation_summary
 
     with _bars() as bars:
@@ -159,7 +159,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _predictors(options: argparse.Namespace) -> int:
-    from dynamic_predictor.predictor import available_predictors
+    from dynamic_predictor.specs import available_predictors
 
     for entry in available_predictors().values():
         print(f"{entry.name}\n  {entry.description}\n  needs {entry.memory}")
@@ -168,7 +168,7 @@ def _predictors(options: argparse.Namespace) -> int:
 
 
 def _version(options: argparse.Namespace) -> int:
-    from stillsplat.scoring import code_version
+    from stillsplat.scores.scoring import code_version
 
     print(code_version())
     return OK
@@ -266,7 +266,7 @@ def _add_predictor(parser: argparse.ArgumentParser) -> None:
 
 
 def _bars():
-    from scene.progress_bars import ProgressBars
+    from terminal.progress_bars import ProgressBars
 
     return ProgressBars()
 

@@ -18,19 +18,19 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
-from dynamic_predictor.predictor import available_predictors
-from dynamic_predictor.streaming.predictors import (
+from dynamic_predictor.driver.predictors import (
     DEPTH_ANYTHING_3,
     create_chunk_predictor,
     load_depth_anything3,
     working_size,
 )
-from dynamic_predictor.streaming.sources import FrameSource, open_source
-from dynamic_predictor.streaming.stream import StreamSettings, run_stream
-from dynamic_predictor.streaming.stream_scene import scene_of_stream
-from dynamic_predictor.streaming.workspace import StreamWorkspace
-from scene.atomic import atomic_folder
+from dynamic_predictor.driver.sources import FrameSource, open_source
+from dynamic_predictor.driver.stream import StreamSettings, run_stream
+from dynamic_predictor.driver.stream_scene import scene_of_stream
+from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.specs import available_predictors
 from scene.errors import InputError
+from scene.files.atomic import atomic_folder
 from scene.formats.depth_vis import depth_colors, inverse_depth_limits, write_jpeg
 from scene.pictures import fitted_size, read_picture, resize_picture
 from scene.progress import Progress, ignore_progress

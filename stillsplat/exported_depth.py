@@ -11,12 +11,12 @@ import numpy as np
 
 from dynamic_predictor.depth_anything3.model import PictureWarning
 from dynamic_predictor.depth_anything3.prediction import Prediction
-from dynamic_predictor.streaming.predictors import (
+from dynamic_predictor.driver.predictors import (
     DEPTH_ANYTHING_3,
     DEPTH_ANYTHING_3_SIZE,
     load_depth_anything3,
 )
-from dynamic_predictor.streaming.sources import FrameSource, PictureFiles
+from dynamic_predictor.driver.sources import FrameSource, PictureFiles
 from scene.errors import InputError
 from scene.progress import Progress
 from stillsplat.prediction_export import EXPORT_FORMATS, format_names

@@ -8,10 +8,10 @@ import numpy as np
 
 from dynamic_predictor.depth_anything3.exporting import ExportRequest, WritePrediction
 from dynamic_predictor.depth_anything3.prediction import Prediction
-from gaussian.export.gs_video import VideoQuality
-from gaussian.showcase_paths import SHOWCASE_PATHS
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.formats.gs_video import VideoQuality
+from scene.showcase_paths import SHOWCASE_PATHS
 from stillsplat.prediction_export import EXPORT_FORMATS, ExportSettings, export_prediction, format_names
 
 _DEPTH_PLACES = {"hcat": "right", "vcat": "below", None: "nowhere"}

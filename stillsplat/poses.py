@@ -11,23 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
-from dynamic_predictor.alignment.loop_closure import GradientDescriptor, ImageDescriptor
-from dynamic_predictor.alignment.salad import SaladDescriptor
-from dynamic_predictor.streaming.chunk_predictor import ChunkPredictor
-from dynamic_predictor.streaming.predictors import create_chunk_predictor, working_size
-from dynamic_predictor.streaming.sources import FrameSource, open_source
-from dynamic_predictor.streaming.stream import StreamResult, StreamSettings, run_stream
-from dynamic_predictor.streaming.stream_scene import scene_of_stream
-from dynamic_predictor.streaming.workspace import StreamWorkspace
+from dynamic_predictor.driver.chunk_predictor import ChunkPredictor
+from dynamic_predictor.driver.loop_closure import GradientDescriptor, ImageDescriptor
+from dynamic_predictor.driver.predictors import create_chunk_predictor, working_size
+from dynamic_predictor.driver.sources import FrameSource, open_source
+from dynamic_predictor.driver.stream import StreamResult, StreamSettings, run_stream
+from dynamic_predictor.driver.stream_scene import scene_of_stream
+from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.place_recognition.salad import SaladDescriptor
 from dynamic_predictor.weights.finding import find_weights
-from scene.atomic import atomic_file, writing_error
 from scene.errors import InputError
+from scene.files.atomic import atomic_file, writing_error
+from scene.files.locking import only_process
 from scene.folder import save_scene
 from scene.formats.glb import write_glb
 from scene.formats.nerfstudio import NerfstudioModel, write_nerfstudio
 from scene.formats.ply import write_points_ply
 from scene.frames import MIN_SIDE
-from scene.locking import only_process
 from scene.pictures import fitted_size, resize_picture
 from scene.point_cloud import scene_points
 from scene.progress import Progress, ignore_progress

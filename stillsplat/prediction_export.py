@@ -8,10 +8,6 @@ import numpy as np
 import torch
 
 from dynamic_predictor.depth_anything3.prediction import Prediction
-from gaussian.export.gs_ply import write_gs_ply
-from gaussian.export.gs_video import DepthPlace, VideoQuality, write_gs_video
-from gaussian.model import Gaussians, logit
-from gaussian.showcase_paths import ShowcasePath, possible_path
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.formats.colmap import write_colmap
@@ -19,11 +15,15 @@ from scene.formats.colmap_tracks import Visibility, observe, on_surface
 from scene.formats.depth_vis import depth_colors, write_depth_vis, write_jpeg
 from scene.formats.feat_vis import write_feat_vis
 from scene.formats.glb import write_glb
+from scene.formats.gs_ply import write_gs_ply
+from scene.formats.gs_video import DepthPlace, VideoQuality, write_gs_video
 from scene.formats.ply import write_points_ply
 from scene.formats.prediction_npz import write_npz
+from scene.gaussians import Gaussians, logit
 from scene.point_cloud import confidence_threshold, unproject_pixels
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud
+from scene.showcase_paths import ShowcasePath, possible_path
 
 #: channels below are nearly black, at or above nearly white
 _BLACK, _WHITE = 16, 240
@@ -240,7 +240,7 @@ def confident_points(prediction: Prediction, cameras: Sequence[Camera], settings
 
 
 def gaussians_of(prediction: Prediction) -> Gaussians:
-    """The predicted Gaussians as those of `gaussian.model`, on the CPU. Scales that came out below zero, which the
+    """The predicted Gaussians as those of `scene.gaussians`, on the CPU. Scales that came out below zero, which the
     network can produce, become tiny."""
     predicted = prediction.gaussians
     assert predicted is not None

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from scene.atomic import atomic_folder
 from scene.errors import InputError
+from scene.files.atomic import atomic_folder
 from scene.frames import Frames, open_frames, parse_frame_range
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
@@ -148,7 +148,7 @@ def make_scene(
     An input that is a scene folder already is taken as it is; only the user's masks, or those of
     another predictor, replace its own.
     """
-    from dynamic_predictor.predictor import create_predictor
+    from dynamic_predictor.specs import create_predictor
     from scene.folder import save_scene
     from scene.open_scene import is_scene, open_scene
 
@@ -206,7 +206,7 @@ def make_scene(
 
 def _masks_of(name: str, frames: Frames, seed: int, progress: Progress) -> FrameMaps:
     """What the predictor called `name` says moves in `frames`; nothing else of it is kept."""
-    from dynamic_predictor.predictor import create_predictor
+    from dynamic_predictor.specs import create_predictor
 
     found = create_predictor(name, seed=seed).predict(frames, progress=progress).motion_masks
     if found is None:
@@ -254,7 +254,7 @@ def peak_memory_bytes() -> int:
 
 def _check_early(settings: RunSettings) -> None:
     """What can be refused before anything is made."""
-    from dynamic_predictor.predictor import available_predictors, create_predictor, unknown_settings
+    from dynamic_predictor.specs import available_predictors, create_predictor, unknown_settings
     from scene.open_scene import is_scene, open_scene
 
     for name in (settings.predictor, settings.masks_from):
@@ -282,8 +282,8 @@ def _annotations(settings: RunSettings, scene: Scene) -> FrameMaps | None:
 def _optimize(
     scene: Scene, settings: RunSettings, folder: RunFolder, annotations: FrameMaps | None, progress: Progress
 ) -> dict[str, Any]:
-    from gaussian.export.ply import save_ply
     from gaussian.trainer import train
+    from scene.formats.splat_ply import save_ply
 
     result = train(
         scene,
@@ -335,8 +335,8 @@ def _keep_refined_cameras(folder: RunFolder) -> None:
 
 def _render(scene: Scene, folder: RunFolder, progress: Progress) -> None:
     from gaussian.model_folder import load_model
-    from gaussian.rendering import Renderer
     from scene.pictures import read_picture, write_png
+    from scene.splat_rendering import Renderer
     from scene.video import write_video
     from stillsplat.pictures import comparison
 
@@ -377,7 +377,7 @@ def _score(
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
     from scene.pictures import read_picture
-    from stillsplat.scoring import code_version, score_run
+    from stillsplat.scores.scoring import code_version, score_run
 
     optimized = folder.record["stages"]["optimize"]
     suffix = held_out_suffix(optimized)

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scene.atomic import atomic_file, writing_error
 from scene.errors import InputError
-from scene.formats.text import read_json
+from scene.files.atomic import atomic_file, writing_error
+from scene.files.text import read_json
 from stillsplat import __version__
 from stillsplat.settings import RunSettings
 

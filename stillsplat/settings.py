@@ -20,7 +20,7 @@ class RunSettings:
 
     #: video file, folder of images or glob pattern
     input: str
-    #: the dynamic predictor, a name of `dynamic_predictor.predictor.available_predictors`
+    #: the dynamic predictor, a name of `dynamic_predictor.specs.available_predictors`
     predictor: str = "geometric"
     #: file or folder with weights for it instead of the official ones
     weights: str | None = None

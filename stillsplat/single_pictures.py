@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dynamic_predictor.streaming.predictors import DEPTH_ANYTHING_3_SIZE
+from dynamic_predictor.driver.predictors import DEPTH_ANYTHING_3_SIZE
 from scene.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from scene.progress_bars import spoken_time
-from stillsplat.console import figures_table
-from stillsplat.evaluation import SHORT
 from stillsplat.reconstruct import Reconstruction
-from stillsplat.scoring import format_value
+from stillsplat.scores.evaluation import SHORT
+from stillsplat.scores.scoring import format_value
+from terminal.progress_bars import spoken_time
+from terminal.tables import figures_table
 
 _SPLITS = {"held_out": "held-out frames", "training": "training frames", "all": "all frames"}
 _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mask_iou", "mask_j", "mask_f")

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from web_server import RangeServer, running_server
 
-_SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
+from tests.paths import SHARED
+from tests.web_server import RangeServer, running_server
+
+_SHARED = SHARED
 
 
 @pytest.fixture(scope="session")

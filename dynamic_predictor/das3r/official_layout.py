@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from dynamic_predictor.das3r.checkpoint_keys import key_aliases
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
-from scene.atomic import atomic_file, atomic_folder
+from scene.files.atomic import atomic_file, atomic_folder
 
 
 def official_arguments(config: TwoViewConfig) -> dict[str, object]:

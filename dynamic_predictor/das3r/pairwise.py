@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynamic_predictor.alignment.predictions import PairPredictions
+from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.network import EncodedImages, TwoViewNetwork, ViewPrediction
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from scene.errors import InputError, is_out_of_memory

@@ -1,11 +1,11 @@
-"""DAS3R and MonST3R for `dynamic_predictor.parity`."""
+"""DAS3R and MonST3R for `dynamic_predictor.parity.run`."""
 
 from torch import Tensor
 
 from dynamic_predictor.das3r.checkpoint_keys import key_aliases
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
-from dynamic_predictor.parity_case import ParityCase, network_without_values
+from dynamic_predictor.parity.case import ParityCase, network_without_values
 
 
 def parity_case(name: str) -> ParityCase:

@@ -6,15 +6,15 @@ from dataclasses import asdict
 
 import numpy as np
 
-from dynamic_predictor.alignment.chunks import chunk_windows
-from dynamic_predictor.alignment.flow_term import FlowFunction
-from dynamic_predictor.alignment.long_clip import LongAlignment, align_long_clip
-from dynamic_predictor.alignment.pair_graph import graph_for_clip, pair_edges
-from dynamic_predictor.alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.checkpoint import load_network
+from dynamic_predictor.das3r.global_alignment.flow_term import FlowFunction
+from dynamic_predictor.das3r.global_alignment.long_clip import LongAlignment, align_long_clip
+from dynamic_predictor.das3r.global_alignment.pair_graph import graph_for_clip, pair_edges
+from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.pairwise import predict_pairs
 from dynamic_predictor.das3r.preprocessing import InputGeometry, input_geometry
 from dynamic_predictor.das3r.settings import TwoViewSettings
+from dynamic_predictor.driver.chunks import chunk_windows
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.weights.finding import require_weights
 from scene.errors import InputError
@@ -192,8 +192,8 @@ def _confidence(network_confidence: np.ndarray) -> np.ndarray:
 
 
 def _motion_from_geometry(scene: Scene, progress: Progress) -> FrameMaps:
-    from dynamic_predictor.geometric.flow import FlowField
     from dynamic_predictor.geometric.motion import estimate_motion
+    from dynamic_predictor.optical_flow.flow_field import FlowField
 
     assert scene.z_depths is not None
     with np.errstate(all="ignore"):  # depths that a damaged network made up may be of any size

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from dynamic_predictor.alignment.chunks import check_chunks
-from dynamic_predictor.alignment.settings import AlignmentSettings
+from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
+from dynamic_predictor.driver.chunks import check_chunks
 from scene.errors import InputError
 
 

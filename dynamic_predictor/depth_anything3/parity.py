@@ -1,11 +1,11 @@
-"""Depth Anything 3 for `dynamic_predictor.parity`."""
+"""Depth Anything 3 for `dynamic_predictor.parity.run`."""
 
 from torch import Tensor
 
 from dynamic_predictor.depth_anything3.backbone import Backbone
 from dynamic_predictor.depth_anything3.network import ForwardOptions, build_network
 from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
-from dynamic_predictor.parity_case import ParityCase, network_without_values
+from dynamic_predictor.parity.case import ParityCase, network_without_values
 
 _ARRAYS = {
     "depth": "depth",

@@ -10,15 +10,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dynamic_predictor.alignment.chunks import check_chunks
 from dynamic_predictor.depth_anything3.model import DepthAnything3, Precision
 from dynamic_predictor.depth_anything3.preprocessing import ResizeMethod
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
+from dynamic_predictor.driver.chunk_predictor import DepthAnything3Chunks
+from dynamic_predictor.driver.chunks import check_chunks
+from dynamic_predictor.driver.stream import StreamSettings, run_stream
+from dynamic_predictor.driver.stream_scene import scene_of_stream
+from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.geometric.motion import scene_motion
-from dynamic_predictor.streaming.chunk_predictor import DepthAnything3Chunks
-from dynamic_predictor.streaming.stream import StreamSettings, run_stream
-from dynamic_predictor.streaming.stream_scene import scene_of_stream
-from dynamic_predictor.streaming.workspace import StreamWorkspace
 from scene.errors import InputError
 from scene.frames import Frames
 from scene.maps import FrameMaps, StoredMaps

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from dynamic_predictor.evaluation.poses import PoseScores
-from scene.atomic import atomic_file
+from dynamic_predictor.evaluation.scores.poses import PoseScores
+from scene.files.atomic import atomic_file
 
 
 def write_metric_file(path: Path, clip: str, scores: PoseScores) -> None:

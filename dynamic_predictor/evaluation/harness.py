@@ -11,18 +11,23 @@ from typing import Any, Literal
 import numpy as np
 
 from dynamic_predictor.contract import Predictor
-from dynamic_predictor.datasets.clip import DatasetClip
-from dynamic_predictor.datasets.registry import OpenDataset, open_dataset
 from dynamic_predictor.evaluation.das3r_files import write_error_log, write_metric_file
-from dynamic_predictor.evaluation.depth import Alignment
-from dynamic_predictor.evaluation.masks import MaskScores
-from dynamic_predictor.evaluation.poses import PoseScores, plot_trajectory
+from dynamic_predictor.evaluation.datasets.clip import DatasetClip
+from dynamic_predictor.evaluation.datasets.registry import OpenDataset, open_dataset
 from dynamic_predictor.evaluation.results_folder import Layout, ResultsFolder, check_place, without_empty_folders
-from dynamic_predictor.evaluation.scoring import poses_of, score_scene_depth, score_scene_masks, score_scene_poses
+from dynamic_predictor.evaluation.scores.depth import Alignment
+from dynamic_predictor.evaluation.scores.masks import MaskScores
+from dynamic_predictor.evaluation.scores.poses import PoseScores, plot_trajectory
+from dynamic_predictor.evaluation.scores.scoring import (
+    poses_of,
+    score_scene_depth,
+    score_scene_masks,
+    score_scene_poses,
+)
+from dynamic_predictor.evaluation.scores.sizes import mask_at_prediction
 from dynamic_predictor.evaluation.single_pictures import score_single_pictures
-from dynamic_predictor.evaluation.sizes import mask_at_prediction
 from dynamic_predictor.evaluation.summary import write_tables
-from dynamic_predictor.predictor import available_predictors, create_predictor, unknown_settings
+from dynamic_predictor.specs import available_predictors, create_predictor, unknown_settings
 from scene.errors import InputError, is_out_of_memory
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r

@@ -16,23 +16,23 @@ from typing import Any, Literal, Protocol
 import cv2
 import numpy as np
 
-from dynamic_predictor.datasets.reconstruction import (
+from dynamic_predictor.depth_anything3.pose_alignment import align_to_known_cameras
+from dynamic_predictor.driver.chunk_predictor import ChunkPrediction
+from dynamic_predictor.evaluation.datasets.reconstruction import (
     RECONSTRUCTION_DATASETS,
     ReconstructionDataset,
     ReconstructionScene,
     ReconstructionView,
 )
-from dynamic_predictor.depth_anything3.pose_alignment import align_to_known_cameras
-from dynamic_predictor.evaluation.depth_fusion import DistanceVolume
-from dynamic_predictor.evaluation.dtu import all_points, consistent_points, read_observed_volume, score_dtu
-from dynamic_predictor.evaluation.pair_poses import score_pair_poses
 from dynamic_predictor.evaluation.results_folder import without_empty_folders
-from dynamic_predictor.evaluation.surfaces import read_surface, score_surface
+from dynamic_predictor.evaluation.scores.depth_fusion import DistanceVolume
+from dynamic_predictor.evaluation.scores.dtu import all_points, consistent_points, read_observed_volume, score_dtu
+from dynamic_predictor.evaluation.scores.pair_poses import score_pair_poses
+from dynamic_predictor.evaluation.scores.surfaces import read_surface, score_surface
 from dynamic_predictor.evaluation.tables import Column, Table, tables_json
-from dynamic_predictor.streaming.chunk_predictor import ChunkPrediction
-from scene.atomic import atomic_file
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
 from scene.frames import Frames, ImageFolderFrames
 from scene.pictures import fitted_size, resize_picture, write_png
 from scene.progress import Progress, ignore_progress

@@ -6,9 +6,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from scene.atomic import atomic_file
 from scene.errors import InputError
-from scene.formats.text import read_json
+from scene.files.atomic import atomic_file
+from scene.files.text import read_json
 from scene.open_scene import is_scene
 
 Layout = Literal["scene", "das3r"]

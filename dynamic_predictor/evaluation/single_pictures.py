@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.contract import Predictor
-from dynamic_predictor.datasets.clip import DatasetClip
-from dynamic_predictor.evaluation.depth import Alignment, DepthScores, mean_depth_scores, score_depth
-from dynamic_predictor.evaluation.scoring import depth_protocol
-from dynamic_predictor.evaluation.sizes import depth_at_truth
-from scene.arrays import check_npy, read_npy
-from scene.atomic import atomic_file
+from dynamic_predictor.evaluation.datasets.clip import DatasetClip
+from dynamic_predictor.evaluation.scores.depth import Alignment, DepthScores, mean_depth_scores, score_depth
+from dynamic_predictor.evaluation.scores.scoring import depth_protocol
+from dynamic_predictor.evaluation.scores.sizes import depth_at_truth
 from scene.errors import InputError
+from scene.files.arrays import check_npy, read_npy
+from scene.files.atomic import atomic_file
 from scene.frames import ImageFolderFrames
 from scene.pictures import fitted_size, read_picture, resize_picture, write_png
 from scene.progress import Progress, ignore_progress

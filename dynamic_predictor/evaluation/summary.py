@@ -4,14 +4,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from dynamic_predictor.datasets.registry import DATASETS
-from dynamic_predictor.evaluation.depth import DepthScores, mean_depth_scores
-from dynamic_predictor.evaluation.masks import MaskScores, summarize_over_clips, summarize_over_frames
-from dynamic_predictor.evaluation.poses import PoseScores
+from dynamic_predictor.evaluation.datasets.registry import DATASETS
 from dynamic_predictor.evaluation.published import PUBLISHED
 from dynamic_predictor.evaluation.results_folder import ResultsFolder
+from dynamic_predictor.evaluation.scores.depth import DepthScores, mean_depth_scores
+from dynamic_predictor.evaluation.scores.masks import MaskScores, summarize_over_clips, summarize_over_frames
+from dynamic_predictor.evaluation.scores.poses import PoseScores
 from dynamic_predictor.evaluation.tables import Column, Table, tables_json
-from scene.atomic import atomic_file
+from scene.files.atomic import atomic_file
 
 _FRAMES = Column("frames", "frames", 0, better="")
 _POSE = (

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
-from dynamic_predictor.geometric.flow import Flow, FlowField
 from dynamic_predictor.geometric.plausible_depth import Stage
 from dynamic_predictor.geometric.rigid_flow import RigidPair, pixel_grid
+from dynamic_predictor.optical_flow.flow_field import Flow, FlowField
 from scene.camera import Camera
 from scene.frames import Frames
 from scene.maps import FrameMaps, StoredMaps

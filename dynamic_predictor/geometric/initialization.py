@@ -10,7 +10,7 @@ import numpy as np
 from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, project_host, rotation_from_vector
 from dynamic_predictor.geometric.epipolar import two_view_pose
 from dynamic_predictor.geometric.geometry import Geometry, cost_at, restricted
-from dynamic_predictor.geometric.growing import carry_depths, refine, register_frame
+from dynamic_predictor.geometric.incremental_mapping import carry_depths, refine, register_frame
 from dynamic_predictor.geometric.tracks import HostTracks
 
 

@@ -19,10 +19,10 @@ from dynamic_predictor.geometric.depth import (
     texture_variance,
 )
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
-from dynamic_predictor.geometric.flow import FlowField
 from dynamic_predictor.geometric.rigid_flow import RigidPair, pixel_grid
 from dynamic_predictor.geometric.segment_graph import FrameSegments, SegmentGraph, mean_per_segment
 from dynamic_predictor.geometric.superpixels import superpixels
+from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.camera import Camera
 from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress

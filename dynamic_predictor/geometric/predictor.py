@@ -8,9 +8,9 @@ import numpy as np
 
 from dynamic_predictor.geometric.convergence import SETTLED_SHIFT, in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
-from dynamic_predictor.geometric.flow import FlowField
 from dynamic_predictor.geometric.motion import estimate_motion
 from dynamic_predictor.geometric.structure_from_motion import CameraEstimate, estimate_cameras
+from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.errors import InputError
 from scene.frames import Frames
 from scene.maps import FrameMaps

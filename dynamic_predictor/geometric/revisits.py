@@ -11,8 +11,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from dynamic_predictor.geometric.flow import FlowField
 from dynamic_predictor.geometric.tracks import HostTracks, Tracks, aligned_points, followed_points, keyframe_stride
+from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.maps import FrameMaps
 
 #: width and height of thumbnails in pixels

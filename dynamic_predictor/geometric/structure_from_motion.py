@@ -12,14 +12,20 @@ from dynamic_predictor.geometric.bundle_adjustment import (
     project_host,
     residual_norms,
 )
+from dynamic_predictor.geometric.camera_hypotheses import (
+    best_of,
+    geometry_from_poses,
+    refined,
+    rotation_geometry,
+    solve,
+)
+from dynamic_predictor.geometric.colmap_cameras import SecondOpinion, pycolmap_cameras
 from dynamic_predictor.geometric.fallback import bridge, is_still, only_rotates, runs, still_geometry
-from dynamic_predictor.geometric.flow import FlowField
 from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry
-from dynamic_predictor.geometric.growing import grow, refine_registered
-from dynamic_predictor.geometric.hypotheses import best_of, geometry_from_poses, refined, rotation_geometry, solve
+from dynamic_predictor.geometric.incremental_mapping import grow, refine_registered
 from dynamic_predictor.geometric.revisits import with_revisits
-from dynamic_predictor.geometric.second_opinion import SecondOpinion, pycolmap_cameras
 from dynamic_predictor.geometric.tracks import Tracks, track_points
+from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.camera import Camera
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress

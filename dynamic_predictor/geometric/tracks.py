@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dynamic_predictor.geometric.flow import FlowField
+from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 

@@ -1,10 +1,10 @@
-"""RAFT and SEA-RAFT for `dynamic_predictor.parity`."""
+"""RAFT and SEA-RAFT for `dynamic_predictor.parity.run`."""
 
 from torch import Tensor
 
 from dynamic_predictor.optical_flow.raft import RAFT
 from dynamic_predictor.optical_flow.sea_raft import SeaRAFT
-from dynamic_predictor.parity_case import ParityCase, network_without_values
+from dynamic_predictor.parity.case import ParityCase, network_without_values
 
 
 def parity_case(name: str) -> ParityCase:

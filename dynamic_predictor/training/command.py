@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dynamic_predictor.training.settings import FREEZES, RECIPES, TrainingSettings, changed
 from scene.errors import InputError
-from scene.option_parser import OptionParser
+from terminal.option_parser import OptionParser
 
 _DONE, _INTERRUPTED = 0, 130
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     from dynamic_predictor.training.training_run import train
     from dynamic_predictor.weights.finding import given_weights
     from scene.progress import ignore_progress
-    from scene.progress_bars import ProgressBars
+    from terminal.progress_bars import ProgressBars
 
     clips = list_tracked_clips(options.train_dataset)
     test_clips = list_tracked_clips(options.test_dataset) if options.test_dataset else []

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import KDTree
 
-from dynamic_predictor.datasets.clip import DatasetClip, folders_in
-from dynamic_predictor.datasets.point_odyssey import open_clip
-from scene.arrays import check_npy, read_npy
+from dynamic_predictor.evaluation.datasets.clip import DatasetClip, folders_in
+from dynamic_predictor.evaluation.datasets.point_odyssey import open_clip
 from scene.errors import InputError
+from scene.files.arrays import check_npy, read_npy
 from scene.pictures import read_picture
 
 #: metres beyond which depth counts as unknown

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.training.validation import Validation
-from scene.atomic import atomic_file
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
 from scene.pictures import write_png
 
 

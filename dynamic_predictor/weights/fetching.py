@@ -8,11 +8,11 @@ import urllib.parse
 import zipfile
 from pathlib import Path
 
-from dynamic_predictor.downloading import RefusedError, download, file_sha256
 from dynamic_predictor.weights.finding import kept_at
 from dynamic_predictor.weights.registry import WeightsFile
-from scene.atomic import atomic_file
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
+from scene.files.downloading import RefusedError, download, file_sha256
 from scene.progress import Progress, ignore_progress
 
 _RENEWALS = 20

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from gaussian.densification.strategy import DensificationContext, rotation_matrices
-from gaussian.model import Gaussians, logit
 from gaussian.optimizer import Edit
+from scene.gaussians import Gaussians, logit
 
 
 @dataclass

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from gaussian.densification.strategy import DensificationContext, rotation_matrices
-from gaussian.model import Gaussians, logit
 from gaussian.optimizer import Edit
+from scene.gaussians import Gaussians, logit
 
 _MOST_COPIES = 20
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gaussian.model import Gaussians
-from gaussian.survey import Survey
+from gaussian.contributions import Survey
+from scene.gaussians import Gaussians
 
 
 @dataclass(frozen=True)

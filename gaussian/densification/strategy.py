@@ -6,9 +6,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gaussian.model import Gaussians
+from gaussian.contributions import Survey
 from gaussian.optimizer import Edit
-from gaussian.survey import Survey
+from scene.gaussians import Gaussians
 
 
 @dataclass(frozen=True)

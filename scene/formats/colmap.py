@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from scene.atomic import atomic_file
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
+from scene.files.text import check_file, read_text
 from scene.formats.colmap_tracks import observe
-from scene.formats.text import check_file, read_text
 from scene.rotations import quaternion_from_rotation, rotation_from_quaternion
 from scene.scene import PointCloud
 

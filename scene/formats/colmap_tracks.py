@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from scene.arrays import known
 from scene.camera import Camera
+from scene.files.arrays import known
 
 #: of all images together, and the least and most per image on average
 _MAX_OBSERVATIONS = 400_000

@@ -22,11 +22,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from scene.arrays import check_npy, known, read_npy
-from scene.atomic import atomic_folder
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.formats.text import check_file, read_rows
+from scene.files.arrays import check_npy, known, read_npy
+from scene.files.atomic import atomic_folder
+from scene.files.text import check_file, read_rows
 from scene.formats.tum import poses_from_rows
 from scene.frames import ImageFolderFrames, natural_order
 from scene.maps import LoadedMaps

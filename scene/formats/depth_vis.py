@@ -7,8 +7,8 @@ import cv2
 import matplotlib
 import numpy as np
 
-from scene.atomic import atomic_folder
 from scene.errors import InputError
+from scene.files.atomic import atomic_folder
 
 _PERCENTILE = 2.0
 _JPEG_QUALITY = 95

@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from scene.atomic import atomic_folder
 from scene.errors import InputError
+from scene.files.atomic import atomic_folder
 from scene.formats.depth_vis import write_jpeg
 from scene.pictures import read_picture
 from scene.video import write_video

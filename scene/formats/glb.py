@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scene.atomic import atomic_file
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
 from scene.scene import PointCloud
 
 #: more pyramids than this hide the scene and slow viewers down: then an even choice is drawn, and the path as a line

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scene.atomic import atomic_file
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.formats.text import finite_array, read_json
+from scene.files.atomic import atomic_file
+from scene.files.text import finite_array, read_json
 from scene.rotations import is_rigid
 
 #: turns OpenCV's camera axes into OpenGL's and back

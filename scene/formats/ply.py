@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from plyfile import PlyData, PlyElement
 
-from scene.atomic import atomic_file
+from scene.files.atomic import atomic_file
 from scene.scene import PointCloud
 
 _RECORD = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")])

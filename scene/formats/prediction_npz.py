@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scene.atomic import atomic_file
+from scene.files.atomic import atomic_file
 
 _DEPTH_DIGITS, _MINI_DEPTH_DIGITS, _CONFIDENCE_DIGITS = 6, 8, 2
 

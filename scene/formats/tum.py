@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scene.atomic import atomic_file
 from scene.errors import InputError
-from scene.formats.text import read_rows
+from scene.files.atomic import atomic_file
+from scene.files.text import read_rows
 from scene.rotations import quaternion_from_rotation, rotation_from_quaternion
 
 

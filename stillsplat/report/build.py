@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from scene.atomic import atomic_file
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
+from scene.files.text import read_json
 from scene.folder import load_scene, read_cameras
-from scene.formats.text import read_json
 from scene.pictures import read_picture
 from scene.progress import Progress, ignore_progress
-from scene.progress_bars import spoken_time
 from scene.scene import Scene
 from stillsplat import pictures
 from stillsplat.report import page
 from stillsplat.report.charts import Series, frame_chart, line_chart, path_chart, time_bars
 from stillsplat.run_folder import RunFolder
-from stillsplat.scoring import format_value
+from stillsplat.scores.scoring import format_value
+from terminal.progress_bars import spoken_time
 
 #: frames shown in full
 _SHOWN = 6

@@ -16,16 +16,15 @@ from simple_knn._C import distCUDA2
 
 from gaussian.losses import ssim_map
 from gaussian.metrics import psnr_das3r
-from gaussian.model import sh_from_color
 from gaussian.settings import TrainSettings
 from scene.folder import save_scene
 from scene.formats.das3r import read_das3r
+from scene.gaussians import sh_from_color
 from scene.open_scene import open_scene
 from scene.rotations import quaternion_from_rotation, rotation_from_quaternion
 from scene.scene import Scene
+from tests.paths import DATA
 from train_gui import main
-
-DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 @pytest.fixture(scope="module")

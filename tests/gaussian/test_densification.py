@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from gaussian.contributions import Survey
 from gaussian.densification import create_strategy
 from gaussian.densification.mcmc import MarkovChain, shared
 from gaussian.densification.strategy import DensificationContext
-from gaussian.model import Gaussians, morton_order
 from gaussian.optimizer import Edit, GaussianOptimizer
 from gaussian.rendering import render
-from gaussian.survey import Survey
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.gaussians import Gaussians, morton_order
 
 
 def some_gaussians(count: int = 300) -> Gaussians:

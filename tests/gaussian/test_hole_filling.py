@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from gaussian.hole_filling import fill_holes
-from gaussian.model import Gaussians, sh_from_color
 from gaussian.rendering import render
 from scene.camera import Camera
+from scene.gaussians import Gaussians, sh_from_color
 
 
 def wall(hole: float) -> Gaussians:

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gaussian import gradient_renderer
-from gaussian.model import Gaussians
 from gaussian.optimizer import GaussianOptimizer
 from scene.camera import Camera
+from scene.gaussians import Gaussians
 
 
 def some_gaussians(count: int = 400) -> Gaussians:

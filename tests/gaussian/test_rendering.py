@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from gaussian.model import Gaussians
-from gaussian.rendering import Renderer, render
+from gaussian.rendering import render
 from scene.camera import Camera
+from scene.gaussians import Gaussians
+from scene.splat_rendering import Renderer
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from gaussian.model import Gaussians
 from gaussian.model_folder import load_model
 from gaussian.optimizer import Edit
 from gaussian.poses import correction_matrix
@@ -19,6 +18,7 @@ from gaussian.trainer import train
 from gaussian.training_run import TrainingRun
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.gaussians import Gaussians
 from scene.maps import StoredMaps
 from scene.progress import ignore_progress
 from scene.scene import Scene

@@ -1,7 +1,5 @@
 """Alignment and errors of camera paths: known answers, golden figures of DAS3R's evaluation, and evo."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,8 +14,9 @@ from scene.trajectory import (
     relative_pose_error,
     rotation_angle,
 )
+from tests.paths import DATA
 
-GOLDEN = Path(__file__).resolve().parents[1] / "data" / "das3r_metrics_pose.npz"
+GOLDEN = DATA / "das3r_metrics_pose.npz"
 
 
 def wandering(count: int, seed: int = 0) -> np.ndarray:

@@ -10,8 +10,9 @@ import pytest
 
 from scene.errors import InputError
 from scene.truth import TruthScene
+from tests.paths import ROOT
 
-SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
+SAMPLE = ROOT / "data" / "sample"
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,19 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from stand_ins import HEIGHT, WIDTH, FakePredictor, FakeRenderer, clip_pictures, fake_render, fake_train, write_clip
 
-from dynamic_predictor import predictor as registry
+from dynamic_predictor import specs as registry
 from gaussian import rendering, trainer
+from tests.stillsplat.stand_ins import (
+    HEIGHT,
+    WIDTH,
+    FakePredictor,
+    FakeRenderer,
+    clip_pictures,
+    fake_render,
+    fake_train,
+    write_clip,
+)
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from gaussian import model_folder, rendering
-from gaussian.model import Gaussians
 from gaussian.train_result import TrainResult
 from scene.camera import Camera
+from scene.gaussians import Gaussians
 from scene.maps import StoredMaps
 from scene.scene import Scene
 

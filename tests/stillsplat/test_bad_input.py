@@ -11,11 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from stand_ins import clip_pictures, write_clip
 
 from scene.video import write_video
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+from tests.stillsplat.stand_ins import clip_pictures, write_clip
 
 
 @pytest.fixture

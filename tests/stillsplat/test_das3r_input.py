@@ -11,8 +11,7 @@ from scene.folder import load_scene
 from scene.formats.das3r import read_das3r
 from stillsplat.reconstruct import predict
 from stillsplat.settings import RunSettings
-
-DATA = Path(__file__).resolve().parents[1] / "data"
+from tests.paths import DATA
 
 
 @pytest.mark.parametrize("layout", ["output", "output_rearranged"])

@@ -1,0 +1,390 @@
+"""Global alignment: one scene out of a network's pointmaps of pairs of frames.
+
+The method of DUSt3R (Wang et al., CVPR 2024) with MonST3R's terms for moving scenes (Zhang et al., ICLR 2025).
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynamic_predictor.das3r.global_alignment.alignment_result import Alignment
+from dynamic_predictor.das3r.global_alignment.compiled import missing_kernels_warning
+from dynamic_predictor.das3r.global_alignment.confidence import clear_occluders
+from dynamic_predictor.das3r.global_alignment.flow_motion import unexplained_flow
+from dynamic_predictor.das3r.global_alignment.flow_term import (
+    FlowFunction,
+    FlowObservations,
+    flow_by_direction,
+    flow_loss,
+    forget_inconsistent,
+    observe_flows,
+)
+from dynamic_predictor.das3r.global_alignment.focal import typical_focal
+from dynamic_predictor.das3r.global_alignment.initialization import CameraConventions, build_spanning_tree, initialize
+from dynamic_predictor.das3r.global_alignment.motion_masks import (
+    fitted_to_edges,
+    largest_motion_probability,
+    motion_probability,
+)
+from dynamic_predictor.das3r.global_alignment.pairwise_term import PairwiseObservations, pairwise_loss
+from dynamic_predictor.das3r.global_alignment.parameters import FOCAL_BREAK, AlignmentParameters
+from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
+from dynamic_predictor.das3r.global_alignment.reference_terms import plain_flow_loss, plain_pairwise_loss
+from dynamic_predictor.das3r.global_alignment.regularization import camera_smoothness, depth_shape_change
+from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings, learning_rate
+from scene.errors import InputError
+from scene.progress import Progress, ignore_progress
+from scene.rotations import is_rigid, nearest_rotation
+
+
+def align(
+    predictions: PairPredictions,
+    settings: AlignmentSettings | None = None,
+    *,
+    flow: FlowFunction | None = None,
+    motion_masks: np.ndarray | None = None,
+    pictures: Sequence[np.ndarray] | None = None,
+    intrinsics: np.ndarray | None = None,
+    world_from_camera: np.ndarray | None = None,
+    progress: Progress = ignore_progress,
+) -> Alignment:
+    """Aligns all pairs of a clip. Runs where `predictions` lie, CPU or GPU.
+
+    `flow(source, target)` gives displacements (H, W, 2) in pixels at the predictions' size; without it there is no flow
+    loss. `motion_masks` (N, H, W), 1 = moves, win over the network's own. `pictures`, the frames as uint8 RGB
+    (H, W, 3) at the predictions' size, make the network's masks follow their edges. `intrinsics` (N, 3, 3) in pixels
+    with centres at +0.5 and `world_from_camera` (N, 4, 4) rigid, NaN for frames whose pose is not known, are kept as
+    they are.
+
+    Raises `InputError` if predictions have no confidence anywhere, pairs do not connect the frames, or what is given
+    does not fit; nonsense in predictions otherwise ends in a finite scene with a warning.
+    """
+    settings = settings or AlignmentSettings()
+    clock = _Clock()
+    problem = AlignmentProblem(predictions, settings, intrinsics, world_from_camera)
+    pixel_count = predictions.height * predictions.width
+    if flow is not None:
+        problem.flows = observe_flows(
+            flow,
+            predictions.edges,
+            predictions.frame_count,
+            pixel_count,
+            dtype=predictions.points.dtype,
+            device=predictions.device,
+            progress=lambda done, total: progress("optical flow", done, total),
+        )
+        clock.note("flow")
+    motion = _find_motion(motion_masks, pictures, problem)
+    if motion.moving is not None:
+        problem.moving = torch.from_numpy(motion.moving.reshape(-1, pixel_count)).to(predictions.device)
+    problem.clear_flows()
+    clock.note("motion")
+    problem.initialize()
+    clock.note("initialization")
+    losses = problem.optimize(progress)
+    clock.note("optimization")
+    result = problem.result()
+    clock.note("cleaning")
+    result.losses, result.seconds = losses, clock.seconds
+    result.motion_masks, result.motion_probability = motion.moving, motion.probability
+    result.largest_motion_probability = motion.largest
+    return result
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def note(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now
+
+
+@dataclass
+class _Motion:
+    """(N, H, W) each, or None where nothing tells."""
+
+    moving: np.ndarray | None = None
+    probability: np.ndarray | None = None
+    largest: np.ndarray | None = None
+
+
+def _find_motion(
+    given: np.ndarray | None, pictures: Sequence[np.ndarray] | None, problem: "AlignmentProblem"
+) -> _Motion:
+    """Masks that were given, or else those of the network's heads, or else what flow leaves unexplained."""
+    predictions, settings = problem.predictions, problem.settings
+    motion = _Motion()
+    if predictions.motion is not None:
+        strict = settings.strict_official
+        motion.probability = motion_probability(predictions, strict_official=strict).cpu().numpy()
+        motion.largest = largest_motion_probability(predictions, strict_official=strict).cpu().numpy()
+        if pictures is not None and not strict:
+            motion.probability = fitted_to_edges(motion.probability, pictures)
+        motion.moving = motion.probability > settings.motion_threshold
+    elif given is None and problem.flows:
+        unexplained = problem.unexplained_flow()
+        if unexplained is not None:
+            motion.moving = unexplained > settings.flow_motion_threshold
+            motion.probability = np.clip(unexplained / (2.0 * settings.flow_motion_threshold), 0.0, 1.0)
+    if given is not None:
+        wanted = (predictions.frame_count, predictions.height, predictions.width)
+        if np.shape(given) != wanted:
+            raise InputError(f"Motion masks have the shape {np.shape(given)}; frames, height and width are {wanted}.")
+        motion.moving = np.asarray(given) > 0.5
+    return motion
+
+
+class AlignmentProblem:
+    """Unknowns, observations and their loss."""
+
+    def __init__(
+        self,
+        predictions: PairPredictions,
+        settings: AlignmentSettings,
+        intrinsics: np.ndarray | None = None,
+        world_from_camera: np.ndarray | None = None,
+    ) -> None:
+        self.predictions, self.settings = predictions, settings
+        self.offset = 0.0 if settings.strict_official else 0.5
+        self.intrinsics = _checked_intrinsics(intrinsics, predictions.frame_count)
+        self.parameters = _new_parameters(
+            predictions,
+            settings,
+            self.offset,
+            self.intrinsics,
+            _checked_poses(world_from_camera, predictions.frame_count),
+        )
+        self.observations = PairwiseObservations.of(
+            predictions, settings.confidence_transform, settings.distance, self.offset
+        )
+        self.flows: list[FlowObservations] = []
+        self.moving: Tensor | None = None
+        self.initial_log_depth: Tensor | None = None
+        slow = missing_kernels_warning(predictions.points)
+        self.warnings: list[str] = [slow] if slow else []
+
+    def unexplained_flow(self) -> np.ndarray | None:
+        """See `unexplained_flow`, of the flows that were observed; None if they do not go both ways."""
+        kept = flow_by_direction(self.flows)
+        shape = self.predictions.height, self.predictions.width
+
+        def stored(source: int, target: int) -> Tensor:
+            group, slot = kept[source, target]
+            return group.displacement[slot].float().T.reshape(*shape, 2)
+
+        try:
+            unexplained = unexplained_flow(
+                self.predictions,
+                stored,
+                pixel_offset=self.offset,
+                minimum_confidence=self.settings.minimum_confidence,
+            )
+        except InputError as error:
+            self.warnings.append(str(error))
+            return None
+        return unexplained.cpu().numpy()
+
+    def clear_flows(self) -> None:
+        """Leaves what moves out of the flows and, but for `strict_official`, what only one of two frames sees."""
+        if not self.settings.strict_official:
+            forget_inconsistent(self.flows, self.predictions.height, self.predictions.width)
+        if self.moving is not None:
+            for flows in self.flows:
+                flows.forget_moving(self.moving)
+
+    def initialize(self) -> None:
+        """Sets the unknowns along the spanning tree."""
+        conventions = CameraConventions(
+            pixel_offset=self.offset,
+            principal_points=self.parameters.principal_points.cpu().numpy(),
+            focals=None if self.intrinsics is None else self.intrinsics[:, 0, 0],
+        )
+        tree = build_spanning_tree(
+            self.predictions,
+            conventions,
+            minimum_confidence=self.settings.minimum_confidence,
+            strict_official=self.settings.strict_official,
+        )
+        initialize(
+            tree,
+            self.predictions,
+            self.parameters,
+            focals_given=self.intrinsics is not None,
+            strict_official=self.settings.strict_official,
+        )
+        if self.settings.depth_regularization_weight > 0:
+            self.initial_log_depth = self.parameters.log_depth.clone()
+
+    def loss(self, progress: float) -> Tensor:
+        """The whole loss when a share `progress` of the iterations is done."""
+        p, settings = self.parameters, self.settings
+        if settings.loss_evaluation == "fused":
+            total = pairwise_loss(self.observations, p.world_from_pixel(), p.log_depth, p.world_from_pair())
+        else:
+            total = plain_pairwise_loss(self.predictions, p, self.observations.pixels, settings)
+        if settings.temporal_smoothing_weight > 0:
+            smoothness = camera_smoothness(p.world_from_camera(), settings.translation_weight)
+            total = total + settings.temporal_smoothing_weight * smoothness
+        if self.flows and settings.flow_loss_weight > 0 and progress >= settings.flow_loss_start:
+            total = total + settings.flow_loss_weight * self._flow_loss()
+        if settings.depth_regularization_weight > 0:
+            assert self.initial_log_depth is not None
+            weight = None if self.moving is None else self.moving.float()
+            change = depth_shape_change(p.log_depth, self.initial_log_depth, weight)
+            total = total + settings.depth_regularization_weight * change
+        return total
+
+    def _flow_loss(self) -> Tensor | float:
+        limit, pixels, evaluation = (
+            self.settings.flow_pixel_limit,
+            self.observations.pixels,
+            self.settings.loss_evaluation,
+        )
+        if evaluation == "fused":
+            value = sum(
+                flow_loss(
+                    flows,
+                    pixels,
+                    self.parameters.target_from_source(flows.sources, flows.targets),
+                    self.parameters.log_depth,
+                    limit,
+                )
+                for flows in self.flows
+            )
+        else:
+            value = plain_flow_loss(
+                self.flows, self.parameters, pixels, limit, mean_of_each_pair=evaluation == "pair_by_pair"
+            )
+        if self.settings.strict_official and limit == 0:
+            value = 2.0 * value  # the official mean counts pixels, not coordinates, when there is no limit
+        above = 0 < self.settings.flow_loss_limit < float(torch.as_tensor(value).detach())
+        return 0.0 if above else value
+
+    def optimize(self, progress: Progress = ignore_progress) -> list[float]:
+        """Runs Adam and returns the loss of every iteration; stops before a step that is not finite."""
+        settings, losses = self.settings, []
+        unknowns = self.parameters.free()
+        for tensor in unknowns:
+            tensor.requires_grad_(True)
+        optimizer = torch.optim.Adam(unknowns, lr=settings.learning_rate, betas=(0.9, 0.9), fused=True)
+        for iteration in range(settings.iterations):
+            share = iteration / settings.iterations
+            optimizer.param_groups[0]["lr"] = learning_rate(share, settings)
+            optimizer.zero_grad(set_to_none=False)
+            loss = self.loss(share)
+            loss.backward()
+            value = float(loss.detach())
+            if not (
+                math.isfinite(value) and all(bool(t.grad.sum().isfinite()) for t in unknowns if t.grad is not None)
+            ):
+                self.warnings.append(f"The alignment diverged in iteration {iteration} and was stopped there.")
+                break
+            optimizer.step()
+            losses.append(value)
+            progress("global alignment", iteration + 1, settings.iterations)
+        for tensor in unknowns:
+            tensor.requires_grad_(False)
+        return losses
+
+    def result(self) -> Alignment:
+        p = self.parameters
+        shape = p.frame_count, self.predictions.height, self.predictions.width
+        z_depth = p.log_depth.exp().reshape(shape)
+        poses, intrinsics = p.world_from_camera(), p.intrinsics()
+        confidence = self.predictions.image_confidence().reshape(shape)
+        cleaned = clear_occluders(confidence, z_depth, intrinsics, poses, pixel_offset=self.offset)
+        world_from_camera = poses.double().cpu().numpy()
+        for pose in world_from_camera:
+            pose[:3, :3] = nearest_rotation(pose[:3, :3])
+        house_intrinsics = intrinsics.double().cpu().numpy()
+        house_intrinsics[:, :2, 2] += 0.5 - self.offset
+        if self.intrinsics is not None:
+            house_intrinsics = self.intrinsics
+        return Alignment(
+            world_from_camera=world_from_camera,
+            intrinsics=house_intrinsics,
+            z_depth=z_depth.cpu().numpy(),
+            confidence=cleaned.cpu().numpy(),
+            initial_confidence=confidence.cpu().numpy(),
+            motion_probability=None,
+            largest_motion_probability=None,
+            motion_masks=None,
+            losses=[],
+            pixel_offset=self.offset,
+            warnings=self.warnings,
+        )
+
+
+def _new_parameters(
+    predictions: PairPredictions,
+    settings: AlignmentSettings,
+    offset: float,
+    intrinsics: np.ndarray | None,
+    known_poses: np.ndarray | None,
+) -> AlignmentParameters:
+    count, pixels = predictions.frame_count, predictions.height * predictions.width
+    device = predictions.device
+    centers = np.tile([predictions.width / 2.0, predictions.height / 2.0], (count, 1))
+    aspect = np.ones(count)
+    focals = torch.full(
+        (1 if settings.shared_focal else count, 1),
+        FOCAL_BREAK * math.log(typical_focal(predictions.height, predictions.width)),
+    )
+    if intrinsics is not None:
+        centers = intrinsics[:, :2, 2] - (0.5 - offset)
+        aspect = intrinsics[:, 1, 1] / intrinsics[:, 0, 0]
+        focals = torch.from_numpy(FOCAL_BREAK * np.log(intrinsics[:, :1, 0])).float()
+    several_known = known_poses is not None and int(np.isfinite(known_poses).all(axis=(1, 2)).sum()) > 1
+    pair_poses = torch.zeros((len(predictions), 8), device=device)
+    poses = torch.zeros((count, 7), device=device)
+    pair_poses[:, 3] = poses[:, 3] = 1.0
+    parameters = AlignmentParameters(
+        log_depth=torch.zeros((count, pixels), device=device),
+        poses=poses,
+        focals=focals.to(device),
+        pair_poses=pair_poses,
+        principal_points=torch.from_numpy(centers).float().to(device),
+        aspect=torch.from_numpy(aspect).float().to(device),
+        mean_pair_scale=None if several_known else settings.mean_pair_scale,
+        known_poses=None if known_poses is None else torch.from_numpy(known_poses).float().to(device),
+        focals_are_free=intrinsics is None,
+    )
+    return parameters
+
+
+def _checked_intrinsics(intrinsics: np.ndarray | None, count: int) -> np.ndarray | None:
+    if intrinsics is None:
+        return None
+    matrices = np.asarray(intrinsics, np.float64)
+    if matrices.shape == (3, 3):
+        matrices = np.tile(matrices, (count, 1, 1))
+    if matrices.shape != (count, 3, 3):
+        raise InputError(
+            f"Intrinsics have the shape {matrices.shape}; give one 3x3 matrix, or one for each of {count} frames."
+        )
+    focals = matrices[:, [0, 1], [0, 1]]
+    if not np.isfinite(matrices).all() or (focals <= 0).any():
+        raise InputError("The intrinsics that were given are not finite with focal lengths above zero; correct them.")
+    return matrices
+
+
+def _checked_poses(world_from_camera: np.ndarray | Sequence[np.ndarray] | None, count: int) -> np.ndarray | None:
+    if world_from_camera is None:
+        return None
+    poses = np.array(world_from_camera, np.float64)
+    if poses.shape != (count, 4, 4):
+        raise InputError(f"Camera poses have the shape {poses.shape}; give a 4x4 matrix for each of {count} frames.")
+    for frame, pose in enumerate(poses):
+        if np.isnan(pose).any():
+            poses[frame] = np.nan
+        elif not is_rigid(pose):
+            raise InputError(f"The camera pose that was given for frame {frame} is no rigid motion; correct it.")
+    return poses

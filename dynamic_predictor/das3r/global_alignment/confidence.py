@@ -1,0 +1,43 @@
+"""Confidence of the depths that alignment gives."""
+
+import torch
+from torch import Tensor
+
+from dynamic_predictor.das3r.global_alignment.pairwise_term import PixelGrid
+
+
+def clear_occluders(
+    confidence: Tensor,
+    z_depth: Tensor,
+    intrinsics: Tensor,
+    world_from_camera: Tensor,
+    *,
+    pixel_offset: float,
+    tolerance: float = 0.001,
+) -> Tensor:
+    """Confidence (N, H, W) with 0 for points that stand in front of what a more confident pixel of another frame sees
+    (DUSt3R's cleaning of point clouds).
+
+    `z_depth` (N, H, W), `intrinsics` (N, 3, 3) for pixels at + `pixel_offset`, `world_from_camera` (N, 4, 4). A point
+    is in front if it is nearer by more than `tolerance` of the depth there. Frames are cleaned one after the other,
+    each against the others as they are by then."""
+    count, height, width = confidence.shape
+    cleaned = confidence.clone().reshape(count, -1)
+    pixels = PixelGrid.of(height, width, pixel_offset, confidence.device).homogeneous
+    rotation, center = world_from_camera[:, :3, :3], world_from_camera[:, :3, 3:]
+    inverse = torch.linalg.inv(intrinsics.double()).float()
+    flat_depth = z_depth.reshape(count, -1)
+    for i in range(count):
+        world = rotation[i] @ ((inverse[i] @ pixels) * flat_depth[i]) + center[i]
+        for j in range(count):
+            if i == j:
+                continue
+            seen = rotation[j].T @ (world - center[j])
+            x, y, z = intrinsics[j] @ seen
+            column, row = (x / z - pixel_offset).round(), (y / z - pixel_offset).round()
+            inside = (seen[2] > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            there = torch.where(inside, row * width + column, 0.0).long()
+            nearer = seen[2] < (1.0 - tolerance) * flat_depth[j][there]
+            weaker = cleaned[i] < cleaned[j][there]
+            cleaned[i][inside & nearer & weaker] = 0.0
+    return cleaned.reshape(count, height, width)

@@ -1,0 +1,82 @@
+"""The two large terms of global alignment written plainly, in the official code's order of operations and left to
+autograd. Tens of times slower than `pairwise_term` and `flow_term`, and with memory for a dozen arrays as large as all
+pointmaps; for comparison with the official code.
+
+Order matters: where pairs fit exactly, as those of the spanning tree do at the start, the direction of a residual is
+that of its rounding, and Adam takes steps of full length in it. After one step from there, 32-bit and 64-bit floats are
+two steps apart.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dynamic_predictor.das3r.global_alignment.flow_term import GUARD, FlowObservations
+from dynamic_predictor.das3r.global_alignment.pairwise_term import PixelGrid, confidence_weights
+from dynamic_predictor.das3r.global_alignment.parameters import AlignmentParameters
+from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
+from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
+
+
+def plain_pairwise_loss(
+    predictions: PairPredictions, parameters: AlignmentParameters, pixels: PixelGrid, settings: AlignmentSettings
+) -> Tensor:
+    """The value of `pairwise_term.pairwise_loss`, differentiable by all that `parameters` holds."""
+    depth = parameters.log_depth.exp()[..., None]
+    grid = pixels.homogeneous[:2].T - parameters.principal_points[:, None]
+    focal = parameters.focal_lengths()[:, None] * torch.stack(
+        [torch.ones_like(parameters.aspect), parameters.aspect], 1
+    )
+    in_camera = torch.cat([depth * grid / focal[:, None], depth], dim=-1)
+    world = _transformed(parameters.world_from_camera()[:, :3], in_camera)
+    world_from_pair = parameters.world_from_pair()
+    edges = torch.from_numpy(predictions.edges).to(world.device)
+    units = torch.from_numpy(predictions.units).to(world.device, torch.float32)[:, None, None]
+    total = world.new_zeros(())
+    for side in (0, 1):
+        slots = torch.from_numpy(predictions.slots[:, side].copy()).to(world.device)
+        points = (predictions.points[slots].float() * units).transpose(1, 2).contiguous()
+        residual = world[edges[:, side]] - _transformed(world_from_pair, points)
+        size = torch.linalg.vector_norm(residual, dim=-1)
+        weights = confidence_weights(predictions.confidence[slots].float(), settings.confidence_transform)
+        distance = size if settings.distance == "l1" else size.square()
+        total = total + (distance * weights).sum() / weights.numel()
+    return total
+
+
+def plain_flow_loss(
+    flows: Sequence[FlowObservations],
+    parameters: AlignmentParameters,
+    pixels: PixelGrid,
+    pixel_limit: float,
+    *,
+    mean_of_each_pair: bool,
+) -> Tensor:
+    """The sum of `flow_term.flow_loss` over `flows`, or with `mean_of_each_pair` the same with means over the pixels of
+    each pair first and over pairs then, as the official code has it with --not_batchify."""
+    limit = pixel_limit if pixel_limit > 0 else torch.inf
+    total = parameters.log_depth.new_zeros(())
+    for group in flows:
+        seen = parameters.target_from_source(group.sources, group.targets)
+        inverse_depth = 1.0 / (parameters.log_depth.exp()[group.sources] + GUARD)
+        homogeneous = seen[..., :3] @ pixels.homogeneous + seen[..., 3:] * inverse_depth[:, None]
+        projected = homogeneous[:, :2] / (homogeneous[:, 2:] + GUARD)
+        observed = group.displacement.float()
+        known = torch.isfinite(observed)
+        error = torch.where(known, projected - pixels.homogeneous[:2] - observed, 0.0)
+        value = torch.nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
+        counts = known & (value < limit)
+        kept = torch.where(counts, value, 0.0)
+        if mean_of_each_pair:
+            mean = (kept.sum(dim=(1, 2)) / counts.sum(dim=(1, 2)).clamp(min=1)).mean()
+        else:
+            mean = kept.sum() / counts.sum().clamp(min=1)
+        total = total + group.factor * mean
+    return total
+
+
+def _transformed(matrix: Tensor, points: Tensor) -> Tensor:
+    """Points (B, P, 3) by matrices (B, 3, 4)."""
+    transposed = matrix.transpose(1, 2)
+    return points @ transposed[:, :3] + transposed[:, 3:]

@@ -1,0 +1,1 @@
+"""From a source of frames to a scene: intake, chunks, stitching, loop closure, motion stage."""

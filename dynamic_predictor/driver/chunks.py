@@ -1,0 +1,259 @@
+"""A long clip in overlapping chunks: which frames belong to each, and how one chunk is brought onto the one before.
+
+Two chunks see the frames of their overlap both, so each pixel there has a point in either; the similarity between the
+two point maps is found by iteratively reweighted least squares with Huber weights, weighted by both confidences. The
+estimator inside is Umeyama's up to its scale, which is the ratio of the spreads as in Horn, "Closed-form solution of
+absolute orientation using unit quaternions", JOSA A 1987. The procedure is that of VGGT-Long (Deng et al., 2025) and
+of Depth Anything 3's streaming.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dynamic_predictor.driver.official_scale import official_depth_scale
+from scene.errors import InputError
+from scene.rotations import nearest_rotation
+from scene.trajectory import Similarity, rotation_angle
+
+ChunkAlignmentMethod = Literal["sim3", "se3", "scale+se3"]
+
+#: pixels of the overlap that take part in an alignment at most, evenly chosen: more cost memory and change nothing
+MAX_POINTS = 200_000
+#: parts of the median confidence below which a pixel takes no part
+_CONFIDENCE_SHARE = 0.1
+_ITERATIONS, _TOLERANCE, _TURN_TOLERANCE = 5, 1e-9, np.radians(0.1)
+#: a residual is an outlier from this multiple of the weighted median residual on, where no `delta` is given
+_DELTA_OF_MEDIAN = 1.5
+
+
+def chunk_windows(count: int, chunk_size: int, overlap: int) -> list[tuple[int, int]]:
+    """Windows (first, past the last) of `chunk_size` frames that share `overlap` frames with the next and cover `count`
+    frames; the last one may be shorter. Raises `InputError` unless 0 < overlap < chunk_size."""
+    check_chunks(chunk_size, overlap)
+    if count <= chunk_size:
+        return [(0, count)] if count > 0 else []
+    step = chunk_size - overlap
+    return [(start, min(start + chunk_size, count)) for start in range(0, count - overlap, step)]
+
+
+def check_chunks(chunk_size: int, overlap: int) -> None:
+    """Raises `InputError` unless chunks of that size can overlap by that many frames."""
+    if chunk_size < 2:
+        raise InputError(f"A chunk needs at least 2 frames, not {chunk_size}; give a larger --chunk-size.")
+    if not 0 < overlap < chunk_size:
+        raise InputError(
+            f"An overlap of {overlap} frames does not fit chunks of {chunk_size}; give at least 1 and less than the "
+            "chunk size."
+        )
+
+
+def chunk_of_frame(windows: Sequence[tuple[int, int]], frame: int) -> int:
+    """The last chunk that has `frame`; in an overlap that is the later of the two. `IndexError` when none has it."""
+    position = bisect_right([start for start, _ in windows], frame) - 1
+    if position < 0 or frame >= windows[position][1]:
+        raise IndexError(f"frame {frame} is in no chunk")
+    return position
+
+
+def frames_around(window: tuple[int, int], frame: int, half: int) -> tuple[int, int]:
+    """`2 * half` frames around `frame`, moved to lie inside `window`, shorter where that is too short for them."""
+    start, stop = window
+    first = min(max(frame - half, start), max(stop - 2 * half, start))
+    return first, min(first + 2 * half, stop)
+
+
+def weighted_similarity(
+    source: np.ndarray, target: np.ndarray, weights: np.ndarray, *, with_scale: bool = True
+) -> Similarity:
+    """The similarity from points (N, 3) onto others with weights (N,) >= 0. The scale is the ratio of the weighted
+    spreads, which does not depend on the rotation; 1 without `with_scale`. `ValueError` when nothing has weight."""
+    total = float(weights.sum())
+    if not total > 0:
+        raise ValueError("no point has any weight")
+    share = (weights / total)[:, None]
+    source_mean, target_mean = (share * source).sum(axis=0), (share * target).sum(axis=0)
+    centered_source, centered_target = source - source_mean, target - target_mean
+    rotation = nearest_rotation((share * centered_target).T @ centered_source)
+    scale = 1.0
+    if with_scale:
+        source_spread = float((share * centered_source**2).sum())
+        target_spread = float((share * centered_target**2).sum())
+        if source_spread > 0 and target_spread > 0:
+            scale = float(np.sqrt(target_spread / source_spread))
+    return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
+
+
+def robust_similarity(
+    source: np.ndarray,
+    target: np.ndarray,
+    weights: np.ndarray,
+    *,
+    with_scale: bool = True,
+    delta: float | None = None,
+    iterations: int = _ITERATIONS,
+    initial: Similarity | None = None,
+    strict_official: bool = False,
+) -> Similarity:
+    """`weighted_similarity` with Huber weights, iterated; it begins at `initial` where that is given.
+
+    `delta` is the residual, in target units, from which on a point counts as an outlier; None takes it from the data
+    (1.5 times the weighted median residual of each round), so that it does not depend on the unit of the scene.
+    `strict_official` returns the estimate before the last when the iteration has converged, as the official code does.
+    """
+    estimate = initial
+    if estimate is None:
+        estimate = weighted_similarity(source, target, weights, with_scale=with_scale)
+    previous_cost = np.inf
+    for _ in range(iterations):
+        residuals = np.linalg.norm(target - estimate.apply_to_points(source), axis=1)
+        limit = delta if delta is not None else _DELTA_OF_MEDIAN * weighted_median(residuals, weights)
+        if not limit > 0:
+            return estimate
+        outliers = residuals > limit
+        huber = np.where(outliers, limit / np.maximum(residuals, limit), 1.0)
+        refined = weighted_similarity(source, target, weights * huber, with_scale=with_scale)
+        cost = float((weights * huber_loss(residuals, limit)).sum())
+        moved = abs(refined.scale - estimate.scale) + np.linalg.norm(refined.translation - estimate.translation)
+        turned = rotation_angle((refined.rotation @ estimate.rotation.T)[None])[0]
+        converged = (moved < _TOLERANCE and turned < _TURN_TOLERANCE) or abs(
+            previous_cost - cost
+        ) < _TOLERANCE * previous_cost
+        if converged and strict_official:
+            return estimate
+        estimate, previous_cost = refined, cost
+        if converged:
+            break
+    return estimate
+
+
+def huber_loss(residuals: np.ndarray, delta: float) -> np.ndarray:
+    """Half the square up to `delta`, a straight line beyond (Huber, 1964)."""
+    size = np.abs(residuals)
+    return np.where(size <= delta, 0.5 * residuals**2, delta * (size - 0.5 * delta))
+
+
+@dataclass(frozen=True)
+class AlignedChunk:
+    """How a chunk lies to another, and how well that is known."""
+
+    #: takes points and poses of the moved chunk into the world of the other
+    similarity: Similarity
+    #: median distance of two points of one pixel after alignment, as a part of their distance from the camera
+    relative_error: float
+    #: share of the pixels that both chunks know well
+    support: float
+
+
+def align_chunks(
+    reference_points: np.ndarray,
+    reference_confidence: np.ndarray,
+    reference_depth: np.ndarray,
+    moved_points: np.ndarray,
+    moved_confidence: np.ndarray,
+    moved_depth: np.ndarray,
+    *,
+    method: ChunkAlignmentMethod = "sim3",
+    delta: float | None = None,
+    strict_official: bool = False,
+) -> AlignedChunk:
+    """The similarity that takes `moved_points` onto `reference_points`: world points (N, H, W, 3) of the same frames in
+    two chunks, with confidences (N, H, W), 0 = unknown, and z depths (N, H, W).
+
+    "se3" keeps the scale, "scale+se3" takes it from the ratio of the depths alone and then moves rigidly, "sim3" finds
+    all at once. `strict_official` gives the official results: the estimate before the last and, for "scale+se3", the
+    scale of `official_depth_scale`. Raises `ValueError` when fewer than 8 pixels are known in both.
+    """
+    limit = confidence_limit(reference_confidence, moved_confidence)
+    known = (reference_confidence > limit) & (moved_confidence > limit)
+    finite = np.isfinite(reference_points).all(axis=-1) & np.isfinite(moved_points).all(axis=-1)
+    chosen = np.flatnonzero(known & finite)
+    support = len(chosen) / max(known.size, 1)
+    if len(chosen) < 8:
+        raise ValueError("two chunks share no pixels that both know")
+    if len(chosen) > MAX_POINTS and not strict_official:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, MAX_POINTS).astype(np.int64)]
+    target = reference_points.reshape(-1, 3)[chosen].astype(np.float64)
+    source = moved_points.reshape(-1, 3)[chosen].astype(np.float64)
+    confidence = reference_confidence.ravel()[chosen].astype(np.float64) * moved_confidence.ravel()[chosen]
+    depth = reference_depth.ravel()[chosen].astype(np.float64)
+    weights = np.sqrt(confidence)
+    if method == "scale+se3":
+        if strict_official:
+            maps = reference_depth, moved_depth, reference_confidence, moved_confidence
+            scale = official_depth_scale(*maps).scale
+        else:
+            scale = depth_scale(depth, moved_depth.ravel()[chosen].astype(np.float64), confidence)
+        scaled = source * scale
+        # The official code begins rigidly, lets the rounds change the scale again and then drops that change.
+        rigid = robust_similarity(
+            scaled,
+            target,
+            weights,
+            with_scale=strict_official,
+            delta=delta,
+            initial=weighted_similarity(scaled, target, weights, with_scale=False),
+            strict_official=strict_official,
+        )
+        similarity = Similarity(scale, rigid.rotation, rigid.translation)
+    else:
+        similarity = robust_similarity(
+            source, target, weights, with_scale=method == "sim3", delta=delta, strict_official=strict_official
+        )
+    distances = np.linalg.norm(target - similarity.apply_to_points(source), axis=1)
+    relative = distances / np.maximum(depth, 1e-12)
+    return AlignedChunk(similarity, weighted_median(relative, weights), support)
+
+
+def align_by_cameras(
+    reference_poses: np.ndarray, moved_poses: np.ndarray, scale: float, weights: np.ndarray | None = None
+) -> Similarity:
+    """The similarity with a known scale that brings cameras (N, 4, 4), world from camera, onto others of the same
+    frames: the mean turn of their orientations, then the median shift of their centres."""
+    turns = reference_poses[:, :3, :3] @ moved_poses[:, :3, :3].transpose(0, 2, 1)
+    rotation = nearest_rotation(np.average(turns, axis=0, weights=weights))
+    shifts = reference_poses[:, :3, 3] - scale * moved_poses[:, :3, 3] @ rotation.T
+    return Similarity(scale, rotation, np.median(shifts, axis=0))
+
+
+def camera_seam(
+    similarity: Similarity, reference_poses: np.ndarray, moved_poses: np.ndarray, typical_depth: float
+) -> float:
+    """How far a path jumps where one chunk follows the other: the median distance of the cameras of the same frames
+    after alignment, as a part of `typical_depth`, plus the median angle between them in radians."""
+    moved = similarity.apply_to_poses(moved_poses)
+    distances = np.linalg.norm(moved[:, :3, 3] - reference_poses[:, :3, 3], axis=1)
+    angles = rotation_angle(moved[:, :3, :3] @ reference_poses[:, :3, :3].transpose(0, 2, 1))
+    return float(np.median(distances) / max(typical_depth, 1e-12) + np.median(angles))
+
+
+def depth_scale(reference_depth: np.ndarray, moved_depth: np.ndarray, weights: np.ndarray) -> float:
+    """By what the second depths (N,) are to be multiplied to become the first: the weighted median of the ratios,
+    refined by least squares over those pixels that agree with it. 1 when fewer than 8 pixels have both depths."""
+    known = (reference_depth > 0) & (moved_depth > 0) & (weights > 0)
+    if known.sum() < 8:
+        return 1.0
+    first, second, weights = reference_depth[known], moved_depth[known], weights[known]
+    scale = weighted_median(first / second, weights)
+    deviation = np.abs(first - scale * second)
+    agree = deviation <= 2.0 * weighted_median(deviation, weights) + 1e-12 * np.abs(first)
+    first, second, weights = first[agree], second[agree], weights[agree]
+    return float((weights * first * second).sum() / (weights * second * second).sum())
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """The value below which half of the weight lies; 0 of nothing."""
+    if not len(values):
+        return 0.0
+    order = np.argsort(values)
+    summed = np.cumsum(weights[order])
+    return float(values[order][min(np.searchsorted(summed, summed[-1] / 2), len(values) - 1)])
+
+
+def confidence_limit(reference_confidence: np.ndarray, moved_confidence: np.ndarray) -> float:
+    """The confidence that a pixel must exceed in both of two chunks to take part in their alignment."""
+    medians = [float(np.median(part)) if part.size else 0.0 for part in (reference_confidence, moved_confidence)]
+    return _CONFIDENCE_SHARE * min(medians)

@@ -1,0 +1,228 @@
+"""Fetching published data sets: licence first, resumable downloads, archives unpacked file by file."""
+
+import gzip
+import os
+import shutil
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from scene.errors import InputError
+from scene.files.atomic import writing_error
+from scene.files.downloading import download, spoken_size
+from scene.progress import Progress, ignore_progress
+
+_BLOCK = 1 << 20
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class ArchivePart:
+    """A file to download. `size` and `sha256` are None where no public source states them: the checksums inside the
+    archive are then what is checked."""
+
+    url: str
+    size: int | None = None
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A .zip or .tar.gz, perhaps cut into several parts. `holds` says what is in it, for people."""
+
+    holds: str
+    parts: tuple[ArchivePart, ...]
+
+    @property
+    def name(self) -> str:
+        """The whole archive's name."""
+        return self.parts[0].name.removesuffix(".partaa")
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all parts together, where they are known."""
+        sizes = [part.size for part in self.parts]
+        return sum(size for size in sizes if size is not None) if None not in sizes else None
+
+
+@dataclass(frozen=True)
+class PublishedDataset:
+    """A data set as it is published: its licence, whom to cite, where the terms are, its archives."""
+
+    title: str
+    license: str
+    cite: str
+    page: str
+    archives: tuple[Archive, ...]
+
+
+def describe(dataset: PublishedDataset) -> str:
+    """What a person should know before downloading."""
+    lines = [dataset.title, f"  licence: {dataset.license}", f"  cite: {dataset.cite}", f"  terms: {dataset.page}"]
+    for archive in dataset.archives:
+        size = f", {spoken_size(archive.size)}" if archive.size is not None else ""
+        lines.append(f"  {archive.name}: {archive.holds}{size}")
+    return "\n".join(lines)
+
+
+def ask_for_consent(dataset: PublishedDataset, *, accepted: bool, ask: Callable[[str], str] = input) -> None:
+    """Shows licence and sizes; raises `InputError` unless the person accepts (or did so before, `accepted`)."""
+    print(describe(dataset), flush=True)
+    if accepted:
+        return
+    if not sys.stdin.isatty() and ask is input:
+        raise InputError("Nobody can be asked about the licence here; repeat with --yes if you accept it.")
+    if ask("Download under this licence? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise InputError("Nothing was downloaded, the licence was not accepted.")
+
+
+def fetch_dataset(
+    dataset: PublishedDataset,
+    folder: str | Path,
+    *,
+    keep_archives: bool = False,
+    progress: Progress = ignore_progress,
+) -> None:
+    """Downloads the archives into `folder` and unpacks them there.
+
+    Each step can be interrupted and repeated: downloads go on where they stopped, unpacking leaves files alone that are
+    there with their right size, and a note `.unpacked-NAME` says that an archive is done. Archives are removed when
+    they are unpacked, unless `keep_archives`. An archive that was put into `folder` by hand is taken as it is.
+    """
+    folder = Path(folder)
+    for archive in dataset.archives:
+        done = folder / f".unpacked-{archive.name}"
+        if done.exists():
+            continue
+        paths = [
+            download(part.url, folder / part.name, size=part.size, sha256=part.sha256, progress=progress)
+            for part in archive.parts
+        ]
+        unpack(paths, folder, progress=progress)
+        try:
+            done.touch()
+            if not keep_archives:
+                for path in paths:
+                    path.unlink()
+        except OSError as error:
+            raise writing_error(folder, error) from error
+
+
+def unpack(parts: Sequence[Path], folder: Path, *, progress: Progress = ignore_progress) -> None:
+    """Unpacks a .zip, or a .tar.gz whose parts are read one after the other (they are not joined on the disk).
+
+    Only plain files inside `folder` are written, each beside its place first, and the archives' own checksums are
+    checked. Raises `InputError` for a damaged archive, one that wants to write elsewhere, and a full disk.
+    """
+    name = parts[0].name
+    try:
+        if name.endswith(".zip"):
+            _unpack_zip(parts[0], folder, progress)
+        else:
+            _unpack_tar(parts, folder, progress)
+    except _DAMAGE as error:
+        raise InputError(f"{parts[0]} is damaged; remove it and repeat, it is then fetched again.") from error
+    except OSError as error:
+        raise writing_error(folder, error) from error
+
+
+def _unpack_zip(path: Path, folder: Path, progress: Progress) -> None:
+    with zipfile.ZipFile(path) as archive:
+        records = [record for record in archive.infolist() if not record.is_dir()]
+        targets = [_target(folder, record.filename, path) for record in records]
+        missing = sum(
+            record.file_size for record, target in zip(records, targets, strict=True) if not _is_there(target, record)
+        )
+        if missing > shutil.disk_usage(folder).free:
+            raise InputError(f"{folder} has no room for the {spoken_size(missing)} in {path.name}; make room first.")
+        for done, (record, target) in enumerate(zip(records, targets, strict=True), start=1):
+            if not _is_there(target, record):
+                with archive.open(record) as source:
+                    _write(source, target)
+            progress(f"unpack {path.name} (files)", done, len(records))
+
+
+def _is_there(target: Path, record: zipfile.ZipInfo) -> bool:
+    return target.is_file() and target.stat().st_size == record.file_size
+
+
+def _unpack_tar(parts: Sequence[Path], folder: Path, progress: Progress) -> None:
+    total = sum(part.stat().st_size for part in parts)
+    with _JoinedFiles(parts) as joined, gzip.GzipFile(fileobj=joined) as unzipped:  # type: ignore[arg-type]
+        with tarfile.open(fileobj=unzipped, mode="r|") as archive:
+            for record in archive:
+                if record.isfile():
+                    target = _target(folder, record.name, parts[0])
+                    source = archive.extractfile(record)
+                    if source is not None and not (target.is_file() and target.stat().st_size == record.size):
+                        _write(source, target)
+                elif not record.isdir():
+                    raise InputError(f"{parts[0]} holds {record.name}, which is no plain file; it is not unpacked.")
+                progress(f"unpack {parts[0].name} (MiB read)", joined.tell() >> 20, max(total >> 20, 1))
+        while unzipped.read(_BLOCK):  # the checksum comes at the end, after the padding
+            pass
+
+
+def _target(folder: Path, name: str, archive: Path) -> Path:
+    """Where a file of an archive goes; `InputError` when that would be outside of the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or ":" in path.parts[0]:
+        raise InputError(f"{archive} wants to write {name} outside of {folder}; it is not unpacked.")
+    target = folder / path
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{archive} wants to write {name} through a link out of {folder}; it is not unpacked.")
+    return target
+
+
+def _write(source: IO[bytes], target: Path) -> None:
+    """The file under a hidden name, then renamed: an interruption never leaves half of one behind its own name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        with temporary.open("wb") as stream:
+            shutil.copyfileobj(source, stream, _BLOCK)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _JoinedFiles:
+    """Several files that are read as if they were one."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._files: Iterator[Path] = iter(paths)
+        self._current: IO[bytes] | None = None
+        self._position = 0
+
+    def __enter__(self) -> "_JoinedFiles":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._current is not None:
+            self._current.close()
+
+    def read(self, count: int = -1) -> bytes:
+        while True:
+            if self._current is None:
+                path = next(self._files, None)
+                if path is None:
+                    return b""
+                self._current = path.open("rb")
+            block = self._current.read(count)
+            if block or count == 0:
+                self._position += len(block)
+                return block
+            self._current.close()
+            self._current = None
+
+    def tell(self) -> int:
+        return self._position

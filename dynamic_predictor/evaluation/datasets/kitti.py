@@ -1,0 +1,68 @@
+"""KITTI depth, validation part (Uhrig et al., 3DV 2017): driving, sparse depth from a laser scanner (256 = 1 m).
+
+As it comes: kitti/val/<drive>/proj_depth/groundtruth/image_02/*.png, with the pictures of the raw data set in
+kitti/<date>/<drive>/image_02/data/ or kitti/raw/<drive>/image_02/data/. As video depth papers gather it:
+kitti/depth_selection/val_selection_cropped/{image_gathered,groundtruth_depth_gathered}/<drive>_02/*.png. A clip is the
+first 110 frames that have depth, and called <drive>_02.
+"""
+
+from pathlib import Path
+
+from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_pictures, folders_in, pictures_in
+from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_picture
+from scene.errors import InputError
+
+_FRAMES = 110
+_GATHERED = Path("depth_selection") / "val_selection_cropped"
+_DEPTH_OF_DRIVE = Path("proj_depth") / "groundtruth" / "image_02"
+#: drives of the validation part
+_DRIVES = (
+    "2011_09_26_drive_{0002,0005,0013,0020,0023,0036,0079,0095,0113} 2011_09_28_drive_0037 2011_09_29_drive_0026 "
+    "2011_09_30_drive_0016 2011_10_03_drive_0047"
+)
+
+
+def list_clips(folder: Path) -> list[str]:
+    """The gathered clips, or those of the drives that are there."""
+    if (folder / _GATHERED / "image_gathered").is_dir():
+        return folders_in(folder / _GATHERED / "image_gathered")
+    return [f"{drive}_02" for drive in folders_in(folder / "val")]
+
+
+def open_clip(folder: Path, name: str) -> DatasetClip:
+    """One clip, gathered or as it comes."""
+    gathered = folder / _GATHERED
+    if (gathered / "image_gathered" / name).is_dir():
+        images = pictures_in(gathered / "image_gathered" / name)
+        depths = beside_pictures(images, gathered / "groundtruth_depth_gathered" / name, ".png")
+    else:
+        drive = name.removesuffix("_02")
+        depths = pictures_in(folder / "val" / drive / _DEPTH_OF_DRIVE)[:_FRAMES]
+        places = [folder / "raw" / drive, folder / drive[:10] / drive]
+        pictures = next((place / "image_02" / "data" for place in places if place.is_dir()), None)
+        if pictures is None:
+            raise InputError(
+                f"The pictures of {drive} are missing; unpack {drive}.zip of KITTI's raw data in {folder}."
+            )
+        images = beside_pictures(depths, pictures, ".png")
+        if images is None:
+            raise InputError(f"{pictures} is missing; unpack {drive}.zip of KITTI's raw data again.")
+    return DatasetClip(
+        name,
+        images,
+        z_depths=None if depths is None else depth_maps(depths, lambda path: read_depth_picture(path, 256)),
+    )
+
+
+KITTI = Dataset(
+    name="kitti",
+    title="KITTI depth",
+    folder="kitti",
+    fetch="mkdir -p {data}/kitti && cd {data}/kitti && a=https://s3.eu-central-1.amazonaws.com/avg-kitti && "
+    f"for f in $a/data_depth_annotated $(for d in {_DRIVES}; do echo $a/raw_data/$d/${{d}}_sync; done); "
+    "do curl -L -o part.zip $f.zip && unzip -q part.zip && rm part.zip; done",
+    published_clips=None,
+    published_frames=None,
+    list_clips=list_clips,
+    open_clip=open_clip,
+)

@@ -1,0 +1,62 @@
+"""ScanNet v2 (Dai et al., CVPR 2017): rooms scanned with depth (1000 = 1 m) and poses; nothing moves.
+
+scannetv2/<clip>/color_90/frame_0000.jpg, depth_90/frame_0000.png, pose_90.txt (sixteen numbers of world_from_camera a
+line), which is every third of the first 270 frames; or color/0.jpg, depth/0.png, pose/0.txt, from which the same part
+is taken.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_pictures, folders_in, pictures_in
+from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_picture
+from scene.errors import InputError
+from scene.files.text import read_rows, read_text
+
+_PART = slice(0, 270, 3)
+
+
+def open_clip(folder: Path, name: str) -> DatasetClip:
+    """One scan. Poses of a scan that lost its track anywhere in the part are left out."""
+    clip = folder / name
+    if (clip / "color_90").is_dir():
+        images = pictures_in(clip / "color_90")
+        depths = beside_pictures(images, clip / "depth_90", ".png")
+        poses = read_rows(clip / "pose_90.txt", columns=16).reshape(-1, 4, 4)
+    else:
+        images = pictures_in(clip / "color")[_PART]
+        depths = beside_pictures(images, clip / "depth", ".png")
+        pose_files = beside_pictures(images, clip / "pose", ".txt")
+        poses = None if pose_files is None else _poses(pose_files)
+    return DatasetClip(
+        name,
+        images,
+        world_from_cameras=poses,
+        z_depths=None if depths is None else depth_maps(depths, lambda path: read_depth_picture(path, 1000)),
+    )
+
+
+def _poses(files: list[Path]) -> np.ndarray | None:
+    poses = []
+    for file in files:
+        if "inf" in read_text(file, limit=1 << 16):
+            return None
+        matrix = read_rows(file, columns=4)
+        if matrix.shape != (4, 4):
+            raise InputError(f"{file} is no 4x4 matrix; fetch the data set again.")
+        poses.append(matrix)
+    return np.array(poses)
+
+
+SCANNET = Dataset(
+    name="scannet",
+    title="ScanNet v2",
+    folder="scannetv2",
+    fetch="ask for access at http://www.scan-net.org, get scene0707_00 to scene0806_00 and unpack colour, depth and "
+    "poses of each into {data}/scannetv2/<scan>",
+    published_clips=None,
+    published_frames=None,
+    list_clips=folders_in,
+    open_clip=open_clip,
+)

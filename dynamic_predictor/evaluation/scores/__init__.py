@@ -1,0 +1,1 @@
+"""Scores of predicted cameras, depth, masks and surfaces against truth."""

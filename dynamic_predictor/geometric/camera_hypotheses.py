@@ -1,0 +1,273 @@
+"""The cameras of a clip from several hypotheses: windows of little and of much parallax, several focal lengths, twins,
+and poses that somebody else found. The one with the least robust reprojection error over all tracks wins."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from dynamic_predictor.geometric.bundle_adjustment import (
+    Poses,
+    adjust,
+    host_rays,
+    noise_scale,
+    relative_poses,
+    residual_norms,
+)
+from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, cost_at, thinned, track_weights
+from dynamic_predictor.geometric.incremental_mapping import (
+    grow,
+    refine_depths,
+    refine_registered,
+    register_frame,
+    with_all_tracks,
+)
+from dynamic_predictor.geometric.initialization import (
+    distinct,
+    fit_rotations,
+    rotation_between,
+    solve_window,
+    start_window,
+)
+from dynamic_predictor.geometric.tracks import MOST_FRAMES_TOGETHER, HostTracks, keyframe_stride
+from scene.progress import Progress, ignore_progress
+
+#: focal lengths to start from, as shares of the longer side
+FOCAL_FACTORS = (0.6, 0.9, 1.4, 2.2)
+_TRACKS_PER_HOST = 140
+
+
+def solve(
+    hosts: list[HostTracks],
+    frame_count: int,
+    center: tuple[float, float],
+    focal: float | None,
+    focal_prior: tuple[float, float],
+    seed: int = 0,
+    progress: Progress = ignore_progress,
+) -> Geometry | None:
+    """The best hypothesis, found on a part of the tracks and refined on all. Frames that could not be reached are left
+    unregistered; None when there is nothing to start from."""
+    if frame_count > MOST_FRAMES_TOGETHER:
+        keyframes, short = keyframe_tracks(hosts, frame_count)
+        if not short:
+            return None
+        together = _solve_part_by_part if len(keyframes) > MOST_FRAMES_TOGETHER else solve
+        solved = together(short, len(keyframes), center, focal, focal_prior, seed, progress)
+        return None if solved is None else _with_other_frames(solved, hosts, keyframes, frame_count, progress)
+    longest = 2 * max(center)
+    focals = [focal] if focal is not None else [factor * longest for factor in FOCAL_FACTORS]
+    thin = [thinned(host, _TRACKS_PER_HOST) for host in hosts]
+    rotations = fit_rotations(thin, frame_count, focal or 1.1 * longest, center)
+    grown: list[Geometry] = []
+    windows: list[np.ndarray] = []
+    # little parallax keeps everything in view and nearly linear, much parallax tells the focal length and the twins
+    # apart: which of the two serves is for the whole clip to say
+    for parallax in (0.012, 0.035):
+        window = start_window(thin, rotations, center, parallax=parallax * longest)
+        if any(np.array_equal(window, other) for other in windows):
+            continue
+        windows.append(window)
+        solutions = solve_window(thin, window, center, focals, focal_prior, focal is not None, seed)
+        for solution in distinct(solutions)[:2]:
+            grown.append(grow(solution, thin, focal_prior=focal_prior, free_focal=focal is None, progress=progress))
+    best = best_of(grown)
+    if best is None:
+        return None
+    geometry = with_all_tracks(best, hosts)
+    refine_registered(geometry, focal_prior, free_focal=focal is None, rounds=4, iterations=10)
+    return geometry
+
+
+def best_of(geometries: list[Geometry]) -> Geometry | None:
+    """The geometry with the least robust cost per observation, measured with one noise scale for all; frames that a
+    geometry did not reach count against it."""
+    if not geometries:
+        return None
+    scale = min(geometry.scale for geometry in geometries)
+    most = max(int(geometry.registered.sum()) for geometry in geometries)
+    for geometry in geometries:
+        geometry.cost = cost_at(geometry, scale) * (most / max(int(geometry.registered.sum()), 1)) ** 2
+    return min(geometries, key=lambda geometry: geometry.cost)
+
+
+def geometry_from_poses(
+    poses: Poses, registered: np.ndarray, hosts: list[HostTracks], center: tuple[float, float]
+) -> Geometry:
+    """Inverse depths for all tracks of registered hosts under given poses, frames not registered left out."""
+    geometry = Geometry([], [], [], poses.copy(), registered.copy(), center, scale=0.5, cost=0.0)
+    for host in hosts:
+        if registered[host.host] and registered[host.frames].any():
+            geometry.hosts.append(host)
+            geometry.inverse_depths.append(triangulated(host, poses, registered, center))
+            geometry.track_weights.append(np.ones(host.count))
+    refine_depths(geometry, iterations=12)
+    return geometry
+
+
+def triangulated(host: HostTracks, poses: Poses, registered: np.ndarray, center: tuple[float, float]) -> np.ndarray:
+    """Inverse depths (T,) by linear least squares on `pixel x (R ray + inverse_depth t) = 0` over registered frames."""
+    rotation, translation = relative_poses(host, poses)
+    rays = host_rays(host, poses.focal, center)
+    turned = np.einsum("kij,tj->kti", rotation, rays)
+    seen = (host.pixels - np.asarray(center)) / poses.focal
+    use = host.visible & registered[host.frames][:, None]
+    top, bottom = np.zeros(host.count), np.zeros(host.count)
+    for axis in range(2):
+        by_depth = translation[:, axis, None] - seen[..., axis] * translation[:, 2, None]
+        constant = turned[..., axis] - seen[..., axis] * turned[..., 2]
+        top -= np.where(use, by_depth * constant, 0.0).sum(0)
+        bottom += np.where(use, by_depth**2, 0.0).sum(0)
+    inverse_depth = top / np.maximum(bottom, 1e-18)
+    positive = inverse_depth[(inverse_depth > 0) & (bottom > 0)]
+    typical = float(np.median(positive)) if len(positive) else 1.0
+    return np.clip(inverse_depth, 0.02 * typical, 50 * typical)
+
+
+def rotation_geometry(
+    hosts: list[HostTracks],
+    frame_count: int,
+    center: tuple[float, float],
+    focal: float | None,
+    focal_prior: tuple[float, float],
+) -> Geometry:
+    """The best explanation of the tracks by rotations of the camera alone."""
+    longest = 2 * max(center)
+    solutions = []
+    keyframes, all_hosts, all_count = np.arange(frame_count), hosts, frame_count
+    if frame_count > MOST_FRAMES_TOGETHER:
+        keyframes, hosts = keyframe_tracks(hosts, frame_count)
+        frame_count = len(keyframes)
+    hosts = [thinned(host, _TRACKS_PER_HOST // 2) for host in hosts]
+    for start in [focal] if focal is not None else [factor * longest for factor in FOCAL_FACTORS]:
+        poses = fit_rotations(hosts, frame_count, start, center)
+        registered = np.ones(frame_count, bool)
+        depths = [np.zeros(host.count) for host in hosts]
+        weights = [np.ones(host.count) for host in hosts]
+        geometry = Geometry(hosts, depths, weights, poses, registered, center)
+        for index in range(3):
+            norms = residual_norms(geometry.problem(), geometry.poses, depths)
+            geometry.scale = max(noise_scale(norms, geometry.track_weights if index else None), SMALLEST_SCALE)
+            if index:
+                geometry.track_weights = track_weights(norms, geometry.scale)
+            solution = adjust(
+                geometry.problem(),
+                geometry.poses,
+                depths,
+                scale=geometry.scale,
+                iterations=8,
+                free_focal=focal is None and index > 0,
+                free_translation=False,
+                free_depth=False,
+                focal_prior=focal_prior,
+                depth_prior=0.0,
+            )
+            geometry.poses = solution.poses
+        norms = residual_norms(geometry.problem(), geometry.poses, depths)
+        geometry.scale = max(noise_scale(norms), SMALLEST_SCALE)
+        solutions.append(geometry)
+    best = best_of(solutions)
+    assert best is not None
+    if len(keyframes) < all_count:
+        poses = Poses(np.tile(np.eye(3), (all_count, 1, 1)), np.zeros((all_count, 3)), best.poses.focal)
+        poses.rotations[keyframes] = best.poses.rotations
+        whole = {host.host: host for host in all_hosts}
+        for frame in np.setdiff1d(np.arange(all_count), keyframes):
+            nearest = min(whole, key=lambda index: abs(index - frame))  # noqa: B023
+            at = np.flatnonzero(whole[nearest].frames == frame)
+            seen = whole[nearest].visible[at[0]] if len(at) else np.zeros(0, bool)
+            poses.rotations[frame] = poses.rotations[nearest]
+            if seen.sum() >= 6:
+                here, there = whole[nearest].host_pixels[seen], whole[nearest].pixels[at[0]][seen]
+                poses.rotations[frame] = rotation_between(here, there, poses.focal, center) @ poses.rotations[nearest]
+        best = Geometry(
+            all_hosts,
+            [np.zeros(host.count) for host in all_hosts],
+            [np.ones(host.count) for host in all_hosts],
+            poses,
+            np.ones(all_count, bool),
+            center,
+            best.scale,
+        )
+    norms = residual_norms(best.problem(), best.poses, best.inverse_depths)
+    best.track_weights = track_weights(norms, best.scale)
+    return best
+
+
+def refined(
+    poses: Poses,
+    registered: np.ndarray,
+    hosts: list[HostTracks],
+    center: tuple[float, float],
+    focal_is_known: bool,
+    focal_prior: tuple[float, float],
+    progress: Progress = ignore_progress,
+) -> Geometry:
+    """Poses that are nearly right (`registered` says which), refined on the tracks."""
+    frame_count = len(registered)
+    keyframes, short = np.arange(frame_count), hosts
+    if frame_count > MOST_FRAMES_TOGETHER:
+        keyframes, short = keyframe_tracks(hosts, frame_count)
+    part = Poses(poses.rotations[keyframes], poses.translations[keyframes], poses.focal)
+    geometry = geometry_from_poses(part, registered[keyframes], short, center)
+    if geometry.hosts:
+        refine_registered(geometry, focal_prior, free_focal=not focal_is_known, rounds=4, iterations=8)
+    if frame_count > MOST_FRAMES_TOGETHER:
+        geometry = _with_other_frames(geometry, hosts, keyframes, frame_count, progress)
+    return geometry
+
+
+def keyframe_tracks(hosts: list[HostTracks], frame_count: int) -> tuple[np.ndarray, list[HostTracks]]:
+    """Keyframes (K,) of a long clip, and the tracks in them with the keyframes' numbers for frames."""
+    stride = keyframe_stride(frame_count)
+    is_key = np.zeros(frame_count, bool)
+    is_key[::stride] = True
+    is_key[-1] = True
+    number = np.cumsum(is_key) - 1
+    short = []
+    for host in hosts:
+        if is_key[host.host]:
+            kept = host.subset(frames=np.flatnonzero(is_key[host.frames]))
+            if len(kept.frames):
+                short.append(replace(kept, host=int(number[host.host]), frames=number[kept.frames]))
+    return np.flatnonzero(is_key), short
+
+
+def _solve_part_by_part(short, count, center, focal, focal_prior, seed, progress) -> Geometry | None:
+    """Many keyframes: hypotheses on the middle `MOST_FRAMES_TOGETHER` of them, the winner grown over the rest."""
+    begin = (count - MOST_FRAMES_TOGETHER) // 2
+    end = begin + MOST_FRAMES_TOGETHER
+    inner = []
+    for host in short:
+        if begin <= host.host < end:
+            kept = host.subset(frames=np.flatnonzero((host.frames >= begin) & (host.frames < end)))
+            if len(kept.frames):
+                inner.append(replace(kept, host=host.host - begin, frames=kept.frames - begin))
+    solved = solve(inner, end - begin, center, focal, focal_prior, seed, progress) if inner else None
+    if solved is None:
+        return None
+    poses = Poses(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)), solved.poses.focal)
+    poses.rotations[begin:end], poses.translations[begin:end] = solved.poses.rotations, solved.poses.translations
+    registered = np.zeros(count, bool)
+    registered[begin:end] = solved.registered
+    part = geometry_from_poses(poses, registered, short, center)
+    return grow(part, short, focal_prior=focal_prior, free_focal=focal is None, progress=progress)
+
+
+def _with_other_frames(solved: Geometry, hosts, keyframes: np.ndarray, frame_count: int, progress) -> Geometry:
+    poses = Poses(np.tile(np.eye(3), (frame_count, 1, 1)), np.zeros((frame_count, 3)), solved.poses.focal)
+    poses.rotations[keyframes], poses.translations[keyframes] = solved.poses.rotations, solved.poses.translations
+    registered = np.zeros(frame_count, bool)
+    registered[keyframes] = solved.registered
+    whole = {host.host: host for host in hosts}
+    geometry = Geometry([], [], [], poses, registered, solved.center, solved.scale, solved.cost)
+    for host, inverse_depth, weight in zip(solved.hosts, solved.inverse_depths, solved.track_weights, strict=True):
+        full = whole[int(keyframes[host.host])]
+        if full.count == host.count:
+            geometry.hosts.append(full)
+            geometry.inverse_depths.append(inverse_depth)
+            geometry.track_weights.append(weight)
+    for frame in np.flatnonzero(~registered):
+        register_frame(geometry, int(frame))
+        if frame % 50 == 0:
+            progress("placing the other frames", int(frame), frame_count)
+    return geometry

@@ -1,0 +1,166 @@
+"""Runs a network of the published size with made-up weights, to compare its outputs with the official code's.
+
+    python -m dynamic_predictor.parity NAME --input IN.npz --output OUT.npz [--overrides FILE.json]
+
+builds network NAME in float32, gives every parameter the value that follows from its official checkpoint key and shape
+(`made_up_weights`), applies the overrides, `{"official.key": ["mul" | "add", number], ...}`, in their order, reads
+`images` (1, S, 3, H, W), already normalised as the official forward expects, from IN, runs, and writes float32 arrays.
+
+A new system adds one line to `_CASES`: its names and the function, as "module:function", that is called with the name
+and returns a `ParityCase`. The module is imported when it is asked for.
+"""
+
+import argparse
+import json
+import math
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynamic_predictor.networks.freed_memory import kept_freed_memory
+from dynamic_predictor.parity.case import ParityCase
+from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
+from scene.errors import InputError, is_out_of_memory
+from scene.files.atomic import atomic_file
+
+_CASES = {
+    **dict.fromkeys(
+        ("da3-small", "da3-base", "da3-large", "da3-giant", "da3-nested", "da3-metric", "da3-mono"),
+        "dynamic_predictor.depth_anything3.parity:parity_case",
+    ),
+    "das3r": "dynamic_predictor.das3r.parity:parity_case",
+    "monst3r": "dynamic_predictor.das3r.parity:parity_case",
+    "raft": "dynamic_predictor.optical_flow.parity:parity_case",
+    "sea-raft": "dynamic_predictor.optical_flow.parity:parity_case",
+}
+#: values in the input, so that a mistaken file does not fill the memory
+_MOST_INPUT_VALUES = 1 << 28
+
+
+def parity_names() -> list[str]:
+    """All systems that can be compared."""
+    return sorted(_CASES)
+
+
+def build_case(name: str) -> ParityCase:
+    """The full-size network called `name`, not yet filled; `InputError` lists the names when there is none."""
+    if name not in _CASES:
+        raise InputError(f'There is no network called "{name}"; choose one of: {", ".join(parity_names())}.')
+    module, function = _CASES[name].split(":")
+    return getattr(import_module(module), function)(name)
+
+
+@torch.inference_mode()
+@kept_freed_memory()
+def run_parity(name: str, images: Tensor, overrides: Mapping[str, Sequence] | None = None) -> dict[str, np.ndarray]:
+    """Float32 outputs of network `name`, filled and overridden, for `images` (1, S, 3, H, W)."""
+    case = build_case(name)
+    _check_images(name, case, images)
+    changes = _checked_overrides(case, overrides or {})
+    fill_with_made_up_weights(case.parameters)
+    for tensor, operation, number in changes:
+        tensor.mul_(number) if operation == "mul" else tensor.add_(number)
+    return {output: value.to(torch.float32).numpy() for output, value in case.run(images).items()}
+
+
+def _check_images(name: str, case: ParityCase, images: Tensor) -> None:
+    if images.dim() != 5 or images.shape[0] != 1 or images.shape[2] != 3 or 0 in images.shape:
+        raise InputError(f'"images" must have the shape (1, S, 3, H, W), not {tuple(images.shape)}.')
+    if case.image_count is not None and images.shape[1] != case.image_count:
+        raise InputError(f"{name} takes {case.image_count} images, not {images.shape[1]}.")
+    height, width = images.shape[-2:]
+    if height % case.size_multiple or width % case.size_multiple:
+        raise InputError(f"{name} takes sizes that are multiples of {case.size_multiple}, not {width}x{height}.")
+
+
+def _checked_overrides(case: ParityCase, overrides: Mapping[str, Sequence]) -> list[tuple[Tensor, str, float]]:
+    changes = []
+    for key, change in overrides.items():
+        tensor = case.parameters.get(case.aliases.get(key, key))
+        if tensor is None:
+            raise InputError(f'The overrides name "{key}", which is not a parameter of this network.')
+        if (
+            not isinstance(change, list | tuple)
+            or len(change) != 2
+            or change[0] not in ("mul", "add")
+            or isinstance(change[1], bool)
+            or not isinstance(change[1], int | float)
+            or not math.isfinite(change[1])
+        ):
+            raise InputError(f'The override of "{key}" must be ["mul" or "add", number], not {change!r}.')
+        changes.append((tensor, change[0], float(change[1])))
+    return changes
+
+
+def read_images(path: Path) -> Tensor:
+    """`images` of an .npz file as float32; `InputError` when there is no such array."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if "images" not in getattr(arrays, "files", ()):
+                raise InputError(f'{path} has no array called "images".')
+            images = arrays["images"]
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the path.") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read as an .npz file of numbers.") from error
+    if images.dtype.kind not in "fiu" or images.size > _MOST_INPUT_VALUES:
+        raise InputError(
+            f'{path} holds {images.size} values of type {images.dtype} in "images"; give at most {_MOST_INPUT_VALUES} '
+            "numbers."
+        )
+    if not np.isfinite(images).all():
+        raise InputError(f'{path} holds NaN or infinity in "images"; give finite numbers.')
+    return torch.from_numpy(images.astype(np.float32))
+
+
+def read_overrides(path: Path) -> dict[str, Sequence]:
+    """The content of an overrides file; `InputError` when it is not a JSON object."""
+    try:
+        overrides = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the path.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON.") from error
+    if not isinstance(overrides, dict):
+        raise InputError(f"{path} must hold one JSON object of parameter names.")
+    return overrides
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; exit status 2 with one sentence for bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dynamic_predictor.parity", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("name", metavar="NAME", help=", ".join(parity_names()))
+    parser.add_argument("--input", type=Path, required=True, metavar="IN.npz")
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT.npz")
+    parser.add_argument("--overrides", type=Path, metavar="FILE.json")
+    options = parser.parse_args(arguments)
+    try:
+        overrides = read_overrides(options.overrides) if options.overrides else {}
+        images = read_images(options.input)
+        with atomic_file(options.output) as temporary, temporary.open("wb") as file:
+            np.savez(file, **run_parity(options.name, images, overrides))  # type: ignore[arg-type]
+    except InputError as error:
+        print(f"parity: {error}", file=sys.stderr)
+        return 2
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(
+            f"parity: The memory is not enough for {options.name} and these images; use smaller ones.", file=sys.stderr
+        )
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

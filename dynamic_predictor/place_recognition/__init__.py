@@ -1,0 +1,1 @@
+"""Image descriptors that recognize a place: what loop closure compares frames by."""

@@ -1,0 +1,89 @@
+"""Arrays in .npy and .npz files that others wrote: checked by their headers before anything large is unpacked."""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from scene.errors import InputError
+from scene.files.text import check_file
+from scene.maps import FrameMaps, LoadedMaps
+
+_DAMAGE = (OSError, ValueError, EOFError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def check_npz(path: Path, keys: Sequence[str], shape: tuple[int, int]) -> None:
+    """Raises `InputError` unless the file is there with `keys` as floating point arrays of `shape`; reads headers."""
+    check_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for key in keys:
+                if f"{key}.npy" not in archive.namelist():
+                    raise InputError(f"{path} has no {key}; the file is damaged or of another kind.")
+                with archive.open(f"{key}.npy") as file:
+                    _check_header(path, key, file, shape)
+    except InputError:
+        raise
+    except PermissionError:
+        raise InputError(f"{path} may not be read; check its permissions.") from None
+    except _DAMAGE:
+        raise InputError(f"{path} is damaged and cannot be read as an .npz file of arrays.") from None
+
+
+def check_npy(path: Path, shape: tuple[int, int] | None) -> tuple[int, int]:
+    """The shape of a floating point array (H, W) in an .npy file; `InputError` unless it is `shape`, where given."""
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            return _check_header(path, "the array", file, shape)
+    except InputError:
+        raise
+    except PermissionError:
+        raise InputError(f"{path} may not be read; check its permissions.") from None
+    except _DAMAGE:
+        raise InputError(f"{path} is damaged and cannot be read as an .npy file.") from None
+
+
+def _check_header(path: Path, what: str, file: IO[bytes], shape: tuple[int, int] | None) -> tuple[int, int]:
+    version = npy.read_magic(file)
+    header = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+    if len(header[0]) != 2 or (shape is not None and header[0] != shape):
+        expected = f"frames of {shape[1]}x{shape[0]}" if shape else "a single picture"
+        raise InputError(f"{path}: {what} has shape {header[0]}, which does not fit {expected}.")
+    if header[2].kind != "f":
+        raise InputError(f"{path}: {what} is of type {header[2]}, not of floating point numbers.")
+    return header[0]
+
+
+def known(values: np.ndarray) -> np.ndarray:
+    """Depth or confidence with everything that is not a finite positive number as 0 = unknown, float32."""
+    values = np.asarray(values, np.float32)
+    return np.where(np.isfinite(values) & (values > 0), values, np.float32(0.0))
+
+
+def read_npz(path: Path, key: str, shape: tuple[int, int]) -> np.ndarray:
+    """One array of an .npz file, checked first, as float32 as it stands."""
+    check_npz(path, [key], shape)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive[key].astype(np.float32)
+    except _DAMAGE:
+        raise InputError(f"{path} is damaged and cannot be read as an .npz file of arrays.") from None
+
+
+def read_npy(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """The array of an .npy file, checked first, as float32 as it stands."""
+    check_npy(path, shape)
+    try:
+        return np.load(path, allow_pickle=False).astype(np.float32)
+    except _DAMAGE:
+        raise InputError(f"{path} is damaged and cannot be read as an .npy file.") from None
+
+
+def npz_maps(paths: Sequence[Path], key: str, shape: tuple[int, int]) -> FrameMaps:
+    """Depths or confidences that are read when used; what is not finite and positive is 0 = unknown."""
+    return LoadedMaps(len(paths), lambda index: known(read_npz(paths[index], key, shape)))

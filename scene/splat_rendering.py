@@ -1,0 +1,86 @@
+"""Images of Gaussians from many cameras, without gradients, by the kernels in `submodules/`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from scene.camera import Camera
+from scene.errors import InputError
+from scene.gaussians import Gaussians
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What a camera sees of the Gaussians."""
+
+    #: float32 RGB (H, W, 3) in [0, 1]
+    image: np.ndarray
+    #: float32 (H, W), how much of each pixel is covered
+    alpha: np.ndarray
+    #: float32 (H, W), expected z depth where alpha is above a half, else 0
+    z_depth: np.ndarray
+
+
+class Renderer:
+    """Renders the same Gaussians from many cameras.
+
+    Everything that does not depend on the camera is computed once. On a CPU, spherical harmonics above degree 0 are
+    stored in half precision: colours differ by about 1e-4 from those of `gaussian.rendering.render`, far below the
+    1/255 of an image file.
+    """
+
+    def __init__(self, gaussians: Gaussians, *, device: str | None = None) -> None:
+        """Copies the Gaussians, so that later changes have no effect. `device`: "cpu" or "cuda"; by default the device
+        of the Gaussians. Where our CUDA kernels cannot run, the CPU renders. Raises `InputError` when the kernels are
+        not installed."""
+        try:
+            from diff_gaussian_rasterization import PreparedGaussians, cuda_device
+        except ImportError as error:
+            raise InputError(
+                f"The rasterizer in submodules/diff-gaussian-rasterization is not installed ({error}); run "
+                "'pip install ./submodules/diff-gaussian-rasterization'."
+            ) from error
+        wanted = torch.device(device or gaussians.device)
+        if wanted.type != "cuda" or cuda_device.reason_against() is not None:
+            wanted = torch.device("cpu")
+        self._prepared = PreparedGaussians(**rasterizer_arguments(gaussians.to(wanted)))
+
+    def render(self, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
+        """Renders at the camera's size. `exposure` (3, 2) holds gain and offset per channel; without it the image has
+        the clip's mean exposure. Black background."""
+        return rendering_arrays(self._prepared.render(**camera_arguments(camera)), exposure)
+
+
+def rasterizer_arguments(gaussians: Gaussians) -> dict[str, Any]:
+    """The Gaussians as keyword arguments of the rasterizer."""
+    return {
+        "means": gaussians.means,
+        "rotations": gaussians.rotations,
+        "scales": gaussians.log_scales,
+        "opacities": gaussians.logit_opacities,
+        "sh_coefficients": gaussians.sh_coefficients,
+        "log_scales": True,
+        "opacity_logits": True,
+    }
+
+
+def camera_arguments(camera: Camera) -> dict[str, Any]:
+    """The camera as keyword arguments of the rasterizer."""
+    return {
+        "camera_from_world": torch.from_numpy(camera.camera_from_world.astype(np.float32)),
+        "intrinsics": torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy]),
+        "width": camera.width,
+        "height": camera.height,
+    }
+
+
+def rendering_arrays(result: Any, exposure: np.ndarray | None) -> Rendering:
+    """What a rasterizer returned (`image`, `alpha`, `depth` tensors) as arrays, with the exposure applied."""
+    image = result.image.permute(1, 2, 0).cpu().numpy()
+    if exposure is not None:
+        image = image * exposure[None, None, :, 0] + exposure[None, None, :, 1]
+    alpha, depth = result.alpha.cpu().numpy(), result.depth.cpu().numpy()
+    z_depth = np.where(alpha > 0.5, depth / np.maximum(alpha, 1e-6), 0.0).astype(np.float32)
+    return Rendering(np.clip(image, 0.0, 1.0).astype(np.float32), alpha, z_depth)

@@ -1,0 +1,1 @@
+"""Scores of runs: without truth, against truth, on held-out frames."""

@@ -1,0 +1,208 @@
+"""Held-out frames of all scenes of a results folder, as DAS3R scores them: each scene is optimized without every tenth
+frame, and those are rendered and compared where the data set's annotations say that nothing moves.
+
+python -m stillsplat.scores.held_out_psnr --eval_dataset davis --results results/davis
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dynamic_predictor.evaluation.datasets.clip import DatasetClip
+from dynamic_predictor.evaluation.datasets.registry import DATASETS, OpenDataset, open_dataset
+from dynamic_predictor.evaluation.published import PUBLISHED_PSNR
+from dynamic_predictor.evaluation.results_folder import ResultsFolder, file_name
+from dynamic_predictor.evaluation.scores.sizes import mask_at_prediction
+from dynamic_predictor.evaluation.tables import Column, Table, tables_json
+from gaussian.settings import TrainSettings
+from gaussian.trainer import train
+from scene.errors import InputError
+from scene.files.atomic import atomic_file
+from scene.files.text import read_json
+from scene.maps import FrameMaps, LoadedMaps
+from scene.open_scene import is_scene, open_scene
+from scene.progress import Progress, ignore_progress
+from scene.scene import Scene
+from terminal.option_parser import OptionParser
+from terminal.progress_bars import ProgressBars
+
+_DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
+_FIGURES = (
+    Column("psnr_das3r", "psnr_das3r", 2, better="higher"),
+    Column("psnr_static", "psnr_static", 2, better="higher"),
+    Column("ssim_static", "ssim_static", 4, better="higher"),
+    Column("gaussians", "Gaussians", 0, better=""),
+    Column("seconds", "seconds", 0),
+)
+
+
+def score_held_out(
+    results: Path,
+    models: Path,
+    dataset: OpenDataset,
+    clips: Sequence[str],
+    settings: TrainSettings,
+    *,
+    progress: Progress = ignore_progress,
+    say: Callable[[str], None] = lambda sentence: None,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Figures per clip, and one sentence per clip that failed.
+
+    The model of a clip lies in `models`/<clip>; a finished one is not made again, one that was interrupted goes on from
+    its checkpoint.
+    """
+    scores: dict[str, dict[str, Any]] = {}
+    failures: dict[str, str] = {}
+    for done, name in enumerate(clips):
+        progress("clips", done, len(clips))
+        try:
+            model = models / file_name(name)
+            if not _is_finished(model, settings):
+                scene = open_scene(results / file_name(name))
+                annotations = _annotations(scene, dataset.clip(name), _frames(results, name), settings)
+                resume = (model / "checkpoint.pt").exists()
+                say(f"{name}: {len(scene.frames)} frames of {scene.frames.width}x{scene.frames.height}")
+                train(scene, settings, model, annotations=annotations, progress=progress, resume=resume)
+            description = read_json(model / "settings.json")
+            scores[name] = {**description["test_metrics"], **{k: description[k] for k in ("gaussians", "seconds")}}
+        except InputError as error:
+            failures[name] = str(error)
+            warn(f"{name}: {error}")
+    progress("clips", len(clips), len(clips))
+    return scores, failures
+
+
+def psnr_tables(dataset: str, scores: dict[str, dict[str, Any]], method: str) -> list[Table]:
+    """All figures per clip; and as papers have it, methods by clips, over the clips that are there."""
+    own = Table(f"{dataset}: held-out frames, static where the annotations say so", "clip", _FIGURES)
+    own.rows = dict(scores)
+    own.add_mean()
+    clips = sorted(scores)
+    columns = [Column(clip, clip, 2, better="higher") for clip in clips]
+    table = Table(
+        f"{dataset}: psnr_das3r of held-out frames in dB, published figures of other methods and ours",
+        "method",
+        [*columns, Column("average", "average", 2, better="higher")],
+    )
+    published = PUBLISHED_PSNR.get(dataset, {})
+    ours = {clip: float(score["psnr_das3r"]) for clip, score in scores.items()}
+    for name, row in {**published, method: ours}.items():
+        known = [row[clip] for clip in clips if clip in row]
+        average = sum(known) / len(known) if len(known) == len(clips) else math.nan
+        table.rows[name] = {**row, "average": average}
+    return [own, table]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status: 0 done, 1 some clips failed, 2 something that the user can mend, 130
+    interrupted."""
+    try:
+        return _run(_parser().parse_args(arguments))
+    except InputError as error:
+        print(f"held_out_psnr: {error}", file=sys.stderr)
+        return _BAD_INPUT
+    except KeyboardInterrupt:
+        print("held_out_psnr: Stopped; the same command goes on from what is finished.", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    results: Path = options.results
+    if not results.is_dir():
+        raise InputError(
+            f"{results} does not exist; make its scenes: "
+            f"python dynamic_predictor/launch.py --mode=eval_pose --eval_dataset={options.eval_dataset} "
+            f"--output_dir={results}"
+        )
+    dataset = open_dataset(options.eval_dataset, options.data_folder)
+    clips = options.clips or sorted(path.name for path in results.iterdir() if path.is_dir() and is_scene(path))
+    if not clips:
+        raise InputError(f"{results} holds no scenes.")
+    settings = TrainSettings(
+        iterations=options.iterations,
+        protocol="das3r",
+        refine_test_cameras=options.refine_test_cameras,
+        seed=options.seed,
+    )
+    models = options.models or results.with_name(f"{results.name}_testing_psnr_{options.iterations}")
+    with ProgressBars() as bars:
+        scores, failures = score_held_out(
+            results, models, dataset, clips, settings, progress=bars, say=bars.say, warn=bars.warn
+        )
+    if scores:
+        tables = psnr_tables(options.eval_dataset, scores, options.name)
+        texts = [table.text() for table in tables]
+        contents = {"txt": "\n".join(texts), "json": tables_json(tables), "tex": "\n".join(t.latex() for t in tables)}
+        for suffix, content in contents.items():
+            with atomic_file(models / f"psnr.{suffix}") as temporary:
+                temporary.write_text(content)
+        print("\n".join(texts))
+    if failures:
+        print(f"held_out_psnr: {len(failures)} of {len(clips)} clips failed: {', '.join(failures)}.", file=sys.stderr)
+        return _SOME_FAILED if scores else _BAD_INPUT
+    return _DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OptionParser(
+        prog="held_out_psnr", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--eval_dataset", choices=tuple(DATASETS), required=True)
+    parser.add_argument("--results", type=Path, required=True, help="folder of scenes that launch.py wrote")
+    parser.add_argument("--models", type=Path, help="default: RESULTS_testing_psnr_N beside it")
+    parser.add_argument("--data_folder", type=Path, default=Path("data"), help="where data sets lie; default: data")
+    parser.add_argument("--clips", nargs="+", help="default: all scenes")
+    parser.add_argument("--iterations", type=int, default=4000, help="default: 4000, as published figures use")
+    parser.add_argument("--refine-test-cameras", action="store_true", help="moves held-out cameras by static pixels")
+    parser.add_argument("--name", default="ours", help="of the row in the table")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def _is_finished(model: Path, settings: TrainSettings) -> bool:
+    """Whether the model is there as these settings make it. Raises `InputError` for one of other settings."""
+    path = model / "settings.json"
+    if not path.exists():
+        return False
+    description = read_json(path)
+    if description.get("settings") != json.loads(json.dumps(settings.to_dict())):
+        raise InputError(f"{model} was optimized with other settings; remove it, or choose another --models.")
+    return "test_metrics" in description
+
+
+def _frames(results: Path, name: str) -> list[int] | None:
+    """Which frames of the clip the scene is of, where launch.py noted it."""
+    made_by = ResultsFolder(results).record(name).get("made_by", {})
+    frames = made_by.get("frames")
+    return [int(frame) for frame in frames] if isinstance(frames, list) else None
+
+
+def _annotations(scene: Scene, clip: DatasetClip, frames: Sequence[int] | None, settings: TrainSettings) -> FrameMaps:
+    """The data set's masks at the scene's size; frames without one count as unmoving, none of which is held out."""
+    count, height, width = len(scene.frames), scene.frames.height, scene.frames.width
+    positions = list(frames if frames is not None else range(count))
+    if len(positions) != count or positions[-1] >= len(clip.images):
+        raise InputError(f"The scene of {clip.name} has {count} frames, which are not those of the data set's clip.")
+    part = clip.select(positions)
+    annotations, known = part.motion_masks, set(part.annotated_frames())
+    missing = [frame for frame in settings.test_frames(count) if frame not in known]
+    if annotations is None or missing:
+        raise InputError(f"{clip.name} has no annotation of {'any frame' if not known else f'frame {missing[0]}'}.")
+
+    def load(index: int) -> np.ndarray:
+        if index not in known:
+            return np.zeros((height, width), np.float32)
+        return mask_at_prediction(annotations[index] > 0.5, width, height).astype(np.float32)
+
+    return LoadedMaps(count, load)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

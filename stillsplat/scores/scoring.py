@@ -1,0 +1,172 @@
+"""Scores of a run without truth: its renders against the frames, its masks against annotations. See docs/scores.md."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dynamic_predictor.evaluation.scores.masks import score_masks
+from gaussian import metrics
+from scene.frames import Frames
+from scene.maps import FrameMaps
+from scene.progress import Progress, ignore_progress
+from stillsplat import __version__
+from stillsplat.run_folder import source_revision
+
+PROTOCOLS = {
+    "psnr": "mean squared error over all pixels and channels of a frame, in dB; mean over frames",
+    "psnr_static": "mean squared error over the static pixels only, in dB; mean over frames",
+    "psnr_das3r": (
+        "DAS3R's own protocol: moving pixels set to zero in both pictures, mean squared error over all pixels of a "
+        "channel, in dB; mean over channels and frames. Moving pixels count as perfect, so compare it with published "
+        "DAS3R figures only"
+    ),
+    "ssim": "structural similarity, 11x11 Gaussian window of sigma 1.5, windows inside the picture; mean over frames",
+    "ssim_static": "structural similarity over the windows that touch no moving pixel; mean over frames",
+    "lpips": "learned perceptual distance with AlexNet, whole pictures; mean over frames (0 is equal)",
+    "lpips_static": "learned perceptual distance with AlexNet over static pixels; mean over frames (0 is equal)",
+    "mask_iou": "intersection over union of predicted and annotated moving pixels, all frames in one pot",
+    "mask_j": "region similarity J of the DAVIS benchmark: IoU per frame (1 when both are empty), mean over frames",
+    "mask_j_recall": "share of frames whose J is above 0.5",
+    "mask_f": "boundary accuracy F of the DAVIS benchmark: tolerance 0.8 % of the diagonal, mean over frames",
+    "mask_f_recall": "share of frames whose F is above 0.5",
+}
+
+UNITS = {"psnr": "dB", "psnr_static": "dB", "psnr_das3r": "dB"}
+
+
+@dataclass
+class RunScores:
+    """Everything that metrics.json holds about quality."""
+
+    #: split ("held_out", "training", "all") -> figure -> entry with value, protocol, split, masks, frames, code
+    figures: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    #: per frame: file, split and the image scores
+    per_frame: list[dict[str, Any]] = field(default_factory=list)
+    #: sentences about what is missing and why
+    notes: list[str] = field(default_factory=list)
+
+
+def score_run(
+    frames: Frames,
+    render: Callable[[int], np.ndarray],
+    motion_masks: FrameMaps | None,
+    *,
+    mask_source: str,
+    test_frames: Sequence[int] = (),
+    annotations: FrameMaps | None = None,
+    protocol_suffix: str = "",
+    progress: Progress = ignore_progress,
+) -> RunScores:
+    """Scores renders against frames, one frame in memory at a time.
+
+    `render(i)` is uint8 RGB (H, W, 3). Pixels are static where `annotations`, or without them `motion_masks`, are below
+    a half; `mask_source` says in words where the motion masks are from. `protocol_suffix` is appended to the protocol
+    of every score of held-out frames (how their cameras came about, deviations from a named protocol).
+    """
+    scores = RunScores()
+    lpips_reason = metrics.Lpips.unavailable_because()
+    lpips = metrics.Lpips() if lpips_reason is None else None
+    if lpips_reason:
+        scores.notes.append(lpips_reason)
+    scoring_masks = annotations if annotations is not None else motion_masks
+    masks_used = "annotations" if annotations is not None else mask_source if motion_masks is not None else "none"
+    held_out = set(test_frames)
+    for index in range(len(frames)):
+        picture, rendered = frames[index], render(index).astype(np.float32) / 255.0
+        static = (
+            scoring_masks[index] < 0.5 if scoring_masks is not None else np.ones((frames.height, frames.width), bool)
+        )
+        similarity = metrics.ssim_map(rendered, picture)
+        entry: dict[str, Any] = {
+            "index": index,
+            "file": frames.names[index],
+            "split": "held_out" if index in held_out else "training",
+            "static_share": float(static.mean()),
+            "psnr": metrics.psnr(rendered, picture),
+            "psnr_static": metrics.psnr_static(rendered, picture, static),
+            "psnr_das3r": metrics.psnr_das3r(rendered, picture, static),
+            "ssim": metrics.mean_ssim(similarity),
+            "ssim_static": metrics.mean_ssim(similarity, static),
+            "lpips": lpips(rendered, picture) if lpips else None,
+            "lpips_static": lpips(rendered, picture, static) if lpips else None,
+        }
+        scores.per_frame.append(entry)
+        progress("scoring", index + 1, len(frames))
+    for split in ("held_out", "training"):
+        entries = [entry for entry in scores.per_frame if entry["split"] == split]
+        if entries:
+            suffix = protocol_suffix if split == "held_out" else ""
+            scores.figures[split] = {
+                name: _mean_figure(name, entries, split, masks_used, suffix)
+                for name in ("psnr_static", "psnr_das3r", "psnr", "ssim_static", "ssim", "lpips_static", "lpips")
+            }
+    if annotations is not None and motion_masks is not None:
+        scores.figures["all"] = mask_figures(motion_masks, annotations, "annotations")
+    elif annotations is not None:
+        scores.notes.append("Masks were not scored: the scene has none.")
+    return scores
+
+
+def mask_figures(predicted: FrameMaps, annotated: FrameMaps, source: str) -> dict[str, dict[str, Any]]:
+    """The mask figures of a clip, all frames; a pixel moves where its value is at least a half."""
+    found = score_masks((predicted[index] >= 0.5, annotated[index] >= 0.5) for index in range(len(annotated)))
+    values = {
+        "mask_iou": found.iou_pooled,
+        "mask_j": found.j_mean,
+        "mask_j_recall": found.j_recall,
+        "mask_f": found.f_mean,
+        "mask_f_recall": found.f_recall,
+    }
+    return {name: figure(name, value, "all", source, found.frames) for name, value in values.items()}
+
+
+def figure(
+    name: str, value: float | None, split: str, masks: str, frames: int, *, protocol: str | None = None
+) -> dict[str, Any]:
+    """One figure as it stands in metrics.json and evaluation.json; a value that is not finite is None."""
+    return {
+        "value": None if value is None or not math.isfinite(value) else round(float(value), 6),
+        "unit": UNITS.get(name, ""),
+        "protocol": protocol or f"{name}: {PROTOCOLS[name]}",
+        "split": split,
+        "masks": masks,
+        "frames": frames,
+        "code": code_version(),
+    }
+
+
+def format_value(entry: dict[str, Any]) -> str:
+    """A figure as people read it, with its unit."""
+    value, unit = entry["value"], entry["unit"]
+    if value is None:
+        return "–"
+    if unit == "dB":
+        return f"{value:.2f} dB"
+    return f"{value:.4f}" + (f" {unit}" if unit else "")
+
+
+def code_version() -> str:
+    """Version of stillsplat, with the git revision where it runs from a checkout."""
+    revision = source_revision()
+    return f"stillsplat {__version__}" + (f" ({revision})" if revision else "")
+
+
+def _mean_figure(name: str, entries: list[dict[str, Any]], split: str, masks: str, suffix: str) -> dict[str, Any]:
+    values = [entry[name] for entry in entries if entry[name] is not None and math.isfinite(entry[name])]
+    whole_picture = name in ("psnr", "ssim", "lpips")
+    protocol = f"{name}: {PROTOCOLS[name]}"
+    if name == "psnr_das3r" and masks != "annotations":
+        protocol = f"{name} with {masks} in place of annotations: {PROTOCOLS[name]}"
+    if suffix:
+        protocol = f"{protocol}; {suffix}"
+    return figure(
+        name,
+        float(np.mean(values)) if values else None,
+        split,
+        "none" if whole_picture else masks,
+        len(values),
+        protocol=protocol,
+    )

@@ -1,0 +1,1 @@
+"""What commands show and read in a terminal: progress bars, tables, options."""

@@ -1,0 +1,16 @@
+"""Fixtures of training."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.dynamic_predictor.training.moving_square import write_clip
+
+
+@pytest.fixture(scope="session")
+def tracked_folder(tmp_path_factory) -> Path:
+    """Holds train/ with two clips and test/ with one."""
+    folder = tmp_path_factory.mktemp("tracked")
+    for part, name, seed in (("train", "one", 0), ("train", "two", 1), ("test", "three", 2)):
+        write_clip(folder / part / name, seed)
+    return folder

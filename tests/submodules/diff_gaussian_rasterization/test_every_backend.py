@@ -1,0 +1,136 @@
+"""The checks that have to hold on every instruction set and backend, not only on the one that this machine prefers.
+
+`torch` is PyTorch in place of the compiled kernels, `cuda` the CUDA kernels run on the CPU. Instruction sets that the
+machine lacks are skipped, and the summary of the run says so.
+"""
+
+import functools
+import platform
+
+import diff_gaussian_rasterization as kernels
+import pytest
+import torch
+
+from tests.submodules.diff_gaussian_rasterization import test_drop_in_interface as drop_in
+from tests.submodules.diff_gaussian_rasterization import test_drop_in_optimizer_and_loss as optimizer_and_loss
+from tests.submodules.diff_gaussian_rasterization import test_drop_in_variants as variants
+from tests.submodules.diff_gaussian_rasterization import test_fused_training as fused
+from tests.submodules.diff_gaussian_rasterization import test_rasterize_gradients as gradients
+from tests.submodules.diff_gaussian_rasterization import test_rasterize_robustness as robustness
+from tests.submodules.diff_gaussian_rasterization.splatting_oracle import render
+
+KERNELS = ["neon", "plain"] if platform.machine() in ("aarch64", "arm64") else ["avx512", "avx2", "plain"]
+
+
+@pytest.fixture(params=[*KERNELS, "torch", "cuda"])
+def backend(request, use_simd):
+    """The name; everything in the test runs on it."""
+    if request.param == "cuda":
+        device = request.getfixturevalue("device")
+        yield request.param
+        assert device.launches
+    else:
+        use_simd(request.param)
+        yield request.param
+        assert kernels.simd() == request.param
+
+
+@pytest.mark.parametrize("name", gradients.SCENES)
+def test_equals_the_twin(name, backend):
+    gradients.assert_same(gradients.SCENES[name]())
+
+
+@pytest.mark.parametrize("name", ["plain", "degenerate", "border"])
+def test_antialiased_equals_the_twin(name, backend):
+    gradients.assert_same(gradients.SCENES[name](), antialiased=True)
+
+
+@functools.cache
+def differences(name):
+    """Scene and function that gives the twin's weighted sum with one input moved, with no autograd in it."""
+    scene = gradients.SCENES[name]()
+    wide = {key: value.double() for key, value in scene.items()}
+    weights = [weight.double() for weight in gradients.slopes()]
+    picture = functools.partial(render, width=gradients.WIDTH, height=gradients.HEIGHT)
+
+    def moved(key, change):
+        return gradients.weighted(picture(**(wide | {key: wide[key] + change})), weights)
+
+    return scene, moved
+
+
+@pytest.mark.parametrize("name", ["plain", "near plane", "degenerate"])
+def test_finite_differences(name, backend):
+    scene, moved = differences(name)
+    for key, gradient in gradients.run(kernels.rasterize, scene, torch.float32)[1].items():
+        # along the gradient itself, so that the expected change is its length
+        gradient, step = gradient.double(), 1e-7
+        change = step * gradient / gradient.norm()
+        measured = ((moved(key, change) - moved(key, -change)) / (2 * step)).item()
+        assert measured == pytest.approx(gradient.norm().item(), rel=1e-3), key
+
+
+@pytest.mark.parametrize("size", [(7, 90), (130, 3)])
+def test_sizes(size, backend):
+    gradients.test_sizes(size)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_given_covariances(packed, backend):
+    gradients.test_given_covariances(packed)
+
+
+@pytest.mark.parametrize("antialiasing", [False, True])
+def test_inverse_depth(antialiasing, backend):
+    variants.test_inverse_depth_and_its_gradients(antialiasing)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_any_number_of_threads_gives_identical_bits(name, use_simd, threads):
+    use_simd(name)
+    robustness.test_any_number_of_threads_gives_identical_bits(2, threads)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        gradients.test_unused_harmonics_get_a_gradient_of_zero,
+        gradients.test_given_colors,
+        gradients.test_activations_in_the_kernels,
+        gradients.test_scale_modifier_and_near_plane,
+        gradients.test_radii_are_three_standard_deviations,
+        robustness.test_no_gaussians_show_the_background,
+        robustness.test_all_culled,
+        robustness.test_gaussians_that_are_not_finite_are_left_out,
+        drop_in.test_precomputed_colors_and_covariances,
+        variants.test_pose_gradients_by_finite_differences,
+        variants.test_what_is_behind_the_camera_does_not_spoil_the_inverse_depth,
+        variants.test_loop_of_the_original,
+        optimizer_and_loss.test_sparse_adam_follows_its_formula,
+        variants.test_touched_is_the_sum_of_weights,
+        fused.test_adam_equals_torch,
+        fused.test_adam_on_slices_of_the_harmonics,
+        fused.test_fused_optimizer_equals_backward_and_adam,
+    ],
+    ids=lambda check: check.__name__.removeprefix("test_"),
+)
+def test_passes(check, backend):
+    check()
+
+
+@pytest.mark.parametrize("name", [*KERNELS, "torch"])
+@pytest.mark.parametrize(
+    "check",
+    [gradients.test_any_memory_layout, robustness.test_two_renderings_before_their_backward_passes],
+    ids=lambda check: check.__name__.removeprefix("test_"),
+)
+def test_gives_the_same_bits_again(check, name, use_simd):
+    """Not on a GPU, where gradients are sums of atomics."""
+    use_simd(name)
+    check()
+
+
+@pytest.mark.parametrize("size", [(37, 53), (1, 1), (4, 130), (65, 16)])
+@pytest.mark.parametrize("kind", ["float", "bytes", "bytes, channels last"])
+def test_loss_equals_torch(size, kind, backend):
+    fused.test_loss_equals_torch(size, kind)
