@@ -8,6 +8,7 @@ import pytest
 
 from dynamic_predictor import specs as registry
 from gaussian import rendering, trainer
+from scene import splat_rendering
 from tests.stillsplat.stand_ins import (
     HEIGHT,
     WIDTH,
@@ -33,7 +34,7 @@ def fakes(monkeypatch):
     fake_train.calls, fake_train.error, FakePredictor.calls = [], None, 0
     monkeypatch.setattr(trainer, "train", fake_train)
     monkeypatch.setattr(rendering, "render", fake_render)
-    monkeypatch.setattr(rendering, "Renderer", FakeRenderer)
+    monkeypatch.setattr(splat_rendering, "Renderer", FakeRenderer)
     return fake_train
 
 

@@ -112,7 +112,7 @@ def test_das3r_protocol(clip, tmp_path, fakes, run_cli):
 
 
 def test_resume_repeats_nothing_that_is_finished(clip, tmp_path, fakes, run_cli):
-    from stand_ins import FakePredictor
+    from tests.stillsplat.stand_ins import FakePredictor
 
     out = tmp_path / "out"
     command = ("run", clip, "-o", out, "--predictor", "fake", "--iterations", 5)
@@ -135,7 +135,7 @@ def test_resume_repeats_nothing_that_is_finished(clip, tmp_path, fakes, run_cli)
 
 
 def test_interrupted_before_anything_is_finished_leaves_nothing(clip, tmp_path, fakes, run_cli, monkeypatch):
-    from stand_ins import FakePredictor
+    from tests.stillsplat.stand_ins import FakePredictor
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -215,7 +215,7 @@ def test_settings_record_and_compare():
 
 
 def test_a_scene_folder_is_taken_as_it_is(clip, tmp_path, fakes, run_cli):
-    from stand_ins import FakePredictor
+    from tests.stillsplat.stand_ins import FakePredictor
 
     scene = tmp_path / "scene"
     status, output, error = run_cli("predict", clip, "-o", scene, "--predictor", "fake", "--frames", "0:6")

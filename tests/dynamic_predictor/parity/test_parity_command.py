@@ -10,9 +10,9 @@ import torch
 
 from dynamic_predictor.das3r import parity as das3r_parity
 from dynamic_predictor.das3r.config import TwoViewConfig
+from dynamic_predictor.parity import run as parity
 from dynamic_predictor.parity.case import network_without_values
 from dynamic_predictor.parity.made_up_weights import made_up_weight
-from dynamic_predictor.parity import run as parity
 from scene.errors import InputError
 from tests.dynamic_predictor.das3r.small_networks import TINY
 

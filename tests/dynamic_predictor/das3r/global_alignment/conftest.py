@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.paths import ROOT
+from tests.paths import DATA, SHARED
 
-_ROOT = ROOT
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    """Unlike the networks' tests in the folder above, these need gradients."""
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def golden() -> Callable[[str], Path]:
     """The path of a golden file by its name; skips the test if it is not there."""
 
     def find(name: str) -> Path:
-        for folder in (_ROOT / "tests/data/alignment", _ROOT.parent / "shared/parity/das3r"):
+        for folder in (DATA / "alignment", SHARED / "parity/das3r"):
             if (folder / name).exists():
                 return folder / name
         pytest.skip(f"the golden {name} is neither in tests/data/alignment nor in ../shared/parity/das3r")
