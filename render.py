@@ -54,7 +54,7 @@ def _render(options: argparse.Namespace) -> int:
     from gaussian.camera_path import interpolated_path
     from gaussian.model_folder import load_model
     from scene.files.atomic import writing_error
-    from scene.pictures import write_png
+    from scene.images import write_png
     from scene.splat_rendering import Renderer
     from scene.video import write_video
     from terminal.progress_bars import ProgressBars
@@ -72,7 +72,7 @@ def _render(options: argparse.Namespace) -> int:
         else:
             cameras = interpolated_path(model.cameras, options.frames or len(model.cameras))
 
-        def pictures(path: str = path, cameras: Sequence = cameras, output: Path = output) -> Iterator[np.ndarray]:
+        def images(path: str = path, cameras: Sequence = cameras, output: Path = output) -> Iterator[np.ndarray]:
             for index, camera in enumerate(cameras):
                 exposure = model.exposures[index] if path == "input" else None
                 image = renderer.render(camera, exposure=exposure).image
@@ -85,13 +85,13 @@ def _render(options: argparse.Namespace) -> int:
             output.mkdir(parents=True, exist_ok=True)
             with ProgressBars() as bars:
                 if options.get_video:
-                    write_video(output.parent / f"{output.name}.mp4", pictures(), fps)
+                    write_video(output.parent / f"{output.name}.mp4", images(), fps)
                 else:
-                    for _ in pictures():
+                    for _ in images():
                         pass
         except OSError as error:
             raise writing_error(output, error) from error
-        print(f"{len(cameras)} pictures are in {output}" + (f", {output.name}.mp4 beside it" * options.get_video))
+        print(f"{len(cameras)} images are in {output}" + (f", {output.name}.mp4 beside it" * options.get_video))
     return _DONE
 
 

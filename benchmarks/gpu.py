@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py [--sizes 512x288 1920x1080] [--counts 100000 500000 2000000] [--inria FOLDER]
 
-All get the same Gaussians, camera, picture and learning rates. One iteration is rendering, loss, backward and Adam on
+All get the same Gaussians, camera, image and learning rates. One iteration is rendering, loss, backward and Adam on
 all 59 numbers of a Gaussian. `ours` and `ours, graph` (the same replayed as a CUDA graph) use FusedOptimizer, `gsplat`
 our loss and PyTorch's fused Adam, `inria` what its own loop does: L1 and SSIM in plain torch and torch.optim.Adam.
 `--inria` names the folder of the built Python package `diff_gaussian_rasterization` of that project.

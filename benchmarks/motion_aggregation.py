@@ -43,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     chosen = range(0, options.frames * options.step, options.step)
-    pictures = [cv2.imread(str(options.scene / f"rgb/{k:05d}.jpg"))[..., ::-1] for k in chosen]
+    images = [cv2.imread(str(options.scene / f"rgb/{k:05d}.jpg"))[..., ::-1] for k in chosen]
     truth = np.stack([cv2.imread(str(options.scene / f"mask/{k:05d}.png"), 0) > 127 for k in chosen])
     predictions = PairPredictions(pair_edges(options.frames, "swinstride-5-noncyclic"), *truth.shape[1:])
     points, confidence = np.ones((*truth.shape[1:], 3), np.float32), np.ones(truth.shape[1:], np.float32)
@@ -55,7 +55,7 @@ def main() -> None:
     for name, probability in (
         ("first head", first),
         ("both heads", both),
-        ("both heads, fitted to edges", fitted_to_edges(both, pictures)),
+        ("both heads, fitted to edges", fitted_to_edges(both, images)),
     ):
         found = probability > 0.5
         print(f"{name:28s} IoU {(found & truth).sum() / (found | truth).sum():.3f}")

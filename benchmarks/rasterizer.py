@@ -1,4 +1,4 @@
-"""Times every part of a training iteration on the CPU, for a grid of picture sizes and numbers of Gaussians.
+"""Times every part of a training iteration on the CPU, for a grid of image sizes and numbers of Gaussians.
 
     python benchmarks/rasterizer.py [--sizes 512x288 1920x1080] [--counts 20000 100000] [--threads 1 2] [--json FILE]
     python benchmarks/rasterizer.py --compare [--opensplat BINARY]
@@ -8,7 +8,7 @@ One iteration is what a trainer does: projection, binning, compositing, L1 + SSI
 a Gaussian with spherical harmonics of degree 3. All Gaussians are in view, and in Morton order, as the optimizer keeps
 them. `iteration` goes through autograd,
 `fused_iteration` through FusedOptimizer, which takes the step of Adam inside the backward pass; `inference` is a
-picture by `rasterize` without gradients, `prepared` one of PreparedGaussians. Figures are medians in milliseconds.
+image by `rasterize` without gradients, `prepared` one of PreparedGaussians. Figures are medians in milliseconds.
 """
 
 import argparse
@@ -44,7 +44,7 @@ HEADS["fused_iteration"] = "fused it."
 
 
 def make_gaussians(count: int, width: int, height: int) -> dict[str, torch.Tensor]:
-    """Gaussians all over the picture, about as large as their number needs to cover it several times."""
+    """Gaussians all over the image, about as large as their number needs to cover it several times."""
     random = torch.Generator().manual_seed(0)
     focal = 0.9 * width
     z = 1.5 + 3 * torch.rand(count, generator=random)
@@ -144,7 +144,7 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
 
 
 def render_alone(gaussians: dict, camera: dict, repeats: int) -> tuple[float, dict[str, float]]:
-    """Medians in seconds of pictures one after the other, by `rasterize` and by PreparedGaussians, whose stages these
+    """Medians in seconds of images one after the other, by `rasterize` and by PreparedGaussians, whose stages these
     are; the sort of a tile is part of its forward."""
     harmonics = {"sh_coefficients": gaussians["sh_coefficients"], "log_scales": True, "opacity_logits": True}
     given = [gaussians[name] for name in ("means", "rotations", "log_scales", "logit_opacities")]

@@ -1,4 +1,4 @@
-"""Other programs beside ours, as far as they are here, on as many Gaussians and pictures of the same size."""
+"""Other programs beside ours, as far as they are here, on as many Gaussians and images of the same size."""
 
 import subprocess
 import tempfile
@@ -21,7 +21,7 @@ def compare(rows: list[dict[str, Any]], opensplat: Path | None, scene: Path | No
     """Prints a table of all programs: milliseconds of a training iteration beside what it must move and compute at
     least, and its share of that floor on the most threads that ours was timed with. What is not here is said so."""
     print("\nside by side, one training iteration; MB, Mflop and floor are those of the work, whoever does it")
-    print(f"{'':>24} {'picture':>10} {'Gaussians':>9} {'MB':>7} {'Mflop':>7} {'floor ms':>9} {'ms':>9} {'share':>6}")
+    print(f"{'':>24} {'image':>10} {'Gaussians':>9} {'MB':>7} {'Mflop':>7} {'floor ms':>9} {'ms':>9} {'share':>6}")
     peers: dict[str, Any] = {"opensplat": []}
     for row in rows:
         _print_row(f"ours, {row['threads']} threads", row, row["floor"], row["fused_iteration_ms"])
@@ -73,7 +73,7 @@ def _opensplat(binary: Path, scene: Path | None, row: dict[str, Any]) -> float |
             scene = Path(folder) / "scene"
             _write_scene(scene, row["count"], row["width"], row["height"])
         for iterations in (5, 45):
-            # pictures at full size from the start
+            # images at full size from the start
             command = [str(binary), str(scene), "--cpu", "--num-downscales", "0", "-n", str(iterations)]
             command += ["-o", str(Path(folder) / "splats.ply")]
             start = time.perf_counter()
@@ -89,7 +89,7 @@ def _opensplat(binary: Path, scene: Path | None, row: dict[str, Any]) -> float |
 
 
 def _write_scene(folder: Path, count: int, width: int, height: int) -> None:
-    """A COLMAP scene of random pictures, and of points that fill them as Gaussians do in `make_gaussians`."""
+    """A COLMAP scene of random images, and of points that fill them as Gaussians do in `make_gaussians`."""
     random = np.random.default_rng(0)
     focal = 0.9 * width
     z = 1.5 + 3 * random.random(count)

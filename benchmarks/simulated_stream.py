@@ -43,7 +43,7 @@ class SimulatedWalk:
         distances = (walls - center) / np.where(np.abs(directions) < 1e-9, 1e-9, directions)
         return distances.min(axis=-1)
 
-    def picture(self, index: int) -> np.ndarray:
+    def image(self, index: int) -> np.ndarray:
         """uint8 RGB (H, W, 3): a pattern painted on the walls."""
         directions, center = self._rays(index)
         points = center + directions * self.z_depth(index)[..., None]
@@ -51,9 +51,9 @@ class SimulatedWalk:
         mixed = np.stack([waves[..., 0:4].mean(-1), waves[..., 4:8].mean(-1), waves[..., 8:].mean(-1)], axis=-1)
         return np.clip(127 + 127 * mixed, 0, 255).astype(np.uint8)
 
-    def pictures(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
+    def images(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
         for index in range(skip, self.count):
-            yield index / 30.0, self.picture(index)
+            yield index / 30.0, self.image(index)
 
     def _rays(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         u = (np.arange(self.width) + 0.5 - self.intrinsics[0, 2]) / self.intrinsics[0, 0]

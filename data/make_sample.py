@@ -2,7 +2,7 @@
 
     python data/make_sample.py SCENE data/sample
 
-Every second frame is kept, so that the camera's path stays long, and renumbered; times stay. The input pictures are
+Every second frame is kept, so that the camera's path stays long, and renumbered; times stay. The input images are
 coded again as JPEG at quality 90; all truth is kept bit for bit, but `clean/` and `seen/` only for every second of the
 kept frames and four of the views off the path. `seen` counts frames, so it is counted anew over the kept frames: a
 static point is seen in a frame when it projects into it, no moving object touches that pixel (alpha > 0), and the depth
@@ -35,8 +35,8 @@ def main(source: Path, target: Path) -> None:
     for new, old in enumerate(kept):
         before, after = f"{old:05d}", f"{new:05d}"
         _folder(target / "rgb")
-        with Image.open(source / "rgb" / f"{before}.jpg") as picture:
-            picture.save(target / "rgb" / f"{after}.jpg", quality=JPEG_QUALITY, optimize=True)
+        with Image.open(source / "rgb" / f"{before}.jpg") as image:
+            image.save(target / "rgb" / f"{after}.jpg", quality=JPEG_QUALITY, optimize=True)
         for kind in ("mask", "alpha", "shadow", "ids"):
             _copy_png(source / kind / f"{before}.png", target / kind / f"{after}.png")
         for kind in ("depth", "depth_clean"):
@@ -114,8 +114,8 @@ def _folder(path: Path) -> None:
 
 
 def _copy_png(source: Path, target: Path) -> None:
-    with Image.open(source) as picture:
-        _save_png(np.asarray(picture), target)
+    with Image.open(source) as image:
+        _save_png(np.asarray(image), target)
     assert np.array_equal(np.asarray(Image.open(source)), np.asarray(Image.open(target)))
 
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scene.errors import InputError  # noqa: E402
 from scene.files.atomic import atomic_folder  # noqa: E402
-from scene.pictures import fitted_size, read_picture, resize_picture, write_png  # noqa: E402
+from scene.images import fitted_size, read_image, resize_image, write_png  # noqa: E402
 from scene.truth import TruthScene  # noqa: E402
 from terminal.progress_bars import ProgressBars  # noqa: E402
 
@@ -42,8 +42,8 @@ def make_clip(scene: TruthScene, frames: range, folder: Path, max_size: int, *, 
             (temporary / name).mkdir()
         for number, (index, z_depth, _) in enumerate(views):
             camera = scene.cameras[index].resized(width, height)
-            picture = resize_picture(scene.frames.rgb8(index), width, height)
-            write_png(temporary / "rgbs" / f"rgb_{number:05d}.png", picture)
+            image = resize_image(scene.frames.rgb8(index), width, height)
+            write_png(temporary / "rgbs" / f"rgb_{number:05d}.png", image)
             depth = cv2.resize(z_depth, (width, height), interpolation=cv2.INTER_NEAREST)
             stored = np.clip(np.rint(depth * _UNITS_PER_METER), 0, 65535).astype(np.uint16)
             cv2.imwrite(str(temporary / "depths" / f"depth_{number:05d}.png"), stored)
@@ -58,7 +58,7 @@ def _objects(scene: TruthScene, index: int) -> np.ndarray:
     mask = scene.mask(index)
     if mask is None:
         raise InputError(f"{scene.folder} has no mask for frame {index}; training needs it for every frame.")
-    ids = read_picture(path)[..., 0].astype(int) if path.is_file() else np.ones(mask.shape, int)
+    ids = read_image(path)[..., 0].astype(int) if path.is_file() else np.ones(mask.shape, int)
     return np.where(mask > 0.5, np.maximum(ids, 1), 0)
 
 

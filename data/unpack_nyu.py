@@ -1,4 +1,4 @@
-"""Pictures and depth of NYU Depth V2's validation part out of its HDF5 files, as the evaluation reads them:
+"""Images and depth of NYU Depth V2's validation part out of its HDF5 files, as the evaluation reads them:
 
 nyu-v2/val/official/<name>.h5 (rgb (3, H, W) uint8, depth (H, W) float32 in metres) becomes nyu-v2/val/nyu_images/
 <name>.png and nyu_depths/<name>.npy. What is there already is left alone. Needs the package h5py.
@@ -15,11 +15,11 @@ sys.path.insert(0, str(_ROOT))
 
 from scene.errors import InputError  # noqa: E402
 from scene.files.atomic import atomic_file  # noqa: E402
-from scene.pictures import write_png  # noqa: E402
+from scene.images import write_png  # noqa: E402
 
 
 def unpack(folder: Path) -> int:
-    """Unpacks `folder`/official and returns how many pictures there are. Raises `InputError` when there is nothing to
+    """Unpacks `folder`/official and returns how many images there are. Raises `InputError` when there is nothing to
     unpack, when a file is damaged and when h5py is missing."""
     try:
         import h5py  # type: ignore[import-not-found]
@@ -29,8 +29,8 @@ def unpack(folder: Path) -> int:
     if not files:
         raise InputError(f"{folder / 'official'} holds no .h5 files; unpack val-000000.tar and val-000001.tar there.")
     for path in files:
-        picture, depth = folder / "nyu_images" / f"{path.stem}.png", folder / "nyu_depths" / f"{path.stem}.npy"
-        if picture.exists() and depth.exists():
+        image, depth = folder / "nyu_images" / f"{path.stem}.png", folder / "nyu_depths" / f"{path.stem}.npy"
+        if image.exists() and depth.exists():
             continue
         try:
             with h5py.File(path, "r") as file:
@@ -38,10 +38,10 @@ def unpack(folder: Path) -> int:
         except (OSError, KeyError):
             raise InputError(f"{path} is damaged or of another kind; fetch it again.") from None
         if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.shape[1:] != meters.shape:
-            raise InputError(f"{path} has pictures of shape {rgb.shape} for depth of shape {meters.shape}.")
+            raise InputError(f"{path} has images of shape {rgb.shape} for depth of shape {meters.shape}.")
         with atomic_file(depth) as temporary, open(temporary, "wb") as target:
             np.save(target, meters)
-        with atomic_file(picture) as temporary:
+        with atomic_file(image) as temporary:
             write_png(temporary, np.ascontiguousarray(rgb.transpose(1, 2, 0).astype(np.uint8)))
     return len(files)
 
@@ -55,7 +55,7 @@ def main() -> int:
     except InputError as error:
         print(f"unpack_nyu.py: {error}", file=sys.stderr)
         return 2
-    print(f"{count} pictures with depth are there.")
+    print(f"{count} images with depth are there.")
     return 0
 
 

@@ -67,9 +67,9 @@ _REFUSED = {
 
 #: options that have no effect where scenes with true surfaces or cameras are scored by their own protocol, and why
 _UNUSED_ON_BENCHMARKS = {
-    "use_gt_mask": "its pictures have no annotated masks",
+    "use_gt_mask": "its images have no annotated masks",
     "use_gt_focal": "true cameras are used by --mode=eval_recon --posed",
-    "pose_eval_stride": "its protocol draws the pictures; --max_frames says how many",
+    "pose_eval_stride": "its protocol draws the images; --max_frames says how many",
     "layout": "only scores are written, no scenes",
     "overwrite": "only scores are written, anew every time",
     "depth_alignment": "its depth is placed by the cameras",

@@ -19,8 +19,8 @@ class PredictorEntry:
     create: Callable[[int], Predictor]
     #: the dataclass of what can be chosen about it, which its attribute `settings` is one of; None: nothing can
     settings_type: Callable[[], type] | None = None
-    #: whether it says something about one picture, given as a clip of two equal frames
-    single_pictures: bool = False
+    #: whether it says something about one image, given as a clip of two equal frames
+    single_images: bool = False
 
 
 def _create_geometric(seed: int) -> Predictor:
@@ -68,7 +68,7 @@ def _depth_anything3(size: str, *, license: str, memory: str, metric: bool = Fal
         memory=memory,
         create=create,
         settings_type=_depth_anything3_settings,
-        single_pictures=True,
+        single_images=True,
     )
 
 
@@ -98,7 +98,7 @@ _REGISTRY = {
             memory="about 7 GiB of RAM for 50 frames at 512 pixels; a GPU turns an hour into a minute",
             create=_create_das3r,
             settings_type=_two_view_settings,
-            single_pictures=True,
+            single_images=True,
         ),
         PredictorEntry(
             name="monst3r",
@@ -107,7 +107,7 @@ _REGISTRY = {
             memory="about 7 GiB of RAM for 50 frames at 512 pixels; a GPU turns an hour into a minute",
             create=_create_monst3r,
             settings_type=_two_view_settings,
-            single_pictures=True,
+            single_images=True,
         ),
         _depth_anything3("small", license="Apache-2.0", memory="about 2 GiB of RAM for 50 frames, estimated"),
         _depth_anything3("base", license="Apache-2.0", memory="about 3 GiB of RAM for 50 frames, estimated"),

@@ -1,9 +1,9 @@
-"""What each Gaussian is worth: how much it shows in the training pictures, how much of that is static, and how much
+"""What each Gaussian is worth: how much it shows in the training images, how much of that is static, and how much
 error it carries.
 
 The colour of a pixel is linear in the colours of the Gaussians, with the blending weights as coefficients. So the
-gradient of `sum of map * picture` with respect to a Gaussian's colour is its blending weight summed over the pixels,
-weighted by the map. With three maps in the three channels, one backward pass per picture gives all three sums
+gradient of `sum of map * image` with respect to a Gaussian's colour is its blending weight summed over the pixels,
+weighted by the map. With three maps in the three channels, one backward pass per image gives all three sums
 (the error is that of Rota Bulo et al., "Revising Densification in Gaussian Splatting", ECCV 2024).
 """
 
@@ -15,13 +15,13 @@ from torch import Tensor
 
 @dataclass
 class Survey:
-    """Sums over pictures, (N,) each, in pixels of full-size pictures."""
+    """Sums over images, (N,) each, in pixels of full-size images."""
 
     #: blending weight times static weight
     static: Tensor
     #: blending weight
     shown: Tensor
-    #: largest over pictures of blending weight times static weight times mean absolute colour error
+    #: largest over images of blending weight times static weight times mean absolute colour error
     error: Tensor
 
     @staticmethod
@@ -32,7 +32,7 @@ class Survey:
         return Survey(self.static.to(device), self.shown.to(device), self.error.to(device))
 
     def add(self, sums: Tensor, pixel_area: float) -> None:
-        """`sums` (N, 3) of one picture: static, shown, error; `pixel_area` in full-size pixels."""
+        """`sums` (N, 3) of one image: static, shown, error; `pixel_area` in full-size pixels."""
         self.static += pixel_area * sums[:, 0]
         self.shown += pixel_area * sums[:, 1]
         self.error = torch.maximum(self.error, pixel_area * sums[:, 2])

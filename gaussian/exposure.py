@@ -1,4 +1,4 @@
-"""Exposure of each frame: picture = gain * render + offset per colour channel.
+"""Exposure of each frame: image = gain * render + offset per colour channel.
 
 Pulled towards the identity, and kept at the identity on average over the trained frames, so that the Gaussians hold the
 clip's mean exposure.
@@ -17,7 +17,7 @@ class ExposureCompensation:
     """Gains and offsets of all frames; frames that are never stepped keep the identity until `interpolate`."""
 
     def __init__(self, frames: int, *, pull: float = 0.02) -> None:
-        """`pull`: weight of the squared distance to the identity, beside a loss of one per picture."""
+        """`pull`: weight of the squared distance to the identity, beside a loss of one per image."""
         self.values = np.zeros((frames, 3, 2))
         self.values[..., 0] = 1.0
         self._pull = pull

@@ -1,4 +1,4 @@
-"""The pictures and depths that the optimizer learns from, at the size it asks for, kept in memory within a budget."""
+"""The images and depths that the optimizer learns from, at the size it asks for, kept in memory within a budget."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,37 +13,37 @@ from scene.scene import Scene
 
 
 def scaled_size(width: int, height: int, factor: int) -> tuple[int, int]:
-    """Width and height at 1/factor, at least 8 pixels unless the picture is smaller."""
+    """Width and height at 1/factor, at least 8 pixels unless the image is smaller."""
     return max(min(8, width), round(width / factor)), max(min(8, height), round(height / factor))
 
 
 class FrameData:
-    """Pictures of a scene, shrunk by whole factors when asked for."""
+    """Images of a scene, shrunk by whole factors when asked for."""
 
     def __init__(self, scene: Scene, device: torch.device | None = None, cache_bytes: int = 1 << 30) -> None:
-        """The pictures are kept on `device`, by default on the CPU."""
+        """The images are kept on `device`, by default on the CPU."""
         self._device = device
         self._scene = scene
-        self._pictures: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        self._images: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._used = 0
 
-    def picture(self, frame: int, factor: int) -> Tensor:
+    def image(self, frame: int, factor: int) -> Tensor:
         """uint8 (3, h, w) of the frame at 1/factor of its size."""
         key = (frame, factor)
-        if key in self._pictures:
-            self._pictures.move_to_end(key)
-            return self._pictures[key]
+        if key in self._images:
+            self._images.move_to_end(key)
+            return self._images[key]
         pixels = self._scene.frames.rgb8(frame)
         if factor > 1:
             size = scaled_size(pixels.shape[1], pixels.shape[0], factor)
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        picture = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(self._device)
-        self._pictures[key] = picture
-        self._used += picture.numel()
-        while self._used > self._cache_bytes and len(self._pictures) > 1:
-            self._used -= self._pictures.popitem(last=False)[1].numel()
-        return picture
+        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(self._device)
+        self._images[key] = image
+        self._used += image.numel()
+        while self._used > self._cache_bytes and len(self._images) > 1:
+            self._used -= self._images.popitem(last=False)[1].numel()
+        return image
 
 
 class InverseDepths:

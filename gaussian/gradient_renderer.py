@@ -14,7 +14,7 @@ from scene.gaussians import SH_CONSTANT, Gaussians
 
 @dataclass
 class Rendered:
-    """A picture with what its gradients need."""
+    """A image with what its gradients need."""
 
     #: (3, h, w)
     image: Tensor
@@ -98,7 +98,7 @@ def add_to_survey(
     target: Tensor,
     pixel_area: float,
 ) -> None:
-    """Adds one picture: `static` (h, w) are its static weights, `target` (3, h, w) what it should look like, and
+    """Adds one image: `static` (h, w) are its static weights, `target` (3, h, w) what it should look like, and
     `pixel_area` how many full-size pixels one of its pixels stands for.
 
     The gradient of the constant harmonic is that of the colour times a constant, but only where the colour was not cut

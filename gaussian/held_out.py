@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from gaussian import gradient_renderer
-from gaussian.losses import picture_loss, window_weight
+from gaussian.losses import image_loss, window_weight
 from gaussian.metrics import psnr_das3r, psnr_static, ssim
 from gaussian.rendering import render
 from gaussian.schedules import exponential
@@ -36,14 +36,14 @@ def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, 
         result.test_cameras = "optimized on static pixels"
     frames = []
     for frame in result.test_frames:
-        picture = run.scene.frames[frame]
+        image = run.scene.frames[frame]
         rendered = render(result.gaussians, result.cameras[frame], exposure=result.exposures[frame]).image
         frames.append(
             {
                 "frame": frame,
-                "psnr_das3r": psnr_das3r(rendered, picture, static[frame]),
-                "psnr_static": psnr_static(rendered, picture, static[frame]),
-                "ssim_static": ssim(rendered, picture, static[frame]),
+                "psnr_das3r": psnr_das3r(rendered, image, static[frame]),
+                "psnr_static": psnr_static(rendered, image, static[frame]),
+                "ssim_static": ssim(rendered, image, static[frame]),
             }
         )
     result.test_metrics = {
@@ -56,7 +56,7 @@ def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, 
 
 
 def _refine_camera(run: TrainingRun, frame: int, static: np.ndarray) -> None:
-    """Moves one camera by the static pixels of its picture; the Gaussians stay as they are."""
+    """Moves one camera by the static pixels of its image; the Gaussians stay as they are."""
     weight = static.astype(np.float32)
     weights = torch.from_numpy(weight), torch.from_numpy(window_weight(weight))
     target = torch.from_numpy(run.scene.frames[frame].transpose(2, 0, 1).copy())
@@ -65,8 +65,8 @@ def _refine_camera(run: TrainingRun, frame: int, static: np.ndarray) -> None:
     )
     for step in range(_REFINEMENT_STEPS):
         rendered = gradient_renderer.forward(run.gaussians, run.cameras.camera(frame), run.settings.sh_degree)
-        picture = rendered.image * gain + offset
-        slope = picture_loss(picture, target, *weights, run.settings.ssim_weight).slope
+        image = rendered.image * gain + offset
+        slope = image_loss(image, target, *weights, run.settings.ssim_weight).slope
         gradients = gradient_renderer.backward(rendered, slope * gain)
         rate = exponential(0.15, 0.01, step / _REFINEMENT_STEPS) / run.scene.cameras[0].fx
         run.cameras.step_pose(frame, gradients.camera.camera_from_world, rate, rate * run.typical_depth)

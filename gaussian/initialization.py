@@ -1,6 +1,6 @@
 """The first Gaussians: from the static, confident pixels of all training frames, each surface only once.
 
-Every frame is cut into square cells of 8, 4 or 2 pixels (at 512 pixels of width), small where the picture has detail or
+Every frame is cut into square cells of 8, 4 or 2 pixels (at 512 pixels of width), small where the image has detail or
 depth jumps. A cell gives a Gaussian unless an earlier one of about its size already lies there at about its depth.
 Afterwards, Gaussians that more frames see through than confirm are dropped, and places that nothing covers get few,
 large Gaussians from depth that is not trusted.
@@ -210,7 +210,7 @@ def _depth_tolerance(views: list[_View], settings: InitializationSettings) -> fl
 
 
 def _cells(view: _View, allowed: np.ndarray, finest: int, settings: InitializationSettings) -> _Cells:
-    """Cuts the picture into cells of 4, 2 and 1 times `finest` pixels, split where there is detail; those that are at
+    """Cuts the image into cells of 4, 2 and 1 times `finest` pixels, split where there is detail; those that are at
     least half `allowed`."""
     height, width = allowed.shape
     padded_height, padded_width = (-(-side // (4 * finest)) * 4 * finest for side in (height, width))
@@ -232,7 +232,7 @@ def _cells(view: _View, allowed: np.ndarray, finest: int, settings: Initializati
         leaf = open_cells & (simple | (size == finest))
         taken = leaf & (total >= 0.5 * size * size)
         rows, cols = np.nonzero(taken)
-        # a border cell may have its centre outside of the picture
+        # a border cell may have its centre outside of the image
         pixel_rows = np.minimum(rows * size + size // 2, height - 1)
         pixel_cols = np.minimum(cols * size + size // 2, width - 1)
         found.append((pixel_cols, pixel_rows, np.full(len(rows), size), 1 / mean_inverse[taken], mean[taken]))

@@ -1,7 +1,7 @@
-"""The masked photometric loss, in plain torch (`masked_loss`) and by the fused kernel (`picture_loss`).
+"""The masked photometric loss, in plain torch (`masked_loss`) and by the fused kernel (`image_loss`).
 
 L = (1 - s) * sum(w |x - y|) / sum(w) + s * sum(v (1 - SSIM)) / sum(v), where w is the static weight of a pixel and v
-that of the least static pixel in its SSIM window. Both are means over what counts: how much of a picture is masked
+that of the least static pixel in its SSIM window. Both are means over what counts: how much of a image is masked
 changes neither the size of the loss nor that of its gradient per static pixel.
 """
 
@@ -26,7 +26,7 @@ def window_weight(weight: np.ndarray) -> np.ndarray:
 def masked_loss(
     rendered: Tensor, target: Tensor, weight: Tensor, weight_of_window: Tensor, ssim_weight: float
 ) -> Tensor:
-    """Scalar loss of a picture (3, H, W) against `target`; weights (H, W) in [0, 1], of pixels and of SSIM windows.
+    """Scalar loss of a image (3, H, W) against `target`; weights (H, W) in [0, 1], of pixels and of SSIM windows.
 
     SSIM (Wang et al., 2004) has an 11x11 Gaussian window of sigma 1.5, zero padding, C1 = 0.01^2 and C2 = 0.03^2.
     """
@@ -43,9 +43,9 @@ def ssim_map(rendered: Tensor, target: Tensor) -> Tensor:
     kernel = torch.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
     kernel = kernel / kernel.sum()
 
-    def blurred(picture: Tensor) -> Tensor:
-        picture = torch.nn.functional.conv2d(picture[:, None], kernel.view(1, 1, -1, 1), padding=(SSIM_WINDOW // 2, 0))
-        return torch.nn.functional.conv2d(picture, kernel.view(1, 1, 1, -1), padding=(0, SSIM_WINDOW // 2))[:, 0]
+    def blurred(image: Tensor) -> Tensor:
+        image = torch.nn.functional.conv2d(image[:, None], kernel.view(1, 1, -1, 1), padding=(SSIM_WINDOW // 2, 0))
+        return torch.nn.functional.conv2d(image, kernel.view(1, 1, 1, -1), padding=(0, SSIM_WINDOW // 2))[:, 0]
 
     mean_x, mean_y = blurred(rendered), blurred(target)
     variance_x = blurred(rendered * rendered) - mean_x**2
@@ -55,18 +55,18 @@ def ssim_map(rendered: Tensor, target: Tensor) -> Tensor:
     return luminance * (2 * covariance + 0.03**2) / (variance_x + variance_y + 0.03**2)
 
 
-class PictureLoss(NamedTuple):
-    """What `picture_loss` returns."""
+class ImageLoss(NamedTuple):
+    """What `image_loss` returns."""
 
     #: on a GPU a scalar there, which nobody has waited for
     value: float | Tensor
-    #: (3, H, W) derivative with respect to the picture
+    #: (3, H, W) derivative with respect to the image
     slope: Tensor
     #: (H, W) mean over channels of the absolute difference, unweighted; None if not wanted
     residual: Tensor | None
 
 
-def picture_loss(
+def image_loss(
     rendered: Tensor,
     target: Tensor,
     weight: Tensor,
@@ -74,7 +74,7 @@ def picture_loss(
     ssim_weight: float,
     *,
     residual: bool = False,
-) -> PictureLoss:
+) -> ImageLoss:
     """`masked_loss` and its derivative by the fused kernel; `target` may be uint8."""
     pixels = max(float(weight.sum()), 1e-6)
     windows = max(float(weight_of_window.sum()), 1e-6)
@@ -89,4 +89,4 @@ def picture_loss(
     )
     assert result.gradient is not None
     value = (1 - ssim_weight) * result.l1_sum / pixels + ssim_weight * result.ssim_sum / windows
-    return PictureLoss(value, result.gradient, result.l1_map)
+    return ImageLoss(value, result.gradient, result.l1_map)

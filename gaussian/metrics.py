@@ -1,6 +1,6 @@
-"""Image scores of a static render against a picture. Every function is one protocol; docs/scores.md explains them.
+"""Image scores of a static render against a image. Every function is one protocol; docs/scores.md explains them.
 
-Pictures are float RGB (H, W, 3) in [0, 1]; others are clipped. `static` is bool (H, W), True where a pixel
+Images are float RGB (H, W, 3) in [0, 1]; others are clipped. `static` is bool (H, W), True where a pixel
 counts. A score that has no pixel to stand on is NaN.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from scene.errors import InputError
 
-#: no PSNR is reported above this: equal pictures would be infinite
+#: no PSNR is reported above this: equal images would be infinite
 PSNR_CEILING = 100.0
 
 SSIM_WINDOW = 11
@@ -36,7 +36,7 @@ def psnr_static(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray)
 
 
 def psnr_das3r(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray) -> float:
-    """The protocol of DAS3R (Xu et al., 2024): both pictures are zero where something moves, the mean squared error
+    """The protocol of DAS3R (Xu et al., 2024): both images are zero where something moves, the mean squared error
     goes over all pixels of a channel, and the PSNR of the three channels are averaged, in dB.
 
     Moving pixels count as perfect, so this is higher than `psnr_static` by about -10 log10(share of static pixels).
@@ -50,7 +50,7 @@ def psnr_das3r(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray) 
 
 def ssim(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray | None = None) -> float:
     """Structural similarity (Wang et al., 2004) with an 11x11 Gaussian window of sigma 1.5, mean over channels and over
-    all windows that lie inside the picture; with `static`, over those windows only that touch no moving pixel."""
+    all windows that lie inside the image; with `static`, over those windows only that touch no moving pixel."""
     return mean_ssim(ssim_map(rendered, reference), static)
 
 
@@ -70,7 +70,7 @@ def mean_ssim(similarity: np.ndarray, static: np.ndarray | None = None) -> float
 
 
 def ssim_map(rendered: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Structural similarity (H - 10, W - 10, 3) of every 11x11 window that lies inside the picture; C1 = 0.01^2 and
+    """Structural similarity (H - 10, W - 10, 3) of every 11x11 window that lies inside the image; C1 = 0.01^2 and
     C2 = 0.03^2 for the range [0, 1]."""
     rendered, reference = _checked(rendered, reference)
     height, width = reference.shape[:2]
@@ -128,12 +128,12 @@ class Lpips:
         return None
 
     def __call__(self, rendered: np.ndarray, reference: np.ndarray, static: np.ndarray | None = None) -> float:
-        """Distance over the whole picture, or the mean of its per-pixel map over static pixels."""
+        """Distance over the whole image, or the mean of its per-pixel map over static pixels."""
         rendered, reference = _checked(rendered, reference)
         torch = self._torch
 
-        def tensor(picture: np.ndarray):
-            return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)[None] * 2 - 1)).float()
+        def tensor(image: np.ndarray):
+            return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[None] * 2 - 1)).float()
 
         self._network.spatial = static is not None
         with torch.no_grad():
@@ -167,11 +167,11 @@ def _decibel(mean_squared_error: float) -> float:
 
 def _checked(rendered: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if rendered.shape != reference.shape or rendered.ndim != 3 or rendered.shape[2] != 3:
-        raise ValueError(f"pictures must both be (H, W, 3), not {rendered.shape} and {reference.shape}")
+        raise ValueError(f"images must both be (H, W, 3), not {rendered.shape} and {reference.shape}")
     return np.clip(rendered.astype(np.float64), 0, 1), np.clip(reference.astype(np.float64), 0, 1)
 
 
 def _checked_mask(static: np.ndarray, reference: np.ndarray) -> np.ndarray:
     if static.shape != reference.shape[:2]:
-        raise ValueError(f"the mask is {static.shape}, the pictures {reference.shape[:2]}")
+        raise ValueError(f"the mask is {static.shape}, the images {reference.shape[:2]}")
     return np.asarray(static, dtype=bool)

@@ -59,7 +59,7 @@ class GaussianOptimizer:
         return self._moments
 
     def render(self, camera: Camera, sh_degree: int, background: Tensor) -> Rendered:
-        """The Gaussians as `camera` sees them with harmonics up to `sh_degree`, for `descend`. On the CPU the picture's
+        """The Gaussians as `camera` sees them with harmonics up to `sh_degree`, for `descend`. On the CPU the image's
         memory is used again by the next call."""
         if self._fused is None:
             tensors = self._gaussians.tensors()

@@ -1,4 +1,4 @@
-"""How learning rates, picture sizes and spherical harmonics change over a run; `done` is its share that is done."""
+"""How learning rates, image sizes and spherical harmonics change over a run; `done` is its share that is done."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Schedules:
     pose_start: float = 0.05
     exposure_start: float = 0.05
     staticness_start: float = 0.15
-    #: shares of the run at which pictures go from quarter to half and from half to full size
+    #: shares of the run at which images go from quarter to half and from half to full size
     half_size: float = 0.08
     full_size: float = 0.4
     #: shares of the run at which spherical harmonics of degree 1, 2 and 3 join
@@ -42,7 +42,7 @@ class Schedules:
         }
 
     def resolution_factor(self, done: float) -> int:
-        """The whole number that pictures are shrunk by."""
+        """The whole number that images are shrunk by."""
         return 4 if done < self.half_size else 2 if done < self.full_size else 1
 
     def active_sh_degree(self, done: float, highest: int) -> int:

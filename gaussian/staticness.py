@@ -35,13 +35,13 @@ class StaticnessSettings:
     #: is never freed, because Gaussians that learned from it would vouch for it
     against: float = 6.0
     favor: float = 2.0
-    #: patch over which residuals are averaged, as a share of the picture's width
+    #: patch over which residuals are averaged, as a share of the image's width
     patch: float = 0.014
     #: share of the old evidence that each visit keeps
     memory: float = 0.6
-    #: noise of a perfect picture, in [0, 1]
+    #: noise of a perfect image, in [0, 1]
     noise_floor: float = 0.02
-    #: share of a frame's unmasked pixels that may turn out to be moving; above it the picture is just badly explained
+    #: share of a frame's unmasked pixels that may turn out to be moving; above it the image is just badly explained
     max_overturned: float = 0.12
 
 
@@ -93,7 +93,7 @@ class StaticWeights:
 
     def observe(self, frame: int, residual: np.ndarray, target: np.ndarray, alpha: np.ndarray | None = None) -> None:
         """Learns from one rendering: `residual` (h, w), mean absolute difference over channels in [0, 1], and the
-        picture `target` (h, w, 3), uint8 or float in [0, 1], both at any one size.
+        image `target` (h, w, 3), uint8 or float in [0, 1], both at any one size.
 
         Where `alpha` (h, w), the coverage of the rendering, is low, a residual says nothing about motion.
         """

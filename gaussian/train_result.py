@@ -18,7 +18,7 @@ class TrainResult:
     gaussians: Gaussians
     #: refined, one for every frame of the scene, held-out frames included
     cameras: list[Camera]
-    #: (frames, 3, 2) float32: picture = gain * render + offset per channel; gain in [..., 0], offset in [..., 1]
+    #: (frames, 3, 2) float32: image = gain * render + offset per channel; gain in [..., 0], offset in [..., 1]
     exposures: np.ndarray
     #: learned static weight (H, W) per frame, 1 = static; of held-out frames: 1 - motion mask
     static_weights: FrameMaps

@@ -19,7 +19,7 @@ from gaussian.frame_data import FrameData, InverseDepths, scaled_size
 from gaussian.gradient_renderer import CameraGradients, Rendered
 from gaussian.hole_filling import fill_holes
 from gaussian.initialization import InitializationSettings, initialize
-from gaussian.losses import picture_loss, window_weight
+from gaussian.losses import image_loss, window_weight
 from gaussian.optimizer import Edit, GaussianOptimizer
 from gaussian.poses import CameraRefinement
 from gaussian.rasterize import usable_device
@@ -32,8 +32,8 @@ from scene.gaussians import Gaussians, morton_order
 from scene.progress import Progress
 from scene.scene import Scene
 
-#: pictures that a survey during the run looks at; the one at the end looks at all
-_SURVEY_PICTURES = 24
+#: images that a survey during the run looks at; the one at the end looks at all
+_SURVEY_IMAGES = 24
 _CPU = torch.device("cpu")
 
 
@@ -60,7 +60,7 @@ class TrainingRun:
         self.training_frames = [frame for frame in range(count) if frame not in held_out]
         if not self.training_frames:
             raise InputError("Every frame is held out for testing, so none is left to train; hold out fewer.")
-        #: where the Gaussians, pictures and weights are while they are optimized; edits and all else is on the CPU
+        #: where the Gaussians, images and weights are while they are optimized; edits and all else is on the CPU
         self.device = torch.device(usable_device(settings.device))
         self.iteration = 0
         self.seconds = 0.0
@@ -114,13 +114,13 @@ class TrainingRun:
             self._inverse_depths = InverseDepths(self.scene, self.training_frames)
 
     def advance(self) -> None:
-        """One iteration: one picture, one step of everything that learns."""
+        """One iteration: one image, one step of everything that learns."""
         started = time.perf_counter()
         done, schedules = self.done, self.schedules
         frame = self._next_frame()
         factor = schedules.resolution_factor(done) if self.settings.resolution_schedule else 1
         camera = self._camera(frame, factor)
-        target = self._data.picture(frame, factor)
+        target = self._data.image(frame, factor)
         weight, weight_of_window = self._weights(frame, factor)
         degree = schedules.active_sh_degree(done, self.settings.sh_degree)
         background = torch.rand(3, generator=self.generator)
@@ -129,12 +129,12 @@ class TrainingRun:
             torch.from_numpy(self.exposures.values[frame, :, k].astype(np.float32)).view(3, 1, 1).to(self.device)
             for k in (0, 1)
         )
-        picture = rendered.image * gain + offset
+        corrected = rendered.image * gain + offset
         # every second iteration is enough for what changes slowly
         even = self.iteration % 2 == 0
         observing = even and self.settings.learn_staticness and done >= schedules.staticness_start
-        loss, slope, residual = picture_loss(
-            picture, target, weight, weight_of_window, self.settings.ssim_weight, residual=observing
+        loss, slope, residual = image_loss(
+            corrected, target, weight, weight_of_window, self.settings.ssim_weight, residual=observing
         )
         if self.settings.exposure and done >= schedules.exposure_start:
             rate = exponential(*schedules.exposure, done)
@@ -159,7 +159,7 @@ class TrainingRun:
         if residual is not None:
             self._observe(frame, residual, target, rendered.alpha)
         self.iteration += 1
-        self._note(loss, picture, target, weight, started)
+        self._note(loss, corrected, target, weight, started)
         if self.strategy.due(self.iteration, self.settings.iterations):
             self._densify()
         self.seconds += time.perf_counter() - started
@@ -228,12 +228,12 @@ class TrainingRun:
         for key in [key for key in self._weight_cache if key[0] == frame]:
             del self._weight_cache[key]
 
-    def _note(self, loss: float | Tensor, picture: Tensor, target: Tensor, weight: Tensor, started: float) -> None:
+    def _note(self, loss: float | Tensor, image: Tensor, target: Tensor, weight: Tensor, started: float) -> None:
         report = self._report
         report.loss += loss
         report.count += 1
         if report.count % 10 == 1:
-            error = ((picture - target.float() / 255) ** 2).mean(dim=0)
+            error = ((image - target.float() / 255) ** 2).mean(dim=0)
             mean = float((weight * error).sum() / weight.sum().clamp_min(1e-6))
             report.psnr = -10 * float(np.log10(max(mean, 1e-10)))
         if self.iteration % 50 == 0 or self.iteration == self.settings.iterations:
@@ -249,11 +249,11 @@ class TrainingRun:
             self._report = _Report()
 
     def survey(self, frames: list[int], factor: int) -> Survey:
-        """What each Gaussian is worth in the pictures of `frames` at 1/factor of their size."""
+        """What each Gaussian is worth in the images of `frames` at 1/factor of their size."""
         survey = Survey.empty(len(self.gaussians), self.device)
         degree = self.schedules.active_sh_degree(self.done, self.settings.sh_degree)
         for frame in frames:
-            target = self._data.picture(frame, factor).float() / 255
+            target = self._data.image(frame, factor).float() / 255
             weight = self._weights(frame, factor)[0]
             camera = self._camera(frame, factor)
             gradient_renderer.add_to_survey(survey, self.gaussians, camera, degree, weight, target, factor**2)
@@ -261,7 +261,7 @@ class TrainingRun:
 
     def _densify(self) -> None:
         frames = self.training_frames
-        picked = [frames[int(k)] for k in np.linspace(0, len(frames) - 1, min(_SURVEY_PICTURES, len(frames)))]
+        picked = [frames[int(k)] for k in np.linspace(0, len(frames) - 1, min(_SURVEY_IMAGES, len(frames)))]
         factor = max(2, self.schedules.resolution_factor(self.done)) if self.settings.resolution_schedule else 2
         survey = self.survey(picked, factor).to(_CPU)
         self.optimizer.to(_CPU)

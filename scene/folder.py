@@ -33,8 +33,8 @@ from scene.formats.colmap_tracks import Visibility, observe, on_surface
 from scene.formats.das3r import is_das3r
 from scene.formats.tum import write_tum
 from scene.frames import ImageFolderFrames
+from scene.images import write_png
 from scene.maps import FrameMaps, LoadedMaps
-from scene.pictures import write_png
 from scene.progress import Progress, ignore_progress
 from scene.rotations import is_rigid
 from scene.scene import PointCloud, Scene
@@ -124,7 +124,7 @@ def load_scene(folder: str | Path) -> Scene:
     cameras = read_cameras(folder / "cameras.json", names, width, height)
     images = [folder / "images" / name for name in names]
     for image in images:
-        _check_picture(image, width, height)
+        _check_image(image, width, height)
     motion_masks = z_depths = confidences = points = None
     if files.get("motion_masks"):
         motion_masks = _masks(folder, names, width, height)
@@ -345,14 +345,14 @@ def _whole_number(path: Path, description: dict[str, Any], key: str, smallest: i
     return value
 
 
-def _check_picture(path: Path, width: int, height: int) -> None:
+def _check_image(path: Path, width: int, height: int) -> None:
     """Existence and size, from the header alone."""
     check_file(path)
     try:
-        with Image.open(path) as picture:
-            size = picture.size
+        with Image.open(path) as image:
+            size = image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise InputError(f"{path} is damaged and cannot be read as a picture.") from None
+        raise InputError(f"{path} is damaged and cannot be read as a image.") from None
     if size != (width, height):
         raise InputError(f"{path} is {size[0]}x{size[1]} but the scene has {width}x{height}.")
 
@@ -360,7 +360,7 @@ def _check_picture(path: Path, width: int, height: int) -> None:
 def _masks(folder: Path, names: Sequence[str], width: int, height: int) -> FrameMaps:
     paths = [folder / "motion_masks" / name for name in names]
     for path in paths:
-        _check_picture(path, width, height)
+        _check_image(path, width, height)
 
     def load(index: int) -> np.ndarray:
         mask = cv2.imread(str(paths[index]), cv2.IMREAD_GRAYSCALE)

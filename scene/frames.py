@@ -1,4 +1,4 @@
-"""The frames of a clip: one interface over videos, folders of images and anything else that yields pictures."""
+"""The frames of a clip: one interface over videos, folders of images and anything else that yields images."""
 
 import glob
 import re
@@ -13,18 +13,18 @@ import numpy as np
 
 from scene.errors import InputError
 from scene.files.atomic import writing_error
-from scene.pictures import PICTURE_SUFFIXES, fitted_size, read_picture, resize_picture, write_png
+from scene.images import IMAGE_SUFFIXES, fitted_size, read_image, resize_image, write_png
 from scene.progress import Progress, ignore_progress
 from scene.video import decode_video
 
 #: shorter sides than this leave nothing to track
 MIN_SIDE = 16
-#: pictures of a folder have no times: they are taken to be this many per second
+#: images of a folder have no times: they are taken to be this many per second
 ASSUMED_RATE = 30.0
 
 
 class Frames(Protocol):
-    """Random access to the pictures of one clip, all of one size.
+    """Random access to the images of one clip, all of one size.
 
     `names[i]` is the file name that frame i has in a scene folder ("00000.png"); `timestamps[i]` is in seconds.
     """
@@ -41,7 +41,7 @@ class Frames(Protocol):
         ...
 
     def rgb8(self, index: int) -> np.ndarray:
-        """The same picture as uint8 RGB (H, W, 3)."""
+        """The same image as uint8 RGB (H, W, 3)."""
         ...
 
 
@@ -69,14 +69,14 @@ class ImageFolderFrames:
         self._read = lru_cache(maxsize=max(2, cache_bytes // first.nbytes))(self._read_checked)
 
     def _read_checked(self, index: int) -> np.ndarray:
-        picture = _read_rgb8(self.paths[index])
-        if picture.shape[:2] != (self.height, self.width):
+        image = _read_rgb8(self.paths[index])
+        if image.shape[:2] != (self.height, self.width):
             raise InputError(
-                f"{self.paths[index]} is {picture.shape[1]}x{picture.shape[0]} but the first frame is "
+                f"{self.paths[index]} is {image.shape[1]}x{image.shape[0]} but the first frame is "
                 f"{self.width}x{self.height}; all frames of a clip must have one size."
             )
-        picture.setflags(write=False)
-        return picture
+        image.setflags(write=False)
+        return image
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -91,22 +91,22 @@ class ImageFolderFrames:
 
 
 class MemoryFrames:
-    """Frames that lie in memory: uint8 RGB `pictures` (N, H, W, 3), 30 per second."""
+    """Frames that lie in memory: uint8 RGB `images` (N, H, W, 3), 30 per second."""
 
-    def __init__(self, pictures: np.ndarray) -> None:
-        self._pictures = pictures
-        self.height, self.width = pictures.shape[1:3]
-        self.names: Sequence[str] = [f"{index:05d}.png" for index in range(len(pictures))]
-        self.timestamps: Sequence[float] = [index / ASSUMED_RATE for index in range(len(pictures))]
+    def __init__(self, images: np.ndarray) -> None:
+        self._images = images
+        self.height, self.width = images.shape[1:3]
+        self.names: Sequence[str] = [f"{index:05d}.png" for index in range(len(images))]
+        self.timestamps: Sequence[float] = [index / ASSUMED_RATE for index in range(len(images))]
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.rgb8(index).astype(np.float32) / 255.0
 
     def rgb8(self, index: int) -> np.ndarray:
-        return self._pictures[index]
+        return self._images[index]
 
 
 def open_frames(
@@ -120,7 +120,7 @@ def open_frames(
     """Reads a clip and lays its frames as 8-bit RGB PNGs 00000.png, 00001.png, ... into `working_folder`.
 
     `source` is a video file, a folder of images (in natural order), a glob pattern, or a list of image files in the
-    order given. One picture is in memory at a time, so clips of any length and size work. Pictures whose long side
+    order given. One image is in memory at a time, so clips of any length and size work. Images whose long side
     exceeds `max_size` are shrunk to it by area means; none is enlarged; None keeps the size. `frame_range` is a slice
     or "START:STOP:STEP" over the frames of the source, counted from 0. Times are those of the video; images are taken
     to come 30 per second.
@@ -142,9 +142,9 @@ def open_frames(
         working_folder.mkdir(parents=True, exist_ok=True)
         first, change_seen = None, False
         title = _title(source)
-        pictures, is_video = _pictures(source, chosen, warnings, progress)
+        images, is_video = _images(source, chosen, warnings, progress)
         full_size = None
-        for name, time, pixels in pictures:
+        for name, time, pixels in images:
             size = (pixels.shape[1], pixels.shape[0])
             full_size = full_size or size
             if size != full_size:
@@ -157,7 +157,7 @@ def open_frames(
                 raise InputError(
                     f"{name} would be {width}x{height} pixels; frames need at least {MIN_SIDE} pixels on each side."
                 )
-            pixels = resize_picture(pixels, width, height)
+            pixels = resize_image(pixels, width, height)
             if first is None:
                 first = pixels.astype(np.int16)
             elif not change_seen:
@@ -173,7 +173,7 @@ def open_frames(
             raise InputError(f"{title} has {found}{range_hint}{damage}; a scene needs at least two.")
         if not change_seen:
             raise InputError(
-                f"All {len(paths)} frames of {title} are the same picture, which tells nothing about depth or motion; "
+                f"All {len(paths)} frames of {title} are the same image, which tells nothing about depth or motion; "
                 "give a clip in which the camera or something else moves."
             )
         result = ImageFolderFrames(paths, timestamps, warnings=warnings)
@@ -191,8 +191,8 @@ def open_frames(
 
 
 def _differs(pixels: np.ndarray, first: np.ndarray, coded: bool) -> bool:
-    """Whether a frame shows something else than the first (int16). In a video of one still picture the coder refines
-    the picture from frame to frame: measured, by up to 0.41 grey levels on average and by up to 7 in all but 0.1 % of
+    """Whether a frame shows something else than the first (int16). In a video of one still image the coder refines
+    the image from frame to frame: measured, by up to 0.41 grey levels on average and by up to 7 in all but 0.1 % of
     them; not always by the same, when the machine is busy."""
     difference = np.abs(pixels - first)
     if not coded:
@@ -227,14 +227,14 @@ def natural_order(path: str | Path) -> list[tuple[int, int | str]]:
     ]
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files of a folder in natural order; hidden files and other kinds are passed over."""
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder in natural order; hidden files and other kinds are passed over."""
     try:
         return sorted(
             (
                 path
                 for path in folder.iterdir()
-                if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+                if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
             ),
             key=natural_order,
         )
@@ -246,7 +246,7 @@ def _title(source: str | Path | Sequence[str | Path]) -> str:
     return str(source) if isinstance(source, str | Path) else "The list of images"
 
 
-def _pictures(
+def _images(
     source: str | Path | Sequence[str | Path], chosen: slice, warnings: list[str], progress: Progress
 ) -> tuple[Iterator[tuple[str, float, np.ndarray]], bool]:
     """(what to call it, seconds, uint8 RGB pixels) of each chosen frame, and whether they come from a video."""
@@ -254,7 +254,7 @@ def _pictures(
         return _from_files([Path(path) for path in source], chosen, progress), False
     path = Path(source).expanduser()
     if path.is_dir():
-        files = list_pictures(path)
+        files = list_images(path)
         if not files:
             raise InputError(f"{path} holds no images{_where_else(path)}; give a folder of images or a video file.")
         return _from_files(files, chosen, progress), False
@@ -265,14 +265,14 @@ def _pictures(
         files = sorted((match for match in matches if match.is_file()), key=natural_order)
         if not files:
             raise InputError(f"No file matches {source}; check the pattern.")
-        pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-        if not pictures and len(files) == 1:
+        images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+        if not images and len(files) == 1:
             return _from_video(files[0], chosen, warnings, progress), True
-        if not pictures:
-            raise InputError(f"None of the {len(files)} files that match {source} is a picture; check the pattern.")
-        return _from_files(pictures, chosen, progress), False
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        raise InputError(f"{path} is a single picture; give a video or a folder with at least two images.")
+        if not images:
+            raise InputError(f"None of the {len(files)} files that match {source} is a image; check the pattern.")
+        return _from_files(images, chosen, progress), False
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise InputError(f"{path} is a single image; give a video or a folder with at least two images.")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes); give a video or a folder of images.")
     return _from_video(path, chosen, warnings, progress), True
@@ -280,7 +280,7 @@ def _pictures(
 
 def _where_else(folder: Path) -> str:
     for name in ("rgb", "images", "image", "frames", "JPEGImages"):
-        if (folder / name).is_dir() and list_pictures(folder / name):
+        if (folder / name).is_dir() and list_images(folder / name):
             return f", but {folder / name} does"
     videos = [path for path in folder.iterdir() if path.suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi")]
     return f", but the video {videos[0].name}" if videos else ""
@@ -289,7 +289,7 @@ def _where_else(folder: Path) -> str:
 def _from_files(files: list[Path], chosen: slice, progress: Progress) -> Iterator[tuple[str, float, np.ndarray]]:
     selected = list(enumerate(files))[chosen]
     for done, (position, path) in enumerate(selected):
-        yield str(path), position / ASSUMED_RATE, read_picture(path)
+        yield str(path), position / ASSUMED_RATE, read_image(path)
         progress("reading frames", done + 1, len(selected))
 
 
@@ -308,12 +308,12 @@ def _from_video(
 
     if last is not None and last < start:
         return
-    for picture in decode_video(path, wanted, last, warnings.append, report):
-        yield f"Frame {picture.position} of {path}", picture.time, picture.pixels
+    for image in decode_video(path, wanted, last, warnings.append, report):
+        yield f"Frame {image.position} of {path}", image.time, image.pixels
 
 
 def _read_rgb8(path: Path) -> np.ndarray:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
         raise InputError(f"{path} cannot be read as an image; it is missing, damaged or of an unknown kind.")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,4 +1,4 @@
-"""A user's own motion masks: pictures in a folder, one per frame, black = static, anything else = moves."""
+"""A user's own motion masks: images in a folder, one per frame, black = static, anything else = moves."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from scene.errors import InputError
-from scene.frames import Frames, list_pictures, parse_frame_range
+from scene.frames import Frames, list_images, parse_frame_range
+from scene.images import read_image
 from scene.maps import FrameMaps, StoredMaps
-from scene.pictures import read_picture
 
 
 def open_masks(folder: str | Path, frames: Frames, *, frame_range: slice | str | None = None) -> FrameMaps:
@@ -22,7 +22,7 @@ def open_masks(folder: str | Path, frames: Frames, *, frame_range: slice | str |
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {what}; give a folder of mask images, one per frame.")
-    paths = list_pictures(folder)
+    paths = list_images(folder)
     if len(paths) != len(frames) and frame_range is not None:
         chosen = frame_range if isinstance(frame_range, slice) else parse_frame_range(frame_range)
         paths = paths[chosen]
@@ -36,7 +36,7 @@ def open_masks(folder: str | Path, frames: Frames, *, frame_range: slice | str |
 
 def _read_mask(path: Path, width: int, height: int) -> np.ndarray:
     """Uint8 (H, W), 1 = moves."""
-    moves = (read_picture(path).max(axis=2) > 0).astype(np.uint8)
+    moves = (read_image(path).max(axis=2) > 0).astype(np.uint8)
     mask_height, mask_width = moves.shape
     if (mask_height, mask_width) == (height, width):
         return moves

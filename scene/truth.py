@@ -21,7 +21,7 @@ from scene.errors import InputError
 from scene.files.arrays import read_npz
 from scene.files.text import finite_array, read_json
 from scene.frames import ImageFolderFrames
-from scene.pictures import PICTURE_SUFFIXES, read_picture
+from scene.images import IMAGE_SUFFIXES, read_image
 from scene.rotations import is_rigid
 
 
@@ -32,7 +32,7 @@ class NovelView:
     name: str
     camera: Camera
     #: uint8 RGB (H, W, 3)
-    picture: np.ndarray
+    image: np.ndarray
     #: int (H, W): in how many frames of the clip the point is in view and uncovered; None when not known
     seen: np.ndarray | None
     #: float32 (H, W), 0 = sky; None when not known
@@ -40,7 +40,7 @@ class NovelView:
 
 
 class TruthScene:
-    """The truth in one folder. Pictures are read when asked for; frame i belongs to `cameras[i]` and `times[i]`."""
+    """The truth in one folder. Images are read when asked for; frame i belongs to `cameras[i]` and `times[i]`."""
 
     def __init__(self, folder: str | Path) -> None:
         """Raises `InputError` when the folder is not of this kind."""
@@ -61,7 +61,7 @@ class TruthScene:
         paths = [self._find("rgb", index) for index in range(len(self))]
         missing = [name for name, path in zip(self.names, paths, strict=True) if path is None]
         if missing:
-            raise InputError(f"{self.folder / 'rgb'} has no picture {missing[0]}.")
+            raise InputError(f"{self.folder / 'rgb'} has no image {missing[0]}.")
         return ImageFolderFrames([path for path in paths if path is not None], self.times)
 
     def clean(self, index: int) -> np.ndarray | None:
@@ -92,7 +92,7 @@ class TruthScene:
 
     @cached_property
     def clean_indices(self) -> list[int]:
-        """The frames that have a clean picture."""
+        """The frames that have a clean image."""
         return [index for index in range(len(self)) if self._find("clean", index) is not None]
 
     @cached_property
@@ -106,16 +106,16 @@ class TruthScene:
         folder = self.folder / "novel"
         stem = Path(names[index]).stem
         camera = cameras[index]
-        path = _picture(folder, stem)
+        path = _image(folder, stem)
         if path is None:
-            raise InputError(f"{folder} has no picture {names[index]}.")
-        picture = _read_sized(path, camera)
-        seen_path = _picture(folder / "seen", stem)
+            raise InputError(f"{folder} has no image {names[index]}.")
+        image = _read_sized(path, camera)
+        seen_path = _image(folder / "seen", stem)
         seen = None if seen_path is None else _read_sized(seen_path, camera)[..., 0].astype(np.int64)
         depth_path = folder / "depth" / f"{stem}.npz"
         shape = (camera.height, camera.width)
         z_depth = read_npz(depth_path, "z_depth", shape) if depth_path.is_file() else None
-        return NovelView(names[index], camera, picture, seen, z_depth)
+        return NovelView(names[index], camera, image, seen, z_depth)
 
     @cached_property
     def _novel_cameras(self) -> tuple[list[str], list[float], list[Camera]]:
@@ -125,7 +125,7 @@ class TruthScene:
     def _find(self, kind: str, index: int) -> Path | None:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return _picture(self.folder / kind, Path(self.names[index]).stem)
+        return _image(self.folder / kind, Path(self.names[index]).stem)
 
     def _read(self, path: Path) -> np.ndarray:
         return _read_sized(path, self.cameras[0])
@@ -139,8 +139,8 @@ class TruthScene:
         return read_npz(path, "z_depth", (self.height, self.width)) if path.is_file() else None
 
 
-def _picture(folder: Path, stem: str) -> Path | None:
-    for suffix in (".png", ".jpg", *sorted(PICTURE_SUFFIXES)):
+def _image(folder: Path, stem: str) -> Path | None:
+    for suffix in (".png", ".jpg", *sorted(IMAGE_SUFFIXES)):
         path = folder / f"{stem}{suffix}"
         if path.is_file():
             return path
@@ -148,12 +148,12 @@ def _picture(folder: Path, stem: str) -> Path | None:
 
 
 def _read_sized(path: Path, camera: Camera) -> np.ndarray:
-    picture = read_picture(path)
-    if picture.shape[:2] != (camera.height, camera.width):
+    image = read_image(path)
+    if image.shape[:2] != (camera.height, camera.width):
         raise InputError(
-            f"{path} is {picture.shape[1]}x{picture.shape[0]} but cameras.json says {camera.width}x{camera.height}."
+            f"{path} is {image.shape[1]}x{image.shape[0]} but cameras.json says {camera.width}x{camera.height}."
         )
-    return picture
+    return image
 
 
 def _read_cameras(path: Path) -> tuple[list[str], list[float], list[Camera]]:

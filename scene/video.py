@@ -1,4 +1,4 @@
-"""Video files, in and out: pictures one at a time with their times, and H.264 that plays everywhere."""
+"""Video files, in and out: images one at a time with their times, and H.264 that plays everywhere."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ from scene.files.atomic import atomic_file
 
 
 @dataclass
-class DecodedPicture:
+class DecodedImage:
     """One decoded frame of a video: `position` counts all frames of the stream, `time` is in seconds from the first."""
 
     position: int
@@ -33,7 +33,7 @@ def decode_video(
     last_wanted: int | None,
     warn: Callable[[str], None],
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[DecodedPicture]:
+) -> Iterator[DecodedImage]:
     """Yields the frames of the first video stream whose position is `wanted`, in order of display, decoding one by one.
 
     Rotation and pixel-aspect metadata are applied. Decoding stops after `last_wanted` when it is given. What cannot be
@@ -53,7 +53,7 @@ def decode_video(
         ) from error
     with container:
         if not container.streams.video:
-            raise InputError(f"{path} has no picture stream; give a video with pictures.")
+            raise InputError(f"{path} has no image stream; give a video with images.")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         declared = stream.frames
@@ -76,7 +76,7 @@ def decode_video(
                 elapsed = previous_time + interval
             previous_time = elapsed
             if wanted(position):
-                yield DecodedPicture(position, elapsed, _upright_pixels(frame, stream.sample_aspect_ratio))
+                yield DecodedImage(position, elapsed, _upright_pixels(frame, stream.sample_aspect_ratio))
             report(position + 1, declared)
             position += 1
             if last_wanted is not None and position > last_wanted:
@@ -120,7 +120,7 @@ def _frames(container: InputContainer, stream: "av.VideoStream") -> Iterator["av
 
 
 def _promised_seconds(container: InputContainer, stream: "av.VideoStream") -> float:
-    """How long the pictures should last, for containers that do not count frames; 0 when that is not known."""
+    """How long the images should last, for containers that do not count frames; 0 when that is not known."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
@@ -148,17 +148,17 @@ def _plain(error: BaseException) -> str:
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, *, quality: int = 18) -> None:
-    """Writes uint8 RGB pictures (H, W, 3), all of one size, as H.264 in an MP4 that every player opens.
+    """Writes uint8 RGB images (H, W, 3), all of one size, as H.264 in an MP4 that every player opens.
 
     yuv420p, BT.709, limited range, index at the front. Odd sizes are padded by one row or column that repeats the edge.
     `quality` is x264's constant rate factor: smaller is better, 18 looks lossless. The file appears whole or not at
     all. Raises `InputError` when there is nothing to write or the place cannot be written to.
     """
     path = Path(path)
-    pictures = iter(frames)
-    first = next(pictures, None)
+    images = iter(frames)
+    first = next(images, None)
     if first is None:
-        raise InputError(f"There are no pictures to write to {path}.")
+        raise InputError(f"There are no images to write to {path}.")
     height, width = first.shape[:2]
     even_height, even_width = height + height % 2, width + width % 2
     rate = Fraction(fps).limit_denominator(1001)
@@ -173,12 +173,12 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, *, q
                 context = stream.codec_context
                 context.colorspace, context.color_range = 1, 1  # BT.709, limited
                 context.color_primaries, context.color_trc = 1, 1
-                for index, picture in enumerate(chain([first], pictures)):
-                    if picture.shape != (height, width, 3) or picture.dtype != np.uint8:
+                for index, image in enumerate(chain([first], images)):
+                    if image.shape != (height, width, 3) or image.dtype != np.uint8:
                         raise ValueError(
-                            f"picture {index} is {picture.dtype} {picture.shape}, not uint8 ({height}, {width}, 3)"
+                            f"image {index} is {image.dtype} {image.shape}, not uint8 ({height}, {width}, 3)"
                         )
-                    padded = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+                    padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
                     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
                     frame = frame.reformat(
                         format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG

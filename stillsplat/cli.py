@@ -18,7 +18,7 @@ OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 _RUN_EPILOG = """\
 what lies in OUT afterwards:
-  report.html      look here first: pictures, plots, figures, settings in one file
+  report.html      look here first: images, plots, figures, settings in one file
   clean.mp4        the static scene along the camera's path
   compare.mp4      input, what moves, static scene side by side
   splats.ply       the Gaussians, for any 3DGS viewer

@@ -1,10 +1,10 @@
-"""Depth maps of pictures and videos: arrays, colour previews, 16-bit pictures.
+"""Depth maps of images and videos: arrays, colour previews, 16-bit images.
 
 depth/00000.npz       z_depth float32 (H, W), 0 = unknown; confidence where the model has one
-previews/00000.jpg    picture and coloured depth side by side, and preview.mp4 of all
+previews/00000.jpg    image and coloured depth side by side, and preview.mp4 of all
 png16/00000.png       z_depth in whole steps of depth.json's png16_step, 0 = unknown (on request)
 depth.json            model, unit, sources
-Beside them lies what is exported (on request; then all pictures are seen together).
+Beside them lies what is exported (on request; then all images are seen together).
 """
 
 import json
@@ -32,12 +32,12 @@ from dynamic_predictor.specs import available_predictors
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.formats.depth_vis import depth_colors, inverse_depth_limits, write_jpeg
-from scene.pictures import fitted_size, read_picture, resize_picture
+from scene.images import fitted_size, read_image, resize_image
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.video import write_video
 from stillsplat.exported_depth import ExportChoices, check_export, predict_and_export
-from stillsplat.single_pictures import SinglePictures
+from stillsplat.single_images import SingleImages
 
 _PNG_STEPS = 65_535
 _PREVIEW_RATE = 15.0
@@ -52,7 +52,7 @@ class DepthSettings:
     weights: str | None = None
     #: depth in metres, from models that can
     metric: bool = False
-    #: every picture for itself, even with a model that could use them together
+    #: every image for itself, even with a model that could use them together
     each: bool = False
     fov: float | None = None
     rate: float | None = None
@@ -61,14 +61,14 @@ class DepthSettings:
     chunk_size: int = 60
     overlap: int = 30
     png16: bool = False
-    #: official formats of Depth Anything 3, from one prediction of all pictures together
+    #: official formats of Depth Anything 3, from one prediction of all images together
     export: ExportChoices | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class _Map:
-    picture: np.ndarray
+    image: np.ndarray
     z_depth: np.ndarray
     confidence: np.ndarray | None
 
@@ -92,7 +92,7 @@ def estimate_depth_maps(
         check_export(settings.predictor, settings.export)
     _check_predictor(settings.predictor)
     source = open_source(settings.input, rate=settings.rate, max_frames=settings.max_frames)
-    single = None if settings.export is not None else _single_pictures(settings, source)
+    single = None if settings.export is not None else _single_images(settings, source)
     with atomic_folder(output, overwrite=overwrite) as folder:
         if settings.export is not None:
             return _exported(source, folder, settings, settings.export, progress, warn)
@@ -146,8 +146,8 @@ def _exported(
     return _write(folder, maps, limits, {"is_metric": bool(prediction.is_metric)}, settings, warn)
 
 
-def _single_pictures(settings: DepthSettings, source: FrameSource) -> SinglePictures | None:
-    """The model for one picture after the other, where that is what is asked for, or all that the model or the source
+def _single_images(settings: DepthSettings, source: FrameSource) -> SingleImages | None:
+    """The model for one image after the other, where that is what is asked for, or all that the model or the source
     can."""
     if not settings.predictor.startswith(DEPTH_ANYTHING_3):
         if settings.each or settings.metric:
@@ -160,7 +160,7 @@ def _single_pictures(settings: DepthSettings, source: FrameSource) -> SinglePict
     if not (settings.each or _is_monocular(settings.predictor) or source.total == 1):
         return None
     model = load_depth_anything3(settings.predictor, settings.weights)
-    return SinglePictures(
+    return SingleImages(
         settings.predictor, model, metric=settings.metric, fov=settings.fov, resolution=settings.max_size
     )
 
@@ -174,16 +174,16 @@ def _is_monocular(name: str) -> bool:
 
 
 def _each_for_itself(
-    source: FrameSource, single: SinglePictures, settings: DepthSettings, progress: Progress
+    source: FrameSource, single: SingleImages, settings: DepthSettings, progress: Progress
 ) -> tuple[Iterator[_Map], dict[str, Any]]:
     description: dict[str, Any] = {"is_metric": False}
 
     def maps() -> Iterator[_Map]:
-        for index, (_, picture) in enumerate(source.pictures()):
-            z_depth, confidence, is_metric = single(picture)
+        for index, (_, image) in enumerate(source.images()):
+            z_depth, confidence, is_metric = single(image)
             description["is_metric"] = is_metric
             height, width = z_depth.shape
-            yield _Map(resize_picture(picture, width, height), z_depth, confidence)
+            yield _Map(resize_image(image, width, height), z_depth, confidence)
             progress("depth", index + 1, max(source.total, index + 1))
 
     return maps(), description
@@ -201,8 +201,8 @@ def _together(
     )
     limit = settings.max_size or working_size(settings.predictor)
 
-    def prepare(picture: np.ndarray) -> np.ndarray:
-        return resize_picture(picture, *fitted_size(picture.shape[1], picture.shape[0], limit))
+    def prepare(image: np.ndarray) -> np.ndarray:
+        return resize_image(image, *fitted_size(image.shape[1], image.shape[0], limit))
 
     workspace = StreamWorkspace(working / "stream", asdict(settings), resume=False)
     stream = StreamSettings(settings.chunk_size, settings.overlap, loop=False)
@@ -242,14 +242,14 @@ def _write(
         if item.confidence is not None:
             arrays["confidence"] = item.confidence.astype(np.float32)
         np.savez_compressed(folder / "depth" / f"{stem}.npz", **arrays)  # type: ignore[arg-type]
-        write_jpeg(folder / "previews" / f"{stem}.jpg", np.hstack([item.picture, depth_colors(item.z_depth, limits)]))
+        write_jpeg(folder / "previews" / f"{stem}.jpg", np.hstack([item.image, depth_colors(item.z_depth, limits)]))
         largest = max(largest, float(item.z_depth.max(initial=0.0)))
         sizes.add(item.z_depth.shape)
     if not count:
-        raise InputError(f"{settings.input} has no pictures.")
+        raise InputError(f"{settings.input} has no images.")
     if count > 1 and len(sizes) == 1:
         previews = sorted((folder / "previews").iterdir())
-        write_video(folder / "preview.mp4", map(read_picture, previews), settings.rate or _PREVIEW_RATE)
+        write_video(folder / "preview.mp4", map(read_image, previews), settings.rate or _PREVIEW_RATE)
     if settings.png16:
         step = 0.001 if description["is_metric"] else largest / _PNG_STEPS
         if description["is_metric"] and largest > 0.001 * _PNG_STEPS:

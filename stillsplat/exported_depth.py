@@ -1,4 +1,4 @@
-"""All pictures of a source seen together by one Depth Anything 3 prediction, which is exported as it is."""
+"""All images of a source seen together by one Depth Anything 3 prediction, which is exported as it is."""
 
 import math
 import warnings
@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from dynamic_predictor.depth_anything3.model import PictureWarning
+from dynamic_predictor.depth_anything3.model import ImageWarning
 from dynamic_predictor.depth_anything3.prediction import Prediction
 from dynamic_predictor.driver.predictors import (
     DEPTH_ANYTHING_3,
     DEPTH_ANYTHING_3_SIZE,
     load_depth_anything3,
 )
-from dynamic_predictor.driver.sources import FrameSource, PictureFiles
+from dynamic_predictor.driver.sources import FrameSource, ImageFiles
 from scene.errors import InputError
 from scene.progress import Progress
 from stillsplat.prediction_export import EXPORT_FORMATS, format_names
@@ -35,21 +35,21 @@ class ExportChoices:
     confidence_percentile: float = 40.0
     max_points: int = 1_000_000
     show_cameras: bool = True
-    #: pictures per second of feat_vis [feat_vis_fps]
+    #: images per second of feat_vis [feat_vis_fps]
     feature_rate: float = 15.0
     #: path and quality of gs_video
     trajectory: str = "extend"
     quality: str = "high"
     #: cameras from the ray maps [use_ray_pose]
     cameras_from_rays: bool = False
-    #: which picture the others are told about [ref_view_strategy]
+    #: which image the others are told about [ref_view_strategy]
     reference_view: str = "saddle_balanced"
-    #: how pictures are brought to size [process_res_method]
+    #: how images are brought to size [process_res_method]
     resize_method: str = "upper_bound_resize"
 
 
 def check_export(predictor: str, choices: ExportChoices) -> None:
-    """`InputError` for what can be seen to be wrong before weights and pictures are read."""
+    """`InputError` for what can be seen to be wrong before weights and images are read."""
     names = format_names(choices.formats)
     if not predictor.startswith(DEPTH_ANYTHING_3):
         raise InputError(
@@ -73,9 +73,9 @@ def predict_and_export(
     progress: Progress,
     warn: Callable[[str], None],
 ) -> Prediction:
-    """The prediction of all pictures of `source` at once, exported into `folder`. `metric` asks for metres, for which
+    """The prediction of all images of `source` at once, exported into `folder`. `metric` asks for metres, for which
     a metric model must know the horizontal angle of view `fov`, degrees. Raises `InputError` for what the model cannot
-    do, for more pictures than fit into memory, and for a live source without `max_frames`."""
+    do, for more images than fit into memory, and for a live source without `max_frames`."""
     check_export(predictor, choices)
     if source.is_live and max_frames is None:
         raise InputError("A live source has no end; give --max-frames with --export.")
@@ -83,12 +83,12 @@ def predict_and_export(
     if metric and model.metric and fov is None:
         raise InputError(f"{predictor} needs the angle of view for depth in metres; give --fov DEGREES.")
     images: list[Any]
-    if isinstance(source, PictureFiles) and not (metric and model.metric):
+    if isinstance(source, ImageFiles) and not (metric and model.metric):
         images = list(source.files)
     else:
-        images = [picture for _, picture in source.pictures()]
+        images = [picture for _, picture in source.images()]
     if not images:
-        raise InputError(f"{source.title} has no pictures.")
+        raise InputError(f"{source.title} has no images.")
     if source.ended:
         warn(source.ended)
     intrinsics = None
@@ -96,7 +96,7 @@ def predict_and_export(
         intrinsics = np.stack([_intrinsics(image.shape[1], image.shape[0], fov) for image in images])
     progress("network and exports", 0, 1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PictureWarning)  # told by `warn`, below
+        warnings.simplefilter("ignore", ImageWarning)  # told by `warn`, below
         prediction = model.inference(
             images,
             intrinsics=intrinsics,

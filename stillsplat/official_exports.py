@@ -115,7 +115,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[Any], Any]] | None]] = {
         "extrinsics": None,
         "intrinsics": None,
         "out_image_hw": None,
-        # one picture is rendered at a time, its depth is the expected one, and progress is the caller's
+        # one image is rendered at a time, its depth is the expected one, and progress is the caller's
         "chunk_size": None,
         "color_mode": None,
         "enable_tqdm": None,

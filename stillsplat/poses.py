@@ -28,7 +28,7 @@ from scene.formats.glb import write_glb
 from scene.formats.nerfstudio import NerfstudioModel, write_nerfstudio
 from scene.formats.ply import write_points_ply
 from scene.frames import MIN_SIDE
-from scene.pictures import fitted_size, resize_picture
+from scene.images import fitted_size, resize_image
 from scene.point_cloud import scene_points
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -47,10 +47,10 @@ class PosesSettings:
     overlap: int = 30
     align: str = "sim3"
     loop: bool = True
-    #: pictures per second that are taken; None: all of a file, 5 of a live source
+    #: images per second that are taken; None: all of a file, 5 of a live source
     rate: float | None = None
     max_frames: int | None = None
-    #: pictures are shrunk to at most this many pixels on their long side; None: to what suits the predictor
+    #: images are shrunk to at most this many pixels on their long side; None: to what suits the predictor
     max_size: int | None = None
     #: horizontal angle of view in degrees, where it is known
     fov: float | None = None
@@ -150,7 +150,7 @@ def _extract(
         workspace,
         settings.stream(),
         descriptor=_descriptor() if settings.loop else None,
-        prepare=lambda picture: _fitted(picture, max_size),
+        prepare=lambda image: _fitted(image, max_size),
         progress=progress,
         warn=warn,
     )
@@ -248,11 +248,11 @@ def _what_is_made(settings: PosesSettings) -> dict[str, object]:
     return {key: value for key, value in asdict(settings).items() if key not in free}
 
 
-def _fitted(picture: np.ndarray, max_size: int) -> np.ndarray:
-    width, height = fitted_size(picture.shape[1], picture.shape[0], max_size)
+def _fitted(image: np.ndarray, max_size: int) -> np.ndarray:
+    width, height = fitted_size(image.shape[1], image.shape[0], max_size)
     if min(width, height) < MIN_SIDE:
         raise InputError(f"Frames would be {width}x{height} pixels; they need at least {MIN_SIDE} on each side.")
-    return resize_picture(picture, width, height)
+    return resize_image(image, width, height)
 
 
 def _descriptor() -> ImageDescriptor:

@@ -48,7 +48,7 @@ class ExportSettings:
     show_cameras: bool = True
     camera_size: float = 0.03
     depth_vis_beside: bool = True
-    #: feat_vis: pictures per second
+    #: feat_vis: images per second
     feature_rate: float = 15.0
     #: gs_ply: of the views every so many-th
     view_step: int = 1
@@ -71,7 +71,7 @@ class ExportSettings:
             raise InputError(f"Every N-th view is exported, N from 1 on, not {self.view_step}.")
         if not 0 < self.feature_rate <= _MOST_PER_SECOND:
             raise InputError(
-                f"Pictures per second must be above 0 and at most {_MOST_PER_SECOND}, not {self.feature_rate:g}."
+                f"Images per second must be above 0 and at most {_MOST_PER_SECOND}, not {self.feature_rate:g}."
             )
         if not self.camera_size > 0:
             raise InputError(f"The size of the cameras must be above 0, not {self.camera_size:g}.")
@@ -169,7 +169,7 @@ def _feat_vis(prediction: Prediction, folder: Path, settings: ExportSettings, pr
 def _colmap(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     cameras = prediction.cameras()
     names = [original.name or f"{index:05d}.png" for index, original in enumerate(prediction.originals)]
-    if not names or len(set(names)) < len(names):  # two pictures must not share a name
+    if not names or len(set(names)) < len(names):  # two images must not share a name
         names = [f"{index:05d}.png" for index in range(len(cameras))]
     points = confident_points(prediction, cameras, settings)
     shown = prediction.original_cameras()
@@ -178,7 +178,7 @@ def _colmap(prediction: Prediction, folder: Path, settings: ExportSettings, prog
 
 
 def _visibility(prediction: Prediction) -> Visibility:
-    """Says which points, in pixels of the pictures as they came, the predicted depth has on its surface."""
+    """Says which points, in pixels of the images as they came, the predicted depth has on its surface."""
 
     def is_visible(index: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
         if prediction.originals:

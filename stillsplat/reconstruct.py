@@ -266,7 +266,7 @@ def _check_early(settings: RunSettings) -> None:
     for option, given in (("--masks", settings.masks), ("--annotations", settings.annotations)):
         if given is not None and not Path(given).expanduser().is_dir():
             what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
-            raise InputError(f"{option} {given} {what}; give a folder with one mask picture per frame.")
+            raise InputError(f"{option} {given} {what}; give a folder with one mask image per frame.")
     if is_scene(settings.input):
         open_scene(settings.input)
         if settings.frames is not None and settings.protocol == "none":
@@ -335,10 +335,10 @@ def _keep_refined_cameras(folder: RunFolder) -> None:
 
 def _render(scene: Scene, folder: RunFolder, progress: Progress) -> None:
     from gaussian.model_folder import load_model
-    from scene.pictures import read_picture, write_png
+    from scene.images import read_image, write_png
     from scene.splat_rendering import Renderer
     from scene.video import write_video
-    from stillsplat.pictures import comparison
+    from stillsplat.overlays import comparison
 
     model = load_model(folder.model)
     renderer = Renderer(model.gaussians)
@@ -346,19 +346,19 @@ def _render(scene: Scene, folder: RunFolder, progress: Progress) -> None:
     paths = [folder.renders / f"{index:05d}.png" for index in range(count)]
     with atomic_folder(folder.renders, overwrite=True) as temporary:
         for index in range(count):
-            picture = renderer.render(model.cameras[index], exposure=model.exposures[index]).image
-            write_png(temporary / paths[index].name, np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8))
+            image = renderer.render(model.cameras[index], exposure=model.exposures[index]).image
+            write_png(temporary / paths[index].name, np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8))
             progress("rendering", index + 1, count)
     rate = frame_rate(scene.frames)
-    write_video(folder.clean_video, (read_picture(path) for path in paths), rate)
+    write_video(folder.clean_video, (read_image(path) for path in paths), rate)
 
-    def pictures() -> Iterator[np.ndarray]:
+    def images() -> Iterator[np.ndarray]:
         for index, path in enumerate(paths):
             motion = scene.motion_masks[index] if scene.motion_masks is not None else None
-            yield comparison(scene.frames.rgb8(index), motion, read_picture(path))
+            yield comparison(scene.frames.rgb8(index), motion, read_image(path))
             progress("writing videos", index + 1, count)
 
-    write_video(folder.compare_video, pictures(), rate)
+    write_video(folder.compare_video, images(), rate)
 
 
 def frame_rate(frames: Frames) -> float:
@@ -376,7 +376,7 @@ def _score(
     progress: Progress,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
-    from scene.pictures import read_picture
+    from scene.images import read_image
     from stillsplat.scores.scoring import code_version, score_run
 
     optimized = folder.record["stages"]["optimize"]
@@ -386,7 +386,7 @@ def _score(
         suffix += f"; differs from the DAS3R protocol in: {', '.join(deviations)}"
     scores = score_run(
         scene.frames,
-        lambda index: read_picture(folder.renders / f"{index:05d}.png"),
+        lambda index: read_image(folder.renders / f"{index:05d}.png"),
         scene.motion_masks,
         mask_source="masks given by the user" if settings.masks else "predicted masks",
         test_frames=optimized["test_frames"],

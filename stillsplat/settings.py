@@ -26,7 +26,7 @@ class RunSettings:
     weights: str | None = None
     #: steps of the Gaussian optimization; None: the optimizer's own default
     iterations: int | None = None
-    #: pictures are shrunk to at most this many pixels on their long side
+    #: images are shrunk to at most this many pixels on their long side
     max_size: int = 512
     #: "START:STOP:STEP" over the frames of the input, counted from 0
     frames: str | None = None

@@ -25,7 +25,7 @@ class EncodedImages:
     """What the encoder makes of B images of one stored size; encode a frame once and use it in all its pairs.
 
     `tokens` (B, N, width), `positions` (row, column) of the tokens (B or 1, N, 2), `height` and `width` of the images
-    in pixels, `is_transposed` (B,) bool where portrait pictures lie on their side in a landscape batch.
+    in pixels, `is_transposed` (B,) bool where portrait images lie on their side in a landscape batch.
     """
 
     tokens: Tensor
@@ -128,7 +128,7 @@ class TwoViewNetwork(nn.Module):
 
     def frame_features(self, number: int, view: EncodedImages) -> list[Tensor]:
         """What the heads of image `number` (1 or 2) make of the encoder's tokens alone, for `predict_view`: compute it
-        once for a frame that is in many pairs. Not for pictures that lie on their side."""
+        once for a frame that is in many pairs. Not for images that lie on their side."""
         rows, columns = view.height // self.config.patch_size, view.width // self.config.patch_size
         with torch.autocast(view.tokens.device.type, enabled=False):
             return [head.frame_features(view.tokens.float(), rows, columns) for head in self._heads(number)]
@@ -185,7 +185,7 @@ class TwoViewNetwork(nn.Module):
     def _upright_maps(
         self, head: nn.Module, layers: Sequence[Tensor], view: EncodedImages, frame_features: Tensor | None
     ) -> Tensor:
-        """The head's maps (B, C, H, W) at the stored size: tokens of transposed pictures are in upright reading order,
+        """The head's maps (B, C, H, W) at the stored size: tokens of transposed images are in upright reading order,
         so their maps come out upright and are laid on their side again."""
         rows, columns = view.height // self.config.patch_size, view.width // self.config.patch_size
         transposed = view.is_transposed

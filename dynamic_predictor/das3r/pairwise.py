@@ -36,7 +36,7 @@ _FRAMES_AT_ONCE = 4
 
 def predict_pairs(
     network: TwoViewNetwork,
-    picture: Callable[[int], np.ndarray],
+    image: Callable[[int], np.ndarray],
     edges: Sequence[tuple[int, int]],
     height: int,
     width: int,
@@ -48,7 +48,7 @@ def predict_pairs(
 ) -> PairPredictions:
     """What `network` says about the pairs `edges` (first frame, second frame).
 
-    `picture(index)` is a frame as the network takes it, float32 (3, height, width) in [-1, 1]; each is asked for once.
+    `image(index)` is a frame as the network takes it, float32 (3, height, width) in [-1, 1]; each is asked for once.
     `batch_size` pairs are decoded at once (None: by the free memory); on GPUs encoder and decoders run in bfloat16
     unless `half_precision` is false, heads always in float32. The predictions lie on the CPU or, when there is one, on
     the GPU.
@@ -61,7 +61,7 @@ def predict_pairs(
         predictions = PairPredictions(edges, height, width, with_motion=network.config.has_mask_heads, device=device)
         network.to(device)
         with kept_freed_memory() if device.type == "cpu" else nullcontext():
-            encoded = _encode_frames(network, picture, predictions.frame_count, precision, progress)
+            encoded = _encode_frames(network, image, predictions.frame_count, precision, progress)
             _decode_pairs(network, encoded, predictions, batch_size, precision, progress)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -89,7 +89,7 @@ class _Precision:
 
 def _encode_frames(
     network: TwoViewNetwork,
-    picture: Callable[[int], np.ndarray],
+    image: Callable[[int], np.ndarray],
     count: int,
     precision: _Precision,
     progress: Progress,
@@ -98,7 +98,7 @@ def _encode_frames(
     last: EncodedImages | None = None
     for start in range(0, count, _FRAMES_AT_ONCE):
         indices = range(start, min(start + _FRAMES_AT_ONCE, count))
-        images = torch.from_numpy(np.stack([picture(index) for index in indices])).to(precision.device)
+        images = torch.from_numpy(np.stack([image(index) for index in indices])).to(precision.device)
         with torch.inference_mode(), precision.trunk():
             last = network.encode(images)
         tokens.append(last.tokens)

@@ -48,17 +48,17 @@ class TwoViewPredictor:
         settings, clock, warnings = self.settings, _Clock(), []
         weights = require_weights(self.name, settings.weights)
         geometry = input_geometry(frames.width, frames.height, size=settings.image_size, crop=settings.crop)
-        pictures = NetworkPictures(frames, geometry)
+        images = NetworkImages(frames, geometry)
         windows = chunk_windows(count, settings.window, settings.window_overlap)
         # before the long work: what is missing is said at once
-        flow = self._flow(pictures, warnings)
+        flow = self._flow(images, warnings)
         network = load_network(weights, mask_heads=self.name == "das3r")
         clock.note("weights")
 
         def predict_window(first: int, stop: int) -> PairPredictions:
             return predict_pairs(
                 network,
-                lambda index: pictures.prepared(first + index),
+                lambda index: images.prepared(first + index),
                 self._edges(stop - first),
                 geometry.height,
                 geometry.width,
@@ -76,7 +76,7 @@ class TwoViewPredictor:
             overlap=settings.window_overlap,
             flow=flow,
             motion_masks=None if masks is None else LoadedMaps(count, lambda index: geometry.to_network(masks[index])),
-            pictures=pictures,
+            images=images,
             intrinsics=None if settings.focal is None else _network_intrinsics(geometry, settings.focal),
             progress=progress,
         )
@@ -105,7 +105,7 @@ class TwoViewPredictor:
         graph = graph_for_clip(count, self.settings.scene_graph, strict_official=strict)
         return pair_edges(count, graph, strict_official=strict)
 
-    def _flow(self, pictures: "NetworkPictures", warnings: list[str]) -> FlowFunction | None:
+    def _flow(self, images: "NetworkImages", warnings: list[str]) -> FlowFunction | None:
         """Flow between frames at the network's size, for the alignment's flow term."""
         settings = self.settings
         if settings.iterations == 0 or (settings.flow_loss_weight == 0 and self.name == "das3r"):
@@ -116,11 +116,11 @@ class TwoViewPredictor:
             half_precision=settings.half_precision,
             warn=warnings.append,
         )
-        between = estimator.between(pictures)
+        between = estimator.between(images)
         return lambda source, target: between(source, target).displacement
 
 
-class NetworkPictures(Sequence[np.ndarray]):
+class NetworkImages(Sequence[np.ndarray]):
     """Frames as the network sees them, made when asked for."""
 
     def __init__(self, frames: Frames, geometry: InputGeometry) -> None:

@@ -1,7 +1,7 @@
 """Frames to the network's input and the network's maps back to frames.
 
 The long side becomes 512 pixels (shrunk by Lanczos, enlarged bicubic), then the middle is cut out so that both sides
-are multiples of 16; a square picture is cut to 4:3. For networks of 224 pixels the short side becomes 224 and the
+are multiples of 16; a square image is cut to 4:3. For networks of 224 pixels the short side becomes 224 and the
 middle square is cut out. This is how DUSt3R, MonST3R and DAS3R were evaluated.
 """
 
@@ -24,7 +24,7 @@ class InputGeometry:
     """Where the network's pixels lie in a frame.
 
     A frame of `frame_width` x `frame_height` is resized to `resized_width` x `resized_height`; the network's `width` x
-    `height` pixels start there at (`left`, `top`). With `is_cropped` false the resized picture is squeezed to the
+    `height` pixels start there at (`left`, `top`). With `is_cropped` false the resized image is squeezed to the
     network's size instead of being cut.
     """
 
@@ -44,12 +44,12 @@ class InputGeometry:
             raise ValueError(f"a frame of {rgb8.shape[:2]} where {(self.frame_height, self.frame_width)} was expected")
         shrinks = max(rgb8.shape[:2]) > max(self.resized_width, self.resized_height)
         filtering = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
-        picture = Image.fromarray(rgb8).resize((self.resized_width, self.resized_height), filtering)
+        image = Image.fromarray(rgb8).resize((self.resized_width, self.resized_height), filtering)
         if self.is_cropped:
-            picture = picture.crop((self.left, self.top, self.left + self.width, self.top + self.height))
-        elif picture.size != (self.width, self.height):
-            picture = picture.resize((self.width, self.height), Image.Resampling.LANCZOS)
-        values = np.asarray(picture, np.float32) / 255.0
+            image = image.crop((self.left, self.top, self.left + self.width, self.top + self.height))
+        elif image.size != (self.width, self.height):
+            image = image.resize((self.width, self.height), Image.Resampling.LANCZOS)
+        values = np.asarray(image, np.float32) / 255.0
         return np.ascontiguousarray(((values - 0.5) / 0.5).transpose(2, 0, 1))
 
     def to_frame(self, values: np.ndarray, *, outside: float | None, nearest: bool = False) -> np.ndarray:
@@ -93,7 +93,7 @@ class InputGeometry:
         return self.width / self.frame_width, self.height / self.frame_height
 
     def frame_camera(self, camera: Camera) -> Camera:
-        """The camera of the frame whose network-sized picture `camera` took."""
+        """The camera of the frame whose network-sized image `camera` took."""
         x_scale, y_scale = self.scale
         return Camera(
             width=self.frame_width,

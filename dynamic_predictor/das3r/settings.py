@@ -46,7 +46,7 @@ class TwoViewSettings(AlignmentSettings):
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"At least one pair must be decoded at once, not {self.batch_size}.")
         if self.image_size < 32:
-            raise InputError(f"The network needs pictures of at least 32 pixels, not {self.image_size}.")
+            raise InputError(f"The network needs images of at least 32 pixels, not {self.image_size}.")
         if self.focal is not None and not 0 < self.focal < 1e6:
             raise InputError(f"A focal length is a number of pixels above zero, not {self.focal}.")
         check_chunks(self.window, self.window_overlap)

@@ -58,7 +58,7 @@ class Backbone(VisionTransformer):
         feature_layers: Collection[int] = (),
         strict_official: bool = False,
     ) -> BackboneOutput:
-        """Normalized pictures (B, S, 3, H, W). `camera_tokens` (B, S, C) stand for known cameras; then no reference
+        """Normalized images (B, S, 3, H, W). `camera_tokens` (B, S, C) stand for known cameras; then no reference
         view is chosen. `feature_layers` are blocks whose tokens go out too; with `strict_official` those behind the
         choice of the reference view come in the order of views that the network worked in."""
         batch, views, _, height, width = images.shape

@@ -1,7 +1,7 @@
 """Cameras as the networks of Depth Anything 3 see them: a pose encoding of nine numbers, its decoder and its encoder.
 
 An encoding is [translation 3, quaternion xyzw 4, vertical and horizontal field of view] of `world_from_camera`, OpenCV
-axes; fields of view are full angles in radians. The principal point is always the middle of the picture.
+axes; fields of view are full angles in radians. The principal point is always the middle of the image.
 """
 
 import torch
@@ -58,7 +58,7 @@ def inverse_rigid(matrix: Tensor) -> Tensor:
 
 
 def encode_cameras(camera_from_world: Tensor, intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
-    """Encodings (..., 9) of `camera_from_world` (..., 3 or 4, 4) and `intrinsics` (..., 3, 3) in pixels of pictures of
+    """Encodings (..., 9) of `camera_from_world` (..., 3 or 4, 4) and `intrinsics` (..., 3, 3) in pixels of images of
     `size` (H, W). The principal point does not enter."""
     world_from_camera = inverse_rigid(camera_from_world)
     height, width = size
@@ -74,7 +74,7 @@ def encode_cameras(camera_from_world: Tensor, intrinsics: Tensor, size: tuple[in
 
 
 def decode_cameras(encoding: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """(`camera_from_world` (..., 3, 4), `intrinsics` (..., 3, 3) in pixels) of encodings (..., 9) of pictures of `size`
+    """(`camera_from_world` (..., 3, 4), `intrinsics` (..., 3, 3) in pixels) of encodings (..., 9) of images of `size`
     (H, W)."""
     rotation = rotation_from_xyzw(encoding[..., 3:7])
     world_from_camera = torch.cat([rotation, encoding[..., :3, None]], dim=-1)
@@ -134,6 +134,6 @@ class CameraEncoder(nn.Module):
         self.trunk_norm = nn.LayerNorm(width)
 
     def forward(self, camera_from_world: Tensor, intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
-        """`camera_from_world` (B, S, 4, 4) and `intrinsics` (B, S, 3, 3) of pictures of `size` (H, W) to (B, S, C)."""
+        """`camera_from_world` (B, S, 4, 4) and `intrinsics` (B, S, 3, 3) of images of `size` (H, W) to (B, S, C)."""
         tokens = self.token_norm(self.pose_branch(encode_cameras(camera_from_world, intrinsics, size)))
         return self.trunk_norm(self.trunk(tokens))

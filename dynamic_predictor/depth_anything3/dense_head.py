@@ -12,9 +12,9 @@ from dynamic_predictor.networks.dense_prediction import FeatureFusion
 
 
 def add_plane_embedding(maps: Tensor, aspect: float) -> Tensor:
-    """Tells every cell of freshly made `maps` (N, C, h, w) where it lies in the picture; changes and returns them.
+    """Tells every cell of freshly made `maps` (N, C, h, w) where it lies in the image; changes and returns them.
 
-    The picture of `aspect` = width / height has half a diagonal of length one. What is added is 0.1 times sin x, cos x,
+    The image of `aspect` = width / height has half a diagonal of length one. What is added is 0.1 times sin x, cos x,
     sin y, cos y, a quarter of the channels each, with wavelengths up to 2 pi 100.
     """
     channels, rows, columns = maps.shape[1:]
@@ -43,9 +43,9 @@ class Scratch(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """Tokens of four layers to maps at the size of the picture.
+    """Tokens of four layers to maps at the size of the image.
 
-    `normalized`: tokens pass a norm first. `placed`: maps are told where they lie in the picture.
+    `normalized`: tokens pass a norm first. `placed`: maps are told where they lie in the image.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from dynamic_predictor.depth_anything3.settings import HeadSettings
 
 @dataclass
 class DepthMaps:
-    """Maps of N views: `depth`, `confidence` (at least 1) and `sky` (at least 0) are (N, H, W) at the picture's size;
+    """Maps of N views: `depth`, `confidence` (at least 1) and `sky` (at least 0) are (N, H, W) at the image's size;
     `ray` (N, 8 rows, 8 columns, 6) holds direction and origin at eight points per patch side, `ray_confidence`
     (N, 8 rows, 8 columns) is at least 1. None: the head has no such output or nobody asked."""
 
@@ -42,7 +42,7 @@ class DepthRayHead(DenseHead):
         )
 
     def forward(self, tokens: Sequence[Tensor], size: tuple[int, int], *, rays: bool = True) -> DepthMaps:
-        """Tokens of the four out layers, each (N, P, D), of pictures of `size` (H, W)."""
+        """Tokens of the four out layers, each (N, P, D), of images of `size` (H, W)."""
         grid, aspect = _grid(tokens[0], size), size[1] / size[0]
         levels = self.pyramid(tokens, grid, aspect)
         logits = self.scratch.output_conv2(self.enlarged(self.refine(levels), size))
@@ -94,7 +94,7 @@ class DepthSkyHead(DenseHead):
         self.scratch.sky_output_conv2 = output_convolutions(settings.features // 2, 1)
 
     def forward(self, tokens: Sequence[Tensor], size: tuple[int, int]) -> DepthMaps:
-        """Tokens of the four out layers, each (N, P, D), of pictures of `size` (H, W)."""
+        """Tokens of the four out layers, each (N, P, D), of images of `size` (H, W)."""
         levels = self.pyramid(tokens, _grid(tokens[0], size), size[1] / size[0])
         maps = self.enlarged(self.refine(levels), size)
         depth = self.scratch.output_conv2(maps)[:, 0].exp()
@@ -102,7 +102,7 @@ class DepthSkyHead(DenseHead):
 
 
 class GaussianHead(DenseHead):
-    """37 numbers and an opacity for the Gaussian of every pixel, from the tokens and the picture itself."""
+    """37 numbers and an opacity for the Gaussian of every pixel, from the tokens and the image itself."""
 
     raw_channels = 37
 
@@ -116,7 +116,7 @@ class GaussianHead(DenseHead):
         self.images_merger = nn.Sequential(*layers)
 
     def forward(self, tokens: Sequence[Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of the four out layers, each (N, P, D), and the normalized pictures (N, 3, H, W), to raw parameters
+        """Tokens of the four out layers, each (N, P, D), and the normalized images (N, 3, H, W), to raw parameters
         (N, H, W, 37) and opacities (N, H, W)."""
         size = (images.shape[-2], images.shape[-1])
         levels = self.pyramid(tokens, _grid(tokens[0], size), size[1] / size[0])
@@ -126,7 +126,7 @@ class GaussianHead(DenseHead):
 
 
 def _grid(tokens: Tensor, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of the patches of a picture of `size` (H, W)."""
+    """Rows and columns of the patches of a image of `size` (H, W)."""
     rows = round((tokens.shape[1] * size[0] / size[1]) ** 0.5)
     return rows, tokens.shape[1] // rows
 

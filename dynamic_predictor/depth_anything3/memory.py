@@ -28,7 +28,7 @@ class Footprint:
 def footprint(
     settings: NetworkSettings | NestedSettings, size: tuple[int, int], *, gaussians: bool = False
 ) -> Footprint:
-    """An upper estimate for pictures of `size` (H, W), in float32."""
+    """An upper estimate for images of `size` (H, W), in float32."""
     if isinstance(settings, NestedSettings):
         both = [footprint(part, size, gaussians=gaussians) for part in (settings.any_view, settings.metric)]
         return Footprint(*(max(getattr(part, name) for part in both) for name in ("backbone", "head", "kept")))
@@ -69,7 +69,7 @@ def views_per_chunk(
     *,
     gaussians: bool = False,
 ) -> int:
-    """How many views the heads take at a time so that `views` pictures of `size` (H, W), which all see each other, stay
+    """How many views the heads take at a time so that `views` images of `size` (H, W), which all see each other, stay
     below `budget` bytes. Raises `InputError` when not even one does."""
     needs = footprint(settings, size, gaussians=gaussians)
     left = budget - needs.kept * views
@@ -77,19 +77,19 @@ def views_per_chunk(
         required = max(needs.backbone * views, needs.kept * views + needs.head)
         if views == 1:
             raise InputError(
-                f"A picture of {size[1]}x{size[0]} needs about {required / _GIB:.1f} GiB and {budget / _GIB:.1f} GiB "
+                f"A image of {size[1]}x{size[0]} needs about {required / _GIB:.1f} GiB and {budget / _GIB:.1f} GiB "
                 "may be used; lower the processing size (--max-size, or process_res in Python)."
             )
         raise InputError(
-            f"{views} pictures of {size[1]}x{size[0]} need about {required / _GIB:.1f} GiB at once and "
-            f"{budget / _GIB:.1f} GiB may be used; give fewer pictures, lower the processing size (--max-size, or "
+            f"{views} images of {size[1]}x{size[0]} need about {required / _GIB:.1f} GiB at once and "
+            f"{budget / _GIB:.1f} GiB may be used; give fewer images, lower the processing size (--max-size, or "
             "process_res in Python), or process them in chunks (stillsplat poses)."
         )
     return min(views, _MOST_VIEWS, left // needs.head)
 
 
-def pictures_per_batch(settings: NetworkSettings | NestedSettings, size: tuple[int, int], budget: int) -> int:
-    """How many pictures of `size` (H, W) that do not see each other stay below `budget` bytes, at least one."""
+def images_per_batch(settings: NetworkSettings | NestedSettings, size: tuple[int, int], budget: int) -> int:
+    """How many images of `size` (H, W) that do not see each other stay below `budget` bytes, at least one."""
     needs = footprint(settings, size)
     return int(max(1, min(_MOST_VIEWS, budget // (needs.backbone + needs.head))))
 

@@ -67,20 +67,20 @@ def align_to_metric(
 
     The scale is the least-squares factor over pixels that are not sky, of at least median confidence and not
     degenerately near. Sky goes to the 0.99 quantile of all other depths, at most 200 m, with confidence 1.
-    Pictures that are all sky are scaled by all their pixels and keep their depth; with `strict_official` they raise
+    Images that are all sky are scaled by all their pixels and keep their depth; with `strict_official` they raise
     `InputError`.
     """
     is_ground = sky < SKY_BORDER
     has_ground = int(is_ground.sum()) > _FEWEST_PIXELS
     if not has_ground:
         if strict_official:
-            raise InputError("The pictures show nothing but sky, so the official model finds no metric scale for them.")
+            raise InputError("The images show nothing but sky, so the official model finds no metric scale for them.")
         is_ground = torch.ones_like(is_ground)
     usable = is_ground & (confidence >= quantile(confidence[is_ground], 0.5)) & (metric > 1e-2) & (depth > 1e-3)
     near, far = depth[usable], metric[usable]
     scale = float((far * near).sum() / (near * near).sum().clamp_min(1e-12))
     if not (usable.any() and scale > 0):
-        raise InputError("The metric network finds no usable depth in these pictures, so they have no metric scale.")
+        raise InputError("The metric network finds no usable depth in these images, so they have no metric scale.")
     depth = depth * scale
     moved = camera_from_world.clone()
     moved[..., :3, 3] *= scale

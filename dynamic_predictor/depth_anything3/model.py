@@ -1,4 +1,4 @@
-"""Depth Anything 3 as people call it: pictures in, a prediction out."""
+"""Depth Anything 3 as people call it: images in, a prediction out."""
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ import torch
 
 from dynamic_predictor.depth_anything3.checkpoint import load_model
 from dynamic_predictor.depth_anything3.exporting import ExportRequest, prepare_exports
-from dynamic_predictor.depth_anything3.memory import memory_budget, pictures_per_batch, views_per_chunk
+from dynamic_predictor.depth_anything3.memory import images_per_batch, memory_budget, views_per_chunk
 from dynamic_predictor.depth_anything3.metric_alignment import metric_depth
 from dynamic_predictor.depth_anything3.network import (
     AnyViewNetwork,
@@ -23,12 +23,12 @@ from dynamic_predictor.depth_anything3.network import (
 )
 from dynamic_predictor.depth_anything3.pose_alignment import align_to_known_cameras, normalize_cameras
 from dynamic_predictor.depth_anything3.prediction import Prediction
-from dynamic_predictor.depth_anything3.preprocessing import ProcessedPictures, ResizeMethod, process_pictures, restored
+from dynamic_predictor.depth_anything3.preprocessing import ProcessedImages, ResizeMethod, process_images, restored
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
 from dynamic_predictor.depth_anything3.settings import NestedSettings
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from scene.errors import InputError
-from scene.frames import list_pictures
+from scene.frames import list_images
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -36,8 +36,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 _SKY_FROM = 0.5
 
 
-class PictureWarning(UserWarning):
-    """Pictures were not taken as they are; the sentence is in `Prediction.warnings` too."""
+class ImageWarning(UserWarning):
+    """Images were not taken as they are; the sentence is in `Prediction.warnings` too."""
 
 
 class DepthAnything3:
@@ -127,13 +127,13 @@ class DepthAnything3:
         export_rays: bool = False,
         image: Any = None,
     ) -> Prediction:
-        """What the model says about `images`: a picture, a list of pictures (paths, PIL, RGB arrays or tensors; see
-        `preprocessing.process_pictures`) or a folder of pictures, of one scene. The official package calls this
-        argument `image`, which is understood too; the others have its names, order and defaults. Pictures of different
-        shapes are cropped to what all have, with a `PictureWarning`.
+        """What the model says about `images`: a image, a list of images (paths, PIL, RGB arrays or tensors; see
+        `preprocessing.process_images`) or a folder of images, of one scene. The official package calls this
+        argument `image`, which is understood too; the others have its names, order and defaults. Images of different
+        shapes are cropped to what all have, with a `ImageWarning`.
 
         Known cameras: `extrinsics` (N, 3 or 4, 4) camera from world, OpenCV axes, together with `intrinsics` (N, 3, 3)
-        in pixels of the pictures as given. The prediction then has the given intrinsics at the processed size and, with
+        in pixels of the images as given. The prediction then has the given intrinsics at the processed size and, with
         `align_to_input_ext_scale`, the given extrinsics and depth in their unit; without it, the given cameras moved
         into the predicted world, whose depth stays as it is. A metric model with `intrinsics` alone gives metres.
 
@@ -144,22 +144,20 @@ class DepthAnything3:
 
         `export_dir`: a folder to which the prediction is written, in every one of `export_format` ("mini_npz-glb"; see
         docs/exports.md). `conf_thresh_percentile`, `num_max_points`: points in percent of the least sure pixels that
-        give none, and at most so many; `show_cameras`: in the glb; `feat_vis_fps`: pictures per second of feat_vis.
+        give none, and at most so many; `show_cameras`: in the glb; `feat_vis_fps`: images per second of feat_vis.
         `render_exts`, `render_ixts`, `render_hw`: cameras of gs_video, (M, 4, 4) camera from world and (M, 3, 3), and
         its size (H, W). `export_kwargs`: format -> options of its own.
 
         Raises `InputError` for input that cannot be used and for exports that this model has nothing for.
         """
         if (images is None) == (image is None):
-            raise InputError("Give the pictures, once: images or image.")
+            raise InputError("Give the images, once: images or image.")
         images = image if images is None else images
         export_feat_layers = export_feat_layers or ()
         pictures = as_list(images)
         extrinsics, intrinsics = _checked_cameras(len(pictures), extrinsics, intrinsics)
         if not self.predicts_cameras and (extrinsics is not None or use_ray_pose):
-            raise InputError(
-                f"{self._title} looks at every picture by itself and has no use for poses; leave them out."
-            )
+            raise InputError(f"{self._title} looks at every image by itself and has no use for poses; leave them out.")
         if infer_gs and not self.has_gaussians:
             raise InputError(f"{self._title} has no Gaussian head; use da3-giant or da3-nested for infer_gs.")
         blocks = self._depth_of_backbone
@@ -187,7 +185,7 @@ class DepthAnything3:
                     strict_official=self.strict_official,
                 )
             )
-        processed = process_pictures(
+        processed = process_images(
             pictures,
             intrinsics,
             process_res=process_res,
@@ -195,7 +193,7 @@ class DepthAnything3:
             apply_orientation=not self.strict_official,
         )
         for sentence in processed.warnings:
-            warnings.warn(sentence, PictureWarning, stacklevel=3)  # past the decorator, to the caller
+            warnings.warn(sentence, ImageWarning, stacklevel=3)  # past the decorator, to the caller
         options = ForwardOptions(
             rays=export_rays,
             cameras_from_rays=use_ray_pose,
@@ -229,15 +227,13 @@ class DepthAnything3:
         settings = self.network.settings
         return (settings.any_view if isinstance(settings, NestedSettings) else settings).backbone.depth
 
-    def _run(
-        self, processed: ProcessedPictures, extrinsics: np.ndarray | None, options: ForwardOptions
-    ) -> NetworkOutput:
+    def _run(self, processed: ProcessedImages, extrinsics: np.ndarray | None, options: ForwardOptions) -> NetworkOutput:
         """The network's output, batch 1."""
-        count, height, width = processed.pictures.shape[:3]
+        count, height, width = processed.images.shape[:3]
         settings, size = self.network.settings, (height, width)
         budget = memory_budget(self.device, self.memory_budget)
         if isinstance(self.network, MonocularNetwork):
-            chunk = pictures_per_batch(settings, size, budget)
+            chunk = images_per_batch(settings, size, budget)
         else:
             chunk = views_per_chunk(settings, count, size, budget, gaussians=options.gaussians)
         options = ForwardOptions(**{**vars(options), "views_per_chunk": chunk})
@@ -256,7 +252,7 @@ class DepthAnything3:
             intrinsics=torch.from_numpy(processed.intrinsics).float()[None].to(self.device),
         )
 
-    def _prediction(self, output: NetworkOutput, processed: ProcessedPictures) -> Prediction:
+    def _prediction(self, output: NetworkOutput, processed: ProcessedImages) -> Prediction:
         def array(values: torch.Tensor | None) -> np.ndarray | None:
             return None if values is None else values[0].float().cpu().numpy()
 
@@ -270,7 +266,7 @@ class DepthAnything3:
             conf=array(output.confidence),
             extrinsics=array(output.camera_from_world),
             intrinsics=array(output.intrinsics),
-            processed_images=restored(processed.tensor()) if self.strict_official else processed.pictures,
+            processed_images=restored(processed.tensor()) if self.strict_official else processed.images,
             sky=None if output.sky is None else (output.sky[0] >= _SKY_FROM).cpu().numpy(),
             gaussians=output.gaussians,
             aux={**features, **{name: values for name, values in rays.items() if values is not None}},
@@ -280,7 +276,7 @@ class DepthAnything3:
         )
 
     def _align(
-        self, prediction: Prediction, extrinsics: np.ndarray, processed: ProcessedPictures, to_input: bool
+        self, prediction: Prediction, extrinsics: np.ndarray, processed: ProcessedImages, to_input: bool
     ) -> None:
         """Brings a prediction that was conditioned on `extrinsics` and these cameras together."""
         assert prediction.extrinsics is not None and processed.intrinsics is not None
@@ -302,25 +298,25 @@ def working_memory(device: torch.device) -> AbstractContextManager[None]:
 
 
 def as_list(images: Any) -> list[Any]:
-    """One picture or several as a list, those in a folder in natural order; `InputError` when there are none."""
+    """One image or several as a list, those in a folder in natural order; `InputError` when there are none."""
     if isinstance(images, str | Path) and Path(images).is_dir():
-        files = list_pictures(Path(images))
+        files = list_images(Path(images))
         if not files:
-            raise InputError(f"{images} holds no pictures; give a folder of pictures, or their paths.")
+            raise InputError(f"{images} holds no images; give a folder of images, or their paths.")
         return list(files)
     if isinstance(images, np.ndarray | torch.Tensor):
         pictures = list(images) if images.ndim == 4 else [images]
     else:
         pictures = list(images) if isinstance(images, Sequence) and not isinstance(images, str) else [images]
     if not pictures:
-        raise InputError("There are no pictures; give at least one.")
+        raise InputError("There are no images; give at least one.")
     return pictures
 
 
 def _checked_cameras(count: int, extrinsics: Any, intrinsics: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Given cameras as float64 (N, 4, 4) and (N, 3, 3)."""
     if extrinsics is not None and intrinsics is None:
-        raise InputError("Poses were given without intrinsics; give intrinsics (N, 3, 3) of the pictures too.")
+        raise InputError("Poses were given without intrinsics; give intrinsics (N, 3, 3) of the images too.")
     poses = _checked("extrinsics", extrinsics, count, ((3, 4), (4, 4)))
     matrices = _checked("intrinsics", intrinsics, count, ((3, 3),))
     if poses is not None and poses.shape[1] == 3:
@@ -330,7 +326,7 @@ def _checked_cameras(count: int, extrinsics: Any, intrinsics: Any) -> tuple[np.n
         error = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
         if error.max() > 1e-2 or (np.linalg.det(rotation) < 0).any():
             raise InputError(
-                f"The pose of picture {int(error.argmax())} has no rotation in it; give camera from world matrices "
+                f"The pose of image {int(error.argmax())} has no rotation in it; give camera from world matrices "
                 "with OpenCV axes (x right, y down, z forward)."
             )
     if matrices is not None and (matrices[:, [0, 1], [0, 1]] <= 0).any():
@@ -346,9 +342,9 @@ def _checked(what: str, values: Any, count: int, shapes: tuple[tuple[int, int], 
     array = np.asarray(values, np.float64)
     if array.ndim != 3 or array.shape[1:] not in shapes:
         wanted = " or ".join(f"(N, {rows}, {columns})" for rows, columns in shapes)
-        raise InputError(f"The {what} have the shape {array.shape}; give {wanted}, one for each picture.")
+        raise InputError(f"The {what} have the shape {array.shape}; give {wanted}, one for each image.")
     if len(array) != count:
-        raise InputError(f"There are {len(array)} {what} for {count} pictures; give one for each picture.")
+        raise InputError(f"There are {len(array)} {what} for {count} images; give one for each image.")
     if not np.isfinite(array).all():
         raise InputError(f"The {what} hold values that are not finite.")
     return array

@@ -1,4 +1,4 @@
-"""Relative depth of single pictures in two lines: a model by its size, called with pictures."""
+"""Relative depth of single images in two lines: a model by its size, called with images."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dynamic_predictor.depth_anything3.memory import memory_budget, pictures_per_batch
+from dynamic_predictor.depth_anything3.memory import images_per_batch, memory_budget
 from dynamic_predictor.depth_anything3.model import DepthAnything3, as_list, working_memory
 from dynamic_predictor.depth_anything3.network import ForwardOptions
 from dynamic_predictor.depth_anything3.preprocessing import as_rgb8, fit, normalized
@@ -21,7 +21,7 @@ class AutoModel:
     depth_maps = model(image)
     ```
 
-    Every picture is a scene of its own, whatever it is called together with. The maps are relative and turned around,
+    Every image is a scene of its own, whatever it is called together with. The maps are relative and turned around,
     as those of Depth Anything 2 are: the largest value is nearest.
     """
 
@@ -39,8 +39,8 @@ class AutoModel:
     def __call__(
         self, images: Any, *, input_color_format: Literal["rgb", "bgr"] = "rgb", near_is_large: bool = True
     ) -> list[Tensor]:
-        """One float32 map (H, W) per picture, at the size of the picture, on the CPU: its depth d turned into
-        min d + max d - d, or d itself without `near_is_large`. `images` is a picture or a list of them, as for
+        """One float32 map (H, W) per image, at the size of the image, on the CPU: its depth d turned into
+        min d + max d - d, or d itself without `near_is_large`. `images` is a image or a list of them, as for
         `DepthAnything3.inference`; arrays and tensors are in `input_color_format` (OpenCV reads "bgr")."""
         waiting: dict[tuple[int, int], list[tuple[int, Tensor, tuple[int, int]]]] = {}
         results: dict[int, Tensor] = {}
@@ -54,7 +54,7 @@ class AutoModel:
             size = (fitting.final[1], fitting.final[0])
             batch = waiting.setdefault(size, [])
             batch.append((index, normalized(fitting.picture(pixels)[None])[0], (height, width)))
-            if len(batch) == pictures_per_batch(self.model.network.settings, size, budget):
+            if len(batch) == images_per_batch(self.model.network.settings, size, budget):
                 results.update(self._run(waiting.pop(size), near_is_large))
         for batch in waiting.values():
             results.update(self._run(batch, near_is_large))

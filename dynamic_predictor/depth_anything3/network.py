@@ -42,7 +42,7 @@ class NetworkOutput:
     `depth`, `confidence` (at least 1), `sky` (at least 0): (B, S, H, W); depth along the camera's z, except for the
     Gaussians, which take it along their rays. `camera_from_world` (B, S, 3, 4), OpenCV axes, roughly in the frame of
     the reference view; `intrinsics` (B, S, 3, 3) in pixels of the input. `ray` (B, S, h, w, 6): direction and origin of
-    the rays of the picture's cells, `ray_confidence` (B, S, h, w). `features`: block -> (B, S, rows, columns, C).
+    the rays of the image's cells, `ray_confidence` (B, S, h, w). `features`: block -> (B, S, rows, columns, C).
     `scale` (B,) float64: the factors that took the nested model to metres. What a network does not have is None.
     """
 
@@ -108,7 +108,7 @@ class AnyViewNetwork(DepthNetwork):
         camera_from_world: Tensor | None = None,
         intrinsics: Tensor | None = None,
     ) -> NetworkOutput:
-        """Normalized pictures (B, S, 3, H, W), H and W multiples of 14. Known cameras, `camera_from_world` (B, S, 4, 4)
+        """Normalized images (B, S, 3, H, W), H and W multiples of 14. Known cameras, `camera_from_world` (B, S, 4, 4)
         with `intrinsics` (B, S, 3, 3) in pixels, condition the network; it predicts cameras all the same."""
         size = (images.shape[-2], images.shape[-1])
         known = None
@@ -158,7 +158,7 @@ class AnyViewNetwork(DepthNetwork):
 
 
 class MonocularNetwork(DepthNetwork):
-    """Depth and sky of single pictures. Views do not see each other, but sky takes its depth from all views of its
+    """Depth and sky of single images. Views do not see each other, but sky takes its depth from all views of its
     scene."""
 
     def __init__(self, settings: NetworkSettings) -> None:
@@ -170,7 +170,7 @@ class MonocularNetwork(DepthNetwork):
         images: Tensor,
         options: ForwardOptions = ForwardOptions(),  # noqa: B008 (frozen)
     ) -> NetworkOutput:
-        """Normalized pictures (B, S, 3, H, W), H and W multiples of 14."""
+        """Normalized images (B, S, 3, H, W), H and W multiples of 14."""
         size = (images.shape[-2], images.shape[-1])
         pictures = images.flatten(0, 1).unsqueeze(1)
         features: list[dict[int, Tensor]] = []

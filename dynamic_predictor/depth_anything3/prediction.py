@@ -1,4 +1,4 @@
-"""What a Depth Anything 3 model says about pictures, as arrays."""
+"""What a Depth Anything 3 model says about images, as arrays."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.depth_anything3.gaussians import Gaussians
-from dynamic_predictor.depth_anything3.preprocessing import OriginalPicture
+from dynamic_predictor.depth_anything3.preprocessing import OriginalImage
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.frames import MemoryFrames
@@ -16,15 +16,15 @@ from scene.scene import Scene
 
 @dataclass
 class Prediction:
-    """Results for N pictures at the size (H, W) that the network saw them in. Names are those of the official package.
+    """Results for N images at the size (H, W) that the network saw them in. Names are those of the official package.
 
     `depth` (N, H, W) float32 along the camera's z; in metres where `is_metric`, else in a unit of its own that all
-    pictures of one prediction share (monocular models: that every picture has for itself).
+    images of one prediction share (monocular models: that every image has for itself).
     `conf` (N, H, W) float32 at least 1, of the depth. `extrinsics` (N, 3, 4) float32 camera from world, OpenCV axes.
     `intrinsics` (N, 3, 3) float32 in pixels of `processed_images` (N, H, W, 3) uint8 RGB. `sky` (N, H, W) bool.
     `aux`: "feat_layer_I" -> (N, rows, columns, C) features, and "ray" (N, h, w, 6), "ray_conf" (N, h, w) where asked.
     `gaussians`: one per pixel, on the network's device. `scale_factor`: what took the nested model to metres.
-    What a model does not have is None. `originals`: the pictures as they came. `warnings`: sentences that a person
+    What a model does not have is None. `originals`: the images as they came. `warnings`: sentences that a person
     should read.
     """
 
@@ -38,11 +38,11 @@ class Prediction:
     gaussians: Gaussians | None = None
     aux: dict[str, np.ndarray] = field(default_factory=dict)
     scale_factor: float | None = None
-    originals: list[OriginalPicture] = field(default_factory=list)
+    originals: list[OriginalImage] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def cameras(self) -> list[Camera]:
-        """The cameras of the processed pictures; `InputError` for a model that predicts none."""
+        """The cameras of the processed images; `InputError` for a model that predicts none."""
         if self.extrinsics is None or self.intrinsics is None:
             raise InputError(
                 "This model predicts depth only, no cameras; use an any-view model such as da3-small or da3-nested."
@@ -57,7 +57,7 @@ class Prediction:
         return cameras
 
     def original_cameras(self) -> list[Camera]:
-        """The cameras of the pictures as they came, in their pixels; those of the processed ones where it is not known
+        """The cameras of the images as they came, in their pixels; those of the processed ones where it is not known
         how they came. `InputError` as for `cameras`."""
         cameras = self.cameras()
         if not self.originals:
@@ -86,7 +86,7 @@ class Prediction:
         )
 
     def scene_confidence(self, index: int) -> np.ndarray:
-        """Confidence of picture `index` in the sense of `scene.scene.Scene`: (H, W) in [0, 1], 0 for the network's
+        """Confidence of image `index` in the sense of `scene.scene.Scene`: (H, W) in [0, 1], 0 for the network's
         least (1), one half at 2."""
         if self.conf is None:
             return np.full(self.depth.shape[1:], 0.5, np.float32)

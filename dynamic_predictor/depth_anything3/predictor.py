@@ -25,7 +25,7 @@ from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
-#: the whole picture takes part, whatever its shape
+#: the whole image takes part, whatever its shape
 _METHOD: ResizeMethod = "upper_bound_resize"
 
 
@@ -39,7 +39,7 @@ class DepthAnything3Settings:
     device: str = "auto"
     #: what the backbone computes in: "auto", "float32" or "bfloat16"
     precision: Precision = "auto"
-    #: long side, in pixels, of the pictures that the network sees
+    #: long side, in pixels, of the images that the network sees
     process_res: int = 504
     #: cameras from the ray maps instead of the camera decoder
     use_ray_pose: bool = False
@@ -160,7 +160,7 @@ class _ClipSource:
     def __post_init__(self) -> None:
         self.total = len(self.frames)
 
-    def pictures(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
+    def images(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
         for index in range(skip, len(self.frames)):
             yield self.frames.timestamps[index], self.frames.rgb8(index)
 

@@ -1,4 +1,4 @@
-"""Pictures to what the networks take: the right size, normalized, with the intrinsics that follow."""
+"""Images to what the networks take: the right size, normalized, with the intrinsics that follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from scene.errors import InputError
-from scene.pictures import read_picture
+from scene.images import read_image
 
 ResizeMethod = Literal["upper_bound_resize", "lower_bound_resize", "upper_bound_crop", "lower_bound_crop"]
 
 PATCH = 14
-#: of the pictures of ImageNet
+#: of the images of ImageNet
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-#: more pixels than this on a side are a mistake, not a picture
+#: more pixels than this on a side are a mistake, not a image
 _LARGEST_SIZE = 8192
 #: sizes that a warning lists
 _SIZES_NAMED = 4
@@ -27,7 +27,7 @@ _SIZES_NAMED = 4
 
 @dataclass(frozen=True)
 class Fitting:
-    """How a picture becomes one whose sides are multiples of the patch size. Sizes are (width, height); `crop` is
+    """How a image becomes one whose sides are multiples of the patch size. Sizes are (width, height); `crop` is
     (left, top) of what is kept of the last size."""
 
     original: tuple[int, int]
@@ -44,7 +44,7 @@ class Fitting:
         return pixels[top : top + self.final[1], left : left + self.final[0]]
 
     def from_original(self) -> np.ndarray:
-        """What takes pixels of the original picture to those of the fitted one, and intrinsics with them, (3, 3)."""
+        """What takes pixels of the original image to those of the fitted one, and intrinsics with them, (3, 3)."""
         end = self.bounded if self.crop is not None else self.final
         left, top = self.crop or (0, 0)
         across, down = end[0] / self.original[0], end[1] / self.original[1]
@@ -52,11 +52,11 @@ class Fitting:
 
 
 def fit(width: int, height: int, process_res: int = 504, method: ResizeMethod = "upper_bound_resize") -> Fitting:
-    """How a picture of `width` x `height` is brought to `process_res`.
+    """How a image of `width` x `height` is brought to `process_res`.
 
     First its longest ("upper_bound") or shortest ("lower_bound") side becomes `process_res`; then every side becomes
     the nearest multiple of 14, at least 14 ("resize"), or is cropped about the middle to the next smaller one ("crop").
-    Raises `InputError` for an unknown method, a size that makes no sense, or a picture too narrow to crop.
+    Raises `InputError` for an unknown method, a size that makes no sense, or a image too narrow to crop.
     """
     if method not in get_args(ResizeMethod):
         raise InputError(f'There is no resize method "{method}"; choose one of: {", ".join(get_args(ResizeMethod))}.')
@@ -69,7 +69,7 @@ def fit(width: int, height: int, process_res: int = 504, method: ResizeMethod = 
     bounded = (max(1, round(width * scale)), max(1, round(height * scale)))
     if max(bounded) > _LARGEST_SIZE:
         raise InputError(
-            f"A picture of {width}x{height} would become {bounded[0]}x{bounded[1]} pixels; "
+            f"A image of {width}x{height} would become {bounded[0]}x{bounded[1]} pixels; "
             "use the method upper_bound_resize for such a panorama."
         )
     if method.endswith("resize"):
@@ -78,7 +78,7 @@ def fit(width: int, height: int, process_res: int = 504, method: ResizeMethod = 
     final = (bounded[0] // PATCH * PATCH, bounded[1] // PATCH * PATCH)
     if 0 in final:
         raise InputError(
-            f"A picture of {width}x{height} becomes {bounded[0]}x{bounded[1]} pixels, too narrow to crop to multiples "
+            f"A image of {width}x{height} becomes {bounded[0]}x{bounded[1]} pixels, too narrow to crop to multiples "
             f"of {PATCH}; use a resize method or a larger processing size."
         )
     return Fitting((width, height), bounded, final, ((bounded[0] - final[0]) // 2, (bounded[1] - final[1]) // 2))
@@ -98,9 +98,9 @@ def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class OriginalPicture:
-    """A picture as it came: the name of its file (None: it came as an array), its size, and what takes pixels, and
-    intrinsics, of the processed picture to its own, (3, 3)."""
+class OriginalImage:
+    """A image as it came: the name of its file (None: it came as an array), its size, and what takes pixels, and
+    intrinsics, of the processed image to its own, (3, 3)."""
 
     name: str | None
     width: int
@@ -109,47 +109,47 @@ class OriginalPicture:
 
 
 @dataclass
-class ProcessedPictures:
-    """`pictures` (N, H, W, 3) uint8 RGB, their `intrinsics` (N, 3, 3) float64 where they were given, what they were
+class ProcessedImages:
+    """`images` (N, H, W, 3) uint8 RGB, their `intrinsics` (N, 3, 3) float64 where they were given, what they were
     before, and what a person should know (`warnings`)."""
 
-    pictures: np.ndarray
+    images: np.ndarray
     intrinsics: np.ndarray | None
-    originals: list[OriginalPicture]
+    originals: list[OriginalImage]
     warnings: list[str] = field(default_factory=list)
 
     def tensor(self) -> Tensor:
         """What the networks take: (N, 3, H, W) float32, normalized by the mean and deviation of ImageNet."""
-        return normalized(self.pictures)
+        return normalized(self.images)
 
 
 def restored(images: Tensor) -> np.ndarray:
-    """Normalized pictures (N, 3, H, W) back to uint8 (N, H, W, 3) as the official code does: cut off, not rounded."""
+    """Normalized images (N, 3, H, W) back to uint8 (N, H, W, 3) as the official code does: cut off, not rounded."""
     values = images.permute(0, 2, 3, 1).double().numpy() * _DEVIATION + _MEAN
     return (np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def normalized(pictures: np.ndarray) -> Tensor:
-    """uint8 RGB pictures (N, H, W, 3) to (N, 3, H, W) float32, normalized by the mean and deviation of ImageNet."""
-    values = pictures.astype(np.float32)
+def normalized(images: np.ndarray) -> Tensor:
+    """uint8 RGB images (N, H, W, 3) to (N, 3, H, W) float32, normalized by the mean and deviation of ImageNet."""
+    values = images.astype(np.float32)
     values /= np.float32(255)
     values -= _MEAN.astype(np.float32)
     values /= _DEVIATION.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2)))
 
 
-def process_pictures(
+def process_images(
     images: Sequence[Any],
     intrinsics: np.ndarray | None = None,
     *,
     process_res: int = 504,
     method: ResizeMethod = "upper_bound_resize",
     apply_orientation: bool = True,
-) -> ProcessedPictures:
-    """Reads and fits pictures, one at a time in memory at full size.
+) -> ProcessedImages:
+    """Reads and fits images, one at a time in memory at full size.
 
-    `images` are paths, PIL pictures, or arrays or tensors, (H, W, 3) uint8 RGB or float in [0, 1] (tensors also
-    (3, H, W)). `intrinsics` (N, 3, 3) are in pixels of the pictures as given. Where the fitted sizes differ, all are
+    `images` are paths, PIL images, or arrays or tensors, (H, W, 3) uint8 RGB or float in [0, 1] (tensors also
+    (3, H, W)). `intrinsics` (N, 3, 3) are in pixels of the images as given. Where the fitted sizes differ, all are
     cropped about the middle to the smallest width and height. With `apply_orientation` files are turned as their EXIF
     data says; the official code does not.
     """
@@ -167,7 +167,7 @@ def process_pictures(
         found = list(dict.fromkeys(f"{width}x{height}" for width, height in sizes))
         more = f" and {len(found) - _SIZES_NAMED} more" if len(found) > _SIZES_NAMED else ""
         warnings.append(
-            f"The pictures have different shapes ({', '.join(found[:_SIZES_NAMED])}{more}); all were brought to the "
+            f"The images have different shapes ({', '.join(found[:_SIZES_NAMED])}{more}); all were brought to the "
             f"processing size and cropped to {columns}x{rows} about the middle."
         )
     for index, picture in enumerate(fitted):
@@ -177,15 +177,15 @@ def process_pictures(
     originals = []
     for image, (width, height), matrix in zip(images, sizes, from_original, strict=True):
         name = Path(image).name if isinstance(image, str | Path) else None
-        originals.append(OriginalPicture(name, width, height, np.linalg.inv(matrix)))
+        originals.append(OriginalImage(name, width, height, np.linalg.inv(matrix)))
     matrices = None if intrinsics is None else np.stack(from_original) @ np.asarray(intrinsics, np.float64)
-    return ProcessedPictures(np.stack(fitted), matrices, originals, warnings)
+    return ProcessedImages(np.stack(fitted), matrices, originals, warnings)
 
 
 def as_rgb8(image: Any, index: int = 0, *, apply_orientation: bool = True) -> np.ndarray:
-    """Anything that `process_pictures` takes as uint8 RGB (H, W, 3); `InputError` names picture `index` otherwise."""
+    """Anything that `process_images` takes as uint8 RGB (H, W, 3); `InputError` names image `index` otherwise."""
     if isinstance(image, str | Path):
-        return read_picture(image) if apply_orientation else _read_as_stored(Path(image))
+        return read_image(image) if apply_orientation else _read_as_stored(Path(image))
     if isinstance(image, Image.Image):
         return np.array(image.convert("RGB"))
     if isinstance(image, Tensor):
@@ -194,24 +194,24 @@ def as_rgb8(image: Any, index: int = 0, *, apply_orientation: bool = True) -> np
             image = image.permute(1, 2, 0)
         image = image.float().numpy() if image.is_floating_point() else image.numpy()
     if not isinstance(image, np.ndarray):
-        raise InputError(f"Picture {index} is a {type(image).__name__}; give a path, a PIL picture or an RGB array.")
+        raise InputError(f"Image {index} is a {type(image).__name__}; give a path, a PIL image or an RGB array.")
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise InputError(f"Picture {index} has the shape {image.shape}; give RGB arrays of shape (H, W, 3).")
+        raise InputError(f"Image {index} has the shape {image.shape}; give RGB arrays of shape (H, W, 3).")
     if image.dtype == np.uint8:
         return image
     if not np.issubdtype(image.dtype, np.floating):
-        raise InputError(f"Picture {index} holds {image.dtype} values; give uint8, or floats in [0, 1].")
+        raise InputError(f"Image {index} holds {image.dtype} values; give uint8, or floats in [0, 1].")
     if not np.isfinite(image).all() or image.min() < 0.0 or image.max() > 1.0:
-        raise InputError(f"Picture {index} holds floats outside [0, 1]; give uint8, or floats in [0, 1].")
+        raise InputError(f"Image {index} holds floats outside [0, 1]; give uint8, or floats in [0, 1].")
     return np.rint(image * 255.0).astype(np.uint8)
 
 
 def _read_as_stored(path: Path) -> np.ndarray:
-    """A picture file without regard to its EXIF orientation."""
+    """A image file without regard to its EXIF orientation."""
     try:
         with Image.open(path) as picture:
             return np.array(picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a picture; check the path and the file.") from error
+        raise InputError(f"{path} cannot be read as a image; check the path and the file.") from error

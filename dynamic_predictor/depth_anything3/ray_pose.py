@@ -19,7 +19,7 @@ _SMALLEST_Z = 1e-4
 
 
 def plane_points(rows: int, columns: int, device: torch.device | None = None) -> Tensor:
-    """Where the rays of the cells of a picture meet the plane at depth one, seen by a camera whose picture spans
+    """Where the rays of the cells of a image meet the plane at depth one, seen by a camera whose image spans
     [-1, 1] in both directions with focal length one: (rows, columns, 2), cell centres."""
     x = (torch.arange(columns, device=device) + 0.5) * (2.0 / columns) - 1.0
     y = (torch.arange(rows, device=device) + 0.5) * (2.0 / rows) - 1.0
@@ -92,7 +92,7 @@ def decompose_rays(
     ray: Tensor, confidence: Tensor, samples: Tensor, *, strict_official: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rotation (3, 3) and translation (3,) of `world_from_camera`, focal lengths (2,) and principal point (2,) in
-    pixels of a picture of 2 x 2, of one view's `ray` (rows, columns, 6) with `confidence` (rows, columns).
+    pixels of a image of 2 x 2, of one view's `ray` (rows, columns, 6) with `confidence` (rows, columns).
 
     `samples` are places among the candidates (see `draw_samples`). With `strict_official` the homography is taken apart
     by QL, which is off for principal points off the middle, and rays along the plane z = 0 do not count for the
@@ -132,7 +132,7 @@ def cameras_from_rays(
     strict_official: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """(`camera_from_world` (B, S, 3, 4), `intrinsics` (B, S, 3, 3) in pixels) of ray maps (B, S, rows, columns, 6) with
-    `confidence` (B, S, rows, columns) of pictures of `size` (H, W). Every view uses the same `samples`, by default
+    `confidence` (B, S, rows, columns) of images of `size` (H, W). Every view uses the same `samples`, by default
     those of `seed`."""
     batch, views, rows, columns = confidence.shape
     samples = draw_samples(rows * columns, seed) if samples is None else samples

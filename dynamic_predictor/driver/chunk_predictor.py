@@ -94,16 +94,14 @@ class DepthAnything3Chunks:
         self._model, self._options = model, options
 
     def predict_chunk(self, frames: Frames) -> ChunkPrediction:
-        return self._chunk(self._model.inference(_pictures(frames), **self._options))
+        return self._chunk(self._model.inference(_images(frames), **self._options))
 
     def predict_posed_chunk(
         self, frames: Frames, camera_from_world: np.ndarray, intrinsics: np.ndarray
     ) -> ChunkPrediction:
         """With known cameras (N, 4, 4) and intrinsics (N, 3, 3) in pixels of the frames: in their world and unit."""
         return self._chunk(
-            self._model.inference(
-                _pictures(frames), extrinsics=camera_from_world, intrinsics=intrinsics, **self._options
-            )
+            self._model.inference(_images(frames), extrinsics=camera_from_world, intrinsics=intrinsics, **self._options)
         )
 
     @staticmethod
@@ -120,7 +118,7 @@ class DepthAnything3Chunks:
         )
 
 
-def _pictures(frames: Frames) -> list[np.ndarray]:
+def _images(frames: Frames) -> list[np.ndarray]:
     return [frames.rgb8(index) for index in range(len(frames))]
 
 

@@ -18,7 +18,7 @@ _BLOCK = 1024
 
 
 class ImageDescriptor(Protocol):
-    """Turns pictures into vectors that are alike for one place. `threshold`: the inner product above which two frames
+    """Turns images into vectors that are alike for one place. `threshold`: the inner product above which two frames
     may show one place; `name` goes into reports."""
 
     name: str
@@ -29,8 +29,8 @@ class ImageDescriptor(Protocol):
         """Length of a descriptor."""
         ...
 
-    def describe(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """Unit vectors float32 (N, size) of uint8 RGB pictures (H, W, 3)."""
+    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Unit vectors float32 (N, size) of uint8 RGB images (H, W, 3)."""
         ...
 
 
@@ -132,7 +132,7 @@ def loop_windows(
 
 class GradientDescriptor:
     """A descriptor without weights: how strong edges of each direction are in each cell of a grid, and a small blurred
-    picture, both free of the mean and the contrast of the whole.
+    image, both free of the mean and the contrast of the whole.
 
     In the manner of GIST (Oliva and Torralba, IJCV 2001) and HOG (Dalal and Triggs, CVPR 2005). It knows a place again
     from much the same view, not from another side; loops that it finds have to be checked against the geometry.
@@ -140,17 +140,17 @@ class GradientDescriptor:
 
     name = "gradient grid (no weights)"
     threshold = 0.75
-    _SIDE, _CELLS, _DIRECTIONS, _PICTURE = 128, 8, 8, 16
+    _SIDE, _CELLS, _DIRECTIONS, _IMAGE = 128, 8, 8, 16
 
     @property
     def size(self) -> int:
-        return self._CELLS**2 * self._DIRECTIONS + self._PICTURE**2
+        return self._CELLS**2 * self._DIRECTIONS + self._IMAGE**2
 
-    def describe(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack([self._describe(picture) for picture in pictures]).astype(np.float32)
+    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([self._describe(image) for image in images]).astype(np.float32)
 
-    def _describe(self, picture: np.ndarray) -> np.ndarray:
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    def _describe(self, image: np.ndarray) -> np.ndarray:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         small = cv2.resize(grey, (self._SIDE, self._SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         dx = cv2.Sobel(small, cv2.CV_32F, 1, 0)
         dy = cv2.Sobel(small, cv2.CV_32F, 0, 1)
@@ -165,7 +165,7 @@ class GradientDescriptor:
         cells = np.stack(
             [cv2.resize(layer, (self._CELLS, self._CELLS), interpolation=cv2.INTER_AREA) for layer in layers]
         )
-        blurred = cv2.resize(small, (self._PICTURE, self._PICTURE), interpolation=cv2.INTER_AREA)
+        blurred = cv2.resize(small, (self._IMAGE, self._IMAGE), interpolation=cv2.INTER_AREA)
         parts = [np.sqrt(cells).ravel(), blurred.ravel()]
         return _unit(np.concatenate([_unit(part - part.mean()) for part in parts]))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: how names of Depth Anything 3's models begin
 DEPTH_ANYTHING_3 = "da3"
-#: long sides, in pixels, of the pictures that its networks were trained on, and that other predictors work on
+#: long sides, in pixels, of the images that its networks were trained on, and that other predictors work on
 DEPTH_ANYTHING_3_SIZE, _OTHER_SIZE = 504, 512
 
 
@@ -100,7 +100,7 @@ def any_view_chunks(
     model = load_depth_anything3(name, weights, device=device)
     if not model.predicts_cameras:
         raise InputError(
-            f"{name} looks at every picture by itself and finds no cameras; use da3-small, da3-base, da3-large, "
+            f"{name} looks at every image by itself and finds no cameras; use da3-small, da3-base, da3-large, "
             "da3-giant or da3-nested."
         )
     return DepthAnything3Chunks(name, model, process_res=resolution or DEPTH_ANYTHING_3_SIZE)

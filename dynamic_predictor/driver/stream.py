@@ -106,14 +106,14 @@ def run_stream(
     settings: StreamSettings,
     *,
     descriptor: ImageDescriptor | None = None,
-    prepare: Callable[[np.ndarray], np.ndarray] = lambda picture: picture,
+    prepare: Callable[[np.ndarray], np.ndarray] = lambda image: image,
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> StreamResult:
     """Takes `source` to its end and gives back where everything lies.
 
     What an earlier, stopped call with the same `workspace` has finished is not done again; when it had all frames,
-    `source` may be None. `prepare` shrinks pictures before they are kept. Loops need `descriptor`. Ctrl-C ends a live
+    `source` may be None. `prepare` shrinks images before they are kept. Loops need `descriptor`. Ctrl-C ends a live
     source, whose frames are then finished; otherwise it stops the work, which can be taken up again. Raises
     `InputError` for a source with fewer than two frames and when the disk is full.
     """
@@ -231,7 +231,7 @@ class _Stream:
         """Aligns the same frames in two predictions, by their points; where those would make the path jump and the
         cameras themselves would not, by the cameras and the ratio of the depths. Says by which.
 
-        The pictures fix where a camera is relative to what it sees better than how deep that is, above all while the
+        The images fix where a camera is relative to what it sees better than how deep that is, above all while the
         camera hardly moves: then two chunks may disagree about depth and still agree about the path."""
         if reference.z_depth.shape[1:] != moved.z_depth.shape[1:]:
             raise InputError(
@@ -393,8 +393,8 @@ def _file_intake(
     source: FrameSource, workspace: StreamWorkspace, prepare: Callable[[np.ndarray], np.ndarray], progress: Progress
 ) -> Iterator[int]:
     """Keeps the frames of a file one by one; yields their number after each."""
-    for seconds, picture in source.pictures(skip=len(workspace)):
-        workspace.append(seconds, prepare(picture))
+    for seconds, image in source.images(skip=len(workspace)):
+        workspace.append(seconds, prepare(image))
         if source.total:
             progress("reading frames", len(workspace), source.total)
         yield len(workspace)
@@ -409,8 +409,8 @@ def _live_intake(
 
     def keep() -> None:
         try:
-            for seconds, picture in source.pictures():
-                workspace.append(seconds, prepare(picture))
+            for seconds, image in source.images():
+                workspace.append(seconds, prepare(image))
         except BaseException as error:
             failure.append(error)
 

@@ -8,8 +8,8 @@ import numpy as np
 from dynamic_predictor.driver.stream import StreamResult
 from scene.camera import Camera
 from scene.frames import Frames
+from scene.images import resize_image
 from scene.maps import LoadedMaps
-from scene.pictures import resize_picture
 from scene.scene import Scene
 
 
@@ -93,4 +93,4 @@ class ResizedFrames:
         return self.rgb8(index).astype(np.float32) / 255.0
 
     def rgb8(self, index: int) -> np.ndarray:
-        return resize_picture(self._frames.rgb8(index), self.width, self.height)
+        return resize_image(self._frames.rgb8(index), self.width, self.height)

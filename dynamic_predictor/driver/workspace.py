@@ -1,7 +1,7 @@
 """The folder where a stream lies while it is worked on: frames, descriptors and chunks, each file whole or not there.
 
     stream.json         what is being made; a stream goes on only with the same settings
-    frames/00000.png    the pictures as they came, shrunk to the wanted size
+    frames/00000.png    the images as they came, shrunk to the wanted size
     times.txt           one line per frame: seconds
     descriptors.f16     one row per frame, float16
     chunks/00003/       z_depth.npy, confidence.npy, motion.npy (if any), cameras.npz, alignment.json
@@ -24,10 +24,10 @@ from scene.errors import InputError
 from scene.files.atomic import atomic_file, atomic_folder, writing_error
 from scene.files.text import read_json, read_text
 from scene.frames import ImageFolderFrames
-from scene.pictures import write_png
+from scene.images import write_png
 from scene.trajectory import Similarity
 
-#: decoded pictures kept for reading again, in bytes
+#: decoded images kept for reading again, in bytes
 _FRAME_CACHE = 64 << 20
 
 
@@ -98,9 +98,9 @@ class StreamWorkspace:
         """Seconds of each frame."""
         return self._times
 
-    def append(self, time: float, picture: np.ndarray) -> None:
+    def append(self, time: float, image: np.ndarray) -> None:
         """Adds one frame, uint8 RGB (H, W, 3). `InputError` when its size differs from that of the first."""
-        size = (picture.shape[1], picture.shape[0])
+        size = (image.shape[1], image.shape[0])
         if self._frame_size is None and self._times:
             first = self.frames([0])
             self._frame_size = (first.width, first.height)
@@ -109,12 +109,12 @@ class StreamWorkspace:
             raise InputError(
                 f"Frame {len(self)} is {size[0]}x{size[1]} but the first is {self._frame_size[0]}x"
                 f"{self._frame_size[1]}; all frames of a stream must have one size; bring them to one, "
-                "or take pictures that do not belong together with stillsplat depth --each."
+                "or take images that do not belong together with stillsplat depth --each."
             )
         with atomic_file(self._frame_path(len(self))) as temporary:
-            write_png(temporary, picture)
+            write_png(temporary, image)
         try:
-            # the line makes the frame count: a picture without one is written again
+            # the line makes the frame count: a image without one is written again
             with (self.folder / "times.txt").open("a", encoding="utf-8") as file:
                 file.write(f"{time!r}\n")
         except OSError as error:

@@ -25,7 +25,7 @@ from dynamic_predictor.evaluation.scores.scoring import (
     score_scene_poses,
 )
 from dynamic_predictor.evaluation.scores.sizes import mask_at_prediction
-from dynamic_predictor.evaluation.single_pictures import score_single_pictures
+from dynamic_predictor.evaluation.single_images import score_single_images
 from dynamic_predictor.evaluation.summary import write_tables
 from dynamic_predictor.specs import available_predictors, create_predictor, unknown_settings
 from scene.errors import InputError, is_out_of_memory
@@ -181,8 +181,8 @@ class _Run:
     def clip(self, name: str, kind: Kind) -> PoseScores | MaskScores | dict[str, Any] | None:
         """Scores of one clip; None when it has no truth of that kind."""
         clip = self.dataset.clip(name)
-        if clip.single_pictures:
-            return self._single_pictures(clip, kind)
+        if clip.single_images:
+            return self._single_images(clip, kind)
         limit = self.settings.max_frames
         limit = self.dataset.dataset.published_frames if limit is None else limit
         positions = list(range(len(clip.images)))[: limit or None][:: self.settings.stride]
@@ -246,17 +246,17 @@ class _Run:
             self._made = (extra, _predictor(self.settings, extra))
         return self._made[1]
 
-    def _single_pictures(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
+    def _single_images(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
         if kind != "depth":
-            raise InputError(f"{self.settings.dataset} has single pictures, which only --mode=eval_depth can use.")
-        if not available_predictors()[self.settings.predictor].single_pictures:
+            raise InputError(f"{self.settings.dataset} has single images, which only --mode=eval_depth can use.")
+        if not available_predictors()[self.settings.predictor].single_images:
             raise InputError(
                 f"The predictor {self.settings.predictor} needs a view that moves, but {self.settings.dataset} has "
-                "single pictures; choose a predictor that learned depth, such as das3r or da3-large."
+                "single images; choose a predictor that learned depth, such as das3r or da3-large."
             )
         limit = self.settings.max_frames
         clip = clip.select(list(range(len(clip.images)))[: limit or None])
-        return score_single_pictures(
+        return score_single_images(
             clip,
             self.settings.dataset,
             lambda: self.predictor({}),
@@ -307,8 +307,8 @@ def _focal(clip: DatasetClip, frames: ImageFolderFrames) -> dict[str, float]:
         raise InputError(f"{clip.name} has no true focal length; leave out --use_gt_focal.")
     from PIL import Image
 
-    with Image.open(clip.images[0]) as picture:
-        width = picture.width
+    with Image.open(clip.images[0]) as image:
+        width = image.width
     return {"focal": float(np.median(clip.intrinsics[:, 0, 0])) * frames.width / width}
 
 

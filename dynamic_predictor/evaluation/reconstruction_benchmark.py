@@ -1,6 +1,6 @@
 """Poses and surfaces of scenes with true cameras: the protocol of Depth Anything 3's benchmark.
 
-At most 100 pictures of a scene, drawn with seed 42, go into the predictor together. "pose" scores relative poses of all
+At most 100 images of a scene, drawn with seed 42, go into the predictor together. "pose" scores relative poses of all
 pairs; "recon" fuses its depth maps, scaled and placed by the similarity that brings its cameras to the true ones, and
 scores the surface; with `posed` the predictor is given the true cameras and its depth is fused from those.
 """
@@ -34,7 +34,7 @@ from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.frames import Frames, ImageFolderFrames
-from scene.pictures import fitted_size, resize_picture, write_png
+from scene.images import fitted_size, resize_image, write_png
 from scene.progress import Progress, ignore_progress
 
 BenchmarkKind = Literal["pose", "recon"]
@@ -240,16 +240,16 @@ def _score(
 def _predict(
     scene: ReconstructionScene, predictor: ViewPredictor, settings: BenchmarkSettings, progress: Progress
 ) -> ChunkPrediction:
-    """All views of a scene, laid as small pictures on the disk first."""
+    """All views of a scene, laid as small images on the disk first."""
     settings.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".views-", dir=settings.output) as working:
         paths, scales = [], []
         for index, view in enumerate(scene.views):
-            picture = view.read()
-            size = fitted_size(picture.shape[1], picture.shape[0], settings.max_size)
+            image = view.read()
+            size = fitted_size(image.shape[1], image.shape[0], settings.max_size)
             paths.append(Path(working) / f"{index:05d}.png")
-            write_png(paths[-1], resize_picture(picture, *size))
-            scales.append(np.diag([size[0] / picture.shape[1], size[1] / picture.shape[0], 1.0]))
+            write_png(paths[-1], resize_image(image, *size))
+            scales.append(np.diag([size[0] / image.shape[1], size[1] / image.shape[0], 1.0]))
             progress(f"{scene.name}: reading", index + 1, len(scene.views))
         frames = ImageFolderFrames(paths)
         if not settings.posed:

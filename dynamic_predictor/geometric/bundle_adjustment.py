@@ -7,7 +7,7 @@ Robust by iteratively re-weighted Cauchy loss per observation, times a weight pe
 frame, so the work is matrix products.
 
 Frames of reference: poses are `camera_from_world`, rotations act from the left on camera points. Pixels have their
-centres at +0.5; the principal point is the centre of the picture.
+centres at +0.5; the principal point is the centre of the image.
 """
 
 from dataclasses import dataclass, field

@@ -48,8 +48,8 @@ def pycolmap_cameras(
         for part in ("images", "masks", "model"):
             (folder / part).mkdir()
         for index in chosen:
-            picture = cv2.cvtColor(frames.rgb8(int(index)), cv2.COLOR_RGB2BGR)
-            cv2.imwrite(str(folder / "images" / f"{index:06d}.png"), picture)
+            image = cv2.cvtColor(frames.rgb8(int(index)), cv2.COLOR_RGB2BGR)
+            cv2.imwrite(str(folder / "images" / f"{index:06d}.png"), image)
             if motion_masks is not None:
                 usable = np.where(motion_masks[int(index)] > 0.5, 0, 255).astype(np.uint8)
                 cv2.imwrite(str(folder / "masks" / f"{index:06d}.png.png"), usable)

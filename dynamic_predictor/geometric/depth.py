@@ -84,7 +84,7 @@ def partner_frames(index: int, count: int, strides: Sequence[int]) -> list[int]:
 
 def flow_variance(flow: Flow) -> np.ndarray:
     """Variance (H, W) in square pixels of one flow component: the floor of DIS, plus what the way there and back
-    fails to close; infinite where the flow leaves the picture."""
+    fails to close; infinite where the flow leaves the image."""
     length = np.abs(flow.displacement).sum(axis=-1)
     return FLOW_NOISE**2 + (0.7 * flow.consistency_error) ** 2 + (0.005 * length) ** 2
 
@@ -93,7 +93,7 @@ def texture_variance(gray: np.ndarray) -> np.ndarray:
     """Variance (H, W) in square pixels that flow has for want of texture in the frame it starts from.
 
     From the smaller eigenvalue of the structure tensor (Shi and Tomasi, "Good features to track", CVPR 1994) of the
-    uint8 grey picture: clear sky or asphalt, whose flow DIS makes up from far surroundings, gets several pixels.
+    uint8 grey image: clear sky or asphalt, whose flow DIS makes up from far surroundings, gets several pixels.
     """
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
     dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
@@ -184,14 +184,14 @@ def fuse(
 
 
 def complete(
-    inverse_depth: np.ndarray, information: np.ndarray, picture: np.ndarray, strength: float = 400.0
+    inverse_depth: np.ndarray, information: np.ndarray, image: np.ndarray, strength: float = 400.0
 ) -> np.ndarray:
-    """Inverse depth everywhere: kept where the evidence is strong, drawn from edge-aware surroundings (`picture`,
+    """Inverse depth everywhere: kept where the evidence is strong, drawn from edge-aware surroundings (`image`,
     float32 RGB in [0, 1]) where it is weak."""
     scale = float(np.median(inverse_depth[information > 0])) if (information > 0).any() else 1.0
     # precision of one percent of a typical inverse depth counts as complete evidence
     certainty = np.minimum(information * (0.01 * max(scale, 1e-12)) ** 2, 1.0)
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB) / 100.0
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB) / 100.0
     wide = EdgeAwareSmoother(lab, strength, 0.04)
     surroundings, _ = wide.weighted(inverse_depth, certainty)
     residual_weight = certainty / (1.0 + ((inverse_depth - surroundings) / (0.25 * surroundings + 0.05 * scale)) ** 2)

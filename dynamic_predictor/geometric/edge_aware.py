@@ -1,4 +1,4 @@
-"""Edge-aware smoothing of maps, guided by the picture.
+"""Edge-aware smoothing of maps, guided by the image.
 
 The fast global smoother (Min et al., "Fast global image smoothing based on weighted least squares", TIP 2014):
 alternating one-dimensional weighted-least-squares systems along rows and columns. All rows (all columns) are chained
@@ -10,7 +10,7 @@ from scipy.linalg import solveh_banded
 
 
 class EdgeAwareSmoother:
-    """Smooths any number of maps with one guide picture.
+    """Smooths any number of maps with one guide image.
 
     `guide` (H, W, C) float32; neighbours whose guide differs by `contrast` (Euclidean) or more are hardly linked.
     `strength` is the weight of smoothness against the data: the reach in flat areas is about sqrt(strength) pixels.

@@ -34,7 +34,7 @@ def restricted(host: HostTracks, frames: np.ndarray) -> HostTracks:
 
 
 def thinned(host: HostTracks, most: int) -> HostTracks:
-    """At most `most` of the host's tracks, evenly over the picture, the longer ones of neighbours."""
+    """At most `most` of the host's tracks, evenly over the image, the longer ones of neighbours."""
     if host.count <= most:
         return host
     length = host.visible.sum(0)

@@ -3,7 +3,7 @@
 Three steps. `residual_evidence` compares the observed flow of one frame at several strides with the rigid flow of a
 static world and turns the whitened residual into log odds. `segment_graph` links the superpixels of all frames of a
 window by colour, flow and appearance, and spreads the evidence over them, so that an object is decided as a whole and
-over time. Last, the decision is brought to pixels along the edges of the picture.
+over time. Last, the decision is brought to pixels along the edges of the image.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ EVIDENCE_LIMIT = 12.0
 
 
 def background_drift(error: np.ndarray, variance: np.ndarray, step: int = 6) -> tuple[np.ndarray, float]:
-    """The smooth part of the residual flow that most of the picture shares: what an error of camera, focal length or
+    """The smooth part of the residual flow that most of the image shares: what an error of camera, focal length or
     lens leaves, not motion.
 
     A quadratic polynomial of the pixel's place is fitted robustly to `error` (H, W, 2). Returns it (H, W, 2) and the
@@ -130,7 +130,7 @@ def residual_evidence(
         across = np.maximum(ex * ex + ey * ey - along, 0.0)
         spread = variance * (scale * scale)
         chi = across / spread + along / (spread + leverage * depth_variance)
-        # trust: how much of this flow's noise is its floor; nothing where it leaves the picture
+        # trust: how much of this flow's noise is its floor; nothing where it leaves the image
         trust = np.where(np.isfinite(variance), 1.0 / (1.0 + variance), 0.0)
         chi = np.where(np.isfinite(chi), chi, 0.0)
         # static: Rayleigh residual; moving: broad, so that the odds turn at three standard deviations
@@ -140,16 +140,16 @@ def residual_evidence(
         total += trust
         frames_apart = other - index
         if abs(frames_apart) <= PHOTOMETRIC_STRIDE:
-            picture = flow.gray(other)
+            image = flow.gray(other)
             seen = np.where(np.isfinite(chi), trust, 0.0)
             rigid = np.nan_to_num(pair_flow.displacement - error, posinf=0.0, neginf=0.0)
-            difference = np.square(_fetched(picture, rigid) - gray)
+            difference = np.square(_fetched(image, rigid) - gray)
             side = int(frames_apart > 0)
             inside = _inside(rigid)
             differences[side] += inside * difference
             visible[side] += inside
             unexplained += seen * difference
-            explained += seen * np.square(_fetched(picture, pair_flow.displacement) - gray)
+            explained += seen * np.square(_fetched(image, pair_flow.displacement) - gray)
         weight = trust / abs(frames_apart)
         residual += np.nan_to_num(error, posinf=0.0, neginf=0.0) * (weight / frames_apart)[..., None]
         residual_weight += weight
@@ -168,17 +168,17 @@ def residual_evidence(
     return Evidence(moving, static, residual)
 
 
-#: frames apart up to which pictures are compared, and what is left of motion that no picture confirms
+#: frames apart up to which images are compared, and what is left of motion that no image confirms
 PHOTOMETRIC_STRIDE = 4
 PHOTOMETRIC_FLOOR = 0.4
-#: most evidence that pictures alone give
+#: most evidence that images alone give
 UNLIKENESS_LIMIT = 4.0
 #: levels at which `prominence` looks for islands
 PROMINENCE_LEVELS = 24
 
 
 def prominence(inverse_depth: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, float]:
-    """How much nearer each pixel is than every way from it to the border of the picture: (H, W) inverse depth, and the
+    """How much nearer each pixel is than every way from it to the border of the image: (H, W) inverse depth, and the
     range of inverse depths of what is connected to the border.
 
     Topographic prominence on the map of inverse depth, by components of its level sets. A static thing stands on
@@ -200,12 +200,12 @@ def prominence(inverse_depth: np.ndarray, usable: np.ndarray) -> tuple[np.ndarra
     return inverse_depth - connected, float(spread[1] - spread[0])
 
 
-def _fetched(picture: np.ndarray, displacement: np.ndarray) -> np.ndarray:
-    """The uint8 `picture` (H, W) as seen from where the displacement starts, float32."""
-    height, width = picture.shape
+def _fetched(image: np.ndarray, displacement: np.ndarray) -> np.ndarray:
+    """The uint8 `image` (H, W) as seen from where the displacement starts, float32."""
+    height, width = image.shape
     x = np.arange(width, dtype=np.float32)[None, :] + displacement[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + displacement[..., 1]
-    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
 
 
 def _inside(displacement: np.ndarray) -> np.ndarray:
@@ -233,7 +233,7 @@ def _unlikeness(gray: np.ndarray, differences: np.ndarray, visible: np.ndarray) 
 
 
 def _photometric_gain(unexplained: np.ndarray, explained: np.ndarray) -> np.ndarray:
-    """How far to believe in motion, in [PHOTOMETRIC_FLOOR, 1]: flow that does not predict the picture better than the
+    """How far to believe in motion, in [PHOTOMETRIC_FLOOR, 1]: flow that does not predict the image better than the
     static world does (ripples, reflections, flicker) has found nothing that moves."""
     ratio = (cv2.GaussianBlur(unexplained, (0, 0), 5.0) + 1e-3) / (cv2.GaussianBlur(explained, (0, 0), 5.0) + 4.0)
     return np.clip(np.log2(np.maximum(ratio, 1e-6)) - 0.3, PHOTOMETRIC_FLOOR, 1.0)
@@ -335,12 +335,12 @@ def _frame_evidence(
     return residual_evidence(flow, cameras, index, inverse_depth, deviation, strides)
 
 
-def _segments(picture: np.ndarray, evidence: Evidence) -> FrameSegments:
-    height, width = picture.shape[:2]
+def _segments(image: np.ndarray, evidence: Evidence) -> FrameSegments:
+    height, width = image.shape[:2]
     spacing = max(4, round(SUPERPIXEL_SPACING * max(height, width) / 512))
-    labels = superpixels(picture, spacing)
+    labels = superpixels(image, spacing)
     count = int(labels.max()) + 1
-    lab = cv2.cvtColor(picture.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB) / 100.0
+    lab = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB) / 100.0
     columns, rows = pixel_grid(height, width)
     place = np.stack(np.broadcast_arrays(columns, rows), axis=-1)
     return FrameSegments(
@@ -367,8 +367,8 @@ def _link(graph: SegmentGraph, flow: FlowField, span: range) -> None:
         graph.link_alike(reach, 3, COLOR_SCALE, reach_in_pixels, strength=0.5)
 
 
-def _to_pixels(values: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    lab = cv2.cvtColor(np.ascontiguousarray(picture, dtype=np.float32), cv2.COLOR_RGB2LAB) / 100.0
+def _to_pixels(values: np.ndarray, image: np.ndarray) -> np.ndarray:
+    lab = cv2.cvtColor(np.ascontiguousarray(image, dtype=np.float32), cv2.COLOR_RGB2LAB) / 100.0
     smooth = np.clip(EdgeAwareSmoother(lab, 30.0, 0.06)(values)[0], 0.0, 1.0)
     # the random walk is timid: its odds are cubed, which leaves the decision at one half where it is
     moving, static = smooth**3, (1.0 - smooth) ** 3

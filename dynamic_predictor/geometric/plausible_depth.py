@@ -16,7 +16,7 @@ _BEND = 8.0
 class Stage:
     """A ground plane below the cameras that bends up into a round backdrop, fixed in the world.
 
-    Because it is a surface in the world and not a number per picture, frames of a turning camera agree on every point
+    Because it is a surface in the world and not a number per image, frames of a turning camera agree on every point
     of it, and views from a little aside look like a scene rather than like a poster. Down is the mean of the cameras'
     y axes; their common centre is the middle.
     """

@@ -57,7 +57,7 @@ def _thumbnails(flow: FlowField) -> np.ndarray:
     rows = []
     for index in range(len(flow)):
         small = cv2.resize(flow.gray(index), _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
-        # without the light that falls off slowly over the picture, which all frames of a clip share
+        # without the light that falls off slowly over the image, which all frames of a clip share
         small -= cv2.GaussianBlur(small, (0, 0), 6.0)
         rows.append(small.ravel() / max(float(np.linalg.norm(small)), 1e-6))
     return np.stack(rows)

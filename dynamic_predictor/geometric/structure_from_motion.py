@@ -325,9 +325,9 @@ def _finished(flow, tracks: Tracks, geometry: Geometry, method, has_translation,
         rays = np.column_stack([(host.host_pixels - np.asarray(geometry.center)) / poses.focal, np.ones(host.count)])
         in_camera = rays[rows] / np.maximum(inverse_depth[rows], 1e-9)[:, None]
         positions.append((in_camera - translations[host.host]) @ rotations[host.host])
-        picture = flow.frames.rgb8(host.host)
+        image = flow.frames.rgb8(host.host)
         place = np.clip(host.host_pixels[rows].astype(int), 0, [tracks.width - 1, tracks.height - 1])
-        colors.append(picture[place[:, 1], place[:, 0]])
+        colors.append(image[place[:, 1], place[:, 0]])
         per_frame[host.host].append((host.host_pixels[rows], inverse_depth[rows], sigma[rows], numbers[rows]))
         _, z = project_host(host, inverse_depth, world, geometry.center)
         turned = (

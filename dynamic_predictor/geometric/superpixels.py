@@ -1,17 +1,17 @@
-"""Superpixels: small patches that follow the edges of the picture."""
+"""Superpixels: small patches that follow the edges of the image."""
 
 import cv2
 import numpy as np
 
 
-def superpixels(picture: np.ndarray, spacing: int) -> np.ndarray:
+def superpixels(image: np.ndarray, spacing: int) -> np.ndarray:
     """Labels (H, W) int32, 0 to n - 1 without gaps, of patches about `spacing` pixels wide.
 
-    `picture` (H, W, 3) uint8. Seeded watershed (Meyer, 1992) from a grid of seeds that are moved to the flattest place
+    `image` (H, W, 3) uint8. Seeded watershed (Meyer, 1992) from a grid of seeds that are moved to the flattest place
     near them, so that no patch starts on an edge.
     """
-    height, width = picture.shape[:2]
-    smooth = cv2.GaussianBlur(picture, (0, 0), 0.8)
+    height, width = image.shape[:2]
+    smooth = cv2.GaussianBlur(image, (0, 0), 0.8)
     gradient = sum(np.abs(cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3)).sum(axis=-1) for dx, dy in ((1, 0), (0, 1)))
     rows, columns = -(-height // spacing), -(-width // spacing)
     padded = np.full((rows * spacing, columns * spacing), np.inf, np.float32)

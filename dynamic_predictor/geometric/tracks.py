@@ -1,7 +1,7 @@
 """Point tracks: corners of host frames, followed through the clip by dense flow and sharpened by patch alignment.
 
 Every track starts in its host frame and is followed forward and backward in time until forward and backward flow
-disagree, the patch no longer looks the same, or the point leaves the picture. Chained flow drifts; so at every frame
+disagree, the patch no longer looks the same, or the point leaves the image. Chained flow drifts; so at every frame
 the chained position is only the start of a Lucas-Kanade alignment (Lucas and Kanade, IJCAI 1981; pyramidal as in
 Bouguet, 2000) of the patch in the host frame itself.
 """

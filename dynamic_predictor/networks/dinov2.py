@@ -38,7 +38,7 @@ class VisionTransformer(nn.Module):
     """
 
     patch_size = 14
-    #: patches along each side of the square picture (518 pixels) that the position embedding was learned on
+    #: patches along each side of the square image (518 pixels) that the position embedding was learned on
     position_grid = 37
 
     def __init__(
@@ -95,7 +95,7 @@ class VisionTransformer(nn.Module):
         )
 
     def embed(self, images: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) with sides that are multiples of the patch size to tokens: class, registers, patches.
+        """Images (N, 3, H, W) with sides that are multiples of the patch size to tokens: class, registers, patches.
 
         Raises `ValueError` for other sizes.
         """

@@ -16,8 +16,8 @@ class PatchEmbedding(nn.Module):
     def forward(self, images: Tensor, is_transposed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Tokens (B, N, width) of images (B, channels, H, W) and their (row, column), (B or 1, N, 2).
 
-        `is_transposed` (B,) bool marks upright pictures that lie on their side in a batch of landscape ones (rows and
-        columns exchanged): their tokens and positions come in the reading order of the upright picture. Raises
+        `is_transposed` (B,) bool marks upright images that lie on their side in a batch of landscape ones (rows and
+        columns exchanged): their tokens and positions come in the reading order of the upright image. Raises
         `ValueError` when a side is not a multiple of the patch size.
         """
         height, width = images.shape[-2:]

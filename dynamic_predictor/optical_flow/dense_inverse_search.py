@@ -7,13 +7,13 @@ _SMALLEST_SIDE = 64
 
 
 class DenseInverseSearch:
-    """Flow between two grey pictures of any size."""
+    """Flow between two grey images of any size."""
 
     def __init__(self) -> None:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """(H, W, 2) float32, pixels (x, y), from two uint8 pictures (H, W)."""
+        """(H, W, 2) float32, pixels (x, y), from two uint8 images (H, W)."""
         height, width = first.shape
         # below this size the coarsest level of the pyramid is smaller than a patch
         rows, columns = max(0, _SMALLEST_SIDE - height), max(0, _SMALLEST_SIDE - width)

@@ -32,7 +32,7 @@ FLOW_NAMES = ("auto", "sea-raft", "raft", "dis")
 
 @dataclass(frozen=True)
 class FlowEstimate:
-    """Flow from a first to a second picture.
+    """Flow from a first to a second image.
 
     `displacement` (H, W, 2) float32, pixels (x, y): what is at pixel p of the first is at p + displacement in the
     second. `uncertainty` (H, W) float32, pixels: the expected absolute error of a component; None where the method
@@ -43,14 +43,14 @@ class FlowEstimate:
     uncertainty: np.ndarray | None = None
 
 
-class Pictures(Protocol):
-    """Pictures by index, a list or something that loads them when they are asked for."""
+class Images(Protocol):
+    """Images by index, a list or something that loads them when they are asked for."""
 
     def __getitem__(self, index: int, /) -> np.ndarray: ...
 
 
 class OpticalFlow(Protocol):
-    """A way of estimating flow. Pictures are (H, W, 3) RGB, uint8 or float in [0, 1], all of one size."""
+    """A way of estimating flow. Images are (H, W, 3) RGB, uint8 or float in [0, 1], all of one size."""
 
     name: str
 
@@ -58,13 +58,13 @@ class OpticalFlow(Protocol):
         """The flow from `first` to `second`."""
         ...
 
-    def between(self, pictures: Pictures) -> Callable[[int, int], FlowEstimate]:
-        """A function that gives the flow between two of `pictures` by their indices, and remembers for a while what
-        belongs to one picture alone."""
+    def between(self, images: Images) -> Callable[[int, int], FlowEstimate]:
+        """A function that gives the flow between two of `images` by their indices, and remembers for a while what
+        belongs to one image alone."""
         ...
 
     def estimate_pairs(
-        self, pictures: Pictures, pairs: Sequence[tuple[int, int]], progress: Progress = ignore_progress
+        self, images: Images, pairs: Sequence[tuple[int, int]], progress: Progress = ignore_progress
     ) -> Iterator[FlowEstimate]:
         """The flow of every pair of indices (first, second), in their order; remembers as `between` does."""
         ...
@@ -82,25 +82,25 @@ class DISFlow:
         """As `OpticalFlow.estimate`."""
         return self.between([first, second])(0, 1)
 
-    def between(self, pictures: Pictures) -> Callable[[int, int], FlowEstimate]:
+    def between(self, images: Images) -> Callable[[int, int], FlowEstimate]:
         """As `OpticalFlow.between`."""
 
         @lru_cache(maxsize=64)
         def gray(index: int) -> np.ndarray:
-            return _gray(pictures[index])
+            return _gray(images[index])
 
         def flow(first: int, second: int) -> FlowEstimate:
             if gray(first).shape != gray(second).shape:
-                raise InputError(f"Optical flow needs pictures of one size: {gray(first).shape}, {gray(second).shape}.")
+                raise InputError(f"Optical flow needs images of one size: {gray(first).shape}, {gray(second).shape}.")
             return FlowEstimate(self._search(gray(first), gray(second)))
 
         return flow
 
     def estimate_pairs(
-        self, pictures: Pictures, pairs: Sequence[tuple[int, int]], progress: Progress = ignore_progress
+        self, images: Images, pairs: Sequence[tuple[int, int]], progress: Progress = ignore_progress
     ) -> Iterator[FlowEstimate]:
         """As `OpticalFlow.estimate_pairs`."""
-        flow = self.between(pictures)
+        flow = self.between(images)
         for done, pair in enumerate(pairs, start=1):
             yield flow(*pair)
             progress("optical flow", done, len(pairs))
@@ -108,7 +108,7 @@ class DISFlow:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """One padded picture (1, 3, H, W) with its features, and the size that it had before."""
+    """One padded image (1, 3, H, W) with its features, and the size that it had before."""
 
     image: Tensor
     features: object
@@ -119,7 +119,7 @@ class _Encoded:
 class NetworkFlow:
     """`OpticalFlow` by RAFT or SEA-RAFT.
 
-    Pictures of any size: they are padded by their border to multiples of 8 and at least 64. `half_precision` runs the
+    Images of any size: they are padded by their border to multiples of 8 and at least 64. `half_precision` runs the
     convolutions of a GPU in bfloat16. Memory grows with the number of pixels (`correlation.correlate`).
     """
 
@@ -144,35 +144,35 @@ class NetworkFlow:
         """As `OpticalFlow.estimate`."""
         return self.between([first, second])(0, 1)
 
-    def between(self, pictures: Pictures) -> Callable[[int, int], FlowEstimate]:
+    def between(self, images: Images) -> Callable[[int, int], FlowEstimate]:
         """As `OpticalFlow.between`. The function raises `InputError` when the memory is not enough or the network's
         values are not finite."""
         encoded: OrderedDict[int, _Encoded] = OrderedDict()
-        return lambda first, second: self._estimate_group(pictures, [(first, second)], encoded)[0]
+        return lambda first, second: self._estimate_group(images, [(first, second)], encoded)[0]
 
     def estimate_pairs(
-        self, pictures: Pictures, pairs: Sequence[tuple[int, int]], progress: Progress = ignore_progress
+        self, images: Images, pairs: Sequence[tuple[int, int]], progress: Progress = ignore_progress
     ) -> Iterator[FlowEstimate]:
         """As `OpticalFlow.estimate_pairs`, `pairs_at_once` together. `InputError` as in `between`."""
         encoded: OrderedDict[int, _Encoded] = OrderedDict()
         for start in range(0, len(pairs), self.pairs_at_once):
             group = pairs[start : start + self.pairs_at_once]
-            yield from self._estimate_group(pictures, group, encoded)
+            yield from self._estimate_group(images, group, encoded)
             progress("optical flow", start + len(group), len(pairs))
 
     def _estimate_group(
-        self, pictures: Pictures, group: Sequence[tuple[int, int]], encoded: OrderedDict[int, _Encoded]
+        self, images: Images, group: Sequence[tuple[int, int]], encoded: OrderedDict[int, _Encoded]
     ) -> list[FlowEstimate]:
         try:
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half_precision):
-                firsts = [self._encode(pictures, first, encoded) for first, _ in group]
-                seconds = [self._encode(pictures, second, encoded) for _, second in group]
+                firsts = [self._encode(images, first, encoded) for first, _ in group]
+                seconds = [self._encode(images, second, encoded) for _, second in group]
                 flow, uncertainty = self._run(firsts, seconds)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise InputError(
-                f"The memory is not enough for optical flow by {self.name}; use smaller pictures or fewer at once."
+                f"The memory is not enough for optical flow by {self.name}; use smaller images or fewer at once."
             ) from error
         if not bool(torch.isfinite(flow).all()):
             raise InputError(f"The optical flow of {self.name} is not finite; its weights are damaged.")
@@ -188,7 +188,7 @@ class NetworkFlow:
     def _run(self, firsts: Sequence[_Encoded], seconds: Sequence[_Encoded]) -> tuple[Tensor, Tensor | None]:
         sizes = {(picture.height, picture.width) for picture in (*firsts, *seconds)}
         if len(sizes) > 1:
-            raise InputError(f"Optical flow needs pictures of one size, not {sorted(sizes)} (height, width).")
+            raise InputError(f"Optical flow needs images of one size, not {sorted(sizes)} (height, width).")
         return self.network(
             torch.cat([picture.image for picture in firsts]),
             torch.cat([picture.image for picture in seconds]),
@@ -197,15 +197,15 @@ class NetworkFlow:
             second=_joined([picture.features for picture in seconds]),
         )
 
-    def _encode(self, pictures: Pictures, index: int, encoded: OrderedDict[int, _Encoded]) -> _Encoded:
+    def _encode(self, images: Images, index: int, encoded: OrderedDict[int, _Encoded]) -> _Encoded:
         if index in encoded:
             encoded.move_to_end(index)
             return encoded[index]
-        image = _to_tensor(pictures[index]).to(self.device)
+        image = _to_tensor(images[index]).to(self.device)
         height, width = image.shape[-2:]
         image = F.pad(image, _border(height, width), mode="replicate")
         entry = encoded[index] = _Encoded(image, self.network.encode(image), height, width)
-        # features of 512 channels at an eighth of the size take 32 bytes per pixel, the picture 12
+        # features of 512 channels at an eighth of the size take 32 bytes per pixel, the image 12
         limit = max(2 * self.pairs_at_once, _FEATURE_CACHE_BYTES // (44 * image.shape[-2] * image.shape[-1]))
         while len(encoded) > limit:
             encoded.popitem(last=False)
@@ -246,7 +246,7 @@ def create_optical_flow(
 
 
 def _joined(features: list) -> object:
-    """One batch of what `encode` gave for single pictures."""
+    """One batch of what `encode` gave for single images."""
     if isinstance(features[0], Tensor):
         return torch.cat(features)
     kind = type(features[0])
@@ -276,4 +276,4 @@ def _gray(picture: np.ndarray) -> np.ndarray:
 
 def _require_rgb(picture: np.ndarray) -> None:
     if picture.ndim != 3 or picture.shape[2] != 3:
-        raise InputError(f"Optical flow needs RGB pictures (H, W, 3), not an array of shape {picture.shape}.")
+        raise InputError(f"Optical flow needs RGB images (H, W, 3), not an array of shape {picture.shape}.")

@@ -16,7 +16,7 @@ class Flow:
 
     `displacement` (H, W, 2) float32, pixels (x, y): what is at pixel p in `source` is at p + displacement in `target`.
     `consistency_error` (H, W) float32, pixels: how far one ends from the start after going there and back;
-    infinite where the way leads out of the picture.
+    infinite where the way leads out of the image.
     """
 
     source: int

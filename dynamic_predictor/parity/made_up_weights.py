@@ -3,7 +3,7 @@
 The rule: parameter `key` of `shape` gets zero-mean, unit-variance uniform noise from the raw 64-bit stream of a PCG64
 generator whose seed is the CRC-32 of the key; what it is scaled to depends on the key's last part and the shape (see
 `made_up_weight`). Two networks that hold the same parameters under the same keys then give the same outputs, on every
-machine. Networks filled so run, but what they say about pictures means nothing.
+machine. Networks filled so run, but what they say about images means nothing.
 """
 
 import math

@@ -1,7 +1,7 @@
 """SALAD place descriptors from their official weights (Izquierdo and Civera, "Optimal Transport Aggregation for Visual
 Place Recognition", CVPR 2024).
 
-Every patch of a DINOv2 picture votes for clusters and for a dustbin; optimal transport (a few rounds of Sinkhorn's
+Every patch of a DINOv2 image votes for clusters and for a dustbin; optimal transport (a few rounds of Sinkhorn's
 algorithm) shares its features out among them; what the clusters received and a token of the whole scene, each at unit
 length, make the descriptor.
 """
@@ -79,7 +79,7 @@ class _Backbone(nn.Module):
 
 
 class SaladNetwork(nn.Module):
-    """DINOv2-B with the head of the published weights: pictures (B, 3, H, W), normalized, to (B, 8448)."""
+    """DINOv2-B with the head of the published weights: images (B, 3, H, W), normalized, to (B, 8448)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,8 +116,8 @@ class SaladDescriptor:
         return self._network.aggregator.size
 
     @torch.inference_mode()
-    def describe(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        small = [cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for picture in pictures]
-        images = torch.from_numpy(np.stack(small)).to(self._device).permute(0, 3, 1, 2).float() / 255.0
-        mean, deviation = (images.new_tensor(values).view(3, 1, 1) for values in (_MEAN, _DEVIATION))
-        return self._network((images - mean) / deviation).cpu().numpy()
+    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        small = [cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for image in images]
+        batch = torch.from_numpy(np.stack(small)).to(self._device).permute(0, 3, 1, 2).float() / 255.0
+        mean, deviation = (batch.new_tensor(values).view(3, 1, 1) for values in (_MEAN, _DEVIATION))
+        return self._network((batch - mean) / deviation).cpu().numpy()

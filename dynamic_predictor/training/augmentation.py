@@ -35,7 +35,7 @@ def cropped(
     # output pixel centre (u + 0.5) is at left + (u + 0.5) / scale in the source, in cv2's grid half a pixel less
     matrix = np.array([[1 / scale, 0, left + 0.5 / scale - 0.5], [0, 1 / scale, top + 0.5 / scale - 0.5]], np.float64)
     inverse = cv2.WARP_INVERSE_MAP
-    source = view.picture
+    source = view.image
     if scale < 1:
         # no aliasing: a box of the size of an output pixel first
         size = max(1, round(1 / scale))
@@ -48,11 +48,11 @@ def cropped(
     intrinsics[1, 1] *= scale
     intrinsics[0, 2] = (intrinsics[0, 2] - left) * scale
     intrinsics[1, 2] = (intrinsics[1, 2] - top) * scale
-    return replace(view, picture=picture, z_depth=z_depth, intrinsics=intrinsics)
+    return replace(view, image=picture, z_depth=z_depth, intrinsics=intrinsics)
 
 
 def recolored(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """`picture` (H, W, 3) uint8 RGB with brightness, contrast and saturation changed by up to the factor 1 ± `strength`
+    """`image` (H, W, 3) uint8 RGB with brightness, contrast and saturation changed by up to the factor 1 ± `strength`
     and the hue by up to a tenth of the circle times twice `strength`, in random order."""
     image = picture.astype(np.float32) / 255
     factors = rng.uniform(1 - strength, 1 + strength, 3)

@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mode", choices=("train",), default="train", help=argparse.SUPPRESS)
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="das3r", help="all settings that are not given")
     parser.add_argument("--pretrained", metavar="FILE", help="checkpoint to start from, MonST3R's or DAS3R's")
-    parser.add_argument("--output_dir", default="results/train", metavar="DIR", help="checkpoints, log, pictures")
+    parser.add_argument("--output_dir", default="results/train", metavar="DIR", help="checkpoints, log, images")
     parser.add_argument("--train_dataset", default="data/point_odyssey/train", metavar="DIR", help="clips to train on")
     parser.add_argument("--test_dataset", default=None, metavar="DIR", help="clips to test on")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output_dir")

@@ -63,7 +63,7 @@ class _Pairs(Dataset):
             if self._augmented:
                 zoom, extra = settings.crop_zoom, settings.crop_extra
                 view = cropped(view, width, height, zoom=zoom, extra=extra, rng=rng)
-                view = replace(view, picture=recolored(view.picture, settings.color_jitter, rng))
+                view = replace(view, image=recolored(view.image, settings.color_jitter, rng))
             else:
                 view = cropped(view, width, height)
             views.append(view)
@@ -122,7 +122,7 @@ def _loader(pairs: _Pairs, keys: list[list[PairKey]], workers: int) -> DataLoade
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
-        # forked workers inherit locks of the threads that read pictures
+        # forked workers inherit locks of the threads that read images
         multiprocessing_context="spawn" if workers else None,
     )
 
@@ -131,7 +131,7 @@ def collate(pairs: Sequence[tuple[TrackedView, TrackedView]]) -> PairBatch:
     """One batch of pairs whose views have one size."""
 
     def images(side: int) -> Tensor:
-        pictures = np.stack([pair[side].picture for pair in pairs])
+        pictures = np.stack([pair[side].image for pair in pairs])
         return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
 
     def truth(side: int) -> ViewTruth:

@@ -15,7 +15,7 @@ from dynamic_predictor.evaluation.datasets.clip import DatasetClip, folders_in
 from dynamic_predictor.evaluation.datasets.point_odyssey import open_clip
 from scene.errors import InputError
 from scene.files.arrays import check_npy, read_npy
-from scene.pictures import read_picture
+from scene.images import read_image
 
 #: metres beyond which depth counts as unknown
 FARTHEST = 80.0
@@ -23,11 +23,11 @@ FARTHEST = 80.0
 
 @dataclass(frozen=True)
 class TrackedView:
-    """One frame of a pair: `picture` (H, W, 3) uint8 RGB, `z_depth` (H, W) float32 with 0 = unknown, `intrinsics`
+    """One frame of a pair: `image` (H, W, 3) uint8 RGB, `z_depth` (H, W) float32 with 0 = unknown, `intrinsics`
     (3, 3) in pixels, centres at +0.5, `world_from_camera` (4, 4); `tracks` (T, 3), where the tracks are in the world in
     this frame, and `moves` (T,) bool, whether they move between the pair's frames."""
 
-    picture: np.ndarray
+    image: np.ndarray
     z_depth: np.ndarray
     intrinsics: np.ndarray
     world_from_camera: np.ndarray
@@ -118,17 +118,17 @@ class TrackedClip:
     def _view(self, index: int, points: np.ndarray, moves: np.ndarray) -> TrackedView:
         clip = self._clip
         assert clip.intrinsics is not None and clip.world_from_cameras is not None
-        picture, z_depth = self._read.get(clip.images[index], lambda: self._picture_and_depth(index))
-        return TrackedView(picture, z_depth, clip.intrinsics[index], clip.world_from_cameras[index], points, moves)
+        image, z_depth = self._read.get(clip.images[index], lambda: self._image_and_depth(index))
+        return TrackedView(image, z_depth, clip.intrinsics[index], clip.world_from_cameras[index], points, moves)
 
-    def _picture_and_depth(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _image_and_depth(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         clip = self._clip
         assert clip.z_depths is not None
-        picture = read_picture(clip.images[index])
+        image = read_image(clip.images[index])
         z_depth = clip.z_depths[index]
-        if picture.shape[:2] != z_depth.shape:
+        if image.shape[:2] != z_depth.shape:
             raise InputError(f"{clip.images[index]} and its depth differ in size; fetch the data set again.")
-        return picture, np.where(z_depth <= FARTHEST, z_depth, 0.0).astype(np.float32)
+        return image, np.where(z_depth <= FARTHEST, z_depth, 0.0).astype(np.float32)
 
 
 def list_tracked_clips(folder: str | Path) -> list[TrackedClip]:

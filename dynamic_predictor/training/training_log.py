@@ -11,7 +11,7 @@ import numpy as np
 from dynamic_predictor.training.validation import Validation
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
-from scene.pictures import write_png
+from scene.images import write_png
 
 
 class TrainingLog:
@@ -52,7 +52,7 @@ class TrainingLog:
         self._add({"epoch": epoch, "step": step, "loss": loss, "learning_rate": learning_rate})
 
     def validation(self, epoch: int, validation: Validation, seconds: float) -> None:
-        """One epoch is tested; the pictures are drawn anew."""
+        """One epoch is tested; the images are drawn anew."""
         iou = validation.mask_iou if math.isfinite(validation.mask_iou) else None
         self._add({"epoch": epoch, "test_loss": validation.loss, "mask_iou": iou, "seconds": round(seconds, 2)})
         if self._enabled:

@@ -1,4 +1,4 @@
-"""Test loss and mask IoU of a network on the test pairs, with pictures to look at."""
+"""Test loss and mask IoU of a network on the test pairs, with images to look at."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ class PruningSettings:
 
     #: opacity that shows nothing
     min_opacity: float = 0.005
-    #: static pixels, summed over all pictures of the survey, that must support a Gaussian
+    #: static pixels, summed over all images of the survey, that must support a Gaussian
     min_static: float = 0.5
     #: share of what it shows that must be static
     min_static_share: float = 0.1

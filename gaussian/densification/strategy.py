@@ -25,7 +25,7 @@ class DensificationContext:
 
 
 class DensificationStrategy(Protocol):
-    """Adds Gaussians where the pictures need them and removes those that they do not."""
+    """Adds Gaussians where the images need them and removes those that they do not."""
 
     def due(self, iteration: int, iterations: int) -> bool:
         """Whether `edit` is wanted after this iteration."""

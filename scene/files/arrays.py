@@ -52,7 +52,7 @@ def _check_header(path: Path, what: str, file: IO[bytes], shape: tuple[int, int]
     version = npy.read_magic(file)
     header = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
     if len(header[0]) != 2 or (shape is not None and header[0] != shape):
-        expected = f"frames of {shape[1]}x{shape[0]}" if shape else "a single picture"
+        expected = f"frames of {shape[1]}x{shape[0]}" if shape else "a single image"
         raise InputError(f"{path}: {what} has shape {header[0]}, which does not fit {expected}.")
     if header[2].kind != "f":
         raise InputError(f"{path}: {what} is of type {header[2]}, not of floating point numbers.")

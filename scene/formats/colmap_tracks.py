@@ -26,16 +26,16 @@ def observe(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Where the cameras see the world points (N, 3): pixels (K, 2) and point indices (K,) per camera.
 
-    A camera sees a point that is in front of it and inside its picture, and of which `is_visible`, where given, says
-    so. Points are chosen that two cameras or more see, as many for each picture, until their observations by all these
-    cameras reach a bound; all other points have none, so that models of long clips stay small. A picture that gets
+    A camera sees a point that is in front of it and inside its image, and of which `is_visible`, where given, says
+    so. Points are chosen that two cameras or more see, as many for each image, until their observations by all these
+    cameras reach a bound; all other points have none, so that models of long clips stay small. A image that gets
     fewer than 50 in this way is filled up with points that it sees alone. A camera that sees none gets one observation
     of no point at its principal point: readers skip images whose line of points is empty.
     """
     least, most = _OBSERVATIONS_PER_IMAGE
     budget = len(cameras) * int(np.clip(_MAX_OBSERVATIONS / max(1, len(cameras)), least, most))
     candidates = _evenly(np.arange(len(positions)), _MAX_CANDIDATES)
-    # two passes over the cameras rather than one that remembers: long clips see each point in many pictures
+    # two passes over the cameras rather than one that remembers: long clips see each point in many images
     views = np.zeros(len(candidates), np.int64)
     neediest = np.zeros(len(candidates), np.int64)
     fewest = np.full(len(candidates), np.iinfo(np.int64).max)
@@ -61,7 +61,7 @@ def observe(
 
 def on_surface(z_depth: np.ndarray, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Which points, given by pixels (M, 2) of a depth map (H, W) and z depths (M,), lie on its surface: bool (M,).
-    Those behind it are hidden, those in front of it or where it is unknown are nothing that the picture shows."""
+    Those behind it are hidden, those in front of it or where it is unknown are nothing that the image shows."""
     height, width = z_depth.shape
     inside = ((pixels >= 0) & (pixels <= [width, height])).all(axis=1)
     columns, rows = np.clip(np.floor(pixels), 0, [width - 1, height - 1]).astype(np.int64).T

@@ -4,7 +4,7 @@ The predictor writes into one folder
 
     pred_traj.txt            index x y z qw qx qy qz, world_from_camera: w FIRST, unlike TUM
     pred_intrinsics.txt      nine numbers per frame, the 3x3 matrix by rows
-    frame_0000.png, .npy     picture and depth
+    frame_0000.png, .npy     image and depth
     conf_0.npy               logarithm of the depth's confidence (1 or more), -inf = cleared
     dyna_avg_0.npy           probability of motion, mean over pairs; dyna_max_0.npy: the largest
     dynamic_mask_0.png       the mean, above one half
@@ -29,8 +29,8 @@ from scene.files.atomic import atomic_folder
 from scene.files.text import check_file, read_rows
 from scene.formats.tum import poses_from_rows
 from scene.frames import ImageFolderFrames, natural_order
+from scene.images import read_image, write_png
 from scene.maps import LoadedMaps
-from scene.pictures import read_picture, write_png
 from scene.progress import Progress, ignore_progress
 from scene.rotations import quaternion_from_rotation
 from scene.scene import Scene
@@ -48,7 +48,7 @@ def is_das3r(folder: str | Path) -> bool:
 def read_das3r(folder: str | Path) -> Scene:
     """Reads such a folder, in either layout; maps are read when used.
 
-    Motion masks are the probabilities where they were kept, else the thresholded pictures. Raises `InputError` when a
+    Motion masks are the probabilities where they were kept, else the thresholded images. Raises `InputError` when a
     file is missing or does not fit the others.
     """
     folder = Path(folder)
@@ -190,12 +190,12 @@ def _motion(folder: Path, rearranged: bool, count: int, shape: tuple[int, int]) 
         for path in probabilities:
             check_npy(path, shape)
         return lambda index: np.clip(np.nan_to_num(read_npy(probabilities[index], shape)), 0.0, 1.0)
-    pictures = _numbered(folder / "dynamic_masks" if rearranged else folder, "dynamic_mask", "png", count)
+    images = _numbered(folder / "dynamic_masks" if rearranged else folder, "dynamic_mask", "png", count)
 
     def load(index: int) -> np.ndarray:
-        mask = read_picture(pictures[index]).max(axis=2)
+        mask = read_image(images[index]).max(axis=2)
         if mask.shape != shape:
-            raise InputError(f"{pictures[index]} is {mask.shape[1]}x{mask.shape[0]}, unlike the frames.")
+            raise InputError(f"{images[index]} is {mask.shape[1]}x{mask.shape[0]}, unlike the frames.")
         return (mask > 127).astype(np.float32)
 
     return load

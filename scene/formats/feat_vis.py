@@ -1,4 +1,4 @@
-"""Features of a network as pictures: their three main directions over the whole clip as red, green and blue."""
+"""Features of a network as images: their three main directions over the whole clip as red, green and blue."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.formats.depth_vis import write_jpeg
-from scene.pictures import read_picture
+from scene.images import read_image
 from scene.video import write_video
 
 _CLIP_PERCENT = 10.0
@@ -18,7 +18,7 @@ _SAMPLES = 20_000
 
 def feature_colors(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """float32 RGB (N, rows, columns, 3) in [0, 1] of features (N, rows, columns, C): principal components, each cut at
-    its 10th and 90th percentile. One basis for all N, so that colours mean the same in every picture; the sign of a
+    its 10th and 90th percentile. One basis for all N, so that colours mean the same in every image; the sign of a
     component is that in which its largest entry is positive, so that the same input gives the same colours."""
     vectors = np.nan_to_num(features.reshape(-1, features.shape[-1]).astype(np.float64))
     if vectors.shape[1] < 3:
@@ -42,7 +42,7 @@ def write_feat_vis(
     fps: float = 15.0,
     overwrite: bool = False,
 ) -> None:
-    """Writes NAME/000000.jpg, ... and NAME.mp4 for every entry of `features` (N, rows, columns, C), beside the pictures
+    """Writes NAME/000000.jpg, ... and NAME.mp4 for every entry of `features` (N, rows, columns, C), beside the images
     `images` (N, H, W, 3) uint8. Whole or not at all; `InputError` when there are none, or when the folder exists
     without `overwrite`."""
     if not features:
@@ -57,4 +57,4 @@ def write_feat_vis(
                 path = temporary / name / f"{index:06d}.jpg"
                 write_jpeg(path, np.hstack([images[index], enlarged]))
                 pictures.append(path)
-            write_video(temporary / f"{name}.mp4", map(read_picture, pictures), fps)
+            write_video(temporary / f"{name}.mp4", map(read_image, pictures), fps)

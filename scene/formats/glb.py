@@ -79,7 +79,7 @@ def scene_diagonal(points: np.ndarray) -> float:
 
 
 def camera_pyramid(camera: Camera, size: float, *, inset: float = 0.0) -> np.ndarray:
-    """Eight lines (8, 2, 3) in the world: from the centre to the corners of the picture at depth `size`, and around
+    """Eight lines (8, 2, 3) in the world: from the centre to the corners of the image at depth `size`, and around
     them. `inset` moves the far corners inwards by so many pixels."""
     width, height = camera.width - inset, camera.height - inset
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)

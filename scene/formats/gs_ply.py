@@ -1,6 +1,6 @@
 """Gaussians that a network predicted, one per pixel, as a PLY for 3DGS viewers: without borders and what is far off.
 
-The rule of Depth Anything 3: a border of 8/256 of the picture goes, where such Gaussians are poor, and the farthest
+The rule of Depth Anything 3: a border of 8/256 of the image goes, where such Gaussians are poor, and the farthest
 tenth of each view; colours keep their constant part only.
 """
 

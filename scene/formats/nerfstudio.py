@@ -59,7 +59,7 @@ def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
 def read_nerfstudio(path: str | Path) -> NerfstudioModel:
     """Reads a transforms.json (or the one in a folder).
 
-    `camera_angle_x` stands in for a focal length, the picture itself for `w` and `h`, and its middle for `cx` and `cy`.
+    `camera_angle_x` stands in for a focal length, the image itself for `w` and `h`, and its middle for `cx` and `cy`.
     Raises `InputError` on what is broken and on lens distortion.
     """
     path = Path(path)
@@ -101,7 +101,7 @@ def _camera(path: Path, file_path: str, values: dict[str, Any]) -> Camera:
         raise InputError(f"{path}: transform_matrix of {file_path} is not a rigid motion.")
     width, height = values.get("w"), values.get("h")
     if width is None or height is None:
-        width, height = _picture_size(path, file_path)
+        width, height = _image_size(path, file_path)
     width, height = (int(x) for x in finite_array([width, height], (2,), f"the size of {file_path}", path))
     if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
         raise InputError(f"{path}: {file_path} is {width}x{height} pixels, which cannot be.")
@@ -116,14 +116,14 @@ def _camera(path: Path, file_path: str, values: dict[str, Any]) -> Camera:
     return Camera(width, height, fx, fy, cx, cy, matrix @ _FLIP_YZ)
 
 
-def _picture_size(path: Path, file_path: str) -> tuple[int, int]:
+def _image_size(path: Path, file_path: str) -> tuple[int, int]:
     for candidate in (path.parent / file_path, path.parent / f"{file_path}.png"):
         try:
-            with Image.open(candidate) as picture:
-                return picture.size
+            with Image.open(candidate) as image:
+                return image.size
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
-    raise InputError(f"{path} does not say how large {file_path} is, and that picture cannot be read.")
+    raise InputError(f"{path} does not say how large {file_path} is, and that image cannot be read.")
 
 
 def _paths(path: Path, frames: Sequence[dict[str, Any]], key: str) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""`stillsplat depth`: depth maps of pictures, folders and videos."""
+"""`stillsplat depth`: depth maps of images, folders and videos."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 _EPILOG = """\
 what lies in OUT afterwards:
   depth/00000.npz      z_depth (and confidence): float32, 0 = unknown
-  previews/ preview.mp4   pictures with their depth in colour
+  previews/ preview.mp4   images with their depth in colour
   png16/00000.png      16-bit depth, with --png16 (millimetres where the unit is the metre)
   depth.json           model, unit, settings
-and with --export, which has a da3 model see all pictures together (FORMATS joined by "-"):
-  mini_npz npz         exports/mini_npz/results.npz: depth, conf, extrinsics, intrinsics; npz has the pictures too
+and with --export, which has a da3 model see all images together (FORMATS joined by "-"):
+  mini_npz npz         exports/mini_npz/results.npz: depth, conf, extrinsics, intrinsics; npz has the images too
   glb ply              scene.glb, scene.jpg and depth_vis; points.ply
   colmap               cameras, images and points3D as .bin and .txt
-  depth_vis feat_vis   pictures with depth in colour; with features in colour (--export-features)
+  depth_vis feat_vis   images with depth in colour; with features in colour (--export-features)
   gs_ply gs_video      Gaussians for 3DGS viewers; a video through them (da3-giant, da3-nested)
 
 examples:
@@ -31,20 +31,20 @@ def add_depth_command(commands: argparse._SubParsersAction) -> None:
     """Adds the command to the command line's own."""
     parser = commands.add_parser(
         "depth",
-        help="depth maps of pictures, a folder or a video",
-        description="Depth maps of pictures, a folder or a video.",
+        help="depth maps of images, a folder or a video",
+        description="Depth maps of images, a folder or a video.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(function=_depth)
-    parser.add_argument("input", metavar="INPUT", help="picture, folder of images, glob pattern or video")
+    parser.add_argument("input", metavar="INPUT", help="image, folder of images, glob pattern or video")
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
     parser.add_argument("--predictor", default="geometric", metavar="NAME", help="default: geometric (no weights)")
     parser.add_argument("--weights", metavar="PATH", help="file or folder with weights other than the official ones")
     parser.add_argument("--metric", action="store_true", help="depth in metres (da3-nested; da3-metric with --fov)")
-    parser.add_argument("--each", action="store_true", help="every picture for itself, whatever the model")
+    parser.add_argument("--each", action="store_true", help="every image for itself, whatever the model")
     parser.add_argument("--fov", type=float, metavar="DEGREES", help="horizontal angle of view, where it is known")
-    parser.add_argument("--fps", type=float, metavar="RATE", help="pictures per second of a video (default: all)")
+    parser.add_argument("--fps", type=float, metavar="RATE", help="images per second of a video (default: all)")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
     parser.add_argument("--max-size", type=int, metavar="PIXELS", help="long side (default: 504 for da3, else 512)")
     parser.add_argument(
@@ -78,13 +78,13 @@ def _add_export_options(parser: argparse.ArgumentParser) -> None:
         "--ref-view-strategy",
         choices=("first", "middle", "saddle_balanced", "saddle_sim_range"),
         default="saddle_balanced",
-        help="the picture that the others are told about (default: saddle_balanced)",
+        help="the image that the others are told about (default: saddle_balanced)",
     )
     group.add_argument(
         "--resize-method",
         choices=("upper_bound_resize", "lower_bound_resize", "upper_bound_crop", "lower_bound_crop"),
         default="upper_bound_resize",
-        help="how pictures are brought to --max-size (default: upper_bound_resize)",
+        help="how images are brought to --max-size (default: upper_bound_resize)",
     )
 
 

@@ -40,7 +40,7 @@ def add_poses_command(commands: argparse._SubParsersAction) -> None:
         "--video", metavar="SOURCE", help="instead of INPUT: video file, number of a camera, or rtsp:// address"
     )
     group = parser.add_argument_group("input")
-    group.add_argument("--fps", type=float, metavar="RATE", help="pictures per second (default: all; 5 when live)")
+    group.add_argument("--fps", type=float, metavar="RATE", help="images per second (default: all; 5 when live)")
     group.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
     group.add_argument("--max-size", type=int, metavar="PIXELS", help="long side (default: 504 for da3, else 512)")
     group.add_argument("--fov", type=float, metavar="DEGREES", help="horizontal angle of view, where it is known")

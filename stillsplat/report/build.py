@@ -13,10 +13,10 @@ from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.files.text import read_json
 from scene.folder import load_scene, read_cameras
-from scene.pictures import read_picture
+from scene.images import read_image
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
-from stillsplat import pictures
+from stillsplat import overlays
 from stillsplat.report import page
 from stillsplat.report.charts import Series, frame_chart, line_chart, path_chart, time_bars
 from stillsplat.run_folder import RunFolder
@@ -141,7 +141,7 @@ def _shown_frames(metrics: dict[str, Any]) -> list[int]:
 
 
 def _render(folder: RunFolder, index: int) -> np.ndarray:
-    return read_picture(folder.renders / f"{index:05d}.png")
+    return read_image(folder.renders / f"{index:05d}.png")
 
 
 def _before_after(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics: dict[str, Any]) -> str:
@@ -149,8 +149,8 @@ def _before_after(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics
     first = min(shown, key=lambda index: metrics["per_frame"][index]["static_share"])
     buttons, sources = [], {}
     for index in shown:
-        before = page.picture_source(scene.frames.rgb8(index), width=1024, quality=86)
-        after = page.picture_source(_render(folder, index), width=1024, quality=86)
+        before = page.image_source(scene.frames.rgb8(index), width=1024, quality=86)
+        after = page.image_source(_render(folder, index), width=1024, quality=86)
         sources[index] = (before, after)
         buttons.append(
             f'<button type="button" aria-pressed="{"true" if index == first else "false"}">'
@@ -181,7 +181,7 @@ def _strips(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics: dict
     nothing = np.zeros((scene.frames.height, scene.frames.width), np.float32)
     motions = {index: scene.motion_masks[index] if scene.motion_masks is not None else nothing for index in shown}
     depths = {index: scene.z_depths[index] for index in shown} if scene.z_depths is not None else {}
-    near, far = pictures.depth_range([np.where(motions[index] < 0.5, depth, 0) for index, depth in depths.items()])
+    near, far = overlays.depth_range([np.where(motions[index] < 0.5, depth, 0) for index, depth in depths.items()])
     head = "".join(
         f"<th>{name} <small>{what}</small></th>"
         for name, what in (
@@ -198,13 +198,13 @@ def _strips(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics: dict
         motion = motions[index]
         images = [
             frame,
-            pictures.mask_picture(frame, motion),
-            pictures.depth_picture(depths.get(index, nothing), near, far),
+            overlays.mask_image(frame, motion),
+            overlays.depth_image(depths.get(index, nothing), near, far),
             rendered,
-            pictures.error_picture(rendered, frame, motion),
+            overlays.error_image(rendered, frame, motion),
         ]
         cells = "".join(
-            f'<td><img src="{page.picture_source(image, width=400, quality=80)}" alt=""></td>' for image in images
+            f'<td><img src="{page.image_source(image, width=400, quality=80)}" alt=""></td>' for image in images
         )
         entry = metrics["per_frame"][index]
         held = ' · <span class="held">held out</span>' if entry["split"] == "held_out" else ""
@@ -241,7 +241,7 @@ def _evaluation(folder: RunFolder, evaluation: dict[str, Any]) -> str:
             if not all(path.exists() for path in paths):
                 continue
             images = "".join(
-                f'<img src="{page.picture_source(read_picture(path), width=400, quality=80)}" alt="">' for path in paths
+                f'<img src="{page.image_source(read_image(path), width=400, quality=80)}" alt="">' for path in paths
             )
             value = f"{view['psnr']:.2f} dB" if view["psnr"] is not None else "nothing seen"
             views.append(
@@ -392,7 +392,7 @@ def _curves(folder: RunFolder, metrics: dict[str, Any]) -> str:
     plots = [
         page.plot(
             line_chart([Series("loss", steps, column("loss"))], x_label="iteration", y_label="loss"),
-            "jumps where the pictures get larger",
+            "jumps where the images get larger",
             "Loss",
         ),
         page.plot(

@@ -1,4 +1,4 @@
-"""HTML in small pieces: escaping, embedded pictures, cards, tables. Knows nothing about runs."""
+"""HTML in small pieces: escaping, embedded images, cards, tables. Knows nothing about runs."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def document(title: str, body: str) -> str:
     )
 
 
-def picture_source(pixels: np.ndarray, *, width: int | None = None, quality: int = 84) -> str:
+def image_source(pixels: np.ndarray, *, width: int | None = None, quality: int = 84) -> str:
     """uint8 RGB (H, W, 3) as the data of an <img>, shrunk to `width` where it is wider."""
     if width is not None and pixels.shape[1] > width:
         height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))

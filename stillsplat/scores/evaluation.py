@@ -13,8 +13,8 @@ from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.text import read_json
 from scene.folder import load_scene
+from scene.images import read_image, resize_image, write_png
 from scene.maps import FrameMaps, LoadedMaps
-from scene.pictures import read_picture, resize_picture, write_png
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.trajectory import absolute_trajectory_error, path_length, relative_pose_error
@@ -122,7 +122,7 @@ def _against_annotations(folder: RunFolder, scene: Scene, annotations: Path, pro
     optimized = folder.record["stages"]["optimize"]
     scores = score_run(
         scene.frames,
-        lambda index: read_picture(folder.renders / f"{index:05d}.png"),
+        lambda index: read_image(folder.renders / f"{index:05d}.png"),
         scene.motion_masks,
         mask_source="predicted masks",
         test_frames=optimized["test_frames"],
@@ -152,11 +152,11 @@ def _against_truth(folder: RunFolder, scene: Scene, path: Path, progress: Progre
     clean, behind, similarity, per_frame = [], [], [], []
     for index, position in enumerate(positions):
         progress("comparing with the truth", index + 1, count)
-        picture = truth.clean(position)
-        if picture is None:
+        image = truth.clean(position)
+        if image is None:
             continue
-        rendered = _unit(read_picture(folder.renders / f"{index:05d}.png"))
-        reference = _unit(resize_picture(picture, *size))
+        rendered = _unit(read_image(folder.renders / f"{index:05d}.png"))
+        reference = _unit(resize_image(image, *size))
         clean.append(metrics.psnr(rendered, reference))
         similarity.append(metrics.ssim(rendered, reference))
         entry = {"file": scene.frames.names[index], "psnr_clean": clean[-1]}
@@ -214,7 +214,7 @@ def _truth_positions(scene: Scene, truth: TruthScene) -> list[int]:
     ours, theirs = scene.frames.width / scene.frames.height, truth.cameras[0].width / truth.cameras[0].height
     if abs(ours / theirs - 1) > 0.03:
         raise InputError(
-            f"The truth in {truth.folder} has pictures of another shape than the run; give the truth of the same clip."
+            f"The truth in {truth.folder} has images of another shape than the run; give the truth of the same clip."
         )
     return positions
 
@@ -259,7 +259,7 @@ def _novel_views(
             true_view = truth.novel(index)
             pose = alignment.pose(true_view.camera.world_from_camera)
             rendered = np.clip(render(model.gaussians, like.moved(pose)).image, 0, 1)
-            reference = resize_picture(true_view.picture, *size)
+            reference = resize_image(true_view.image, *size)
             seen = np.ones(reference.shape[:2], bool)
             if true_view.seen is not None:
                 seen = _resized(true_view.seen, size) >= SEEN_IN
@@ -360,8 +360,8 @@ def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(plain, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(kind)
 
 
-def _unit(picture: np.ndarray) -> np.ndarray:
-    return picture.astype(np.float32) / 255.0
+def _unit(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / 255.0
 
 
 def _mean(values: list[float]) -> float:

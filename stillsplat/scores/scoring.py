@@ -19,13 +19,13 @@ PROTOCOLS = {
     "psnr": "mean squared error over all pixels and channels of a frame, in dB; mean over frames",
     "psnr_static": "mean squared error over the static pixels only, in dB; mean over frames",
     "psnr_das3r": (
-        "DAS3R's own protocol: moving pixels set to zero in both pictures, mean squared error over all pixels of a "
+        "DAS3R's own protocol: moving pixels set to zero in both images, mean squared error over all pixels of a "
         "channel, in dB; mean over channels and frames. Moving pixels count as perfect, so compare it with published "
         "DAS3R figures only"
     ),
-    "ssim": "structural similarity, 11x11 Gaussian window of sigma 1.5, windows inside the picture; mean over frames",
+    "ssim": "structural similarity, 11x11 Gaussian window of sigma 1.5, windows inside the image; mean over frames",
     "ssim_static": "structural similarity over the windows that touch no moving pixel; mean over frames",
-    "lpips": "learned perceptual distance with AlexNet, whole pictures; mean over frames (0 is equal)",
+    "lpips": "learned perceptual distance with AlexNet, whole images; mean over frames (0 is equal)",
     "lpips_static": "learned perceptual distance with AlexNet over static pixels; mean over frames (0 is equal)",
     "mask_iou": "intersection over union of predicted and annotated moving pixels, all frames in one pot",
     "mask_j": "region similarity J of the DAVIS benchmark: IoU per frame (1 when both are empty), mean over frames",
@@ -75,23 +75,23 @@ def score_run(
     masks_used = "annotations" if annotations is not None else mask_source if motion_masks is not None else "none"
     held_out = set(test_frames)
     for index in range(len(frames)):
-        picture, rendered = frames[index], render(index).astype(np.float32) / 255.0
+        image, rendered = frames[index], render(index).astype(np.float32) / 255.0
         static = (
             scoring_masks[index] < 0.5 if scoring_masks is not None else np.ones((frames.height, frames.width), bool)
         )
-        similarity = metrics.ssim_map(rendered, picture)
+        similarity = metrics.ssim_map(rendered, image)
         entry: dict[str, Any] = {
             "index": index,
             "file": frames.names[index],
             "split": "held_out" if index in held_out else "training",
             "static_share": float(static.mean()),
-            "psnr": metrics.psnr(rendered, picture),
-            "psnr_static": metrics.psnr_static(rendered, picture, static),
-            "psnr_das3r": metrics.psnr_das3r(rendered, picture, static),
+            "psnr": metrics.psnr(rendered, image),
+            "psnr_static": metrics.psnr_static(rendered, image, static),
+            "psnr_das3r": metrics.psnr_das3r(rendered, image, static),
             "ssim": metrics.mean_ssim(similarity),
             "ssim_static": metrics.mean_ssim(similarity, static),
-            "lpips": lpips(rendered, picture) if lpips else None,
-            "lpips_static": lpips(rendered, picture, static) if lpips else None,
+            "lpips": lpips(rendered, image) if lpips else None,
+            "lpips_static": lpips(rendered, image, static) if lpips else None,
         }
         scores.per_frame.append(entry)
         progress("scoring", index + 1, len(frames))
@@ -156,7 +156,7 @@ def code_version() -> str:
 
 def _mean_figure(name: str, entries: list[dict[str, Any]], split: str, masks: str, suffix: str) -> dict[str, Any]:
     values = [entry[name] for entry in entries if entry[name] is not None and math.isfinite(entry[name])]
-    whole_picture = name in ("psnr", "ssim", "lpips")
+    whole_image = name in ("psnr", "ssim", "lpips")
     protocol = f"{name}: {PROTOCOLS[name]}"
     if name == "psnr_das3r" and masks != "annotations":
         protocol = f"{name} with {masks} in place of annotations: {PROTOCOLS[name]}"
@@ -166,7 +166,7 @@ def _mean_figure(name: str, entries: list[dict[str, Any]], split: str, masks: st
         name,
         float(np.mean(values)) if values else None,
         split,
-        "none" if whole_picture else masks,
+        "none" if whole_image else masks,
         len(values),
         protocol=protocol,
     )

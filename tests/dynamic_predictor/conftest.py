@@ -26,7 +26,7 @@ from tests.dynamic_predictor.evaluation.known_answers import (
 def oracle(monkeypatch: pytest.MonkeyPatch) -> type[Oracle]:
     """The predictor "oracle" in the registry; `oracle.calls` counts what it was asked."""
     entry = registry.PredictorEntry(
-        "oracle", "knows", None, "none", lambda seed: Oracle(), lambda: OracleSettings, single_pictures=True
+        "oracle", "knows", None, "none", lambda seed: Oracle(), lambda: OracleSettings, single_images=True
     )
     monkeypatch.setitem(registry._REGISTRY, "oracle", entry)
     monkeypatch.setattr(Oracle, "calls", [])
@@ -35,7 +35,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> type[Oracle]:
 
 @pytest.fixture
 def data_folder(tmp_path: Path) -> Path:
-    """TUM with the clips "walk" (poses and depth) and "sit", DAVIS with "dog" (masks), NYU with two pictures."""
+    """TUM with the clips "walk" (poses and depth) and "sit", DAVIS with "dog" (masks), NYU with two images."""
     root = tmp_path / "data"
     for name in ("walk", "sit"):
         folder = root / "tum" / name

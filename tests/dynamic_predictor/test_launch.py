@@ -118,7 +118,7 @@ def test_das3r_layout(launch: Launch, tmp_path: Path) -> None:
     assert record(tmp_path, "sit")["depth"]["scale"]["delta_1"] == 1.0
 
 
-def test_single_pictures(launch: Launch, oracle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_single_images(launch: Launch, oracle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch("--mode=eval_depth", "--eval_dataset=nyu", "--depth_alignment", "median", "none") == 0
     assert oracle.calls == [2, 2] and sorted(p.name for p in (out(tmp_path) / "val").iterdir()) == [
         "0depth.npy",
@@ -141,7 +141,7 @@ def test_single_pictures(launch: Launch, oracle, tmp_path: Path, capsys: pytest.
 def test_one_bad_clip_does_not_lose_the_others(
     launch: Launch, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (data_folder / "tum/sit/rgb_90/1.200000.png").write_bytes(b"no picture")
+    (data_folder / "tum/sit/rgb_90/1.200000.png").write_bytes(b"no image")
     assert launch("--mode=eval_pose", "--eval_dataset=tum", "--full_seq", "--layout=das3r") == 1
     printed = capsys.readouterr()
     assert "1 of 2 clips failed: sit." in printed.err and "1.200000.png" in printed.err
@@ -218,7 +218,7 @@ def test_frames_of_ones_own(
     launch: Launch, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frames = data_folder / "davis/DAVIS/JPEGImages/480p/dog"
-    (tmp_path / "out.png").write_bytes(b"a picture of the user's")
+    (tmp_path / "out.png").write_bytes(b"a image of the user's")
     assert launch("--mode=eval_pose_custom", f"--dir_path={frames}", "--max_frames=4", "--layout=das3r") == 0
     printed = capsys.readouterr()
     assert len(read_das3r(out(tmp_path)).frames) == 4 and "train_gui.py -s" in printed.out
@@ -226,7 +226,7 @@ def test_frames_of_ones_own(
     # all that is written lies in the folder
     assert (out(tmp_path) / "path.png").stat().st_size > 5000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out", "out.png"]
-    assert (tmp_path / "out.png").read_bytes() == b"a picture of the user's"
+    assert (tmp_path / "out.png").read_bytes() == b"a image of the user's"
     assert launch("--mode=eval_pose_custom") == 2
     assert "needs --dir_path" in capsys.readouterr().err
 

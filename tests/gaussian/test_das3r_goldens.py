@@ -89,7 +89,7 @@ def test_the_same_frames_are_held_out(start: dict[str, np.ndarray]) -> None:
 
 
 def test_psnr_of_its_test_frames() -> None:
-    """Where the annotated mask moves both pictures are black."""
+    """Where the annotated mask moves both images are black."""
     golden = np.load(DATA / "das3r_gs_losses.npz")
     render, true = (golden[name].transpose(1, 2, 0).clip(0, 1) for name in ("render", "gt"))
     static = golden["gt_dynamic_mask"] == 0
@@ -97,7 +97,7 @@ def test_psnr_of_its_test_frames() -> None:
     assert np.abs((render - true) * static[..., None]).mean() == pytest.approx(float(golden["l1_test"]), rel=1e-5)
 
 
-def test_similarity_of_weighted_pictures_and_gradients() -> None:
+def test_similarity_of_weighted_images_and_gradients() -> None:
     """Its loss, from our map of structural similarity."""
     golden = {name: torch.from_numpy(array) for name, array in np.load(DATA / "das3r_gs_losses.npz").items()}
     render, static = golden["render"].requires_grad_(True), golden["static"].requires_grad_(True)
@@ -121,7 +121,7 @@ def test_psnr_without_a_mask() -> None:
     render, true = (golden[name].transpose(1, 2, 0) for name in ("render", "gt"))
     everywhere = np.ones(render.shape[:2], bool)
     assert psnr_das3r(render, true, everywhere) == pytest.approx(float(golden["psnr_unmasked"]), abs=1e-4)
-    # the figure that decides there whether a camera moves: both pictures weighted by the learned static weight
+    # the figure that decides there whether a camera moves: both images weighted by the learned static weight
     weight = golden["static"][..., None]
     gate = psnr_das3r(render * weight, true * weight, everywhere)
     assert gate == pytest.approx(float(golden["psnr_gate"]), abs=1e-4)

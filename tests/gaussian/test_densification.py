@@ -1,4 +1,4 @@
-"""Strategies keep what must not change: limits, pictures, and that everything stays finite."""
+"""Strategies keep what must not change: limits, images, and that everything stays finite."""
 
 import numpy as np
 import pytest

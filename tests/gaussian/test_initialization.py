@@ -16,21 +16,21 @@ WIDTH, HEIGHT, COUNT, WALL_DEPTH = 96, 64, 6, 4.0
 
 @dataclass
 class MemoryFrames:
-    pictures: np.ndarray
+    images: np.ndarray
 
     def __post_init__(self) -> None:
-        self.height, self.width = self.pictures.shape[1:3]
-        self.names = [f"{index:05d}.png" for index in range(len(self.pictures))]
-        self.timestamps = [index / 25 for index in range(len(self.pictures))]
+        self.height, self.width = self.images.shape[1:3]
+        self.names = [f"{index:05d}.png" for index in range(len(self.images))]
+        self.timestamps = [index / 25 for index in range(len(self.images))]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self.pictures[index].astype(np.float32) / 255
+        return self.images[index].astype(np.float32) / 255
 
     def rgb8(self, index: int) -> np.ndarray:
-        return self.pictures[index]
+        return self.images[index]
 
 
 def wall_scene(step: float = 0.1) -> Scene:
@@ -41,10 +41,10 @@ def wall_scene(step: float = 0.1) -> Scene:
         pose[0, 3] = step * index
         cameras.append(Camera(WIDTH, HEIGHT, 80.0, 80.0, WIDTH / 2, HEIGHT / 2, pose))
     columns = np.arange(WIDTH)
-    pictures = np.zeros((COUNT, HEIGHT, WIDTH, 3), np.uint8)
+    images = np.zeros((COUNT, HEIGHT, WIDTH, 3), np.uint8)
     for index, camera in enumerate(cameras):
         x = (columns + 0.5 - camera.cx) / camera.fx * WALL_DEPTH + camera.center[0]
-        pictures[index] = (127 + 100 * np.sin(12 * x))[None, :, None].astype(np.uint8)
+        images[index] = (127 + 100 * np.sin(12 * x))[None, :, None].astype(np.uint8)
     masks, depths, confidences = (StoredMaps(COUNT, HEIGHT, WIDTH, np.float32) for _ in range(3))
     for index in range(COUNT):
         mask = np.zeros((HEIGHT, WIDTH), np.float32)
@@ -52,7 +52,7 @@ def wall_scene(step: float = 0.1) -> Scene:
         depth = np.full((HEIGHT, WIDTH), WALL_DEPTH, np.float32)
         depth[mask > 0] = 1.0
         masks[index], depths[index], confidences[index] = mask, depth, np.ones_like(mask)
-    return Scene(MemoryFrames(pictures), cameras, masks, depths, confidences)
+    return Scene(MemoryFrames(images), cameras, masks, depths, confidences)
 
 
 def test_points_lie_on_the_static_wall_only() -> None:
@@ -77,7 +77,7 @@ def test_held_out_frames_are_never_read() -> None:
             assert index not in (1, 4)
             return super().rgb8(index)
 
-    scene.frames = Guarded(scene.frames.pictures)  # type: ignore[attr-defined]
+    scene.frames = Guarded(scene.frames.images)  # type: ignore[attr-defined]
     assert len(initialize(scene, [0, 2, 3, 5])) > 300
 
 

@@ -21,7 +21,7 @@ def golden():
         return {name: file[name] for name in file}
 
 
-def pictures(seed=0, shape=(31, 47)):
+def images(seed=0, shape=(31, 47)):
     random = np.random.default_rng(seed)
     reference = random.random((*shape, 3))
     return np.clip(reference + random.normal(0, 0.1, reference.shape), 0, 1), reference
@@ -34,7 +34,7 @@ def test_psnr_das3r_equals_the_reference(golden):
 
 
 def test_ssim_map_equals_the_reference_inside_the_border(golden):
-    # the reference pads with zeros, multiplies both pictures with the static weight, and keeps the border
+    # the reference pads with zeros, multiplies both images with the static weight, and keeps the border
     static = golden["static"][..., None]
     ours = metrics.ssim_map(golden["render"].transpose(1, 2, 0) * static, golden["gt"].transpose(1, 2, 0) * static)
     theirs = golden["ssim_map"].transpose(1, 2, 0)[5:-5, 5:-5]
@@ -42,7 +42,7 @@ def test_ssim_map_equals_the_reference_inside_the_border(golden):
 
 
 def test_ssim_of_one_window_is_wangs_formula():
-    rendered, reference = pictures(3, (11, 11))
+    rendered, reference = images(3, (11, 11))
     steps = np.arange(11) - 5
     line = np.exp(-(steps**2) / (2 * 1.5**2))
     weights = np.outer(line, line) / np.outer(line, line).sum()
@@ -59,7 +59,7 @@ def test_ssim_of_one_window_is_wangs_formula():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.floats(0.02, 0.98))
 def test_psnr_protocols_by_plain_sums(seed, share):
-    rendered, reference = pictures(seed)
+    rendered, reference = images(seed)
     static = np.random.default_rng(seed + 1).random(reference.shape[:2]) < share
     if not static.any():
         static[0, 0] = True
@@ -70,7 +70,7 @@ def test_psnr_protocols_by_plain_sums(seed, share):
 
 
 def test_masked_scores_ignore_what_moves():
-    rendered, reference = pictures(5, (64, 80))
+    rendered, reference = images(5, (64, 80))
     static = np.ones((64, 80), bool)
     static[20:40, 30:60] = False
     broken = rendered.copy()
@@ -82,7 +82,7 @@ def test_masked_scores_ignore_what_moves():
 
 
 def test_edges_of_the_definition():
-    rendered, reference = pictures()
+    rendered, reference = images()
     nothing = np.zeros(reference.shape[:2], bool)
     assert metrics.psnr(reference, reference) == metrics.PSNR_CEILING
     assert math.isnan(metrics.psnr_static(rendered, reference, nothing))

@@ -1,4 +1,4 @@
-"""Pictures for people: one at a time, and many of the same Gaussians."""
+"""Images for people: one at a time, and many of the same Gaussians."""
 
 import numpy as np
 import pytest

@@ -10,23 +10,23 @@ HEIGHT, WIDTH = 72, 128
 
 
 def observations(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A picture with texture, and the residual of a good rendering: noise, more at contrast."""
+    """A image with texture, and the residual of a good rendering: noise, more at contrast."""
     generator = np.random.default_rng(seed)
-    picture = np.zeros((HEIGHT, WIDTH, 3), np.float32)
-    picture[:, ::8] = 0.8
+    image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    image[:, ::8] = 0.8
     residual = np.abs(generator.normal(0, 0.015, (HEIGHT, WIDTH))).astype(np.float32)
     residual[:, ::8] += 0.04
-    return picture, residual
+    return image, residual
 
 
-def learned(residual: np.ndarray, picture: np.ndarray, mask: np.ndarray | None = None, visits: int = 6) -> np.ndarray:
+def learned(residual: np.ndarray, image: np.ndarray, mask: np.ndarray | None = None, visits: int = 6) -> np.ndarray:
     masks = None
     if mask is not None:
         masks = StoredMaps(1, HEIGHT, WIDTH)
         masks[0] = mask
     weights = StaticWeights(masks, 1, HEIGHT, WIDTH)
     for _ in range(visits):
-        weights.observe(0, residual, picture)
+        weights.observe(0, residual, image)
     return weights[0]
 
 
@@ -39,14 +39,14 @@ def test_starts_at_the_mask() -> None:
 
 
 def test_good_rendering_keeps_everything() -> None:
-    picture, residual = observations()
-    assert (learned(residual, picture) > 0.99).mean() > 0.999
+    image, residual = observations()
+    assert (learned(residual, image) > 0.99).mean() > 0.999
 
 
 def test_finds_a_mover_that_the_mask_missed() -> None:
-    picture, residual = observations()
+    image, residual = observations()
     residual[20:50, 40:70] = 0.35
-    weight = learned(residual, picture)
+    weight = learned(residual, image)
     assert weight[23:47, 43:67].max() < 0.1
     outside = np.ones((HEIGHT, WIDTH), bool)
     outside[14:56, 34:76] = False
@@ -54,32 +54,32 @@ def test_finds_a_mover_that_the_mask_missed() -> None:
 
 
 def test_finds_a_soft_shadow() -> None:
-    picture, residual = observations()
+    image, residual = observations()
     residual[44:58, 30:90] += 0.13
-    weight = learned(residual, picture)
+    weight = learned(residual, image)
     assert weight[47:55, 34:86].mean() < 0.2
     assert weight[:34].min() > 0.9
 
 
 def test_frees_what_was_masked_only_with_time_and_never_against_high_residuals() -> None:
-    picture, residual = observations()
+    image, residual = observations()
     mask = np.zeros((HEIGHT, WIDTH), np.float32)
     mask[10:40, 10:40] = 1
     residual[10:40, 10:40] = 0.3
-    assert learned(residual, picture, mask)[12:38, 12:38].max() == 0
+    assert learned(residual, image, mask)[12:38, 12:38].max() == 0
 
 
 def test_a_bad_rendering_does_not_turn_everything_dynamic() -> None:
-    picture, residual = observations()
+    image, residual = observations()
     residual += np.random.default_rng(1).random((HEIGHT, WIDTH)).astype(np.float32) * 0.5
-    assert learned(residual, picture).mean() > 0.85
+    assert learned(residual, image).mean() > 0.85
 
 
 def test_checkpoint_keeps_what_was_learned() -> None:
-    picture, residual = observations()
+    image, residual = observations()
     residual[20:50, 40:70] = 0.35
     weights = StaticWeights(None, 3, HEIGHT, WIDTH)
-    weights.observe(1, residual, picture)
+    weights.observe(1, residual, image)
     restored = StaticWeights(None, 3, HEIGHT, WIDTH)
     restored.restore(weights.state([0, 1, 2]))
     for frame in range(3):

@@ -27,20 +27,20 @@ WIDTH, HEIGHT, COUNT = 72, 48, 12
 
 
 class MemoryFrames:
-    def __init__(self, pictures: np.ndarray) -> None:
-        self._pictures = pictures
-        self.height, self.width = pictures.shape[1:3]
-        self.names = [f"{index:05d}.png" for index in range(len(pictures))]
-        self.timestamps = [index / 25 for index in range(len(pictures))]
+    def __init__(self, images: np.ndarray) -> None:
+        self._images = images
+        self.height, self.width = images.shape[1:3]
+        self.names = [f"{index:05d}.png" for index in range(len(images))]
+        self.timestamps = [index / 25 for index in range(len(images))]
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.rgb8(index).astype(np.float32) / 255
 
     def rgb8(self, index: int) -> np.ndarray:
-        return self._pictures[index]
+        return self._images[index]
 
 
 def cameras() -> list[Camera]:
@@ -60,24 +60,24 @@ def ray_depth(camera: Camera) -> np.ndarray:
 
 
 def make_scene(*, mover: bool = True, masked: bool = True) -> Scene:
-    """Pictures by the exact formula, a red square of 14 pixels that crosses them, and its mask if `masked`."""
+    """Images by the exact formula, a red square of 14 pixels that crosses them, and its mask if `masked`."""
     all_cameras = cameras()
-    pictures = np.zeros((COUNT, HEIGHT, WIDTH, 3), np.float32)
+    images = np.zeros((COUNT, HEIGHT, WIDTH, 3), np.float32)
     masks, depths, confidences = (StoredMaps(COUNT, HEIGHT, WIDTH, np.float32) for _ in range(3))
     for index, camera in enumerate(all_cameras):
         depth = ray_depth(camera)
         points = camera.unproject(depth)
         x, y = points[..., 0], points[..., 1]
-        pictures[index, ..., 0] = 0.5 + 0.3 * np.sin(5 * x) * np.cos(4 * y)
-        pictures[index, ..., 1] = 0.5 + 0.3 * np.cos(7 * x + 2 * y)
-        pictures[index, ..., 2] = 0.4 + 0.2 * np.sin(6 * y)
+        images[index, ..., 0] = 0.5 + 0.3 * np.sin(5 * x) * np.cos(4 * y)
+        images[index, ..., 1] = 0.5 + 0.3 * np.cos(7 * x + 2 * y)
+        images[index, ..., 2] = 0.4 + 0.2 * np.sin(6 * y)
         mask = np.zeros((HEIGHT, WIDTH), np.float32)
         if mover:
             column = 4 + 4 * index
-            pictures[index, 16:30, column : column + 14] = 0.9, 0.1, 0.1
+            images[index, 16:30, column : column + 14] = 0.9, 0.1, 0.1
             mask[16:30, column : column + 14] = float(masked)
         masks[index], depths[index], confidences[index] = mask, depth, np.ones_like(mask)
-    frames = MemoryFrames(np.rint(pictures * 255).astype(np.uint8))
+    frames = MemoryFrames(np.rint(images * 255).astype(np.uint8))
     return Scene(frames, all_cameras, masks, depths, confidences)
 
 
@@ -195,7 +195,7 @@ def test_held_out_frames_are_scored_and_never_trained_on(tmp_path: Path) -> None
     scene = make_scene()
     spoiled = make_scene()
     for index in (5,):
-        spoiled.frames._pictures[index] = 255 - spoiled.frames._pictures[index]  # type: ignore[attr-defined]
+        spoiled.frames._images[index] = 255 - spoiled.frames._images[index]  # type: ignore[attr-defined]
     settings = replace(SETTINGS, iterations=30, protocol="das3r")
     result, other = (train(which, settings, None, annotations=which.motion_masks) for which in (scene, spoiled))
     assert result.test_frames == [5] and result.test_cameras == "interpolated correction"
@@ -267,7 +267,7 @@ def test_unsupervised_gaussians_are_removed() -> None:
     )
     run.optimizer.apply(Edit(torch.arange(before), floaters))
     run.finish()
-    # behind every camera, out of every picture
+    # behind every camera, out of every image
     assert not any((run.gaussians.means == floater).all(dim=1).any() for floater in floaters.means)
     assert len(run.gaussians) > 0.8 * before
 

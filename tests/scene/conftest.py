@@ -10,13 +10,13 @@ from scipy.spatial.transform import Rotation
 
 from scene.camera import Camera
 from scene.frames import ImageFolderFrames
+from scene.images import write_png
 from scene.maps import StoredMaps
-from scene.pictures import write_png
 from scene.scene import PointCloud, Scene
 
 
 def textured(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """A smooth coloured picture (H, W, 3) uint8 that codecs keep well."""
+    """A smooth coloured image (H, W, 3) uint8 that codecs keep well."""
     generator = np.random.default_rng(seed)
     noise = generator.uniform(0, 1, (height, width, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 6.0)
@@ -26,7 +26,7 @@ def textured(width: int, height: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def panning() -> Callable[..., list[np.ndarray]]:
-    """`panning(count, width, height)`: pictures that a camera moving over a texture would take."""
+    """`panning(count, width, height)`: images that a camera moving over a texture would take."""
 
     def make(count: int = 8, width: int = 96, height: int = 64, step: int = 3) -> list[np.ndarray]:
         base = textured(width + step * count, height + count)

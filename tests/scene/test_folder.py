@@ -20,7 +20,7 @@ from scene.folder import load_scene, replace_cameras, save_scene
 from scene.formats.colmap import read_colmap
 from scene.formats.tum import read_tum
 from scene.frames import ImageFolderFrames
-from scene.pictures import write_png
+from scene.images import write_png
 from scene.scene import Scene
 
 

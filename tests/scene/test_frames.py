@@ -13,78 +13,78 @@ import pytest
 
 from scene.errors import InputError
 from scene.frames import natural_order, open_frames, parse_frame_range
-from scene.pictures import write_png
+from scene.images import write_png
 from scene.video import write_video
 from tests.paths import ROOT
 
 Panning = Callable[..., list[np.ndarray]]
 
 
-def write_folder(folder: Path, pictures: list[np.ndarray], names: list[str] | None = None) -> Path:
+def write_folder(folder: Path, images: list[np.ndarray], names: list[str] | None = None) -> Path:
     folder.mkdir(exist_ok=True)
-    for index, picture in enumerate(pictures):
-        write_png(folder / (names[index] if names else f"{index}.png"), picture)
+    for index, image in enumerate(images):
+        write_png(folder / (names[index] if names else f"{index}.png"), image)
     return folder
 
 
-def encode(path: Path, pictures: list[np.ndarray], times: list[int], codec: str = "libx264", **options: str) -> None:
+def encode(path: Path, images: list[np.ndarray], times: list[int], codec: str = "libx264", **options: str) -> None:
     """A video with the given times in milliseconds, written without the code under test."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=30, options=options)
-        stream.height, stream.width = pictures[0].shape[:2]
+        stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
-        for picture, time in zip(pictures, times, strict=True):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for image, time in zip(images, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = time, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
-def no_pictures_left(folder: Path) -> bool:
+def no_images_left(folder: Path) -> bool:
     return not folder.exists()
 
 
 def test_folder_in_natural_order(tmp_path: Path, panning: Panning) -> None:
-    pictures = panning(12)
-    folder = write_folder(tmp_path / "clip", pictures, [f"frame{index}.png" for index in range(12)])
-    (folder / ".hidden.png").write_text("not a picture")
-    (folder / "notes.txt").write_text("not a picture")
+    images = panning(12)
+    folder = write_folder(tmp_path / "clip", images, [f"frame{index}.png" for index in range(12)])
+    (folder / ".hidden.png").write_text("not a image")
+    (folder / "notes.txt").write_text("not a image")
     frames = open_frames(folder, working_folder=tmp_path / "work")
     assert len(frames) == 12 and (frames.width, frames.height) == (96, 64)
     assert list(frames.names) == [f"{index:05d}.png" for index in range(12)]
-    for index, picture in enumerate(pictures):
-        assert np.array_equal(frames.rgb8(index), picture)
-    assert frames[3].dtype == np.float32 and np.allclose(frames[3] * 255, pictures[3])
+    for index, image in enumerate(images):
+        assert np.array_equal(frames.rgb8(index), image)
+    assert frames[3].dtype == np.float32 and np.allclose(frames[3] * 255, images[3])
     assert frames.warnings == []
 
 
 def test_glob_and_list(tmp_path: Path, panning: Panning) -> None:
-    pictures = panning(6)
-    folder = write_folder(tmp_path / "clip", pictures, [f"{kind}{i}.png" for i in range(3) for kind in "ab"])
+    images = panning(6)
+    folder = write_folder(tmp_path / "clip", images, [f"{kind}{i}.png" for i in range(3) for kind in "ab"])
     by_glob = open_frames(str(folder / "b*.png"), working_folder=tmp_path / "one")
-    assert len(by_glob) == 3 and np.array_equal(by_glob.rgb8(1), pictures[3])
-    (folder / "bnotes.txt").write_text("not a picture")
+    assert len(by_glob) == 3 and np.array_equal(by_glob.rgb8(1), images[3])
+    (folder / "bnotes.txt").write_text("not a image")
     assert len(open_frames(str(folder / "b*"), working_folder=tmp_path / "three")) == 3
     with pytest.raises(InputError, match="None of the 2 files"):
         (folder / "bmore.txt").touch()
         open_frames(str(folder / "b*.txt"), working_folder=tmp_path / "four")
     listed = [folder / "a2.png", str(folder / "a0.png")]
     by_list = open_frames(listed, working_folder=tmp_path / "two")
-    assert np.array_equal(by_list.rgb8(0), pictures[4]) and np.array_equal(by_list.rgb8(1), pictures[0])
+    assert np.array_equal(by_list.rgb8(0), images[4]) and np.array_equal(by_list.rgb8(1), images[0])
 
 
 def test_frame_range(tmp_path: Path, panning: Panning) -> None:
-    pictures = panning(10)
-    folder = write_folder(tmp_path / "clip", pictures)
+    images = panning(10)
+    folder = write_folder(tmp_path / "clip", images)
     frames = open_frames(folder, frame_range="2:9:3", working_folder=tmp_path / "work")
-    assert [np.array_equal(frames.rgb8(i), pictures[p]) for i, p in enumerate([2, 5, 8])] == [True] * 3
+    assert [np.array_equal(frames.rgb8(i), images[p]) for i, p in enumerate([2, 5, 8])] == [True] * 3
     assert np.allclose(frames.timestamps, np.array([2, 5, 8]) / 30)
-    write_video(tmp_path / "clip.mp4", pictures, 10)
+    write_video(tmp_path / "clip.mp4", images, 10)
     video = open_frames(tmp_path / "clip.mp4", frame_range=slice(2, 9, 3), working_folder=tmp_path / "work2")
     assert np.allclose(video.timestamps, [0.2, 0.5, 0.8])
     for index, position in enumerate([2, 5, 8]):
-        differences = [np.abs(video.rgb8(index).astype(int) - picture).mean() for picture in pictures]
+        differences = [np.abs(video.rgb8(index).astype(int) - image).mean() for image in images]
         assert np.argmin(differences) == position
 
 
@@ -109,7 +109,7 @@ def test_bad_frame_range(tmp_path: Path, panning: Panning, text: str) -> None:
     folder = write_folder(tmp_path / "clip", panning(4))
     with pytest.raises(InputError):
         open_frames(folder, frame_range=text, working_folder=tmp_path / "work")
-    assert no_pictures_left(tmp_path / "work")
+    assert no_images_left(tmp_path / "work")
 
 
 def test_range_beyond_the_clip(tmp_path: Path, panning: Panning) -> None:
@@ -133,23 +133,23 @@ def test_times_of_a_video_with_variable_rate(tmp_path: Path, panning: Panning) -
     ("suffix", "codec"), [(".mp4", "libx264"), (".avi", "mpeg4"), (".webm", "libvpx"), (".mov", "mjpeg")]
 )
 def test_video_kinds(tmp_path: Path, panning: Panning, suffix: str, codec: str) -> None:
-    pictures = panning(8)
+    images = panning(8)
     path = tmp_path / f"clip{suffix}"
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=30)
         stream.width, stream.height = 96, 64
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.bit_rate = 4_000_000
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     frames = open_frames(path, working_folder=tmp_path / "work")
     assert len(frames) == 8
-    assert np.abs(frames.rgb8(4).astype(int) - pictures[4]).mean() < 6
+    assert np.abs(frames.rgb8(4).astype(int) - images[4]).mean() < 6
     assert not frames.warnings
 
 
-def test_large_pictures_shrink_small_ones_stay(tmp_path: Path, panning: Panning) -> None:
+def test_large_images_shrink_small_ones_stay(tmp_path: Path, panning: Panning) -> None:
     write_video(tmp_path / "clip.mp4", panning(3, 200, 120), 30)
     frames = open_frames(tmp_path / "clip.mp4", max_size=100, working_folder=tmp_path / "work")
     assert (frames.width, frames.height) == (100, 60)
@@ -163,10 +163,10 @@ def test_large_pictures_shrink_small_ones_stay(tmp_path: Path, panning: Panning)
 
 @pytest.mark.parametrize("quarter_turns", [0, 1, 2, 3])
 def test_rotated_phone_video(tmp_path: Path, panning: Panning, quarter_turns: int) -> None:
-    """The matrix in the track header (ISO 14496-12, tkhd) turns the picture clockwise by quarter turns."""
-    pictures = panning(4)
+    """The matrix in the track header (ISO 14496-12, tkhd) turns the image clockwise by quarter turns."""
+    images = panning(4)
     path = tmp_path / "phone.mp4"
-    write_video(path, pictures, 30)
+    write_video(path, images, 30)
     content = bytearray(path.read_bytes())
     cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarter_turns]
     one = 1 << 16
@@ -175,19 +175,19 @@ def test_rotated_phone_video(tmp_path: Path, panning: Panning, quarter_turns: in
     content[start : start + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in matrix)
     path.write_bytes(content)
     frames = open_frames(path, working_folder=tmp_path / "work")
-    expected = np.rot90(pictures[2], -quarter_turns)
+    expected = np.rot90(images[2], -quarter_turns)
     assert frames.rgb8(2).shape == expected.shape
     assert np.abs(frames.rgb8(2).astype(int) - expected).mean() < 6
 
 
 def test_pixels_that_are_not_square(tmp_path: Path, panning: Panning) -> None:
-    pictures = panning(3, 96, 64)
+    images = panning(3, 96, 64)
     with av.open(str(tmp_path / "wide.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=30)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     frames = open_frames(tmp_path / "wide.mp4", working_folder=tmp_path / "work")
     assert (frames.width, frames.height) == (128, 64)
@@ -217,24 +217,24 @@ def test_one_frame(tmp_path: Path, panning: Panning) -> None:
     folder = write_folder(tmp_path / "clip", panning(1))
     with pytest.raises(InputError, match="only one frame"):
         open_frames(folder, working_folder=tmp_path / "work")
-    assert no_pictures_left(tmp_path / "work")
-    with pytest.raises(InputError, match="single picture"):
+    assert no_images_left(tmp_path / "work")
+    with pytest.raises(InputError, match="single image"):
         open_frames(folder / "0.png", working_folder=tmp_path / "work")
     write_video(tmp_path / "clip.mp4", panning(1), 30)
     with pytest.raises(InputError, match="only one frame"):
         open_frames(tmp_path / "clip.mp4", working_folder=tmp_path / "work")
-    assert no_pictures_left(tmp_path / "work")
+    assert no_images_left(tmp_path / "work")
 
 
 def test_frames_that_are_all_the_same(tmp_path: Path, panning: Panning) -> None:
     folder = write_folder(tmp_path / "clip", panning(1) * 2)
-    with pytest.raises(InputError, match="same picture"):
+    with pytest.raises(InputError, match="same image"):
         open_frames(folder, working_folder=tmp_path / "work")
     for quality in (18, 28, 35):
         write_video(tmp_path / "still.mp4", panning(1) * 20, 30, quality=quality)
-        with pytest.raises(InputError, match="same picture"):
+        with pytest.raises(InputError, match="same image"):
             open_frames(tmp_path / "still.mp4", working_folder=tmp_path / "work")
-    assert no_pictures_left(tmp_path / "work")
+    assert no_images_left(tmp_path / "work")
 
 
 def test_a_standing_camera_with_noise_is_a_clip(tmp_path: Path, panning: Panning) -> None:
@@ -244,10 +244,10 @@ def test_a_standing_camera_with_noise_is_a_clip(tmp_path: Path, panning: Panning
 
 
 def test_a_standing_camera_with_something_small_that_moves_is_a_clip(tmp_path: Path, panning: Panning) -> None:
-    pictures = [picture.copy() for picture in panning(1) * 5]
-    for index, picture in enumerate(pictures):
-        picture[30:34, 10 * index : 10 * index + 4] = [255, 40, 40]
-    write_video(tmp_path / "clip.mp4", pictures, 30)
+    images = [image.copy() for image in panning(1) * 5]
+    for index, image in enumerate(images):
+        image[30:34, 10 * index : 10 * index + 4] = [255, 40, 40]
+    write_video(tmp_path / "clip.mp4", images, 30)
     assert len(open_frames(tmp_path / "clip.mp4", working_folder=tmp_path / "work")) == 5
 
 
@@ -255,10 +255,10 @@ def test_mixed_sizes_name_the_file(tmp_path: Path, panning: Panning) -> None:
     folder = write_folder(tmp_path / "clip", [*panning(3), *panning(1, 80, 64)])
     with pytest.raises(InputError, match=r"3\.png is 80x64 but the first frame is 96x64"):
         open_frames(folder, working_folder=tmp_path / "work")
-    assert no_pictures_left(tmp_path / "work")
+    assert no_images_left(tmp_path / "work")
 
 
-def test_a_damaged_picture_names_the_file(tmp_path: Path, panning: Panning) -> None:
+def test_a_damaged_image_names_the_file(tmp_path: Path, panning: Panning) -> None:
     folder = write_folder(tmp_path / "clip", panning(3))
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:300])
     with pytest.raises(InputError, match=r"1\.png"):
@@ -271,17 +271,17 @@ def test_not_a_video(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"clip\.mp4"):
         open_frames(path, working_folder=tmp_path / "work")
-    assert no_pictures_left(tmp_path / "work")
+    assert no_images_left(tmp_path / "work")
 
 
-def test_sound_without_pictures(tmp_path: Path) -> None:
+def test_sound_without_images(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=44100)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    with pytest.raises(InputError, match="no picture stream"):
+    with pytest.raises(InputError, match="no image stream"):
         open_frames(tmp_path / "sound.mp4", working_folder=tmp_path / "work")
 
 
@@ -355,14 +355,14 @@ def test_full_disk_while_reading(tmp_path: Path, panning: Panning, monkeypatch: 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match="work cannot be written: the disk is full"):
         open_frames(folder, working_folder=tmp_path / "work")
-    assert no_pictures_left(tmp_path / "work")
+    assert no_images_left(tmp_path / "work")
     (tmp_path / "kept").mkdir()
     with pytest.raises(InputError, match="disk is full"):
         open_frames(folder, working_folder=tmp_path / "kept")
     assert not list((tmp_path / "kept").iterdir())
 
 
-def test_tiny_pictures(tmp_path: Path, panning: Panning) -> None:
+def test_tiny_images(tmp_path: Path, panning: Panning) -> None:
     folder = write_folder(tmp_path / "clip", panning(3, 200, 10))
     with pytest.raises(InputError, match="at least 16 pixels"):
         open_frames(folder, working_folder=tmp_path / "work")
@@ -417,4 +417,4 @@ def test_full_hd_is_never_decoded_all_at_once(tmp_path: Path, panning: Panning) 
     )
     count, kilobytes = map(int, done.stdout.split())
     assert count == 90
-    assert kilobytes < 330 * 1024  # 128 MiB of it is the cache of small pictures
+    assert kilobytes < 330 * 1024  # 128 MiB of it is the cache of small images

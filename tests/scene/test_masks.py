@@ -9,8 +9,8 @@ from PIL import Image
 
 from scene.errors import InputError
 from scene.frames import ImageFolderFrames
+from scene.images import write_png
 from scene.masks import open_masks
-from scene.pictures import write_png
 
 Panning = Callable[..., list[np.ndarray]]
 
@@ -18,9 +18,9 @@ Panning = Callable[..., list[np.ndarray]]
 @pytest.fixture
 def frames(tmp_path: Path, panning: Panning) -> ImageFolderFrames:
     paths = []
-    for index, picture in enumerate(panning(4, 101, 57)):
+    for index, image in enumerate(panning(4, 101, 57)):
         paths.append(tmp_path / f"frame{index}.png")
-        write_png(paths[-1], picture)
+        write_png(paths[-1], image)
     return ImageFolderFrames(paths)
 
 

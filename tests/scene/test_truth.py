@@ -35,7 +35,7 @@ def test_what_the_sample_holds(sample: TruthScene) -> None:
         sample.clean(20)
 
 
-def test_the_clean_picture_is_the_frame_where_nothing_moves(sample: TruthScene) -> None:
+def test_the_clean_image_is_the_frame_where_nothing_moves(sample: TruthScene) -> None:
     for index in sample.clean_indices:
         clean, mask, shadow = sample.clean(index), sample.mask(index), sample.shadow(index)
         assert clean is not None and mask is not None and shadow is not None
@@ -47,19 +47,19 @@ def test_the_clean_picture_is_the_frame_where_nothing_moves(sample: TruthScene) 
         assert difference[still].mean() < 5 < 30 < difference[mask].mean()
 
 
-def test_depth_and_cameras_explain_the_pictures(sample: TruthScene) -> None:
-    """Warping one clean picture into another by depth and cameras gives that picture, to the sub-pixel."""
+def test_depth_and_cameras_explain_the_images(sample: TruthScene) -> None:
+    """Warping one clean image into another by depth and cameras gives that image, to the sub-pixel."""
     source, target = 4, 8
     depth, source_depth, camera = sample.depth_clean(target), sample.depth_clean(source), sample.cameras[target]
-    picture, expected = sample.clean(source), sample.clean(target)
-    assert depth is not None and source_depth is not None and picture is not None and expected is not None
+    image, expected = sample.clean(source), sample.clean(target)
+    assert depth is not None and source_depth is not None and image is not None and expected is not None
     pixels, z = sample.cameras[source].project(camera.unproject(depth).reshape(-1, 3))
     errors = {}
     for shift in (-0.5, 0.0, 0.5):
         maps = (pixels.reshape(272, 480, 2) - 0.5 + [shift, 0.0]).astype(np.float32)  # OpenCV counts from centres
-        warped = cv2.remap(picture, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        warped = cv2.remap(image, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         surface = cv2.remap(source_depth, maps, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)  # type: ignore[call-overload]
-        inside = np.abs(surface - z.reshape(272, 480)) < 0.01 * surface  # not hidden in the other picture
+        inside = np.abs(surface - z.reshape(272, 480)) < 0.01 * surface  # not hidden in the other image
         errors[shift] = np.mean(np.abs(warped.astype(float) - expected)[inside])
     assert errors[0.0] < 0.8 * min(errors[-0.5], errors[0.5])
 
@@ -138,7 +138,7 @@ def test_defects(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="00001.png is 6x5"):
         truth.mask(1)
     (copy / "rgb" / "00001.jpg").unlink()
-    with pytest.raises(InputError, match="no picture 00001.png"):
+    with pytest.raises(InputError, match="no image 00001.png"):
         _ = truth.frames
     content = json.loads((copy / "cameras.json").read_text())
     content["frames"][1]["world_from_camera"][0][0] = 5

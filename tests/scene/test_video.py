@@ -34,25 +34,25 @@ def test_format_that_plays_everywhere(tmp_path: Path, panning: Panning) -> None:
     assert content.index(b"moov") < content.index(b"mdat")  # starts to play before it is loaded
 
 
-def test_pictures_come_back(tmp_path: Path, panning: Panning) -> None:
-    pictures = panning(10)
-    write_video(tmp_path / "clip.mp4", pictures, 30)
-    for before, after in zip(pictures, decoded(tmp_path / "clip.mp4"), strict=True):
+def test_images_come_back(tmp_path: Path, panning: Panning) -> None:
+    images = panning(10)
+    write_video(tmp_path / "clip.mp4", images, 30)
+    for before, after in zip(images, decoded(tmp_path / "clip.mp4"), strict=True):
         assert np.abs(before.astype(int) - after).mean() < 3.5
         assert np.abs((before.astype(int) - after).mean(axis=(0, 1))).max() < 2
 
 
 @pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (200, 120, 40)])
 def test_colours_are_true(tmp_path: Path, color: tuple[int, int, int]) -> None:
-    picture = np.full((64, 64, 3), color, np.uint8)
-    write_video(tmp_path / "clip.mp4", [picture] * 3, 30)
-    assert np.abs(decoded(tmp_path / "clip.mp4")[1].astype(int) - picture).max() <= 2
+    image = np.full((64, 64, 3), color, np.uint8)
+    write_video(tmp_path / "clip.mp4", [image] * 3, 30)
+    assert np.abs(decoded(tmp_path / "clip.mp4")[1].astype(int) - image).max() <= 2
 
 
 def test_odd_sizes_repeat_the_edge(tmp_path: Path) -> None:
-    picture = np.zeros((63, 95, 3), np.uint8)
-    picture[:, -1], picture[-1] = 255, 255
-    write_video(tmp_path / "clip.mp4", [picture] * 2, 30, quality=1)
+    image = np.zeros((63, 95, 3), np.uint8)
+    image[:, -1], image[-1] = 255, 255
+    write_video(tmp_path / "clip.mp4", [image] * 2, 30, quality=1)
     padded = decoded(tmp_path / "clip.mp4")[0]
     assert padded.shape == (64, 96, 3)
     assert padded[:, -1].min() > 230 and padded[-1].min() > 230
@@ -70,12 +70,12 @@ def test_rates(tmp_path: Path, panning: Panning, rate: float) -> None:
 def test_frames_are_taken_one_by_one(tmp_path: Path, panning: Panning) -> None:
     taken = []
 
-    def pictures() -> Iterator[np.ndarray]:
-        for index, picture in enumerate(panning(5)):
+    def images() -> Iterator[np.ndarray]:
+        for index, image in enumerate(panning(5)):
             taken.append(index)
-            yield picture
+            yield image
 
-    write_video(tmp_path / "clip.mp4", pictures(), 30)
+    write_video(tmp_path / "clip.mp4", images(), 30)
     assert taken == [0, 1, 2, 3, 4] and len(decoded(tmp_path / "clip.mp4")) == 5
 
 
@@ -90,9 +90,9 @@ def test_nothing_half_written(tmp_path: Path, panning: Panning) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_video(path, interrupted(), 30)
-    with pytest.raises(ValueError, match="picture 1"):
+    with pytest.raises(ValueError, match="image 1"):
         write_video(path, [panning(1)[0], np.zeros((3, 3, 3), np.uint8)], 30)
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         write_video(path, [], 30)
     with pytest.raises(InputError, match="positive"):
         write_video(path, panning(2), 0)

@@ -14,7 +14,7 @@ from tests.stillsplat.stand_ins import (
     WIDTH,
     FakePredictor,
     FakeRenderer,
-    clip_pictures,
+    clip_images,
     fake_render,
     fake_train,
     write_clip,
@@ -23,7 +23,7 @@ from tests.stillsplat.stand_ins import (
 
 @pytest.fixture
 def clip(tmp_path):
-    return write_clip(tmp_path / "clip", clip_pictures())
+    return write_clip(tmp_path / "clip", clip_images())
 
 
 @pytest.fixture
@@ -61,14 +61,14 @@ def truth(tmp_path):
     import json
 
     folder = tmp_path / "truth"
-    pictures = clip_pictures()
+    images = clip_images()
     frames = []
     for kind in ("rgb", "clean", "mask", "seen", "depth", "novel"):
         (folder / kind).mkdir(parents=True)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         name = f"{index:05d}"
-        moving = (picture[..., 0] > 230) & (picture[..., 2] < 77)
-        for kind, values in (("rgb", picture), ("clean", picture)):
+        moving = (image[..., 0] > 230) & (image[..., 2] < 77)
+        for kind, values in (("rgb", image), ("clean", image)):
             cv2.imwrite(str(folder / kind / f"{name}.png"), cv2.cvtColor(values, cv2.COLOR_RGB2BGR))
         cv2.imwrite(str(folder / "mask" / f"{name}.png"), moving.astype(np.uint8) * 255)
         cv2.imwrite(str(folder / "seen" / f"{name}.png"), np.full((HEIGHT, WIDTH), 5, np.uint8))

@@ -16,22 +16,22 @@ from scene.scene import Scene
 WIDTH, HEIGHT, COUNT = 64, 40, 8
 
 
-def clip_pictures(count: int = COUNT, width: int = WIDTH, height: int = HEIGHT) -> list[np.ndarray]:
+def clip_images(count: int = COUNT, width: int = WIDTH, height: int = HEIGHT) -> list[np.ndarray]:
     """A textured wall that slides by, and a bright square that moves otherwise; uint8 RGB."""
     random = np.random.default_rng(4)
     wall = cv2.GaussianBlur(random.integers(0, 256, (height, width + 4 * count, 3)).astype(np.uint8), (5, 5), 0)
-    pictures = []
+    images = []
     for index in range(count):
-        picture = wall[:, index : index + width].copy()
-        picture[10:20, 3 + 4 * index : 13 + 4 * index] = (250, 240, 40)
-        pictures.append(picture)
-    return pictures
+        image = wall[:, index : index + width].copy()
+        image[10:20, 3 + 4 * index : 13 + 4 * index] = (250, 240, 40)
+        images.append(image)
+    return images
 
 
-def write_clip(folder: Path, pictures: list[np.ndarray]) -> Path:
+def write_clip(folder: Path, images: list[np.ndarray]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for index, picture in enumerate(pictures):
-        ordered = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    for index, image in enumerate(images):
+        ordered = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
         assert cv2.imwrite(str(folder / f"frame{index}.png"), ordered)
     return folder
 
@@ -118,7 +118,7 @@ def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_:
 
 
 def fake_render(gaussians, camera, *, exposure=None):
-    """A grey picture with a gradient, so that scores are finite."""
+    """A grey image with a gradient, so that scores are finite."""
     image = np.tile(np.linspace(0.3, 0.7, camera.width, dtype=np.float32)[None, :, None], (camera.height, 1, 3))
     alpha = np.ones((camera.height, camera.width), np.float32)
     return rendering.Rendering(image, alpha, 4.0 * alpha)

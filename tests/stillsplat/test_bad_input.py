@@ -14,7 +14,7 @@ import pytest
 
 from scene.video import write_video
 from tests.paths import ROOT
-from tests.stillsplat.stand_ins import clip_pictures, write_clip
+from tests.stillsplat.stand_ins import clip_images, write_clip
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def test_empty_folder(refused, tmp_path):
 
 
 def test_one_frame(refused, tmp_path):
-    assert "only one frame" in refused(write_clip(tmp_path / "one", clip_pictures()[:1]))
+    assert "only one frame" in refused(write_clip(tmp_path / "one", clip_images()[:1]))
 
 
 def test_two_identical_frames(refused, tmp_path):
-    assert "same picture" in refused(write_clip(tmp_path / "same", clip_pictures()[:1] * 2))
+    assert "same image" in refused(write_clip(tmp_path / "same", clip_images()[:1] * 2))
 
 
 def test_corrupt_video(refused, tmp_path):
@@ -61,7 +61,7 @@ def test_corrupt_video(refused, tmp_path):
 
 
 def test_truncated_video(refused, tmp_path):
-    write_video(tmp_path / "whole.mp4", clip_pictures(24), 24)
+    write_video(tmp_path / "whole.mp4", clip_images(24), 24)
     data = (tmp_path / "whole.mp4").read_bytes()
     for share in (0.1, 0.5, 0.8):
         (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * share)])
@@ -69,7 +69,7 @@ def test_truncated_video(refused, tmp_path):
 
 
 def test_what_is_left_of_a_truncated_video_can_be_asked_for(refused, run_cli, tmp_path):
-    write_video(tmp_path / "whole.mp4", clip_pictures(24), 24)
+    write_video(tmp_path / "whole.mp4", clip_images(24), 24)
     data = (tmp_path / "whole.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * 0.8)])
     sentence = refused(tmp_path / "cut.mp4")
@@ -81,9 +81,9 @@ def test_what_is_left_of_a_truncated_video_can_be_asked_for(refused, run_cli, tm
 
 
 def test_mixed_sizes(refused, tmp_path):
-    pictures = clip_pictures()
-    pictures[5] = pictures[5][:-4]
-    assert "64x36" in refused(write_clip(tmp_path / "mixed", pictures))
+    images = clip_images()
+    images[5] = images[5][:-4]
+    assert "64x36" in refused(write_clip(tmp_path / "mixed", images))
 
 
 @pytest.mark.parametrize("option", ["--masks", "--annotations"])
@@ -201,20 +201,20 @@ def test_full_disk(run_cli, clip, tmp_path, fakes, monkeypatch, stage):
 
 
 @pytest.mark.parametrize("kind", ["16 bit", "grey", "RGBA", "odd size", "jpeg"])
-def test_pictures_of_all_kinds_just_work(run_cli, tmp_path, fakes, kind):
-    pictures = clip_pictures(4)
+def test_images_of_all_kinds_just_work(run_cli, tmp_path, fakes, kind):
+    images = clip_images(4)
     folder = tmp_path / "clip"
     folder.mkdir()
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         if kind == "16 bit":
-            picture = picture.astype(np.uint16) * 257
+            image = image.astype(np.uint16) * 257
         elif kind == "grey":
-            picture = picture[..., 0]
+            image = image[..., 0]
         elif kind == "RGBA":
-            picture = np.dstack([picture, np.full(picture.shape[:2], 200, np.uint8)])
+            image = np.dstack([image, np.full(image.shape[:2], 200, np.uint8)])
         elif kind == "odd size":
-            picture = np.ascontiguousarray(picture[:39, :61])
-        cv2.imwrite(str(folder / f"{index}.{'jpg' if kind == 'jpeg' else 'png'}"), picture)
+            image = np.ascontiguousarray(image[:39, :61])
+        cv2.imwrite(str(folder / f"{index}.{'jpg' if kind == 'jpeg' else 'png'}"), image)
     out = tmp_path / "out"
     status, _, error = run_cli("run", folder, "-o", out, "--predictor", "fake")
     assert status == 0, error
@@ -222,13 +222,13 @@ def test_pictures_of_all_kinds_just_work(run_cli, tmp_path, fakes, kind):
     assert cv2.imread(str(out / "renders" / "00000.png")).shape == (height, width, 3)
     if kind == "16 bit":
         assert (
-            abs(int(cv2.imread(str(out / "scene" / "images" / "00000.png"))[30, 30, 0]) - int(pictures[0][30, 30, 0]))
+            abs(int(cv2.imread(str(out / "scene" / "images" / "00000.png"))[30, 30, 0]) - int(images[0][30, 30, 0]))
             <= 1
         )
 
 
 def test_a_portrait_and_a_shrunk_video(run_cli, tmp_path, fakes):
-    write_video(tmp_path / "clip.mp4", clip_pictures(6, width=48, height=90), 24)
+    write_video(tmp_path / "clip.mp4", clip_images(6, width=48, height=90), 24)
     out = tmp_path / "out"
     status, _, error = run_cli("run", tmp_path / "clip.mp4", "-o", out, "--predictor", "fake", "--max-size", 64)
     assert status == 0, error

@@ -25,13 +25,13 @@ def environment():
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def test_from_pictures_to_a_report(tmp_path, run_cli):
+def test_from_images_to_a_report(tmp_path, run_cli):
     out = tmp_path / "out"
     status, output, error = run_cli(*command(out)[3:])
     assert status == 0, error
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["frames"] == 10 and metrics["gaussians"] > 500
-    # a blurred picture of the room has about 18 dB
+    # a blurred image of the room has about 18 dB
     assert metrics["scores"]["held_out"]["psnr_static"]["value"] > 18, output
     assert 0 < metrics["peak_memory_bytes"] < 5 * 2**30
     scene = json.loads((out / "scene" / "cameras.json").read_text())

@@ -74,10 +74,10 @@ def test_scores_equal_their_definition(clip, tmp_path, fakes, run_cli):
     assert run_cli("run", clip, "-o", out, "--predictor", "fake")[0] == 0
     values = []
     for index in range(8):
-        picture = cv2.imread(str(clip / f"frame{index}.png")).astype(float) / 255
+        image = cv2.imread(str(clip / f"frame{index}.png")).astype(float) / 255
         rendered = cv2.imread(str(out / "renders" / f"{index:05d}.png")).astype(float) / 255
         static = cv2.imread(str(out / "scene" / "motion_masks" / f"{index:05d}.png"), 0) < 128
-        values.append(-10 * np.log10(np.mean((picture - rendered)[static] ** 2)))
+        values.append(-10 * np.log10(np.mean((image - rendered)[static] ** 2)))
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["scores"]["training"]["psnr_static"]["value"] == pytest.approx(np.mean(values), abs=1e-5)
 

@@ -48,7 +48,7 @@ def align(
     *,
     flow: FlowFunction | None = None,
     motion_masks: np.ndarray | None = None,
-    pictures: Sequence[np.ndarray] | None = None,
+    images: Sequence[np.ndarray] | None = None,
     intrinsics: np.ndarray | None = None,
     world_from_camera: np.ndarray | None = None,
     progress: Progress = ignore_progress,
@@ -56,7 +56,7 @@ def align(
     """Aligns all pairs of a clip. Runs where `predictions` lie, CPU or GPU.
 
     `flow(source, target)` gives displacements (H, W, 2) in pixels at the predictions' size; without it there is no flow
-    loss. `motion_masks` (N, H, W), 1 = moves, win over the network's own. `pictures`, the frames as uint8 RGB
+    loss. `motion_masks` (N, H, W), 1 = moves, win over the network's own. `images`, the frames as uint8 RGB
     (H, W, 3) at the predictions' size, make the network's masks follow their edges. `intrinsics` (N, 3, 3) in pixels
     with centres at +0.5 and `world_from_camera` (N, 4, 4) rigid, NaN for frames whose pose is not known, are kept as
     they are.
@@ -79,7 +79,7 @@ def align(
             progress=lambda done, total: progress("optical flow", done, total),
         )
         clock.note("flow")
-    motion = _find_motion(motion_masks, pictures, problem)
+    motion = _find_motion(motion_masks, images, problem)
     if motion.moving is not None:
         problem.moving = torch.from_numpy(motion.moving.reshape(-1, pixel_count)).to(predictions.device)
     problem.clear_flows()
@@ -116,9 +116,7 @@ class _Motion:
     largest: np.ndarray | None = None
 
 
-def _find_motion(
-    given: np.ndarray | None, pictures: Sequence[np.ndarray] | None, problem: "AlignmentProblem"
-) -> _Motion:
+def _find_motion(given: np.ndarray | None, images: Sequence[np.ndarray] | None, problem: "AlignmentProblem") -> _Motion:
     """Masks that were given, or else those of the network's heads, or else what flow leaves unexplained."""
     predictions, settings = problem.predictions, problem.settings
     motion = _Motion()
@@ -126,8 +124,8 @@ def _find_motion(
         strict = settings.strict_official
         motion.probability = motion_probability(predictions, strict_official=strict).cpu().numpy()
         motion.largest = largest_motion_probability(predictions, strict_official=strict).cpu().numpy()
-        if pictures is not None and not strict:
-            motion.probability = fitted_to_edges(motion.probability, pictures)
+        if images is not None and not strict:
+            motion.probability = fitted_to_edges(motion.probability, images)
         motion.moving = motion.probability > settings.motion_threshold
     elif given is None and problem.flows:
         unexplained = problem.unexplained_flow()

@@ -39,7 +39,7 @@ def sample_at_flow(maps: Tensor, flow: Tensor) -> Tensor:
 
 def consistent_flow(there: Tensor, back: Tensor, *, tolerance: float = 3.0, strict_official: bool = False) -> Tensor:
     """Where (B, H, W) going along flows `there` (B, 2, H, W) and back along `back` ends within `tolerance` pixels of
-    the start and stays inside the picture. With `strict_official` the error is the sum of both coordinates' errors,
+    the start and stays inside the image. With `strict_official` the error is the sum of both coordinates' errors,
     which may cancel, as in MonST3R's code."""
     height, width = there.shape[2:]
     x = torch.arange(width, dtype=there.dtype, device=there.device) + there[:, 0]

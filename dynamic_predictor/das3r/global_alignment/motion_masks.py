@@ -12,7 +12,7 @@ from torch import Tensor
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 
-#: reach (about its square root in pixels) and contrast of the fit to the edges of a picture
+#: reach (about its square root in pixels) and contrast of the fit to the edges of a image
 _EDGE_STRENGTH, _EDGE_CONTRAST = 16.0, 0.06
 
 
@@ -29,11 +29,11 @@ def largest_motion_probability(predictions: PairPredictions, *, strict_official:
     return torch.stack([views.amax(dim=0) for views in _views(predictions, strict_official)])
 
 
-def fitted_to_edges(probability: np.ndarray, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Probabilities (N, H, W) spread to the edges of their pictures, uint8 RGB (H, W, 3), float32."""
+def fitted_to_edges(probability: np.ndarray, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Probabilities (N, H, W) spread to the edges of their images, uint8 RGB (H, W, 3), float32."""
     fitted = np.empty(probability.shape, np.float32)
     for frame, values in enumerate(probability):
-        guide = np.asarray(pictures[frame], np.float32) / 255.0
+        guide = np.asarray(images[frame], np.float32) / 255.0
         (smooth,) = EdgeAwareSmoother(guide, _EDGE_STRENGTH, _EDGE_CONTRAST)(values)
         fitted[frame] = np.clip(smooth, 0.0, 1.0)
     return fitted

@@ -8,41 +8,41 @@ from pathlib import Path
 import numpy as np
 
 from scene.errors import InputError
-from scene.frames import list_pictures
+from scene.frames import list_images
 from scene.maps import FrameMaps, LoadedMaps
 
 
 @dataclass(frozen=True)
 class DatasetClip:
-    """The pictures of one clip in order, and whatever is known to be true of each; None where a data set has none."""
+    """The images of one clip in order, and whatever is known to be true of each; None where a data set has none."""
 
     name: str
     images: list[Path]
-    #: seconds, one per picture
+    #: seconds, one per image
     timestamps: list[float] | None = None
     #: (N, 4, 4)
     world_from_cameras: np.ndarray | None = None
-    #: (N, 3, 3) in pixels of the pictures, pixel centres at +0.5
+    #: (N, 3, 3) in pixels of the images, pixel centres at +0.5
     intrinsics: np.ndarray | None = None
-    #: float32 (H, W) per picture, 0 = unknown
+    #: float32 (H, W) per image, 0 = unknown
     z_depths: FrameMaps | None = None
-    #: float32 (H, W) per picture, 1 = moves; of `annotated` pictures only, where that is given
+    #: float32 (H, W) per image, 1 = moves; of `annotated` images only, where that is given
     motion_masks: FrameMaps | None = None
     annotated: frozenset[int] | None = None
-    #: the pictures are not of one clip: each is looked at alone
-    single_pictures: bool = False
+    #: the images are not of one clip: each is looked at alone
+    single_images: bool = False
 
     def __post_init__(self) -> None:
         for field in ("timestamps", "world_from_cameras", "intrinsics", "z_depths", "motion_masks"):
             values = getattr(self, field)
             if values is not None and len(values) != len(self.images):
                 raise InputError(
-                    f"{self.name} has {len(values)} entries of {field} for {len(self.images)} pictures; "
+                    f"{self.name} has {len(values)} entries of {field} for {len(self.images)} images; "
                     "the data set is not complete, fetch it again."
                 )
 
     def select(self, positions: Sequence[int]) -> "DatasetClip":
-        """The pictures at `positions`, with their truth."""
+        """The images at `positions`, with their truth."""
         chosen = list(positions)
 
         def some(maps: FrameMaps | None) -> FrameMaps | None:
@@ -62,7 +62,7 @@ class DatasetClip:
         )
 
     def annotated_frames(self) -> list[int]:
-        """Positions of the pictures whose motion mask is known."""
+        """Positions of the images whose motion mask is known."""
         if self.motion_masks is None:
             return []
         return list(range(len(self.images))) if self.annotated is None else sorted(self.annotated)
@@ -101,22 +101,22 @@ def folders_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder in natural order; raises `InputError` when there is none."""
-    pictures = list_pictures(folder) if folder.is_dir() else []
-    if not pictures:
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder in natural order; raises `InputError` when there is none."""
+    images = list_images(folder) if folder.is_dir() else []
+    if not images:
         raise InputError(
-            f"{folder} {'holds no pictures' if folder.is_dir() else 'does not exist'}; see docs/evaluation.md."
+            f"{folder} {'holds no images' if folder.is_dir() else 'does not exist'}; see docs/evaluation.md."
         )
-    return pictures
+    return images
 
 
-def beside_pictures(pictures: Sequence[Path], folder: Path, suffix: str) -> list[Path] | None:
-    """For each picture the file of the same stem in `folder`; None when the folder is not there at all. Raises
+def beside_images(images: Sequence[Path], folder: Path, suffix: str) -> list[Path] | None:
+    """For each image the file of the same stem in `folder`; None when the folder is not there at all. Raises
     `InputError` when some are missing."""
     if not folder.is_dir():
         return None
-    files = [folder / f"{picture.stem}{suffix}" for picture in pictures]
+    files = [folder / f"{image.stem}{suffix}" for image in images]
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise InputError(f"{missing[0]} is missing; the data set is not complete, fetch it again.")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, folders_in, pictures_in
+from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, folders_in, images_in
+from scene.images import read_image
 from scene.maps import LoadedMaps
-from scene.pictures import read_picture
 
 #: the eight clips of the DAS3R paper
 PUBLISHED_CLIPS = (
@@ -19,9 +19,9 @@ PUBLISHED_CLIPS = (
 
 def open_clip(folder: Path, name: str) -> DatasetClip:
     """One clip, with the annotations it has: in the clips of the challenges only the first frame has one."""
-    images = pictures_in(folder / "JPEGImages" / "480p" / name)
+    images = images_in(folder / "JPEGImages" / "480p" / name)
     files = [folder / "Annotations" / "480p" / name / f"{image.stem}.png" for image in images]
-    masks = LoadedMaps(len(files), lambda index: (read_picture(files[index]).max(axis=2) > 0).astype(np.float32))
+    masks = LoadedMaps(len(files), lambda index: (read_image(files[index]).max(axis=2) > 0).astype(np.float32))
     annotated = frozenset(index for index, file in enumerate(files) if file.is_file())
     return DatasetClip(name, images, motion_masks=masks if annotated else None, annotated=annotated)
 

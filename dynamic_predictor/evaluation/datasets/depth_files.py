@@ -1,4 +1,4 @@
-"""Depth as data sets store it: 16-bit pictures, Sintel's .dpt, plain arrays."""
+"""Depth as data sets store it: 16-bit images, Sintel's .dpt, plain arrays."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,12 +21,12 @@ def depth_maps(files: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Fra
     return LoadedMaps(len(files), lambda index: known(read(files[index])))
 
 
-def read_depth_picture(path: Path, units_per_meter: float) -> np.ndarray:
-    """A 16-bit picture whose values are metres times `units_per_meter`, 0 = unknown, as float32 (H, W)."""
+def read_depth_image(path: Path, units_per_meter: float) -> np.ndarray:
+    """A 16-bit image whose values are metres times `units_per_meter`, 0 = unknown, as float32 (H, W)."""
     check_file(path)
     values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 2 or values.dtype != np.uint16:
-        raise InputError(f"{path} is no 16-bit picture of depth; fetch the data set again.")
+        raise InputError(f"{path} is no 16-bit image of depth; fetch the data set again.")
     return values.astype(np.float32) / np.float32(units_per_meter)
 
 

@@ -25,7 +25,7 @@ DAVIS = PublishedDataset(
     page="https://davischallenge.org/davis2017/code.html",
     archives=(
         Archive(
-            "pictures and annotations",
+            "images and annotations",
             (ArchivePart("https://data.vision.ee.ethz.ch/csergi/share/davis/DAVIS-2017-trainval-480p.zip"),),
         ),
     ),

@@ -1,6 +1,6 @@
 """KITTI depth, validation part (Uhrig et al., 3DV 2017): driving, sparse depth from a laser scanner (256 = 1 m).
 
-As it comes: kitti/val/<drive>/proj_depth/groundtruth/image_02/*.png, with the pictures of the raw data set in
+As it comes: kitti/val/<drive>/proj_depth/groundtruth/image_02/*.png, with the images of the raw data set in
 kitti/<date>/<drive>/image_02/data/ or kitti/raw/<drive>/image_02/data/. As video depth papers gather it:
 kitti/depth_selection/val_selection_cropped/{image_gathered,groundtruth_depth_gathered}/<drive>_02/*.png. A clip is the
 first 110 frames that have depth, and called <drive>_02.
@@ -8,8 +8,8 @@ first 110 frames that have depth, and called <drive>_02.
 
 from pathlib import Path
 
-from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_pictures, folders_in, pictures_in
-from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_picture
+from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_images, folders_in, images_in
+from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_image
 from scene.errors import InputError
 
 _FRAMES = 110
@@ -33,24 +33,22 @@ def open_clip(folder: Path, name: str) -> DatasetClip:
     """One clip, gathered or as it comes."""
     gathered = folder / _GATHERED
     if (gathered / "image_gathered" / name).is_dir():
-        images = pictures_in(gathered / "image_gathered" / name)
-        depths = beside_pictures(images, gathered / "groundtruth_depth_gathered" / name, ".png")
+        images = images_in(gathered / "image_gathered" / name)
+        depths = beside_images(images, gathered / "groundtruth_depth_gathered" / name, ".png")
     else:
         drive = name.removesuffix("_02")
-        depths = pictures_in(folder / "val" / drive / _DEPTH_OF_DRIVE)[:_FRAMES]
+        depths = images_in(folder / "val" / drive / _DEPTH_OF_DRIVE)[:_FRAMES]
         places = [folder / "raw" / drive, folder / drive[:10] / drive]
         pictures = next((place / "image_02" / "data" for place in places if place.is_dir()), None)
         if pictures is None:
-            raise InputError(
-                f"The pictures of {drive} are missing; unpack {drive}.zip of KITTI's raw data in {folder}."
-            )
-        images = beside_pictures(depths, pictures, ".png")
+            raise InputError(f"The images of {drive} are missing; unpack {drive}.zip of KITTI's raw data in {folder}.")
+        images = beside_images(depths, pictures, ".png")
         if images is None:
             raise InputError(f"{pictures} is missing; unpack {drive}.zip of KITTI's raw data again.")
     return DatasetClip(
         name,
         images,
-        z_depths=None if depths is None else depth_maps(depths, lambda path: read_depth_picture(path, 256)),
+        z_depths=None if depths is None else depth_maps(depths, lambda path: read_depth_image(path, 256)),
     )
 
 

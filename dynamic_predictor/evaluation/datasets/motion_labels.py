@@ -37,7 +37,7 @@ def camera_flow(
 
 
 def label_sintel_clip(training_folder: Path, clip: str, label_folder: Path, *, threshold: float | None) -> int:
-    """Writes the labels of one clip as 8-bit pictures (255 = moves) of the frames' names and returns how many: all but
+    """Writes the labels of one clip as 8-bit images (255 = moves) of the frames' names and returns how many: all but
     the last frame, which has no flow. Without `threshold`, the error itself is written, 255 = the largest of the
     frame."""
     depths = sorted((training_folder / "depth" / clip).glob("*.dpt"))

@@ -1,20 +1,20 @@
-"""NYU Depth V2, validation part (Silberman et al., ECCV 2012): single pictures of rooms with depth in metres.
+"""NYU Depth V2, validation part (Silberman et al., ECCV 2012): single images of rooms with depth in metres.
 
 nyu-v2/val/nyu_images/<name>.png and nyu_depths/<name>.npy, which data/unpack_nyu.py makes.
 """
 
 from pathlib import Path
 
-from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_pictures, pictures_in
+from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_images, images_in
 from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_array
 
 
 def open_clip(folder: Path, name: str) -> DatasetClip:
-    """All pictures, which are unrelated."""
-    images = pictures_in(folder / "nyu_images")
-    depths = beside_pictures(images, folder / "nyu_depths", ".npy")
+    """All images, which are unrelated."""
+    images = images_in(folder / "nyu_images")
+    depths = beside_images(images, folder / "nyu_depths", ".npy")
     return DatasetClip(
-        name, images, z_depths=None if depths is None else depth_maps(depths, read_depth_array), single_pictures=True
+        name, images, z_depths=None if depths is None else depth_maps(depths, read_depth_array), single_images=True
     )
 
 

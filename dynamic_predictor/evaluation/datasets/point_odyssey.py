@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, folders_in, pictures_in
-from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_picture
+from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, folders_in, images_in
+from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_image
 from scene.errors import InputError
 from scene.files.arrays import read_npy
 
@@ -28,7 +28,7 @@ def list_clips(folder: Path) -> list[str]:
 def open_clip(folder: Path, name: str) -> DatasetClip:
     """One clip, named "<part>/<clip>" or, of the test part, by its own name."""
     clip = folder / (name if "/" in name else f"test/{name}")
-    images = pictures_in(clip / "rgbs")
+    images = images_in(clip / "rgbs")
     numbers = [image.stem.removeprefix("rgb_") for image in images]
     intrinsics, camera_from_world = _cameras(clip, numbers)
     depths = [clip / "depths" / f"depth_{number}.png" for number in numbers]
@@ -38,7 +38,7 @@ def open_clip(folder: Path, name: str) -> DatasetClip:
         images,
         world_from_cameras=None if camera_from_world is None else np.linalg.inv(camera_from_world),
         intrinsics=intrinsics,
-        z_depths=depth_maps(depths, lambda path: read_depth_picture(path, _UNITS_PER_METER)) if has_depth else None,
+        z_depths=depth_maps(depths, lambda path: read_depth_image(path, _UNITS_PER_METER)) if has_depth else None,
     )
 
 
@@ -60,7 +60,7 @@ def _cameras(clip: Path, numbers: list[str]) -> tuple[np.ndarray | None, np.ndar
         or extrinsics.shape[1:] != (4, 4)
         or min(len(intrinsics), len(extrinsics)) < count
     ):
-        raise InputError(f"{clip / 'anno.npz'} does not have a camera for each of the {count} pictures.")
+        raise InputError(f"{clip / 'anno.npz'} does not have a camera for each of the {count} images.")
     return intrinsics[:count], extrinsics[:count]
 
 

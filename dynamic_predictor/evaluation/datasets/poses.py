@@ -1,4 +1,4 @@
-"""Camera poses as data sets store them, brought to the times of the pictures."""
+"""Camera poses as data sets store them, brought to the times of the images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,17 +47,17 @@ def associate(first: np.ndarray, second: np.ndarray, tolerance: float) -> list[t
     return sorted(pairs)
 
 
-def tum_poses_of_pictures(path: Path, pictures: Sequence[Path]) -> tuple[list[float], np.ndarray]:
-    """Times and poses (N, 4, 4) of a prepared trajectory that has one line per picture."""
+def tum_poses_of_images(path: Path, images: Sequence[Path]) -> tuple[list[float], np.ndarray]:
+    """Times and poses (N, 4, 4) of a prepared trajectory that has one line per image."""
     times, poses = read_tum(path)
-    if len(poses) != len(pictures):
-        raise InputError(f"{path} has {len(poses)} poses for {len(pictures)} pictures; prepare the data set again.")
+    if len(poses) != len(images):
+        raise InputError(f"{path} has {len(poses)} poses for {len(images)} images; prepare the data set again.")
     return times.tolist(), poses
 
 
-def time_in_name(picture: Path) -> float:
-    """The seconds that a picture of an RGB-D benchmark has as its name."""
+def time_in_name(image: Path) -> float:
+    """The seconds that a image of an RGB-D benchmark has as its name."""
     try:
-        return float(picture.stem)
+        return float(image.stem)
     except ValueError:
-        raise InputError(f"{picture} does not have its time as its name.") from None
+        raise InputError(f"{image} does not have its time as its name.") from None

@@ -1,6 +1,6 @@
-"""The data sets of Depth Anything 3's benchmark: pictures with true cameras, and the true surface where there is one.
+"""The data sets of Depth Anything 3's benchmark: images with true cameras, and the true surface where there is one.
 
-eth3d/<scene>/{images, dslr_calibration_jpg/{cameras,images}.txt, combined_mesh.ply}, and of each picture
+eth3d/<scene>/{images, dslr_calibration_jpg/{cameras,images}.txt, combined_mesh.ply}, and of each image
     masks_for_images/dslr_images/*.png, ground_truth_depth/dslr_images/*
 7scenes/7Scenes/<scene>/seq-01 (stairs: seq-02)/frame-*.{color.png,depth.png,pose.txt}, 7Scenes/meshes/<scene>.ply
 scannetpp/<scene>/{merge_dslr_iphone/{colmap/sparse_render_rgb,images,render_depth}, scans/mesh_aligned_0.05.ply}
@@ -20,14 +20,14 @@ import numpy as np
 from dynamic_predictor.evaluation.datasets.clip import folders_in
 from scene.errors import InputError
 from scene.files.text import read_rows, read_text
-from scene.frames import list_pictures
-from scene.pictures import read_picture
+from scene.frames import list_images
+from scene.images import read_image
 from scene.rotations import rotation_from_quaternion
 
 
 @dataclass(frozen=True)
 class ReconstructionView:
-    """One picture: how to read it (uint8 RGB (H, W, 3), undistorted), its true camera at that size, and which of its
+    """One image: how to read it (uint8 RGB (H, W, 3), undistorted), its true camera at that size, and which of its
     pixels count (bool (H, W)); None: all."""
 
     name: str
@@ -88,7 +88,7 @@ _ETH3D_SCENES = (
     "courtyard", "electro", "kicker", "pipes", "relief", "delivery_area", "facade", "office", "playground", "relief_2",
     "terrains",
 )  # fmt: skip
-#: pictures that the benchmark leaves out: the numbers at the end of their names, first to last
+#: images that the benchmark leaves out: the numbers at the end of their names, first to last
 _ETH3D_LEFT_OUT = {
     "delivery_area": {*range(711, 715)},
     "electro": {*range(9289, 9294), 9298},
@@ -111,12 +111,12 @@ _DTU_SCENES = tuple(
         1, 4, 9, 10, 11, 12, 13, 15, 23, 24, 29, 32, 33, 34, 48, 49, 62, 75, 77, 110, 114, 118,
     )
 )  # fmt: skip
-#: DTU's pictures are looked at from this one
+#: DTU's images are looked at from this one
 _DTU_REFERENCE = 33
 
 
 def open_eth3d(folder: Path, name: str) -> ReconstructionScene:
-    """Pictures in the order of images.txt, without those that the benchmark leaves out."""
+    """Images in the order of images.txt, without those that the benchmark leaves out."""
     scene = folder / name
     cameras = {}
     for words in _table(scene / "dslr_calibration_jpg" / "cameras.txt", 8):
@@ -142,19 +142,19 @@ def _eth3d_number(path: Path) -> int:
     return int(digits or 0)
 
 
-def _eth3d_valid(scene: Path, picture: Path) -> Callable[[], np.ndarray | None]:
-    depth = scene / "ground_truth_depth" / "dslr_images" / picture.name
-    mask = scene / "masks_for_images" / "dslr_images" / f"{picture.stem}.png"
+def _eth3d_valid(scene: Path, image: Path) -> Callable[[], np.ndarray | None]:
+    depth = scene / "ground_truth_depth" / "dslr_images" / image.name
+    mask = scene / "masks_for_images" / "dslr_images" / f"{image.stem}.png"
 
     def read() -> np.ndarray | None:
         if not depth.is_file() and not mask.is_file():
             return None
-        height, width = read_picture(picture).shape[:2]
+        height, width = read_image(image).shape[:2]
         valid = np.ones((height, width), bool)
         if depth.is_file():
             values = np.fromfile(depth, np.float32)
             if values.size != height * width:
-                raise InputError(f"{depth} does not have the size of {picture.name}; fetch the scene again.")
+                raise InputError(f"{depth} does not have the size of {image.name}; fetch the scene again.")
             valid &= np.isfinite(values).reshape(height, width) & (values > 0).reshape(height, width)
         if mask.is_file():
             valid &= cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE) != 1
@@ -182,7 +182,7 @@ def open_seven_scenes(folder: Path, name: str) -> ReconstructionScene:
 
 
 def open_scannetpp(folder: Path, name: str) -> ReconstructionScene:
-    """The pictures of the phone, undistorted, cut and brought to 1024x768."""
+    """The images of the phone, undistorted, cut and brought to 1024x768."""
     import pycolmap
 
     base = folder / name / "merge_dslr_iphone"
@@ -229,9 +229,9 @@ def _undistorted(
     path: Path, raw: np.ndarray, distortion: np.ndarray, straight: np.ndarray, region: tuple[int, int, int, int]
 ) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
-        picture = cv2.undistort(read_picture(path), raw, distortion, newCameraMatrix=straight)
+        image = cv2.undistort(read_image(path), raw, distortion, newCameraMatrix=straight)
         x, y, width, height = region
-        return cv2.resize(picture[y : y + height, x : x + width], _SCANNETPP_SIZE, interpolation=cv2.INTER_AREA)
+        return cv2.resize(image[y : y + height, x : x + width], _SCANNETPP_SIZE, interpolation=cv2.INTER_AREA)
 
     return read
 
@@ -244,7 +244,7 @@ def open_hiroom(folder: Path, name: str) -> ReconstructionScene:
     except (OSError, ValueError) as error:
         raise InputError(f"{scene / 'cam_K.npy'} is missing or damaged; fetch the scene again.") from error
     views = []
-    for path in list_pictures(scene / "image") if (scene / "image").is_dir() else []:
+    for path in list_images(scene / "image") if (scene / "image").is_dir() else []:
         pose = scene / "pose" / f"{path.stem}.npy"
         if pose.is_file():
             valid = _depth_valid(
@@ -257,9 +257,9 @@ def open_hiroom(folder: Path, name: str) -> ReconstructionScene:
 
 
 def open_dtu64(folder: Path, name: str) -> ReconstructionScene:
-    """64 pictures with true cameras, the benchmark's reference view first."""
+    """64 images with true cameras, the benchmark's reference view first."""
     views = []
-    for path in _dtu_pictures(folder / name / "image"):
+    for path in _dtu_images(folder / name / "image"):
         file = folder / "Cameras" / f"{int(path.stem):08d}_cam.txt"
         if file.is_file():
             views.append(ReconstructionView(path.name, _reader(path), *_dtu_camera(file)))
@@ -267,12 +267,12 @@ def open_dtu64(folder: Path, name: str) -> ReconstructionScene:
 
 
 def open_dtu(folder: Path, name: str) -> ReconstructionScene:
-    """49 rectified pictures with true cameras and the pixels that the scanner saw, the reference view first."""
+    """49 rectified images with true cameras and the pixels that the scanner saw, the reference view first."""
     views = []
-    for path in _dtu_pictures(folder / "Rectified" / name):
+    for path in _dtu_images(folder / "Rectified" / name):
         words = path.stem.split("_")
         if len(words) < 2 or not words[1].isdigit():
-            raise InputError(f"{path} is not named as DTU names pictures (rect_001_...); fetch DTU again.")
+            raise InputError(f"{path} is not named as DTU names images (rect_001_...); fetch DTU again.")
         number = int(words[1]) - 1
         mask = folder / "depth_raw" / "Depths" / name / f"depth_visual_{number:04d}.png"
         camera = _dtu_camera(folder / "Cameras" / f"{number:08d}_cam.txt")
@@ -282,11 +282,11 @@ def open_dtu(folder: Path, name: str) -> ReconstructionScene:
     return ReconstructionScene(name, _some(views, folder / "Rectified" / name), surface)
 
 
-def _dtu_pictures(folder: Path) -> list[Path]:
-    pictures = [path for path in list_pictures(folder) if path.suffix == ".png"] if folder.is_dir() else []
-    if len(pictures) > _DTU_REFERENCE:
-        pictures = [pictures[_DTU_REFERENCE], *pictures[:_DTU_REFERENCE], *pictures[_DTU_REFERENCE + 1 :]]
-    return pictures
+def _dtu_images(folder: Path) -> list[Path]:
+    images = [path for path in list_images(folder) if path.suffix == ".png"] if folder.is_dir() else []
+    if len(images) > _DTU_REFERENCE:
+        images = [images[_DTU_REFERENCE], *images[:_DTU_REFERENCE], *images[_DTU_REFERENCE + 1 :]]
+    return images
 
 
 def _dtu_camera(file: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -302,7 +302,7 @@ def _dtu_camera(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _reader(path: Path) -> Callable[[], np.ndarray]:
-    return lambda: read_picture(path)
+    return lambda: read_image(path)
 
 
 def _depth_valid(
@@ -313,7 +313,7 @@ def _depth_valid(
     left_out: Path | None = None,
     size: tuple[int, int] | None = None,
 ) -> Callable[[], np.ndarray | None]:
-    """Where a depth picture is above `above`, and nothing is set in the picture `left_out`; at `size` (W, H)."""
+    """Where a depth image is above `above`, and nothing is set in the image `left_out`; at `size` (W, H)."""
 
     def read() -> np.ndarray | None:
         depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
@@ -342,7 +342,7 @@ def _table(path: Path, columns: int) -> list[list[str]]:
 
 def _some(views: list[ReconstructionView], place: Path) -> list[ReconstructionView]:
     if len(views) < 2:
-        raise InputError(f"{place} has {len(views)} pictures with a camera; at least two are needed, fetch it again.")
+        raise InputError(f"{place} has {len(views)} images with a camera; at least two are needed, fetch it again.")
     return views
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, folders_in, pictures_in
-from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_picture
-from dynamic_predictor.evaluation.datasets.poses import associate, read_time_list, time_in_name, tum_poses_of_pictures
+from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, folders_in, images_in
+from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_image
+from dynamic_predictor.evaluation.datasets.poses import associate, read_time_list, time_in_name, tum_poses_of_images
 from scene.errors import InputError
 from scene.formats.tum import read_tum
 from scene.maps import FrameMaps
 
 _UNITS_PER_METER = 5000.0
-#: pictures, poses and depths belong together when they are at most this many seconds apart
+#: images, poses and depths belong together when they are at most this many seconds apart
 _TOLERANCE = 0.02
 
 #: of freiburg 3: what moves is people
@@ -33,17 +33,17 @@ _BONN_PART = slice(30, 140)
 
 
 def open_tum(folder: Path, name: str) -> DatasetClip:
-    """One clip: every third picture that has a pose, at most 90."""
+    """One clip: every third image that has a pose, at most 90."""
     clip = folder / name
     if (clip / "rgb_90").is_dir():
-        images = pictures_in(clip / "rgb_90")
-        times, poses = tum_poses_of_pictures(clip / "groundtruth_90.txt", images)
+        images = images_in(clip / "rgb_90")
+        times, poses = tum_poses_of_images(clip / "groundtruth_90.txt", images)
         return DatasetClip(name, images, times, poses, z_depths=_depths(clip / "depth", images))
     times, names = read_time_list(clip / "rgb.txt")
     pose_times, poses = read_tum(clip / "groundtruth.txt")
     pairs = associate(times, pose_times, _TOLERANCE)[::3][:90]
     if len(pairs) < 2:
-        raise InputError(f"{clip} has fewer than two pictures with a pose; fetch it again.")
+        raise InputError(f"{clip} has fewer than two images with a pose; fetch it again.")
     images = [clip / names[i] for i, _ in pairs]
     return DatasetClip(
         name,
@@ -55,15 +55,15 @@ def open_tum(folder: Path, name: str) -> DatasetClip:
 
 
 def open_bonn(folder: Path, name: str) -> DatasetClip:
-    """One clip: pictures 30 to 139."""
+    """One clip: images 30 to 139."""
     clip = folder / f"rgbd_bonn_{name}"
     if (clip / "rgb_110").is_dir():
-        images = pictures_in(clip / "rgb_110")
-        times, poses = tum_poses_of_pictures(clip / "groundtruth_110.txt", images)
+        images = images_in(clip / "rgb_110")
+        times, poses = tum_poses_of_images(clip / "groundtruth_110.txt", images)
         return DatasetClip(name, images, times, poses, z_depths=_depths(clip / "depth_110", images))
-    images = pictures_in(clip / "rgb")[_BONN_PART]
+    images = images_in(clip / "rgb")[_BONN_PART]
     if len(images) < 2:
-        raise InputError(f"{clip / 'rgb'} ends before picture {_BONN_PART.start + 2}; fetch it again.")
+        raise InputError(f"{clip / 'rgb'} ends before image {_BONN_PART.start + 2}; fetch it again.")
     times = np.array([time_in_name(image) for image in images])
     pose_times, poses = read_tum(clip / "groundtruth.txt")
     pairs = dict(associate(times, pose_times, _TOLERANCE))
@@ -78,10 +78,10 @@ def open_bonn(folder: Path, name: str) -> DatasetClip:
 
 
 def _depths(folder: Path, images: Sequence[Path]) -> FrameMaps | None:
-    """The depth picture of each image: of the nearest time, or in order where the names are no times."""
+    """The depth image of each image: of the nearest time, or in order where the names are no times."""
     if not folder.is_dir():
         return None
-    files = pictures_in(folder)
+    files = images_in(folder)
     try:
         times = np.array([time_in_name(file) for file in files])
         wanted = np.array([time_in_name(image) for image in images])
@@ -94,7 +94,7 @@ def _depths(folder: Path, images: Sequence[Path]) -> FrameMaps | None:
 
 
 def _read(files: Sequence[Path]) -> FrameMaps:
-    return depth_maps(files, lambda path: read_depth_picture(path, _UNITS_PER_METER))
+    return depth_maps(files, lambda path: read_depth_image(path, _UNITS_PER_METER))
 
 
 def _bonn_clips(folder: Path) -> list[str]:

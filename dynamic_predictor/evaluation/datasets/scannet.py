@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_pictures, folders_in, pictures_in
-from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_picture
+from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_images, folders_in, images_in
+from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_image
 from scene.errors import InputError
 from scene.files.text import read_rows, read_text
 
@@ -21,19 +21,19 @@ def open_clip(folder: Path, name: str) -> DatasetClip:
     """One scan. Poses of a scan that lost its track anywhere in the part are left out."""
     clip = folder / name
     if (clip / "color_90").is_dir():
-        images = pictures_in(clip / "color_90")
-        depths = beside_pictures(images, clip / "depth_90", ".png")
+        images = images_in(clip / "color_90")
+        depths = beside_images(images, clip / "depth_90", ".png")
         poses = read_rows(clip / "pose_90.txt", columns=16).reshape(-1, 4, 4)
     else:
-        images = pictures_in(clip / "color")[_PART]
-        depths = beside_pictures(images, clip / "depth", ".png")
-        pose_files = beside_pictures(images, clip / "pose", ".txt")
+        images = images_in(clip / "color")[_PART]
+        depths = beside_images(images, clip / "depth", ".png")
+        pose_files = beside_images(images, clip / "pose", ".txt")
         poses = None if pose_files is None else _poses(pose_files)
     return DatasetClip(
         name,
         images,
         world_from_cameras=poses,
-        z_depths=None if depths is None else depth_maps(depths, lambda path: read_depth_picture(path, 1000)),
+        z_depths=None if depths is None else depth_maps(depths, lambda path: read_depth_image(path, 1000)),
     )
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_pictures, folders_in, pictures_in
+from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, beside_images, folders_in, images_in
 from dynamic_predictor.evaluation.datasets.depth_files import SINTEL_TAG, depth_maps, read_dpt
 from scene.errors import InputError
 from scene.files.text import check_file
+from scene.images import read_image
 from scene.maps import LoadedMaps
-from scene.pictures import read_picture
 from scene.rotations import nearest_rotation
 
 #: those with a camera that moves and truth that is right, which all figures of camera paths are of
@@ -26,9 +26,9 @@ _FRAME_RATE = 24.0
 
 def open_clip(folder: Path, name: str) -> DatasetClip:
     """The pass "final" of one clip. Depth, cameras and labels may be missing as a whole."""
-    images = pictures_in(folder / "final" / name)
-    cameras = beside_pictures(images, folder / "camdata_left" / name, ".cam")
-    depths = beside_pictures(images, folder / "depth" / name, ".dpt")
+    images = images_in(folder / "final" / name)
+    cameras = beside_images(images, folder / "camdata_left" / name, ".cam")
+    depths = beside_images(images, folder / "depth" / name, ".dpt")
     # the labels come from the flow, which the last frame does not have
     labels = [folder / "dynamic_label_perfect" / name / f"{image.stem}.png" for image in images]
     labelled = frozenset(index for index, label in enumerate(labels) if label.is_file())
@@ -69,7 +69,7 @@ def read_camera(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_label(path: Path) -> np.ndarray:
-    return (read_picture(path).max(axis=2) > 127).astype(np.float32)
+    return (read_image(path).max(axis=2) > 127).astype(np.float32)
 
 
 SINTEL = Dataset(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-#: how far apart boundaries may lie and still match, as a share of the picture's diagonal
+#: how far apart boundaries may lie and still match, as a share of the image's diagonal
 BOUNDARY_TOLERANCE = 0.008
 
 
@@ -125,7 +125,7 @@ def boundary_accuracy(predicted: np.ndarray, annotated: np.ndarray, *, tolerance
 
 def boundary(mask: np.ndarray) -> np.ndarray:
     """Boundary pixels of a bool mask (H, W): those that differ from their right, lower or lower right neighbour. What
-    lies beyond the picture counts as equal."""
+    lies beyond the image counts as equal."""
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     here = padded[:-1, :-1]
     return (here != padded[:-1, 1:]) | (here != padded[1:, :-1]) | (here != padded[1:, 1:])

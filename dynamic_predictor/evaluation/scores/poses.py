@@ -1,4 +1,4 @@
-"""Estimated against true camera paths, with the figures that papers report, and their picture."""
+"""Estimated against true camera paths, with the figures that papers report, and their image."""
 
 from dataclasses import dataclass
 from pathlib import Path

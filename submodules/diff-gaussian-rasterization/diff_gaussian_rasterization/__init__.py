@@ -14,7 +14,7 @@ from diff_gaussian_rasterization.drop_in import (
 )
 from diff_gaussian_rasterization.functional import Rendering, rasterize
 from diff_gaussian_rasterization.fused_optimizer import CameraGradients, FusedOptimizer
-from diff_gaussian_rasterization.prepared import Picture, PreparedGaussians
+from diff_gaussian_rasterization.prepared import Image, PreparedGaussians
 from diff_gaussian_rasterization.sparse_adam import SparseGaussianAdam
 from diff_gaussian_rasterization.training import AdamGroup, PhotometricLoss, adam_step, photometric_loss
 
@@ -25,7 +25,7 @@ __all__ = [
     "GaussianRasterizationSettings",
     "GaussianRasterizer",
     "PhotometricLoss",
-    "Picture",
+    "Image",
     "PreparedGaussians",
     "Rendering",
     "SparseGaussianAdam",

@@ -264,7 +264,7 @@ def _touched(gaussians, camera, numbers: _Settings) -> torch.Tensor:
 
 
 def _with_colors(means, rotations, scales, opacities, covariances, values, camera, numbers: _Settings) -> Rendering:
-    """The picture of one value (N,) for each Gaussian, before black."""
+    """The image of one value (N,) for each Gaussian, before black."""
     pose, intrinsics, back, center = camera
     camera = (pose, intrinsics, torch.zeros_like(back), center)
     colors = values[:, None].expand(-1, 3)

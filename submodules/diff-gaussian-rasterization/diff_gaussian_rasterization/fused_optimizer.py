@@ -24,7 +24,7 @@ class CameraGradients(NamedTuple):
 
 
 class FusedOptimizer:
-    """Gaussians with their moments; `render`, then `step` with the gradient of the picture.
+    """Gaussians with their moments; `render`, then `step` with the gradient of the image.
 
     The same as `rasterize` with log scales and logit opacities, backward and `adam_step`, but parameters and moments
     are read and written once and gradients are never stored: a third less memory traffic. The tensors are changed in
@@ -101,7 +101,7 @@ class FusedOptimizer:
         near_plane: float = 0.01,
         antialiased: bool = False,
     ) -> Rendering:
-        """The picture, which `step` refers to; its memory is used again by the next call, so copy what must last
+        """The image, which `step` refers to; its memory is used again by the next call, so copy what must last
         longer. See `rasterize` for the arguments."""
         check_size(width, height)
         terms = self._parameters[_HARMONICS].shape[1]

@@ -31,7 +31,7 @@ _FLOATS = 16
 _SH_CONSTANT = 0.28209479177387814
 
 
-class Picture(NamedTuple):
+class Image(NamedTuple):
     """What `PreparedGaussians.render` returns."""
 
     #: (3, H, W) float32, background composited in
@@ -47,7 +47,7 @@ class PreparedGaussians:
 
     What does not depend on the camera is computed once: activations, the Gaussians' axes, the colour's constant term.
     On the CPU harmonics above it are kept in half precision, which changes colours by some 1e-4 and takes a third off
-    the memory that a picture reads: 156 bytes for a Gaussian with harmonics of degree 3. On a GPU, and where no kernels
+    the memory that a image reads: 156 bytes for a Gaussian with harmonics of degree 3. On a GPU, and where no kernels
     were compiled, the activated tensors are kept and `rasterize` does the work. Several threads may render at a time.
 
     Gaussians near each other should be near each other in memory (Morton order).
@@ -102,7 +102,7 @@ class PreparedGaussians:
         near_plane: float = 0.01,
         antialiased: bool = False,
         inverse_depth: bool = False,
-    ) -> Picture:
+    ) -> Image:
         """As `rasterize`. Raises ValueError for a wrong shape, type or device, and for settings out of range."""
         if self._groups is None:
             with torch.no_grad():
@@ -117,7 +117,7 @@ class PreparedGaussians:
                     antialiased=antialiased,
                     inverse_depth=inverse_depth,
                 )
-            return Picture(*rendering[:3])
+            return Image(*rendering[:3])
         check_size(width, height)
         check_positive("near_plane", near_plane)
         width, height = int(width), int(height)
@@ -130,11 +130,11 @@ class PreparedGaussians:
         if background is not None:
             scene.background[:] = camera_numbers("background", background, (3,))
         scene.prepared = PreparedStruct(self._groups.data_ptr(), self._groups.stride(0))
-        picture = Picture(torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width))
+        image = Image(torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width))
         frame = Frame(self._library)
-        frame.forward(scene, OutputsStruct(*map(pointer, picture), None))
+        frame.forward(scene, OutputsStruct(*map(pointer, image), None))
         frame.keep_statistics()
-        return picture
+        return image
 
 
 def _in_groups(

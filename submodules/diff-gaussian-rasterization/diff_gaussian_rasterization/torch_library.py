@@ -93,7 +93,7 @@ def stillsplat_forward(handle: int, scene_reference: Any, outputs_reference: Any
         radii = torch.zeros(scene.count, dtype=torch.int32)
         radii[shown] = (3 * splats.largest_variance[shown].sqrt()).ceil().clamp(max=1e9).int()
         _memory(outputs.radii, (scene.count,), ctypes.c_int32).copy_(radii)
-    image, alpha, depth = _pictures(outputs, view)
+    image, alpha, depth = _images(outputs, view)
     fields, background = splats.fields[shown].float(), view.background.float()[:, None]
     for tile in range(len(frame.pairs.tile_start) - 1):
         rows, columns = splatting.tile_pixels(tile, view)
@@ -130,7 +130,7 @@ def _backward_tiles(scene: Any, gradients: Any, view: View, found: Pairs) -> tor
     with torch.no_grad():
         fields = _project(scene, view, found.shown).fields.float()
     background, slopes = view.background.float()[:, None], torch.zeros(len(fields), fields.shape[1])
-    d_image, d_alpha, d_depth = _pictures(gradients, view)
+    d_image, d_alpha, d_depth = _images(gradients, view)
     for tile in range(len(found.tile_start) - 1):
         index = _of_tile(found, tile)
         if len(index) == 0:
@@ -315,7 +315,7 @@ def _of_tile(found: Pairs, tile: int) -> torch.Tensor:
     return found.splat[found.tile_start[tile] : found.tile_start[tile + 1]]
 
 
-def _pictures(addresses: Any, view: View) -> list[Any]:
+def _images(addresses: Any, view: View) -> list[Any]:
     """Image (3, H, W), alpha and depth (H, W) at the addresses of those names; None where there is none."""
     size = view.height, view.width
     shapes = {"image": (3, *size), "alpha": size, "depth": size}

@@ -1,4 +1,4 @@
-"""Splatting in plain PyTorch, for installations without the compiled kernels: slow, the same pictures and gradients.
+"""Splatting in plain PyTorch, for installations without the compiled kernels: slow, the same images and gradients.
 
 Projection in float64, W x H in tiles of 16 x 16 in float32, one tile after the other, so that memory stays small. The
 formulas are those of the kernels (Zwicker et al. 2001; Kerbl et al. 2023); gradients are PyTorch's, tile by tile.

@@ -14,7 +14,7 @@ from dynamic_predictor.das3r.settings import TwoViewSettings
 from dynamic_predictor.specs import available_predictors, create_predictor
 from scene.errors import InputError
 from scene.frames import ImageFolderFrames
-from scene.pictures import write_png
+from scene.images import write_png
 from stillsplat.cli import main
 from tests.dynamic_predictor.das3r.small_networks import MINIMAL, filled_network
 
@@ -104,8 +104,8 @@ def test_long_clips_go_window_by_window(weights, tmp_path):
         TwoViewSettings(window=4, window_overlap=4)
 
 
-def test_two_equal_pictures_stand_for_a_single_one(weights, tmp_path):
-    """Scores of single pictures come from a picture that is paired with itself."""
+def test_two_equal_images_stand_for_a_single_one(weights, tmp_path):
+    """Scores of single images come from a image that is paired with itself."""
     path = _frames(tmp_path, 2).paths[0]
     scene = _predictor("monst3r", weights).predict(ImageFolderFrames([path, path]))
     assert scene.z_depths is not None and np.isfinite(scene.z_depths[0]).all() and scene.z_depths[0][30].all()
@@ -132,21 +132,21 @@ def test_batches_do_not_change_predictions(weights, tmp_path):
         network = filled_network(MINIMAL)
     asked = []
 
-    def picture(index):
+    def image(index):
         asked.append(index)
         return frames[index].transpose(2, 0, 1) * 2 - 1
 
     edges = [(0, 1), (1, 0), (1, 2), (2, 1), (0, 2)]
     alone, make = [], network.frame_features
     network.frame_features = lambda number, view: alone.append(number) or make(number, view)  # type: ignore[method-assign]
-    one = predict_pairs(network, picture, edges, 64, 96, batch_size=1)
+    one = predict_pairs(network, image, edges, 64, 96, batch_size=1)
     assert asked == [0, 1, 2]  # each frame is encoded once,
     assert sorted(alone) == [1, 1, 1, 2, 2, 2]  # and what heads make of it alone, once for each place in a pair
-    three = predict_pairs(network, picture, edges, 64, 96, batch_size=3)
+    three = predict_pairs(network, image, edges, 64, 96, batch_size=3)
     np.testing.assert_allclose(one.points.numpy(), three.points.numpy(), rtol=2e-3, atol=1e-2)
     pair = edges.index((2, 1))
     with torch.no_grad():
-        images = [torch.from_numpy(picture(index)[None]) for index in (2, 1)]
+        images = [torch.from_numpy(image(index)[None]) for index in (2, 1)]
         expected = network(*images)[1]
     np.testing.assert_allclose(
         one.view_points(pair, 1).reshape(3, 64, 96).numpy(),
@@ -160,15 +160,15 @@ def test_outputs_that_are_not_numbers_are_one_sentence(tmp_path):
     with torch.no_grad():
         network = filled_network(MINIMAL)
         network.downstream_head2.dpt.head[4].bias.fill_(float("nan"))
-    picture = np.zeros((3, 32, 32), np.float32)
+    image = np.zeros((3, 32, 32), np.float32)
     with pytest.raises(InputError, match=r"frames 0 and 1 are not numbers"):
-        predict_pairs(network, lambda index: picture, [(0, 1)], 32, 32)
+        predict_pairs(network, lambda index: image, [(0, 1)], 32, 32)
 
 
 def test_too_little_memory_halves_the_batch_and_then_says_what_to_lower(monkeypatch):
     with torch.no_grad():
         network = filled_network(MINIMAL)
-    picture = np.zeros((3, 32, 32), np.float32)
+    image = np.zeros((3, 32, 32), np.float32)
     edges = [(0, 1), (1, 0), (1, 2), (2, 1)]
     decode, sizes = network.decode, []
 
@@ -182,11 +182,11 @@ def test_too_little_memory_halves_the_batch_and_then_says_what_to_lower(monkeypa
         return decode_if_it_fits
 
     monkeypatch.setattr(network, "decode", limited(1))
-    predict_pairs(network, lambda index: picture, edges, 32, 32, batch_size=4)
+    predict_pairs(network, lambda index: image, edges, 32, 32, batch_size=4)
     assert sizes == [4, 2, 1, 1, 1, 1]
     monkeypatch.setattr(network, "decode", limited(0))
     with pytest.raises(InputError, match="use a smaller --max-size"):
-        predict_pairs(network, lambda index: picture, edges, 32, 32, batch_size=1)
+        predict_pairs(network, lambda index: image, edges, 32, 32, batch_size=1)
 
 
 def test_missing_weights_name_the_file_and_the_place(monkeypatch, tmp_path):

@@ -34,17 +34,17 @@ def test_sizes_of_the_official_loader():
 def test_pixels_of_the_official_loader(golden, name, output, settings):
     arrays = golden("preprocess_pixels.npz")
     if f"{name}_{output}_img" not in arrays:
-        pytest.skip("NOT CHECKED: the copy of this golden lacks the pictures of 224 pixels; ../shared has them")
-    picture, expected = arrays[name], arrays[f"{name}_{output}_img"][0]
+        pytest.skip("NOT CHECKED: the copy of this golden lacks the images of 224 pixels; ../shared has them")
+    image, expected = arrays[name], arrays[f"{name}_{output}_img"][0]
     settings = {"size": 64, **settings}
-    geometry = input_geometry(picture.shape[1], picture.shape[0], **settings)
+    geometry = input_geometry(image.shape[1], image.shape[0], **settings)
     # Pillow's filters have changed by a grey level between releases
-    np.testing.assert_allclose(geometry.prepare(picture), expected, atol=2.1 / 255)
-    assert np.mean(geometry.prepare(picture) == expected) > 0.99
+    np.testing.assert_allclose(geometry.prepare(image), expected, atol=2.1 / 255)
+    assert np.mean(geometry.prepare(image) == expected) > 0.99
     if f"{name}_{output}_true_shape" in arrays:
         assert arrays[f"{name}_{output}_true_shape"].tolist() == [[geometry.height, geometry.width]]
         # the official loader's masks of frames without any are all true; ours of a frame that is all 1
-        inside = geometry.to_network(np.ones(picture.shape[:2]))
+        inside = geometry.to_network(np.ones(image.shape[:2]))
         assert np.array_equal(inside > 0.5, arrays[f"{name}_{output}_mask"][0])
 
 

@@ -11,7 +11,7 @@ import torch
 from dynamic_predictor.das3r.official_layout import save_hub_folder, save_pth
 from dynamic_predictor.launch import main
 from scene.formats.das3r import read_das3r
-from scene.pictures import write_png
+from scene.images import write_png
 from tests.dynamic_predictor.das3r.small_networks import MINIMAL, filled_network
 
 
@@ -22,19 +22,19 @@ def _with_gradients(_no_gradients):
 
 
 def _make_dog(data_folder: Path) -> None:
-    """DAVIS with one clip of four pictures that move over a texture, and their masks."""
+    """DAVIS with one clip of four images that move over a texture, and their masks."""
     root = data_folder / "davis" / "DAVIS"
     texture = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
     mask = np.zeros((60, 100), np.uint8)
     mask[20:40, 30:60] = 255
     for index in range(4):
-        for kind, picture in (
+        for kind, image in (
             ("JPEGImages", texture[index : index + 60, 2 * index : 2 * index + 100]),
             ("Annotations", mask),
         ):
             path = root / kind / "480p" / "dog" / f"{index:05d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_png(path, np.ascontiguousarray(picture))
+            write_png(path, np.ascontiguousarray(image))
 
 
 @pytest.mark.parametrize("name", ["das3r", "monst3r"])

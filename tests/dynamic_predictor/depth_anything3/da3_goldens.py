@@ -49,19 +49,19 @@ def filled(network: Network, overrides: Mapping[str, tuple[str, float]]) -> Netw
     return network
 
 
-def golden_pictures(count: int, height: int, width: int) -> torch.Tensor:
-    """The first `count` pictures of the any-view goldens at any size, as a network takes them: (1, S, 3, H, W). Each is
+def golden_images(count: int, height: int, width: int) -> torch.Tensor:
+    """The first `count` images of the any-view goldens at any size, as a network takes them: (1, S, 3, H, W). Each is
     a sum of waves with made-up strengths, frequencies and phases, clipped to [0, 1]."""
     y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
-    pictures = []
+    images = []
     for view in range(count):
         strength, across, down, phase = np.moveaxis(made_up_noise(f"image:da3-tiny-{view}", (3, 8, 4)), -1, 0)[
             ..., None, None
         ]
         waves = strength * np.sin(2 * np.pi * (3 * across * x + 3 * down * y) + 3 * phase)
-        pictures.append((0.5 + 0.12 * waves.sum(axis=1)).clip(0, 1))
+        images.append((0.5 + 0.12 * waves.sum(axis=1)).clip(0, 1))
     mean, deviation = (np.array(part)[:, None, None] for part in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    return torch.from_numpy(((np.stack(pictures) - mean) / deviation).astype(np.float32))[None]
+    return torch.from_numpy(((np.stack(images) - mean) / deviation).astype(np.float32))[None]
 
 
 class Golden:

@@ -1,4 +1,4 @@
-"""`DepthAnything3.inference` against the official call, end to end from uint8 pictures."""
+"""`DepthAnything3.inference` against the official call, end to end from uint8 images."""
 
 import numpy as np
 import pytest
@@ -40,16 +40,16 @@ def _compare(prediction: Prediction, api: Golden, case: str) -> None:
     assert int(prediction.is_metric) == int(api[f"{case}/is_metric"])
 
 
-def _pictures(api: Golden, count: int) -> list[np.ndarray]:
+def _images(api: Golden, count: int) -> list[np.ndarray]:
     return [api[f"img{index}"] for index in range(count)]
 
 
-def test_one_picture(api):
-    _compare(_model(api, "any").inference(_pictures(api, 1), process_res=70), api, "plain1")
+def test_one_image(api):
+    _compare(_model(api, "any").inference(_images(api, 1), process_res=70), api, "plain1")
 
 
-def test_three_pictures_with_features(api):
-    prediction = _model(api, "any").inference(_pictures(api, 3), process_res=70, export_feat_layers=[4])
+def test_three_images_with_features(api):
+    prediction = _model(api, "any").inference(_images(api, 3), process_res=70, export_feat_layers=[4])
     _compare(prediction, api, "plain3")
     # blocks behind the choice of the reference view
     assert_close(prediction.aux["feat_layer_4"], api["plain3/aux.feat_layer_4"])
@@ -57,16 +57,16 @@ def test_three_pictures_with_features(api):
 
 def test_another_size_and_another_reference(api):
     model = _model(api, "any")
-    small = model.inference(_pictures(api, 2), process_res=56, process_res_method="lower_bound_resize")
+    small = model.inference(_images(api, 2), process_res=56, process_res_method="lower_bound_resize")
     _compare(small, api, "lower2")
-    _compare(model.inference(_pictures(api, 3), process_res=70, ref_view_strategy="middle"), api, "middle3")
+    _compare(model.inference(_images(api, 3), process_res=70, ref_view_strategy="middle"), api, "middle3")
 
 
 @pytest.mark.parametrize("case", ["cond3_scale1", "cond3_scale0", "cond12"])
 def test_known_cameras(api, case):
-    pictures = list(api["img12"]) if case == "cond12" else _pictures(api, 3)
+    images = list(api["img12"]) if case == "cond12" else _images(api, 3)
     prediction = _model(api, "any").inference(
-        pictures,
+        images,
         api[f"{case}/in.extrinsics"],
         api[f"{case}/in.intrinsics"],
         process_res=42 if case == "cond12" else 70,
@@ -75,23 +75,23 @@ def test_known_cameras(api, case):
     _compare(prediction, api, case)
 
 
-@pytest.mark.filterwarnings("ignore:The pictures have different shapes")
-def test_cropping_pictures_of_different_shapes_leaves_known_cameras_where_they_are(api, shared):
+@pytest.mark.filterwarnings("ignore:The images have different shapes")
+def test_cropping_images_of_different_shapes_leaves_known_cameras_where_they_are(api, shared):
     mixed = np.load(shared / "parity" / "da3" / "maths_preprocess.npz")
-    pictures = [mixed[f"{name}/img_u8"] for name in ("a", "b", "c")]
-    prediction = _model(api, "any").inference(pictures, mixed["mixed/extr"], mixed["mixed/K_in"], process_res=126)
+    images = [mixed[f"{name}/img_u8"] for name in ("a", "b", "c")]
+    prediction = _model(api, "any").inference(images, mixed["mixed/extr"], mixed["mixed/K_in"], process_res=126)
     assert prediction.processed_images.shape == (3, 84, 84, 3)
     np.testing.assert_allclose(prediction.extrinsics, mixed["mixed/extr"][:, :3], atol=1e-6)
     np.testing.assert_allclose(prediction.intrinsics, mixed["mixed/intr"], rtol=1e-6)
 
 
 def test_nested(api):
-    prediction = _model(api, "nested").inference(_pictures(api, 3), process_res=70)
+    prediction = _model(api, "nested").inference(_images(api, 3), process_res=70)
     _compare(prediction, api, "nested3")
     assert prediction.scale_factor == pytest.approx(float(api["nested3/scale_factor"]), rel=1e-4)
 
 
 def test_monocular(api):
-    prediction = _model(api, "mono").inference(_pictures(api, 2), process_res=70)
+    prediction = _model(api, "mono").inference(_images(api, 2), process_res=70)
     _compare(prediction, api, "mono2")
     np.testing.assert_array_equal(prediction.sky, api["mono2/sky"])

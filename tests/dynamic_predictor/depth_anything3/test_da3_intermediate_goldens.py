@@ -126,7 +126,7 @@ def test_every_stage_equals_the_official_one(golden, name, case):
 
 
 @pytest.mark.parametrize("name", [*_NETWORKS, "tiny_anyview_raypose", "tiny_nested"])
-def test_pictures_are_normalized_as_officially(golden, name):
+def test_images_are_normalized_as_officially(golden, name):
     goldens = golden(name)
     cases = [case for case in goldens.cases() if f"{case}/img" in goldens]
     assert cases

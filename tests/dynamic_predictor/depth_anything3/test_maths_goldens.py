@@ -285,7 +285,7 @@ def test_metres_of_the_metric_model(golden):
     assert_close(metric_depth(depth, intrinsics), goldens["metric/metric_depth"], 1e-6)
 
 
-def test_pictures_that_are_all_sky():
+def test_images_that_are_all_sky():
     depth, confidence = torch.full((2, 4, 5), 2.0), torch.full((2, 4, 5), 1.5)
     cameras = torch.eye(4)[:3].expand(2, 3, 4)
     sky = torch.ones_like(depth)

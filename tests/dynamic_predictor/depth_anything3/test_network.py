@@ -11,7 +11,7 @@ from dynamic_predictor.depth_anything3.gaussians import Gaussians
 from dynamic_predictor.depth_anything3.network import ForwardOptions, NetworkOutput, build_network
 from dynamic_predictor.depth_anything3.reference_view import choose_reference_view
 from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
-from tests.dynamic_predictor.depth_anything3.da3_goldens import GOLDENS, Golden, assert_close, golden_pictures
+from tests.dynamic_predictor.depth_anything3.da3_goldens import GOLDENS, Golden, assert_close, golden_images
 
 _OUTPUTS = {
     "out.depth": "depth",
@@ -86,7 +86,7 @@ def test_reference_strategies_change_the_result_as_officially(golden, strategy):
 
 @pytest.mark.parametrize("count", [4, 9])
 def test_the_network_works_from_the_official_reference_view(golden, monkeypatch, count):
-    """`refview/n9_*` belong to nine pictures of 56x70, which the file holds at 28x42 only; there other views win."""
+    """`refview/n9_*` belong to nine images of 56x70, which the file holds at 28x42 only; there other views win."""
     goldens, chosen = golden("tiny_anyview"), []
 
     def recorded(*arguments):
@@ -94,9 +94,9 @@ def test_the_network_works_from_the_official_reference_view(golden, monkeypatch,
         return chosen[-1]
 
     for case, size in (("n4", (4, 56, 70)), ("n9_28x42", (9, 28, 42))):
-        torch.testing.assert_close(golden_pictures(*size), goldens.tensor(f"{case}/x"), rtol=0, atol=2e-6)
+        torch.testing.assert_close(golden_images(*size), goldens.tensor(f"{case}/x"), rtol=0, atol=2e-6)
     monkeypatch.setattr("dynamic_predictor.depth_anything3.backbone.choose_reference_view", recorded)
-    network, images = goldens.network(), golden_pictures(count, 56, 70)
+    network, images = goldens.network(), golden_images(count, 56, 70)
     for strategy in ("first", "middle", "saddle_balanced", "saddle_sim_range"):
         network(images, ForwardOptions(reference_strategy=strategy))
         np.testing.assert_array_equal(chosen[-1].numpy(), goldens[f"refview/n{count}_{strategy}"])

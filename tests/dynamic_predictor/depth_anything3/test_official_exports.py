@@ -32,7 +32,7 @@ def metric_model() -> DepthAnything3:
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     generator = np.random.default_rng(3)
     paths = []
     for name, (width, height) in {"b.png": (120, 80), "a.jpg": (60, 40), "c.png": (60, 48)}.items():
@@ -45,10 +45,10 @@ def _files(folder) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_every_format_lies_where_the_official_package_puts_it(model, pictures, tmp_path):
+def test_every_format_lies_where_the_official_package_puts_it(model, images, tmp_path):
     out = tmp_path / "out"
     prediction = model.inference(
-        image=pictures,
+        image=images,
         infer_gs=True,
         process_res=56,
         export_dir=str(out),
@@ -84,16 +84,16 @@ def test_every_format_lies_where_the_official_package_puts_it(model, pictures, t
 
 
 @pytest.mark.parametrize("method", ["upper_bound_resize", "upper_bound_crop", "lower_bound_crop"])
-@pytest.mark.filterwarnings("ignore:The pictures have different shapes")
-def test_colmap_cameras_are_those_of_the_files(model, pictures, tmp_path, method):
-    """Known cameras, given in pixels of the files, come back as they were however the pictures were fitted and cropped;
+@pytest.mark.filterwarnings("ignore:The images have different shapes")
+def test_colmap_cameras_are_those_of_the_files(model, images, tmp_path, method):
+    """Known cameras, given in pixels of the files, come back as they were however the images were fitted and cropped;
     the official exporter forgets about crops."""
     extrinsics = np.tile(np.eye(4), (3, 1, 1))
     extrinsics[:, 0, 3] = [0.0, -0.5, -1.0]
     extrinsics[2, 1, 3] = 0.4
     intrinsics = np.array([[[99.0, 0, 61], [0, 98, 37], [0, 0, 1]], *[[[50.0, 0, 31], [0, 51, 22], [0, 0, 1]]] * 2])
     model.inference(
-        pictures, extrinsics, intrinsics, process_res=56, process_res_method=method,
+        images, extrinsics, intrinsics, process_res=56, process_res_method=method,
         export_dir=tmp_path / "out", export_format="colmap",
     )  # fmt: skip
     found = pycolmap.Reconstruction(str(tmp_path / "out"))
@@ -107,11 +107,11 @@ def test_colmap_cameras_are_those_of_the_files(model, pictures, tmp_path, method
         np.testing.assert_allclose(image.cam_from_world().matrix(), extrinsics[index, :3], atol=1e-6)
 
 
-def test_a_video_along_given_cameras(model, pictures, tmp_path):
+def test_a_video_along_given_cameras(model, images, tmp_path):
     poses = np.tile(np.eye(4), (5, 1, 1))
     poses[:, 2, 3] = np.linspace(0, 0.5, 5)
     model.inference(
-        pictures[:2],
+        images[:2],
         infer_gs=True,
         process_res=28,
         render_exts=poses,
@@ -126,10 +126,10 @@ def test_a_video_along_given_cameras(model, pictures, tmp_path):
         assert video.streams.video[0].frames == 5
 
 
-def test_the_official_interface_makes_a_video_with_the_gaussians(model, pictures, tmp_path):
+def test_the_official_interface_makes_a_video_with_the_gaussians(model, images, tmp_path):
     strict = DepthAnything3(model.network, name="tiny", device="cpu", strict_official=True)
     for made, name in ((strict, "official"), (model, "ours")):
-        made.inference(pictures[:1], infer_gs=True, process_res=14, export_dir=tmp_path / name, export_format="gs_ply")
+        made.inference(images[:1], infer_gs=True, process_res=14, export_dir=tmp_path / name, export_format="gs_ply")
     assert _files(tmp_path / "official") == {"gs_ply/0000.ply", "gs_video/0000_wander.mp4"}
     assert _files(tmp_path / "ours") == {"gs_ply/0000.ply"}
 
@@ -166,21 +166,21 @@ class _Untouchable(torch.nn.Module):
         ({"render_hw": (0, 40)}, "render_hw"),
     ],
 )
-def test_what_cannot_be_exported_is_said_before_the_network_runs(model, pictures, tmp_path, options, message):
+def test_what_cannot_be_exported_is_said_before_the_network_runs(model, images, tmp_path, options, message):
     untouchable = DepthAnything3(_Untouchable(model.network), name="tiny", device="cpu")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message) as refusal:
-        untouchable.inference(pictures, process_res=56, export_dir=tmp_path / "out", **options)
+        untouchable.inference(images, process_res=56, export_dir=tmp_path / "out", **options)
     assert str(refusal.value).endswith(".") and not (tmp_path / "out").exists()
 
 
-def test_monocular_models_have_no_glb(metric_model, pictures, tmp_path):
+def test_monocular_models_have_no_glb(metric_model, images, tmp_path):
     with pytest.raises(InputError, match="does not predict"):
-        metric_model.inference(pictures, export_dir=tmp_path / "out", export_format="glb")
-    metric_model.inference(pictures, process_res=56, export_dir=tmp_path / "out", export_format="mini_npz-depth_vis")
+        metric_model.inference(images, export_dir=tmp_path / "out", export_format="glb")
+    metric_model.inference(images, process_res=56, export_dir=tmp_path / "out", export_format="mini_npz-depth_vis")
     assert "exports/mini_npz/results.npz" in _files(tmp_path / "out")
 
 
-def test_pictures_are_given_once(model):
+def test_images_are_given_once(model):
     with pytest.raises(InputError, match="images or image"):
         model.inference()
     with pytest.raises(InputError, match="images or image"):

@@ -1,4 +1,4 @@
-"""Sizes, pixels and intrinsics of processed pictures against the official ones."""
+"""Sizes, pixels and intrinsics of processed images against the official ones."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dynamic_predictor.depth_anything3.preprocessing import fit, process_pictures
+from dynamic_predictor.depth_anything3.preprocessing import fit, process_images
 from scene.errors import InputError
 
 
@@ -17,7 +17,7 @@ def test_sizes_and_intrinsics(shared):
     too_narrow = 0
     for row in rows:
         height, width = row["in_hw"]
-        if min(row["out_hw"]) < 14:  # the official code makes pictures of 0 or 1 pixel, which no network takes
+        if min(row["out_hw"]) < 14:  # the official code makes images of 0 or 1 pixel, which no network takes
             too_narrow += 1
             if row["method"].endswith("resize"):
                 assert fit(width, height, row["process_res"], row["method"]).final[1] == 14
@@ -34,49 +34,49 @@ def test_sizes_and_intrinsics(shared):
 
 
 @pytest.mark.parametrize("picture", ["a", "b", "c", "d"])
-def test_pixels(shared, picture):
+def test_pixels(shared, image):
     goldens = np.load(shared / "parity" / "da3" / "maths_preprocess.npz")
-    cases = [key for key in goldens.files if key.startswith(f"{picture}/") and key[2].isdigit()]
+    cases = [key for key in goldens.files if key.startswith(f"{image}/") and key[2].isdigit()]
     assert len(cases) == 9
     for key in cases:
         size, method = key[2:].removesuffix("_tensor").split("_", 1)
-        processed = process_pictures([goldens[f"{picture}/img_u8"]], process_res=int(size), method=method)
+        processed = process_images([goldens[f"{image}/img_u8"]], process_res=int(size), method=method)
         if key.endswith("_tensor"):
             np.testing.assert_allclose(processed.tensor().numpy(), goldens[key], atol=1e-6)
         else:
             # OpenCV 4.12 and 5.0 differ by one where they enlarge
-            difference = processed.pictures[0].transpose(2, 0, 1).astype(int) - goldens[key]
+            difference = processed.images[0].transpose(2, 0, 1).astype(int) - goldens[key]
             assert np.abs(difference).max() <= 1
 
 
-def test_pictures_of_different_shapes_are_cropped_to_what_all_have(shared):
+def test_images_of_different_shapes_are_cropped_to_what_all_have(shared):
     goldens = np.load(shared / "parity" / "da3" / "maths_preprocess.npz")
-    pictures = [goldens[f"{name}/img_u8"] for name in ("a", "b", "c")]
-    processed = process_pictures(pictures, goldens["mixed/K_in"], process_res=126)
+    images = [goldens[f"{name}/img_u8"] for name in ("a", "b", "c")]
+    processed = process_images(images, goldens["mixed/K_in"], process_res=126)
     np.testing.assert_allclose(processed.tensor().numpy(), goldens["mixed/tensor"], atol=1e-6)
     assert processed.intrinsics is not None
     np.testing.assert_allclose(processed.intrinsics, goldens["mixed/intr"], rtol=1e-6)
     assert "different shapes" in processed.warnings[0]
 
 
-def test_paths_arrays_and_tensors_are_the_same_picture(tmp_path):
+def test_paths_arrays_and_tensors_are_the_same_image(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     path = tmp_path / "picture.png"
     Image.fromarray(pixels).save(path)
     same = [path, str(path), Image.fromarray(pixels), pixels, torch.from_numpy(pixels), pixels / np.float32(255)]
     same.append(torch.from_numpy(pixels).permute(2, 0, 1))
-    for picture in process_pictures(same, process_res=56).pictures[1:]:
-        np.testing.assert_array_equal(picture, process_pictures([pixels], process_res=56).pictures[0])
+    for image in process_images(same, process_res=56).images[1:]:
+        np.testing.assert_array_equal(image, process_images([pixels], process_res=56).images[0])
 
 
-def test_pictures_are_turned_upright(tmp_path):
-    picture = Image.fromarray(np.zeros((28, 56, 3), np.uint8))
+def test_images_are_turned_upright(tmp_path):
+    image = Image.fromarray(np.zeros((28, 56, 3), np.uint8))
     path = tmp_path / "lying.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(path, exif=exif)
-    assert process_pictures([path], process_res=56).pictures.shape == (1, 56, 28, 3)
-    assert process_pictures([path], process_res=56, apply_orientation=False).pictures.shape == (1, 28, 56, 3)
+    image.save(path, exif=exif)
+    assert process_images([path], process_res=56).images.shape == (1, 56, 28, 3)
+    assert process_images([path], process_res=56, apply_orientation=False).images.shape == (1, 28, 56, 3)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_pictures_are_turned_upright(tmp_path):
         ("/nowhere/at/all.png", "does not exist"),
     ],
 )
-def test_what_is_no_picture_is_named(picture, message):
+def test_what_is_no_image_is_named(image, message):
     with pytest.raises(InputError, match=message):
-        process_pictures([picture])
+        process_images([image])
 
 
 def test_panoramas_and_sizes_that_make_no_sense():

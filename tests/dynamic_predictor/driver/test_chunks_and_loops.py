@@ -376,7 +376,7 @@ def test_transport_gives_every_cluster_one_patch_worth():
     assert (shares.sum(dim=1) <= 1.0 + 1e-4).all()
 
 
-def test_the_salad_network_has_the_keys_of_the_published_file_and_describes_pictures(tmp_path):
+def test_the_salad_network_has_the_keys_of_the_published_file_and_describes_images(tmp_path):
     from safetensors.torch import save_file
 
     with torch.device("meta"):

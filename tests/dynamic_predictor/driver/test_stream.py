@@ -18,7 +18,7 @@ from dynamic_predictor.driver.stream_scene import scene_of_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
 from scene.folder import load_scene, save_scene
-from scene.pictures import write_png
+from scene.images import write_png
 from scene.trajectory import absolute_trajectory_error
 from scene.video import write_video
 
@@ -90,7 +90,7 @@ def test_the_scene_of_a_stream_is_a_scene_on_the_disk_like_any_other(tmp_path):
     save_scene(scene, tmp_path / "scene")
     again = load_scene(tmp_path / "scene")
     np.testing.assert_array_equal(again.z_depths[25], scene.z_depths[25])
-    np.testing.assert_array_equal(again.frames.rgb8(7), walk.picture(7))
+    np.testing.assert_array_equal(again.frames.rgb8(7), walk.image(7))
 
 
 class _Stopped(Exception):
@@ -144,13 +144,13 @@ def test_frames_of_two_sizes_are_refused(tmp_path):
     images = tmp_path / "images"
     images.mkdir()
     for index in range(6):
-        write_png(images / f"{index}.png", walk.picture(index) if index != 4 else walk.picture(index)[:-2])
+        write_png(images / f"{index}.png", walk.image(index) if index != 4 else walk.image(index)[:-2])
     with pytest.raises(InputError, match="one size"):
         run_stream(open_source(str(images)), SimulatedPredictor(walk), _workspace(tmp_path), _SMALL)
 
 
 class _Camera:
-    """Gives `good` pictures, then does what `then` says: "ends", "fails" or "hangs"."""
+    """Gives `good` images, then does what `then` says: "ends", "fails" or "hangs"."""
 
     def __init__(self, walk: SimulatedWalk, good: int, then: str) -> None:
         self.walk, self.good, self.then, self.count = walk, good, then, 0
@@ -165,7 +165,7 @@ class _Camera:
             return None
         self.count += 1
         time.sleep(0.004)
-        return self.walk.picture(self.count - 1)
+        return self.walk.image(self.count - 1)
 
     def close(self):
         self.closed.set()
@@ -187,7 +187,7 @@ def test_a_camera_that_disappears_leaves_what_was_finished_and_one_sentence(tmp_
 def test_a_camera_that_gives_nothing_is_one_sentence(tmp_path):
     walk = SimulatedWalk(5)
     source = LiveSource("camera 0", lambda: _Camera(walk, 0, "ends"), patience=0.5)
-    with pytest.raises(InputError, match="camera 0 gave no picture"):
+    with pytest.raises(InputError, match="camera 0 gave no image"):
         run_stream(source, SimulatedPredictor(walk), _workspace(tmp_path), _SMALL)
 
 
@@ -200,14 +200,14 @@ def test_a_live_source_ends_after_its_number_of_frames(tmp_path):
 
 def test_sources_are_recognised(tmp_path):
     walk = SimulatedWalk(12)
-    write_video(tmp_path / "walk.mp4", (walk.picture(index) for index in range(12)), 10.0)
-    times = [seconds for seconds, _ in open_source(str(tmp_path / "walk.mp4"), rate=5.0).pictures()]
+    write_video(tmp_path / "walk.mp4", (walk.image(index) for index in range(12)), 10.0)
+    times = [seconds for seconds, _ in open_source(str(tmp_path / "walk.mp4"), rate=5.0).images()]
     assert len(times) == 6 and times[1] == pytest.approx(0.2)
-    assert len(list(open_source(str(tmp_path / "walk.mp4"), max_frames=3).pictures(skip=1))) == 2
+    assert len(list(open_source(str(tmp_path / "walk.mp4"), max_frames=3).images(skip=1))) == 2
     for index in (2, 10, 1):
-        write_png(tmp_path / f"f{index}.png", walk.picture(index))
-    pictures = [picture for _, picture in open_source(str(tmp_path / "f*.png")).pictures()]
-    np.testing.assert_array_equal(pictures[1], walk.picture(2))  # natural order
+        write_png(tmp_path / f"f{index}.png", walk.image(index))
+    images = [image for _, image in open_source(str(tmp_path / "f*.png")).images()]
+    np.testing.assert_array_equal(images[1], walk.image(2))  # natural order
     assert open_source("0").is_live and open_source("rtsp://nowhere/stream").is_live
 
 
@@ -224,7 +224,7 @@ def _transport_stream(path: Path, walk: SimulatedWalk, count: int) -> None:
         stream = container.add_stream("mpeg2video", rate=25)
         stream.width, stream.height, stream.pix_fmt = walk.width, walk.height, "yuv420p"
         for index in range(count):
-            frame = av.VideoFrame.from_ndarray(walk.picture(index), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(walk.image(index), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 

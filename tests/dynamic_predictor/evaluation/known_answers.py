@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.frames import Frames
+from scene.images import write_png
 from scene.maps import FrameMaps, LoadedMaps
-from scene.pictures import write_png
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 

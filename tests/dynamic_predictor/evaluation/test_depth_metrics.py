@@ -7,7 +7,7 @@ import pytest
 
 from dynamic_predictor.evaluation.scores.depth import DepthProtocol, DepthScores, mean_depth_scores, score_depth
 from dynamic_predictor.evaluation.scores.sizes import depth_at_truth, mask_at_prediction
-from scene.pictures import fitted_size
+from scene.images import fitted_size
 from tests.paths import DATA
 
 GOLDEN = DATA / "das3r_metrics_depth.npz"
@@ -46,7 +46,7 @@ def test_masked_figures_equal_the_reference(golden: dict[str, np.ndarray]) -> No
     np.testing.assert_allclose(astuple(scores), golden["scale_masked"], rtol=1e-5)
 
 
-def test_a_single_picture_equals_the_reference(golden: dict[str, np.ndarray]) -> None:
+def test_a_single_image_equals_the_reference(golden: dict[str, np.ndarray]) -> None:
     scores = score_depth(golden["pred"][0], golden["gt"][0], CASES["scale"])
     np.testing.assert_allclose(astuple(scores), golden["single_image"], rtol=1e-5)
 

@@ -25,7 +25,7 @@ from dynamic_predictor.evaluation.scores.surfaces import read_surface, sample_tr
 from dynamic_predictor.launch import main as launch
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.pictures import write_png
+from scene.images import write_png
 from scene.rotations import quaternion_from_rotation
 from tests.paths import DATA
 
@@ -129,7 +129,7 @@ def _make_seven_scenes(root: Path) -> None:
     frames = root / "7scenes" / "7Scenes" / "chess" / "seq-01"
     frames.mkdir(parents=True)
     for index in range(24):
-        write_png(frames / f"frame-{index:06d}.color.png", _WALK.picture(index))
+        write_png(frames / f"frame-{index:06d}.color.png", _WALK.image(index))
         np.savetxt(frames / f"frame-{index:06d}.pose.txt", _WALK.world_from_camera(index))
         depth = (1000 * _WALK.z_depth(index)).astype(np.uint16)
         depth[:4] = 65535
@@ -152,7 +152,7 @@ def _make_eth3d(root: Path) -> None:
         q = quaternion_from_rotation(pose[:3, :3])
         lines += [" ".join(map(str, [index, *q, *pose[:3, 3], 0, name])), "1.0 2.0 -1"]
         (scene / "images" / "dslr_images").mkdir(exist_ok=True)
-        write_png(scene / "images" / name.replace(".JPG", ".png"), _WALK.picture(index))
+        write_png(scene / "images" / name.replace(".JPG", ".png"), _WALK.image(index))
         (scene / "images" / name.replace(".JPG", ".png")).rename(scene / "images" / name)
     (scene / "dslr_calibration_jpg" / "images.txt").write_text("\n".join(lines) + "\n")
     truth = scene / "ground_truth_depth" / "dslr_images"
@@ -169,7 +169,7 @@ def _make_hiroom(root: Path) -> None:
         (scene / name).mkdir(parents=True)
     np.save(scene / "cam_K.npy", _WALK.intrinsics)
     for index in range(24):
-        write_png(scene / "image" / f"{index:03d}.png", _WALK.picture(index))
+        write_png(scene / "image" / f"{index:03d}.png", _WALK.image(index))
         np.save(scene / "pose" / f"{index:03d}.npy", np.linalg.inv(_WALK.world_from_camera(index)))
         depth = (1000 * _WALK.z_depth(index)).astype(np.uint16)
         (scene / "depth" / f"{index:03d}.png").write_bytes(cv2.imencode(".png", depth)[1].tobytes())
@@ -192,7 +192,7 @@ def _make_scannetpp(root: Path) -> None:
         q = quaternion_from_rotation(pose[:3, :3])
         name = f"iphone/frame_{index:06d}.png"
         lines += [" ".join(map(str, [index + 1, *q, *pose[:3, 3], 1, name])), ""]
-        write_png(base / "images" / name, _WALK.picture(index))
+        write_png(base / "images" / name, _WALK.image(index))
     (model / "images.txt").write_text("\n".join(lines) + "\n")
     (model / "points3D.txt").write_text("")
     assert len(pycolmap.Reconstruction(str(model)).images) == 24
@@ -203,7 +203,7 @@ def _make_dtu64(root: Path) -> None:
     (root / "dtu64" / "scan24" / "image").mkdir(parents=True)
     (root / "dtu64" / "Cameras").mkdir()
     for index in range(40):
-        write_png(root / "dtu64" / "scan24" / "image" / f"{index:08d}.png", _WALK.picture(index))
+        write_png(root / "dtu64" / "scan24" / "image" / f"{index:08d}.png", _WALK.image(index))
         pose = np.linalg.inv(_WALK.world_from_camera(index))
         rows = ["extrinsic", *(" ".join(map(str, row)) for row in pose), "", "intrinsic"]
         rows += [" ".join(map(str, row)) for row in _WALK.intrinsics] + ["", "425 2.5"]
@@ -216,7 +216,7 @@ def _make_dtu(root: Path) -> None:
     for name in ("Rectified/scan1", "Cameras", "depth_raw/Depths/scan1", "SampleSet/mvs_data/ObsMask"):
         (base / name).mkdir(parents=True)
     for index in range(24):
-        write_png(base / "Rectified" / "scan1" / f"rect_{index + 1:03d}_3_r5000.png", _WALK.picture(index))
+        write_png(base / "Rectified" / "scan1" / f"rect_{index + 1:03d}_3_r5000.png", _WALK.image(index))
         rows = ["extrinsic", *(" ".join(map(str, row)) for row in np.linalg.inv(_WALK.world_from_camera(index)))]
         rows += ["", "intrinsic", *(" ".join(map(str, row)) for row in _WALK.intrinsics)]
         (base / "Cameras" / f"{index:08d}_cam.txt").write_text("\n".join(rows) + "\n")
@@ -242,7 +242,7 @@ _MADE = {
 
 
 @pytest.mark.parametrize("name", list(_MADE))
-def test_readers_find_pictures_and_true_cameras(tmp_path, name):
+def test_readers_find_images_and_true_cameras(tmp_path, name):
     make, scene_name, count = _MADE[name]
     make(tmp_path)
     dataset = RECONSTRUCTION_DATASETS[name]
@@ -252,12 +252,12 @@ def test_readers_find_pictures_and_true_cameras(tmp_path, name):
     place = 33 if name == "dtu64" else 0  # the reference view comes first
     view = scene.views[0]
     np.testing.assert_allclose(np.linalg.inv(view.camera_from_world), _WALK.world_from_camera(place), atol=1e-5)
-    picture = view.read()
-    assert picture.shape[1] / picture.shape[0] == pytest.approx(1024 / 768 if name == "scannetpp" else 1.5)
+    image = view.read()
+    assert image.shape[1] / image.shape[0] == pytest.approx(1024 / 768 if name == "scannetpp" else 1.5)
     if name not in ("scannetpp", "7scenes"):
         np.testing.assert_allclose(view.intrinsics, _WALK.intrinsics)
     if name == "scannetpp":
-        # a picture without distortion is only resized
+        # a image without distortion is only resized
         np.testing.assert_allclose(view.intrinsics[0, 2], 512, atol=12)
     valid = view.read_valid()
     if name in ("7scenes", "eth3d", "hiroom", "dtu"):
@@ -273,7 +273,7 @@ def test_scenes_that_are_not_complete_are_one_sentence(tmp_path):
 
 def test_a_perfect_prediction_scores_perfectly(tmp_path, monkeypatch):
     _make_hiroom(tmp_path)
-    # coarser than the protocol, as the pictures are
+    # coarser than the protocol, as the images are
     coarse = replace(RECONSTRUCTION_DATASETS["hiroom"], voxel_size=0.06, truncation=0.18, threshold=0.1)
     monkeypatch.setitem(RECONSTRUCTION_DATASETS, "hiroom", coarse)
     monkeypatch.setattr("dynamic_predictor.evaluation.reconstruction_benchmark._SURFACE_POINTS", 60_000)
@@ -433,7 +433,7 @@ def test_a_scene_that_fails_leaves_nothing(tmp_path):
 
 
 class _Sizes(SimulatedPredictor):
-    """Remembers how large the pictures were."""
+    """Remembers how large the images were."""
 
     def predict_chunk(self, frames):
         self.width = frames.width

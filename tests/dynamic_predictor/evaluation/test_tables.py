@@ -1,4 +1,4 @@
-"""Tables and pictures of figures."""
+"""Tables and images of figures."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import pytest
 
 from dynamic_predictor.evaluation.scores.poses import plot_trajectory, score_poses
 from dynamic_predictor.evaluation.tables import Column, Table, tables_json
-from scene.pictures import read_picture
+from scene.images import read_image
 from tests.paths import DATA
 
 GOLDEN = DATA / "das3r_metrics_pose.npz"
@@ -63,6 +63,6 @@ def test_plots(tmp_path: Path) -> None:
     golden = np.load(GOLDEN)
     plot_trajectory(tmp_path / "both.png", golden["c0_est"], golden["c0_gt"], title="both")
     plot_trajectory(tmp_path / "alone.png", golden["c0_est"], None, title="alone")
-    both, alone = (read_picture(tmp_path / name).astype(int) for name in ("both.png", "alone.png"))
-    orange = [(np.abs(picture - [217, 102, 59]).sum(axis=2) < 30).sum() for picture in (both, alone)]
+    both, alone = (read_image(tmp_path / name).astype(int) for name in ("both.png", "alone.png"))
+    orange = [(np.abs(image - [217, 102, 59]).sum(axis=2) < 30).sum() for image in (both, alone)]
     assert min(orange) > 200 and sorted(path.name for path in tmp_path.iterdir()) == ["alone.png", "both.png"]

@@ -15,27 +15,27 @@ WIDTH, HEIGHT, FOCAL = 256, 144, 240.0
 SAMPLE = ROOT / "data" / "sample"
 
 
-class PictureFrames:
-    """Frames from a list of pictures."""
+class ImageFrames:
+    """Frames from a list of images."""
 
-    def __init__(self, pictures):
-        self._pictures = pictures
-        self.height, self.width = pictures[0].shape[:2]
-        self.names = [f"{index:05d}.png" for index in range(len(pictures))]
-        self.timestamps = [index / 30 for index in range(len(pictures))]
+    def __init__(self, images):
+        self._images = images
+        self.height, self.width = images[0].shape[:2]
+        self.names = [f"{index:05d}.png" for index in range(len(images))]
+        self.timestamps = [index / 30 for index in range(len(images))]
 
     def __len__(self):
-        return len(self._pictures)
+        return len(self._images)
 
     def __getitem__(self, index):
-        return self._pictures[index].astype(np.float32) / 255
+        return self._images[index].astype(np.float32) / 255
 
     def rgb8(self, index):
-        return self._pictures[index]
+        return self._images[index]
 
 
 def plane_clip(count=8, speed=0.04, turn=0.01, seed=0):
-    """A textured plane, slanted, seen by a camera that moves sideways and turns: pictures, and for each frame the
+    """A textured plane, slanted, seen by a camera that moves sideways and turns: images, and for each frame the
     homography (cv2's pixel centres at integers) to it from frame 0."""
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(rng.uniform(0, 255, (1200, 1600, 3)).astype(np.float32), (0, 0), 2.5)
@@ -43,17 +43,17 @@ def plane_clip(count=8, speed=0.04, turn=0.01, seed=0):
     intrinsics = np.array([[FOCAL, 0, WIDTH / 2 - 0.5], [0, FOCAL, HEIGHT / 2 - 0.5], [0, 0, 1.0]])
     # texture pixel -> plane in the world: 4 units wide at a depth of about 2, slanted
     world_from_texture = np.array([[4 / 1600, 0, -2.0], [0, 3 / 1200, -1.5], [0.6 / 1600, 0.5 / 1200, 1.6]])
-    pictures, maps = [], []
+    images, maps = [], []
     for index in range(count):
         rotation = cv2.Rodrigues(np.array([0.3, 1.0, 0.1]) * turn * index)[0]
         camera = np.array([speed * index, 0.3 * speed * index, 0.0])
         to_world = world_from_texture.copy()
         to_world -= np.outer(camera, [0, 0, 1])
         frame_from_texture = intrinsics @ rotation @ to_world
-        pictures.append(cv2.warpPerspective(texture, frame_from_texture, (WIDTH, HEIGHT), flags=cv2.INTER_AREA))
+        images.append(cv2.warpPerspective(texture, frame_from_texture, (WIDTH, HEIGHT), flags=cv2.INTER_AREA))
         maps.append(frame_from_texture)
     first = np.linalg.inv(maps[0])
-    return pictures, [matrix @ first for matrix in maps]
+    return images, [matrix @ first for matrix in maps]
 
 
 def transformed(matrix, points):
@@ -62,8 +62,8 @@ def transformed(matrix, points):
 
 
 def test_flow_follows_the_plane_and_is_consistent():
-    pictures, maps = plane_clip()
-    flow = FlowField(PictureFrames(pictures))(0, 2)
+    images, maps = plane_clip()
+    flow = FlowField(ImageFrames(images))(0, 2)
     x, y = np.meshgrid(np.arange(20, WIDTH - 20), np.arange(20, HEIGHT - 20))
     points = np.column_stack([x.ravel(), y.ravel()]).astype(float)
     error = flow.displacement[y, x].reshape(-1, 2) - (transformed(maps[2], points) - points)
@@ -72,9 +72,9 @@ def test_flow_follows_the_plane_and_is_consistent():
 
 
 def test_flow_gives_the_same_when_it_forgets():
-    pictures, _ = plane_clip(count=6)
-    plenty = FlowField(PictureFrames(pictures))
-    scarce = FlowField(PictureFrames(pictures), cache_bytes=1)
+    images, _ = plane_clip(count=6)
+    plenty = FlowField(ImageFrames(images))
+    scarce = FlowField(ImageFrames(images), cache_bytes=1)
     for _ in range(2):
         for source in range(6):
             for target in range(6):
@@ -85,14 +85,14 @@ def test_flow_gives_the_same_when_it_forgets():
     assert len(scarce._displacements) <= 8
 
 
-def test_flow_of_tiny_pictures():
-    pictures = [np.full((7, 9, 3), value, np.uint8) for value in (10, 20)]
-    assert FlowField(PictureFrames(pictures))(0, 1).displacement.shape == (7, 9, 2)
+def test_flow_of_tiny_images():
+    images = [np.full((7, 9, 3), value, np.uint8) for value in (10, 20)]
+    assert FlowField(ImageFrames(images))(0, 1).displacement.shape == (7, 9, 2)
 
 
 def test_tracks_are_sharp_and_at_pixel_centres_of_one_half():
-    pictures, maps = plane_clip()
-    tracks = track_points(FlowField(PictureFrames(pictures)))
+    images, maps = plane_clip()
+    tracks = track_points(FlowField(ImageFrames(images)))
     errors = []
     for host in tracks.hosts:
         back = np.linalg.inv(maps[host.host])
@@ -106,10 +106,10 @@ def test_tracks_are_sharp_and_at_pixel_centres_of_one_half():
 
 
 def test_masked_pixels_give_no_tracks():
-    pictures, _ = plane_clip(count=5)
+    images, _ = plane_clip(count=5)
     mask = np.zeros((HEIGHT, WIDTH), np.float32)
     mask[:, : WIDTH // 2] = 1
-    tracks = track_points(FlowField(PictureFrames(pictures)), [mask] * 5)
+    tracks = track_points(FlowField(ImageFrames(images)), [mask] * 5)
     assert tracks.hosts
     for host in tracks.hosts:
         assert (host.host_pixels[:, 0] > WIDTH / 2).all()
@@ -126,9 +126,9 @@ def test_masked_pixels_give_no_tracks():
     ],
     ids=["no texture", "two identical frames", "noise", "five pixels"],
 )
-def test_hopeless_clips_still_get_cameras(pictures):
-    estimate = estimate_cameras(FlowField(PictureFrames(pictures)))
-    assert len(estimate.cameras) == len(pictures)
+def test_hopeless_clips_still_get_cameras(images):
+    estimate = estimate_cameras(FlowField(ImageFrames(images)))
+    assert len(estimate.cameras) == len(images)
     assert not estimate.has_translation
     assert estimate.warnings
     assert all(np.isfinite(camera.world_from_camera).all() for camera in estimate.cameras)
@@ -138,9 +138,9 @@ def room_ball(step):
     cameras = json.loads((SAMPLE / "cameras.json").read_text())
     paths = sorted((SAMPLE / "rgb").iterdir())
     chosen = range(0, len(paths), step)
-    pictures = [cv2.cvtColor(cv2.imread(str(paths[index])), cv2.COLOR_BGR2RGB) for index in chosen]
+    images = [cv2.cvtColor(cv2.imread(str(paths[index])), cv2.COLOR_BGR2RGB) for index in chosen]
     truth = np.array([cameras["frames"][index]["world_from_camera"] for index in chosen])
-    return pictures, truth, cameras["fx"]
+    return images, truth, cameras["fx"]
 
 
 def aligned_error(found, truth):
@@ -155,10 +155,10 @@ def aligned_error(found, truth):
 
 @pytest.mark.skipif(not SAMPLE.exists(), reason="data/sample is not there")
 def test_cameras_of_the_sample_with_a_lost_frame():
-    pictures, truth, focal = room_ball(step=2)
-    middle = len(pictures) // 2
-    pictures[middle] = np.zeros_like(pictures[middle])
-    estimate = estimate_cameras(FlowField(PictureFrames(pictures)))
+    images, truth, focal = room_ball(step=2)
+    middle = len(images) // 2
+    images[middle] = np.zeros_like(images[middle])
+    estimate = estimate_cameras(FlowField(ImageFrames(images)))
     centers = np.array([camera.center for camera in estimate.cameras])
     assert estimate.method == "bridged" and estimate.has_translation
     np.testing.assert_array_equal(np.flatnonzero(~estimate.measured), [middle])
@@ -177,10 +177,8 @@ def test_cameras_of_the_sample_with_a_lost_frame():
     assert (sigmas > 0).all()
     assert np.median(estimate.point_tracks.inverse_depths) == pytest.approx(1 / MEDIAN_DEPTH, rel=1e-3)
     # a second round with masks refines, and is repeatable
-    masks = [np.zeros(pictures[0].shape[:2], np.float32)] * len(pictures)
-    again = [
-        estimate_cameras(FlowField(PictureFrames(pictures)), masks, initial=estimate, focal=focal) for _ in range(2)
-    ]
+    masks = [np.zeros(images[0].shape[:2], np.float32)] * len(images)
+    again = [estimate_cameras(FlowField(ImageFrames(images)), masks, initial=estimate, focal=focal) for _ in range(2)]
     np.testing.assert_array_equal(again[0].cameras[5].world_from_camera, again[1].cameras[5].world_from_camera)
     assert again[0].cameras[0].fx == focal
     centers = np.array([camera.center for camera in again[0].cameras])

@@ -40,7 +40,7 @@ def test_another_unit_of_length_is_no_change():
 
 
 def test_turning_shifts_the_flow_by_focal_length_times_angle():
-    # eight frames at 1e-4 radians each: 200 * 8e-4 = 0.16 pixels in the middle of the picture, more off it
+    # eight frames at 1e-4 radians each: 200 * 8e-4 = 0.16 pixels in the middle of the image, more off it
     turned = estimate(turn=1e-4)
     # far away, where only turning shows
     far = replace(turned, point_tracks=replace(turned.point_tracks, inverse_depths=np.full(COUNT * 30, 1e-9)))

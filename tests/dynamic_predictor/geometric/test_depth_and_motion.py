@@ -57,23 +57,23 @@ class KnownFrames:
         self.width, self.height = WIDTH, HEIGHT
         self.names = [f"{k:05d}.png" for k in range(len(cameras))]
         self.timestamps = [k / 30 for k in range(len(cameras))]
-        self._pictures = []
+        self._images = []
         for k, (camera, depth) in enumerate(zip(cameras, depths, strict=True)):
-            picture = texture(camera.unproject(depth))
+            image = texture(camera.unproject(depth))
             if speed is not None:
                 y, x = np.nonzero(patch(k, speed))
                 place = np.stack([x - speed[0] * k, y - speed[1] * k], axis=-1)
-                picture[y, x] = texture(0.15 * place) * np.array([0.6, 0.2, 0.2]) + np.array([0.4, 0, 0])
-            self._pictures.append(np.uint8(picture * 255))
+                image[y, x] = texture(0.15 * place) * np.array([0.6, 0.2, 0.2]) + np.array([0.4, 0, 0])
+            self._images.append(np.uint8(image * 255))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def rgb8(self, index: int) -> np.ndarray:
-        return self._pictures[index]
+        return self._images[index]
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self._pictures[index].astype(np.float32) / 255.0
+        return self._images[index].astype(np.float32) / 255.0
 
 
 def patch(index: int, speed: tuple[float, float]) -> np.ndarray:
@@ -249,10 +249,10 @@ def test_edge_aware_smoothing_stops_at_edges_and_solves_its_equations():
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (61, 83), (9, 200)])
-def test_superpixels_cover_the_picture_and_do_not_cross_a_strong_edge(shape):
-    picture = np.full((*shape, 3), 40, np.uint8)
-    picture[:, shape[1] // 2 :] = 200
-    labels = superpixels(picture, 8)
+def test_superpixels_cover_the_image_and_do_not_cross_a_strong_edge(shape):
+    image = np.full((*shape, 3), 40, np.uint8)
+    image[:, shape[1] // 2 :] = 200
+    labels = superpixels(image, 8)
     assert labels.shape == shape and labels.min() == 0
     left, right = labels[:, : shape[1] // 2 - 2], labels[:, shape[1] // 2 + 2 :]
     assert not set(np.unique(left)) & set(np.unique(right))

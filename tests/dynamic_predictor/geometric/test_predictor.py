@@ -16,21 +16,21 @@ SIZE = (320, 181)
 SAMPLE = ROOT / "data" / "sample"
 
 
-class PictureFrames:
-    def __init__(self, pictures) -> None:
-        self._pictures = list(pictures)
-        self.height, self.width = self._pictures[0].shape[:2]
-        self.names = [f"{k:05d}.png" for k in range(len(self._pictures))]
-        self.timestamps = [k / 30 for k in range(len(self._pictures))]
+class ImageFrames:
+    def __init__(self, images) -> None:
+        self._images = list(images)
+        self.height, self.width = self._images[0].shape[:2]
+        self.names = [f"{k:05d}.png" for k in range(len(self._images))]
+        self.timestamps = [k / 30 for k in range(len(self._images))]
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def rgb8(self, index: int) -> np.ndarray:
-        return self._pictures[index]
+        return self._images[index]
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self._pictures[index].astype(np.float32) / 255.0
+        return self._images[index].astype(np.float32) / 255.0
 
 
 def sample(folder: str, count: int) -> list[np.ndarray]:
@@ -39,8 +39,8 @@ def sample(folder: str, count: int) -> list[np.ndarray]:
     return [frames.rgb8(k) for k in range(count)]
 
 
-def small(pictures: list[np.ndarray], width: int, height: int) -> PictureFrames:
-    return PictureFrames([cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in pictures])
+def small(images: list[np.ndarray], width: int, height: int) -> ImageFrames:
+    return ImageFrames([cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images])
 
 
 @pytest.fixture(scope="module")
@@ -122,19 +122,19 @@ def test_two_frames_and_odd_sizes(size: tuple[int, int]):
 
 
 @pytest.mark.parametrize("picture", ["same", "grey"])
-def test_frames_without_any_motion_have_empty_masks(picture: str):
+def test_frames_without_any_motion_have_empty_masks(image: str):
     first = sample("rgb", 1)[0]
-    pictures = [first] * 4 if picture == "same" else [np.full_like(first, 128)] * 4
-    scene = GeometricPredictor().predict(small(pictures, 160, 90))
+    images = [first] * 4 if image == "same" else [np.full_like(first, 128)] * 4
+    scene = GeometricPredictor().predict(small(images, 160, 90))
     assert scene.motion_masks is not None and scene.z_depths is not None
     assert max(float(scene.motion_masks[k].max()) for k in range(4)) < 0.5
     assert (scene.z_depths[0] > 0).all()
 
 
 def test_one_frame_and_too_few_masks_are_refused():
-    pictures = sample("rgb", 3)
+    images = sample("rgb", 3)
     with pytest.raises(InputError, match="at least two"):
-        GeometricPredictor().predict(PictureFrames(pictures[:1]))
+        GeometricPredictor().predict(ImageFrames(images[:1]))
     with pytest.raises(InputError, match="2 motion masks for 3 frames"):
-        none = np.zeros(pictures[0].shape[:2], np.float32)
-        GeometricPredictor().predict(PictureFrames(pictures), masks=LoadedMaps(2, lambda index: none))
+        none = np.zeros(images[0].shape[:2], np.float32)
+        GeometricPredictor().predict(ImageFrames(images), masks=LoadedMaps(2, lambda index: none))

@@ -5,15 +5,15 @@ import numpy as np
 from dynamic_predictor.geometric.revisits import with_revisits
 from dynamic_predictor.geometric.tracks import track_points
 from dynamic_predictor.optical_flow.flow_field import FlowField
-from tests.dynamic_predictor.geometric.test_camera_tracks import PictureFrames, plane_clip, transformed
+from tests.dynamic_predictor.geometric.test_camera_tracks import ImageFrames, plane_clip, transformed
 
 
 def test_a_place_seen_again_is_tied_to_where_it_was_seen_first():
     out, maps = plane_clip(count=20, speed=0.06, turn=0.0)
     # the way back shows the same places with other noise
     rng = np.random.default_rng(0)
-    back = [np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8) for picture in out[::-1]]
-    flow = FlowField(PictureFrames(out + back))
+    back = [np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8) for image in out[::-1]]
+    flow = FlowField(ImageFrames(out + back))
     maps = maps + maps[::-1]
     before = track_points(flow, reach=8)
     after = with_revisits(before, flow)
@@ -32,11 +32,11 @@ def test_a_place_seen_again_is_tied_to_where_it_was_seen_first():
 
 
 def test_a_camera_that_never_returns_revisits_nothing():
-    pictures, _ = plane_clip(count=30, speed=0.12, turn=0.0)
-    flow = FlowField(PictureFrames(pictures))
+    images, _ = plane_clip(count=30, speed=0.12, turn=0.0)
+    flow = FlowField(ImageFrames(images))
     before = track_points(flow, reach=6)
     after = with_revisits(before, flow)
-    gone = 20  # frames after which nothing of a picture is left in view
+    gone = 20  # frames after which nothing of a image is left in view
     for host, tied in zip(before.hosts, after.hosts, strict=True):
         far = np.abs(tied.frames - host.host) > gone
         assert not tied.visible[far].any()

@@ -157,13 +157,13 @@ def test_patches_are_linear_maps_of_pixel_blocks():
     assert positions[0, row * 3 + column].tolist() == [row, column]
 
 
-def test_mixed_batch_gives_each_picture_its_own_reading_order():
+def test_mixed_batch_gives_each_image_its_own_reading_order():
     embedding = PatchEmbedding(4, 10)
     landscape, portrait = torch.randn(1, 3, 8, 12), torch.randn(1, 3, 12, 8)
     stored = torch.cat([landscape, portrait.transpose(-1, -2)])
     tokens, positions = embedding(stored, torch.tensor([False, True]))
-    for index, picture in enumerate((landscape, portrait)):
-        expected_tokens, expected_positions = embedding(picture)
+    for index, image in enumerate((landscape, portrait)):
+        expected_tokens, expected_positions = embedding(image)
         torch.testing.assert_close(tokens[index : index + 1], expected_tokens)
         assert torch.equal(positions[index : index + 1], expected_positions)
 

@@ -12,7 +12,7 @@ from dynamic_predictor.optical_flow.estimation import DISFlow, NetworkFlow, crea
 from dynamic_predictor.optical_flow.raft import RAFT
 from dynamic_predictor.optical_flow.sea_raft import SeaRAFT
 from scene.errors import InputError
-from tests.dynamic_predictor.optical_flow.made_up_flow import smooth_picture
+from tests.dynamic_predictor.optical_flow.made_up_flow import smooth_image
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def picture(name: str, height: int = 80, width: int = 100) -> np.ndarray:
-    return smooth_picture(name, height, width).transpose(1, 2, 0)
+def image(name: str, height: int = 80, width: int = 100) -> np.ndarray:
+    return smooth_image(name, height, width).transpose(1, 2, 0)
 
 
 def test_dis_finds_a_shift() -> None:
@@ -38,23 +38,23 @@ def test_dis_finds_a_shift() -> None:
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (61, 97), (200, 70), (8, 120), (1, 1)])
 def test_any_size(sea_raft: SeaRAFT, height: int, width: int) -> None:
     flow = NetworkFlow("sea-raft", sea_raft, iterations=1)
-    estimate = flow.estimate(picture("a", height, width), picture("b", height, width))
+    estimate = flow.estimate(image("a", height, width), image("b", height, width))
     assert estimate.displacement.shape == (height, width, 2) and estimate.displacement.dtype == np.float32
     assert estimate.uncertainty is not None and estimate.uncertainty.shape == (height, width)
     assert (estimate.uncertainty > 0).all()
 
 
 def test_padding_is_taken_off_again(raft: RAFT) -> None:
-    """A padded picture gives the flow of the picture that is padded by hand, cropped."""
-    first, second = picture("a", 70, 83), picture("b", 70, 83)
+    """A padded image gives the flow of the image that is padded by hand, cropped."""
+    first, second = image("a", 70, 83), image("b", 70, 83)
     padded = [cv2.copyMakeBorder(side, 1, 1, 2, 3, cv2.BORDER_REPLICATE) for side in (first, second)]
     flow = NetworkFlow("raft", raft, iterations=1)
     expected = flow.estimate(*padded).displacement[1:-1, 2:-3]
     np.testing.assert_allclose(flow.estimate(first, second).displacement, expected, atol=1e-5)
 
 
-def test_eight_bit_pictures_are_the_same(raft: RAFT) -> None:
-    first, second = (np.rint(picture(name) * 255).astype(np.uint8) for name in "ab")
+def test_eight_bit_images_are_the_same(raft: RAFT) -> None:
+    first, second = (np.rint(image(name) * 255).astype(np.uint8) for name in "ab")
     flow = NetworkFlow("raft", raft, iterations=1)
     from_bytes = flow.estimate(first, second).displacement
     from_floats = flow.estimate(first.astype(np.float32) / 255, second.astype(np.float32) / 255).displacement
@@ -62,8 +62,8 @@ def test_eight_bit_pictures_are_the_same(raft: RAFT) -> None:
 
 
 @pytest.mark.parametrize("pairs_at_once", [1, 3])
-def test_every_picture_is_encoded_once(raft: RAFT, pairs_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = [picture(name) for name in "abc"]
+def test_every_image_is_encoded_once(raft: RAFT, pairs_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [image(name) for name in "abc"]
     pairs = [(0, 1), (1, 0), (0, 2), (2, 1)]
     flow = NetworkFlow("raft", raft, iterations=1, pairs_at_once=pairs_at_once)
     expected = [flow.estimate(pictures[i], pictures[j]).displacement for i, j in pairs]
@@ -77,14 +77,14 @@ def test_every_picture_is_encoded_once(raft: RAFT, pairs_at_once: int, monkeypat
         np.testing.assert_allclose(estimate.displacement, reference, rtol=1e-3, atol=1e-3)
 
 
-def test_pictures_that_are_loaded_when_asked_for(raft: RAFT) -> None:
+def test_images_that_are_loaded_when_asked_for(raft: RAFT) -> None:
     class Loaded:
         def __init__(self) -> None:
             self.asked: list[int] = []
 
         def __getitem__(self, index: int, /) -> np.ndarray:
             self.asked.append(index)
-            return picture("abc"[index])
+            return image("abc"[index])
 
     for estimator in (NetworkFlow("raft", raft, iterations=1), DISFlow()):
         loaded = Loaded()
@@ -92,7 +92,7 @@ def test_pictures_that_are_loaded_when_asked_for(raft: RAFT) -> None:
         there, back = between(0, 2), between(2, 0)
         assert loaded.asked == [0, 2]
         for estimate, names in ((there, "ac"), (back, "ca")):
-            expected = estimator.estimate(picture(names[0]), picture(names[1]))
+            expected = estimator.estimate(image(names[0]), image(names[1]))
             np.testing.assert_allclose(estimate.displacement, expected.displacement, atol=1e-5)
 
 
@@ -105,7 +105,7 @@ def test_official_files_load(no_weights: Path, sea_raft: SeaRAFT, raft: RAFT) ->
     kept = {key: value.clone() for key, value in sea_raft.state_dict().items() if ".bn3." not in key}
     (folder / "sea-raft-spring-m").mkdir()
     save_file(kept, folder / "sea-raft-spring-m" / "model.safetensors")
-    first, second = picture("a"), picture("b")
+    first, second = image("a"), image("b")
     for name, network in (("raft", raft), ("sea-raft", sea_raft)):
         loaded = create_optical_flow(name, iterations=1)
         assert loaded.name == name
@@ -134,11 +134,11 @@ def test_what_cannot_be_used(no_weights: Path, raft: RAFT) -> None:
     broken["update_block.flow_head.conv2.bias"] = torch.full((2,), float("nan"))
     torch.save(broken, wrong)
     with pytest.raises(InputError, match="not finite"):
-        create_optical_flow("raft", weights=wrong).estimate(picture("a"), picture("b"))
+        create_optical_flow("raft", weights=wrong).estimate(image("a"), image("b"))
     flow = NetworkFlow("raft", raft, iterations=1)
     with pytest.raises(InputError, match="one size"):
-        flow.estimate(picture("a", 80, 100), picture("b", 80, 120))
+        flow.estimate(image("a", 80, 100), image("b", 80, 120))
     with pytest.raises(InputError, match="RGB"):
         flow.estimate(np.zeros((80, 100), np.float32), np.zeros((80, 100), np.float32))
     with pytest.raises(InputError, match="one size"):
-        DISFlow().estimate(picture("a", 80, 100), picture("b", 80, 120))
+        DISFlow().estimate(image("a", 80, 100), image("b", 80, 120))

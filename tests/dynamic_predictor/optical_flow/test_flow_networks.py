@@ -14,7 +14,7 @@ from dynamic_predictor.optical_flow.refinement import SCALE, convex_upsample
 from dynamic_predictor.optical_flow.sea_raft import SeaRAFT, _expected_error
 from dynamic_predictor.parity.case import ParityCase
 from dynamic_predictor.weights.keys import inventory
-from tests.dynamic_predictor.optical_flow.made_up_flow import smooth_picture
+from tests.dynamic_predictor.optical_flow.made_up_flow import smooth_image
 from tests.paths import DATA
 
 GOLDENS = DATA / "optical_flow" / "goldens.npz"
@@ -28,7 +28,7 @@ def test_every_key_and_shape_is_official(network_class: type, name: str) -> None
 
 
 def test_flow_equals_the_official_codes(raft: RAFT, sea_raft: SeaRAFT) -> None:
-    first = torch.from_numpy(smooth_picture("flowA", 128, 192))[None]
+    first = torch.from_numpy(smooth_image("flowA", 128, 192))[None]
     second = torch.roll(first, (2, -3), dims=(2, 3))
     with np.load(GOLDENS) as goldens, torch.inference_mode():
         for network, key in (
@@ -56,9 +56,9 @@ def test_whole_goldens(
     monkeypatch.setattr("dynamic_predictor.optical_flow.raft.convex_upsample", enlarge)
     for network, name in ((raft, "raft_sintel"), (sea_raft, "sea_raft_spring_M")):
         with np.load(shared / "parity" / "das3r" / f"{name}.npz") as golden, torch.inference_mode():
-            pictures = [torch.from_numpy(golden[f"in_img{k}"]) / 255 for k in (1, 2)]
-            found = {f"out_flow_{iterations}": network(*pictures, iterations=iterations)[0]}
-            first = coarse[-1] if network is raft else network(*pictures, iterations=0)[0]
+            images = [torch.from_numpy(golden[f"in_img{k}"]) / 255 for k in (1, 2)]
+            found = {f"out_flow_{iterations}": network(*images, iterations=iterations)[0]}
+            first = coarse[-1] if network is raft else network(*images, iterations=0)[0]
             found[f"out_lowres_{iterations}"] = first
             for key, flow in found.items():
                 expected = golden[key]
@@ -120,8 +120,8 @@ def test_uncertainty_is_the_mean_error_of_the_mixture() -> None:
 
 
 def test_batches_are_independent(sea_raft: SeaRAFT) -> None:
-    first = torch.from_numpy(np.stack([smooth_picture(name, 64, 72) for name in "ab"]))
-    second = torch.from_numpy(np.stack([smooth_picture(name, 64, 72) for name in "cd"]))
+    first = torch.from_numpy(np.stack([smooth_image(name, 64, 72) for name in "ab"]))
+    second = torch.from_numpy(np.stack([smooth_image(name, 64, 72) for name in "cd"]))
     with torch.inference_mode():
         together, _ = sea_raft(first, second, iterations=1)
         alone, _ = sea_raft(first[1:], second[1:], iterations=1)

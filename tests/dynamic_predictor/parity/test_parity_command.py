@@ -112,7 +112,7 @@ def test_bad_images_are_refused(tiny_case, shape, message):
 def test_mistakes_end_with_one_sentence(tmp_path, capsys):
     output = tmp_path / "out.npz"
     (tmp_path / "text.npz").write_text("not numbers")
-    np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
+    np.savez(tmp_path / "other.npz", images=np.zeros(3))
     np.savez(tmp_path / "nan.npz", images=np.full((1, 2, 3, 16, 16), np.nan, np.float32))
     for name, input_name in (
         ("das4r", "nan.npz"),

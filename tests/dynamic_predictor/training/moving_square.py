@@ -23,13 +23,13 @@ def write_clip(folder: Path, seed: int) -> None:
     x, y = np.meshgrid(np.arange(2, WIDTH, 4) + 0.5, np.arange(2, HEIGHT, 4) + 0.5)
     on_wall = np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3) @ np.linalg.inv(intrinsics).T * 4.0
     for number in range(FRAMES):
-        picture, depth = wall.copy(), np.full((HEIGHT, WIDTH), 4.0)
+        image, depth = wall.copy(), np.full((HEIGHT, WIDTH), 4.0)
         left, top, side = square_at(number)
-        picture[top : top + side, left : left + side] = (230, 200, 60)
+        image[top : top + side, left : left + side] = (230, 200, 60)
         depth[top : top + side, left : left + side] = 2.0
         u, v = np.meshgrid(np.arange(0, side, 2) + left + 0.5, np.arange(0, side, 2) + top + 0.5)
         on_square = np.stack([u, v, np.ones_like(u)], -1).reshape(-1, 3) @ np.linalg.inv(intrinsics).T * 2.0
-        cv2.imwrite(str(folder / "rgbs" / f"rgb_{number:05d}.png"), picture[..., ::-1].astype(np.uint8))
+        cv2.imwrite(str(folder / "rgbs" / f"rgb_{number:05d}.png"), image[..., ::-1].astype(np.uint8))
         stored = np.rint(depth * 65.535).astype(np.uint16)
         cv2.imwrite(str(folder / "depths" / f"depth_{number:05d}.png"), stored)
         np.save(

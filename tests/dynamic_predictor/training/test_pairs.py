@@ -37,7 +37,7 @@ def test_cropping_keeps_points_where_they_are_in_the_world(tracked_folder, augme
     view, _ = TrackedClip(tracked_folder / "train", "one").pair(0, 4)
     rng = np.random.default_rng(3) if augmented else None
     small = cropped(view, 48, 32, zoom=0.8, extra=8, rng=rng)
-    assert small.picture.shape == (32, 48, 3) and small.z_depth.shape == (32, 48)
+    assert small.image.shape == (32, 48, 3) and small.z_depth.shape == (32, 48)
     # the corner of the square in the world, found by depth, is the same before and after
     for one in (view, small):
         near = one.z_depth < 3
@@ -48,10 +48,10 @@ def test_cropping_keeps_points_where_they_are_in_the_world(tracked_folder, augme
 
 
 def test_colours_change_and_nothing_changes_without_strength():
-    picture = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
     rng = np.random.default_rng(1)
-    assert np.abs(recolored(picture, 0.0, rng).astype(int) - picture).max() <= 2
-    assert np.abs(recolored(picture, 0.5, rng).astype(int) - picture).mean() > 5
+    assert np.abs(recolored(image, 0.0, rng).astype(int) - image).max() <= 2
+    assert np.abs(recolored(image, 0.5, rng).astype(int) - image).mean() > 5
 
 
 def test_batches_do_not_depend_on_how_the_work_is_spread(tracked_folder):

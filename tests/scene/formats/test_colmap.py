@@ -196,7 +196,7 @@ def _at(place: list[float]) -> np.ndarray:
 
 
 def test_a_point_that_is_chosen_is_observed_by_all_that_see_it() -> None:
-    """On a wall with far more points than may be observed, with the part of each picture in turn."""
+    """On a wall with far more points than may be observed, with the part of each image in turn."""
     cameras = row_of_cameras(8, 1.0)
     generator = np.random.default_rng(1)
     wall = np.stack([generator.uniform(-2, 9, 100_000), generator.uniform(-1, 1, 100_000), np.full(100_000, 4.0)], 1)
@@ -216,7 +216,7 @@ def _inside(camera: Camera, positions: np.ndarray) -> np.ndarray:
     return ((z > 0) & (pixels >= 0).all(axis=1) & (pixels <= [camera.width, camera.height]).all(axis=1)).astype(int)
 
 
-def test_a_picture_that_shares_little_keeps_some_points_of_its_own() -> None:
+def test_a_image_that_shares_little_keeps_some_points_of_its_own() -> None:
     cameras = [*row_of_cameras(2, 0.5), *row_of_cameras(1, 0)]
     cameras[2] = cameras[2].moved(_at([100.0, 0, 0]))
     generator = np.random.default_rng(2)

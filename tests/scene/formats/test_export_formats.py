@@ -262,7 +262,7 @@ def test_npz_files_have_the_official_names_and_rounding(golden, tmp_path):
     np.testing.assert_array_equal(mini["conf"], np.round(golden["glb/conf"], 2))
 
 
-def test_depth_and_feature_pictures_are_written_whole(golden, tmp_path):
+def test_depth_and_feature_images_are_written_whole(golden, tmp_path):
     pairs = list(zip(golden["glb/images"], golden["glb/depth"], strict=True))
     assert write_depth_vis(tmp_path / "depth_vis", pairs) == 3
     assert sorted(path.name for path in (tmp_path / "depth_vis").iterdir()) == ["0000.jpg", "0001.jpg", "0002.jpg"]
@@ -301,5 +301,5 @@ def test_a_gaussian_video_plays(tmp_path):
     count = write_gs_video(tmp_path / "gs.mp4", gaussians, cameras, trajectory="interpolate")
     frames = list(decode_video(tmp_path / "gs.mp4", lambda i: True, None, print))
     assert len(frames) == count == 48
-    picture = frames[0].pixels
-    assert picture.shape == (32, 96, 3) and picture[:, :48].std() > 10 and picture[:, 48:].std() > 10
+    image = frames[0].pixels
+    assert image.shape == (32, 96, 3) and image[:, :48].std() > 10 and image[:, 48:].std() > 10

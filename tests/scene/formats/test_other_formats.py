@@ -20,9 +20,9 @@ from scene.formats.colmap import read_colmap
 from scene.formats.das3r import is_das3r, read_das3r, write_das3r
 from scene.formats.nerfstudio import NerfstudioModel, read_nerfstudio, write_nerfstudio
 from scene.formats.tum import read_tum, write_tum
+from scene.images import read_image, write_png
 from scene.maps import LoadedMaps
 from scene.open_scene import is_scene, open_scene
-from scene.pictures import read_picture, write_png
 from scene.rotations import quaternion_from_rotation
 from tests.paths import DATA
 
@@ -64,7 +64,7 @@ class TestNerfstudio:
             assert np.array_equal(before.intrinsics, after.intrinsics)
             assert (before.width, before.height) == (after.width, after.height)
 
-    def test_field_of_view_and_size_from_the_picture(self, tmp_path: Path) -> None:
+    def test_field_of_view_and_size_from_the_image(self, tmp_path: Path) -> None:
         """As in the synthetic scenes of NeRF: no size, no suffix, one angle."""
         (tmp_path / "train").mkdir()
         write_png(tmp_path / "train" / "r_0.png", np.zeros((20, 40, 3), np.uint8))
@@ -231,7 +231,7 @@ class TestDas3r:
                 assert values.dtype == expected.dtype
                 assert np.allclose(values, expected, atol=1e-4), original  # 1 - 1 / c and back, in float32
             elif original.suffix == ".png":
-                assert np.array_equal(read_picture(copy), read_picture(original)), original
+                assert np.array_equal(read_image(copy), read_image(original)), original
             elif original.name == "pred_traj.txt":
                 assert np.allclose(np.loadtxt(copy), np.loadtxt(original), atol=1e-9)
             elif original.name in ("pred_focal.txt", "pred_intrinsics.txt"):

@@ -9,7 +9,7 @@ from plyfile import PlyData
 from benchmarks.simulated_stream import SimulatedWalk
 from dynamic_predictor.depth_anything3.gaussians import Gaussians as PixelGaussians
 from dynamic_predictor.depth_anything3.prediction import Prediction
-from dynamic_predictor.depth_anything3.preprocessing import OriginalPicture
+from dynamic_predictor.depth_anything3.preprocessing import OriginalImage
 from scene.errors import InputError
 from stillsplat.prediction_export import EXPORT_FORMATS, ExportSettings, confident_points, export_prediction
 
@@ -49,7 +49,7 @@ def prediction() -> Prediction:
 def test_all_formats_at_once(prediction, tmp_path):
     settings = ExportSettings(trajectory="original")
     ten_times = np.diag([10.0, 10.0, 1.0])
-    prediction.originals = [OriginalPicture(name, 420, 280, ten_times) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    prediction.originals = [OriginalImage(name, 420, 280, ten_times) for name in ("a.jpg", "b.jpg", "c.jpg")]
     export_prediction(prediction, tmp_path, "-".join(EXPORT_FORMATS), settings)
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {
@@ -106,8 +106,8 @@ def test_colmap_points_have_tracks(tmp_path):
         depth=np.stack([walk.z_depth(index) for index in range(6)]).astype(np.float32),
         extrinsics=np.stack([np.linalg.inv(walk.world_from_camera(index))[:3] for index in range(6)]),
         intrinsics=np.stack([walk.intrinsics] * 6),
-        processed_images=np.stack([walk.picture(index) for index in range(6)]),
-        originals=[OriginalPicture(f"{index}.jpg", 500, 360, crop_and_double) for index in range(6)],
+        processed_images=np.stack([walk.image(index) for index in range(6)]),
+        originals=[OriginalImage(f"{index}.jpg", 500, 360, crop_and_double) for index in range(6)],
     )
     export_prediction(exact, tmp_path, "colmap")
     model = pycolmap.Reconstruction(str(tmp_path))

@@ -1,4 +1,4 @@
-"""stillsplat depth with a Depth Anything 3 network: one picture, pictures of any size, exports."""
+"""stillsplat depth with a Depth Anything 3 network: one image, images of any size, exports."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import torch
 from dynamic_predictor.depth_anything3 import DepthAnything3
 from dynamic_predictor.depth_anything3.network import build_network
 from dynamic_predictor.depth_anything3.settings import BackboneSettings, HeadSettings, NetworkSettings
-from scene.pictures import write_png
+from scene.images import write_png
 from stillsplat.cli import main
 
 
@@ -31,8 +31,8 @@ def tiny_model(monkeypatch) -> DepthAnything3:
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Three pictures of different shapes."""
+def images(tmp_path):
+    """Three images of different shapes."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     generator = np.random.default_rng(1)
@@ -51,24 +51,24 @@ def _sentence(capsys) -> str:
     return lines[0]
 
 
-def test_one_picture(tiny_model, pictures, tmp_path):
-    assert _depth(pictures / "b.png", "-o", tmp_path / "out") == 0
+def test_one_image(tiny_model, images, tmp_path):
+    assert _depth(images / "b.png", "-o", tmp_path / "out") == 0
     assert np.load(tmp_path / "out" / "depth" / "00000.npz")["z_depth"].shape == (56, 42)
 
 
-def test_pictures_of_different_sizes_are_refused_together_and_taken_each(tiny_model, pictures, tmp_path, capsys):
-    assert _depth(pictures, "-o", tmp_path / "out") == 2
+def test_images_of_different_sizes_are_refused_together_and_taken_each(tiny_model, images, tmp_path, capsys):
+    assert _depth(images, "-o", tmp_path / "out") == 2
     assert "--each" in _sentence(capsys) and not (tmp_path / "out").exists()
-    assert _depth(pictures, "-o", tmp_path / "out", "--each") == 0
+    assert _depth(images, "-o", tmp_path / "out", "--each") == 0
     shapes = [np.load(tmp_path / "out" / "depth" / f"{index:05d}.npz")["z_depth"].shape for index in range(3)]
     assert shapes == [(42, 56), (56, 42), (14, 56)]
 
 
-def test_exports_lie_beside_the_maps(tiny_model, pictures, tmp_path):
+def test_exports_lie_beside_the_maps(tiny_model, images, tmp_path):
     out = tmp_path / "out"
     formats = "mini_npz-glb-ply-colmap-feat_vis-gs_ply-gs_video"
     options = ["--export-features", "1,5", "--trajectory", "original", "--max-points", "100"]
-    assert _depth(pictures / "[ab].png", "-o", out, "--export", formats, *options) == 0
+    assert _depth(images / "[ab].png", "-o", out, "--export", formats, *options) == 0
     for name in (
         "scene.glb",
         "points.ply",
@@ -100,19 +100,19 @@ def test_exports_lie_beside_the_maps(tiny_model, pictures, tmp_path):
         (["--max-frames", "0"], "--max-frames"),
     ],
 )
-def test_mistakes_are_one_sentence_and_leave_nothing(tiny_model, pictures, tmp_path, capsys, options, message):
-    assert _depth(pictures / "[ab].png", "-o", tmp_path / "out", *options) == 2
+def test_mistakes_are_one_sentence_and_leave_nothing(tiny_model, images, tmp_path, capsys, options, message):
+    assert _depth(images / "[ab].png", "-o", tmp_path / "out", *options) == 2
     assert message in _sentence(capsys)
     assert os.listdir(tmp_path) == ["pictures"]
 
 
-def test_exports_need_depth_anything_3(pictures, tmp_path, capsys):
-    assert main(["depth", str(pictures), "-o", str(tmp_path / "out"), "--export", "glb"]) == 2
+def test_exports_need_depth_anything_3(images, tmp_path, capsys):
+    assert main(["depth", str(images), "-o", str(tmp_path / "out"), "--export", "glb"]) == 2
     assert "da3-small" in _sentence(capsys)
 
 
-def test_an_unknown_predictor_is_answered_with_all_that_depth_takes(pictures, tmp_path, capsys):
-    assert main(["depth", str(pictures), "-o", str(tmp_path / "out"), "--predictor", "nope"]) == 2
+def test_an_unknown_predictor_is_answered_with_all_that_depth_takes(images, tmp_path, capsys):
+    assert main(["depth", str(images), "-o", str(tmp_path / "out"), "--predictor", "nope"]) == 2
     sentence = _sentence(capsys)
     for name in ("da3-metric", "da3-mono", "da3-small", "geometric"):
         assert name in sentence

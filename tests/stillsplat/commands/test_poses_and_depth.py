@@ -16,7 +16,7 @@ from scene.errors import InputError
 from scene.folder import load_scene
 from scene.formats.nerfstudio import read_nerfstudio
 from scene.formats.tum import read_tum
-from scene.pictures import write_png
+from scene.images import write_png
 from scene.trajectory import absolute_trajectory_error
 from stillsplat.cli import main
 from stillsplat.depth import DepthSettings, estimate_depth_maps
@@ -86,7 +86,7 @@ def test_an_unfinished_run_is_taken_up_again_or_thrown_away(tmp_path):
 
 
 class _Capture:
-    """Stands in for `cv2.VideoCapture`: a camera that gives 45 pictures and then does what `then` says."""
+    """Stands in for `cv2.VideoCapture`: a camera that gives 45 images and then does what `then` says."""
 
     walk, then = SimulatedWalk(500), "unplugged"
 
@@ -105,7 +105,7 @@ class _Capture:
             return False, None
         self.count += 1
         time.sleep(0.01)
-        return True, self.walk.picture(self.count - 1)[..., ::-1]
+        return True, self.walk.image(self.count - 1)[..., ::-1]
 
     def release(self) -> None:
         self.released.set()
@@ -134,8 +134,8 @@ def test_a_camera_that_disappears_in_the_middle_leaves_what_it_gave(tmp_path, mo
     assert 20 < count <= 45 and len(made[0].calls) >= 2
     assert said.count("!") == 1 and words in said
     assert f"after {count} frames; what had come was finished." in said
-    # the newest picture is always taken, so that a busy machine may pass over one or the other
-    given = [_Capture.walk.picture(index).tobytes() for index in range(45)]
+    # the newest image is always taken, so that a busy machine may pass over one or the other
+    given = [_Capture.walk.image(index).tobytes() for index in range(45)]
     places = [given.index(scene.frames.rgb8(index).tobytes()) for index in range(count)]
     assert places == sorted(set(places))
     poses = np.stack([camera.world_from_camera for camera in scene.cameras])
@@ -148,7 +148,7 @@ def test_a_resumed_run_that_has_all_frames_needs_its_source_no_more(tmp_path):
     images = tmp_path / "images"
     images.mkdir()
     for index in range(50):
-        write_png(images / f"{index:05d}.png", walk.picture(index))
+        write_png(images / f"{index:05d}.png", walk.image(index))
 
     class StopsAtTheLast(SimulatedPredictor):
         def predict_chunk(self, frames):
@@ -198,7 +198,7 @@ def test_other_things_are_not_replaced(tmp_path):
 )
 def test_mistakes_are_one_sentence(arguments, tmp_path, capsys):
     for index in range(3):
-        write_png(tmp_path / f"{index}.png", SimulatedWalk(3).picture(index))
+        write_png(tmp_path / f"{index}.png", SimulatedWalk(3).image(index))
     status = main([argument.replace("{}", str(tmp_path)) for argument in arguments])
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert status == 2 and message.startswith("stillsplat: ") and message.endswith(".")
@@ -210,7 +210,7 @@ def test_depth_of_a_clip(tmp_path, monkeypatch):
     images = tmp_path / "images"
     images.mkdir()
     for index in range(30):
-        write_png(images / f"{index:05d}.png", walk.picture(index))
+        write_png(images / f"{index:05d}.png", walk.image(index))
     monkeypatch.setattr("stillsplat.depth.create_chunk_predictor", lambda *a, **b: SimulatedPredictor(walk))
     settings = DepthSettings(str(images), chunk_size=20, overlap=8, png16=True)
     assert estimate_depth_maps(settings, tmp_path / "out") == 30
@@ -230,7 +230,7 @@ def test_depth_of_a_clip(tmp_path, monkeypatch):
 
 
 class _Monocular:
-    """Stands in for a metric model: depth is the width of the picture over the focal length, in metres when told."""
+    """Stands in for a metric model: depth is the width of the image over the focal length, in metres when told."""
 
     predicts_cameras, metric = False, True
 
@@ -241,7 +241,7 @@ class _Monocular:
         return SimpleNamespace(depth=depth, conf=None, is_metric=intrinsics is not None)
 
 
-def test_depth_of_single_pictures_of_any_size(tmp_path, monkeypatch):
+def test_depth_of_single_images_of_any_size(tmp_path, monkeypatch):
     monkeypatch.setattr("stillsplat.depth.load_depth_anything3", lambda name, weights=None: _Monocular())
     for index, (width, height) in enumerate(((64, 48), (40, 80))):
         write_png(tmp_path / f"{index}.png", np.full((height, width, 3), 90 + index, np.uint8))

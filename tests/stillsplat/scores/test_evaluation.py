@@ -20,7 +20,7 @@ def evaluated(run_cli, truth, tmp_path, fakes):
     return run
 
 
-def picture(path):
+def image(path):
     return cv2.imread(str(path)).astype(float) / 255
 
 
@@ -29,7 +29,7 @@ def test_every_figure_is_what_it_says(evaluated, truth):
     figures = {name: entry["value"] for name, entry in found["figures"].items()}
     clean, behind = [], []
     for index in range(8):
-        error = picture(out / "renders" / f"{index:05d}.png") - picture(truth / "clean" / f"{index:05d}.png")
+        error = image(out / "renders" / f"{index:05d}.png") - image(truth / "clean" / f"{index:05d}.png")
         hidden = cv2.imread(str(truth / "mask" / f"{index:05d}.png"), 0) > 0
         clean.append(-10 * np.log10(np.mean(error**2)))
         behind.append(-10 * np.log10(np.mean(error[hidden] ** 2)))
@@ -56,7 +56,7 @@ def test_a_part_of_the_clip_is_compared_with_the_same_part(evaluated, truth):
     for index, position in enumerate((1, 4, 7)):
         reference = cv2.imread(str(truth / "clean" / f"{position:05d}.png"))
         reference = cv2.resize(reference, (32, 20), interpolation=cv2.INTER_AREA).astype(float) / 255
-        error = picture(out / "renders" / f"{index:05d}.png") - reference
+        error = image(out / "renders" / f"{index:05d}.png") - reference
         values.append(-10 * np.log10(np.mean(error**2)))
     assert figures["psnr_clean"] == pytest.approx(np.mean(values), abs=1e-5)
     assert found["figures"]["psnr_clean"]["frames"] == 3

@@ -13,8 +13,8 @@ import pytest
 
 from scene.folder import save_scene
 from scene.frames import open_frames
+from scene.images import write_png
 from scene.maps import LoadedMaps
-from scene.pictures import write_png
 from scene.scene import Scene
 from scene.truth import TruthScene
 from stillsplat.scores.held_out_psnr import main, psnr_tables
@@ -29,8 +29,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     the last is missing."""
     root = tmp_path_factory.mktemp("psnr")
     truth = TruthScene(ROOT / "data" / "sample")
-    pictures = [ROOT / "data" / "sample" / "rgb" / f"{index:05d}.jpg" for index in range(COUNT)]
-    frames = open_frames(pictures, max_size=WIDTH, working_folder=root / "frames")
+    images = [ROOT / "data" / "sample" / "rgb" / f"{index:05d}.jpg" for index in range(COUNT)]
+    frames = open_frames(images, max_size=WIDTH, working_folder=root / "frames")
 
     def small(values: np.ndarray) -> np.ndarray:
         return cv2.resize(values.astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -48,7 +48,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(COUNT):
         target = root / "data/davis/DAVIS/JPEGImages/480p/dog" / f"{index:05d}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(pictures[index], target)
+        shutil.copy(images[index], target)
         if index < COUNT - 1:
             target = root / "data/davis/DAVIS/Annotations/480p/dog" / f"{index:05d}.png"
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Our pictures and gradients against another library: gsplat's own reference of its kernels in plain PyTorch.
+"""Our images and gradients against another library: gsplat's own reference of its kernels in plain PyTorch.
 
 Its projection, antialiasing and spherical harmonics run on any CPU; compositing is written out here, because its own
 needs a GPU. Without the package this is skipped: pip install --no-deps gsplat==1.5.3 makes it run.
@@ -53,7 +53,7 @@ def render(
 
 @pytest.mark.parametrize("antialiased", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_same_pictures_and_gradients(seed, antialiased):
+def test_same_images_and_gradients(seed, antialiased):
     scene = gradients.make_scene(seed)
     # what is nearly behind the camera is projected differently by design: gsplat culls by its box of 3.33 deviations
     scene["means"][:, 2] += 0.7

@@ -200,7 +200,7 @@ def test_ambiguous_arguments_are_refused():
 
 
 def test_a_loop_written_for_3dgs_learns():
-    """Overfits one small picture with the usual activations, Adam and densification statistics."""
+    """Overfits one small image with the usual activations, Adam and densification statistics."""
     torch.manual_seed(0)
     pose, count = torch.eye(4), 400
     pose[2, 3] = 4.0

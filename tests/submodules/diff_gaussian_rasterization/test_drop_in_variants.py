@@ -35,7 +35,7 @@ def twelve_fields(pose, degree=1):
 
 
 class Scene:
-    """Gaussians as a trainer keeps them, and a picture with a depth to learn."""
+    """Gaussians as a trainer keeps them, and a image with a depth to learn."""
 
     def __init__(self, count=150):
         random = torch.Generator().manual_seed(5)
@@ -154,7 +154,7 @@ GEOMETRY = ("xyz", "scaling", "rotation", "opacity")
 
 
 def twin(values, pose, **appearance):
-    """The float64 twin's picture of Gaussians under a trainer's names."""
+    """The float64 twin's image of Gaussians under a trainer's names."""
     return render(
         values["xyz"],
         values["rotation"],

@@ -51,10 +51,10 @@ def differences(name):
     scene = gradients.SCENES[name]()
     wide = {key: value.double() for key, value in scene.items()}
     weights = [weight.double() for weight in gradients.slopes()]
-    picture = functools.partial(render, width=gradients.WIDTH, height=gradients.HEIGHT)
+    image = functools.partial(render, width=gradients.WIDTH, height=gradients.HEIGHT)
 
     def moved(key, change):
-        return gradients.weighted(picture(**(wide | {key: wide[key] + change})), weights)
+        return gradients.weighted(image(**(wide | {key: wide[key] + change})), weights)
 
     return scene, moved
 

@@ -77,7 +77,7 @@ def test_loss_follows_the_golden_of_the_reference():
     golden = {name: torch.from_numpy(value) for name, value in np.load(DATA / "das3r_gs_losses.npz").items()}
     static = golden["static"]
     pixels = static.numel()
-    # the reference multiplies both pictures by the static weight and takes means over everything
+    # the reference multiplies both images by the static weight and takes means over everything
     loss = photometric_loss(
         (static * golden["render"]).contiguous(),
         (static * golden["gt"]).contiguous(),
@@ -292,9 +292,9 @@ def test_harmonics_follow_what_the_user_does_between_steps():
     rates, slope = dict.fromkeys(given, 0.01), torch.randn(3, 24, 32, generator=random)
 
     def stepped(optimizer):
-        picture = optimizer.render(torch.eye(4), [20.0, 20.0, 16.0, 12.0], 32, 24, sh_degree=2).image.clone()
+        image = optimizer.render(torch.eye(4), [20.0, 20.0, 16.0, 12.0], 32, 24, sh_degree=2).image.clone()
         optimizer.step(slope, rates=rates)
-        return picture
+        return image
 
     optimizer = FusedOptimizer(**{name: tensor.clone() for name, tensor in given.items()})
     harmonics = optimizer.parameters["sh_coefficients"]

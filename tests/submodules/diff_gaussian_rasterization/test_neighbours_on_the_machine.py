@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(kernels.simd() == "torch", reason="the threads a
 
 
 def cloud(count, width, height, spread=1.0):
-    """Gaussians over the left part of the picture, `spread` of its width."""
+    """Gaussians over the left part of the image, `spread` of its width."""
     random = torch.Generator().manual_seed(0)
     x, y = torch.rand(count, generator=random) * spread - 0.5, torch.rand(count, generator=random) - 0.5
     return {

@@ -28,11 +28,11 @@ def camera(turn=0.0):
     return {"camera_from_world": pose, "intrinsics": intrinsics, "width": WIDTH, "height": HEIGHT}
 
 
-def assert_same(picture, rendering):
+def assert_same(image, rendering):
     """Half precision of harmonics of 0.2 is good to 1e-4 of each; among thousands of alphas one may lie so close to
     1/255 that a rounding decides."""
     for name in ("image", "alpha", "depth"):
-        ours, expected = getattr(picture, name), getattr(rendering, name)
+        ours, expected = getattr(image, name), getattr(rendering, name)
         scale = expected.abs().max()
         assert scale > 0
         difference = (ours - expected).abs() / scale
@@ -63,7 +63,7 @@ def test_prepared_gaussians_look_the_same(degree, simd, use_simd):
     [{"antialiased": True}, {"inverse_depth": True}, {"near_plane": 2.5}, {"background": [0.2, 0.9, 0.4]}],
     ids=str,
 )
-def test_settings_of_a_picture(options, simd, use_simd):
+def test_settings_of_a_image(options, simd, use_simd):
     use_simd(simd)
     gaussians = cloud(600)
     with torch.no_grad():
@@ -93,14 +93,14 @@ def test_what_is_not_finite_is_left_out():
     gaussians["opacities"][5] = float("nan")
     gaussians["opacities"][6] = float("inf")
     gaussians["opacities"][7] = -1.0
-    picture = kernels.PreparedGaussians(**gaussians).render(**camera())
-    assert torch.allclose(picture.image, whole.image, atol=1e-6) and whole.image.max() > 0.1
+    image = kernels.PreparedGaussians(**gaussians).render(**camera())
+    assert torch.allclose(image.image, whole.image, atol=1e-6) and whole.image.max() > 0.1
 
 
 def test_no_gaussians_show_the_background():
-    picture = kernels.PreparedGaussians(**cloud(0)).render(**camera(), background=[0.1, 0.2, 0.3])
-    assert torch.equal(picture.image, torch.tensor([0.1, 0.2, 0.3])[:, None, None].expand(3, HEIGHT, WIDTH))
-    assert picture.alpha.max() == 0
+    image = kernels.PreparedGaussians(**cloud(0)).render(**camera(), background=[0.1, 0.2, 0.3])
+    assert torch.equal(image.image, torch.tensor([0.1, 0.2, 0.3])[:, None, None].expand(3, HEIGHT, WIDTH))
+    assert image.alpha.max() == 0
 
 
 def test_later_changes_do_not_show():

@@ -65,7 +65,7 @@ def assert_same(scene, width=WIDTH, height=HEIGHT, tolerance=1e-3, **options):
 def near_plane_scene(**overrides):
     scene = make_scene(3, **overrides)
     pose = scene["camera_from_world"]
-    # depths around the near plane of 0.01, and behind the camera, some of them reaching into the picture
+    # depths around the near plane of 0.01, and behind the camera, some of them reaching into the image
     points = scene["means"] @ pose[:3, :3].T + pose[:3, 3]
     points[:12, 2] = torch.tensor([0.0101, 0.0099, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, -0.05, -1.0, 0.012, 0.011])
     points[:12, :2] *= points[:12, 2:].abs() * 0.6

@@ -95,7 +95,7 @@ def test_avx512_without_compression_of_bytes_lists_the_same(use_simd, tmp_path):
 
 @pytest.mark.parametrize("simd", ["avx512", "avx2", "plain"])
 @pytest.mark.parametrize("size", [(96, 64), (100, 61)], ids=["whole tiles", "cut tiles"])
-def test_rendering_alone_gives_the_picture_of_training(size, simd, use_simd):
+def test_rendering_alone_gives_the_image_of_training(size, simd, use_simd):
     use_simd(simd)
     scene, options = cloud(6000, width=size[0], height=size[1])
     training = kernels.rasterize(**{name: value.requires_grad_() for name, value in scene.items()}, **options)

@@ -21,7 +21,7 @@ def limit():
 
 
 def scene(count, width, height, *, opaque):
-    """All over a picture whose last blocks are cut; `opaque`: pixels are finished long before the last splat."""
+    """All over a image whose last blocks are cut; `opaque`: pixels are finished long before the last splat."""
     random = torch.Generator().manual_seed(count)
     z = 2 + 2 * torch.rand(count, generator=random)
     u, v = torch.rand(2, count, generator=random)

@@ -26,11 +26,11 @@ def test_fitting_to_edges_mends_blurred_masks():
     rng = np.random.default_rng(0)
     truth = np.zeros((2, 48, 64), bool)
     truth[0, 10:30, 20:45] = truth[1, 15:40, 5:30] = True
-    pictures = [
+    images = [
         np.where(mask[..., None], [200, 80, 60], [60, 120, 90]) + rng.integers(-4, 5, (48, 64, 3)) for mask in truth
     ]
     sloppy = np.roll(truth, 2, axis=2).astype(np.float32) * 0.7 + rng.uniform(0.0, 0.35, truth.shape).astype(np.float32)
-    fitted = fitted_to_edges(sloppy, pictures)
+    fitted = fitted_to_edges(sloppy, images)
 
     def overlap(found):
         return (found & truth).sum() / (found | truth).sum()
@@ -40,14 +40,14 @@ def test_fitting_to_edges_mends_blurred_masks():
     assert fitted.min() >= 0.0 and fitted.max() <= 1.0
 
 
-def test_pictures_are_left_alone_in_the_official_way():
+def test_images_are_left_alone_in_the_official_way():
     clip = SyntheticClip.make(3, 16, 32)
     predictions = PairPredictions(pair_edges(3, "complete"), 16, 32)
     clip.fill(predictions)
-    pictures = [np.random.default_rng(0).integers(0, 255, (16, 32, 3), np.uint8)] * 3
+    images = [np.random.default_rng(0).integers(0, 255, (16, 32, 3), np.uint8)] * 3
     plain, official, fitted = (
-        align(predictions, AlignmentSettings(iterations=0, strict_official=strict), pictures=given).motion_probability
-        for strict, given in ((True, None), (True, pictures), (False, pictures))
+        align(predictions, AlignmentSettings(iterations=0, strict_official=strict), images=given).motion_probability
+        for strict, given in ((True, None), (True, images), (False, images))
     )
     np.testing.assert_array_equal(plain, official)
     assert np.abs(plain - fitted).max() > 0.01

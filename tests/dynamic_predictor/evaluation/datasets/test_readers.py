@@ -14,7 +14,7 @@ from dynamic_predictor.evaluation.datasets.poses import associate
 from dynamic_predictor.evaluation.datasets.registry import DATASETS, open_dataset
 from scene.errors import InputError
 from scene.formats.tum import write_tum
-from scene.pictures import write_png
+from scene.images import write_png
 from tests.paths import ROOT
 
 HEIGHT, WIDTH = 18, 32
@@ -30,14 +30,14 @@ def picture(path: Path, value: int = 100) -> Path:
     return path
 
 
-def depth_picture(path: Path, meters: float, units: float) -> None:
+def depth_image(path: Path, meters: float, units: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.full((HEIGHT, WIDTH), round(meters * units), np.uint16)
     values[0] = 0
     cv2.imwrite(str(path), values)
 
 
-def mask_picture(path: Path, value: int = 255) -> None:
+def mask_image(path: Path, value: int = 255) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[:, :8] = value
@@ -74,7 +74,7 @@ def sintel(tmp_path: Path) -> Path:
         depth[0] = 0
         (folder / f"{stem}.dpt").write_bytes(struct.pack("<fii", 202021.25, WIDTH, HEIGHT) + depth.tobytes())
         if index < 4:
-            mask_picture(root / "dynamic_label_perfect" / "alley_2" / f"{stem}.png")
+            mask_image(root / "dynamic_label_perfect" / "alley_2" / f"{stem}.png")
     return tmp_path
 
 
@@ -127,9 +127,9 @@ def test_davis(tmp_path: Path) -> None:
     root = tmp_path / "davis" / "DAVIS"
     for index in range(3):
         picture(root / "JPEGImages/480p/dog" / f"{index:05d}.jpg")
-        mask_picture(root / "Annotations/480p/dog" / f"{index:05d}.png", value=38)
+        mask_image(root / "Annotations/480p/dog" / f"{index:05d}.png", value=38)
         picture(root / "JPEGImages/480p/challenge" / f"{index:05d}.jpg")
-    mask_picture(root / "Annotations/480p/challenge/00000.png")
+    mask_image(root / "Annotations/480p/challenge/00000.png")
     dataset = open_dataset("davis", tmp_path)
     assert dataset.clip_names(all_clips=True) == ["challenge", "dog"] and "parkour" in dataset.clip_names()
     clip = dataset.clip("dog")
@@ -141,12 +141,12 @@ def test_davis(tmp_path: Path) -> None:
 
 
 def test_tum_as_it_comes(tmp_path: Path) -> None:
-    """Pictures at 30, poses at 100 and depth at 30 per second, all at their own times."""
+    """Images at 30, poses at 100 and depth at 30 per second, all at their own times."""
     clip_folder = tmp_path / "tum" / "walking"
     times = 10 + np.arange(20) / 30
     for time in times:
         picture(clip_folder / "rgb" / f"{time:.6f}.png")
-        depth_picture(clip_folder / "depth" / f"{time + 0.004:.6f}.png", 1.5, 5000)
+        depth_image(clip_folder / "depth" / f"{time + 0.004:.6f}.png", 1.5, 5000)
     (clip_folder / "rgb.txt").write_text(
         "# color images\n" + "".join(f"{time:.6f} rgb/{time:.6f}.png\n" for time in times)
     )
@@ -168,7 +168,7 @@ def test_tum_as_prepared(tmp_path: Path) -> None:
     clip = open_dataset("tum", tmp_path).clip("walking")
     assert np.allclose(clip.world_from_cameras, poses(3)) and clip.z_depths is None  # type: ignore[arg-type]
     write_tum(clip_folder / "groundtruth_90.txt", [100.0, 100.1], poses(2))
-    with pytest.raises(InputError, match="2 poses for 3 pictures"):
+    with pytest.raises(InputError, match="2 poses for 3 images"):
         open_dataset("tum", tmp_path).clip("walking")
 
 
@@ -181,7 +181,7 @@ def test_bonn(tmp_path: Path, prepared: bool) -> None:
     times = 50 + np.arange(first + 4) / 30
     for time in times:
         picture(clip_folder / rgb / f"{time:.5f}.png")
-        depth_picture(clip_folder / depth / f"{time + 0.01:.5f}.png", 2.5, 5000)
+        depth_image(clip_folder / depth / f"{time + 0.01:.5f}.png", 2.5, 5000)
     write_tum(clip_folder / truth, times.tolist(), poses(first + 4))
     dataset = open_dataset("bonn", tmp_path)
     assert dataset.clip_names(all_clips=True) == ["balloon2"]
@@ -194,23 +194,23 @@ def test_kitti(tmp_path: Path) -> None:
     root = tmp_path / "kitti/depth_selection/val_selection_cropped"
     for index in range(2):
         picture(root / "image_gathered/drive_02" / f"{index:010d}.png")
-        depth_picture(root / "groundtruth_depth_gathered/drive_02" / f"{index:010d}.png", 12.5, 256)
+        depth_image(root / "groundtruth_depth_gathered/drive_02" / f"{index:010d}.png", 12.5, 256)
     clip = open_dataset("kitti", tmp_path).clip("drive_02")
     check_depth(clip, 12.5)
     cv2.imwrite(str(root / "groundtruth_depth_gathered/drive_02/0000000001.png"), np.zeros((4, 5), np.uint8))
-    with pytest.raises(InputError, match="no 16-bit picture of depth"):
+    with pytest.raises(InputError, match="no 16-bit image of depth"):
         clip.z_depths[1]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("place", ["raw", "2011_09_26"])
 def test_kitti_as_it_comes(tmp_path: Path, place: str) -> None:
-    """Depth begins at the fifth picture."""
+    """Depth begins at the fifth image."""
     drive = "2011_09_26_drive_0002_sync"
     for index in range(8):
         picture(tmp_path / "kitti" / place / drive / "image_02/data" / f"{index:010d}.png", value=index)
         if index >= 5:
             truth = tmp_path / "kitti/val" / drive / "proj_depth/groundtruth/image_02"
-            depth_picture(truth / f"{index:010d}.png", 12.5, 256)
+            depth_image(truth / f"{index:010d}.png", 12.5, 256)
     dataset = open_dataset("kitti", tmp_path)
     assert dataset.clip_names() == [f"{drive}_02"]
     clip = dataset.clip(f"{drive}_02")
@@ -232,7 +232,7 @@ def test_nyu(tmp_path: Path) -> None:
     dataset = open_dataset("nyu", tmp_path)
     assert dataset.clip_names() == ["val"]
     clip = dataset.clip("val")
-    assert clip.single_pictures
+    assert clip.single_images
     check_depth(clip, 1.75)
 
 
@@ -243,10 +243,10 @@ def test_scannet(tmp_path: Path, prepared: bool) -> None:
     for index in range(7):
         if prepared:
             picture(clip_folder / "color_90" / f"frame_{index:04d}.jpg")
-            depth_picture(clip_folder / "depth_90" / f"frame_{index:04d}.png", 0.5, 1000)
+            depth_image(clip_folder / "depth_90" / f"frame_{index:04d}.png", 0.5, 1000)
         else:
             picture(clip_folder / "color" / f"{index}.jpg")
-            depth_picture(clip_folder / "depth" / f"{index}.png", 0.5, 1000)
+            depth_image(clip_folder / "depth" / f"{index}.png", 0.5, 1000)
             (clip_folder / "pose").mkdir(exist_ok=True)
             np.savetxt(clip_folder / "pose" / f"{index}.txt", every[index])
     if prepared:
@@ -266,7 +266,7 @@ def test_point_odyssey(tmp_path: Path, rearranged: bool) -> None:
     extrinsics = np.linalg.inv(poses(3)).astype(np.float32)
     for index in range(3):
         picture(clip_folder / "rgbs" / f"rgb_{index:05d}.jpg")
-        depth_picture(clip_folder / "depths" / f"depth_{index:05d}.png", 20.0, 65.535)
+        depth_image(clip_folder / "depths" / f"depth_{index:05d}.png", 20.0, 65.535)
         for kind, values in (("intrinsic", intrinsics), ("extrinsic", extrinsics[index])):
             if rearranged:
                 (clip_folder / f"{kind}s").mkdir(exist_ok=True)

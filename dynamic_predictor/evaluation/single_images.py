@@ -1,4 +1,4 @@
-"""Depth of unrelated pictures: each is given to the predictor as a clip of two equal frames, as DAS3R does it."""
+"""Depth of unrelated images: each is given to the predictor as a clip of two equal frames, as DAS3R does it."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from scene.errors import InputError
 from scene.files.arrays import check_npy, read_npy
 from scene.files.atomic import atomic_file
 from scene.frames import ImageFolderFrames
-from scene.pictures import fitted_size, read_picture, resize_picture, write_png
+from scene.images import fitted_size, read_image, resize_image, write_png
 from scene.progress import Progress, ignore_progress
 
 
-def score_single_pictures(
+def score_single_images(
     clip: DatasetClip,
     dataset: str,
     predictor: Callable[[], Predictor],
@@ -31,14 +31,14 @@ def score_single_pictures(
     max_size: int = 512,
     progress: Progress = ignore_progress,
 ) -> dict[str, dict[str, Any]] | None:
-    """Means of the figures of all pictures, weighted by their known pixels; None without true depth.
+    """Means of the figures of all images, weighted by their known pixels; None without true depth.
 
-    The depth of picture NAME.png lies in `folder`/NAMEdepth.npy afterwards; one that is there already is not predicted
+    The depth of image NAME.png lies in `folder`/NAMEdepth.npy afterwards; one that is there already is not predicted
     again.
     """
     scores: dict[Alignment, list[DepthScores]] = {alignment: [] for alignment in alignments}
     for done, path in enumerate(clip.images):
-        progress("single pictures", done, len(clip.images))
+        progress("single images", done, len(clip.images))
         stored = folder / f"{path.stem}depth.npy"
         if stored.exists():
             depth = read_npy(stored, check_npy(stored, None))
@@ -53,7 +53,7 @@ def score_single_pictures(
         for alignment in alignments:
             known = np.where(says, true, np.float32(0))
             scores[alignment].append(score_depth(predicted, known, depth_protocol(dataset, alignment)))
-    progress("single pictures", len(clip.images), len(clip.images))
+    progress("single images", len(clip.images), len(clip.images))
     if clip.z_depths is None:
         return None
     return {alignment: asdict(mean_depth_scores(found)) for alignment, found in scores.items()}
@@ -61,11 +61,11 @@ def score_single_pictures(
 
 def _predict(path: Path, predictor: Predictor, max_size: int) -> np.ndarray:
     """Z depth float32 (h, w): the mean of the two equal frames."""
-    picture = read_picture(path)
-    width, height = fitted_size(picture.shape[1], picture.shape[0], max_size)
+    image = read_image(path)
+    width, height = fitted_size(image.shape[1], image.shape[0], max_size)
     with tempfile.TemporaryDirectory(prefix="stillsplat-") as working:
         twin = Path(working) / "picture.png"
-        write_png(twin, resize_picture(picture, width, height))
+        write_png(twin, resize_image(image, width, height))
         scene = predictor.predict(ImageFolderFrames([twin, twin]))
         if scene.z_depths is None:
             raise InputError("The predictor gives no depth; choose another for --mode=eval_depth.")

@@ -1,4 +1,4 @@
-"""Depth of single pictures by Depth Anything 3, relative or in metres."""
+"""Depth of single images by Depth Anything 3, relative or in metres."""
 
 import math
 from typing import TYPE_CHECKING
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from dynamic_predictor.depth_anything3.model import DepthAnything3
 
 
-class SinglePictures:
-    """Depth of one picture after the other, each for itself."""
+class SingleImages:
+    """Depth of one image after the other, each for itself."""
 
     def __init__(
         self,
@@ -30,15 +30,15 @@ class SinglePictures:
         self.name, self._model, self._metric = name, model, metric
         self._fov, self._resolution = fov, resolution or DEPTH_ANYTHING_3_SIZE
 
-    def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, bool]:
         """z depth (h, w) float32 and confidence in [0, 1] (or None) at the size that the network saw, and whether the
         depth is in metres, of uint8 RGB (H, W, 3)."""
         intrinsics = None
         if self._metric and self._model.metric and self._fov is not None:
-            height, width = picture.shape[:2]
+            height, width = image.shape[:2]
             focal = width / 2.0 / math.tan(math.radians(self._fov) / 2.0)
             intrinsics = np.array([[[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]])
-        prediction = self._model.inference([picture], intrinsics=intrinsics, process_res=self._resolution)
+        prediction = self._model.inference([image], intrinsics=intrinsics, process_res=self._resolution)
         confidence = None if prediction.conf is None else prediction.scene_confidence(0)
         if self._metric and not prediction.is_metric:
             raise InputError(f"{self.name} knows no metres; use da3-metric with --fov, or da3-nested.")

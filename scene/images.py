@@ -1,4 +1,4 @@
-"""One picture file, whatever its kind, as 8-bit RGB the right way up; and back as PNG."""
+"""One image file, whatever its kind, as 8-bit RGB the right way up; and back as PNG."""
 
 from pathlib import Path
 
@@ -8,68 +8,68 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from scene.errors import InputError
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".avif", ".jp2"}
 )
 #: more pixels than any camera delivers: such a file is damaged or hostile
 MAX_PIXELS = 200_000_000
 
 
-def read_picture(path: str | Path) -> np.ndarray:
-    """The picture as uint8 RGB (H, W, 3).
+def read_image(path: str | Path) -> np.ndarray:
+    """The image as uint8 RGB (H, W, 3).
 
-    EXIF orientation is applied; 16-bit and float pictures are scaled to 8 bit; grey, palette and CMYK become RGB; what
+    EXIF orientation is applied; 16-bit and float images are scaled to 8 bit; grey, palette and CMYK become RGB; what
     is transparent is laid over black. Raises `InputError` when the file is missing, damaged, too large or of an unknown
     kind.
     """
     path = Path(path)
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
                 raise InputError(
-                    f"{path} says that it has {picture.width}x{picture.height} pixels, more than is sensible for a "
+                    f"{path} says that it has {image.width}x{image.height} pixels, more than is sensible for a "
                     "frame; check the file or make it smaller."
                 )
-            if _has_more_than_8_bits(picture):
-                orientation = picture.getexif().get(0x0112, 1)
+            if _has_more_than_8_bits(image):
+                orientation = image.getexif().get(0x0112, 1)
                 return _upright(_read_deep(path), orientation)
-            picture.draft("RGB", None)
-            upright = ImageOps.exif_transpose(picture)
+            image.draft("RGB", None)
+            upright = ImageOps.exif_transpose(image)
             return _rgb8(upright)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path.") from None
     except IsADirectoryError:
-        raise InputError(f"{path} is a folder, not a picture; name the pictures in it.") from None
+        raise InputError(f"{path} is a folder, not a image; name the images in it.") from None
     except PermissionError:
         raise InputError(f"{path} may not be read; check its permissions.") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path} is not a picture of a known kind; convert it to PNG or JPEG.") from None
+        raise InputError(f"{path} is not a image of a known kind; convert it to PNG or JPEG.") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is damaged and cannot be read as a picture; replace it or leave it out.") from error
+        raise InputError(f"{path} is damaged and cannot be read as a image; replace it or leave it out.") from error
 
 
-def _has_more_than_8_bits(picture: Image.Image) -> bool:
-    if picture.mode.startswith("I") or picture.mode == "F":
+def _has_more_than_8_bits(image: Image.Image) -> bool:
+    if image.mode.startswith("I") or image.mode == "F":
         return True
     # Pillow cuts 16-bit colour down to 8 bit silently; the raw mode of the tile tells.
-    tiles = getattr(picture, "tile", None) or []
+    tiles = getattr(image, "tile", None) or []
     return any("16" in str(tile[3]) for tile in tiles if len(tile) > 3) or (
-        picture.format == "TIFF" and max(np.atleast_1d(picture.tag_v2.get(258, 8)).tolist()) > 8  # type: ignore[attr-defined]
+        image.format == "TIFF" and max(np.atleast_1d(image.tag_v2.get(258, 8)).tolist()) > 8  # type: ignore[attr-defined]
     )
 
 
-def _rgb8(picture: Image.Image) -> np.ndarray:
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        layers = np.asarray(picture.convert("RGBA"))
+def _rgb8(image: Image.Image) -> np.ndarray:
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layers = np.asarray(image.convert("RGBA"))
         alpha = layers[..., 3:].astype(np.uint16)
         return ((layers[..., :3] * alpha + 127) // 255).astype(np.uint8)
-    return np.array(picture.convert("RGB"))
+    return np.array(image.convert("RGB"))
 
 
 def _read_deep(path: Path) -> np.ndarray:
-    """A 16-bit or float picture as uint8 RGB, not yet upright; integers are full scale, floats are in [0, 1]."""
+    """A 16-bit or float image as uint8 RGB, not yet upright; integers are full scale, floats are in [0, 1]."""
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise InputError(f"{path} is damaged or of a kind with more than 8 bits that is not known; convert it to PNG.")
@@ -106,7 +106,7 @@ def fitted_size(width: int, height: int, max_size: int | None) -> tuple[int, int
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def resize_picture(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def resize_image(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """Pixels (H, W, C) at another size: by area means when it shrinks, so that nothing aliases; Lanczos otherwise."""
     if pixels.shape[:2] == (height, width):
         return pixels
