@@ -1,16 +1,130 @@
-"""The contract that every dynamic predictor keeps."""
+"""The contract between predictors and the driver: views in, a prediction out.
 
-from typing import Protocol
+A predictor is one folder and one row of `dynamic_predictor.specs`. It knows nothing about files, chunks, scenes or the
+command line: those are the driver's (`dynamic_predictor.driver`).
+"""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from scene.camera import Camera
+from scene.errors import InputError
 from scene.frames import Frames
+from scene.gaussians import Gaussians
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
-from scene.scene import Scene
+from scene.scene import PointCloud
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a predictor is given: frames, and what is known about them. Raises `InputError` for counts that differ.
+
+    Predictors use `focal`, `world_from_camera` and `intrinsics` only where their spec says so; the driver refuses them
+    elsewhere.
+    """
+
+    frames: Frames
+    #: the user's own motion masks (1 = moves), one for each frame: they always win over what the predictor finds
+    motion_masks: FrameMaps | None = None
+    #: focal length in pixels of the frames, shared by all of them
+    focal: float | None = None
+    #: known poses (N, 4, 4), together with `intrinsics`
+    world_from_camera: np.ndarray | None = None
+    #: known intrinsics (N, 3, 3) in pixels of the frames
+    intrinsics: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.motion_masks is not None and len(self.motion_masks) != len(self.frames):
+            raise InputError(
+                f"There are {len(self.motion_masks)} motion masks for {len(self.frames)} frames; give one mask for "
+                "every frame."
+            )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass
+class Prediction:
+    """What a predictor says about N views, at one size (H, W) of its own choice and in a world and unit of its own.
+
+    Maps are anything that yields a float32 array (H, W) for each view: arrays (N, H, W), or `scene.maps` for clips that
+    do not fit into memory.
+    """
+
+    #: along the camera's z, 0 = unknown
+    z_depth: FrameMaps
+    #: of the depth, in [0, 1]: 0 = unknown, 1 = certain. A network's confidence c, from 1 without bound, is 1 - 1 / c
+    #: (`dynamic_predictor.confidence`)
+    confidence: FrameMaps
+    #: (N, 4, 4) float64, OpenCV axes; None from models that see every image by itself and find no cameras
+    world_from_camera: np.ndarray | None = None
+    #: (N, 3, 3) float64 in pixels of the maps; None where there are no cameras
+    intrinsics: np.ndarray | None = None
+    #: in [0, 1], 1 = moves; None from predictors without motion masks of their own
+    motion: FrameMaps | None = None
+    #: the unit of depth and poses is the metre
+    is_metric: bool = False
+    #: sparse points of the static world, where the predictor has triangulated some
+    points: PointCloud | None = None
+    #: one Gaussian per pixel, view after view, from networks that predict them
+    gaussians: Gaussians | None = None
+    #: features of a network by name, (N, rows, columns, channels)
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    #: confidences are those of a network: chunks are joined by weights c - 1 instead of 1 - 1 / c
+    has_network_confidence: bool = False
+    #: settings, errors, times in seconds: kept in the scene as its provenance
+    provenance: dict[str, Any] = field(default_factory=dict)
+    #: sentences that a person should read
+    warnings: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.z_depth)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the maps."""
+        height, width = self.z_depth[0].shape
+        return height, width
+
+    def cameras(self) -> list[Camera]:
+        """One camera per view, at the size of the maps; `ValueError` where there are none."""
+        if self.world_from_camera is None or self.intrinsics is None:
+            raise ValueError("this prediction has no cameras")
+        height, width = self.size
+        return [
+            Camera.from_intrinsics(width, height, matrix, pose)
+            for matrix, pose in zip(self.intrinsics, self.world_from_camera, strict=True)
+        ]
 
 
 class Predictor(Protocol):
-    """Turns frames into a scene."""
+    """Predicts any number of views together."""
 
-    def predict(self, frames: Frames, *, masks: FrameMaps | None = None, progress: Progress = ignore_progress) -> Scene:
-        """`masks` are the user's own motion masks (1 = moves): they always win over what the predictor finds."""
+    def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
+        """Raises `InputError` for views that cannot be used, missing weights and too little memory."""
+        ...
+
+
+class OnlinePredictor(Predictor, Protocol):
+    """Predicts one view after the other in one world, with a state whose size does not grow with their number."""
+
+    def start(self) -> None:
+        """Forgets all views."""
+        ...
+
+    def step(self, view: Views) -> Prediction:
+        """The prediction of one more view, in the world of the first; updates the state."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The state as arrays, from which `restore` goes on to the same results."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """The reverse of `state`."""
         ...

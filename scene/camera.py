@@ -4,9 +4,15 @@ Axes are OpenCV's (x right, y down, z forward). Pixel centres are at +0.5: the i
 pixel in column u and row v is at (u + 0.5, v + 0.5). Matrices are named `a_from_b`.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+
+def focal_length(width: float, field_of_view: float) -> float:
+    """Focal length in pixels of an image of `width` pixels with a horizontal `field_of_view` in degrees."""
+    return width / 2 / math.tan(math.radians(field_of_view) / 2)
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,12 @@ class Camera:
         if matrix.shape != (4, 4):
             raise ValueError(f"world_from_camera must be 4x4, not {matrix.shape}")
         object.__setattr__(self, "world_from_camera", matrix)
+
+    @staticmethod
+    def from_intrinsics(width: int, height: int, intrinsics: np.ndarray, world_from_camera: np.ndarray) -> "Camera":
+        """The camera with the 3x3 matrix `intrinsics`, in pixels of a `width` x `height` image."""
+        fx, fy, cx, cy = (float(intrinsics[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        return Camera(width, height, fx, fy, cx, cy, world_from_camera)
 
     @property
     def intrinsics(self) -> np.ndarray:

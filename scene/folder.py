@@ -27,7 +27,8 @@ from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.arrays import check_npz, known, npz_maps
 from scene.files.atomic import atomic_folder
-from scene.files.text import check_file, finite_array, read_json
+from scene.files.json_files import read_json
+from scene.files.text import check_file, finite_array
 from scene.formats.colmap import read_colmap, write_colmap
 from scene.formats.colmap_tracks import Visibility, observe, on_surface
 from scene.formats.das3r import is_das3r

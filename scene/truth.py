@@ -19,7 +19,8 @@ import numpy as np
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.arrays import read_npz
-from scene.files.text import finite_array, read_json
+from scene.files.json_files import read_json
+from scene.files.text import finite_array
 from scene.frames import ImageFolderFrames
 from scene.images import IMAGE_SUFFIXES, read_image
 from scene.rotations import is_rigid

@@ -12,7 +12,7 @@ from typing import Any
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_file, writing_error
-from scene.files.text import read_json
+from scene.files.json_files import read_json
 from stillsplat import __version__
 from stillsplat.settings import RunSettings
 

@@ -17,7 +17,8 @@ import numpy as np
 from dynamic_predictor.driver.official_scale import official_depth_scale
 from scene.errors import InputError
 from scene.rotations import nearest_rotation
-from scene.trajectory import Similarity, rotation_angle
+from scene.similarity import Similarity
+from scene.trajectory import rotation_angle
 
 ChunkAlignmentMethod = Literal["sim3", "se3", "scale+se3"]
 

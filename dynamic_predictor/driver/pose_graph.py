@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import spsolve
 from scipy.spatial.transform import Rotation
 
-from scene.trajectory import Similarity
+from scene.similarity import Similarity
 
 _MAX_DAMPING = 1e12
 

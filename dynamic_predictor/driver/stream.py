@@ -31,7 +31,7 @@ from dynamic_predictor.driver.sources import FrameSource, LiveSource
 from dynamic_predictor.driver.workspace import ChunkRecord, StreamWorkspace
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
-from scene.trajectory import Similarity, align_poses
+from scene.similarity import Similarity, align_poses
 
 #: a loop is believed when its points lie this close to those of both chunks, as a part of their distance
 LOOP_RELATIVE_ERROR = 0.1

@@ -22,10 +22,11 @@ import numpy as np
 from dynamic_predictor.driver.chunk_predictor import ChunkPrediction
 from scene.errors import InputError
 from scene.files.atomic import atomic_file, atomic_folder, writing_error
-from scene.files.text import read_json, read_text
+from scene.files.json_files import read_json
+from scene.files.text import read_text
 from scene.frames import ImageFolderFrames
 from scene.images import write_png
-from scene.trajectory import Similarity
+from scene.similarity import Similarity
 
 #: decoded images kept for reading again, in bytes
 _FRAME_CACHE = 64 << 20

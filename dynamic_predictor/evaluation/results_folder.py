@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
-from scene.files.text import read_json
+from scene.files.json_files import read_json
 from scene.open_scene import is_scene
 
 Layout = Literal["scene", "das3r"]

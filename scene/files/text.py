@@ -1,6 +1,5 @@
-"""Reading text and JSON that others wrote: bounded in size, finite numbers only, one sentence when it is wrong."""
+"""Reads text and numbers that others wrote: bounded in size, finite numbers only, one sentence when it is wrong."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +34,6 @@ def read_text(path: Path, limit: int = MAX_TEXT_BYTES) -> str:
         raise InputError(f"{path} is not text; it is damaged or of another kind.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def read_json(path: Path, limit: int = MAX_TEXT_BYTES) -> dict[str, Any]:
-    """A JSON object; NaN and infinities are refused."""
-
-    def refuse(constant: str) -> float:
-        raise ValueError(f"{constant} is not a number")
-
-    text = read_text(path, limit)
-    try:
-        value = json.loads(text, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is broken JSON at line {error.lineno}: {error.msg}.") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is broken JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds a JSON {type(value).__name__} where an object was expected; restore the file.")
-    return value
 
 
 def read_rows(path: Path, columns: int) -> np.ndarray:

@@ -17,7 +17,8 @@ from PIL import Image
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
-from scene.files.text import finite_array, read_json
+from scene.files.json_files import read_json
+from scene.files.text import finite_array
 from scene.rotations import is_rigid
 
 #: turns OpenCV's camera axes into OpenGL's and back

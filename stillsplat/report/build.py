@@ -11,7 +11,7 @@ import numpy as np
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
-from scene.files.text import read_json
+from scene.files.json_files import read_json
 from scene.folder import load_scene, read_cameras
 from scene.images import read_image
 from scene.progress import Progress, ignore_progress

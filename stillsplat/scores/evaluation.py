@@ -11,7 +11,7 @@ from gaussian import metrics
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
-from scene.files.text import read_json
+from scene.files.json_files import read_json
 from scene.folder import load_scene
 from scene.images import read_image, resize_image, write_png
 from scene.maps import FrameMaps, LoadedMaps

@@ -24,7 +24,7 @@ from gaussian.settings import TrainSettings
 from gaussian.trainer import train
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
-from scene.files.text import read_json
+from scene.files.json_files import read_json
 from scene.maps import FrameMaps, LoadedMaps
 from scene.open_scene import is_scene, open_scene
 from scene.progress import Progress, ignore_progress

@@ -36,8 +36,8 @@ def test_comparison_beside_a_program_that_is_given(tmp_path):
     (theirs,) = report["peers"]["opensplat"]
     assert theirs["count"] == 500 and theirs["size"] == [64, 48] and theirs["ms"] == pytest.approx(5, rel=0.5)
     lines = [line.split() for line in printed.splitlines()]
-    header = next(line for line in lines if line[:2] == ["picture", "Gaussians"])
-    assert header == ["picture", "Gaussians", "MB", "Mflop", "floor", "ms", "ms", "share"]
+    header = next(line for line in lines if line[:2] == ["image", "Gaussians"])
+    assert header == ["image", "Gaussians", "MB", "Mflop", "floor", "ms", "ms", "share"]
     (ours,) = [line[3:] for line in lines if line[:3] == ["ours,", "2", "threads"]]
     (others,) = [line[1:] for line in lines if line and line[0] == "OpenSplat"]
     assert ours[:5] == others[:5] and ours[0] == "64x48" and ours[-1].endswith("%") and others[-1].endswith("%")

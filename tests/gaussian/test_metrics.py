@@ -90,7 +90,7 @@ def test_edges_of_the_definition():
     assert metrics.ssim(reference, reference) == pytest.approx(1.0)
     assert math.isnan(metrics.ssim(rendered[:8], reference[:8]))
     assert metrics.psnr(reference + 5, np.ones_like(reference)) == metrics.PSNR_CEILING  # clipped to [0, 1]
-    with pytest.raises(ValueError, match="pictures"):
+    with pytest.raises(ValueError, match="images"):
         metrics.psnr(rendered, reference[:5])
     with pytest.raises(ValueError, match="mask"):
         metrics.psnr_static(rendered, reference, nothing[:5])

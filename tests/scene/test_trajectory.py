@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from scene.trajectory import (
-    absolute_trajectory_error,
-    align_points,
-    align_poses,
-    path_length,
-    relative_pose_error,
-    rotation_angle,
-)
+from scene.similarity import align_points, align_poses
+from scene.trajectory import absolute_trajectory_error, path_length, relative_pose_error, rotation_angle
 from tests.paths import DATA
 
 GOLDEN = DATA / "das3r_metrics_pose.npz"

@@ -17,7 +17,7 @@ from dynamic_predictor.driver.chunks import align_chunks, chunk_windows
 from scene.camera import Camera
 from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
-from scene.trajectory import Similarity
+from scene.similarity import Similarity
 
 #: `predict(first, stop)`: what the network says about pairs of frames first ... stop - 1, numbered from 0
 WindowPredictions = Callable[[int, int], PairPredictions]

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from scene.files.atomic import atomic_file
-from scene.trajectory import absolute_trajectory_error, align_poses, relative_pose_error
+from scene.similarity import align_poses
+from scene.trajectory import absolute_trajectory_error, relative_pose_error
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def test_sizes_and_intrinsics(shared):
     assert too_narrow == 4
 
 
-@pytest.mark.parametrize("picture", ["a", "b", "c", "d"])
+@pytest.mark.parametrize("image", ["a", "b", "c", "d"])
 def test_pixels(shared, image):
     goldens = np.load(shared / "parity" / "da3" / "maths_preprocess.npz")
     cases = [key for key in goldens.files if key.startswith(f"{image}/") and key[2].isdigit()]
@@ -80,7 +80,7 @@ def test_images_are_turned_upright(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         (np.zeros((10, 10, 4), np.uint8), "shape"),
         (np.zeros((10, 10, 3), np.int32), "int32"),

@@ -42,7 +42,7 @@ from dynamic_predictor.place_recognition.salad import (
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.point_cloud import unproject_pixels
-from scene.trajectory import Similarity
+from scene.similarity import Similarity
 from tests.paths import DATA
 
 _DATA = DATA / "da3"

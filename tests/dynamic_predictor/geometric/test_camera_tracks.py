@@ -117,7 +117,7 @@ def test_masked_pixels_give_no_tracks():
 
 
 @pytest.mark.parametrize(
-    "pictures",
+    "images",
     [
         [np.full((48, 64, 3), 128, np.uint8)] * 3,
         plane_clip(count=1)[0] * 2,

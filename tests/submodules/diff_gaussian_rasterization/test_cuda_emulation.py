@@ -356,7 +356,7 @@ def test_every_interface_takes_tensors_on_a_gpu(pretended):
 
 def test_the_trainer_runs_on_them(emulated_library, monkeypatch):
     """The whole optimization as on a GPU, where a tensor on the wrong device ends it."""
-    monkeypatch.setattr("gaussian.training_run._SURVEY_PICTURES", 2)
+    monkeypatch.setattr("gaussian.training_run._SURVEY_IMAGES", 2)
     settings = replace(trainer_tests.SETTINGS, iterations=12, max_gaussians=700, densification="mcmc", device="cuda")
     device = EmulatedDevice(emulated_library)
     device.torch_device = GPU

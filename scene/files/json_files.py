@@ -1,0 +1,58 @@
+"""JSON files: written whole or not at all, read with one clear sentence for what is wrong with them."""
+
+import json
+import math
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from scene.errors import InputError
+from scene.files.atomic import atomic_file
+from scene.files.text import MAX_TEXT_BYTES, read_text
+
+
+def read_json(path: Path, limit: int = MAX_TEXT_BYTES) -> dict[str, Any]:
+    """A JSON object; NaN and infinities are refused."""
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is not a number")
+
+    text = read_text(path, limit)
+    try:
+        value = json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is broken JSON at line {error.lineno}: {error.msg}.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is broken JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds a JSON {type(value).__name__} where an object was expected; restore the file.")
+    return value
+
+
+def write_json(path: str | Path, value: Any, *, indent: int = 1) -> None:
+    """Writes `value` as JSON (see `plain`), whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json_text(value, indent=indent) + "\n", "utf-8")
+
+
+def json_text(value: Any, *, indent: int | None = 1) -> str:
+    """`value` as strict JSON (see `plain`)."""
+    return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can represent it: arrays and tensors become lists, dataclasses objects, paths text; numbers that
+    are not finite become null."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    return str(value)

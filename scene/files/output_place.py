@@ -1,0 +1,32 @@
+"""Whether a command may write its output where the user wants it: asked before the work, answered in one sentence."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from scene.errors import InputError
+
+
+def check_output_folder(
+    folder: Path,
+    *,
+    holds: str,
+    is_ours: Callable[[Path], bool],
+    overwrite: bool,
+    remedy: str = "choose another place or add --overwrite",
+) -> None:
+    """Raises `InputError` unless `folder` is free, empty, or with `overwrite` an output that may be replaced.
+
+    `holds`: what the command writes, for the message ("a scene"). `is_ours`: whether an existing folder is such an
+    output; any other folder is never replaced. `remedy`: what the user can do about an existing output.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} exists and is not a folder; choose another place.")
+    if not any(folder.iterdir()):
+        return
+    if not is_ours(folder):
+        raise InputError(f"{folder} holds other things than {holds} and is not replaced; choose another place.")
+    if not overwrite:
+        raise InputError(f"{folder} exists already; {remedy}.")

@@ -1,0 +1,40 @@
+"""Options declared once: a field of a settings dataclass that is a Python argument and a command-line option alike.
+
+`terminal.options` makes a parser out of the fields and settings out of what was parsed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field
+from typing import Any
+
+#: key of a field's metadata under which its `Option` lies
+KEY = "option"
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field looks on the command line. `flags` are all spellings, the first one is the name; empty for
+    "--field-name". `group`: heading in the help under which the option stands."""
+
+    help: str
+    metavar: str | None = None
+    choices: Sequence[Any] | None = None
+    flags: tuple[str, ...] = ()
+    group: str | None = None
+    positional: bool = False
+
+
+def option(
+    default: Any = MISSING,
+    help: str = "",
+    *,
+    metavar: str | None = None,
+    choices: Sequence[Any] | None = None,
+    flags: Sequence[str] = (),
+    group: str | None = None,
+    positional: bool = False,
+) -> Any:
+    """A dataclass field with a default and its `Option`. Types of the command line follow from the field's annotation:
+    `bool` becomes a switch (--name, and --no-name where the default is true)."""
+    metadata = {KEY: Option(help, metavar, choices, tuple(flags), group, positional)}
+    return field(default=default, metadata=metadata) if default is not MISSING else field(metadata=metadata)

@@ -1,0 +1,100 @@
+"""Command-line options out of a settings dataclass whose fields were declared by `scene.option.option`."""
+
+import argparse
+import types
+from collections.abc import Collection
+from dataclasses import MISSING, Field, fields
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from scene.errors import InputError
+from scene.option import KEY, Option
+
+Settings = TypeVar("Settings")
+
+
+def add_options(
+    parser: argparse.ArgumentParser, settings_type: type, *, leave_out: Collection[str] = (), **defaults: Any
+) -> None:
+    """Adds one option for every declared field of `settings_type`, but for those named in `leave_out`; `defaults`
+    replaces defaults by field name."""
+    hints = get_type_hints(settings_type)
+    groups: dict[str, Any] = {}
+    for item in fields(settings_type):
+        declared: Option | None = item.metadata.get(KEY)
+        if declared is None or item.name in leave_out:
+            continue
+        target: Any = parser
+        if declared.group is not None:
+            if declared.group not in groups:
+                groups[declared.group] = _group(parser, declared.group)
+            target = groups[declared.group]
+        _add(target, item, declared, hints[item.name], defaults.get(item.name, _default(item)))
+
+
+def settings_from(options: argparse.Namespace, settings_type: type[Settings], **extra: Any) -> Settings:
+    """The settings that a parser with `add_options` has read, and `extra` fields; the checks of the dataclass apply."""
+    given = {
+        item.name: getattr(options, item.name)
+        for item in fields(settings_type)  # type: ignore[arg-type]
+        if KEY in item.metadata and hasattr(options, item.name)
+    }
+    return settings_type(**{**given, **extra})
+
+
+def option_name(settings_type: type, name: str) -> str:
+    """How the field `name` is spelled on the command line."""
+    declared = {item.name: item.metadata.get(KEY) for item in fields(settings_type)}.get(name)
+    if declared is not None and declared.flags:
+        return declared.flags[0]
+    return name.upper() if declared is not None and declared.positional else "--" + name.replace("_", "-")
+
+
+def _group(parser: argparse.ArgumentParser, title: str) -> Any:
+    existing = next((group for group in parser._action_groups if group.title == title), None)
+    return existing or parser.add_argument_group(title)
+
+
+def _default(item: Field) -> Any:
+    if item.default is not MISSING:
+        return item.default
+    return item.default_factory() if item.default_factory is not MISSING else MISSING
+
+
+def _add(target: Any, item: Field, declared: Option, hint: Any, default: Any) -> None:
+    kind = _plain_type(hint)
+    words: dict[str, Any] = {"help": declared.help.replace("%", "%%")}
+    if declared.positional:
+        words["metavar"] = declared.metavar or item.name.upper()
+        if default is not MISSING:
+            words |= {"nargs": "?", "default": default}
+        target.add_argument(item.name, **words)
+        return
+    flags = declared.flags or ("--" + item.name.replace("_", "-"),)
+    words["dest"] = item.name
+    if default is MISSING:
+        words["required"] = True
+    else:
+        words["default"] = default
+    if kind is bool:
+        words["action"] = argparse.BooleanOptionalAction if default is True else "store_true"
+    else:
+        words |= {"type": kind, "metavar": declared.metavar}
+        if declared.choices is not None:
+            words |= {"choices": list(declared.choices), "metavar": None}
+        if kind is not str and default not in (MISSING, None, 0) or isinstance(default, str):
+            words["help"] += f" (default: {default})"
+    target.add_argument(*flags, **words)
+
+
+def _plain_type(hint: Any) -> type:
+    """The type that the text of an option is converted to: that of the annotation without None."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        return _plain_type(kinds[0])
+    if origin is not None:  # Literal and the like
+        values = get_args(hint)
+        return type(values[0]) if values else str
+    if hint not in (bool, int, float, str):
+        raise InputError(f"No command-line option can be made of the type {hint!r}.")
+    return hint
