@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.depth_anything3.model import ImageWarning
-from dynamic_predictor.depth_anything3.prediction import Prediction
+from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from dynamic_predictor.driver.predictors import (
     DEPTH_ANYTHING_3,
     DEPTH_ANYTHING_3_SIZE,
@@ -72,7 +72,7 @@ def predict_and_export(
     max_frames: int | None = None,
     progress: Progress,
     warn: Callable[[str], None],
-) -> Prediction:
+) -> DepthAnything3Prediction:
     """The prediction of all images of `source` at once, exported into `folder`. `metric` asks for metres, for which
     a metric model must know the horizontal angle of view `fov`, degrees. Raises `InputError` for what the model cannot
     do, for more images than fit into memory, and for a live source without `max_frames`."""

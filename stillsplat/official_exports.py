@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 
 from dynamic_predictor.depth_anything3.exporting import ExportRequest, WritePrediction
-from dynamic_predictor.depth_anything3.prediction import Prediction
+from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.formats.gs_video import VideoQuality
@@ -28,7 +28,7 @@ def prepare_exports(request: ExportRequest) -> WritePrediction:
     settings = _settings(request)
     view = _VideoView(request)
 
-    def write(prediction: Prediction) -> None:
+    def write(prediction: DepthAnything3Prediction) -> None:
         cameras = view.cameras(prediction) if "gs_video" in names else None
         export_prediction(prediction, request.folder, names, replace(settings, video_cameras=cameras))
 
@@ -139,7 +139,7 @@ class _VideoView:
                 f"There are {len(self._poses)} render_exts and {len(self._intrinsics)} render_ixts; give as many."
             )
 
-    def cameras(self, prediction: Prediction) -> list[Camera]:
+    def cameras(self, prediction: DepthAnything3Prediction) -> list[Camera]:
         """The given cameras, or those of `prediction` where none were given; at the given size."""
         predicted = prediction.cameras()
         if self._strict and prediction.scale_factor is not None:

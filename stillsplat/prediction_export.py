@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dynamic_predictor.depth_anything3.prediction import Prediction
+from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.formats.colmap import write_colmap
@@ -81,13 +81,13 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class _Format:
-    write: Callable[[Prediction, Path, ExportSettings, Progress], None]
+    write: Callable[[DepthAnything3Prediction, Path, ExportSettings, Progress], None]
     #: fields of the prediction without which there is nothing to write
     needs: tuple[str, ...]
 
 
 def export_prediction(
-    prediction: Prediction,
+    prediction: DepthAnything3Prediction,
     folder: str | Path,
     formats: str | Sequence[str] = "mini_npz",
     settings: ExportSettings | None = None,
@@ -117,21 +117,21 @@ def format_names(formats: str | Sequence[str]) -> list[str]:
     return names
 
 
-def _has(prediction: Prediction, field: str) -> bool:
+def _has(prediction: DepthAnything3Prediction, field: str) -> bool:
     if field == "features":
         return any(name.startswith("feat_layer_") for name in prediction.aux)
     return getattr(prediction, field) is not None
 
 
-def _npz(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+def _npz(prediction: DepthAnything3Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     _write_npz(prediction, folder / "exports" / "npz" / "results.npz", prediction.processed_images)
 
 
-def _mini_npz(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+def _mini_npz(prediction: DepthAnything3Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     _write_npz(prediction, folder / "exports" / "mini_npz" / "results.npz", None)
 
 
-def _write_npz(prediction: Prediction, path: Path, images: np.ndarray | None) -> None:
+def _write_npz(prediction: DepthAnything3Prediction, path: Path, images: np.ndarray | None) -> None:
     write_npz(
         path,
         prediction.depth,
@@ -142,7 +142,7 @@ def _write_npz(prediction: Prediction, path: Path, images: np.ndarray | None) ->
     )
 
 
-def _glb(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+def _glb(prediction: DepthAnything3Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     cameras = prediction.cameras()
     points = confident_points(prediction, cameras, settings)
     shown = settings.show_cameras
@@ -152,21 +152,23 @@ def _glb(prediction: Prediction, folder: Path, settings: ExportSettings, progres
         write_jpeg(folder / "scene.jpg", np.hstack([_images(prediction)[0], depth_colors(prediction.depth[0])]))
 
 
-def _ply(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+def _ply(prediction: DepthAnything3Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     write_points_ply(folder / "points.ply", confident_points(prediction, prediction.cameras(), settings))
 
 
-def _depth_vis(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+def _depth_vis(
+    prediction: DepthAnything3Prediction, folder: Path, settings: ExportSettings, progress: Progress
+) -> None:
     pairs = zip(_images(prediction), prediction.depth, strict=True)
     write_depth_vis(folder / "depth_vis", pairs, overwrite=True)
 
 
-def _feat_vis(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+def _feat_vis(prediction: DepthAnything3Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     features = {name: values for name, values in prediction.aux.items() if name.startswith("feat_layer_")}
     write_feat_vis(folder / "feat_vis", _images(prediction), features, fps=settings.feature_rate, overwrite=True)
 
 
-def _colmap(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+def _colmap(prediction: DepthAnything3Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     cameras = prediction.cameras()
     names = [original.name or f"{index:05d}.png" for index, original in enumerate(prediction.originals)]
     if not names or len(set(names)) < len(names):  # two images must not share a name
@@ -177,7 +179,7 @@ def _colmap(prediction: Prediction, folder: Path, settings: ExportSettings, prog
     write_colmap(folder, names, shown, points, observations)
 
 
-def _visibility(prediction: Prediction) -> Visibility:
+def _visibility(prediction: DepthAnything3Prediction) -> Visibility:
     """Says which points, in pixels of the images as they came, the predicted depth has on its surface."""
 
     def is_visible(index: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -189,12 +191,12 @@ def _visibility(prediction: Prediction) -> Visibility:
     return is_visible
 
 
-def _gs_ply(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+def _gs_ply(prediction: DepthAnything3Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     path = folder / "gs_ply" / "0000.ply"
     write_gs_ply(path, gaussians_of(prediction), prediction.depth, view_step=settings.view_step)
 
 
-def _gs_video(prediction: Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
+def _gs_video(prediction: DepthAnything3Prediction, folder: Path, settings: ExportSettings, progress: Progress) -> None:
     cameras = settings.video_cameras or prediction.cameras()
     trajectory = possible_path(settings.trajectory, len(cameras))
     write_gs_video(
@@ -208,7 +210,9 @@ def _gs_video(prediction: Prediction, folder: Path, settings: ExportSettings, pr
     )
 
 
-def confident_points(prediction: Prediction, cameras: Sequence[Camera], settings: ExportSettings) -> PointCloud:
+def confident_points(
+    prediction: DepthAnything3Prediction, cameras: Sequence[Camera], settings: ExportSettings
+) -> PointCloud:
     """World points of the sure pixels, at most `max_points` of them, drawn evenly."""
     images, confidence = _images(prediction), prediction.conf
     threshold = -np.inf
@@ -239,7 +243,7 @@ def confident_points(prediction: Prediction, cameras: Sequence[Camera], settings
     return PointCloud(joined, paint)
 
 
-def gaussians_of(prediction: Prediction) -> Gaussians:
+def gaussians_of(prediction: DepthAnything3Prediction) -> Gaussians:
     """The predicted Gaussians as those of `scene.gaussians`, on the CPU. Scales that came out below zero, which the
     network can produce, become tiny."""
     predicted = prediction.gaussians
@@ -250,11 +254,11 @@ def gaussians_of(prediction: Prediction) -> Gaussians:
         predicted.scales[0].float().cpu().clamp_min(_SMALLEST_SCALE).log(),
         torch.nn.functional.normalize(predicted.rotations[0].float().cpu(), dim=1),
         logit(opacities),
-        predicted.harmonics[0].float().cpu().transpose(1, 2).contiguous(),
+        predicted.sh_coefficients[0].float().cpu().transpose(1, 2).contiguous(),
     ).packed()
 
 
-def _images(prediction: Prediction) -> np.ndarray:
+def _images(prediction: DepthAnything3Prediction) -> np.ndarray:
     assert prediction.processed_images is not None
     return prediction.processed_images
 

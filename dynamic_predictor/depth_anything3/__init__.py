@@ -1,5 +1,5 @@
-"""Depth Anything 3 (Lin et al., 2025): depth, rays and cameras of any number of views, in our own code over the
-published weights.
+"""Depth Anything 3 (Lin et al., "Depth Anything 3: Recovering the Visual Space from Any Views", 2025): depth, rays and
+cameras of any number of views, in our own code over the published weights.
 
 ```python
 from dynamic_predictor.depth_anything3 import AutoModel, DepthAnything3
@@ -11,15 +11,17 @@ depth_maps = AutoModel.from_pretrained("depth-anything-v3/small")("a.jpg")
 
 from typing import Any
 
-_WHERE = {"AutoModel": "monocular", "DepthAnything3": "model", "Prediction": "prediction"}
+_MODULES = {"AutoModel": "monocular", "DepthAnything3": "model", "DepthAnything3Prediction": "prediction"}
 
-__all__ = ["AutoModel", "DepthAnything3", "Prediction"]  # pyright: ignore[reportUnsupportedDunderAll]
+#: `Prediction` is what the official package calls `DepthAnything3Prediction`
+__all__ = ["AutoModel", "DepthAnything3", "DepthAnything3Prediction", "Prediction"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    """The names above, imported when they are used: the settings of the models need no torch."""
-    if name not in _WHERE:
+    """Imports the names above on first use, since the settings of the models are needed without torch."""
+    name = "DepthAnything3Prediction" if name == "Prediction" else name
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

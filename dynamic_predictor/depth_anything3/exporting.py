@@ -11,12 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dynamic_predictor.depth_anything3.prediction import Prediction
+from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 
 #: takes an `ExportRequest`, refuses with `InputError` what cannot be done, and returns what writes a prediction
 _EXPORTER = "stillsplat.official_exports:prepare_exports"
 
-WritePrediction = Callable[[Prediction], None]
+WritePrediction = Callable[[DepthAnything3Prediction], None]
 
 
 @dataclass(frozen=True)

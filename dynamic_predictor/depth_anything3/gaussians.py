@@ -16,20 +16,25 @@ _DEGREE_GAIN = (1.0, 0.025, 0.00625)
 
 @dataclass
 class Gaussians:
-    """N Gaussians in each of B scenes: `means` (B, N, 3), `scales` (B, N, 3), `rotations` (B, N, 4) quaternions wxyz,
-    `harmonics` (B, N, 3, 9) real spherical harmonics of degree 2 per colour in the basis of 3D Gaussian splatting, and
-    `opacities` (B, N) in [0, 1]. N runs over views, rows, columns."""
+    """N Gaussians in each of B scenes, over views, rows and columns, in the world of the cameras.
+
+    `means` (B, N, 3), `scales` (B, N, 3) standard deviations, `rotations` (B, N, 4) quaternions wxyz, `sh_coefficients`
+    (B, N, 3, 9) of real spherical harmonics up to degree 2 per color, in the basis of 3D Gaussian splatting, and
+    `opacities` (B, N) in [0, 1].
+    """
 
     means: Tensor
     scales: Tensor
     rotations: Tensor
-    harmonics: Tensor
+    sh_coefficients: Tensor
     opacities: Tensor
 
     def scaled(self, factors: Tensor) -> "Gaussians":
         """The same scenes, each enlarged about its origin by its factor of `factors` (B,)."""
         by_scene = factors[:, None, None]
-        return Gaussians(self.means * by_scene, self.scales * by_scene, self.rotations, self.harmonics, self.opacities)
+        return Gaussians(
+            self.means * by_scene, self.scales * by_scene, self.rotations, self.sh_coefficients, self.opacities
+        )
 
 
 def gaussians_from_pixels(

@@ -22,7 +22,7 @@ from dynamic_predictor.depth_anything3.network import (
     NetworkOutput,
 )
 from dynamic_predictor.depth_anything3.pose_alignment import align_to_known_cameras, normalize_cameras
-from dynamic_predictor.depth_anything3.prediction import Prediction
+from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.preprocessing import ProcessedImages, ResizeMethod, process_images, restored
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
 from dynamic_predictor.depth_anything3.settings import NestedSettings
@@ -37,7 +37,7 @@ _SKY_FROM = 0.5
 
 
 class ImageWarning(UserWarning):
-    """Images were not taken as they are; the sentence is in `Prediction.warnings` too."""
+    """Images were not taken as they are; the sentence is in `DepthAnything3Prediction.warnings` too."""
 
 
 class DepthAnything3:
@@ -126,7 +126,7 @@ class DepthAnything3:
         *,
         export_rays: bool = False,
         image: Any = None,
-    ) -> Prediction:
+    ) -> DepthAnything3Prediction:
         """What the model says about `images`: a image, a list of images (paths, PIL, RGB arrays or tensors; see
         `preprocessing.process_images`) or a folder of images, of one scene. The official package calls this
         argument `image`, which is understood too; the others have its names, order and defaults. Images of different
@@ -252,7 +252,7 @@ class DepthAnything3:
             intrinsics=torch.from_numpy(processed.intrinsics).float()[None].to(self.device),
         )
 
-    def _prediction(self, output: NetworkOutput, processed: ProcessedImages) -> Prediction:
+    def _prediction(self, output: NetworkOutput, processed: ProcessedImages) -> DepthAnything3Prediction:
         def array(values: torch.Tensor | None) -> np.ndarray | None:
             return None if values is None else values[0].float().cpu().numpy()
 
@@ -260,7 +260,7 @@ class DepthAnything3:
         assert depth is not None
         features = {f"feat_layer_{layer}": values[0].cpu().numpy() for layer, values in output.features.items()}
         rays = {"ray": array(output.ray), "ray_conf": array(output.ray_confidence)}
-        return Prediction(
+        return DepthAnything3Prediction(
             depth=depth,
             is_metric=output.scale is not None,
             conf=array(output.confidence),
@@ -276,7 +276,7 @@ class DepthAnything3:
         )
 
     def _align(
-        self, prediction: Prediction, extrinsics: np.ndarray, processed: ProcessedImages, to_input: bool
+        self, prediction: DepthAnything3Prediction, extrinsics: np.ndarray, processed: ProcessedImages, to_input: bool
     ) -> None:
         """Brings a prediction that was conditioned on `extrinsics` and these cameras together."""
         assert prediction.extrinsics is not None and processed.intrinsics is not None

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamic_predictor.confidence import from_network
 from dynamic_predictor.depth_anything3.gaussians import Gaussians
 from dynamic_predictor.depth_anything3.preprocessing import OriginalImage
 from scene.camera import Camera
@@ -15,7 +16,7 @@ from scene.scene import Scene
 
 
 @dataclass
-class Prediction:
+class DepthAnything3Prediction:
     """Results for N images at the size (H, W) that the network saw them in. Names are those of the official package.
 
     `depth` (N, H, W) float32 along the camera's z; in metres where `is_metric`, else in a unit of its own that all
@@ -86,8 +87,8 @@ class Prediction:
         )
 
     def scene_confidence(self, index: int) -> np.ndarray:
-        """Confidence of image `index` in the sense of `scene.scene.Scene`: (H, W) in [0, 1], 0 for the network's
-        least (1), one half at 2."""
+        """Confidence (H, W) of image `index` in [0, 1] (see `dynamic_predictor.confidence`); one half for models
+        without confidence."""
         if self.conf is None:
             return np.full(self.depth.shape[1:], 0.5, np.float32)
-        return (1.0 - 1.0 / np.maximum(self.conf[index], 1.0)).astype(np.float32)
+        return from_network(self.conf[index])

@@ -5,7 +5,7 @@ import pytest
 
 from dynamic_predictor.depth_anything3.model import DepthAnything3
 from dynamic_predictor.depth_anything3.network import build_network
-from dynamic_predictor.depth_anything3.prediction import Prediction
+from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.settings import NestedSettings
 from tests.dynamic_predictor.depth_anything3.da3_goldens import Golden, assert_close, filled, settings_of
 
@@ -27,7 +27,7 @@ def _model(api: Golden, kind: str) -> DepthAnything3:
     return DepthAnything3(network, device="cpu", strict_official=True)
 
 
-def _compare(prediction: Prediction, api: Golden, case: str) -> None:
+def _compare(prediction: DepthAnything3Prediction, api: Golden, case: str) -> None:
     compared = 0
     for name in _FLOATS:
         if f"{case}/{name}" in api:

@@ -22,7 +22,14 @@ _OUTPUTS = {
     "head.ray": "ray",
     "head.ray_conf": "ray_confidence",
 }
-_GAUSSIANS = ("means", "scales", "rotations", "harmonics", "opacities")
+#: field of `Gaussians` -> its name in the goldens
+_GAUSSIANS = {
+    "means": "means",
+    "scales": "scales",
+    "rotations": "rotations",
+    "sh_coefficients": "harmonics",
+    "opacities": "opacities",
+}
 
 
 def _compare(output: NetworkOutput, golden: Golden, case: str, tolerances: dict[str, float] | None = None) -> None:
@@ -36,8 +43,8 @@ def _compare(output: NetworkOutput, golden: Golden, case: str, tolerances: dict[
         assert_close(output.confidence, golden[f"{case}/head.depth_conf"])
     for block, features in output.features.items():
         assert_close(features, golden[f"{case}/out.aux.feat_layer_{block}"])
-    for name in _GAUSSIANS if isinstance(output.gaussians, Gaussians) else ():
-        assert_close(getattr(output.gaussians, name), golden[f"{case}/out.gaussians.{name}"])
+    for field, name in _GAUSSIANS.items() if isinstance(output.gaussians, Gaussians) else ():
+        assert_close(getattr(output.gaussians, field), golden[f"{case}/out.gaussians.{name}"])
     assert compared >= 2
 
 

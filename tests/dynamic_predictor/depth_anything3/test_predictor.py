@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dynamic_predictor import specs as registry
-from dynamic_predictor.depth_anything3 import DepthAnything3, Prediction
+from dynamic_predictor.depth_anything3 import DepthAnything3, DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.network import build_network
 from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor, DepthAnything3Settings
 from dynamic_predictor.depth_anything3.settings import BackboneSettings, HeadSettings, NetworkSettings
@@ -51,7 +51,7 @@ class KnowingModel:
         self.asked: list[int] = []
         self.means = [truth.frames.rgb8(index).mean(axis=(0, 1)) for index in range(len(truth))]
 
-    def inference(self, images, **options) -> Prediction:
+    def inference(self, images, **options) -> DepthAnything3Prediction:
         self.asked.append(len(images))
         width, height = self.size
         depths, cameras = [], []
@@ -61,7 +61,7 @@ class KnowingModel:
             assert depth is not None
             depths.append(cv2.resize(depth, self.size, interpolation=cv2.INTER_NEAREST_EXACT))
             cameras.append(self.truth.cameras[place].resized(width, height))
-        return Prediction(
+        return DepthAnything3Prediction(
             depth=np.stack(depths),
             conf=np.full((len(images), height, width), 2.0, np.float32),
             extrinsics=np.stack([camera.camera_from_world[:3] for camera in cameras]).astype(np.float32),

@@ -8,7 +8,7 @@ from plyfile import PlyData
 
 from benchmarks.simulated_stream import SimulatedWalk
 from dynamic_predictor.depth_anything3.gaussians import Gaussians as PixelGaussians
-from dynamic_predictor.depth_anything3.prediction import Prediction
+from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.preprocessing import OriginalImage
 from scene.errors import InputError
 from stillsplat.prediction_export import EXPORT_FORMATS, ExportSettings, confident_points, export_prediction
@@ -17,7 +17,7 @@ pytest.importorskip("trimesh")
 
 
 @pytest.fixture
-def prediction() -> Prediction:
+def prediction() -> DepthAnything3Prediction:
     """Three views of a wall 3 away, from places side by side."""
     count, height, width = 3, 28, 42
     rng = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def prediction() -> Prediction:
         torch.from_numpy(rng.normal(0, 0.5, (1, pixels, 3, 9)).astype(np.float32)),
         torch.full((1, pixels), 0.9),
     )
-    return Prediction(
+    return DepthAnything3Prediction(
         depth=np.full((count, height, width), 3.0, np.float32),
         conf=rng.uniform(1, 3, (count, height, width)).astype(np.float32),
         extrinsics=extrinsics,
@@ -84,7 +84,7 @@ def test_all_formats_at_once(prediction, tmp_path):
 def test_points_and_colours_are_the_official_ones(shared):
     """But for half a pixel: the official exporter looks through the corners of pixels."""
     with np.load(shared / "parity" / "da3" / "maths_export.npz") as golden:
-        made = Prediction(
+        made = DepthAnything3Prediction(
             depth=golden["glb/depth"],
             conf=golden["glb/conf"],
             extrinsics=golden["glb/extr"],
@@ -92,7 +92,7 @@ def test_points_and_colours_are_the_official_ones(shared):
             processed_images=golden["glb/images"],
         )
         corners = made.intrinsics + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]], np.float32)
-        shifted = Prediction(**{**vars(made), "intrinsics": corners})
+        shifted = DepthAnything3Prediction(**{**vars(made), "intrinsics": corners})
         points = confident_points(shifted, shifted.cameras(), ExportSettings())
         np.testing.assert_allclose(points.positions, golden["glb/points_world"], atol=1e-4)
         np.testing.assert_array_equal(points.colors, golden["glb/colors"])
@@ -102,7 +102,7 @@ def test_colmap_points_have_tracks(tmp_path):
     """An exact walk through a room: what is observed is observed by several, where it is; the cloud stays dense."""
     walk = SimulatedWalk(6, lap=72, width=240, height=160)
     crop_and_double = np.array([[2.0, 0, 10], [0, 2.0, 20], [0, 0, 1]])
-    exact = Prediction(
+    exact = DepthAnything3Prediction(
         depth=np.stack([walk.z_depth(index) for index in range(6)]).astype(np.float32),
         extrinsics=np.stack([np.linalg.inv(walk.world_from_camera(index))[:3] for index in range(6)]),
         intrinsics=np.stack([walk.intrinsics] * 6),
@@ -145,7 +145,7 @@ def test_what_cannot_be_written_is_said_before_anything_is(prediction, tmp_path)
     with pytest.raises(InputError, match="gs_ply needs gaussians"):
         export_prediction(prediction, tmp_path / "out", ["mini_npz", "gs_ply"])
     assert not (tmp_path / "out").exists()
-    monocular = Prediction(depth=prediction.depth, processed_images=prediction.processed_images)
+    monocular = DepthAnything3Prediction(depth=prediction.depth, processed_images=prediction.processed_images)
     with pytest.raises(InputError, match="extrinsics and intrinsics"):
         export_prediction(monocular, tmp_path / "out", "glb")
     export_prediction(monocular, tmp_path / "out", "mini_npz-depth_vis")
