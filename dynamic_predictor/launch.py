@@ -197,7 +197,7 @@ def _benchmark(options: argparse.Namespace, predictor: str) -> int:
 
 def _weights_of(pretrained: str) -> str:
     """Where the file of weights is. Says so where it is not the path that was given."""
-    from dynamic_predictor.weights.finding import given_weights
+    from dynamic_predictor.weights.registry import given_weights
 
     path = given_weights(pretrained)
     if path != Path(pretrained).expanduser():

@@ -6,6 +6,7 @@ import torch
 
 from dynamic_predictor.depth_anything3.network import Network, build_network
 from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS, PublishedModel
+from dynamic_predictor.depth_anything3.weights import WEIGHTS
 from dynamic_predictor.weights.finding import find_weights, require_weights
 from dynamic_predictor.weights.keys import compare_shapes, load_into
 from dynamic_predictor.weights.reading import Checkpoint, read_checkpoint
@@ -39,9 +40,9 @@ def load_model(name_or_path: str | Path, *, expected: str | None = None) -> tupl
     model = published_model(str(name_or_path))
     if model is not None and not Path(name_or_path).exists():
         newer = PUBLISHED_MODELS.get(f"{model.name}-1.1")
-        if str(name_or_path) == model.name and newer is not None and find_weights(newer.weights) is not None:
+        if str(name_or_path) == model.name and newer is not None and find_weights(WEIGHTS[newer.weights]) is not None:
             model = newer
-        return model, load_network(model, require_weights(model.weights))
+        return model, load_network(model, require_weights(WEIGHTS[model.weights]))
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         path = path / "model.safetensors"

@@ -60,7 +60,7 @@ NESTED = NestedSettings(GIANT, MONOCULAR_LARGE)
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model that its authors published. `weights` is its entry in `dynamic_predictor.weights.registry`; `metric`: its
+    """A model that its authors published. `weights` is the name of its file in `depth_anything3.weights`; `metric`: its
     depth times focal / 300 is in metres."""
 
     name: str

@@ -16,6 +16,7 @@ from torch import Tensor
 from dynamic_predictor.optical_flow.dense_inverse_search import DenseInverseSearch
 from dynamic_predictor.optical_flow.raft import RAFT
 from dynamic_predictor.optical_flow.sea_raft import SeaRAFT
+from dynamic_predictor.optical_flow.weights import RAFT_SINTEL, SEA_RAFT_SPRING_M
 from dynamic_predictor.weights.finding import find_weights, require_weights
 from dynamic_predictor.weights.keys import load_into
 from dynamic_predictor.weights.reading import read_checkpoint
@@ -26,7 +27,7 @@ _SMALLEST_SIDE = 64
 _STRIDE = 8
 _FEATURE_CACHE_BYTES = 256 << 20
 
-_NETWORKS = {"raft": (RAFT, "raft-sintel"), "sea-raft": (SeaRAFT, "sea-raft-spring-m")}
+_NETWORKS = {"raft": (RAFT, RAFT_SINTEL), "sea-raft": (SeaRAFT, SEA_RAFT_SPRING_M)}
 FLOW_NAMES = ("auto", "sea-raft", "raft", "dis")
 
 
@@ -231,14 +232,14 @@ def create_optical_flow(
     if name == "dis":
         return DISFlow()
     network_name = "sea-raft" if name == "auto" else name
-    network_class, weights_name = _NETWORKS[network_name]
-    if weights is None and warn is not None and find_weights(weights_name) is None:
+    network_class, entry = _NETWORKS[network_name]
+    if weights is None and warn is not None and find_weights(entry) is None:
         warn(
             f"The weights of {network_name} are not on this machine, OpenCV's DIS stands in, which is less exact; "
-            f"`stillsplat weights get {weights_name}` fetches them."
+            f"`stillsplat weights get {entry.name}` fetches them."
         )
         return DISFlow()
-    checkpoint = read_checkpoint(require_weights(weights_name, weights))
+    checkpoint = read_checkpoint(require_weights(entry, weights))
     with torch.device("meta"):
         network = network_class()
     load_into(network, checkpoint.tensors, source=checkpoint.path)

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     from dynamic_predictor.training.processes import joined_processes
     from dynamic_predictor.training.tracked_clips import list_tracked_clips
     from dynamic_predictor.training.training_run import train
-    from dynamic_predictor.weights.finding import given_weights
+    from dynamic_predictor.weights.registry import given_weights
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
+from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.keys import Shapes, compare_shapes, inventory
 from dynamic_predictor.weights.reading import Checkpoint, read_checkpoint
-from dynamic_predictor.weights.registry import WeightsFile, all_weights
+from dynamic_predictor.weights.registry import all_weights
 from scene.errors import InputError
 from scene.files.downloading import file_sha256, spoken_size
 from scene.progress import Progress, ignore_progress

@@ -8,8 +8,8 @@ import urllib.parse
 import zipfile
 from pathlib import Path
 
+from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.finding import kept_at
-from dynamic_predictor.weights.registry import WeightsFile
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.files.downloading import RefusedError, download, file_sha256

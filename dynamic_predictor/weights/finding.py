@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from dynamic_predictor.weights.registry import WeightsFile, local_names, weights_entry
+from dynamic_predictor.weights.entry import WeightsFile, local_names
 from scene.errors import InputError
 
 ENVIRONMENT_VARIABLE = "STILLSPLAT_WEIGHTS"
@@ -21,14 +21,13 @@ def weights_folders() -> list[Path]:
     return list(unique.values())
 
 
-def find_weights(name: str, explicit: str | Path | None = None) -> Path | None:
-    """The file of the entry `name`, or None when this machine has none.
+def find_weights(entry: WeightsFile, explicit: str | Path | None = None) -> Path | None:
+    """The file of `entry`, or None when this machine has none.
 
     `explicit` is a path that the user gave (a file, or a folder that holds the file); it is then the only place, and
     its absence is an `InputError`. Without it, the folders of `weights_folders`, torch's folder for what belongs
     there, and then the Hugging Face cache are searched.
     """
-    entry = weights_entry(name)
     if explicit is not None:
         return _explicit_file(entry, Path(explicit).expanduser())
     for folder in weights_folders():
@@ -57,37 +56,16 @@ def kept_at(entry: WeightsFile, folder: str | Path | None = None) -> Path:
     return weights_folders()[0] / local_names(entry)[0]
 
 
-def require_weights(name: str, explicit: str | Path | None = None) -> Path:
+def require_weights(entry: WeightsFile, explicit: str | Path | None = None) -> Path:
     """As `find_weights`; `InputError` tells how to get the file when this machine has none."""
-    path = find_weights(name, explicit)
+    path = find_weights(entry, explicit)
     if path is None:
-        entry = weights_entry(name)
         raise InputError(
             f"The weights of {entry.name} are not on this machine; "
             f"fetch them with `stillsplat weights get {entry.name}`, "
             f"or put {entry.file_name} of {entry.source} at {kept_at(entry)}."
         )
     return path
-
-
-def given_weights(text: str | Path) -> Path:
-    """The file or folder that a user named without saying of which network: as it stands, or, for the official name of
-    a file or an entry, where weights are kept. There, a file of that name comes first, and then any other official
-    file of the same weights. Raises `InputError` when there is none, which tells how to get an official one."""
-    path = Path(text).expanduser()
-    if path.exists():
-        return path
-    try:
-        entry = weights_entry(str(text))
-    except InputError:
-        raise InputError(
-            f"There is no file {path}; `stillsplat weights list` says where weights are published."
-        ) from None
-    for folder in weights_folders():
-        for relative in local_names(entry):
-            if Path(relative).name.lower() == path.name.lower() and (folder / relative).is_file():
-                return folder / relative
-    return require_weights(entry.name)
 
 
 def _explicit_file(entry: WeightsFile, path: Path) -> Path:

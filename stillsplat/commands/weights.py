@@ -62,7 +62,7 @@ def _list(options: argparse.Namespace) -> int:
         print(f"  {entry.purpose}")
         print(f"  licence: {entry.license}")
         print(f"  published: {entry.source}")
-        print(f"  here: {find_weights(entry.name) or 'no'}")
+        print(f"  here: {find_weights(entry) or 'no'}")
     return 0
 
 
@@ -102,7 +102,7 @@ def _check(options: argparse.Namespace) -> int:
                 entry = weights_entry(options.claimed) if options.claimed else recognise(file, bars)
             else:
                 entry = weights_entry(name)
-                file = require_weights(entry.name)
+                file = require_weights(entry)
             report = check_weights(file, entry, bars)
             print(
                 f"{report.path}: {report.name}, {report.tensors} tensors, {report.parameters} values; "
@@ -113,6 +113,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _path(options: argparse.Namespace) -> int:
     from dynamic_predictor.weights.finding import require_weights
+    from dynamic_predictor.weights.registry import weights_entry
 
-    print(require_weights(options.name))
+    print(require_weights(weights_entry(options.name)))
     return 0

@@ -1,0 +1,21 @@
+"""The device that computation runs on."""
+
+from scene.errors import InputError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def resolved_device(device: str) -> str:
+    """"cpu" or "cuda" for one of `DEVICES`: "auto" is a GPU where torch can use one. Raises `InputError` for another
+    name, and for "cuda" without a GPU."""
+    if device not in DEVICES:
+        raise InputError(f'There is no device called "{device}"; use auto, cpu or cuda.')
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise InputError("There is no GPU that torch can use on this machine; choose the device cpu.")
+    return "cpu"

@@ -1,0 +1,65 @@
+"""What a row of the table of predictors holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dynamic_predictor.weights.entry import WeightsFile
+
+if TYPE_CHECKING:
+    from dynamic_predictor.contract import Predictor
+    from dynamic_predictor.parity.case import ParityCase
+
+
+@dataclass(frozen=True)
+class PredictorSpec:
+    """One predictor: what it is, what it needs and what it can do. Weights registry, parity command, documentation,
+    `stillsplat predictors`, benchmarks and the options of all commands follow from it.
+
+    Nothing heavy is imported before `settings_type`, `load` or `parity_case` is called.
+    """
+
+    name: str
+    description: str
+    #: memory for a typical clip, as a person reads it
+    memory: str
+    #: page that describes it
+    documentation: str
+    #: the dataclass of everything that can be chosen about it
+    settings_type: Callable[[], type]
+    #: (settings, device "cpu" or "cuda", seed) -> the predictor. Weights are read at the first prediction, and missing
+    #: ones raise `InputError` in `require` first
+    load: "Callable[[Any, str, int], Predictor]"
+    #: files of weights, the first one it is loaded from; empty: it needs none
+    weights: tuple[WeightsFile, ...] = ()
+    #: the network of the published size for `dynamic_predictor.parity`
+    parity_case: "Callable[[], ParityCase] | None" = None
+    #: poses and intrinsics of the views; False: depth only
+    cameras: bool = True
+    #: depth and poses in metres
+    metric: bool = False
+    #: motion masks of its own; otherwise the geometric motion stage finds them from cameras and depth
+    motion: bool = False
+    #: predicts from one image alone
+    single_view: bool = False
+    #: a known focal length (--fov) is used
+    known_focal: bool = False
+    #: known poses and intrinsics are used
+    known_poses: bool = False
+    #: one Gaussian per pixel
+    gaussians: bool = False
+    #: features of its blocks
+    features: bool = False
+    #: estimates optical flow for its own purposes (--flow)
+    flow: bool = False
+    #: one view after the other with a state of constant size (`contract.OnlinePredictor`)
+    online: bool = False
+    #: longer clips are predicted in overlapping chunks that are stitched; None: it takes clips of any length itself
+    largest_views: int | None = None
+    #: long side in pixels of the frames that it works on where nothing else is asked for
+    working_size: int = 512
+
+    @property
+    def license(self) -> str | None:
+        """The licence of its weights; None where it needs none."""
+        return self.weights[0].license if self.weights else None

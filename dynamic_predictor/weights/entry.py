@@ -1,0 +1,61 @@
+"""One published file of weights, as data."""
+
+from dataclasses import dataclass
+
+#: licences that several systems share
+NON_COMMERCIAL = "CC BY-NC 4.0 (no commercial use)"
+DUST3R_FAMILY = "CC BY-NC-SA 4.0 (no commercial use), as DUSt3R and CroCo from which it was trained"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One published file of weights.
+
+    `file` is its path inside the hub `repository`, inside the archive at `url`, or the name under which `page` offers
+    it. `inventory` names the table of checkpoint keys and shapes that the file must have. `companions` lie beside it
+    in the repository. `other_names` are further official file names of the same weights (another container).
+    `in_torch_hub`: other packages look for it in torch's own folder of downloads, so it is kept there.
+    """
+
+    name: str
+    system: str
+    purpose: str
+    license: str
+    file: str
+    repository: str | None = None
+    revision: str | None = None
+    url: str | None = None
+    page: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    inventory: str | None = None
+    companions: tuple[str, ...] = ()
+    other_names: tuple[str, ...] = ()
+    in_torch_hub: bool = False
+
+    @property
+    def source(self) -> str:
+        """Where the file is published, for people."""
+        if self.repository is not None:
+            return f"https://huggingface.co/{self.repository}"
+        return self.url or self.page or ""
+
+    @property
+    def file_name(self) -> str:
+        return self.file.rsplit("/", 1)[-1]
+
+
+def is_generic(file_name: str) -> bool:
+    """Whether many repositories use this file name, so that it says nothing about the content."""
+    return file_name in {"model.safetensors", "model.pt", "checkpoints.pth"}
+
+
+def local_names(entry: WeightsFile) -> list[str]:
+    """Where the file may lie inside a weights folder, relative to it, the first being where `get` puts it."""
+    names = [f"{entry.name}/{entry.file_name}"]
+    names += [f"{entry.name}/{other}" for other in entry.other_names]
+    if not is_generic(entry.file_name):
+        names.append(entry.file_name)
+    names += entry.other_names
+    names.append(entry.name + "." + entry.file_name.rsplit(".", 1)[-1])
+    return names
