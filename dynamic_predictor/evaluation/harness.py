@@ -1,4 +1,7 @@
-"""A predictor over the clips of a data set: scenes, scores, tables. What is finished is kept and never done twice."""
+"""Runs a predictor on the clips of a data set, scores the scenes and writes tables.
+
+Finished scenes are kept: a repeated run skips the clips that are already predicted.
+"""
 
 import tempfile
 import time
@@ -14,7 +17,7 @@ from dynamic_predictor.contract import Predictor
 from dynamic_predictor.evaluation.das3r_files import write_error_log, write_metric_file
 from dynamic_predictor.evaluation.datasets.clip import DatasetClip
 from dynamic_predictor.evaluation.datasets.registry import OpenDataset, open_dataset
-from dynamic_predictor.evaluation.results_folder import Layout, ResultsFolder, check_place, without_empty_folders
+from dynamic_predictor.evaluation.results_folder import Layout, ResultsFolder, check_scene_folder, without_empty_folders
 from dynamic_predictor.evaluation.scores.depth import Alignment
 from dynamic_predictor.evaluation.scores.masks import MaskScores
 from dynamic_predictor.evaluation.scores.poses import PoseScores, plot_trajectory
@@ -26,7 +29,7 @@ from dynamic_predictor.evaluation.scores.scoring import (
 )
 from dynamic_predictor.evaluation.scores.sizes import mask_at_prediction
 from dynamic_predictor.evaluation.single_images import score_single_images
-from dynamic_predictor.evaluation.summary import write_tables
+from dynamic_predictor.evaluation.summary import write_summary
 from dynamic_predictor.specs import available_predictors, create_predictor, unknown_settings
 from scene.errors import InputError, is_out_of_memory
 from scene.folder import save_scene
@@ -42,24 +45,26 @@ Kind = Literal["pose", "depth", "mask"]
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is run over which clips, and where results go."""
+    """The predictor to run, the clips to run it on, and the folder for the results."""
 
     dataset: str
     output: Path
     predictor: str = "geometric"
-    #: fields of the predictor's settings
+    #: values for fields of the predictor's settings
     predictor_settings: dict[str, Any] = field(default_factory=dict)
     data_folder: Path = Path("data")
-    #: None: the clips that published figures are of
+    #: None: the clips for which figures are published
     clips: tuple[str, ...] | None = None
+    #: with `clips` None: every clip of the data set
     all_clips: bool = False
-    #: None: as many as published figures use; 0: all
+    #: per clip; None: as many as published figures use; 0: all
     max_frames: int | None = None
     stride: int = 1
-    #: long side that predictors see
+    #: long side, in pixels, of the images that the predictor receives
     max_size: int = 512
-    #: the annotated masks instead of those that the predictor finds, and the true focal length
+    #: annotated masks in place of predicted ones
     use_true_masks: bool = False
+    #: the true focal length in place of an estimated one
     use_true_focal: bool = False
     layout: Layout = "scene"
     depth_alignments: tuple[Alignment, ...] = ("scale", "scale_shift_adam")
@@ -69,12 +74,15 @@ class EvaluationSettings:
 
 @dataclass
 class EvaluationReport:
-    """What came out: tables as text, and per clip that failed one sentence."""
+    """The result of `evaluate`."""
 
+    #: as text
     tables: list[str]
+    #: the reason, one sentence, by the name of the clip that failed
     failures: dict[str, str]
-    #: clips that have no truth of the kind that was asked for
+    #: names of the clips that have no truth of the requested kind
     without_truth: list[str]
+    #: how many clips were processed
     clips: int
 
 
@@ -86,11 +94,12 @@ def evaluate(
     say: Callable[[str], None] = lambda sentence: None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> EvaluationReport:
-    """Predicts every clip that is not predicted yet, scores it, and writes tables.
+    """Predicts every clip that has no scene yet, scores all clips and writes tables.
 
-    `say` receives which clip is worked on, `warn` what a person should read. A clip that fails does not stop the
-    others: its reason is in the report, and for an error of ours the traceback lies in `evaluation/<clip>_error.txt`.
-    Raises `InputError` when the settings cannot work for any clip: one reason that comes up twice ends the run.
+    `say` receives a sentence when a clip is started, `warn` a sentence for each warning. A clip that fails does not
+    stop the others: the report names the reason, and the traceback of an unexpected exception is written to
+    `evaluation/<clip>_error.txt`. Raises `InputError` when the settings fail for every clip; this is assumed as soon as
+    two clips fail for the same reason before any clip succeeds.
     """
     with without_empty_folders(ResultsFolder(settings.output).tables()):
         return _evaluate(settings, kind, progress, say, warn)
@@ -105,32 +114,32 @@ def _evaluate(
 ) -> EvaluationReport:
     dataset = open_dataset(settings.dataset, settings.data_folder)
     names = list(settings.clips) if settings.clips else dataset.clip_names(all_clips=settings.all_clips)
-    run = _Run(settings, dataset, progress, say, warn)
+    evaluator = _ClipEvaluator(settings, dataset, progress, say, warn)
     report = EvaluationReport([], {}, [], len(names))
     scores: dict[str, Any] = {}
     for done, name in enumerate(names):
         progress("clips", done, len(names))
         try:
-            found = run.clip(name, kind)
-            if found is None:
+            clip_scores = evaluator.evaluate(name, kind)
+            if clip_scores is None:
                 report.without_truth.append(name)
             else:
-                scores[name] = found
+                scores[name] = clip_scores
         except InputError as error:
             if not scores and str(error) in report.failures.values():
-                raise  # it is not about the clip: missing weights, for example
+                raise  # the reason does not depend on the clip: missing weights, for example
             report.failures[name] = str(error)
         except Exception as error:
             if is_out_of_memory(error):
                 report.failures[name] = "The memory is not enough; use a smaller --max_size or --max_frames."
             else:
                 report.failures[name] = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-                _keep_traceback(run.folder, name)
+                _save_traceback(evaluator.folder, name)
         if name in report.failures:
             warn(f"{name}: {report.failures[name]}")
     progress("clips", len(names), len(names))
     if scores:
-        report.tables = write_tables(run.folder, settings.dataset, kind, scores, settings.predictor)
+        report.tables = write_summary(evaluator.folder, settings.dataset, kind, scores, settings.predictor)
     if kind == "pose" and settings.layout == "das3r":
         write_error_log(settings.output / "_error_log.txt", settings.dataset, scores, report.failures)
     return report
@@ -144,17 +153,19 @@ def predict_folder(
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> None:
-    """The predictor over frames of one's own (a folder, a video, a glob pattern): the scene is `output` itself, with a
-    plot of the camera's path in `path.png`. `warn` receives what a person should read. Raises `InputError` for frames
-    that cannot be used, for all that the predictor refuses, and before any work when `output` may not be written."""
-    check_place(output, overwrite=settings.overwrite)
+    """Predicts the user's own frames (a folder, a video or a glob pattern) and saves the scene as `output`, with a plot
+    of the camera path in `output/path.png`.
+
+    `warn` receives a sentence for each warning. Raises `InputError` for unusable frames, for input that the predictor
+    refuses, and, before any work is done, when `output` may not be written."""
+    check_scene_folder(output, overwrite=settings.overwrite)
     positions = slice(None, settings.max_frames or None, settings.stride)
-    nearby = next(folder for folder in output.absolute().parents if folder.is_dir())
-    with without_empty_folders(output), tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
+    parent = next(folder for folder in output.absolute().parents if folder.is_dir())
+    with without_empty_folders(output), tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=parent) as working:
         frames = open_frames(
             source, max_size=settings.max_size, frame_range=positions, working_folder=working, progress=progress
         )
-        predictor = _predictor(settings, {})
+        predictor = _create_predictor(settings, {})
         scene = predictor.predict(frames, progress=progress)
         for warning in scene.provenance.get("warnings", []):
             warn(warning)
@@ -162,8 +173,8 @@ def predict_folder(
     plot_trajectory(output / "path.png", poses_of(scene), None, title=output.name)
 
 
-class _Run:
-    """The predictor is made once and kept, since its weights are large."""
+class _ClipEvaluator:
+    """Predicts and scores single clips. All clips share one predictor, because loading its weights takes long."""
 
     def __init__(
         self,
@@ -173,51 +184,52 @@ class _Run:
         say: Callable[[str], None],
         warn: Callable[[str], None],
     ) -> None:
-        self.settings, self.dataset = _with_flow_of(dataset, settings), dataset
+        self.settings, self.dataset = _with_published_flow(dataset, settings), dataset
         self.progress, self.say, self.warn = progress, say, warn
         self.folder = ResultsFolder(settings.output)
-        self._made: tuple[dict[str, Any], Predictor] | None = None
+        self._cached: tuple[dict[str, Any], Predictor] | None = None
 
-    def clip(self, name: str, kind: Kind) -> PoseScores | MaskScores | dict[str, Any] | None:
-        """Scores of one clip; None when it has no truth of that kind."""
+    def evaluate(self, name: str, kind: Kind) -> PoseScores | MaskScores | dict[str, Any] | None:
+        """The scores of one clip, which is predicted first where needed; None when it has no truth of that kind."""
         clip = self.dataset.clip(name)
         if clip.single_images:
-            return self._single_images(clip, kind)
+            return self._evaluate_single_images(clip, kind)
         limit = self.settings.max_frames
         limit = self.dataset.dataset.published_frames if limit is None else limit
         positions = list(range(len(clip.images)))[: limit or None][:: self.settings.stride]
         clip = clip.select(positions)
-        made_by = self._made_by(positions)
+        made_by = self._scene_settings(positions)
         if not self.folder.has_scene(name, made_by, overwrite=self.settings.overwrite):
             self._predict(clip, made_by)
         scene = open_scene(self.folder.scene(name))
         record = self.folder.record(name)
         if kind == "pose":
-            found = score_scene_poses(scene, clip)
+            scores = score_scene_poses(scene, clip)
             plot_trajectory(self.folder.plot(name), poses_of(scene), clip.world_from_cameras, title=name)
-            if found is not None and self.settings.layout == "das3r":
-                write_metric_file(self.settings.output / f"{self.folder.scene(name).name}_eval_metric.txt", name, found)
+            if scores is not None and self.settings.layout == "das3r":
+                metric_file = self.settings.output / f"{self.folder.scene(name).name}_eval_metric.txt"
+                write_metric_file(metric_file, name, scores)
         elif kind == "depth":
             alignments = self.settings.depth_alignments
-            found = score_scene_depth(scene, clip, self.settings.dataset, alignments, progress=self.progress)
+            scores = score_scene_depth(scene, clip, self.settings.dataset, alignments, progress=self.progress)
         else:
-            found = score_scene_masks(scene, clip, progress=self.progress)
-        if found is not None:
-            record[kind] = found if isinstance(found, dict) else asdict(found)
+            scores = score_scene_masks(scene, clip, progress=self.progress)
+        if scores is not None:
+            record[kind] = scores if isinstance(scores, dict) else asdict(scores)
             self.folder.write_record(name, record)
-        return found
+        return scores
 
     def _predict(self, clip: DatasetClip, made_by: dict[str, Any]) -> None:
         folder = self.folder.scene(clip.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        check_place(folder, overwrite=self.settings.overwrite)
+        check_scene_folder(folder, overwrite=self.settings.overwrite)
         with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder.parent) as working:
             frames = open_frames(
                 clip.images, max_size=self.settings.max_size, working_folder=working, progress=self.progress
             )
             if clip.timestamps is not None:
                 frames.timestamps = clip.timestamps
-            focal = _focal(clip, frames) if self.settings.use_true_focal else {}
+            focal = _true_focal(clip, frames) if self.settings.use_true_focal else {}
             masks = _true_masks(clip, frames) if self.settings.use_true_masks else None
             predictor = self.predictor(focal)
             begin = time.perf_counter()
@@ -227,32 +239,34 @@ class _Run:
             for warning in scene.provenance.get("warnings", []):
                 self.warn(f"{clip.name}: {warning}")
             record = {"made_by": made_by, "seconds": round(seconds, 2), "frames": len(frames)}
-            # at no moment a record stands beside a scene that it is not of, or a new scene without its record
+            # An interruption at any point must not leave a record beside a scene that it does not describe, nor a new
+            # scene without a record: the record is removed before an old scene is replaced, and written before a first
+            # scene is saved.
             if folder.exists():
-                self.folder.forget(clip.name)
+                self.folder.delete_record(clip.name)
             else:
                 self.folder.write_record(clip.name, record)
             try:
                 _save(scene, folder, self.settings, self.progress)
             except BaseException:
                 if not folder.exists():
-                    self.folder.forget(clip.name)
+                    self.folder.delete_record(clip.name)
                 raise
         self.folder.write_record(clip.name, record)
 
     def predictor(self, extra: dict[str, Any]) -> Predictor:
-        if self._made is None or self._made[0] != extra:
-            self._made = None  # the old one's memory first
-            self._made = (extra, _predictor(self.settings, extra))
-        return self._made[1]
+        if self._cached is None or self._cached[0] != extra:
+            self._cached = None  # frees the memory of the old predictor before the new one is loaded
+            self._cached = (extra, _create_predictor(self.settings, extra))
+        return self._cached[1]
 
-    def _single_images(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
+    def _evaluate_single_images(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
         if kind != "depth":
-            raise InputError(f"{self.settings.dataset} has single images, which only --mode=eval_depth can use.")
+            raise InputError(f"{self.settings.dataset} has single images, which only --mode=eval_depth can score.")
         if not available_predictors()[self.settings.predictor].single_images:
             raise InputError(
-                f"The predictor {self.settings.predictor} needs a view that moves, but {self.settings.dataset} has "
-                "single images; choose a predictor that learned depth, such as das3r or da3-large."
+                f"The predictor {self.settings.predictor} needs a moving camera, but {self.settings.dataset} has "
+                "single images; choose a predictor with a depth network, such as das3r or da3-large."
             )
         limit = self.settings.max_frames
         clip = clip.select(list(range(len(clip.images)))[: limit or None])
@@ -266,8 +280,8 @@ class _Run:
             progress=self.progress,
         )
 
-    def _made_by(self, positions: list[int]) -> dict[str, Any]:
-        """Everything that decides what a scene is like."""
+    def _scene_settings(self, positions: list[int]) -> dict[str, Any]:
+        """All settings on which the content of a scene depends; recorded beside the scene."""
         settings = self.settings
         return {
             "predictor": settings.predictor,
@@ -281,16 +295,16 @@ class _Run:
         }
 
 
-def _with_flow_of(dataset: OpenDataset, settings: EvaluationSettings) -> EvaluationSettings:
-    """The optical flow that published figures of the data set were made with, for predictors that use one, unless
-    another was chosen."""
+def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> EvaluationSettings:
+    """Settings with the optical flow of the data set's published figures, for predictors that use flow, unless the user
+    chose another."""
     chosen, flow = settings.predictor_settings, dataset.dataset.flow
     if flow is None or chosen.get("flow", "auto") != "auto" or unknown_settings(settings.predictor, ["flow"]):
         return settings
     return replace(settings, predictor_settings={**chosen, "flow": flow})
 
 
-def _predictor(settings: EvaluationSettings, extra: dict[str, Any]) -> Predictor:
+def _create_predictor(settings: EvaluationSettings, extra: dict[str, Any]) -> Predictor:
     return create_predictor(settings.predictor, seed=settings.seed, **settings.predictor_settings, **extra)
 
 
@@ -301,8 +315,8 @@ def _save(scene: Scene, folder: Path, settings: EvaluationSettings, progress: Pr
         save_scene(scene, folder, overwrite=settings.overwrite, progress=progress)
 
 
-def _focal(clip: DatasetClip, frames: ImageFolderFrames) -> dict[str, float]:
-    """The true focal length in pixels of the frames; of a clip that zooms, the one in the middle."""
+def _true_focal(clip: DatasetClip, frames: ImageFolderFrames) -> dict[str, float]:
+    """The true focal length in pixels of the frames, as a predictor setting; the median where the camera zooms."""
     if clip.intrinsics is None:
         raise InputError(f"{clip.name} has no true focal length; leave out --use_gt_focal.")
     from PIL import Image
@@ -313,20 +327,20 @@ def _focal(clip: DatasetClip, frames: ImageFolderFrames) -> dict[str, float]:
 
 
 def _true_masks(clip: DatasetClip, frames: ImageFolderFrames) -> FrameMaps:
-    """Annotated masks at the size of the frames; frames without one have nothing that moves."""
-    annotations, known = clip.motion_masks, set(clip.annotated_frames())
-    if annotations is None or not known:
+    """Annotated masks at the size of the frames; a frame without annotation gets an empty mask."""
+    annotations, annotated = clip.motion_masks, set(clip.annotated_frames())
+    if annotations is None or not annotated:
         raise InputError(f"{clip.name} has no annotated masks; leave out --use_gt_mask.")
 
     def load(index: int) -> np.ndarray:
-        if index not in known:
+        if index not in annotated:
             return np.zeros((frames.height, frames.width), np.float32)
         return mask_at_prediction(annotations[index] > 0.5, frames.width, frames.height).astype(np.float32)
 
     return LoadedMaps(len(frames), load)
 
 
-def _keep_traceback(folder: ResultsFolder, clip: str) -> None:
+def _save_traceback(folder: ResultsFolder, clip: str) -> None:
     path = folder.table(f"{folder.scene(clip).name}_error", "txt")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(traceback.format_exc())

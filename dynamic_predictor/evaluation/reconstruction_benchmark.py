@@ -1,11 +1,11 @@
-"""Poses and surfaces of scenes with true cameras: the protocol of Depth Anything 3's benchmark.
+"""Scores camera poses and surfaces on scenes with true cameras, by the protocol of Depth Anything 3's benchmark (2025).
 
-At most 100 images of a scene, drawn with seed 42, go into the predictor together. "pose" scores relative poses of all
-pairs; "recon" fuses its depth maps, scaled and placed by the similarity that brings its cameras to the true ones, and
-scores the surface; with `posed` the predictor is given the true cameras and its depth is fused from those.
+The predictor receives at most 100 images of a scene, drawn with seed 42, at once. "pose" scores the relative poses of
+all pairs of images. "recon" scores the surface: predicted depth maps and cameras are transformed into the true world by
+the similarity that aligns predicted to true camera centers, and fused. With `posed` the predictor receives the true
+cameras, and its depth maps are fused from these.
 """
 
-import json
 import random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,17 +22,15 @@ from dynamic_predictor.evaluation.datasets.reconstruction import (
     RECONSTRUCTION_DATASETS,
     ReconstructionDataset,
     ReconstructionScene,
-    ReconstructionView,
 )
 from dynamic_predictor.evaluation.results_folder import without_empty_folders
 from dynamic_predictor.evaluation.scores.depth_fusion import DistanceVolume
 from dynamic_predictor.evaluation.scores.dtu import all_points, consistent_points, read_observed_volume, score_dtu
 from dynamic_predictor.evaluation.scores.pair_poses import score_pair_poses
 from dynamic_predictor.evaluation.scores.surfaces import read_surface, score_surface
-from dynamic_predictor.evaluation.tables import Column, Table, tables_json
+from dynamic_predictor.evaluation.tables import Column, Table, write_tables
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.files.atomic import atomic_file
 from scene.frames import Frames, ImageFolderFrames
 from scene.images import fitted_size, resize_image, write_png
 from scene.progress import Progress, ignore_progress
@@ -53,7 +51,7 @@ _SURFACE_COLUMNS = (
 
 
 class ViewPredictor(Protocol):
-    """What is scored: a `ChunkPredictor`, and for `posed` one that takes true cameras."""
+    """A predictor that can be scored: a `ChunkPredictor`."""
 
     name: str
 
@@ -61,34 +59,44 @@ class ViewPredictor(Protocol):
 
 
 class PosedViewPredictor(ViewPredictor, Protocol):
+    """A predictor that accepts known cameras, as `posed` requires."""
+
     def predict_posed_chunk(
         self, frames: Frames, camera_from_world: np.ndarray, intrinsics: np.ndarray
     ) -> ChunkPrediction:
-        """As `predict_chunk`, in the world of the given cameras (N, 4, 4), intrinsics (N, 3, 3) in pixels of frames."""
+        """As `predict_chunk`, for known cameras (N, 4, 4) with intrinsics (N, 3, 3) in pixels of the frames; the
+        prediction is in the world of these cameras."""
         ...
 
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """Which data set under `data_folder`, and where results go. `scenes`: None for those of the published figures, or
-    with `all_scenes` all that are there; `max_frames`: 0 for all."""
+    """The data set, the scenes to score and the folder for the results."""
 
     dataset: str
     data_folder: Path
     output: Path
+    #: None: the scenes for which figures are published
     scenes: tuple[str, ...] | None = None
+    #: with `scenes` None: every scene on the disk
     all_scenes: bool = False
+    #: images per scene; 0: all
     max_frames: int = _FRAMES
+    #: long side, in pixels, of the images that the predictor receives
     max_size: int = 504
+    #: the predictor receives the true cameras
     posed: bool = False
 
 
 @dataclass
 class BenchmarkReport:
-    """Scores by scene, the table as text, and per scene that failed one sentence."""
+    """The result of `run_benchmark`."""
 
+    #: figures by the name of the scene
     scores: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: as text
     table: str = ""
+    #: the reason, one sentence, by the name of the scene that failed
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -100,30 +108,32 @@ def run_benchmark(
     progress: Progress = ignore_progress,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> BenchmarkReport:
-    """Scores every scene and writes `evaluation/<dataset>_<kind>.{txt,json}` under the output folder. A scene that
-    fails does not stop the others. Raises `InputError` for an unknown or missing data set, and for "recon" of one that
-    has true cameras only."""
+    """Scores every scene and writes `evaluation/<dataset>_<kind>.{txt,json}` in the output folder.
+
+    `say` receives warnings and the reasons of failures; a scene that fails does not stop the others. Raises
+    `InputError` for an unknown or missing data set, for "recon" on a data set without true surfaces, and for `posed`
+    with a predictor that does not accept cameras."""
     dataset, folder = _open(settings)
     if kind == "recon" and not dataset.has_surfaces:
         raise InputError(f"{dataset.title} has true cameras but no surface; use --mode=eval_pose.")
     if settings.posed and not hasattr(predictor, "predict_posed_chunk"):
-        raise InputError(f"{predictor.name} cannot be given true cameras; leave out --posed.")
+        raise InputError(f"{predictor.name} does not accept true cameras; leave out --posed.")
     names = settings.scenes or (None if settings.all_scenes else dataset.scenes) or tuple(dataset.list_scenes(folder))
     if not names:
         raise InputError(f"{folder} holds no scenes; {_SOURCE}")
-    report, said = BenchmarkReport(), set()
+    report, reported = BenchmarkReport(), set()
 
-    def say_once(scene: str, sentences: Iterable[str]) -> None:
-        for sentence in sentences:
-            if sentence not in said:
-                said.add(sentence)
-                say(f"{scene}: {sentence}")
+    def say_once(scene: str, warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            if warning not in reported:
+                reported.add(warning)
+                say(f"{scene}: {warning}")
 
     with without_empty_folders(settings.output):
         for done, name in enumerate(names):
             progress("scenes", done, len(names))
             try:
-                scene = sampled(dataset.scene(folder, name), settings.max_frames)
+                scene = sample_views(dataset.scene(folder, name), settings.max_frames)
                 prediction = _predict(scene, predictor, settings, progress)
                 say_once(name, prediction.warnings)
                 report.scores[name] = _score(dataset, scene, kind, prediction, settings, progress)
@@ -136,8 +146,8 @@ def run_benchmark(
     return report
 
 
-def sampled(scene: ReconstructionScene, count: int) -> ReconstructionScene:
-    """At most `count` views in their order, drawn as the benchmark draws them; 0 keeps all."""
+def sample_views(scene: ReconstructionScene, count: int) -> ReconstructionScene:
+    """The scene with at most `count` of its views, drawn as the benchmark draws them and kept in order; 0 keeps all."""
     if not 0 < count < len(scene.views):
         return scene
     indices = list(range(len(scene.views)))
@@ -153,8 +163,8 @@ def fuse(
     posed: bool = False,
     progress: Progress = ignore_progress,
 ) -> np.ndarray:
-    """Surface points (K, 3) in the true world, from predicted depth."""
-    depths, cameras = placed_in_truth(scene, prediction, posed=posed)
+    """Points (K, 3) of the fused surface in the true world, from predicted depth."""
+    depths, cameras = align_to_truth(scene, prediction, posed=posed)
     if dataset.scored_as_dtu:
         stacked = np.stack(list(depths))
         return consistent_points(stacked, cameras) if posed else all_points(stacked, cameras)
@@ -165,15 +175,17 @@ def fuse(
     return volume.surface_points()
 
 
-def placed_in_truth(
+def align_to_truth(
     scene: ReconstructionScene, prediction: ChunkPrediction, *, posed: bool = False
 ) -> tuple[Iterator[np.ndarray], list[Camera]]:
-    """Depth maps (H, W), one at a time, of the pixels that count, and cameras of their size in the true world.
-    Predicted cameras are brought to the true ones by a similarity of their centres; with `posed` the true cameras
-    themselves are used, and only the scale is."""
-    true = np.stack([view.camera_from_world for view in scene.views])
+    """Predicted z depth maps (H, W) in true units, 0 at pixels that the benchmark excludes, and their cameras in the
+    true world.
+
+    The similarity that aligns predicted to true camera centers transforms the predicted cameras. With `posed` the true
+    cameras are returned instead, and the similarity only scales the depth."""
+    true = scene.camera_from_world
     similarity = align_to_known_cameras(true, np.linalg.inv(prediction.world_from_camera))
-    placed = true if posed else similarity.moved(np.linalg.inv(prediction.world_from_camera))
+    aligned = true if posed else similarity.moved(np.linalg.inv(prediction.world_from_camera))
     height, width = prediction.z_depth.shape[1:]
 
     def depths() -> Iterator[np.ndarray]:
@@ -195,7 +207,7 @@ def placed_in_truth(
             cy=float(matrix[1, 2]),
             world_from_camera=np.linalg.inv(camera_from_world),
         )
-        for matrix, camera_from_world in zip(prediction.intrinsics, placed, strict=True)
+        for matrix, camera_from_world in zip(prediction.intrinsics, aligned, strict=True)
     ]
     return depths(), cameras
 
@@ -219,9 +231,9 @@ def _score(
     settings: BenchmarkSettings,
     progress: Progress,
 ) -> dict[str, Any]:
-    true = np.stack([view.camera_from_world for view in scene.views])
     if kind == "pose":
-        return asdict(score_pair_poses(np.linalg.inv(prediction.world_from_camera), true))
+        predicted = np.linalg.inv(prediction.world_from_camera)
+        return asdict(score_pair_poses(predicted, scene.camera_from_world))
     if scene.surface is None:
         raise InputError(f"{scene.name} has no true surface.")
     surface = read_surface(scene.surface, _SURFACE_POINTS)
@@ -240,7 +252,7 @@ def _score(
 def _predict(
     scene: ReconstructionScene, predictor: ViewPredictor, settings: BenchmarkSettings, progress: Progress
 ) -> ChunkPrediction:
-    """All views of a scene, laid as small images on the disk first."""
+    """Predicts all views of a scene at once, from shrunk copies of the images in a temporary folder."""
     settings.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".views-", dir=settings.output) as working:
         paths, scales = [], []
@@ -256,11 +268,7 @@ def _predict(
             return predictor.predict_chunk(frames)
         posed: PosedViewPredictor = predictor  # type: ignore[assignment]
         intrinsics = np.stack([scale @ view.intrinsics for scale, view in zip(scales, scene.views, strict=True)])
-        return posed.predict_posed_chunk(frames, _true_cameras(scene.views), intrinsics)
-
-
-def _true_cameras(views: list[ReconstructionView]) -> np.ndarray:
-    return np.stack([view.camera_from_world for view in views])
+        return posed.predict_posed_chunk(frames, scene.camera_from_world, intrinsics)
 
 
 def _write_table(
@@ -271,9 +279,5 @@ def _write_table(
     table = Table(f"{dataset.title}: {what}, {method}", "scene", columns)
     table.rows = dict(report.scores)
     table.add_mean()
-    report.table = table.text()
-    stem = f"{dataset.name}_{kind}{'_posed' if settings.posed else ''}"
-    folder = settings.output / "evaluation"
-    for suffix, content in (("txt", report.table), ("json", tables_json([table]))):
-        with atomic_file(folder / f"{stem}.{suffix}") as temporary:
-            temporary.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    name = f"{dataset.name}_{kind}{'_posed' if settings.posed else ''}"
+    report.table = write_tables(settings.output / "evaluation", name, [table], latex=False)

@@ -1,4 +1,4 @@
-"""Scores of all clips as tables, with the published figures of other methods beside them."""
+"""Tables of the scores of all clips, with published figures of other methods beside them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
@@ -10,8 +10,7 @@ from dynamic_predictor.evaluation.results_folder import ResultsFolder
 from dynamic_predictor.evaluation.scores.depth import DepthScores, mean_depth_scores
 from dynamic_predictor.evaluation.scores.masks import MaskScores, summarize_over_clips, summarize_over_frames
 from dynamic_predictor.evaluation.scores.poses import PoseScores
-from dynamic_predictor.evaluation.tables import Column, Table, tables_json
-from scene.files.atomic import atomic_file
+from dynamic_predictor.evaluation.tables import Column, Table, write_tables
 
 _FRAMES = Column("frames", "frames", 0, better="")
 _POSE = (
@@ -39,10 +38,11 @@ _IOU = Column("iou_pooled", "IoU", 1, 100.0, "higher")
 _DECAY = (Column("j_decay", "JD", 1, 100.0), Column("f_decay", "FD", 1, 100.0))
 
 
-def write_tables(folder: ResultsFolder, dataset: str, kind: str, scores: Mapping[str, Any], method: str) -> list[str]:
-    """Writes the tables of one kind ("pose", "depth", "mask") and returns them as text.
+def write_summary(folder: ResultsFolder, dataset: str, kind: str, scores: Mapping[str, Any], method: str) -> list[str]:
+    """Writes the tables of one kind ("pose", "depth" or "mask") and returns them as text.
 
-    `scores` has `PoseScores`, `MaskScores`, or for depth a dict of figures per alignment, by clip.
+    `scores` has, by clip, `PoseScores`, `MaskScores` or, for depth, a dict of figures by alignment. `method` is the
+    name of their row in the tables with published figures.
     """
     if kind == "pose":
         tables = pose_tables(dataset, scores, method)
@@ -50,16 +50,12 @@ def write_tables(folder: ResultsFolder, dataset: str, kind: str, scores: Mapping
         tables = mask_tables(dataset, scores, method)
     else:
         tables = depth_tables(dataset, scores, method)
-    texts = [table.text() for table in tables]
-    contents = {"txt": "\n".join(texts), "json": tables_json(tables), "tex": "\n".join(t.latex() for t in tables)}
-    for suffix, content in contents.items():
-        with atomic_file(folder.table(kind, suffix)) as temporary:
-            temporary.write_text(content)
-    return texts
+    write_tables(folder.tables(), kind, tables)
+    return [table.text() for table in tables]
 
 
 def pose_tables(dataset: str, scores: Mapping[str, PoseScores], method: str) -> list[Table]:
-    """Per clip with the mean over clips, and the mean beside published ones."""
+    """A table of all clips with their mean, and one of this mean beside published figures."""
     table = Table(f"{dataset}: camera path after a Sim(3) alignment", "clip", (_FRAMES, *_POSE))
     table.rows = {clip: asdict(score) for clip, score in scores.items()}
     table.add_mean()
@@ -67,7 +63,8 @@ def pose_tables(dataset: str, scores: Mapping[str, PoseScores], method: str) -> 
 
 
 def mask_tables(dataset: str, scores: Mapping[str, MaskScores], method: str) -> list[Table]:
-    """Per clip, with the mean over frames (DAS3R) and over clips (DAVIS), and the former beside published ones."""
+    """A table of all clips with the mean over frames (as DAS3R) and over clips (as DAVIS), and one of the mean over
+    frames beside published figures."""
     table = Table(f"{dataset}: motion masks against annotations, in %", "clip", (_FRAMES, *_MASK, _IOU, *_DECAY))
     table.rows = {clip: asdict(score) for clip, score in scores.items()}
     for clip, score in scores.items():
@@ -80,14 +77,15 @@ def mask_tables(dataset: str, scores: Mapping[str, MaskScores], method: str) -> 
 
 
 def depth_tables(dataset: str, scores: Mapping[str, Mapping[str, Any]], method: str) -> list[Table]:
-    """Per alignment one table per clip, means weighted by pixels, and the mean beside published ones."""
+    """For each alignment a table of all clips with the mean weighted by valid pixels, and one of this mean beside
+    published figures."""
     tables = []
     for alignment in next(iter(scores.values())):
         table = Table(f"{dataset}: depth, alignment {alignment}", "clip", (*_DEPTH, _COVERAGE))
         table.rows = {clip: found[alignment] for clip, found in scores.items()}
-        known = DepthScores.__dataclass_fields__
-        singles = [DepthScores(**{key: row[key] for key in known}) for row in table.rows.values()]  # type: ignore[arg-type]
-        mean = asdict(mean_depth_scores(singles))
+        keys = DepthScores.__dataclass_fields__
+        clip_scores = [DepthScores(**{key: row[key] for key in keys}) for row in table.rows.values()]  # type: ignore[arg-type]
+        mean = asdict(mean_depth_scores(clip_scores))
         table.summary["mean over pixels"] = mean
         tables.append(table)
         tables += _beside_published(dataset, f"depth {alignment}", _DEPTH, mean, method, scores)
@@ -102,7 +100,7 @@ def _beside_published(
     method: str,
     clips: Collection[str],
 ) -> list[Table]:
-    """Nothing where there are no published figures, or where the clips are not those that they are of."""
+    """A table of `ours` beside published figures; none where there are no such figures or they are for other clips."""
     published = PUBLISHED.get((dataset, kind))
     whole = DATASETS[dataset].published_clips
     if published is None or (whole is not None and not set(clips) <= set(whole)):

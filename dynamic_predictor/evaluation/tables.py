@@ -1,34 +1,38 @@
-"""Tables of figures: text for the terminal, JSON for programs, LaTeX for papers."""
+"""Tables of figures: as text for the terminal, JSON for programs and LaTeX for papers."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-#: letters that mean something to LaTeX
+from scene.files.atomic import atomic_file
+from scene.files.json_files import write_json
+
+#: characters with a special meaning in LaTeX
 _ESCAPES = str.maketrans({letter: f"\\{letter}" for letter in "_%&#${}"})
 
 
 @dataclass(frozen=True)
 class Column:
-    """One figure: its key in a row, its heading, decimals, factor that it is shown with, and what is better."""
+    """A column of a table and the format of its figures."""
 
+    #: of the figure in a row
     key: str
     heading: str
     decimals: int = 3
-    #: 100 shows shares as percentages
+    #: by which figures are multiplied for display; 100 shows shares as percentages
     factor: float = 1.0
-    #: "lower", "higher" or "" where it cannot be said
+    #: which figures are better: "lower", "higher", or "" for neither
     better: str = "lower"
-    #: the heading in LaTeX, where it is another
+    #: the heading in LaTeX, where it differs
     latex: str = ""
 
     @property
     def arrow(self) -> str:
         return {"lower": "↓", "higher": "↑"}.get(self.better, "")
 
-    def shown(self, value: object) -> str:
-        """The value as it stands in a table; a dash for what is not known."""
+    def format(self, value: object) -> str:
+        """The formatted value; a dash for a missing or non-finite one."""
         if not isinstance(value, int | float) or not math.isfinite(value):
             return "–"
         return f"{value * self.factor:.{self.decimals}f}"
@@ -36,7 +40,8 @@ class Column:
 
 @dataclass
 class Table:
-    """Rows by name. `summary` are rows below a line, such as the mean."""
+    """A table of figures. `rows` and `summary` have figures by column key, by the name of the row; `summary` rows, such
+    as the mean, stand below a line."""
 
     title: str
     first_heading: str
@@ -45,7 +50,7 @@ class Table:
     summary: dict[str, Mapping[str, object]] = field(default_factory=dict)
 
     def add_mean(self, name: str = "mean") -> None:
-        """A summary row with the mean of each column over the rows that have a finite number there."""
+        """Adds a summary row with the mean of the finite numbers of each column."""
         means = {}
         for column in self.columns:
             values = [row.get(column.key) for row in self.rows.values()]
@@ -54,7 +59,7 @@ class Table:
         self.summary[name] = means
 
     def text(self) -> str:
-        """Columns under each other, in plain characters."""
+        """The table as plain text with aligned columns."""
         heads = [self.first_heading, *(f"{column.heading} {column.arrow}".rstrip() for column in self.columns)]
         body = [self._cells(name, row) for name, row in self.rows.items()]
         end = [self._cells(name, row) for name, row in self.summary.items()]
@@ -70,54 +75,41 @@ class Table:
             lines += [rule, *(line(cells) for cells in end)]
         return "\n".join(lines) + "\n"
 
-    def latex(self, *, bold_best: bool = False) -> str:
-        """A `tabular` of the package booktabs; with `bold_best`, the best of each column is bold."""
+    def latex(self) -> str:
+        """The table as a LaTeX `tabular` with rules of the package booktabs."""
         arrows = {"lower": r" $\downarrow$", "higher": r" $\uparrow$", "": ""}
         heads = [self.first_heading.translate(_ESCAPES)]
         heads += [(c.latex or c.heading.translate(_ESCAPES)) + arrows[c.better] for c in self.columns]
         lines = [r"\begin{tabular}{l" + "c" * len(self.columns) + "}", r"\toprule"]
         lines += [" & ".join(heads) + r" \\", r"\midrule"]
-        for name, row in self.rows.items():
-            cells = self._cells(name, row)
-            marked = [cells[0].translate(_ESCAPES)]
-            for column, cell in zip(self.columns, cells[1:], strict=True):
-                best = bold_best and self._is_best(column, cell)
-                marked.append(rf"\textbf{{{cell}}}" if best else cell.replace("–", "--"))
-            lines.append(" & ".join(marked) + r" \\")
+        lines += [self._latex_row(name, row) for name, row in self.rows.items()]
         if self.summary:
-            lines.append(r"\midrule")
-            for name, row in self.summary.items():
-                cells = self._cells(name, row)
-                lines.append(" & ".join([cells[0].translate(_ESCAPES), *cells[1:]]).replace("–", "--") + r" \\")
+            lines += [r"\midrule", *(self._latex_row(name, row) for name, row in self.summary.items())]
         return "\n".join([f"% {self.title}", *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
     def json(self) -> dict[str, object]:
-        """Rows and summary with plain numbers, None for what is not known."""
+        """The table's title, rows and summary, for JSON."""
 
-        def plain(row: Mapping[str, object]) -> dict[str, object]:
-            values = {column.key: row.get(column.key) for column in self.columns}
-            return {
-                key: value if not isinstance(value, float) or math.isfinite(value) else None
-                for key, value in values.items()
-            }
+        def figures(rows: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
+            return {name: {column.key: row.get(column.key) for column in self.columns} for name, row in rows.items()}
 
-        return {
-            "title": self.title,
-            "rows": {name: plain(row) for name, row in self.rows.items()},
-            "summary": {name: plain(row) for name, row in self.summary.items()},
-        }
+        return {"title": self.title, "rows": figures(self.rows), "summary": figures(self.summary)}
 
     def _cells(self, name: str, row: Mapping[str, object]) -> list[str]:
-        return [name, *(column.shown(row.get(column.key)) for column in self.columns)]
+        return [name, *(column.format(row.get(column.key)) for column in self.columns)]
 
-    def _is_best(self, column: Column, cell: str) -> bool:
-        shown = [column.shown(row.get(column.key)) for row in self.rows.values()]
-        values = [float(text) for text in shown if text != "–"]
-        if cell == "–" or not column.better or not values:
-            return False
-        return float(cell) == (min(values) if column.better == "lower" else max(values))
+    def _latex_row(self, name: str, row: Mapping[str, object]) -> str:
+        cells = [cell.replace("–", "--") for cell in self._cells(name, row)[1:]]
+        return " & ".join([name.translate(_ESCAPES), *cells]) + r" \\"
 
 
-def tables_json(tables: Sequence[Table]) -> str:
-    """Several tables as one JSON text."""
-    return json.dumps([table.json() for table in tables], indent=2, ensure_ascii=False) + "\n"
+def write_tables(folder: Path, name: str, tables: Sequence[Table], *, latex: bool = True) -> str:
+    """Writes `folder`/`name`.txt, .json and, with `latex`, .tex; returns the text."""
+    texts = {"txt": "\n".join(table.text() for table in tables)}
+    if latex:
+        texts["tex"] = "\n".join(table.latex() for table in tables)
+    for suffix, text in texts.items():
+        with atomic_file(folder / f"{name}.{suffix}") as temporary:
+            temporary.write_text(text, "utf-8")
+    write_json(folder / f"{name}.json", [table.json() for table in tables])
+    return texts["txt"]

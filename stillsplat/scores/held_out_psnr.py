@@ -5,7 +5,6 @@ python -m stillsplat.scores.held_out_psnr --eval_dataset davis --results results
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -19,12 +18,11 @@ from dynamic_predictor.evaluation.datasets.registry import DATASETS, OpenDataset
 from dynamic_predictor.evaluation.published import PUBLISHED_PSNR
 from dynamic_predictor.evaluation.results_folder import ResultsFolder, file_name
 from dynamic_predictor.evaluation.scores.sizes import mask_at_prediction
-from dynamic_predictor.evaluation.tables import Column, Table, tables_json
+from dynamic_predictor.evaluation.tables import Column, Table, write_tables
 from gaussian.settings import TrainSettings
 from gaussian.trainer import train
 from scene.errors import InputError
-from scene.files.atomic import atomic_file
-from scene.files.json_files import read_json
+from scene.files.json_files import plain, read_json
 from scene.maps import FrameMaps, LoadedMaps
 from scene.open_scene import is_scene, open_scene
 from scene.progress import Progress, ignore_progress
@@ -137,13 +135,7 @@ def _run(options: argparse.Namespace) -> int:
             results, models, dataset, clips, settings, progress=bars, say=bars.say, warn=bars.warn
         )
     if scores:
-        tables = psnr_tables(options.eval_dataset, scores, options.name)
-        texts = [table.text() for table in tables]
-        contents = {"txt": "\n".join(texts), "json": tables_json(tables), "tex": "\n".join(t.latex() for t in tables)}
-        for suffix, content in contents.items():
-            with atomic_file(models / f"psnr.{suffix}") as temporary:
-                temporary.write_text(content)
-        print("\n".join(texts))
+        print(write_tables(models, "psnr", psnr_tables(options.eval_dataset, scores, options.name)))
     if failures:
         print(f"held_out_psnr: {len(failures)} of {len(clips)} clips failed: {', '.join(failures)}.", file=sys.stderr)
         return _SOME_FAILED if scores else _BAD_INPUT
@@ -172,7 +164,7 @@ def _is_finished(model: Path, settings: TrainSettings) -> bool:
     if not path.exists():
         return False
     description = read_json(path)
-    if description.get("settings") != json.loads(json.dumps(settings.to_dict())):
+    if description.get("settings") != plain(settings.to_dict()):
         raise InputError(f"{model} was optimized with other settings; remove it, or choose another --models.")
     return "test_metrics" in description
 

@@ -135,7 +135,7 @@ def test_single_images(launch: Launch, oracle, tmp_path: Path, capsys: pytest.Ca
         launch("--mode=eval_depth", "--eval_dataset=nyu", "--predictor=geometric", f"--output_dir={tmp_path / 'other'}")
         == 2
     )
-    assert "needs a view that moves" in capsys.readouterr().err
+    assert "needs a moving camera" in capsys.readouterr().err
 
 
 def test_one_bad_clip_does_not_lose_the_others(
@@ -248,7 +248,7 @@ def test_a_folder_that_is_there_is_refused_before_the_work(
         assert launch(*custom, "--overwrite", f"--layout={layout}", f"--output_dir={tmp_path / 'mine'}") == 2
         assert "holds other things than a scene and is not replaced" in capsys.readouterr().err
     assert launch(*custom, "--overwrite", f"--output_dir={tmp_path / 'mine' / 'letter.txt'}") == 2
-    assert "letter.txt is a file; choose another --output_dir." in capsys.readouterr().err
+    assert "letter.txt exists and is not a folder; choose another --output_dir." in capsys.readouterr().err
     assert oracle.calls == [6, 6, 6] and (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
 

@@ -45,6 +45,11 @@ class ReconstructionScene:
     views: list[ReconstructionView]
     surface: Path | None
 
+    @property
+    def camera_from_world(self) -> np.ndarray:
+        """The true poses (N, 4, 4) of the views."""
+        return np.stack([view.camera_from_world for view in self.views])
+
 
 @dataclass(frozen=True)
 class ReconstructionDataset:

@@ -17,7 +17,7 @@ from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk
 from dynamic_predictor.driver.chunk_predictor import ChunkPrediction
 from dynamic_predictor.driver.predictors import create_chunk_predictor
 from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
-from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark, sampled
+from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark, sample_views
 from dynamic_predictor.evaluation.scores.depth_fusion import DistanceVolume
 from dynamic_predictor.evaluation.scores.dtu import consistent_points, thin_by_distance
 from dynamic_predictor.evaluation.scores.pair_poses import area_under_curve, pair_errors, score_pair_poses
@@ -365,9 +365,9 @@ def test_a_sample_of_views_is_the_same_every_time(tmp_path):
     _make_dtu64(tmp_path)
     dataset = RECONSTRUCTION_DATASETS["dtu64"]
     scene = dataset.open_scene(tmp_path / "dtu64", "scan24")
-    names = [view.name for view in sampled(scene, 10).views]
-    assert names == [view.name for view in sampled(scene, 10).views] and len(names) == 10
-    assert len(sampled(scene, 0).views) == len(sampled(scene, 100).views) == 40
+    names = [view.name for view in sample_views(scene, 10).views]
+    assert names == [view.name for view in sample_views(scene, 10).views] and len(names) == 10
+    assert len(sample_views(scene, 0).views) == len(sample_views(scene, 100).views) == 40
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dynamic_predictor.evaluation.scores.poses import plot_trajectory, score_poses
-from dynamic_predictor.evaluation.tables import Column, Table, tables_json
+from dynamic_predictor.evaluation.tables import Column, Table, write_tables
 from scene.images import read_image
 from tests.paths import DATA
 
@@ -37,15 +37,23 @@ def test_text_is_aligned(table: Table) -> None:
 
 
 def test_latex(table: Table) -> None:
-    lines = table.latex(bold_best=True).splitlines()
+    lines = table.latex().splitlines()
     assert lines[1] == r"\begin{tabular}{lcc}"
     assert lines[3] == r"name\_of & error $\downarrow$ & share (\%) $\uparrow$ \\"
-    assert r"first\_one & \textbf{0.123} & 50.0 \\" in lines and r"b & -- & \textbf{75.0} \\" in lines
+    assert r"first\_one & 0.123 & 50.0 \\" in lines and r"b & -- & 75.0 \\" in lines
     assert r"mean & 0.123 & 62.5 \\" in lines and lines[-1] == r"\end{tabular}"
 
 
-def test_json_has_no_nan(table: Table) -> None:
-    content = json.loads(tables_json([table]), parse_constant=pytest.fail)
+def test_files(table: Table, tmp_path: Path) -> None:
+    assert write_tables(tmp_path, "a", [table, table]) == (tmp_path / "a.txt").read_text("utf-8")
+    assert (tmp_path / "a.tex").read_text("utf-8") == f"{table.latex()}\n{table.latex()}"
+    write_tables(tmp_path, "b", [table], latex=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.tex", "a.txt", "b.json", "b.txt"]
+
+
+def test_json_has_no_nan(table: Table, tmp_path: Path) -> None:
+    write_tables(tmp_path, "a", [table])
+    content = json.loads((tmp_path / "a.json").read_text("utf-8"), parse_constant=pytest.fail)
     assert content[0]["rows"]["b"] == {"error": None, "share_of_all": 0.75}
     assert content[0]["summary"]["mean"]["share_of_all"] == 0.625
 
