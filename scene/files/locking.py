@@ -1,58 +1,42 @@
-"""One process at a time where two would spoil each other's files."""
+"""Locks between processes that would otherwise write the same files."""
 
-import os
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from scene.errors import InputError
 from scene.files.atomic import writing_error
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where runs are not told apart
-    fcntl = None
+#: errors of file systems without locks; work goes on without one there
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
 def only_process(place: Path) -> Iterator[None]:
-    """Holds `place`, a folder that need not be there, for this process; `InputError` while another one holds it.
+    """Locks `place`, a path that need not exist, for this process; raises `InputError` while another process holds it.
 
-    A file beside it, PLACE.lock, is locked; the system lets go of it however the process ends, so one that was left
-    behind by a crash is in nobody's way.
+    The lock is a lock of the operating system on the file PLACE.lock, so it ends with the process, also after a crash.
+    The file is deleted when the block ends.
     """
-    if fcntl is None:
-        yield
-        return
     path = place.with_name(place.name + ".lock")
-    descriptor = _locked(path, place)
+    lock = FileLock(path, timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{place} is being worked on by another process; wait until that is done, or choose another place."
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise writing_error(path, error) from error
     try:
         yield
     finally:
-        # before it is let go: whoever opened it meanwhile sees that it is gone and makes a new one
+        # Deleted while it is still locked: a process that opened it in the meantime notices that and opens a new one.
         with suppress(OSError):
             path.unlink()
-        os.close(descriptor)
-
-
-def _locked(path: Path, place: Path) -> int:
-    assert fcntl is not None
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise writing_error(path, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise InputError(
-                f"{place} is being worked on by another process; wait until that is done, or choose another place."
-            ) from None
-        except OSError:  # a file system without locks
-            return descriptor
-        with suppress(OSError):
-            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                return descriptor
-        os.close(descriptor)
+        lock.release()
