@@ -1,1 +1,1 @@
-"""How good what a predictor finds is, against annotations and truth."""
+"""Evaluation of predictors on data sets with annotations or ground truth."""

@@ -1,4 +1,4 @@
-"""The text files that DAS3R's evaluation leaves beside the results, so that its own tools read ours."""
+"""Text files with pose scores in the format of DAS3R's evaluation, readable by its scripts."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from scene.files.atomic import atomic_file
 
 
 def write_metric_file(path: Path, clip: str, scores: PoseScores) -> None:
-    """`<clip>_eval_metric.txt`: the headings and the rmse lines that the averaging script looks for."""
+    """Writes `<clip>_eval_metric.txt` with the headings and rmse lines that DAS3R's averaging script parses."""
     parts = [
         ("APE w.r.t. translation part (m)", scores.ate),
         ("RPE w.r.t. rotation angle in degrees (deg)", scores.rpe_rotation_degrees),
@@ -21,7 +21,7 @@ def write_metric_file(path: Path, clip: str, scores: PoseScores) -> None:
 
 
 def write_error_log(path: Path, dataset: str, scores: dict[str, PoseScores], failures: dict[str, str]) -> None:
-    """`_error_log.txt`: one line of figures per clip, one per clip that failed, and the averages."""
+    """Writes `_error_log.txt`: a line of scores for each clip, a line for each failed clip, and the averages."""
     lines = [
         f"{dataset}-{clip:<16} | ATE: {s.ate:.5f}, RPE trans: {s.rpe_translation:.5f}, "
         f"RPE rot: {s.rpe_rotation_degrees:.5f}"

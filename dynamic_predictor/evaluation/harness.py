@@ -22,12 +22,12 @@ from dynamic_predictor.evaluation.scores.depth import Alignment
 from dynamic_predictor.evaluation.scores.masks import MaskScores
 from dynamic_predictor.evaluation.scores.poses import PoseScores, plot_trajectory
 from dynamic_predictor.evaluation.scores.scoring import (
+    annotated_masks,
     poses_of,
     score_scene_depth,
     score_scene_masks,
     score_scene_poses,
 )
-from dynamic_predictor.evaluation.scores.sizes import mask_at_prediction
 from dynamic_predictor.evaluation.single_images import score_single_images
 from dynamic_predictor.evaluation.summary import write_summary
 from dynamic_predictor.specs import available_predictors, create_predictor, unknown_settings
@@ -35,7 +35,7 @@ from scene.errors import InputError, is_out_of_memory
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
 from scene.frames import ImageFolderFrames, open_frames
-from scene.maps import FrameMaps, LoadedMaps
+from scene.maps import FrameMaps
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -328,16 +328,9 @@ def _true_focal(clip: DatasetClip, frames: ImageFolderFrames) -> dict[str, float
 
 def _true_masks(clip: DatasetClip, frames: ImageFolderFrames) -> FrameMaps:
     """Annotated masks at the size of the frames; a frame without annotation gets an empty mask."""
-    annotations, annotated = clip.motion_masks, set(clip.annotated_frames())
-    if annotations is None or not annotated:
+    if not clip.annotated_frames():
         raise InputError(f"{clip.name} has no annotated masks; leave out --use_gt_mask.")
-
-    def load(index: int) -> np.ndarray:
-        if index not in annotated:
-            return np.zeros((frames.height, frames.width), np.float32)
-        return mask_at_prediction(annotations[index] > 0.5, frames.width, frames.height).astype(np.float32)
-
-    return LoadedMaps(len(frames), load)
+    return annotated_masks(clip, frames.width, frames.height)
 
 
 def _save_traceback(folder: ResultsFolder, clip: str) -> None:

@@ -1,10 +1,10 @@
-"""Published figures, to stand beside ours in a table.
+"""Published figures of other methods, for comparison in tables.
 
-Camera paths and masks are those of the tables in the DAS3R repository; depth is quoted from later papers. What is
-equal between them and us, and what is not, is in docs/evaluation.md.
+Figures of camera paths and masks are from the tables in the DAS3R repository, figures of depth from later papers.
+docs/evaluation.md lists the differences between their protocols and ours.
 """
 
-#: (data set, kind of figure) -> method -> figures as they are keyed in the tables
+#: (data set, kind of figure) -> method -> figures by column key
 PUBLISHED: dict[tuple[str, str], dict[str, dict[str, float]]] = {
     ("sintel", "pose"): {
         "Robust-CVD": {"ate": 0.360, "rpe_translation": 0.154, "rpe_rotation_degrees": 3.443},
@@ -53,7 +53,7 @@ def _by_clip(clips: tuple[str, ...], values: str) -> dict[str, float]:
     return dict(zip(clips, (float(word) for word in values.split()), strict=True))
 
 
-#: data set -> method -> clip -> PSNR of held-out frames in dB, by DAS3R's protocol
+#: data set -> method -> clip -> PSNR of held-out frames in dB by DAS3R's protocol
 PUBLISHED_PSNR: dict[str, dict[str, dict[str, float]]] = {
     "davis": {
         "WildGaussians": _by_clip(

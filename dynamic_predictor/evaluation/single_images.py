@@ -1,4 +1,4 @@
-"""Depth of unrelated images: each is given to the predictor as a clip of two equal frames, as DAS3R does it."""
+"""Depth scores of unrelated images. As in DAS3R, the predictor receives each image as a clip of two equal frames."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -31,10 +31,9 @@ def score_single_images(
     max_size: int = 512,
     progress: Progress = ignore_progress,
 ) -> dict[str, dict[str, Any]] | None:
-    """Means of the figures of all images, weighted by their known pixels; None without true depth.
+    """Mean depth scores, by alignment, of all images, weighted by their valid pixels; None without true depth.
 
-    The depth of image NAME.png lies in `folder`/NAMEdepth.npy afterwards; one that is there already is not predicted
-    again.
+    The predicted depth of image NAME.png is saved as `folder`/NAMEdepth.npy; an existing file is not predicted again.
     """
     scores: dict[Alignment, list[DepthScores]] = {alignment: [] for alignment in alignments}
     for done, path in enumerate(clip.images):
@@ -49,24 +48,24 @@ def score_single_images(
         if clip.z_depths is None:
             continue
         true = clip.z_depths[done]
-        predicted, says = depth_at_truth(depth, true.shape[1], true.shape[0])
+        predicted, is_known = depth_at_truth(depth, true.shape[1], true.shape[0])
         for alignment in alignments:
-            known = np.where(says, true, np.float32(0))
-            scores[alignment].append(score_depth(predicted, known, depth_protocol(dataset, alignment)))
+            compared = np.where(is_known, true, np.float32(0))
+            scores[alignment].append(score_depth(predicted, compared, depth_protocol(dataset, alignment)))
     progress("single images", len(clip.images), len(clip.images))
     if clip.z_depths is None:
         return None
-    return {alignment: asdict(mean_depth_scores(found)) for alignment, found in scores.items()}
+    return {alignment: asdict(mean_depth_scores(per_image)) for alignment, per_image in scores.items()}
 
 
 def _predict(path: Path, predictor: Predictor, max_size: int) -> np.ndarray:
-    """Z depth float32 (h, w): the mean of the two equal frames."""
+    """The predicted z depth, float32 (h, w): the mean of both frames."""
     image = read_image(path)
     width, height = fitted_size(image.shape[1], image.shape[0], max_size)
     with tempfile.TemporaryDirectory(prefix="stillsplat-") as working:
-        twin = Path(working) / "picture.png"
+        twin = Path(working) / "image.png"
         write_png(twin, resize_image(image, width, height))
         scene = predictor.predict(ImageFolderFrames([twin, twin]))
         if scene.z_depths is None:
-            raise InputError("The predictor gives no depth; choose another for --mode=eval_depth.")
+            raise InputError("The predictor estimates no depth; choose another one for --mode=eval_depth.")
         return ((scene.z_depths[0] + scene.z_depths[1]) / 2).astype(np.float32)

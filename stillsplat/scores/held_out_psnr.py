@@ -1,5 +1,5 @@
-"""Held-out frames of all scenes of a results folder, as DAS3R scores them: each scene is optimized without every tenth
-frame, and those are rendered and compared where the data set's annotations say that nothing moves.
+"""Scores held-out frames of all scenes of a results folder by DAS3R's protocol: each scene is optimized without every
+tenth frame, and renders of these frames are compared with the originals where the annotations mark no motion.
 
 python -m stillsplat.scores.held_out_psnr --eval_dataset davis --results results/davis
 """
@@ -11,19 +11,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dynamic_predictor.evaluation.datasets.clip import DatasetClip
 from dynamic_predictor.evaluation.datasets.registry import DATASETS, OpenDataset, open_dataset
 from dynamic_predictor.evaluation.published import PUBLISHED_PSNR
 from dynamic_predictor.evaluation.results_folder import ResultsFolder, file_name
-from dynamic_predictor.evaluation.scores.sizes import mask_at_prediction
+from dynamic_predictor.evaluation.scores.scoring import annotated_masks
 from dynamic_predictor.evaluation.tables import Column, Table, write_tables
 from gaussian.settings import TrainSettings
 from gaussian.trainer import train
 from scene.errors import InputError
 from scene.files.json_files import plain, read_json
-from scene.maps import FrameMaps, LoadedMaps
+from scene.maps import FrameMaps
 from scene.open_scene import is_scene, open_scene
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -51,10 +49,10 @@ def score_held_out(
     say: Callable[[str], None] = lambda sentence: None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Figures per clip, and one sentence per clip that failed.
+    """Optimizes and scores the scenes of `clips`; returns the figures by clip, and the reasons of failures by clip.
 
-    The model of a clip lies in `models`/<clip>; a finished one is not made again, one that was interrupted goes on from
-    its checkpoint.
+    The model of a clip is saved in `models`/<clip>. A finished model is not optimized again; an interrupted one is
+    resumed from its checkpoint. `say` and `warn` receive sentences for the user.
     """
     scores: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}
@@ -78,10 +76,11 @@ def score_held_out(
 
 
 def psnr_tables(dataset: str, scores: dict[str, dict[str, Any]], method: str) -> list[Table]:
-    """All figures per clip; and as papers have it, methods by clips, over the clips that are there."""
-    own = Table(f"{dataset}: held-out frames, static where the annotations say so", "clip", _FIGURES)
-    own.rows = dict(scores)
-    own.add_mean()
+    """A table of all figures by clip, and one of `psnr_das3r` by method and clip with published figures, as in
+    papers."""
+    all_figures = Table(f"{dataset}: held-out frames, static by the annotations", "clip", _FIGURES)
+    all_figures.rows = dict(scores)
+    all_figures.add_mean()
     clips = sorted(scores)
     columns = [Column(clip, clip, 2, better="higher") for clip in clips]
     table = Table(
@@ -95,19 +94,18 @@ def psnr_tables(dataset: str, scores: dict[str, dict[str, Any]], method: str) ->
         known = [row[clip] for clip in clips if clip in row]
         average = sum(known) / len(known) if len(known) == len(clips) else math.nan
         table.rows[name] = {**row, "average": average}
-    return [own, table]
+    return [all_figures, table]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0 done, 1 some clips failed, 2 something that the user can mend, 130
-    interrupted."""
+    """Runs the command; returns its exit status: 0 done, 1 some clips failed, 2 user error, 130 interrupted."""
     try:
         return _run(_parser().parse_args(arguments))
     except InputError as error:
         print(f"held_out_psnr: {error}", file=sys.stderr)
         return _BAD_INPUT
     except KeyboardInterrupt:
-        print("held_out_psnr: Stopped; the same command goes on from what is finished.", file=sys.stderr)
+        print("held_out_psnr: Stopped; repeat the command to resume.", file=sys.stderr)
         return _INTERRUPTED
 
 
@@ -115,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
     results: Path = options.results
     if not results.is_dir():
         raise InputError(
-            f"{results} does not exist; make its scenes: "
+            f"{results} does not exist; create its scenes: "
             f"python dynamic_predictor/launch.py --mode=eval_pose --eval_dataset={options.eval_dataset} "
             f"--output_dir={results}"
         )
@@ -149,17 +147,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--eval_dataset", choices=tuple(DATASETS), required=True)
     parser.add_argument("--results", type=Path, required=True, help="folder of scenes that launch.py wrote")
     parser.add_argument("--models", type=Path, help="default: RESULTS_testing_psnr_N beside it")
-    parser.add_argument("--data_folder", type=Path, default=Path("data"), help="where data sets lie; default: data")
+    parser.add_argument("--data_folder", type=Path, default=Path("data"), help="folder of the data sets; default: data")
     parser.add_argument("--clips", nargs="+", help="default: all scenes")
     parser.add_argument("--iterations", type=int, default=4000, help="default: 4000, as published figures use")
-    parser.add_argument("--refine-test-cameras", action="store_true", help="moves held-out cameras by static pixels")
-    parser.add_argument("--name", default="ours", help="of the row in the table")
+    parser.add_argument(
+        "--refine-test-cameras", action="store_true", help="optimize cameras of held-out frames on static pixels"
+    )
+    parser.add_argument("--name", default="ours", help="name of the row in the table; default: ours")
     parser.add_argument("--seed", type=int, default=0)
     return parser
 
 
 def _is_finished(model: Path, settings: TrainSettings) -> bool:
-    """Whether the model is there as these settings make it. Raises `InputError` for one of other settings."""
+    """Whether `model` was optimized with these settings and scored. Raises `InputError` for other settings."""
     path = model / "settings.json"
     if not path.exists():
         return False
@@ -170,30 +170,26 @@ def _is_finished(model: Path, settings: TrainSettings) -> bool:
 
 
 def _frames(results: Path, name: str) -> list[int] | None:
-    """Which frames of the clip the scene is of, where launch.py noted it."""
+    """The frames of the clip that the scene was made from, where launch.py recorded them."""
     made_by = ResultsFolder(results).record(name).get("made_by", {})
     frames = made_by.get("frames")
     return [int(frame) for frame in frames] if isinstance(frames, list) else None
 
 
 def _annotations(scene: Scene, clip: DatasetClip, frames: Sequence[int] | None, settings: TrainSettings) -> FrameMaps:
-    """The data set's masks at the scene's size; frames without one count as unmoving, none of which is held out."""
-    count, height, width = len(scene.frames), scene.frames.height, scene.frames.width
+    """The annotated masks at the size of the scene. Raises `InputError` when a held-out frame has none."""
+    count = len(scene.frames)
     positions = list(frames if frames is not None else range(count))
     if len(positions) != count or positions[-1] >= len(clip.images):
-        raise InputError(f"The scene of {clip.name} has {count} frames, which are not those of the data set's clip.")
+        raise InputError(
+            f"The scene of {clip.name} has {count} frames, which do not match the frames of the clip in the data set."
+        )
     part = clip.select(positions)
-    annotations, known = part.motion_masks, set(part.annotated_frames())
-    missing = [frame for frame in settings.test_frames(count) if frame not in known]
-    if annotations is None or missing:
-        raise InputError(f"{clip.name} has no annotation of {'any frame' if not known else f'frame {missing[0]}'}.")
-
-    def load(index: int) -> np.ndarray:
-        if index not in known:
-            return np.zeros((height, width), np.float32)
-        return mask_at_prediction(annotations[index] > 0.5, width, height).astype(np.float32)
-
-    return LoadedMaps(count, load)
+    annotated = set(part.annotated_frames())
+    missing = [frame for frame in settings.test_frames(count) if frame not in annotated]
+    if missing or not annotated:
+        raise InputError(f"{clip.name} has no annotation of {f'frame {missing[0]}' if annotated else 'any frame'}.")
+    return annotated_masks(part, scene.frames.width, scene.frames.height)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Scores of predicted cameras, depth, masks and surfaces against truth."""
+"""Scores of predicted cameras, depth maps, motion masks and surfaces against the truth."""

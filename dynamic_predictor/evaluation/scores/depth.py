@@ -1,8 +1,8 @@
-"""Depth against truth after an alignment, since the depth of a moving camera has no unit of its own.
+"""Scores of predicted depth against true depth, after an alignment: depth from a moving camera has no absolute scale.
 
-The alignments and figures are those of the monocular depth literature in the form that MonST3R, DAS3R and CUT3R report
-(`depth_evaluation` there); goldens made by that code are tests. All of a clip may be given at once (N, H, W): then one
-alignment serves the whole clip, which is what "video depth" means.
+Alignments and figures are those of the monocular depth literature, as MonST3R, DAS3R and CUT3R report them (their
+`depth_evaluation`; tests compare with its results). Depth maps of a whole clip (N, H, W) share one alignment ("video
+depth").
 """
 
 from collections.abc import Sequence
@@ -14,31 +14,32 @@ import torch
 from scipy.optimize import minimize
 
 Alignment = Literal[
-    "none",  # metric depth, taken as it is
-    "median",  # one scale: median of the truth over median of the prediction
-    "scale",  # one scale with the least sum of absolute differences, by reweighted least squares
-    "scale_shift_least_squares",  # scale and shift with the least sum of squares
-    "scale_shift_least_absolute",  # scale and shift with the least sum of absolute differences, by BFGS
-    "scale_shift_adam",  # the same by a bounded number of steps of Adam: what published "scale & shift" figures use
+    "none",  # for metric depth
+    "median",  # scale: median of the truth over median of the prediction
+    "scale",  # scale that minimizes the sum of absolute differences, by iteratively reweighted least squares
+    "scale_shift_least_squares",  # scale and shift that minimize the sum of squared differences
+    "scale_shift_least_absolute",  # scale and shift that minimize the sum of absolute differences, by BFGS
+    "scale_shift_adam",  # the same by a limited number of Adam steps, as in published "scale & shift" figures
 ]
 
-#: rounds of reweighting of "scale"; later ones change nothing that is reported
+#: iterations of "scale"; more of them do not change the reported digits
 _REWEIGHTING_ROUNDS = 10
 _SMALLEST_SCALE = 1e-3
-_PART = 1 << 22
+#: pixels scored at once, which bounds memory
+_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
 class DepthScores:
-    """What a prediction is worth over `valid_pixels` pixels; all zero without any."""
+    """Errors over `valid_pixels` pixels; all zero without valid pixels."""
 
-    #: mean of |ours - true| / true, and of (ours - true)^2 / true
+    #: mean of |predicted - true| / true, and of (predicted - true)^2 / true
     abs_rel: float
     sq_rel: float
-    #: root mean square of ours - true in units of the truth, and of log(ours) - log(true)
+    #: root mean square of predicted - true in units of the truth, and of log(predicted) - log(true)
     rmse: float
     log_rmse: float
-    #: shares of pixels with max(ours / true, true / ours) below 1.25, 1.25^2 and 1.25^3
+    #: shares of pixels with max(predicted / true, true / predicted) below 1.25, 1.25^2 and 1.25^3
     delta_1: float
     delta_2: float
     delta_3: float
@@ -47,17 +48,18 @@ class DepthScores:
 
 @dataclass(frozen=True)
 class DepthProtocol:
-    """How depth is aligned and which pixels count. The defaults are those of the reference's `depth_evaluation`."""
+    """The alignment of the prediction and the pixels that are compared. Defaults: those of MonST3R's
+    `depth_evaluation`."""
 
     alignment: Alignment = "median"
-    #: aligns 1 / depth of the truth with the prediction, which then is a disparity
+    #: the prediction is a disparity, and is aligned with 1 / depth of the truth
     disparity: bool = False
-    #: true depths from here on do not count; None: all positive ones do
+    #: pixels with a true depth of this or more are ignored; None: no limit
     max_depth: float | None = 80.0
     #: (lowest, highest) that predictions are clipped to before and after the alignment
     clip_predicted: tuple[float | None, float | None] = (None, None)
     clip_aligned: tuple[float | None, float | None] = (None, None)
-    #: of "scale_shift_adam"
+    #: only for "scale_shift_adam"
     learning_rate: float = 1e-4
     steps: int = 1000
 
@@ -65,9 +67,9 @@ class DepthProtocol:
 def score_depth(
     predicted: np.ndarray, true: np.ndarray, protocol: DepthProtocol | None = None, *, mask: np.ndarray | None = None
 ) -> DepthScores:
-    """Scores of predicted against true z depth, both (H, W) or (N, H, W), true 0 or less = unknown.
+    """Scores of predicted against true z depth, both (H, W) or (N, H, W); a true depth of 0 or less is unknown.
 
-    `mask` (bool, same shape) says which pixels count in the figures; the alignment sees all valid ones. Raises
+    `mask` (bool, same shape) selects the pixels that are scored; the alignment uses all valid pixels. Raises
     `ValueError` when shapes differ.
     """
     protocol = protocol or DepthProtocol()
@@ -77,22 +79,22 @@ def score_depth(
     valid = true > 0
     if protocol.max_depth is not None:
         valid &= true < protocol.max_depth
-    theirs = true[valid]
-    counted = np.ones(len(theirs), bool) if mask is None else np.asarray(mask, bool)[valid]
-    if not counted.any():
+    true = true[valid]
+    scored = np.ones(len(true), bool) if mask is None else np.asarray(mask, bool)[valid]
+    if not scored.any():
         return DepthScores(0, 0, 0, 0, 0, 0, 0, 0)
-    ours = _clipped(predicted[valid], protocol.clip_predicted)
-    target = 1 / (theirs + np.float32(1e-8)) if protocol.disparity else theirs
-    scale, shift = align_depth(ours, target, protocol)
-    ours = scale * ours + shift
+    aligned = _clip(predicted[valid], protocol.clip_predicted)
+    target = 1 / (true + np.float32(1e-8)) if protocol.disparity else true
+    scale, shift = align_depth(aligned, target, protocol)
+    aligned = scale * aligned + shift
     if protocol.disparity:
-        ours = np.divide(1.0, ours, out=np.zeros_like(ours), where=ours > 0)
-    ours = _clipped(ours, protocol.clip_aligned)
-    return _scores(ours[counted], theirs[counted])
+        aligned = np.divide(1.0, aligned, out=np.zeros_like(aligned), where=aligned > 0)
+    aligned = _clip(aligned, protocol.clip_aligned)
+    return _scores(aligned[scored], true[scored])
 
 
 def align_depth(predicted: np.ndarray, true: np.ndarray, protocol: DepthProtocol) -> tuple[float, float]:
-    """Scale and shift that take predicted to true values, both float32 (N,) with N at least 1."""
+    """Scale and shift that align predicted with true values, both float32 (N,), N at least 1."""
     if protocol.alignment == "none":
         return 1.0, 0.0
     if protocol.alignment == "scale":
@@ -101,18 +103,18 @@ def align_depth(predicted: np.ndarray, true: np.ndarray, protocol: DepthProtocol
         columns = np.stack([predicted, np.ones_like(predicted)], axis=1)
         scale, shift = np.linalg.lstsq(columns, true, rcond=None)[0]
         return float(scale), float(shift)
-    first = _lower_median(true) / _lower_median(predicted)
+    median_scale = _lower_median(true) / _lower_median(predicted)
     if protocol.alignment == "scale_shift_least_absolute":
-        found = minimize(lambda x: np.abs(x[0] * predicted + x[1] - true).sum(), np.array([first, 0.0]))
-        return float(found.x[0]), float(found.x[1])
+        optimum = minimize(lambda x: np.abs(x[0] * predicted + x[1] - true).sum(), np.array([median_scale, 0.0])).x
+        return float(optimum[0]), float(optimum[1])
     if protocol.alignment == "scale_shift_adam":
-        return _adam(predicted, true, first, protocol.learning_rate, protocol.steps)
-    return first, 0.0
+        return _adam(predicted, true, median_scale, protocol.learning_rate, protocol.steps)
+    return median_scale, 0.0
 
 
-def mean_depth_scores(scores: Sequence[DepthScores], *, by_pixels: bool = True) -> DepthScores:
-    """The mean over clips, each weighted by its valid pixels (as published video depth figures are) or each alike."""
-    weights = np.array([score.valid_pixels if by_pixels else score.valid_pixels > 0 for score in scores], np.float64)
+def mean_depth_scores(scores: Sequence[DepthScores]) -> DepthScores:
+    """The mean over clips weighted by their valid pixels, as in published video depth figures."""
+    weights = np.array([score.valid_pixels for score in scores], np.float64)
     if not weights.sum():
         return DepthScores(0, 0, 0, 0, 0, 0, 0, 0)
     names = [field.name for field in fields(DepthScores) if field.name != "valid_pixels"]
@@ -121,73 +123,77 @@ def mean_depth_scores(scores: Sequence[DepthScores], *, by_pixels: bool = True) 
 
 
 def _least_absolute_scale(predicted: np.ndarray, true: np.ndarray) -> float:
-    """In float32 and in this order, because weights near an exact fit are huge and published figures stop early."""
-    ours, theirs = torch.from_numpy(predicted), torch.from_numpy(true)
-    scale = theirs.mean() / ours.mean()
+    """The scale of alignment "scale". float32 and the order of operations reproduce published figures: weights near an
+    exact fit are huge, and the iteration stops before it converges."""
+    source, target = torch.from_numpy(predicted), torch.from_numpy(true)
+    scale = target.mean() / source.mean()
     for _ in range(_REWEIGHTING_ROUNDS):
-        weights = 1.0 / ((scale * ours - theirs).abs() + 1e-8)
-        scale = (weights * ours * theirs).sum() / (weights * ours**2).sum()
+        weights = 1.0 / ((scale * source - target).abs() + 1e-8)
+        scale = (weights * source * target).sum() / (weights * source**2).sum()
     return max(float(scale), _SMALLEST_SCALE)
 
 
-def _adam(predicted: np.ndarray, true: np.ndarray, scale: float, rate: float, steps: int) -> tuple[float, float]:
-    """Adam (Kingma and Ba, 2015) on the sum of absolute differences, from (`scale`, 0).
+def _adam(
+    predicted: np.ndarray, true: np.ndarray, scale: float, learning_rate: float, steps: int
+) -> tuple[float, float]:
+    """Minimizes the sum of absolute differences with Adam (Kingma and Ba, 2015), starting from `scale` and shift 0.
 
-    A pixel matters to a step only by the sign of its difference, and few signs change while scale and shift move a
-    little: the others are summed once and used until the two have moved by `reach`.
+    A pixel contributes to the gradient only by the sign of its difference, and a small change of scale and shift flips
+    the sign of few pixels. The contribution of all other pixels is summed once and reused until scale or shift has
+    moved by `reach`.
     """
-    ours, theirs = torch.from_numpy(predicted), torch.from_numpy(true)
+    source, target = torch.from_numpy(predicted), torch.from_numpy(true)
     parameters = torch.tensor([scale, 0.0])
-    optimizer = torch.optim.Adam([parameters], lr=rate)
-    reach = 30 * rate
+    optimizer = torch.optim.Adam([parameters], lr=learning_rate)
+    reach = 30 * learning_rate
     origin = None
-    last = None
+    previous_loss = None
     for _ in range(steps):
         if origin is None or float((parameters - origin).abs().max()) > reach:
             origin = parameters.clone()
-            difference = parameters[0] * ours + parameters[1] - theirs
-            # twice as far as is allowed, for the step that goes beyond
-            near = difference.abs() <= 2 * reach * (ours.abs() + 1)
-            near_ours, near_theirs = ours[near], theirs[near]
+            difference = parameters[0] * source + parameters[1] - target
+            # the factor of 2 covers the step that exceeds `reach`
+            near = difference.abs() <= 2 * reach * (source.abs() + 1)
+            near_source, near_target = source[near], target[near]
             sign = difference.sign_().masked_fill_(near, 0).double()
-            far = torch.stack([sign @ ours.double(), sign.sum()])
-            far_true = float(sign @ theirs.double())
-        sign = (parameters[0] * near_ours + parameters[1] - near_theirs).sign_().double()
-        slope = far + torch.stack([sign @ near_ours.double(), sign.sum()])
-        total = float(slope @ parameters.double()) - far_true - float(sign @ near_theirs.double())
-        parameters.grad = slope.float()
+            far_gradient = torch.stack([sign @ source.double(), sign.sum()])
+            far_target = float(sign @ target.double())
+        sign = (parameters[0] * near_source + parameters[1] - near_target).sign_().double()
+        gradient = far_gradient + torch.stack([sign @ near_source.double(), sign.sum()])
+        loss = float(gradient @ parameters.double()) - far_target - float(sign @ near_target.double())
+        parameters.grad = gradient.float()
         optimizer.step()
-        if last is not None and abs(last - total) < 1e-6:
+        if previous_loss is not None and abs(previous_loss - loss) < 1e-6:
             break
-        last = total
+        previous_loss = loss
     scale, shift = parameters.tolist()
     return scale, shift
 
 
 def _lower_median(values: np.ndarray) -> float:
-    """Of an even number of values, the lower of the two in the middle: a value that occurs."""
+    """The median; of an even number of values, the lower of the two in the middle."""
     middle = (len(values) - 1) // 2
     return float(np.partition(values, middle)[middle])
 
 
-def _clipped(values: np.ndarray, limits: tuple[float | None, float | None]) -> np.ndarray:
+def _clip(values: np.ndarray, limits: tuple[float | None, float | None]) -> np.ndarray:
     return values if limits == (None, None) else np.clip(values, *limits)
 
 
-def _scores(ours: np.ndarray, theirs: np.ndarray) -> DepthScores:
-    """In parts, so that a long clip does not take many times its size in float64."""
+def _scores(aligned: np.ndarray, true: np.ndarray) -> DepthScores:
+    """Scores of aligned against true depth, both (N,); in chunks, because float64 copies of a long clip are large."""
     sums = np.zeros(7)
-    for start in range(0, len(ours), _PART):
-        part, true = (values[start : start + _PART].astype(np.float64) for values in (ours, theirs))
-        difference = part - true
-        positive = np.maximum(part, 1e-5)
-        ratio = np.maximum(positive / true, true / positive)
+    for start in range(0, len(aligned), _CHUNK):
+        ours, theirs = (values[start : start + _CHUNK].astype(np.float64) for values in (aligned, true))
+        difference = ours - theirs
+        positive = np.maximum(ours, 1e-5)
+        ratio = np.maximum(positive / theirs, theirs / positive)
         sums += [
-            (np.abs(difference) / true).sum(),
-            (difference**2 / true).sum(),
+            (np.abs(difference) / theirs).sum(),
+            (difference**2 / theirs).sum(),
             (difference**2).sum(),
-            (np.log(positive / true) ** 2).sum(),
+            (np.log(positive / theirs) ** 2).sum(),
             *(np.count_nonzero(ratio < 1.25**power) for power in (1, 2, 3)),
         ]
-    abs_rel, sq_rel, square, log_square, *deltas = (sums / len(ours)).tolist()
-    return DepthScores(abs_rel, sq_rel, square**0.5, log_square**0.5, *deltas, valid_pixels=len(ours))
+    abs_rel, sq_rel, square, log_square, *deltas = (sums / len(aligned)).tolist()
+    return DepthScores(abs_rel, sq_rel, square**0.5, log_square**0.5, *deltas, valid_pixels=len(aligned))

@@ -1,5 +1,5 @@
-"""Depth maps of many views as one surface: truncated signed distances on a sparse grid (Curless and Levoy, SIGGRAPH
-1996), in blocks that exist only near surfaces (Niessner et al., SIGGRAPH Asia 2013).
+"""Fuses depth maps of many views into a surface: a truncated signed distance field (Curless and Levoy, SIGGRAPH 1996)
+on a sparse grid whose blocks are allocated only near surfaces (Niessner et al., SIGGRAPH Asia 2013).
 """
 
 import numpy as np
@@ -10,26 +10,29 @@ from scene.errors import InputError
 #: voxels along each side of a block
 _BLOCK = 8
 _OFFSETS = np.stack(np.meshgrid(*[np.arange(_BLOCK)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-#: blocks looked at together, which bounds memory
+#: blocks processed together, which bounds memory
 _BLOCKS_AT_ONCE = 4096
-#: blocks in all: 2 GB. The rooms that are measured take some 100,000
+#: largest number of blocks, which take 2 GB; the rooms of the benchmark need about 100,000
 _MAX_BLOCKS = 500_000
 
 
 class DistanceVolume:
-    """Signed distances to the surface along the line of sight, in parts of `truncation`, averaged over views; positive
-    in front of it. `voxel_size` and `truncation` are in world units."""
+    """The signed distance field: for each voxel the distance to the surface along the viewing ray, divided by
+    `truncation` and averaged over views; positive in front of the surface. `voxel_size` and `truncation` are in world
+    units."""
 
     def __init__(self, voxel_size: float, truncation: float) -> None:
         self.voxel_size, self.truncation = voxel_size, truncation
-        self._places: dict[tuple[int, int, int], int] = {}
+        #: index of each allocated block, by its position on the grid of blocks
+        self._block_index: dict[tuple[int, int, int], int] = {}
         self._keys = np.zeros((0, 3), np.int64)
         self._distance = np.zeros((0, _BLOCK**3), np.float32)
         self._weight = np.zeros((0, _BLOCK**3), np.float32)
 
     def integrate(self, z_depth: np.ndarray, camera: Camera, *, max_depth: float = np.inf) -> None:
-        """Adds a view: depth (H, W) at the camera's size, 0 or not finite = unknown. `InputError` when the surface of
-        all views together is larger than any room, as depth that is far too large or mere noise makes it."""
+        """Adds a view: z depth (H, W) at the camera's size; 0 or a non-finite value is unknown. Raises `InputError`
+        when the surfaces of all views need more than `_MAX_BLOCKS` blocks, which happens for depth that is far too
+        large or mere noise."""
         known = np.isfinite(z_depth) & (z_depth > 0) & (z_depth <= max_depth)
         if not known.any():
             return
@@ -47,8 +50,8 @@ class DistanceVolume:
             seen = (z > 1e-9) & (columns >= 0) & (rows >= 0) & (columns < camera.width) & (rows < camera.height)
             pixel = np.where(seen, rows * camera.width + columns, 0).astype(np.int64)
             seen &= known.ravel()[pixel]
-            ray = np.linalg.norm(points, axis=1) / safe
-            distance = (z_depth.ravel()[pixel] - z) * ray / self.truncation
+            ray_per_depth = np.linalg.norm(points, axis=1) / safe
+            distance = (z_depth.ravel()[pixel] - z) * ray_per_depth / self.truncation
             seen &= distance > -1.0
             shape = (len(chosen), _BLOCK**3)
             added = seen.reshape(shape).astype(np.float32)
@@ -59,8 +62,8 @@ class DistanceVolume:
             self._weight[chosen] = total
 
     def surface_points(self) -> np.ndarray:
-        """Points (K, 3) where the distance passes through 0 between two voxels that were both seen, one for each such
-        edge of the grid: about as dense as the grid."""
+        """Points (K, 3) of the surface: one on each grid edge between two observed voxels whose distances differ in
+        sign."""
         points = [np.zeros((0, 3))]
         for axis in range(3):
             for start in range(0, len(self._keys), _BLOCKS_AT_ONCE):
@@ -68,13 +71,13 @@ class DistanceVolume:
         return np.concatenate(points)
 
     def _crossings(self, chosen: slice, axis: int) -> np.ndarray:
-        """The points (K, 3) of some blocks on edges along one axis."""
+        """The surface points (K, 3) of the `chosen` blocks on grid edges along `axis`."""
         keys = self._keys[chosen]
         shape = (-1, _BLOCK, _BLOCK, _BLOCK)
         grid, seen = self._distance[chosen].reshape(shape), self._weight[chosen].reshape(shape) > 0
-        # the first layer of the next block continues each block
+        # edges between blocks: each block is extended by the first layer of the next one
         step = np.eye(3, dtype=np.int64)[axis]
-        following = np.array([self._places.get(_key(key), -1) for key in keys + step])
+        following = np.array([self._block_index.get(_key(key), -1) for key in keys + step])
         first = [slice(None)] * 4
         first[axis + 1] = slice(0, 1)
         exists = (following >= 0)[:, None, None, None]
@@ -86,36 +89,36 @@ class DistanceVolume:
         low[axis + 1], high[axis + 1] = slice(0, -1), slice(1, None)
         before, after = values[tuple(low)], values[tuple(high)]
         crossing = known[tuple(low)] & known[tuple(high)] & ((before > 0) != (after > 0))
-        # where truncated values meet there is no surface but an occlusion edge
+        # a sign change between two truncated distances is an occlusion edge, not a surface
         crossing &= np.abs(before - after) < 1.0
-        block, *place = np.nonzero(crossing)
-        part = before[crossing] / (before[crossing] - after[crossing])
-        voxel = keys[block] * _BLOCK + np.stack(place, axis=1)
-        return (voxel + 0.5 + part[:, None] * step) * self.voxel_size
+        block, *position = np.nonzero(crossing)
+        fraction = before[crossing] / (before[crossing] - after[crossing])
+        voxel = keys[block] * _BLOCK + np.stack(position, axis=1)
+        return (voxel + 0.5 + fraction[:, None] * step) * self.voxel_size
 
     def _blocks_near(self, z_depth: np.ndarray, camera: Camera) -> np.ndarray:
-        """Indices of the blocks within the truncation of the surface that a view sees; missing ones are made."""
+        """Indices of the blocks within `truncation` of the surface that a view sees; missing blocks are allocated."""
         known = np.flatnonzero(z_depth)
         surface = camera.unproject(z_depth).reshape(-1, 3)[known]
-        sight = surface - camera.center
-        sight /= np.linalg.norm(sight, axis=1, keepdims=True)
+        ray = surface - camera.center
+        ray /= np.linalg.norm(ray, axis=1, keepdims=True)
         side = self.voxel_size * _BLOCK
         steps = np.arange(-self.truncation, self.truncation + side / 2, side / 2)
         keys = np.zeros((0, 3), np.int64)
         for step in steps:
-            found = np.floor((surface + step * sight) / side).astype(np.int64)
+            found = np.floor((surface + step * ray) / side).astype(np.int64)
             keys = np.unique(np.concatenate([keys, np.unique(found, axis=0)]), axis=0)
-        added = sum(key not in self._places for key in map(_key, keys))
-        if len(self._places) + added > _MAX_BLOCKS:
+        added = sum(key not in self._block_index for key in map(_key, keys))
+        if len(self._block_index) + added > _MAX_BLOCKS:
             raise InputError(
                 f"The predicted surface fills more than {_MAX_BLOCKS:,} cubes of {side:.3g} units, far more than a "
                 "room: its depth is too large or mere noise; check the weights, or score the poses alone with "
                 "--mode=eval_pose."
             )
-        indices = np.array([self._places.setdefault(key, len(self._places)) for key in map(_key, keys)])
-        if len(self._places) > len(self._keys):
-            new = len(self._places) - len(self._keys)
-            self._keys = np.array(list(self._places), np.int64)
+        indices = np.array([self._block_index.setdefault(key, len(self._block_index)) for key in map(_key, keys)])
+        if len(self._block_index) > len(self._keys):
+            new = len(self._block_index) - len(self._keys)
+            self._keys = np.array(list(self._block_index), np.int64)
             empty = np.zeros((new, _BLOCK**3), np.float32)
             self._distance = np.concatenate([self._distance, empty])
             self._weight = np.concatenate([self._weight, empty])

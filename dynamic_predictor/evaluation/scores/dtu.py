@@ -1,7 +1,9 @@
-"""The reconstruction scores of DTU (Aanaes et al., IJCV 2016) as Depth Anything 3's benchmark takes them, in mm.
+"""Surface scores on the DTU data set (Aanaes et al., IJCV 2016) by the protocol of Depth Anything 3's benchmark;
+lengths are in mm.
 
-With predicted cameras every pixel gives a point; with true ones a point must be found in four views within 0.2 mm, as
-multi-view stereo is scored. Accuracy counts points in the observed volume, completeness true points above the table.
+With predicted cameras, each pixel becomes a point. With true cameras, a point is kept only when four views agree on it
+within 0.2 mm, as is usual for multi-view stereo. Accuracy is measured on predicted points in the observed volume,
+completeness on true points above the table.
 """
 
 from dataclasses import dataclass
@@ -21,29 +23,33 @@ from scene.progress import Progress, ignore_progress
 
 _MAX_POINTS = 4_000_000
 _CONSISTENT_DISTANCE, _CONSISTENT_VIEWS = 0.2, 4
-_THINNED_TO = 0.2
-#: points farther off than this are no part of either mean
+#: smallest distance between predicted points after thinning
+_SPACING = 0.2
+#: distances from here on are left out of both means
 _OUTLIER = 20.0
-#: how far outside the observed box points still count as found, below and (twice that) above
+#: predicted points farther outside the observed box are dropped; twice this at its upper sides
 _BOX_MARGIN = 60.0
 _SEED = 42
-#: neighbours that are listed at a time, which bounds memory
-_NEIGHBOURS_AT_ONCE = 2_000_000
+#: largest number of neighbors listed by one query, which bounds memory
+_NEIGHBORS_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
 class ObservedVolume:
-    """Where the scanner could see: `observed` (X, Y, Z) bool, its `box` (2, 3), `resolution` in mm per voxel, and the
-    `table` plane (4,): what is above it has a positive product with (x, y, z, 1)."""
+    """The volume that the scanner observed."""
 
+    #: (X, Y, Z) bool, on a grid of voxels
     observed: np.ndarray
+    #: (2, 3), lowest and highest corner of the grid
     box: np.ndarray
+    #: mm per voxel
     resolution: float
+    #: plane (4,) of the table; its product with (x, y, z, 1) is positive above the table
     table: np.ndarray
 
 
 def read_observed_volume(folder: Path, scan: int) -> ObservedVolume:
-    """ObsMask<scan>_10.mat and Plane<scan>.mat; `InputError` when they are missing or no such files."""
+    """Reads ObsMask<scan>_10.mat and Plane<scan>.mat; raises `InputError` when they are missing or unreadable."""
     try:
         mask = loadmat(folder / f"ObsMask{scan}_10.mat")
         table = loadmat(folder / f"Plane{scan}.mat")["P"]
@@ -54,29 +60,31 @@ def read_observed_volume(folder: Path, scan: int) -> ObservedVolume:
             np.asarray(table, np.float64).ravel()[:4],
         )
     except (OSError, ValueError, KeyError, NotImplementedError, MatReadError) as error:
-        raise InputError(f"{folder} has no mask and plane of scan {scan} that can be read; fetch DTU again.") from error
+        raise InputError(f"{folder} has no readable mask and plane of scan {scan}; download DTU again.") from error
 
 
 def all_points(z_depths: np.ndarray, cameras: list[Camera]) -> np.ndarray:
-    """World points of every known pixel of depth maps (N, H, W), at most four million, drawn evenly."""
+    """World points (K, 3) of all known pixels of depth maps (N, H, W); a random subset where they exceed four
+    million."""
     points = [camera.unproject(depth)[depth > 1e-3] for depth, camera in zip(z_depths, cameras, strict=True)]
-    return _capped(np.concatenate(points))
+    return _subsample(np.concatenate(points))
 
 
 def consistent_points(z_depths: np.ndarray, cameras: list[Camera]) -> np.ndarray:
-    """World points that at least four views have within 0.2 of each other: for every pixel of every view the mean of
-    what the views have there (the view itself counts). At most four million, drawn evenly."""
+    """World points (K, 3) of depth maps (N, H, W) on which at least four views agree within 0.2 mm, the view of the
+    pixel included: for each such pixel the mean of the views' points. A random subset where they exceed four
+    million."""
     maps = [camera.unproject(depth) for depth, camera in zip(z_depths, cameras, strict=True)]
-    found = []
+    consistent = []
     for reference, depth in zip(maps, z_depths, strict=True):
         total, votes = np.zeros(reference.shape), np.zeros(depth.shape)
         for other, other_depth, camera in zip(maps, z_depths, cameras, strict=True):
             pixels, z = camera.project(reference.reshape(-1, 3))
-            place = (pixels - 0.5).astype(np.float32).reshape(*depth.shape, 2)
+            coordinates = (pixels - 0.5).astype(np.float32).reshape(*depth.shape, 2)
             seen = cv2.remap(
                 np.where((other_depth > 0)[..., None], other, np.nan).astype(np.float32),
-                place[..., 0],
-                place[..., 1],
+                coordinates[..., 0],
+                coordinates[..., 1],
                 cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_CONSTANT,
                 borderValue=(np.nan,) * 3,
@@ -86,15 +94,16 @@ def consistent_points(z_depths: np.ndarray, cameras: list[Camera]) -> np.ndarray
             total[near] += seen[near]
             votes += near
         kept = votes >= _CONSISTENT_VIEWS
-        found.append(total[kept] / votes[kept][:, None])
-    return _capped(np.concatenate(found))
+        consistent.append(total[kept] / votes[kept][:, None])
+    return _subsample(np.concatenate(consistent))
 
 
 def score_dtu(
     predicted: np.ndarray, true: np.ndarray, volume: ObservedVolume, *, progress: Progress = ignore_progress
 ) -> SurfaceScores:
-    """Accuracy, completeness and their mean in mm of points (N, 3) against the scan (M, 3); DTU has no F-score."""
-    thinned = thin_by_distance(predicted, _THINNED_TO, progress=progress)
+    """Accuracy, completeness and their mean, in mm, of predicted points (N, 3) against the scan (M, 3). Precision,
+    recall and F-score, which DTU does not define, are NaN."""
+    thinned = thin_by_distance(predicted, _SPACING, progress=progress)
     low, high = volume.box
     inside = thinned[((thinned >= low - _BOX_MARGIN) & (thinned < high + 2 * _BOX_MARGIN)).all(axis=1)]
     cells = np.around((inside - low) / volume.resolution).astype(np.int64)
@@ -107,8 +116,8 @@ def score_dtu(
 
 
 def thin_by_distance(points: np.ndarray, distance: float, *, progress: Progress = ignore_progress) -> np.ndarray:
-    """Points of which no two are closer than `distance`: in a random order with a fixed seed, each drops its
-    neighbours that come later."""
+    """A subset of the points in which no two are closer than `distance`: points are visited in a fixed random order,
+    and each one that is kept removes its neighbors."""
     points = points[np.random.default_rng(_SEED).permutation(len(points))]
     if not len(points):
         return points
@@ -118,15 +127,15 @@ def thin_by_distance(points: np.ndarray, distance: float, *, progress: Progress 
     while start < len(points):
         block = np.arange(start, min(start + size, len(points)))
         block = block[kept[block]]
-        found = tree.query_ball_point(points[block], distance)
-        for index, neighbours in zip(block, found, strict=True):
+        neighbors = tree.query_ball_point(points[block], distance)
+        for index, close in zip(block, neighbors, strict=True):
             if kept[index]:
-                kept[neighbours] = False
+                kept[close] = False
                 kept[index] = True
         start += size
-        # where many points are in one place, as in a prediction that collapsed, one list holds nearly all of them
-        most = max(map(len, found), default=1)
-        size = int(np.clip(2 * size, 1, max(1, _NEIGHBOURS_AT_ONCE // most)))
+        # where many points coincide, as in a collapsed prediction, each point has nearly all others as neighbors
+        most = max(map(len, neighbors), default=1)
+        size = int(np.clip(2 * size, 1, max(1, _NEIGHBORS_AT_ONCE // most)))
         progress("thinning points", min(start, len(points)), len(points))
     return points[kept]
 
@@ -139,7 +148,7 @@ def _mean_distance(points: np.ndarray, others: np.ndarray, progress: Progress, s
     return float(near.mean()) if len(near) else np.inf
 
 
-def _capped(points: np.ndarray) -> np.ndarray:
+def _subsample(points: np.ndarray) -> np.ndarray:
     if len(points) <= _MAX_POINTS:
         return points
     return points[np.random.default_rng(_SEED).choice(len(points), _MAX_POINTS, replace=False)]

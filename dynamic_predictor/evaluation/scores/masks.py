@@ -1,5 +1,5 @@
-"""Motion masks against annotations: region similarity J and boundary accuracy F of the DAVIS benchmark
-(Perazzi et al., CVPR 2016), the IoU pooled over a clip, and two ways of summing up many clips."""
+"""Scores of motion masks against annotations: region similarity J and boundary accuracy F of the DAVIS benchmark
+(Perazzi et al., CVPR 2016), the IoU pooled over a clip, and two ways to average over clips."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-#: how far apart boundaries may lie and still match, as a share of the image's diagonal
+#: largest distance of matching boundaries, as a share of the image diagonal
 BOUNDARY_TOLERANCE = 0.008
 
 
 @dataclass(frozen=True)
 class MaskScores:
-    """Scores of a clip's masks; `frames` is how many frames were compared."""
+    """Scores of the masks of one clip."""
 
+    #: number of frames compared
     frames: int
-    #: intersection over union with all pixels of all frames in one pot; NaN when nothing moves in either
+    #: intersection over union of the pixels of all frames together; NaN when all masks are empty
     iou_pooled: float
     #: mean over frames of the region similarity J, and the share of frames where it is above 0.5
     j_mean: float
@@ -30,7 +31,8 @@ class MaskScores:
 
 
 def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> MaskScores:
-    """Scores of (predicted, annotated) pairs of bool masks (H, W), one pair per frame, read one at a time."""
+    """Scores of (predicted, annotated) pairs of bool masks (H, W), one pair per frame. Only one pair is held in
+    memory."""
     intersection = union = 0
     j_values, f_values = [], []
     for predicted, annotated in pairs:
@@ -55,8 +57,8 @@ def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> MaskScores:
 
 @dataclass(frozen=True)
 class MaskSummary:
-    """Scores of several clips. Decay is by how much a figure falls from the first to the last quarter of a clip; it is
-    NaN where no clip has at least four frames, and for `over frames`, where it has no meaning."""
+    """Mean scores of several clips. Decay is the drop of a score from the first to the last quarter of a clip; NaN
+    where all clips are shorter than four frames, and for averages over frames, where it is undefined."""
 
     clips: int
     frames: int
@@ -69,13 +71,13 @@ class MaskSummary:
 
 
 def summarize_over_frames(scores: Sequence[MaskScores]) -> MaskSummary:
-    """Each frame of each clip counts alike, as DAS3R's evaluation has it: a long clip counts more than a short one."""
+    """The mean over all frames of all clips, as in DAS3R's evaluation; a long clip has more weight than a short one."""
     j, f = (np.array([x for s in scores for x in values(s)]) for values in _PER_FRAME)
     return MaskSummary(len(scores), len(j), _mean(j), _mean(j > 0.5), math.nan, _mean(f), _mean(f > 0.5), math.nan)
 
 
 def summarize_over_clips(scores: Sequence[MaskScores]) -> MaskSummary:
-    """Mean, recall and decay of each clip, then the mean over clips, as the DAVIS benchmark has it for one object."""
+    """The mean over clips of each clip's mean, recall and decay, as in the DAVIS benchmark for one object."""
     columns = []
     for values in _PER_FRAME:
         for statistic in (_mean, lambda x: _mean(x > 0.5), decay):
@@ -85,8 +87,8 @@ def summarize_over_clips(scores: Sequence[MaskScores]) -> MaskSummary:
 
 
 def decay(values: np.ndarray) -> float:
-    """Mean of the first quarter of a figure per frame (N,) less that of the last one; NaN for less than four frames.
-    The quarters share the frames at which they meet, as in the benchmark."""
+    """Mean of the first quarter of per-frame scores (N,) minus mean of the last quarter; NaN for fewer than four
+    frames. Adjacent quarters share one frame, as in the benchmark."""
     if len(values) < 4:
         return math.nan
     borders = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
@@ -107,31 +109,31 @@ def region_similarity(predicted: np.ndarray, annotated: np.ndarray) -> float:
     return float(np.count_nonzero(predicted & annotated) / union) if union else 1.0
 
 
-def boundary_accuracy(predicted: np.ndarray, annotated: np.ndarray, *, tolerance: float = BOUNDARY_TOLERANCE) -> float:
-    """F: harmonic mean of the shares of boundary pixels that have the other mask's boundary within `tolerance` (a share
-    of the diagonal; 1 or more: pixels). 1 when neither mask has a boundary."""
+def boundary_accuracy(predicted: np.ndarray, annotated: np.ndarray) -> float:
+    """F: harmonic mean of boundary precision and recall of two bool masks (H, W). A boundary pixel matches when the
+    other mask has a boundary within `BOUNDARY_TOLERANCE`. 1 when neither mask has a boundary."""
     predicted, annotated = _checked(predicted, annotated)
-    radius = int(tolerance if tolerance >= 1 else math.ceil(tolerance * math.hypot(*predicted.shape)))
+    radius = math.ceil(BOUNDARY_TOLERANCE * math.hypot(*predicted.shape))
     ours, theirs = boundary(predicted), boundary(annotated)
     count_ours, count_theirs = np.count_nonzero(ours), np.count_nonzero(theirs)
     if count_ours == 0 and count_theirs == 0:
         return 1.0
     if count_ours == 0 or count_theirs == 0:
         return 0.0
-    precision = np.count_nonzero(ours & _grown(theirs, radius)) / count_ours
-    recall = np.count_nonzero(theirs & _grown(ours, radius)) / count_theirs
+    precision = np.count_nonzero(ours & _dilate(theirs, radius)) / count_ours
+    recall = np.count_nonzero(theirs & _dilate(ours, radius)) / count_theirs
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def boundary(mask: np.ndarray) -> np.ndarray:
-    """Boundary pixels of a bool mask (H, W): those that differ from their right, lower or lower right neighbour. What
-    lies beyond the image counts as equal."""
+    """Boundary pixels of a bool mask (H, W): those that differ from their right, lower or lower right neighbor. Pixels
+    outside the image count as equal."""
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     here = padded[:-1, :-1]
     return (here != padded[:-1, 1:]) | (here != padded[1:, :-1]) | (here != padded[1:, 1:])
 
 
-def _grown(mask: np.ndarray, radius: int) -> np.ndarray:
+def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
     steps = np.arange(-radius, radius + 1)
     disk = (steps[:, None] ** 2 + steps[None, :] ** 2 <= radius**2).astype(np.uint8)
     return cv2.dilate(mask.astype(np.uint8), disk) > 0

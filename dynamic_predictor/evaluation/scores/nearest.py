@@ -1,8 +1,8 @@
-"""Distances from points to their nearest neighbours in bounded time and memory, whatever a network came up with.
+"""Nearest-neighbor distances between point clouds in bounded time and memory, for any prediction.
 
-A search tree has to look at nearly all of its points for a query that is about as far from all of them, such as a room
-in the middle of a far too distant surface. So near neighbours are searched exactly and point by point; what is farther
-off is thinned the more the farther it is.
+A search tree is slow for a query point that is about equally far from all of its points, as in the center of a surface
+that was predicted far too large. Therefore near neighbors are searched exactly, for each point, while distant points
+are merged into cells whose size grows with the distance.
 """
 
 import numpy as np
@@ -11,9 +11,9 @@ from scipy.spatial import KDTree
 
 from scene.progress import Progress, ignore_progress
 
-#: queries at a time, between which progress is told and signals are heard
-PIECE = 50_000
-#: side of the cells in which far points are taken together, as a part of their distance
+#: query points per call of the search tree; progress is reported and signals are handled between calls
+BATCH = 50_000
+#: side of the cells that merge distant points, as a fraction of their distance
 _CELL = 1 / 32
 
 
@@ -25,15 +25,16 @@ def near_distances(
     progress: Progress = ignore_progress,
     stage: str = "measuring distances",
 ) -> np.ndarray:
-    """The distance (N,) of each point (N, 3) to the nearest of the others (M, 3), infinite from `limit` on."""
+    """The distance (N,) from each point (N, 3) to the nearest of `others` (M, 3); infinite where it is `limit` or
+    more."""
     tree = others if isinstance(others, KDTree) else KDTree(others)
     distances = np.empty(len(points))
-    for start in range(0, len(points), PIECE):
-        piece = slice(start, start + PIECE)
-        distances[piece] = tree.query(
-            points[piece], distance_upper_bound=limit, workers=max(1, torch.get_num_threads())
+    for start in range(0, len(points), BATCH):
+        batch = slice(start, start + BATCH)
+        distances[batch] = tree.query(
+            points[batch], distance_upper_bound=limit, workers=max(1, torch.get_num_threads())
         )[0]
-        progress(stage, min(start + PIECE, len(points)), len(points))
+        progress(stage, min(start + BATCH, len(points)), len(points))
     return distances
 
 
@@ -45,38 +46,38 @@ def all_distances(
     progress: Progress = ignore_progress,
     stage: str = "measuring distances",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances (K,) of points (N, 3) to the nearest of the others (M, 3), and how many points each stands for (K,).
+    """Distances (K,) from points (N, 3) to the nearest of `others` (M, 3), and the number of points (K,) with each.
 
-    Below `exact` every point has its own. Farther off, the points in a cell that is small against the distance share
-    the distance of their mean, which is off by far less than the cell is wide.
+    Distances below `exact` are exact, one per point. Farther points are merged into cells that are small compared with
+    the distance; all points of a cell get the distance of their mean.
     """
     tree = KDTree(others)
     weights = np.ones(len(points))
-    found, counts = [], []
+    known_distances, counts = [], []
     limit = exact
     while True:
         distances = near_distances(points, tree, limit, progress=progress, stage=stage)
         known = np.isfinite(distances)
-        found.append(distances[known])
+        known_distances.append(distances[known])
         counts.append(weights[known])
         points, weights = points[~known], weights[~known]
         if not len(points):
-            return np.concatenate(found), np.concatenate(counts)
+            return np.concatenate(known_distances), np.concatenate(counts)
         points, weights = merge_cells(points, limit * _CELL, weights)
         limit *= 2
 
 
 def merge_cells(points: np.ndarray, size: float, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of the points (N, 3) with `weights` (N,) in each cell of a grid whose first one is centred on the
-    smallest corner, (K, 3), and the sum of their weights (K,); in the order of the cells."""
+    """The weighted mean (K, 3) of the points (N, 3) in each occupied cell of a grid, and the sum of their `weights`
+    (K,). The first cell of the grid is centered on the lowest corner of the points."""
     cells = np.floor((points - points.min(axis=0)) / size + 0.5)
     counts = cells.max(axis=0) + 1
-    if np.prod(counts) < 2.0**62:  # one number per cell is found several times faster than three
+    if np.prod(counts) < 2.0**62:  # a single number per cell makes `np.unique` several times faster
         numbers = np.ravel_multi_index(tuple(cells.astype(np.int64).T), tuple(int(count) for count in counts))
-        where = np.unique(numbers, return_inverse=True)[1]
+        cell = np.unique(numbers, return_inverse=True)[1]
     else:
-        where = np.unique(cells, axis=0, return_inverse=True)[1]
-    where = where.ravel()
-    total = np.bincount(where, weights)
-    sums = np.stack([np.bincount(where, points[:, axis] * weights) for axis in range(3)], axis=1)
+        cell = np.unique(cells, axis=0, return_inverse=True)[1]
+    cell = cell.ravel()
+    total = np.bincount(cell, weights)
+    sums = np.stack([np.bincount(cell, points[:, axis] * weights) for axis in range(3)], axis=1)
     return sums / total[:, None], total

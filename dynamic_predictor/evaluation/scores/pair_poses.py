@@ -1,5 +1,5 @@
-"""Relative poses of all pairs of views, and the area under the curve of how many are right: the pose protocol of Depth
-Anything 3's benchmark (after VGGT's and PoseDiffusion's, Wang et al., ICCV 2023).
+"""Pose scores of Depth Anything 3's benchmark (2025): the area under the accuracy curve of the relative poses of all
+pairs of views, as in PoseDiffusion (Wang et al., ICCV 2023) and VGGT (Wang et al., CVPR 2025).
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import numpy as np
 
 from scene.trajectory import rotation_angle
 
-#: degrees up to which the area is taken
+#: upper limits of the areas, in degrees
 AUC_LIMITS = (3, 5, 15, 30)
 
 
 @dataclass(frozen=True)
 class PairPoseScores:
-    """Areas under the curve in [0, 1], larger is better, by the limit in degrees."""
+    """Areas under the accuracy curve up to 3, 5, 15 and 30 degrees, in [0, 1]; larger is better."""
 
     auc_3: float
     auc_5: float
@@ -25,42 +25,43 @@ class PairPoseScores:
 
 
 def score_pair_poses(camera_from_world: np.ndarray, true_camera_from_world: np.ndarray) -> PairPoseScores:
-    """Scores of predicted against true cameras (N, 3 or 4, 4); N at least 2 (`ValueError`)."""
+    """Scores of predicted against true cameras (N, 3 or 4, 4). Raises `ValueError` for fewer than two."""
     rotation, translation = pair_errors(camera_from_world, true_camera_from_world)
     areas = (area_under_curve(rotation, translation, limit) for limit in AUC_LIMITS)
     return PairPoseScores(*areas, pairs=len(rotation))
 
 
 def pair_errors(camera_from_world: np.ndarray, true_camera_from_world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every pair of views (in the order of `itertools.combinations`) by how many degrees the relative rotation
-    differs, and the direction of the relative translation; a translation and its opposite count as one.
+    """Errors, in degrees, of the relative rotation and of the direction of the relative translation, each (K,), for all
+    pairs of views in the order of `itertools.combinations`. Opposite directions count as equal.
 
-    As the benchmark has it, the motion between two views is that of the world, seen from the first camera of all."""
-    predicted, true = (_seen_from_first(_homogeneous(x)) for x in (camera_from_world, true_camera_from_world))
+    As in the benchmark, the first camera defines the world, and the relative pose of views a and b is
+    inverse(camera_from_world[a]) @ camera_from_world[b]."""
+    predicted, true = (_relative_to_first(_homogeneous(x)) for x in (camera_from_world, true_camera_from_world))
     if len(predicted) != len(true) or len(predicted) < 2:
         raise ValueError(f"{len(predicted)} cameras for {len(true)} true ones; at least two of each are needed")
     first, second = np.array(list(combinations(range(len(true)), 2))).T
     steps = [np.linalg.inv(poses[first]) @ poses[second] for poses in (predicted, true)]
-    turned = steps[0][:, :3, :3] @ steps[1][:, :3, :3].transpose(0, 2, 1)
-    return np.degrees(rotation_angle(turned)), _direction_errors(steps[0][:, :3, 3], steps[1][:, :3, 3])
+    difference = steps[0][:, :3, :3] @ steps[1][:, :3, :3].transpose(0, 2, 1)
+    return np.degrees(rotation_angle(difference)), _direction_errors(steps[0][:, :3, 3], steps[1][:, :3, 3])
 
 
 def area_under_curve(rotation_errors: np.ndarray, translation_errors: np.ndarray, limit: int) -> float:
-    """The share of pairs whose larger error is below d degrees, averaged over d = 1 ... `limit`."""
+    """The share of pairs with both errors below d degrees, averaged over d = 1, ..., `limit`."""
     larger = np.maximum(rotation_errors, translation_errors)
     counts, _ = np.histogram(larger, bins=np.arange(limit + 1))
     return float(np.cumsum(counts).mean() / len(larger))
 
 
 def _direction_errors(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Angles between lines along vectors (K, 3) in degrees, in [0, 90]; 90 where one has no length."""
+    """Angles in [0, 90] degrees between the lines along vectors (K, 3); 90 where a vector is zero."""
     across = np.linalg.norm(np.cross(predicted, true), axis=1)
     along = np.abs((predicted * true).sum(axis=1))
     angles = np.degrees(np.arctan2(across, along))
     return np.where((across == 0) & (along == 0), 90.0, angles)
 
 
-def _seen_from_first(camera_from_world: np.ndarray) -> np.ndarray:
+def _relative_to_first(camera_from_world: np.ndarray) -> np.ndarray:
     return camera_from_world @ np.linalg.inv(camera_from_world[:1])
 
 

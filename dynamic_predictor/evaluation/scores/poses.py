@@ -1,4 +1,4 @@
-"""Estimated against true camera paths, with the figures that papers report, and their image."""
+"""Scores of estimated against true camera paths, and a plot of both."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +12,19 @@ from scene.trajectory import absolute_trajectory_error, relative_pose_error
 
 @dataclass(frozen=True)
 class PoseScores:
-    """After one Sim(3) alignment of all camera centres (Umeyama, 1991); root mean squares."""
+    """Root mean square errors after a Sim(3) alignment of all camera centers (Umeyama, 1991)."""
 
     frames: int
-    #: distance of the aligned camera centres, in the truth's unit
+    #: distance of camera centers, in units of the truth
     ate: float
-    #: error of the motion from each frame to the next: in the truth's unit, and in degrees
+    #: error of the motion from each frame to the next: in units of the truth, and in degrees
     rpe_translation: float
     rpe_rotation_degrees: float
 
 
 def score_poses(estimated: np.ndarray, true: np.ndarray) -> PoseScores:
-    """Scores of world_from_camera poses (N, 4, 4), N at least 2, of the same moments. Raises `ValueError` otherwise."""
+    """Scores of world_from_camera poses (N, 4, 4), one pair per frame. Raises `ValueError` for fewer than two frames or
+    different numbers of poses."""
     relative = relative_pose_error(estimated, true)
     return PoseScores(
         frames=len(true),
@@ -34,9 +35,9 @@ def score_poses(estimated: np.ndarray, true: np.ndarray) -> PoseScores:
 
 
 def plot_trajectory(path: Path, estimated: np.ndarray, true: np.ndarray | None, *, title: str) -> None:
-    """Draws camera centres of poses (N, 4, 4) over the two axes along which they differ most; whole or not at all.
+    """Plots the camera centers of poses (N, 4, 4) on the two coordinate axes with the largest variance.
 
-    With true poses, the estimate is aligned to them first and lines join what belongs together; else it stands alone.
+    With true poses, the estimated ones are aligned to them, and a line joins the two centers of each frame.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,5 +1,5 @@
-"""How close a cloud of points comes to a true surface: accuracy, completeness, their mean, and the F-score, as Depth
-Anything 3's benchmark takes them (after Knapitsch et al., "Tanks and Temples", 2017).
+"""Scores of a point cloud against a true surface: accuracy, completeness, their mean, and the F-score, as in Depth
+Anything 3's benchmark (2025; after Knapitsch et al., "Tanks and Temples", 2017).
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from dynamic_predictor.evaluation.scores.nearest import all_distances, merge_cel
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
 
-#: up to so many thresholds every point has its own exact distance
+#: distances below this multiple of the threshold are exact
 _EXACT = 20.0
 
 
 @dataclass(frozen=True)
 class SurfaceScores:
-    """Distances in the unit of the points, smaller is better; shares in [0, 1], larger is better."""
+    """Distances in units of the points (smaller is better) and shares in [0, 1] (larger is better)."""
 
     #: mean distance from predicted points to the truth
     accuracy: float
@@ -42,9 +42,9 @@ def score_surface(
     voxel_size: float | None = None,
     progress: Progress = ignore_progress,
 ) -> SurfaceScores:
-    """Scores of points (N, 3) against true ones (M, 3), both thinned to one per voxel first where `voxel_size` is
-    given. Nothing predicted scores as badly as can be. What is more than twenty thresholds off counts with a distance
-    that is right to a fraction of a percent."""
+    """Scores of predicted points (N, 3) against true ones (M, 3), both thinned to one per voxel where `voxel_size` is
+    given. An empty prediction gets infinite distances and shares of 0. Distances beyond twenty thresholds are
+    approximate, with errors below one percent."""
     if voxel_size is not None:
         predicted, true = thin_points(predicted, voxel_size), thin_points(true, voxel_size)
     if not len(predicted) or not len(true):
@@ -58,19 +58,19 @@ def score_surface(
 def _mean_and_share(
     points: np.ndarray, others: np.ndarray, threshold: float, progress: Progress, stage: str
 ) -> tuple[float, float]:
-    """The mean distance from points to others, and the share of those below the threshold."""
+    """The mean distance from points to others, and the share of distances below the threshold."""
     distances, counts = all_distances(points, others, _EXACT * threshold, progress=progress, stage=stage)
     return float(np.average(distances, weights=counts)), float((distances < threshold).sum() / len(points))
 
 
 def thin_points(points: np.ndarray, voxel_size: float) -> np.ndarray:
-    """The mean of the points (N, 3) in each voxel of a grid whose first voxel is centred on the smallest corner."""
+    """The mean of the points (N, 3) in each voxel of a grid whose first voxel is centered on their lowest corner."""
     return merge_cells(points, voxel_size, np.ones(len(points)))[0] if len(points) else points
 
 
 def read_surface(path: str | Path, count: int = 1_000_000, *, seed: int = 0) -> np.ndarray:
-    """`count` points evenly on the triangles of a PLY mesh, or the vertices of a PLY without faces. `InputError` for a
-    file that is missing or no such thing."""
+    """Reads a PLY file: `count` random points on the triangles of a mesh, or the vertices of a file without faces.
+    Raises `InputError` when the file is missing or unreadable."""
     path = Path(path)
     try:
         ply = PlyData.read(str(path), known_list_len={"face": {"vertex_indices": 3}}) if _has_faces(path) else None
@@ -78,16 +78,16 @@ def read_surface(path: str | Path, count: int = 1_000_000, *, seed: int = 0) -> 
         vertices = np.stack([ply["vertex"][axis] for axis in "xyz"], axis=1).astype(np.float64)
         faces = np.stack(list(ply["face"]["vertex_indices"])) if "face" in ply and ply["face"].count else None
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; the data set is not complete, fetch it again.") from None
+        raise InputError(f"{path} is missing; the data set is incomplete, download it again.") from None
     except (OSError, PlyParseError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path} is no PLY file of a mesh or points that can be read.") from error
+        raise InputError(f"{path} is not a readable PLY file of a mesh or points.") from error
     if faces is None:
         return vertices
     return sample_triangles(vertices, faces, count, seed=seed)
 
 
 def sample_triangles(vertices: np.ndarray, faces: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
-    """`count` points (count, 3) evenly by area on triangles `faces` (F, 3) of `vertices` (V, 3)."""
+    """Random points (count, 3), uniform by area, on the triangles `faces` (F, 3) of `vertices` (V, 3)."""
     corners = vertices[faces]
     areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     if not areas.sum() > 0:

@@ -51,7 +51,7 @@ def test_near_distances_are_exact_and_far_ones_right_to_a_fraction_of_a_percent(
     truth = rng.uniform(0, 1, (5000, 3))
     predicted = np.concatenate([rng.uniform(0, 1, (5000, 3)), rng.uniform(-30, 30, (5000, 3))])
     exact = KDTree(truth).query(predicted)[0]
-    monkeypatch.setattr(nearest, "PIECE", 700)
+    monkeypatch.setattr(nearest, "BATCH", 700)
     told = Told()
     distances, counts = all_distances(predicted, truth, 1.0, progress=told)
     near = exact < 1.0
@@ -74,7 +74,7 @@ def test_a_surface_far_larger_than_a_room_is_refused(monkeypatch):
         for _ in range(24):
             volume.integrate(noise, camera)
     assert "\n" not in str(caught.value)
-    assert len(volume._keys) == len(volume._places) <= 3000
+    assert len(volume._keys) == len(volume._block_index) <= 3000
 
 
 def test_surface_points_are_the_same_in_pieces(monkeypatch):
@@ -96,7 +96,7 @@ def test_points_in_one_place_are_thinned_without_long_lists(monkeypatch):
             return found
 
     monkeypatch.setattr(dtu, "KDTree", Listing)
-    monkeypatch.setattr(dtu, "_NEIGHBOURS_AT_ONCE", 20_000)
+    monkeypatch.setattr(dtu, "_NEIGHBORS_AT_ONCE", 20_000)
     collapsed = np.random.default_rng(0).normal(0, 1e-3, (20_000, 3))
     assert len(thin_by_distance(collapsed, 0.2)) == 1
     assert max(listed) <= 20_000

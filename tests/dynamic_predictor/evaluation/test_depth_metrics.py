@@ -93,7 +93,7 @@ def test_means_over_clips() -> None:
     long = DepthScores(0.1, 0, 0, 0, 1.0, 1, 1, 300)
     short = DepthScores(0.5, 0, 0, 0, 0.0, 1, 1, 100)
     assert mean_depth_scores([long, short]).abs_rel == pytest.approx(0.2)
-    assert mean_depth_scores([long, short], by_pixels=False).delta_1 == pytest.approx(0.5)
+    assert mean_depth_scores([long, short]).delta_1 == pytest.approx(0.75)
     assert mean_depth_scores([long, short]).valid_pixels == 400
     assert mean_depth_scores([]).valid_pixels == 0
 

@@ -118,7 +118,7 @@ def test_a_mesh_is_read_as_even_points_on_it(tmp_path):
     with pytest.raises(InputError, match="missing"):
         read_surface(tmp_path / "none.ply")
     (tmp_path / "bad.ply").write_text("ply\nformat nonsense")
-    with pytest.raises(InputError, match="no PLY"):
+    with pytest.raises(InputError, match="not a readable PLY"):
         read_surface(tmp_path / "bad.ply")
 
 
