@@ -45,6 +45,11 @@ class Frames(Protocol):
         ...
 
 
+def stored_pngs(frames: Frames) -> list[Path] | None:
+    """The files of frames that are 8-bit RGB PNG files already, as `write_png` writes them; None for other frames."""
+    return frames.paths if isinstance(frames, ImageFolderFrames) and frames.stored_as_png else None
+
+
 class ImageFolderFrames:
     """Frames that lie as 8-bit RGB images in a folder, read when asked for; a few are kept (`cache_bytes`)."""
 
@@ -54,10 +59,13 @@ class ImageFolderFrames:
         timestamps: Sequence[float] | None = None,
         cache_bytes: int = 128 << 20,
         warnings: Sequence[str] = (),
+        stored_as_png: bool = False,
     ) -> None:
         if not paths:
             raise InputError("There are no frames to read; give a folder with at least two images or a video.")
         self.paths = [Path(path) for path in paths]
+        #: `write_png` wrote the files, so that a scene can link them instead of encoding the frames again
+        self.stored_as_png = stored_as_png
         self.names: Sequence[str] = [path.name for path in self.paths]
         self.timestamps: Sequence[float] = (
             list(timestamps) if timestamps is not None else [index / ASSUMED_RATE for index in range(len(paths))]
@@ -176,7 +184,7 @@ def open_frames(
                 f"All {len(paths)} frames of {title} are the same image, which tells nothing about depth or motion; "
                 "give a clip in which the camera or something else moves."
             )
-        result = ImageFolderFrames(paths, timestamps, warnings=warnings)
+        result = ImageFolderFrames(paths, timestamps, warnings=warnings, stored_as_png=True)
         done = True
         return result
     except OSError as error:

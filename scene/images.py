@@ -114,13 +114,22 @@ def resize_image(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)
 
 
+def write_jpeg(path: str | Path, pixels: np.ndarray) -> None:
+    """Writes uint8 RGB pixels (H, W, 3) at quality 95. Not atomic by itself; raises `OSError` like `write_png`."""
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    Path(path).write_bytes(cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+
+
 def write_png(path: str | Path, pixels: np.ndarray) -> None:
     """Writes uint8 pixels, RGB (H, W, 3) or grey (H, W), quickly rather than small. Not atomic by itself.
 
-    Raises `OSError` when the place cannot be written to, which `atomic_folder` and `atomic_file` turn into a sentence.
+    A file at `path` is replaced, not changed, because it may be hard-linked into a scene. Raises `OSError` when the
+    place cannot be written to, which `atomic_folder` and `atomic_file` turn into a sentence.
     """
     if pixels.dtype != np.uint8:
         raise TypeError(f"write_png wants uint8 pixels, not {pixels.dtype}")
     ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     encoded = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1]
-    Path(path).write_bytes(encoded.tobytes())
+    path = Path(path)
+    path.unlink(missing_ok=True)
+    path.write_bytes(encoded.tobytes())
