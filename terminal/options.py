@@ -4,7 +4,7 @@ import argparse
 import types
 from collections.abc import Collection
 from dataclasses import MISSING, Field, fields
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from scene.errors import InputError
 from scene.option import KEY, Option
@@ -79,11 +79,17 @@ def _add(target: Any, item: Field, declared: Option, hint: Any, default: Any) ->
         words["action"] = argparse.BooleanOptionalAction if default is True else "store_true"
     else:
         words |= {"type": kind, "metavar": declared.metavar}
-        if declared.choices is not None:
-            words |= {"choices": list(declared.choices), "metavar": None}
+        choices = declared.choices if declared.choices is not None else _literal_values(hint)
+        if choices is not None:
+            words |= {"choices": list(choices), "metavar": None}
         if kind is not str and default not in (MISSING, None, 0) or isinstance(default, str):
             words["help"] += f" (default: {default})"
     target.add_argument(*flags, **words)
+
+
+def _literal_values(hint: Any) -> tuple[Any, ...] | None:
+    """The values of a `Literal`, also of an optional one; None for other types."""
+    return next((get_args(kind) for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal), None)
 
 
 def _plain_type(hint: Any) -> type:
