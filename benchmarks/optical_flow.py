@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynamic_predictor.optical_flow.correlation import correlate
-from dynamic_predictor.optical_flow.estimation import DISFlow
+from dynamic_predictor.optical_flow.dis import DISFlow
 from dynamic_predictor.optical_flow.raft import RAFT
 from dynamic_predictor.optical_flow.refinement import pixel_positions
 from dynamic_predictor.optical_flow.sea_raft import SeaRAFT

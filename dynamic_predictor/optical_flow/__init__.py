@@ -1,1 +1,1 @@
-"""Optical flow between two frames: OpenCV's DIS, RAFT and SEA-RAFT behind one interface (`estimation`)."""
+"""Optical flow between two frames: OpenCV's DIS, RAFT and SEA-RAFT behind one interface (`contract`)."""

@@ -1,7 +1,7 @@
-"""How similar every pixel of one image is to those of another, looked up around where the flow points.
+"""The correlation of the pixels of one image with those of another, looked up in a window around the current flow.
 
 RAFT (Teed and Deng, ECCV 2020, section 3.2): inner products of features, averaged over 1, 2, 4 and 8 pixels of the
-second image, read bilinearly in a window around the current estimate.
+second image, sampled bilinearly.
 """
 
 import math
@@ -17,19 +17,21 @@ CHANNELS = LEVELS * (2 * RADIUS + 1) ** 2
 
 
 class Correlation(Protocol):
-    """Looks up correlations around positions."""
+    """Looks up correlations in a window around positions."""
 
     def __call__(self, positions: Tensor) -> Tensor:
-        """`positions` (B, 2, h, w): where each pixel of the first image is in the second, x then y, in feature pixels.
-        Returns (B, `CHANNELS`, h, w), per level the window with x as its slower index; 0 outside the image."""
+        """`positions` (B, 2, h, w): the position (x, y) in the second image of each pixel of the first, in feature
+        pixels. Returns (B, `CHANNELS`, h, w): the window of each level, x being its slower index; 0 outside the
+        image."""
         ...
 
 
 def correlate(first: Tensor, second: Tensor, *, volume_bytes: int = 1 << 29) -> Correlation:
     """The correlation of two feature maps (B, C, h, w).
 
-    All pairs are computed once when they take at most `volume_bytes` (4 B (h w)^2 4/3 bytes), else again at each
-    look-up, in blocks and as far as the windows reach: the same numbers, slower, memory that grows with h w alone.
+    The correlations of all pairs of pixels are computed once if they take at most `volume_bytes` (they take
+    4 B (h w)^2 4/3 bytes). Otherwise each look-up computes the correlations that its windows need, block by block: the
+    results are the same, it is slower, and memory grows with h w only.
     """
     batch, _, height, width = first.shape
     if batch * (height * width) ** 2 * 4 * 4 // 3 <= volume_bytes:
@@ -38,7 +40,7 @@ def correlate(first: Tensor, second: Tensor, *, volume_bytes: int = 1 << 29) -> 
 
 
 def _pyramid(second: Tensor) -> list[Tensor]:
-    """The second image's features at every level; averaging them averages the correlations."""
+    """The features of the second image at every level; averaged features have averaged correlations."""
     levels = [second]
     for _ in range(LEVELS - 1):
         levels.append(F.avg_pool2d(levels[-1], 2))
@@ -46,7 +48,7 @@ def _pyramid(second: Tensor) -> list[Tensor]:
 
 
 class _AllPairs:
-    """Keeps the correlation of every pixel with every pixel of every level."""
+    """Stores the correlation of every pixel with every pixel of every level."""
 
     def __init__(self, first: Tensor, second: Tensor) -> None:
         batch, channels, height, width = first.shape
@@ -67,14 +69,14 @@ class _AllPairs:
 
 
 class _InBlocks:
-    """Computes correlations when they are looked up: for a block of pixels at a time, with the rows of the second image
-    that their windows reach."""
+    """Computes correlations at each look-up: of one block of pixels after the other, with those rows of the second
+    image that their windows reach."""
 
     def __init__(self, first: Tensor, second: Tensor, block_bytes: int = 1 << 27) -> None:
         channels, height, width = first.shape[1:]
         self.queries = first.float().flatten(2).transpose(1, 2) / math.sqrt(channels)
         self.levels = [level.float() for level in _pyramid(second)]
-        # as many pixels as fit with all rows
+        # the correlations of one block with the whole second image take at most `block_bytes`
         self.block = max(1, block_bytes // (4 * height * width))
 
     def __call__(self, positions: Tensor) -> Tensor:
@@ -94,21 +96,22 @@ class _InBlocks:
 
 
 def _look_up_rows(queries: Tensor, keys: Tensor, points: Tensor) -> Tensor:
-    """Windows (P, (2 r + 1)^2) around `points` (P, 2) of the correlation of `queries` (P, C) with `keys` (C, h, w)."""
+    """The correlation of `queries` (P, C) with `keys` (C, h, w) in windows around `points` (P, 2): (P, (2 r + 1)^2)."""
     height, width = keys.shape[1:]
     rows = points[:, 1].nan_to_num(0.0).clamp(-1.0, height).floor()
     top = min(max(int(rows.min()) - RADIUS, 0), height - 1)
     bottom = min(max(int(rows.max()) + RADIUS + 2, top + 1), height)
     indices, inside, fraction = _window(points, (height, width))
     correlation = queries @ keys[:, top:bottom].flatten(1)
-    # what is left of the reached rows is outside of the image too, and masked
+    # indices outside the computed rows belong to pixels outside the image, which are masked
     indices = (indices - top * width).clamp(0, correlation.shape[1] - 1)
     return _interpolate(correlation.gather(1, indices) * inside, fraction)
 
 
 def _window(points: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """The whole pixels around `points` (P, 2) that bilinear reading of a window needs, (P, (2 r + 2)^2) with x as the
-    slower index: their flat indices, whether they are inside the image, and the fractions (P, 2) of the points."""
+    """The pixels around `points` (P, 2) from which a window is interpolated, x being the slower index: their flat
+    indices and whether they are inside the image, both (P, (2 r + 2)^2), and the fractional parts (P, 2) of the
+    points."""
     height, width = size
     corner = points.floor()
     steps = torch.arange(-RADIUS, RADIUS + 2, device=points.device, dtype=points.dtype)
@@ -122,7 +125,8 @@ def _window(points: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor, Tens
 
 
 def _interpolate(values: Tensor, fraction: Tensor) -> Tensor:
-    """Bilinear values (P, (2 r + 1)^2) at a common fraction from those at whole pixels."""
+    """Values (P, (2 r + 1)^2) interpolated bilinearly at the offset `fraction` (P, 2) from those at whole pixels,
+    (P, (2 r + 2)^2)."""
     side = 2 * RADIUS + 2
     values = values.reshape(-1, side, side)
     x, y = fraction[:, 0, None, None], fraction[:, 1, None, None]

@@ -1,7 +1,7 @@
-"""The residual encoders of RAFT and SEA-RAFT: three stages of blocks that end at an eighth of the image's size.
+"""The residual encoders of RAFT and SEA-RAFT: three stages of residual blocks, down to an eighth of the image size.
 
-Module names are those of the official checkpoints, which differ between the two only in what they call a norm and the
-last convolution.
+Module names are those of the official checkpoints; the two networks name the norms and the last convolution
+differently.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Norm = Callable[[int], nn.Module]
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions, each with norm and ReLU, added to the input or to its strided 1x1 projection.
 
-    The norm of the projection is registered twice, as in the official networks, so that both of its keys exist.
+    As in the official networks the norm of the projection is registered under two names, so that both keys exist.
     """
 
     def __init__(self, channels: int, out_channels: int, stride: int, norm: Norm, norm_name: str) -> None:

@@ -1,4 +1,4 @@
-"""Dense optical flow between any two frames, forward and backward, computed when asked for and kept within a budget."""
+"""Dense optical flow between any two frames of a clip, in both directions, computed on demand and cached."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dynamic_predictor.optical_flow.dense_inverse_search import DenseInverseSearch
+from dynamic_predictor.optical_flow.contract import OpticalFlow
+from dynamic_predictor.optical_flow.dis import DISFlow
+from dynamic_predictor.optical_flow.gray_images import GrayImages
 from scene.frames import Frames
 
 
@@ -14,9 +16,9 @@ from scene.frames import Frames
 class Flow:
     """Flow from frame `source` to frame `target`.
 
-    `displacement` (H, W, 2) float32, pixels (x, y): what is at pixel p in `source` is at p + displacement in `target`.
-    `consistency_error` (H, W) float32, pixels: how far one ends from the start after going there and back;
-    infinite where the way leads out of the image.
+    `displacement` (H, W, 2) float32, pixels (x, y): the point at pixel p of `source` is at p + displacement in
+    `target`. `consistency_error` (H, W) float32, pixels: the distance between p and the pixel that the backward flow
+    returns to from p + displacement; infinite where p + displacement is outside the image.
     """
 
     source: int
@@ -26,43 +28,36 @@ class Flow:
 
 
 class FlowField:
-    """Flows between the frames of one clip, by OpenCV's DIS (Kroeger et al., ECCV 2016).
+    """The flows between the frames of one clip by any method of optical flow (default: DIS).
 
-    The latest flows are kept, as fixed point numbers, up to `cache_bytes` in total; older ones are computed again when
-    somebody asks for them.
+    The most recently used flows are cached as fixed-point numbers, up to `cache_bytes` in total; older ones are
+    computed again on demand.
     """
 
-    def __init__(self, frames: Frames, cache_bytes: int = 512 << 20) -> None:
+    def __init__(self, frames: Frames, flow: OpticalFlow | None = None, cache_bytes: int = 512 << 20) -> None:
         self.frames = frames
-        self._search = DenseInverseSearch()
+        self._images = GrayImages(frames.rgb8)
+        self._between = (flow or DISFlow()).between(self._images)
         pixels = frames.width * frames.height
         # 16 bits span three image sides in both directions: steps of 1/42 pixel at 512 pixels
         self._steps_per_pixel = min(64.0, 32767.0 / (1.5 * max(frames.width, frames.height)))
         self._displacements: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._displacement_limit = max(8, cache_bytes // (pixels * 4))
-        self._grays: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._gray_limit = max(16, (128 << 20) // pixels)
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def gray(self, index: int) -> np.ndarray:
-        """Frame `index` as uint8 grey (H, W)."""
-        if index in self._grays:
-            self._grays.move_to_end(index)
-        else:
-            self._grays[index] = cv2.cvtColor(np.ascontiguousarray(self.frames.rgb8(index)), cv2.COLOR_RGB2GRAY)
-            if len(self._grays) > self._gray_limit:
-                self._grays.popitem(last=False)
-        return self._grays[index]
+        """Frame `index` as uint8 gray (H, W)."""
+        return self._images.gray(index)
 
     def displacement(self, source: int, target: int) -> np.ndarray:
-        """Flow from `source` to `target`, (H, W, 2) float32 pixels."""
+        """Flow from `source` to `target`, (H, W, 2) float32, pixels (x, y)."""
         key = (source, target)
         if key in self._displacements:
             self._displacements.move_to_end(key)
         else:
-            flow = self._search(self.gray(source), self.gray(target))
+            flow = self._between(source, target).displacement
             self._displacements[key] = np.rint(np.clip(flow * self._steps_per_pixel, -32767, 32767)).astype(np.int16)
             if len(self._displacements) > self._displacement_limit:
                 self._displacements.popitem(last=False)

@@ -1,4 +1,4 @@
-"""RAFT and SEA-RAFT for `dynamic_predictor.parity.run`."""
+"""RAFT and SEA-RAFT for the comparison with the official code (`dynamic_predictor.parity.run`)."""
 
 from torch import Tensor
 
@@ -8,14 +8,14 @@ from dynamic_predictor.parity.case import ParityCase, network_without_values
 
 
 def parity_case(name: str) -> ParityCase:
-    """The network called "raft" or "sea-raft"; its images are in [0, 255], as the official forward expects them, and
-    its output is `flow` (1, 2, H, W) after the default number of refinements."""
+    """The network called "raft" or "sea-raft". Its input images are in [0, 255], as the official code expects them; its
+    output is `flow` (1, 2, H, W) in pixels after the default number of refinements."""
     network = network_without_values(RAFT if name == "raft" else SeaRAFT)
 
     def run(images: Tensor) -> dict[str, Tensor]:
         return {"flow": network(images[:, 0] / 255, images[:, 1] / 255)[0]}
 
-    # a norm that is registered twice is filled by its later name
+    # a norm that is registered under two names gets the values of its later name
     tensors: dict[int, str] = {}
     state = network.state_dict()
     for key, tensor in state.items():

@@ -18,14 +18,14 @@ _STAGES = ((64, 2), (96, 2), (128, 2))
 
 @dataclass(frozen=True)
 class RaftFeatures:
-    """What is computed of every frame by itself: `matching` (B, 256, h, w) and `context` (B, 256, h, w)."""
+    """The features of one image alone: `matching` (B, 256, h, w) and `context` (B, 256, h, w)."""
 
     matching: Tensor
     context: Tensor
 
 
 class SeparableGRU(nn.Module):
-    """A convolutional gated recurrent unit that goes along rows, then along columns."""
+    """A convolutional gated recurrent unit: one step with 1x5 convolutions, then one with 5x1 convolutions."""
 
     def __init__(self, hidden: int, inputs: int) -> None:
         super().__init__()
@@ -75,9 +75,9 @@ class RAFT(nn.Module):
         self.update_block = _UpdateBlock()
 
     def encode(self, images: Tensor) -> RaftFeatures:
-        """What can be computed once per frame."""
-        centred = 2 * images - 1
-        return RaftFeatures(self.fnet(centred), self.cnet(centred))
+        """The features of each image, which do not depend on the other image of a pair."""
+        centered = 2 * images - 1
+        return RaftFeatures(self.fnet(centered), self.cnet(centered))
 
     def forward(
         self,
@@ -88,8 +88,8 @@ class RAFT(nn.Module):
         first: RaftFeatures | None = None,
         second: RaftFeatures | None = None,
     ) -> tuple[Tensor, None]:
-        """Flow (B, 2, H, W) in pixels from the first to the second image; there is no uncertainty. `first` and
-        `second` are features from `encode`, where they are at hand."""
+        """Flow (B, 2, H, W) in pixels from the first to the second image, and None because RAFT estimates no
+        uncertainty. `first` and `second` are features from `encode`, where they have been computed already."""
         first = first or self.encode(first_image)
         second = second or self.encode(second_image)
         state, context = torch.split(first.context, _WIDTH, dim=1)

@@ -1,7 +1,7 @@
 """SEA-RAFT (Wang, Lipson and Deng, "SEA-RAFT: Simple, Efficient, Accurate RAFT for Optical Flow", ECCV 2024), size M.
 
-A first flow is regressed from both images, then refined a few times by ConvNeXt blocks; the network also says how sure
-it is. Module names are those of the official checkpoints (`Tartan-C-T-TSKH-spring540x960-M`).
+A first flow is regressed from both images and then refined a few times by ConvNeXt blocks; the network also estimates
+the uncertainty of the flow. Module names are those of the official checkpoints (`Tartan-C-T-TSKH-spring540x960-M`).
 """
 
 import torch
@@ -68,7 +68,8 @@ class SeaRAFT(nn.Module):
         self.update_block = _UpdateBlock()
 
     def encode(self, images: Tensor) -> Tensor:
-        """What can be computed once per frame: features (B, 256, H/8, W/8) for matching."""
+        """The features (B, 256, H/8, W/8) of each image for matching, which do not depend on the other image of a
+        pair."""
         return self.fnet(2 * images - 1)
 
     def forward(
@@ -81,7 +82,8 @@ class SeaRAFT(nn.Module):
         second: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Flow (B, 2, H, W) in pixels from the first to the second image, and its uncertainty (B, H, W) in pixels: the
-        expected absolute error of a component. `first` and `second` are features from `encode`, where at hand."""
+        expected absolute error of one component. `first` and `second` are features from `encode`, where they have been
+        computed already."""
         both = torch.cat([2 * first_image - 1, 2 * second_image - 1], dim=1)
         state, context = torch.split(self.init_conv(self.cnet(both)), _WIDTH, dim=1)
         head = self.flow_head(state).float()
@@ -101,8 +103,8 @@ class SeaRAFT(nn.Module):
 
 
 def _expected_error(information: Tensor) -> Tensor:
-    """Mean absolute deviation (B, H, W) of a mixture of two Laplace distributions, one of them of scale 1 (section 3.1
-    of the paper), from their weights' logits and the logarithms of their scales (B, 4, H, W)."""
+    """Mean absolute deviation (B, H, W) of a mixture of two Laplace distributions, the second of scale 1 (section 3.1
+    of the paper). `information` (B, 4, H, W): the logits of the two weights and the logarithms of the two scales."""
     weights = information[:, :2].softmax(dim=1)
     scale = information[:, 2].clamp(0, _LARGEST_LOG_SCALE).exp()
     return weights[:, 0] * scale + weights[:, 1]

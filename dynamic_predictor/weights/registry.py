@@ -7,7 +7,7 @@ no source was seen they are None.
 
 from pathlib import Path
 
-from dynamic_predictor.optical_flow import weights as optical_flow
+from dynamic_predictor.optical_flow.specs import FLOWS
 from dynamic_predictor.place_recognition.weights import SALAD
 from dynamic_predictor.specs import specs
 from dynamic_predictor.weights.entry import DUST3R_FAMILY, WeightsFile, is_generic, local_names
@@ -87,7 +87,8 @@ _OTHERS = (
 def all_weights() -> dict[str, WeightsFile]:
     """Every entry by name: those of predictors first, then of optical flow, then the others."""
     of_predictors = [entry for spec in specs().values() for entry in spec.weights]
-    return {entry.name: entry for entry in (*of_predictors, *optical_flow.WEIGHTS, SALAD, *_OTHERS)}
+    of_flows = [spec.weights for spec in FLOWS.values() if spec.weights is not None]
+    return {entry.name: entry for entry in (*of_predictors, *of_flows, SALAD, *_OTHERS)}
 
 
 def weights_entry(name: str) -> WeightsFile:

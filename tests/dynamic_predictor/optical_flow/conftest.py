@@ -1,4 +1,4 @@
-"""Both networks with the goldens' weights."""
+"""RAFT and SEA-RAFT with the weights of the goldens."""
 
 import pytest
 
