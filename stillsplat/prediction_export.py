@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from dynamic_predictor.depth_anything3.gaussians import as_scene_gaussians
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from scene.camera import Camera
 from scene.errors import InputError
@@ -19,7 +19,7 @@ from scene.formats.gs_ply import write_gs_ply
 from scene.formats.gs_video import DepthPlace, VideoQuality, write_gs_video
 from scene.formats.ply import write_points_ply
 from scene.formats.prediction_npz import write_npz
-from scene.gaussians import Gaussians, logit
+from scene.gaussians import Gaussians
 from scene.point_cloud import confidence_threshold, unproject_pixels
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud
@@ -28,7 +28,6 @@ from scene.showcase_paths import ShowcasePath, possible_path
 #: channels below are nearly black, at or above nearly white
 _BLACK, _WHITE = 16, 240
 _MOST_PER_SECOND = 240
-_SMALLEST_SCALE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -244,18 +243,9 @@ def confident_points(
 
 
 def gaussians_of(prediction: DepthAnything3Prediction) -> Gaussians:
-    """The predicted Gaussians as those of `scene.gaussians`, on the CPU. Scales that came out below zero, which the
-    network can produce, become tiny."""
-    predicted = prediction.gaussians
-    assert predicted is not None
-    opacities = predicted.opacities[0].float().cpu().clamp(1e-6, 1 - 1e-6)
-    return Gaussians(
-        predicted.means[0].float().cpu(),
-        predicted.scales[0].float().cpu().clamp_min(_SMALLEST_SCALE).log(),
-        torch.nn.functional.normalize(predicted.rotations[0].float().cpu(), dim=1),
-        logit(opacities),
-        predicted.sh_coefficients[0].float().cpu().transpose(1, 2).contiguous(),
-    ).packed()
+    """The predicted Gaussians as those of `scene.gaussians`, on the CPU."""
+    assert prediction.gaussians is not None
+    return as_scene_gaussians(prediction.gaussians)
 
 
 def _images(prediction: DepthAnything3Prediction) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""The transformer of Depth Anything 3 (Lin et al., 2025): DINOv2 whose later blocks attend within and across views."""
+"""The transformer of Depth Anything 3 (Lin et al., 2025): DINOv2 whose later blocks alternate between attention within
+and across views."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -6,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from dynamic_predictor.depth_anything3.official import OURS, Conventions
 from dynamic_predictor.depth_anything3.reference_view import (
     SMALLEST_CHOICE,
     ReferenceStrategy,
@@ -20,8 +22,12 @@ from dynamic_predictor.networks.rotary import Rotation, grid_positions, rotation
 
 @dataclass
 class BackboneOutput:
-    """`patches`: per out layer (B, S, P, D) normalized patch tokens. `camera_token`: (B, S, D), the first token of the
-    last out layer as it is. `features`: block index -> (B, S, P, C) normalized patch tokens that somebody asked for."""
+    """Tokens of B scenes of S views.
+
+    `patches`: normalized patch tokens (B, S, P, D) of each out layer. `camera_token` (B, S, D): the first token of the
+    last out layer, not normalized. `features`: block index -> normalized patch tokens (B, S, P, C) of the requested
+    blocks.
+    """
 
     patches: list[Tensor]
     camera_token: Tensor
@@ -31,9 +37,9 @@ class BackboneOutput:
 class Backbone(VisionTransformer):
     """DINOv2 over the views of scenes.
 
-    From `alternating_from` on, the class token gives way to a camera token (learned: one for the reference view, one
-    for all others; or made of a known camera), odd blocks let all views of a scene attend to each other and even blocks
-    each view to itself. Without it every view stands alone.
+    From block `alternating_from` on, the class token is replaced by a camera token (the encoding of a known camera, or
+    one of two learned tokens: one for the reference view, one for all other views), odd blocks attend across all views
+    of a scene and even blocks within each view. Without `alternating_from` views are independent.
     """
 
     def __init__(self, settings: BackboneSettings) -> None:
@@ -56,18 +62,17 @@ class Backbone(VisionTransformer):
         camera_tokens: Tensor | None = None,
         reference_strategy: ReferenceStrategy = "saddle_balanced",
         feature_layers: Collection[int] = (),
-        strict_official: bool = False,
+        conventions: Conventions = OURS,
     ) -> BackboneOutput:
-        """Normalized images (B, S, 3, H, W). `camera_tokens` (B, S, C) stand for known cameras; then no reference
-        view is chosen. `feature_layers` are blocks whose tokens go out too; with `strict_official` those behind the
-        choice of the reference view come in the order of views that the network worked in."""
+        """Tokens of normalized images (B, S, 3, H, W). `camera_tokens` (B, S, C) encode known cameras; no reference
+        view is chosen then. `feature_layers` are the blocks whose tokens are returned as features."""
         batch, views, _, height, width = images.shape
         tokens = self.embed(images.flatten(0, 1)).unflatten(0, (batch, views))
         start = self.settings.alternating_from
         rows, columns = height // self.patch_size, width // self.patch_size
         local_rotation, global_rotation = self._rotations(rows, columns, views, tokens.device)
-        original: Tensor | None = None
-        local = tokens
+        original: Tensor | None = None  # the indices that restore the order of the input views
+        local = tokens  # the last tokens of attention within views
         outputs, features = [], {}
         camera_token = tokens[:, :, 0]
         for index, block in enumerate(self.blocks):
@@ -86,13 +91,17 @@ class Backbone(VisionTransformer):
                 local = tokens
             if index in feature_layers:
                 feature = self.norm(tokens)[:, :, 1:]
-                features[index] = feature if original is None or strict_official else take_views(feature, original)
+                if original is not None and conventions.restores_feature_order:
+                    feature = take_views(feature, original)
+                features[index] = feature
             if index in self.settings.out_layers:
-                here, there = tokens, local
+                current, within = tokens, local
                 if original is not None:
-                    here, there = take_views(here, original), take_views(there, original)
-                outputs.append(self._patches(there, here))
-                camera_token = here[:, :, 0] if start is None else torch.cat([there[:, :, 0], here[:, :, 0]], dim=-1)
+                    current, within = take_views(current, original), take_views(within, original)
+                outputs.append(self._patches(within, current))
+                camera_token = current[:, :, 0]
+                if start is not None:
+                    camera_token = torch.cat([within[:, :, 0], camera_token], dim=-1)
         return BackboneOutput(outputs, camera_token, features)
 
     def _patches(self, local: Tensor, current: Tensor) -> Tensor:
@@ -102,7 +111,7 @@ class Backbone(VisionTransformer):
         return torch.cat([local[:, :, 1:], normalized], dim=-1)
 
     def _camera_tokens(self, given: Tensor | None, batch: int, views: int) -> Tensor:
-        """(B, S, 1, C)"""
+        """Camera tokens (B, S, 1, C)."""
         if given is not None:
             return given.unsqueeze(2)
         reference, other = self.camera_token[:, :1], self.camera_token[:, 1:]
@@ -111,8 +120,8 @@ class Backbone(VisionTransformer):
     def _rotations(
         self, rows: int, columns: int, views: int, device: torch.device
     ) -> tuple[Rotation | None, Rotation | None]:
-        """Within a view, patch (row, column) stands at (row + 1, column + 1) and the camera token at (0, 0); across
-        views every patch stands at (1, 1)."""
+        """Rotary position embeddings within and across views. Within a view, patch (row, column) has the position
+        (row + 1, column + 1) and the camera token (0, 0); across views every patch has the position (1, 1)."""
         if self.settings.alternating_from is None:
             return None, None
         camera = torch.zeros(1, 2, dtype=torch.long, device=device)

@@ -1,7 +1,7 @@
-"""Cameras as the networks of Depth Anything 3 see them: a pose encoding of nine numbers, its decoder and its encoder.
+"""The camera encoding of Depth Anything 3, with the networks that decode it from tokens and encode it as tokens.
 
-An encoding is [translation 3, quaternion xyzw 4, vertical and horizontal field of view] of `world_from_camera`, OpenCV
-axes; fields of view are full angles in radians. The principal point is always the middle of the image.
+An encoding has nine numbers: translation 3 and quaternion xyzw 4 of `world_from_camera`, OpenCV axes, and the vertical
+and horizontal field of view, full angles in radians. The principal point is the center of the image.
 """
 
 import torch
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from dynamic_predictor.networks.transformer import TransformerBlock
 
-#: the least tangent of half a field of view
+#: least tangent of half a field of view
 _SMALLEST_TANGENT = 1e-6
 
 
 def rotation_from_xyzw(quaternion: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of quaternions xyzw (..., 4) of any length but zero."""
+    """Rotation matrices (..., 3, 3) of quaternions xyzw (..., 4), which need not be normalized."""
     x, y, z, w = quaternion.unbind(-1)
     scale = 2.0 / (quaternion * quaternion).sum(-1)
     entries = [
@@ -27,10 +27,11 @@ def rotation_from_xyzw(quaternion: Tensor) -> Tensor:
 
 
 def xyzw_from_rotation(rotation: Tensor) -> Tensor:
-    """Unit quaternions xyzw (..., 4) with w >= 0 of rotation matrices (..., 3, 3), from the largest component."""
+    """Unit quaternions xyzw (..., 4) with w >= 0 of rotation matrices (..., 3, 3), computed by division by the largest
+    component, which is the most accurate."""
     m = rotation
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    # four times the squares of w, x, y, z, and the rows of four times their products
+    # 4 times the squares of w, x, y, z; below, 4 times the outer product of (w, x, y, z) with itself
     squares = torch.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], dim=-1)
     wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
     xy, xz, yz = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
@@ -51,7 +52,7 @@ def xyzw_from_rotation(rotation: Tensor) -> Tensor:
 
 
 def inverse_rigid(matrix: Tensor) -> Tensor:
-    """The inverse of rigid matrices (..., 3 or 4, 4), in the same shape."""
+    """The inverses of rigid matrices (..., 3 or 4, 4), in the same shape."""
     rotation = matrix[..., :3, :3].transpose(-1, -2)
     upper = torch.cat([rotation, -rotation @ matrix[..., :3, 3:]], dim=-1)
     return torch.cat([upper, matrix[..., 3:, :]], dim=-2)
@@ -59,7 +60,7 @@ def inverse_rigid(matrix: Tensor) -> Tensor:
 
 def encode_cameras(camera_from_world: Tensor, intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
     """Encodings (..., 9) of `camera_from_world` (..., 3 or 4, 4) and `intrinsics` (..., 3, 3) in pixels of images of
-    `size` (H, W). The principal point does not enter."""
+    `size` (H, W); the principal point is ignored."""
     world_from_camera = inverse_rigid(camera_from_world)
     height, width = size
     fields = torch.stack(
@@ -74,8 +75,8 @@ def encode_cameras(camera_from_world: Tensor, intrinsics: Tensor, size: tuple[in
 
 
 def decode_cameras(encoding: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """(`camera_from_world` (..., 3, 4), `intrinsics` (..., 3, 3) in pixels) of encodings (..., 9) of images of `size`
-    (H, W)."""
+    """`camera_from_world` (..., 3, 4) and `intrinsics` (..., 3, 3) in pixels, from encodings (..., 9) of images of
+    `size` (H, W)."""
     rotation = rotation_from_xyzw(encoding[..., 3:7])
     world_from_camera = torch.cat([rotation, encoding[..., :3, None]], dim=-1)
     height, width = size
@@ -90,7 +91,7 @@ def decode_cameras(encoding: Tensor, size: tuple[int, int]) -> tuple[Tensor, Ten
 
 
 class CameraDecoder(nn.Module):
-    """A camera token to a pose encoding."""
+    """Predicts camera encodings from camera tokens."""
 
     def __init__(self, token_width: int) -> None:
         super().__init__()
@@ -102,13 +103,13 @@ class CameraDecoder(nn.Module):
         self.fc_fov = nn.Sequential(nn.Linear(token_width, 2), nn.ReLU())
 
     def forward(self, camera_token: Tensor) -> Tensor:
-        """(..., D) to encodings (..., 9)."""
+        """Encodings (..., 9) from camera tokens (..., D)."""
         features = self.backbone(camera_token)
         return torch.cat([self.fc_t(features), self.fc_qvec(features), self.fc_fov(features)], dim=-1)
 
 
 class PoseBranch(nn.Module):
-    """Two linear layers with a GELU between them: an encoding (..., 9) to (..., width)."""
+    """Two linear layers with a GELU between them, from an encoding (..., 9) to (..., width)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -120,7 +121,7 @@ class PoseBranch(nn.Module):
 
 
 class CameraEncoder(nn.Module):
-    """Known cameras of the views of a scene to the tokens that stand for them in the backbone."""
+    """Encodes known cameras as camera tokens of the backbone."""
 
     heads = 16
 
@@ -134,6 +135,7 @@ class CameraEncoder(nn.Module):
         self.trunk_norm = nn.LayerNorm(width)
 
     def forward(self, camera_from_world: Tensor, intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
-        """`camera_from_world` (B, S, 4, 4) and `intrinsics` (B, S, 3, 3) of images of `size` (H, W) to (B, S, C)."""
+        """Tokens (B, S, C) from `camera_from_world` (B, S, 4, 4) and `intrinsics` (B, S, 3, 3) of images of `size`
+        (H, W)."""
         tokens = self.token_norm(self.pose_branch(encode_cameras(camera_from_world, intrinsics, size)))
         return self.trunk_norm(self.trunk(tokens))

@@ -1,4 +1,4 @@
-"""Networks with the published weights."""
+"""Loading of networks with the published weights."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from dynamic_predictor.weights.keys import compare_shapes, load_into
 from dynamic_predictor.weights.reading import Checkpoint, read_checkpoint
 from scene.errors import InputError
 
-#: what the published files put before every key
+#: prefix of all keys in the published files
 _PREFIX = "model."
 
 
 def published_model(name: str) -> PublishedModel | None:
-    """The model called `name`: a name of ours ("da3-small"), of the hub ("depth-anything/DA3-SMALL", with or without
-    its owner) or of the two-line form ("depth-anything-v3/small"); None when there is none."""
+    """The model called `name` in this package ("da3-small"), on the hub ("depth-anything/DA3-SMALL", with or without
+    its owner) or in the two-line form ("depth-anything-v3/small"); None if there is none."""
     wanted = name.strip().lower()
     if wanted.startswith("depth-anything-v3/"):
         wanted = "da3-" + wanted.removeprefix("depth-anything-v3/")
@@ -30,12 +30,14 @@ def published_model(name: str) -> PublishedModel | None:
 
 
 def load_model(name_or_path: str | Path, *, expected: str | None = None) -> tuple[PublishedModel, Network]:
-    """The model by its name, whose weights are looked for where `weights.finding` says, or by the folder or file that
-    holds its `model.safetensors`; the file's own configuration or keys then tell which model it is. `expected` names
-    the model that a file must hold.
+    """A model and its network, by the name of a published model or by the path of a file of weights or a folder with
+    `model.safetensors`.
 
-    A short name of ours takes the retrained 1.1 where it is on this machine. Raises `InputError` for an unknown name,
-    weights that are not there, and files that hold another network.
+    The weights of a named model are searched by `weights.finding`; a name such as "da3-large" selects the retrained
+    version 1.1 if its weights are on this machine. The model of a file is recognized by its keys and names
+    (`recognized_model`) and must be the one called `expected`, if given.
+
+    Raises `InputError` for an unknown name, missing weights, and files of another network.
     """
     model = published_model(str(name_or_path))
     if model is not None and not Path(name_or_path).exists():
@@ -52,12 +54,12 @@ def load_model(name_or_path: str | Path, *, expected: str | None = None) -> tupl
             f"choose one of: {', '.join(PUBLISHED_MODELS)}."
         )
     checkpoint = read_checkpoint(path)
-    model = recognised_model(checkpoint, expected)
+    model = recognized_model(checkpoint, expected)
     return model, _network_of(model, checkpoint)
 
 
 def load_network(model: PublishedModel, path: Path) -> Network:
-    """The network of `model` with the weights of the file at `path`; `InputError` for the weights of another one."""
+    """The network of `model` with the weights of the file at `path`; raises `InputError` for weights of another."""
     return _network_of(model, read_checkpoint(path))
 
 
@@ -73,10 +75,13 @@ def _network_of(model: PublishedModel, checkpoint: Checkpoint) -> Network:
     return network
 
 
-def recognised_model(checkpoint: Checkpoint, expected: str | None = None) -> PublishedModel:
-    """Which model `checkpoint` holds: by keys and shapes and, among models that share them, by the name that is
-    `expected`, by the name in `config.json` beside the file, or by that of its folder. Metric and monocular models
-    share theirs. `InputError` for the weights of another model than `expected`, or of none."""
+def recognized_model(checkpoint: Checkpoint, expected: str | None = None) -> PublishedModel:
+    """The published model whose keys and shapes `checkpoint` has.
+
+    Of several such models (the metric and the monocular model, versions 1.0 and 1.1), the one called `expected` or else
+    named by `config.json` beside the file, its folder, or the file itself. Raises `InputError` if no model fits, or not
+    the `expected` one.
+    """
     shapes = {key.removeprefix(_PREFIX): shape for key, shape in checkpoint.shapes.items()}
     fitting = []
     for settings in {id(model.settings): model.settings for model in PUBLISHED_MODELS.values()}.values():

@@ -1,5 +1,6 @@
-"""What the dense heads of Depth Anything 3 share: a pyramid out of tokens, refined from coarse to fine (DPT, Ranftl
-et al., 2021). Parameter names are those of the published checkpoints."""
+"""Base of the dense heads of Depth Anything 3: a pyramid of feature maps from tokens, refined from coarse to fine (DPT:
+Ranftl et al., "Vision Transformers for Dense Prediction", 2021). Parameter names are those of the published
+checkpoints."""
 
 from collections.abc import Sequence
 
@@ -12,10 +13,11 @@ from dynamic_predictor.networks.dense_prediction import FeatureFusion
 
 
 def add_plane_embedding(maps: Tensor, aspect: float) -> Tensor:
-    """Tells every cell of freshly made `maps` (N, C, h, w) where it lies in the image; changes and returns them.
+    """Adds a sinusoidal embedding of each cell's position in the image to `maps` (N, C, h, w), in place; returns them.
 
-    The image of `aspect` = width / height has half a diagonal of length one. What is added is 0.1 times sin x, cos x,
-    sin y, cos y, a quarter of the channels each, with wavelengths up to 2 pi 100.
+    Coordinates are relative to the center of an image of `aspect` = width / height whose half diagonal is 1. The
+    embedding is 0.1 times sin x, cos x, sin y, cos y, a quarter of the channels each, with wavelengths from 2 pi to
+    200 pi.
     """
     channels, rows, columns = maps.shape[1:]
     diagonal = (aspect * aspect + 1.0) ** 0.5
@@ -33,7 +35,7 @@ def add_plane_embedding(maps: Tensor, aspect: float) -> Tensor:
 
 
 class Scratch(nn.Module):
-    """Holds the layers under the name that they have in the checkpoints."""
+    """Container that gives the layers their names in the checkpoints (`scratch.*`)."""
 
     output_conv1: nn.Conv2d
     output_conv2: nn.Sequential
@@ -43,9 +45,9 @@ class Scratch(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """Tokens of four layers to maps at the size of the image.
+    """Maps at the size of the image from tokens of four layers.
 
-    `normalized`: tokens pass a norm first. `placed`: maps are told where they lie in the image.
+    `normalized`: a layer norm is applied to the tokens first. `placed`: position embeddings are added to the maps.
     """
 
     def __init__(
@@ -76,13 +78,13 @@ class DenseHead(nn.Module):
             setattr(self.scratch, f"refinenet{level}{suffix}", FeatureFusion(features, has_lateral_unit=level < 4))
 
     def pyramid(self, tokens: Sequence[Tensor], grid: tuple[int, int], aspect: float) -> list[Tensor]:
-        """Tokens of the four out layers, each (N, P, D), to four levels (N, F, h, w), finest first."""
+        """Four levels (N, F, h, w), finest first, from tokens of the four out layers, each (N, P, D)."""
         levels = []
         for level, (layer, project, resize) in enumerate(
             zip(tokens, self.projects, self.resize_layers, strict=True), start=1
         ):
-            # A 1x1 convolution of tokens is a linear layer; the maps it gives have channels last, which convolutions
-            # and enlarging are faster with and pass on.
+            # A 1x1 convolution of tokens is a linear layer. Its maps have channels last, for which convolution and
+            # interpolation are faster, and they keep that layout.
             assert isinstance(project, nn.Conv2d)
             maps = linear(self.norm(layer), project.weight.flatten(1), project.bias)
             maps = maps.unflatten(1, grid).permute(0, 3, 1, 2)
@@ -92,7 +94,7 @@ class DenseHead(nn.Module):
         return levels
 
     def refine(self, levels: Sequence[Tensor], suffix: str = "") -> Tensor:
-        """The pyramid to one map (N, F, 8 rows, 8 columns), by the chain of refinements whose names end in `suffix`."""
+        """One map (N, F, 8 rows, 8 columns) from the pyramid, by the refinements whose names end in `suffix`."""
         maps = levels[3]
         for level in (4, 3, 2, 1):
             lateral = levels[level - 1] if level < 4 else None
@@ -101,7 +103,7 @@ class DenseHead(nn.Module):
         return maps
 
     def enlarged(self, maps: Tensor, size: tuple[int, int], extra: Tensor | None = None) -> Tensor:
-        """Refined maps to (N, F / 2, H, W), with `extra` of that shape added."""
+        """Refined maps enlarged to (N, F / 2, H, W), with `extra` of that shape added."""
         maps = interpolate(self.scratch.output_conv1(maps), size=size, mode="bilinear", align_corners=True)
         if extra is not None:
             maps = maps + extra

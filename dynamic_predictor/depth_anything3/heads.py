@@ -13,9 +13,12 @@ from dynamic_predictor.depth_anything3.settings import HeadSettings
 
 @dataclass
 class DepthMaps:
-    """Maps of N views: `depth`, `confidence` (at least 1) and `sky` (at least 0) are (N, H, W) at the image's size;
-    `ray` (N, 8 rows, 8 columns, 6) holds direction and origin at eight points per patch side, `ray_confidence`
-    (N, 8 rows, 8 columns) is at least 1. None: the head has no such output or nobody asked."""
+    """Maps of N views; None for outputs that the head does not have or that were not requested.
+
+    `depth`, `confidence` (at least 1) and `sky` (at least 0) are (N, H, W) at the size of the image; `ray` (N, 8 rows,
+    8 columns, 6) holds directions and origins at eight points per patch side, `ray_confidence` (N, 8 rows, 8 columns)
+    is at least 1.
+    """
 
     depth: Tensor
     confidence: Tensor | None = None
@@ -27,9 +30,9 @@ class DepthMaps:
 class DepthRayHead(DenseHead):
     """Depth with confidence and, by a second chain of refinements over the same pyramid, rays with confidence.
 
-    The published network was trained with outputs of the ray chain at four levels and uses the finest. The other three
-    are held as parameters, since the files have them, and never run. One norm serves all four levels: the files list it
-    under the first (`output_conv2_aux.0.2`).
+    The published network was trained with ray outputs at four levels, of which only the finest is used. The parameters
+    of the other three exist because the checkpoints contain them. All four levels share one norm, which the checkpoints
+    store under the first (`output_conv2_aux.0.2`).
     """
 
     def __init__(self, token_width: int, settings: HeadSettings) -> None:
@@ -42,7 +45,7 @@ class DepthRayHead(DenseHead):
         )
 
     def forward(self, tokens: Sequence[Tensor], size: tuple[int, int], *, rays: bool = True) -> DepthMaps:
-        """Tokens of the four out layers, each (N, P, D), of images of `size` (H, W)."""
+        """Maps from tokens of the four out layers, each (N, P, D), of images of `size` (H, W)."""
         grid, aspect = _grid(tokens[0], size), size[1] / size[0]
         levels = self.pyramid(tokens, grid, aspect)
         logits = self.scratch.output_conv2(self.enlarged(self.refine(levels), size))
@@ -53,15 +56,15 @@ class DepthRayHead(DenseHead):
         return result
 
     def _ray_logits(self, maps: Tensor, aspect: float) -> Tensor:
-        """(N, h, w, 7)"""
+        """Rays and the logarithm of their confidence - 1 (N, h, w, 7), from refined maps (N, F, h, w)."""
         maps = add_plane_embedding(self.scratch.output_conv1_aux[3](maps), aspect)
         shared = self.scratch.output_conv2_aux[0].get_submodule("2")
         return self.scratch.output_conv2_aux[3](maps, shared)
 
 
 class _RayOutput(nn.Module):
-    """Convolution, norm over the channels, ReLU, convolution, under their numbers in the checkpoints. The norm is the
-    one that the first level holds."""
+    """Convolution, norm over the channels, ReLU, convolution, named by their numbers in the checkpoints. Only the first
+    level holds the norm, which all levels use."""
 
     out_channels = 7
 
@@ -87,14 +90,14 @@ def _ray_convolutions(features: int) -> nn.Sequential:
 
 
 class DepthSkyHead(DenseHead):
-    """Depth and how much a pixel looks like sky (0.3 is the border inside the network)."""
+    """Depth, and a sky map that is 0.3 or more at pixels of sky (`metric_alignment.SKY_THRESHOLD`)."""
 
     def __init__(self, token_width: int, settings: HeadSettings) -> None:
         super().__init__(token_width, settings, 1, normalized=False, placed=False)
         self.scratch.sky_output_conv2 = output_convolutions(settings.features // 2, 1)
 
     def forward(self, tokens: Sequence[Tensor], size: tuple[int, int]) -> DepthMaps:
-        """Tokens of the four out layers, each (N, P, D), of images of `size` (H, W)."""
+        """Maps from tokens of the four out layers, each (N, P, D), of images of `size` (H, W)."""
         levels = self.pyramid(tokens, _grid(tokens[0], size), size[1] / size[0])
         maps = self.enlarged(self.refine(levels), size)
         depth = self.scratch.output_conv2(maps)[:, 0].exp()
@@ -102,7 +105,7 @@ class DepthSkyHead(DenseHead):
 
 
 class GaussianHead(DenseHead):
-    """37 numbers and an opacity for the Gaussian of every pixel, from the tokens and the image itself."""
+    """37 parameters and an opacity for one Gaussian per pixel, from the tokens and the image."""
 
     raw_channels = 37
 
@@ -116,8 +119,8 @@ class GaussianHead(DenseHead):
         self.images_merger = nn.Sequential(*layers)
 
     def forward(self, tokens: Sequence[Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of the four out layers, each (N, P, D), and the normalized images (N, 3, H, W), to raw parameters
-        (N, H, W, 37) and opacities (N, H, W)."""
+        """Raw parameters (N, H, W, 37) and opacities (N, H, W), from tokens of the four out layers, each (N, P, D), and
+        the normalized images (N, 3, H, W)."""
         size = (images.shape[-2], images.shape[-1])
         levels = self.pyramid(tokens, _grid(tokens[0], size), size[1] / size[0])
         maps = self.enlarged(self.refine(levels), size, self.images_merger(images))
@@ -126,13 +129,13 @@ class GaussianHead(DenseHead):
 
 
 def _grid(tokens: Tensor, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of the patches of a image of `size` (H, W)."""
+    """Rows and columns of the patches of an image of `size` (H, W)."""
     rows = round((tokens.shape[1] * size[0] / size[1]) ** 0.5)
     return rows, tokens.shape[1] // rows
 
 
 def by_chunks(run: Callable[[slice], DepthMaps], count: int, chunk: int) -> DepthMaps:
-    """`run` over slices of at most `chunk` of `count` views, put together."""
+    """The concatenated results of `run` on slices of at most `chunk` of `count` views."""
     parts = [run(slice(first, min(first + chunk, count))) for first in range(0, count, chunk)]
     if len(parts) == 1:
         return parts[0]

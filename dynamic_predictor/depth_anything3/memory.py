@@ -1,4 +1,4 @@
-"""How much fits into memory at once."""
+"""Estimates of the memory that a forward pass takes, and batch sizes that fit into it."""
 
 import os
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ import torch
 from dynamic_predictor.depth_anything3.settings import NestedSettings, NetworkSettings
 from scene.errors import InputError
 
-#: the share of free memory that is used when nobody says how much may be
+#: fraction of the free memory that is the default budget
 _SHARE = 0.6
-#: views that the heads take at a time when memory is plenty; more is not faster
+#: largest number of views that the heads process at a time; more is not faster
 _MOST_VIEWS = 8
 _GIB = float(1 << 30)
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that a forward pass takes above the weights: per view while the backbone runs, per view of a chunk while
-    the heads run, and per view for what is kept."""
+    """Bytes that a forward pass takes in addition to the weights: `backbone` per view while the backbone runs, `head`
+    per view of a chunk while the heads run, and `kept` per view for tokens and outputs."""
 
     backbone: int
     head: int
@@ -35,17 +35,17 @@ def footprint(
     height, width = size
     tokens, pixels = height * width // 196 + 1, height * width
     channels, features = settings.backbone.width, settings.head.features
-    # residual, local tokens, queries, keys, values, twice over for turning, and the hidden layer in and out
+    # residual and local tokens; queries, keys and values before and after rotation; the hidden layer's input and output
     running = (2 + 6 + 10) * channels * tokens
     kept = 4 * settings.backbone.token_width * tokens
-    # half the features at full size, three times; all features at 8 points per patch side, six times
+    # three maps of half the features at full size, six of all features at 8 points per patch side
     head = 3 * (features // 2) * pixels + 6 * features * (pixels * 64 // 196) + 2 * sum(settings.head.channels) * tokens
     outputs = pixels * (4 + (60 if gaussians else 0))
     return Footprint(4 * (running + kept), 4 * head * (2 if gaussians else 1), 4 * (kept + outputs))
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on `device` now; for a CPU those that the system can give without swapping."""
+    """Free bytes on `device`; for a CPU those that are available without swapping."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
@@ -69,15 +69,15 @@ def views_per_chunk(
     *,
     gaussians: bool = False,
 ) -> int:
-    """How many views the heads take at a time so that `views` images of `size` (H, W), which all see each other, stay
-    below `budget` bytes. Raises `InputError` when not even one does."""
+    """The number of views that the heads can process at a time so that `views` images of `size` (H, W), which attend to
+    each other, need at most `budget` bytes. Raises `InputError` if even one is too many."""
     needs = footprint(settings, size, gaussians=gaussians)
     left = budget - needs.kept * views
     if needs.backbone * views > budget or left < needs.head:
         required = max(needs.backbone * views, needs.kept * views + needs.head)
         if views == 1:
             raise InputError(
-                f"A image of {size[1]}x{size[0]} needs about {required / _GIB:.1f} GiB and {budget / _GIB:.1f} GiB "
+                f"An image of {size[1]}x{size[0]} needs about {required / _GIB:.1f} GiB and {budget / _GIB:.1f} GiB "
                 "may be used; lower the processing size (--max-size, or process_res in Python)."
             )
         raise InputError(
@@ -89,13 +89,14 @@ def views_per_chunk(
 
 
 def images_per_batch(settings: NetworkSettings | NestedSettings, size: tuple[int, int], budget: int) -> int:
-    """How many images of `size` (H, W) that do not see each other stay below `budget` bytes, at least one."""
+    """The number of images of `size` (H, W), independent of each other, that need at most `budget` bytes; at least
+    one."""
     needs = footprint(settings, size)
     return int(max(1, min(_MOST_VIEWS, budget // (needs.backbone + needs.head))))
 
 
 def memory_budget(device: torch.device, given: int | None = None) -> int:
-    """`given` bytes, or a share of what is free."""
+    """`given` bytes, by default 60 % of the free memory on `device`. Raises `InputError` unless it is positive."""
     if given is not None:
         if given <= 0:
             raise InputError(f"A memory budget must be a number of bytes above zero, not {given}.")

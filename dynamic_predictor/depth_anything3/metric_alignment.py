@@ -1,24 +1,26 @@
-"""Sky, metres, and how the nested model takes its scale from the metric network."""
+"""Depth of sky, depth in meters, and the metric scale of the nested model."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dynamic_predictor.depth_anything3.official import OURS, Conventions
 from scene.errors import InputError
 
-#: below this the network's sky map says: not sky
-SKY_BORDER = 0.3
-#: fewer pixels than this (of sky, or of anything else) say nothing
+#: value of the network's sky map from which on a pixel counts as sky inside the networks
+SKY_THRESHOLD = 0.3
+#: statistics of at most so many pixels (of sky or of the rest) are not used
 _FEWEST_PIXELS = 10
-#: the metric network was trained for this focal length in pixels
+#: focal length in pixels that the metric network's depth refers to
 _TRAINED_FOCAL = 300.0
-#: sky is never farther than this, in metres
+#: largest depth of sky in meters
 _FARTHEST_SKY = 200.0
 
 
 def quantile(values: Tensor, fraction: float) -> Tensor:
-    """The linearly interpolated quantile of any number of values, as a scalar tensor."""
+    """The linearly interpolated quantile of any number of values, as a scalar tensor (`torch.quantile` accepts at most
+    16 million)."""
     flat = values.flatten()
     place = fraction * (flat.numel() - 1)
     below = int(place)
@@ -28,25 +30,23 @@ def quantile(values: Tensor, fraction: float) -> Tensor:
 
 
 def fill_sky(depth: Tensor, sky: Tensor) -> Tensor:
-    """`depth` with sky pixels set to the 0.99 quantile of all others; both of one shape, all views together.
-
-    Unchanged where there is no sky to speak of, or nothing else.
-    """
-    is_sky = sky >= SKY_BORDER
+    """`depth` with sky pixels set to the 0.99 quantile of all other pixels of all views; `sky` has the shape of
+    `depth`. Unchanged if there are hardly any pixels of sky, or hardly any others."""
+    is_sky = sky >= SKY_THRESHOLD
     if min(int(is_sky.sum()), int((~is_sky).sum())) <= _FEWEST_PIXELS:
         return depth
     return torch.where(is_sky, quantile(depth[~is_sky], 0.99), depth)
 
 
 def metric_depth(depth: Tensor, intrinsics: Tensor) -> Tensor:
-    """The metric network's `depth` (..., H, W) in metres, for `intrinsics` (..., 3, 3) in pixels of these maps."""
+    """The metric network's `depth` (..., H, W) in meters, for `intrinsics` (..., 3, 3) in pixels of these maps."""
     focal = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
     return depth * (focal / _TRAINED_FOCAL)[..., None, None]
 
 
 @dataclass
 class MetricAlignment:
-    """Any-view depth and confidence (S, H, W) and `camera_from_world` (S, 3, 4) in metres; `scale` took them there."""
+    """Any-view depth and confidence (S, H, W) and `camera_from_world` (S, 3, 4) in meters, after scaling by `scale`."""
 
     depth: Tensor
     confidence: Tensor
@@ -61,21 +61,21 @@ def align_to_metric(
     metric: Tensor,
     sky: Tensor,
     *,
-    strict_official: bool = False,
+    conventions: Conventions = OURS,
 ) -> MetricAlignment:
-    """Scales one scene, any-view `depth`, `confidence` (S, H, W) and `camera_from_world` (S, 3, 4), to `metric` depth.
+    """Scales one scene, any-view `depth`, `confidence` (S, H, W) and `camera_from_world` (S, 3, 4), to `metric` depth
+    in meters (S, H, W).
 
-    The scale is the least-squares factor over pixels that are not sky, of at least median confidence and not
-    degenerately near. Sky goes to the 0.99 quantile of all other depths, at most 200 m, with confidence 1.
-    Images that are all sky are scaled by all their pixels and keep their depth; with `strict_official` they raise
-    `InputError`.
+    The scale is the least-squares factor over pixels that are not `sky` (S, H, W), have at least the median confidence
+    and positive depth. Sky is set to the 0.99 quantile of all other depths, at most 200 m, with confidence 1. Images
+    that show only sky are scaled by all their pixels and keep their depth.
+
+    Raises `InputError` if no pixel is usable, and under the official conventions for images that show only sky.
     """
-    is_ground = sky < SKY_BORDER
+    is_ground = sky < SKY_THRESHOLD
     has_ground = int(is_ground.sum()) > _FEWEST_PIXELS
     if not has_ground:
-        if strict_official:
-            raise InputError("The images show nothing but sky, so the official model finds no metric scale for them.")
-        is_ground = torch.ones_like(is_ground)
+        is_ground = conventions.ground_of_sky_images(is_ground)
     usable = is_ground & (confidence >= quantile(confidence[is_ground], 0.5)) & (metric > 1e-2) & (depth > 1e-3)
     near, far = depth[usable], metric[usable]
     scale = float((far * near).sum() / (near * near).sum().clamp_min(1e-12))

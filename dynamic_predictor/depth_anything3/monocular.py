@@ -1,4 +1,4 @@
-"""Relative depth of single images in two lines: a model by its size, called with images."""
+"""Relative depth of single images by a two-line interface: load a model by its size, call it with images."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -7,22 +7,24 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dynamic_predictor.depth_anything3.inputs import as_list
 from dynamic_predictor.depth_anything3.memory import images_per_batch, memory_budget
-from dynamic_predictor.depth_anything3.model import DepthAnything3, as_list, working_memory
+from dynamic_predictor.depth_anything3.model import DepthAnything3
 from dynamic_predictor.depth_anything3.network import ForwardOptions
 from dynamic_predictor.depth_anything3.preprocessing import as_rgb8, fit, normalized
+from dynamic_predictor.depth_anything3.running import kept_memory
 
 
 class AutoModel:
-    """Calls a model of Depth Anything 3 as a monocular one.
+    """Predicts relative depth maps of single images with any model of Depth Anything 3.
 
     ```python
     model = AutoModel.from_pretrained("depth-anything-v3/small")
     depth_maps = model(image)
     ```
 
-    Every image is a scene of its own, whatever it is called together with. The maps are relative and turned around,
-    as those of Depth Anything 2 are: the largest value is nearest.
+    Every image is a scene of its own, so that its map does not depend on the other images of the call. The largest
+    value of a map is nearest by default, as for Depth Anything 2.
     """
 
     def __init__(self, model: DepthAnything3, *, process_res: int = 504) -> None:
@@ -31,18 +33,18 @@ class AutoModel:
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, process_res: int = 504, **options: Any) -> "AutoModel":
-        """By size name ("depth-anything-v3/small", ".../base", ".../large", ...) or as
-        `DepthAnything3.from_pretrained`, which takes the `options`."""
+        """Loads a model by its size ("depth-anything-v3/small", ".../base", ".../large", ...) or any name or path that
+        `DepthAnything3.from_pretrained` accepts, which receives the `options`."""
         return cls(DepthAnything3.from_pretrained(name_or_folder, **options), process_res=process_res)
 
     @torch.inference_mode()
     def __call__(
         self, images: Any, *, input_color_format: Literal["rgb", "bgr"] = "rgb", near_is_large: bool = True
     ) -> list[Tensor]:
-        """One float32 map (H, W) per image, at the size of the image, on the CPU: its depth d turned into
-        min d + max d - d, or d itself without `near_is_large`. `images` is a image or a list of them, as for
-        `DepthAnything3.inference`; arrays and tensors are in `input_color_format` (OpenCV reads "bgr")."""
-        waiting: dict[tuple[int, int], list[tuple[int, Tensor, tuple[int, int]]]] = {}
+        """One float32 map (H, W) per image on the CPU, at the size of the image: min d + max d - d of its depth d with
+        `near_is_large`, otherwise d. `images` is an image or a list of images, as for `DepthAnything3.inference`;
+        arrays and tensors are in `input_color_format` (OpenCV reads "bgr")."""
+        batches: dict[tuple[int, int], list[tuple[int, Tensor, tuple[int, int]]]] = {}
         results: dict[int, Tensor] = {}
         budget = memory_budget(self.model.device, self.model.memory_budget)
         for index, image in enumerate(as_list(images)):
@@ -52,17 +54,17 @@ class AutoModel:
             height, width = pixels.shape[:2]
             fitting = fit(width, height, self.process_res)
             size = (fitting.final[1], fitting.final[0])
-            batch = waiting.setdefault(size, [])
-            batch.append((index, normalized(fitting.picture(pixels)[None])[0], (height, width)))
+            batch = batches.setdefault(size, [])
+            batch.append((index, normalized(fitting.apply(pixels)[None])[0], (height, width)))
             if len(batch) == images_per_batch(self.model.network.settings, size, budget):
-                results.update(self._run(waiting.pop(size), near_is_large))
-        for batch in waiting.values():
+                results.update(self._run(batches.pop(size), near_is_large))
+        for batch in batches.values():
             results.update(self._run(batch, near_is_large))
         return [results[index] for index in sorted(results)]
 
     def _run(self, batch: list[tuple[int, Tensor, tuple[int, int]]], near_is_large: bool) -> dict[int, Tensor]:
-        images = torch.stack([picture for _, picture, _ in batch])[:, None].to(self.model.device)
-        with working_memory(self.model.device):
+        images = torch.stack([image for _, image, _ in batch])[:, None].to(self.model.device)
+        with kept_memory(self.model.device):
             depths = self.model.network(images, ForwardOptions()).depth.float().cpu()
         results = {}
         for (index, _, size), depth in zip(batch, depths, strict=True):

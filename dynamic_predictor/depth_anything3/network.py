@@ -1,4 +1,4 @@
-"""The networks of Depth Anything 3: any-view, monocular, and the nested pair of both."""
+"""The networks of Depth Anything 3: any-view, monocular, and nested (an any-view with a metric network)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from dynamic_predictor.depth_anything3.cameras import CameraDecoder, CameraEncod
 from dynamic_predictor.depth_anything3.gaussians import Gaussians, gaussians_from_pixels
 from dynamic_predictor.depth_anything3.heads import DepthMaps, DepthRayHead, DepthSkyHead, GaussianHead, by_chunks
 from dynamic_predictor.depth_anything3.metric_alignment import align_to_metric, fill_sky, metric_depth
+from dynamic_predictor.depth_anything3.official import OURS, Conventions
 from dynamic_predictor.depth_anything3.ray_pose import cameras_from_rays
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
 from dynamic_predictor.depth_anything3.settings import NestedSettings, NetworkSettings
@@ -18,32 +19,31 @@ from dynamic_predictor.depth_anything3.settings import NestedSettings, NetworkSe
 
 @dataclass(frozen=True)
 class ForwardOptions:
-    """What a forward pass is asked for.
+    """Options of a forward pass."""
 
-    `rays`: also the ray maps. `cameras_from_rays`: cameras come from the ray maps, by random samples fixed by `seed`,
-    instead of the camera decoder. `feature_layers`: blocks of the backbone whose tokens go out. `strict_official`: what
-    the official code gets wrong is wrong here too. `views_per_chunk`: how many views the heads take at a time.
-    """
-
+    #: also return the ray maps
     rays: bool = False
+    #: cameras from the ray maps by RANSAC, whose random samples `seed` determines, instead of the camera decoder
     cameras_from_rays: bool = False
     gaussians: bool = False
     reference_strategy: ReferenceStrategy = "saddle_balanced"
+    #: blocks of the backbone whose tokens are returned
     feature_layers: Collection[int] = ()
-    strict_official: bool = False
+    conventions: Conventions = OURS
     seed: int = 0
+    #: number of views that the heads process at a time
     views_per_chunk: int = 8
 
 
 @dataclass
 class NetworkOutput:
-    """Results of B scenes of S views each, float32.
+    """Results for B scenes of S views each, float32; None for outputs that the network does not have.
 
-    `depth`, `confidence` (at least 1), `sky` (at least 0): (B, S, H, W); depth along the camera's z, except for the
-    Gaussians, which take it along their rays. `camera_from_world` (B, S, 3, 4), OpenCV axes, roughly in the frame of
-    the reference view; `intrinsics` (B, S, 3, 3) in pixels of the input. `ray` (B, S, h, w, 6): direction and origin of
-    the rays of the image's cells, `ray_confidence` (B, S, h, w). `features`: block -> (B, S, rows, columns, C).
-    `scale` (B,) float64: the factors that took the nested model to metres. What a network does not have is None.
+    `depth`, `confidence` (at least 1), `sky` (at least 0): (B, S, H, W); depth along the camera's z axis.
+    `camera_from_world` (B, S, 3, 4), OpenCV axes, approximately in the frame of the reference view; `intrinsics`
+    (B, S, 3, 3) in pixels of the input. `ray` (B, S, h, w, 6): directions and origins, in the world, of the rays
+    through the image's cells, `ray_confidence` (B, S, h, w). `features`: block -> (B, S, rows, columns, C).
+    `scale` (B,) float64: the factors by which the nested model was scaled to meters.
     """
 
     depth: Tensor
@@ -59,7 +59,7 @@ class NetworkOutput:
 
 
 class _BackboneHolder(nn.Module):
-    """The checkpoints keep the transformer as `backbone.pretrained`."""
+    """Gives the transformer its name in the checkpoints, `backbone.pretrained`."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -67,8 +67,7 @@ class _BackboneHolder(nn.Module):
 
 
 class DepthNetwork(nn.Module):
-    """What any-view and monocular networks share. `precision` is the type that the backbone computes in; the heads
-    always compute in float32."""
+    """Base of any-view and monocular networks. The backbone computes in `precision`, the heads always in float32."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -84,7 +83,7 @@ class DepthNetwork(nn.Module):
                 camera_tokens=camera_tokens,
                 reference_strategy=options.reference_strategy,
                 feature_layers=options.feature_layers,
-                strict_official=options.strict_official,
+                conventions=options.conventions,
             )
 
 
@@ -108,8 +107,8 @@ class AnyViewNetwork(DepthNetwork):
         camera_from_world: Tensor | None = None,
         intrinsics: Tensor | None = None,
     ) -> NetworkOutput:
-        """Normalized images (B, S, 3, H, W), H and W multiples of 14. Known cameras, `camera_from_world` (B, S, 4, 4)
-        with `intrinsics` (B, S, 3, 3) in pixels, condition the network; it predicts cameras all the same."""
+        """Predicts from normalized images (B, S, 3, H, W), H and W multiples of 14. Known cameras, `camera_from_world`
+        (B, S, 4, 4) with `intrinsics` (B, S, 3, 3) in pixels, condition the network, which still predicts cameras."""
         size = (images.shape[-2], images.shape[-1])
         known = None
         if camera_from_world is not None:
@@ -127,7 +126,7 @@ class AnyViewNetwork(DepthNetwork):
         if options.cameras_from_rays:
             assert output.ray is not None and output.ray_confidence is not None
             output.camera_from_world, output.intrinsics = cameras_from_rays(
-                output.ray, output.ray_confidence, size, seed=options.seed, strict_official=options.strict_official
+                output.ray, output.ray_confidence, size, seed=options.seed, conventions=options.conventions
             )
         else:
             encoding = self.cam_dec(tokens.camera_token.float())
@@ -146,11 +145,11 @@ class AnyViewNetwork(DepthNetwork):
     ) -> Gaussians:
         assert output.camera_from_world is not None and output.intrinsics is not None
         batch, views = images.shape[:2]
-        pictures = images.flatten(0, 1)
+        views_of_all = images.flatten(0, 1)
         parts = []
-        for first in range(0, len(pictures), options.views_per_chunk):
+        for first in range(0, len(views_of_all), options.views_per_chunk):
             part = slice(first, first + options.views_per_chunk)
-            parts.append(self.gs_head([layer[part] for layer in tokens], pictures[part]))
+            parts.append(self.gs_head([layer[part] for layer in tokens], views_of_all[part]))
         raw, opacity = (torch.cat(part).unflatten(0, (batch, views)) for part in zip(*parts, strict=True))
         return gaussians_from_pixels(
             raw, opacity, output.depth, output.camera_from_world, output.intrinsics, known_cameras=known_cameras
@@ -158,8 +157,8 @@ class AnyViewNetwork(DepthNetwork):
 
 
 class MonocularNetwork(DepthNetwork):
-    """Depth and sky of single images. Views do not see each other, but sky takes its depth from all views of its
-    scene."""
+    """Depth and sky of single images. Views do not attend to each other; only the depth of sky is computed from all
+    views of its scene."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__(settings)
@@ -170,17 +169,17 @@ class MonocularNetwork(DepthNetwork):
         images: Tensor,
         options: ForwardOptions = ForwardOptions(),  # noqa: B008 (frozen)
     ) -> NetworkOutput:
-        """Normalized images (B, S, 3, H, W), H and W multiples of 14."""
+        """Predicts from normalized images (B, S, 3, H, W), H and W multiples of 14."""
         size = (images.shape[-2], images.shape[-1])
-        pictures = images.flatten(0, 1).unsqueeze(1)
+        single_views = images.flatten(0, 1).unsqueeze(1)
         features: list[dict[int, Tensor]] = []
 
         def run(part: slice) -> DepthMaps:
-            tokens = self._tokens(pictures[part], None, options)
+            tokens = self._tokens(single_views[part], None, options)
             features.append(tokens.features)
             return self.head([layer[:, 0].float() for layer in tokens.patches], size)
 
-        maps = by_chunks(run, len(pictures), options.views_per_chunk)
+        maps = by_chunks(run, len(single_views), options.views_per_chunk)
         joined = {layer: torch.cat([part[layer] for part in features]) for layer in features[0]}
         output = _output(
             maps, {layer: values[:, 0].unflatten(0, images.shape[:2]) for layer, values in joined.items()}, images
@@ -191,7 +190,7 @@ class MonocularNetwork(DepthNetwork):
 
 
 class NestedNetwork(nn.Module):
-    """An any-view network in metres: its scale and its sky come from a metric network."""
+    """An any-view network scaled to meters by a metric network, which also detects sky."""
 
     def __init__(self, settings: NestedSettings) -> None:
         super().__init__()
@@ -215,21 +214,19 @@ class NestedNetwork(nn.Module):
         camera_from_world: Tensor | None = None,
         intrinsics: Tensor | None = None,
     ) -> NetworkOutput:
-        """As `AnyViewNetwork.forward`; depth, cameras and Gaussians in metres, `scale` set. With
-        `options.strict_official` the Gaussians keep the scale of the any-view network."""
+        """As `AnyViewNetwork.forward`, with depth, cameras, rays and Gaussians in meters, and `scale`."""
         output = self.da3(images, options, camera_from_world=camera_from_world, intrinsics=intrinsics)
-        quiet = ForwardOptions(views_per_chunk=options.views_per_chunk)
-        metric = self.da3_metric(images, quiet)
+        metric = self.da3_metric(images, ForwardOptions(views_per_chunk=options.views_per_chunk))
         assert output.confidence is not None and output.camera_from_world is not None and metric.sky is not None
         assert output.intrinsics is not None
-        in_metres = metric_depth(metric.depth, output.intrinsics)
-        scenes = zip(output.depth, output.confidence, output.camera_from_world, in_metres, metric.sky, strict=True)
-        aligned = [align_to_metric(*scene, strict_official=options.strict_official) for scene in scenes]
+        in_meters = metric_depth(metric.depth, output.intrinsics)
+        scenes = zip(output.depth, output.confidence, output.camera_from_world, in_meters, metric.sky, strict=True)
+        aligned = [align_to_metric(*scene, conventions=options.conventions) for scene in scenes]
         output.depth = torch.stack([scene.depth for scene in aligned])
         output.confidence = torch.stack([scene.confidence for scene in aligned])
         output.camera_from_world = torch.stack([scene.camera_from_world for scene in aligned])
         output.scale = output.depth.new_tensor([scene.scale for scene in aligned], dtype=torch.float64)
-        if not options.strict_official:
+        if options.conventions.scales_gaussians_and_rays:
             output.sky = metric.sky
             factors = output.scale.to(output.depth)
             if output.gaussians is not None:
@@ -244,7 +241,7 @@ Network = AnyViewNetwork | MonocularNetwork | NestedNetwork
 
 
 def build_network(settings: NetworkSettings | NestedSettings) -> Network:
-    """The network of these settings, with made-up weights, in evaluation mode."""
+    """The network with these settings, not yet trained, in evaluation mode."""
     if isinstance(settings, NestedSettings):
         return NestedNetwork(settings).eval()
     if settings.backbone.alternating_from is None:

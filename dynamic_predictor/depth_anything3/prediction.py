@@ -1,4 +1,4 @@
-"""What a Depth Anything 3 model says about images, as arrays."""
+"""Predictions of Depth Anything 3 models as arrays."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,16 +17,16 @@ from scene.scene import Scene
 
 @dataclass
 class DepthAnything3Prediction:
-    """Results for N images at the size (H, W) that the network saw them in. Names are those of the official package.
+    """Results for N images at the size (H, W) at which the network processed them; None for outputs that the model does
+    not have. Names are those of the official package.
 
-    `depth` (N, H, W) float32 along the camera's z; in metres where `is_metric`, else in a unit of its own that all
-    images of one prediction share (monocular models: that every image has for itself).
-    `conf` (N, H, W) float32 at least 1, of the depth. `extrinsics` (N, 3, 4) float32 camera from world, OpenCV axes.
-    `intrinsics` (N, 3, 3) float32 in pixels of `processed_images` (N, H, W, 3) uint8 RGB. `sky` (N, H, W) bool.
-    `aux`: "feat_layer_I" -> (N, rows, columns, C) features, and "ray" (N, h, w, 6), "ray_conf" (N, h, w) where asked.
-    `gaussians`: one per pixel, on the network's device. `scale_factor`: what took the nested model to metres.
-    What a model does not have is None. `originals`: the images as they came. `warnings`: sentences that a person
-    should read.
+    `depth` (N, H, W) float32 along the camera's z axis, in meters if `is_metric`, otherwise in an unknown unit that all
+    images share (monocular models: a unit per image). `conf` (N, H, W) float32: confidence of the depth, at least 1.
+    `extrinsics` (N, 3, 4) float32 camera from world, OpenCV axes. `intrinsics` (N, 3, 3) float32 in pixels of
+    `processed_images` (N, H, W, 3) uint8 RGB. `sky` (N, H, W) bool. `gaussians`: one per pixel, on the network's
+    device. `aux`: requested features "feat_layer_I" (N, rows, columns, C) and ray maps "ray" (N, h, w, 6), "ray_conf"
+    (N, h, w). `scale_factor`: factor by which the nested model was scaled to meters. `originals`: the images before
+    processing. `warnings`: sentences for the user.
     """
 
     depth: np.ndarray
@@ -43,7 +43,7 @@ class DepthAnything3Prediction:
     warnings: list[str] = field(default_factory=list)
 
     def cameras(self) -> list[Camera]:
-        """The cameras of the processed images; `InputError` for a model that predicts none."""
+        """The cameras of the processed images. Raises `InputError` for models that predict none."""
         if self.extrinsics is None or self.intrinsics is None:
             raise InputError(
                 "This model predicts depth only, no cameras; use an any-view model such as da3-small or da3-nested."
@@ -58,8 +58,8 @@ class DepthAnything3Prediction:
         return cameras
 
     def original_cameras(self) -> list[Camera]:
-        """The cameras of the images as they came, in their pixels; those of the processed ones where it is not known
-        how they came. `InputError` as for `cameras`."""
+        """The cameras of the original images; those of the processed ones if `originals` is empty. Raises `InputError`
+        as `cameras`."""
         cameras = self.cameras()
         if not self.originals:
             return cameras
@@ -70,9 +70,9 @@ class DepthAnything3Prediction:
         return moved
 
     def scene(self, **provenance: Any) -> Scene:
-        """The prediction as a scene at the processed size, without motion masks; `provenance` is kept with it.
+        """The prediction as a scene at the processed size, without motion masks, with `provenance` in its metadata.
 
-        Raises `InputError` for a model that predicts no cameras.
+        Raises `InputError` as `cameras`.
         """
         cameras = self.cameras()
         assert self.processed_images is not None

@@ -1,4 +1,4 @@
-"""Images to what the networks take: the right size, normalized, with the intrinsics that follow."""
+"""Preprocessing of images for the networks: resizing, cropping, normalization, and the intrinsics that result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,26 +17,29 @@ from scene.images import read_image
 ResizeMethod = Literal["upper_bound_resize", "lower_bound_resize", "upper_bound_crop", "lower_bound_crop"]
 
 PATCH = 14
-#: of the images of ImageNet
-_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-#: more pixels than this on a side are a mistake, not a image
+#: of the colors of ImageNet
+MEAN, STANDARD_DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+#: largest side of a processed image in pixels
 _LARGEST_SIZE = 8192
-#: sizes that a warning lists
-_SIZES_NAMED = 4
+#: number of sizes that a warning lists
+_LISTED_SIZES = 4
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """How a image becomes one whose sides are multiples of the patch size. Sizes are (width, height); `crop` is
-    (left, top) of what is kept of the last size."""
+    """Resizing and cropping of an image so that its sides become multiples of the patch size.
+
+    Sizes are (width, height): the image is resized from `original` to `bounded` and then cropped to `final` at `crop`
+    (left, top), or resized once more if `crop` is None.
+    """
 
     original: tuple[int, int]
     bounded: tuple[int, int]
     final: tuple[int, int]
     crop: tuple[int, int] | None
 
-    def picture(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 pixels (H, W, 3) fitted: enlarged by cubic interpolation, shrunk by area means."""
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """The processed image of uint8 `pixels` (H, W, 3); cubic interpolation enlarges, area averaging shrinks."""
         pixels = _resized(pixels, self.bounded)
         if self.crop is None:
             return _resized(pixels, self.final)
@@ -44,7 +47,7 @@ class Fitting:
         return pixels[top : top + self.final[1], left : left + self.final[0]]
 
     def from_original(self) -> np.ndarray:
-        """What takes pixels of the original image to those of the fitted one, and intrinsics with them, (3, 3)."""
+        """The matrix (3, 3) from pixels, or intrinsics, of the original image to those of the processed one."""
         end = self.bounded if self.crop is not None else self.final
         left, top = self.crop or (0, 0)
         across, down = end[0] / self.original[0], end[1] / self.original[1]
@@ -52,11 +55,11 @@ class Fitting:
 
 
 def fit(width: int, height: int, process_res: int = 504, method: ResizeMethod = "upper_bound_resize") -> Fitting:
-    """How a image of `width` x `height` is brought to `process_res`.
+    """The resizing of an image of `width` x `height` to `process_res`.
 
-    First its longest ("upper_bound") or shortest ("lower_bound") side becomes `process_res`; then every side becomes
-    the nearest multiple of 14, at least 14 ("resize"), or is cropped about the middle to the next smaller one ("crop").
-    Raises `InputError` for an unknown method, a size that makes no sense, or a image too narrow to crop.
+    First its longest ("upper_bound") or shortest ("lower_bound") side becomes `process_res`; then every side is resized
+    to the nearest multiple of 14, at least 14 ("resize"), or cropped about the center to the next smaller multiple
+    ("crop"). Raises `InputError` for an unknown method, a size out of range, or an image too narrow to crop.
     """
     if method not in get_args(ResizeMethod):
         raise InputError(f'There is no resize method "{method}"; choose one of: {", ".join(get_args(ResizeMethod))}.')
@@ -69,7 +72,7 @@ def fit(width: int, height: int, process_res: int = 504, method: ResizeMethod = 
     bounded = (max(1, round(width * scale)), max(1, round(height * scale)))
     if max(bounded) > _LARGEST_SIZE:
         raise InputError(
-            f"A image of {width}x{height} would become {bounded[0]}x{bounded[1]} pixels; "
+            f"An image of {width}x{height} would become {bounded[0]}x{bounded[1]} pixels; "
             "use the method upper_bound_resize for such a panorama."
         )
     if method.endswith("resize"):
@@ -78,14 +81,14 @@ def fit(width: int, height: int, process_res: int = 504, method: ResizeMethod = 
     final = (bounded[0] // PATCH * PATCH, bounded[1] // PATCH * PATCH)
     if 0 in final:
         raise InputError(
-            f"A image of {width}x{height} becomes {bounded[0]}x{bounded[1]} pixels, too narrow to crop to multiples "
+            f"An image of {width}x{height} becomes {bounded[0]}x{bounded[1]} pixels, too narrow to crop to multiples "
             f"of {PATCH}; use a resize method or a larger processing size."
         )
     return Fitting((width, height), bounded, final, ((bounded[0] - final[0]) // 2, (bounded[1] - final[1]) // 2))
 
 
 def _nearest_multiple(side: int) -> int:
-    """Ties go up."""
+    """The nearest multiple of the patch size, at least one patch; ties are rounded up."""
     return max(PATCH, (side + PATCH // 2) // PATCH * PATCH)
 
 
@@ -99,8 +102,8 @@ def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OriginalImage:
-    """A image as it came: the name of its file (None: it came as an array), its size, and what takes pixels, and
-    intrinsics, of the processed image to its own, (3, 3)."""
+    """An image before processing: the name of its file (None for arrays), its size in pixels, and the matrix (3, 3)
+    from pixels, or intrinsics, of the processed image to its own."""
 
     name: str | None
     width: int
@@ -110,8 +113,8 @@ class OriginalImage:
 
 @dataclass
 class ProcessedImages:
-    """`images` (N, H, W, 3) uint8 RGB, their `intrinsics` (N, 3, 3) float64 where they were given, what they were
-    before, and what a person should know (`warnings`)."""
+    """`images` (N, H, W, 3) uint8 RGB, their `intrinsics` (N, 3, 3) float64 in pixels if given, the original images,
+    and sentences for the user (`warnings`)."""
 
     images: np.ndarray
     intrinsics: np.ndarray | None
@@ -119,22 +122,17 @@ class ProcessedImages:
     warnings: list[str] = field(default_factory=list)
 
     def tensor(self) -> Tensor:
-        """What the networks take: (N, 3, H, W) float32, normalized by the mean and deviation of ImageNet."""
+        """The input of the networks (N, 3, H, W), see `normalized`."""
         return normalized(self.images)
 
 
-def restored(images: Tensor) -> np.ndarray:
-    """Normalized images (N, 3, H, W) back to uint8 (N, H, W, 3) as the official code does: cut off, not rounded."""
-    values = images.permute(0, 2, 3, 1).double().numpy() * _DEVIATION + _MEAN
-    return (np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
-
-
 def normalized(images: np.ndarray) -> Tensor:
-    """uint8 RGB images (N, H, W, 3) to (N, 3, H, W) float32, normalized by the mean and deviation of ImageNet."""
+    """float32 tensor (N, 3, H, W) of uint8 RGB images (N, H, W, 3), with the mean and standard deviation of ImageNet's
+    colors subtracted and divided out."""
     values = images.astype(np.float32)
     values /= np.float32(255)
-    values -= _MEAN.astype(np.float32)
-    values /= _DEVIATION.astype(np.float32)
+    values -= MEAN.astype(np.float32)
+    values /= STANDARD_DEVIATION.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2)))
 
 
@@ -146,33 +144,33 @@ def process_images(
     method: ResizeMethod = "upper_bound_resize",
     apply_orientation: bool = True,
 ) -> ProcessedImages:
-    """Reads and fits images, one at a time in memory at full size.
+    """Reads, resizes and crops images, with one of them at full size in memory at a time.
 
-    `images` are paths, PIL images, or arrays or tensors, (H, W, 3) uint8 RGB or float in [0, 1] (tensors also
-    (3, H, W)). `intrinsics` (N, 3, 3) are in pixels of the images as given. Where the fitted sizes differ, all are
-    cropped about the middle to the smallest width and height. With `apply_orientation` files are turned as their EXIF
-    data says; the official code does not.
+    `images` are paths, PIL images, arrays or tensors, (H, W, 3) uint8 RGB or float in [0, 1] (tensors also (3, H, W)).
+    `intrinsics` (N, 3, 3) are in pixels of the given images. If the processed sizes differ, all images are cropped
+    about the center to the smallest width and height, with a warning. With `apply_orientation` files are rotated by
+    their EXIF orientation. Raises `InputError` as `fit` and `as_rgb8`.
     """
     fitted, sizes, from_original = [], [], []
     for index, image in enumerate(images):
         pixels = as_rgb8(image, index, apply_orientation=apply_orientation)
         height, width = pixels.shape[:2]
         fitting = fit(width, height, process_res, method)
-        fitted.append(fitting.picture(pixels))
+        fitted.append(fitting.apply(pixels))
         sizes.append((width, height))
         from_original.append(fitting.from_original())
-    rows, columns = min(picture.shape[0] for picture in fitted), min(picture.shape[1] for picture in fitted)
+    rows, columns = min(image.shape[0] for image in fitted), min(image.shape[1] for image in fitted)
     warnings = []
-    if any(picture.shape[:2] != (rows, columns) for picture in fitted):
+    if any(image.shape[:2] != (rows, columns) for image in fitted):
         found = list(dict.fromkeys(f"{width}x{height}" for width, height in sizes))
-        more = f" and {len(found) - _SIZES_NAMED} more" if len(found) > _SIZES_NAMED else ""
+        more = f" and {len(found) - _LISTED_SIZES} more" if len(found) > _LISTED_SIZES else ""
         warnings.append(
-            f"The images have different shapes ({', '.join(found[:_SIZES_NAMED])}{more}); all were brought to the "
-            f"processing size and cropped to {columns}x{rows} about the middle."
+            f"The images have different shapes ({', '.join(found[:_LISTED_SIZES])}{more}); all were resized to the "
+            f"processing size and cropped to {columns}x{rows} about the center."
         )
-    for index, picture in enumerate(fitted):
-        top, left = (picture.shape[0] - rows) // 2, (picture.shape[1] - columns) // 2
-        fitted[index] = picture[top : top + rows, left : left + columns]
+    for index, image in enumerate(fitted):
+        top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+        fitted[index] = image[top : top + rows, left : left + columns]
         from_original[index][:2, 2] -= (left, top)
     originals = []
     for image, (width, height), matrix in zip(images, sizes, from_original, strict=True):
@@ -183,7 +181,8 @@ def process_images(
 
 
 def as_rgb8(image: Any, index: int = 0, *, apply_orientation: bool = True) -> np.ndarray:
-    """Anything that `process_images` takes as uint8 RGB (H, W, 3); `InputError` names image `index` otherwise."""
+    """Any image that `process_images` accepts as uint8 RGB (H, W, 3). Raises `InputError`, which names image `index`,
+    for other values."""
     if isinstance(image, str | Path):
         return read_image(image) if apply_orientation else _read_as_stored(Path(image))
     if isinstance(image, Image.Image):
@@ -209,9 +208,9 @@ def as_rgb8(image: Any, index: int = 0, *, apply_orientation: bool = True) -> np
 
 
 def _read_as_stored(path: Path) -> np.ndarray:
-    """A image file without regard to its EXIF orientation."""
+    """An image file, ignoring its EXIF orientation."""
     try:
-        with Image.open(path) as picture:
-            return np.array(picture.convert("RGB"))
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a image; check the path and the file.") from error
+        raise InputError(f"{path} cannot be read as an image; check the path and the file.") from error

@@ -1,4 +1,4 @@
-"""The sizes of the published networks."""
+"""Sizes of the networks of Depth Anything 3 and the table of published models."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,8 +6,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class BackboneSettings:
-    """A DINOv2 transformer. From block `alternating_from` on (None: never) odd blocks attend over all views, queries
-    and keys are normalized and rotated, and outputs join the last local and the current tokens."""
+    """A DINOv2 transformer.
+
+    From block `alternating_from` on (None: never), odd blocks attend across all views, queries and keys are normalized
+    and get rotary position embeddings, and the out layers concatenate the last tokens of attention within views with
+    the current ones.
+    """
 
     width: int
     depth: int
@@ -18,13 +22,13 @@ class BackboneSettings:
 
     @property
     def token_width(self) -> int:
-        """Channels of the tokens that the heads receive."""
+        """Channels of the tokens that are the input of the heads."""
         return self.width if self.alternating_from is None else 2 * self.width
 
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """Channels of a dense prediction head: `features` inside, `channels` of its four levels."""
+    """Channels of a dense prediction head: `features` of the refinements, `channels` of the four levels before them."""
 
     features: int
     channels: tuple[int, int, int, int]
@@ -32,8 +36,8 @@ class HeadSettings:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """One network: any-view (depth, rays, cameras) when its backbone alternates, else monocular (depth, sky).
-    `gaussians`: with the head that predicts splats."""
+    """One network: any-view (depth, rays, cameras) if its backbone alternates, otherwise monocular (depth, sky).
+    `gaussians`: it has a head for Gaussians."""
 
     backbone: BackboneSettings
     head: HeadSettings
@@ -42,7 +46,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class NestedSettings:
-    """An any-view network whose scale comes from a metric one."""
+    """An any-view network that is scaled to meters by a metric network."""
 
     any_view: NetworkSettings
     metric: NetworkSettings
@@ -60,8 +64,8 @@ NESTED = NestedSettings(GIANT, MONOCULAR_LARGE)
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model that its authors published. `weights` is the name of its file in `depth_anything3.weights`; `metric`: its
-    depth times focal / 300 is in metres."""
+    """A published model. `weights`: name of its file in `depth_anything3.weights`. `metric`: its depth times focal
+    length / 300 is in meters."""
 
     name: str
     weights: str

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import cv2
 import numpy as np
 
-from dynamic_predictor.depth_anything3.pose_alignment import align_to_known_cameras
+from dynamic_predictor.depth_anything3.pose_alignment import align_cameras, transform_cameras
 from dynamic_predictor.driver.chunk_predictor import ChunkPrediction
 from dynamic_predictor.evaluation.datasets.reconstruction import (
     RECONSTRUCTION_DATASETS,
@@ -183,9 +183,9 @@ def align_to_truth(
 
     The similarity that aligns predicted to true camera centers transforms the predicted cameras. With `posed` the true
     cameras are returned instead, and the similarity only scales the depth."""
-    true = scene.camera_from_world
-    similarity = align_to_known_cameras(true, np.linalg.inv(prediction.world_from_camera))
-    aligned = true if posed else similarity.moved(np.linalg.inv(prediction.world_from_camera))
+    true, predicted = scene.camera_from_world, np.linalg.inv(prediction.world_from_camera)
+    similarity = align_cameras(true, predicted)
+    aligned = true if posed else transform_cameras(similarity, predicted)
     height, width = prediction.z_depth.shape[1:]
 
     def depths() -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 
 from dynamic_predictor.depth_anything3.cameras import encode_cameras
 from dynamic_predictor.depth_anything3.network import ForwardOptions
-from dynamic_predictor.depth_anything3.preprocessing import restored
+from dynamic_predictor.depth_anything3.official import OFFICIAL
 from dynamic_predictor.depth_anything3.reference_view import (
     SMALLEST_CHOICE,
     choose_reference_view,
@@ -71,7 +71,7 @@ def _run(golden: Golden, case: str) -> dict[str, torch.Tensor]:
     ]
     for recorder in recorders:
         recorder.__enter__()
-    network(golden.tensor(f"{case}/x"), ForwardOptions(rays=True, strict_official=True), **known)
+    network(golden.tensor(f"{case}/x"), ForwardOptions(rays=True, conventions=OFFICIAL), **known)
     for recorder in recorders:
         recorder.__exit__(None, None, None)
     handle.remove()
@@ -132,7 +132,7 @@ def test_images_are_normalized_as_officially(golden, name):
     assert cases
     for case in cases:
         pixels = (goldens[f"{case}/img"] * 255.0).astype(np.uint8).transpose(0, 2, 3, 1)
-        back = restored(goldens.tensor(f"{case}/x").flatten(0, 1))
+        back = OFFICIAL.returned_images(pixels, goldens.tensor(f"{case}/x").flatten(0, 1))
         assert np.abs(back.astype(int) - pixels).max() <= 1  # cut off, not rounded: a last bit moves one step
 
 
@@ -152,7 +152,7 @@ def test_raw_gaussians(golden, case):
     goldens = golden("tiny_giant_gs")
     network, parts = goldens.network(), []
     network.gs_head.register_forward_hook(lambda _, __, output: parts.append(output))
-    network(goldens.tensor(f"{case}/x"), ForwardOptions(gaussians=True, strict_official=True))
+    network(goldens.tensor(f"{case}/x"), ForwardOptions(gaussians=True, conventions=OFFICIAL))
     compared = 0
     for index, name in enumerate(("raw_gs", "raw_gs_conf")):
         if f"{case}/mid.gs_head.{name}" in goldens:
@@ -172,7 +172,7 @@ def test_both_halves_of_the_nested_model(golden, case):
             "camera_from_world": goldens.tensor(f"{case}/in.extrinsics"),
             "intrinsics": goldens.tensor(f"{case}/in.intrinsics"),
         }
-    options = ForwardOptions(cameras_from_rays=case.endswith("raypose"), strict_official=True)
+    options = ForwardOptions(cameras_from_rays=case.endswith("raypose"), conventions=OFFICIAL)
     any_view, metric = network.da3(images, options, **known), network.da3_metric(images)
     halves = {
         "da3.depth": any_view.depth,

@@ -11,20 +11,20 @@ from dynamic_predictor.depth_anything3.cameras import (
     rotation_from_xyzw,
     xyzw_from_rotation,
 )
-from dynamic_predictor.depth_anything3.gaussians import gaussians_from_pixels, rotate_harmonics
+from dynamic_predictor.depth_anything3.gaussians import gaussians_from_pixels, rotate_sh
 from dynamic_predictor.depth_anything3.metric_alignment import align_to_metric, fill_sky, metric_depth, quantile
+from dynamic_predictor.depth_anything3.official import OFFICIAL, OURS, decompose_ql, decompose_qr
 from dynamic_predictor.depth_anything3.pose_alignment import (
     DegenerateCamerasError,
+    align_camera_centers,
     align_cameras,
-    align_to_known_cameras,
     camera_centers,
     normalize_cameras,
+    transform_cameras,
 )
 from dynamic_predictor.depth_anything3.ray_pose import (
     apply_homography,
     cameras_from_rays,
-    decompose_ql,
-    decompose_qr,
     decompose_rays,
     draw_samples,
     fit_homography,
@@ -56,7 +56,7 @@ def _degrees(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _decomposed(arrays: dict[str, np.ndarray], case: str, strict: bool) -> tuple[np.ndarray, ...]:
     rays, confidence, samples = _tensors(arrays, f"{case}/camray", f"{case}/conf", f"{case}/ransac_idx")
     views = [
-        decompose_rays(rays[0, view], confidence[0, view], samples.long(), strict_official=strict)
+        decompose_rays(rays[0, view], confidence[0, view], samples.long(), conventions=OFFICIAL if strict else OURS)
         for view in range(rays.shape[1])
     ]
     return tuple(torch.stack(part).numpy() for part in zip(*views, strict=True))
@@ -106,7 +106,7 @@ def test_pixels_and_world_of_ray_cameras(shared):
     rays, confidence, samples = _tensors(
         arrays, "centred_exact/camray", "centred_exact/conf", "centred_exact/ransac_idx"
     )
-    extrinsics, intrinsics = cameras_from_rays(rays, confidence, (56, 70), samples=samples.long(), strict_official=True)
+    extrinsics, intrinsics = cameras_from_rays(rays, confidence, (56, 70), samples=samples.long(), conventions=OFFICIAL)
     assert_close(extrinsics, arrays["net_step/extrinsics"])
     assert_close(intrinsics, arrays["net_step/intrinsics"], 1e-3)
 
@@ -181,7 +181,7 @@ def test_reference_views(shared):
 def test_cameras_are_normalized_as_officially(shared):
     arrays = _arrays(shared, "maths_api_pose")
     for count in ("n1", "n2", "n4", "n12"):
-        ours = normalize_cameras(arrays[f"normalize/{count}_in"], strict_official=True)
+        ours = normalize_cameras(arrays[f"normalize/{count}_in"], conventions=OFFICIAL)
         assert_close(ours, arrays[f"normalize/{count}_out"], 1e-5)
 
 
@@ -189,7 +189,7 @@ def test_two_cameras_are_normalized_to_unit_distance():
     cameras = np.tile(np.eye(4), (2, 1, 1))
     cameras[1, 0, 3] = 7.0
     assert np.linalg.norm(normalize_cameras(cameras)[1, :3, 3]) == pytest.approx(1.0)
-    assert np.linalg.norm(normalize_cameras(cameras, strict_official=True)[1, :3, 3]) == pytest.approx(70.0)
+    assert np.linalg.norm(normalize_cameras(cameras, conventions=OFFICIAL)[1, :3, 3]) == pytest.approx(70.0)
 
 
 @pytest.mark.parametrize("count", [3, 4, 12])
@@ -198,11 +198,11 @@ def test_umeyama(shared, count, robust):
     arrays = _arrays(shared, "maths_api_pose")
     case = f"umeyama/n{count}_ransac{int(robust)}"
     reference, estimate = arrays[f"umeyama/n{count}_ref"], arrays[f"umeyama/n{count}_est"]
-    similarity = align_cameras(reference, estimate, robust=robust)
+    similarity = align_camera_centers(reference, estimate, robust=robust)
     assert_close(similarity.rotation, arrays[f"{case}_R"])
     assert_close(similarity.translation, arrays[f"{case}_t"])
     assert similarity.scale == pytest.approx(float(arrays[f"{case}_s"]), rel=1e-4)
-    assert_close(similarity.moved(estimate), arrays[f"{case}_aligned"])
+    assert_close(transform_cameras(similarity, estimate), arrays[f"{case}_aligned"])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -219,12 +219,12 @@ def test_few_or_aligned_cameras_are_brought_together_by_their_orientations(count
     predicted[:, :3, :3] = known[:, :3, :3] @ turn.T
     centers = 2.5 * camera_centers(known) @ turn.T + np.array([0.3, -1.0, 2.0])
     predicted[:, :3, 3] = -np.einsum("nij,nj->ni", predicted[:, :3, :3], centers)
-    similarity = align_to_known_cameras(predicted, known)
-    np.testing.assert_allclose(similarity.moved(known), predicted, atol=1e-9) if count > 1 else None
+    similarity = align_cameras(predicted, known)
+    np.testing.assert_allclose(transform_cameras(similarity, known), predicted, atol=1e-9) if count > 1 else None
     assert similarity.scale == pytest.approx(2.5 if count > 1 else 1.0)
     np.testing.assert_allclose(similarity.rotation, turn, atol=1e-9)
     with pytest.raises(DegenerateCamerasError):
-        align_to_known_cameras(predicted, known, strict_official=True)
+        align_cameras(predicted, known, conventions=OFFICIAL)
 
 
 # gaussians
@@ -233,7 +233,7 @@ def test_few_or_aligned_cameras_are_brought_together_by_their_orientations(count
 def test_harmonics_turn_as_officially_and_as_the_function_that_they_are(shared):
     arrays = _arrays(shared, "maths_geometry")
     coefficients, rotations = _tensors(arrays, "sh/coef", "sh/R")
-    assert_close(rotate_harmonics(coefficients, rotations[:, None]), arrays["sh/rotated"])
+    assert_close(rotate_sh(coefficients, rotations[:, None]), arrays["sh/rotated"])
 
 
 @pytest.mark.parametrize("case", ["pred", "gt"])
@@ -293,7 +293,7 @@ def test_images_that_are_all_sky():
     aligned = align_to_metric(depth, confidence, cameras, 3 * depth, sky)
     assert aligned.scale == pytest.approx(3.0) and torch.equal(aligned.depth, 3 * depth)
     with pytest.raises(InputError, match="nothing but sky"):
-        align_to_metric(depth, confidence, cameras, 3 * depth, sky, strict_official=True)
+        align_to_metric(depth, confidence, cameras, 3 * depth, sky, conventions=OFFICIAL)
     assert torch.equal(fill_sky(depth, sky), depth)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dynamic_predictor.depth_anything3 import AutoModel, DepthAnything3, memory
-from dynamic_predictor.depth_anything3.checkpoint import load_model, published_model, recognised_model
+from dynamic_predictor.depth_anything3.checkpoint import load_model, published_model, recognized_model
 from dynamic_predictor.depth_anything3.network import build_network
 from dynamic_predictor.depth_anything3.settings import (
     PUBLISHED_MODELS,
@@ -170,7 +170,7 @@ def test_a_size_that_is_no_whole_number_is_one_sentence(model, size):
 
 
 def test_one_image_that_is_too_large_is_to_be_made_smaller(model):
-    with pytest.raises(InputError, match=r"^A image of 7680x4312 needs .* may be used; lower .*--max-size") as caught:
+    with pytest.raises(InputError, match=r"^An image of 7680x4312 needs .* may be used; lower .*--max-size") as caught:
         memory.views_per_chunk(_ANY_VIEW, 1, (4312, 7680), 1 << 20)
     assert "chunks" not in str(caught.value)
 
@@ -258,9 +258,9 @@ def test_metric_and_monocular_weights_are_told_apart_by_the_name_that_is_asked_f
         values = build_network(PUBLISHED_MODELS["da3-mono"].settings).state_dict()
     checkpoint = Checkpoint(tmp_path / "model.safetensors", {f"model.{key}": value for key, value in values.items()})
     for name in ("da3-mono", "da3-metric"):
-        assert recognised_model(checkpoint, name).name == name
+        assert recognized_model(checkpoint, name).name == name
     with pytest.raises(InputError, match="not of da3-small"):
-        recognised_model(checkpoint, "da3-small")
+        recognized_model(checkpoint, "da3-small")
 
 
 def test_published_files_load_from_a_folder_and_from_the_weights_folder(tmp_path, monkeypatch):

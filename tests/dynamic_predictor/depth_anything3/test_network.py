@@ -9,6 +9,7 @@ import torch
 
 from dynamic_predictor.depth_anything3.gaussians import Gaussians
 from dynamic_predictor.depth_anything3.network import ForwardOptions, NetworkOutput, build_network
+from dynamic_predictor.depth_anything3.official import OFFICIAL
 from dynamic_predictor.depth_anything3.reference_view import choose_reference_view
 from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
 from tests.dynamic_predictor.depth_anything3.da3_goldens import GOLDENS, Golden, assert_close, golden_images
@@ -65,7 +66,7 @@ def test_any_view(golden, case):
     goldens = golden("tiny_anyview")
     network = goldens.network(overrides={} if case.startswith("pure") else None)
     features = (0, 4, 9) if case in ("n1", "n2", "n4") else ()
-    options = ForwardOptions(rays=True, feature_layers=features, strict_official=True)
+    options = ForwardOptions(rays=True, feature_layers=features, conventions=OFFICIAL)
     _compare(network(goldens.tensor(f"{case}/x"), options), goldens, case)
 
 
@@ -73,7 +74,7 @@ def test_features_come_in_the_order_of_the_views(golden):
     goldens = golden("tiny_anyview")
     network, images = goldens.network(), goldens.tensor("n4/x")
     right = network(images, ForwardOptions(feature_layers=(0, 4)))
-    official = network(images, ForwardOptions(feature_layers=(0, 4), strict_official=True))
+    official = network(images, ForwardOptions(feature_layers=(0, 4), conventions=OFFICIAL))
     reference = int(goldens["refview/n4_saddle_balanced"][0])
     order = [reference, *(view for view in range(4) if view != reference)]
     assert order != [0, 1, 2, 3]
@@ -131,7 +132,7 @@ def test_known_cameras_condition_the_network(golden, case):
 @pytest.mark.parametrize("case", ["n1", "n2", "n4"])
 def test_cameras_from_rays(golden, case):
     goldens = golden("tiny_anyview_raypose")
-    options = ForwardOptions(cameras_from_rays=True, strict_official=True)
+    options = ForwardOptions(cameras_from_rays=True, conventions=OFFICIAL)
     _compare(goldens.network()(goldens.tensor(f"{case}/x"), options), goldens, case, {"out.intrinsics": 1e-3})
 
 
@@ -139,7 +140,7 @@ def test_cameras_from_rays(golden, case):
 def test_gaussians(golden, case):
     goldens = golden("tiny_giant_gs")
     cameras = _known_cameras(goldens, case) if case.endswith("cond") else {}
-    options = ForwardOptions(gaussians=True, rays=True, strict_official=True)
+    options = ForwardOptions(gaussians=True, rays=True, conventions=OFFICIAL)
     _compare(goldens.network()(goldens.tensor(f"{case}/x"), options, **cameras), goldens, case)
 
 
@@ -157,7 +158,7 @@ def test_nested(golden, case):
     goldens = golden("tiny_nested")
     cameras = _known_cameras(goldens, case) if case.endswith("cond") else {}
     options = ForwardOptions(
-        gaussians=case.endswith("gs"), cameras_from_rays=case.endswith("raypose"), strict_official=True
+        gaussians=case.endswith("gs"), cameras_from_rays=case.endswith("raypose"), conventions=OFFICIAL
     )
     output = goldens.network()(goldens.tensor(f"{case}/x"), options, **cameras)
     # the metric scale is proportional to the focal length, which the random samples of ray poses fix to 1e-3 only
