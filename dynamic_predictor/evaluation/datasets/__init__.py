@@ -1,1 +1,1 @@
-"""Data sets with truth, read where they lie in their standard folder structure; evaluation and training use them."""
+"""Readers of data sets with ground truth in their published folder structure, for evaluation and training."""

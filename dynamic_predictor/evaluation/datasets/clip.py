@@ -1,4 +1,4 @@
-"""One clip of a data set, and what a data set is."""
+"""The clips of a data set, and its description."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from scene.maps import FrameMaps, LoadedMaps
 
 @dataclass(frozen=True)
 class DatasetClip:
-    """The images of one clip in order, and whatever is known to be true of each; None where a data set has none."""
+    """The images of one clip in order, and the ground truth of each image; None for truth that the data set lacks."""
 
     name: str
     images: list[Path]
@@ -22,14 +22,15 @@ class DatasetClip:
     timestamps: list[float] | None = None
     #: (N, 4, 4)
     world_from_cameras: np.ndarray | None = None
-    #: (N, 3, 3) in pixels of the images, pixel centres at +0.5
+    #: (N, 3, 3) in pixels of the images; pixel centers are at +0.5
     intrinsics: np.ndarray | None = None
     #: float32 (H, W) per image, 0 = unknown
     z_depths: FrameMaps | None = None
-    #: float32 (H, W) per image, 1 = moves; of `annotated` images only, where that is given
+    #: float32 (H, W) per image, 1 = moving
     motion_masks: FrameMaps | None = None
+    #: positions of the images with a motion mask; None: all
     annotated: frozenset[int] | None = None
-    #: the images are not of one clip: each is looked at alone
+    #: the images are unrelated, and each is predicted alone
     single_images: bool = False
 
     def __post_init__(self) -> None:
@@ -38,14 +39,14 @@ class DatasetClip:
             if values is not None and len(values) != len(self.images):
                 raise InputError(
                     f"{self.name} has {len(values)} entries of {field} for {len(self.images)} images; "
-                    "the data set is not complete, fetch it again."
+                    "the data set is incomplete, download it again."
                 )
 
     def select(self, positions: Sequence[int]) -> "DatasetClip":
-        """The images at `positions`, with their truth."""
+        """The clip of the images at `positions` and their truth."""
         chosen = list(positions)
 
-        def some(maps: FrameMaps | None) -> FrameMaps | None:
+        def select_maps(maps: FrameMaps | None) -> FrameMaps | None:
             return None if maps is None else LoadedMaps(len(chosen), lambda index: maps[chosen[index]])
 
         return replace(
@@ -54,15 +55,15 @@ class DatasetClip:
             timestamps=None if self.timestamps is None else [self.timestamps[index] for index in chosen],
             world_from_cameras=None if self.world_from_cameras is None else self.world_from_cameras[chosen],
             intrinsics=None if self.intrinsics is None else self.intrinsics[chosen],
-            z_depths=some(self.z_depths),
-            motion_masks=some(self.motion_masks),
+            z_depths=select_maps(self.z_depths),
+            motion_masks=select_maps(self.motion_masks),
             annotated=None
             if self.annotated is None
-            else frozenset(place for place, index in enumerate(chosen) if index in self.annotated),
+            else frozenset(position for position, index in enumerate(chosen) if index in self.annotated),
         )
 
     def annotated_frames(self) -> list[int]:
-        """Positions of the images whose motion mask is known."""
+        """Positions of the images with a motion mask."""
         if self.motion_masks is None:
             return []
         return list(range(len(self.images))) if self.annotated is None else sorted(self.annotated)
@@ -70,34 +71,34 @@ class DatasetClip:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: where it lies under the data folder, how to get it, how to read it."""
+    """A data set: its location in the data folder, how to download it, and how to read it."""
 
     name: str
-    #: of the paper or the page, for tables and messages
+    #: its published name, for tables and messages
     title: str
-    #: relative to the data folder, the place that has to exist
+    #: relative to the data folder
     folder: str
-    #: one sentence or command that says how to get it, with {data} for the data folder
+    #: how to download it: a command or a sentence, with {data} for the data folder
     fetch: str
-    #: the clips that published figures are of; None: all there are
+    #: the clips for which figures are published; None: all
     published_clips: tuple[str, ...] | None
-    #: how many frames of a clip published figures use; None: all
+    #: number of frames per clip in published figures; None: all
     published_frames: int | None
-    #: all clips in the data set's folder
+    #: names of all clips in the folder of the data set
     list_clips: Callable[[Path], list[str]]
-    #: reads one; raises `InputError` when it is not there or not complete
+    #: reads one clip from the folder of the data set; raises `InputError` when it is missing or incomplete
     open_clip: Callable[[Path, str], DatasetClip]
 
-    #: what "auto" means as the optical flow of a predictor's alignment; None: what it means everywhere
+    #: the optical flow that predictors use by default on this data set; None: their usual default
     flow: str | None = None
 
     def fetch_into(self, data_folder: Path) -> str:
-        """`fetch` for a data folder."""
+        """`fetch` with the path of the data folder inserted."""
         return self.fetch.replace("{data}", shlex.quote(str(data_folder)))
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Names of the folders in a folder, hidden ones left out."""
+    """Sorted names of the subfolders that are not hidden."""
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
@@ -112,12 +113,12 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def beside_images(images: Sequence[Path], folder: Path, suffix: str) -> list[Path] | None:
-    """For each image the file of the same stem in `folder`; None when the folder is not there at all. Raises
-    `InputError` when some are missing."""
+    """For each image the file in `folder` with the same stem and the given suffix; None when there is no such folder.
+    Raises `InputError` when a file is missing."""
     if not folder.is_dir():
         return None
     files = [folder / f"{image.stem}{suffix}" for image in images]
     missing = [file for file in files if not file.is_file()]
     if missing:
-        raise InputError(f"{missing[0]} is missing; the data set is not complete, fetch it again.")
+        raise InputError(f"{missing[0]} is missing; the data set is incomplete, download it again.")
     return files

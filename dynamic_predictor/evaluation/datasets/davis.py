@@ -1,6 +1,6 @@
 """DAVIS (Perazzi et al., CVPR 2016; Pont-Tuset et al., 2017): clips with annotated objects, no cameras.
 
-davis/DAVIS/JPEGImages/480p/<clip>/00000.jpg and Annotations/480p/<clip>/00000.png, every object not black.
+davis/DAVIS/JPEGImages/480p/<clip>/00000.jpg and Annotations/480p/<clip>/00000.png, in which objects are not black.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ PUBLISHED_CLIPS = (
 
 
 def open_clip(folder: Path, name: str) -> DatasetClip:
-    """One clip, with the annotations it has: in the clips of the challenges only the first frame has one."""
+    """Reads one clip with its annotations; in clips of the challenges, only the first frame is annotated."""
     images = images_in(folder / "JPEGImages" / "480p" / name)
     files = [folder / "Annotations" / "480p" / name / f"{image.stem}.png" for image in images]
     masks = LoadedMaps(len(files), lambda index: (read_image(files[index]).max(axis=2) > 0).astype(np.float32))

@@ -1,4 +1,4 @@
-"""What the scripts data/download_*.py do: the published data sets, and the commands around fetching them."""
+"""The commands of the scripts in data/: download and prepare the published data sets."""
 
 import argparse
 import sys
@@ -33,11 +33,11 @@ DAVIS = PublishedDataset(
 
 SINTEL = PublishedDataset(
     title="MPI Sintel, training part",
-    license="CC BY 3.0, (c) Blender Foundation | durian.blender.org; see the page for the truth",
+    license="CC BY 3.0, (c) Blender Foundation | durian.blender.org; see the page for the ground truth",
     cite="Butler, Wulff, Stanley and Black, A naturalistic open source movie for optical flow evaluation, ECCV 2012",
     page="http://sintel.is.tue.mpg.de",
     archives=(
-        Archive("pictures", (ArchivePart("http://files.is.tue.mpg.de/sintel/MPI-Sintel-training_images.zip"),)),
+        Archive("images", (ArchivePart("http://files.is.tue.mpg.de/sintel/MPI-Sintel-training_images.zip"),)),
         Archive(
             "depth and cameras",
             (ArchivePart("http://files.is.tue.mpg.de/jwulff/sintel/MPI-Sintel-depth-training-20150305.zip"),),
@@ -68,11 +68,11 @@ POINT_ODYSSEY = PublishedDataset(
     cite="Zheng et al., PointOdyssey: A Large-Scale Synthetic Dataset for Long-Term Point Tracking, ICCV 2023",
     page="https://huggingface.co/datasets/aharley/pointodyssey",
     archives=(
-        _point_odyssey_part("sample", "clips to try things with", [3_324_284_510]),
-        _point_odyssey_part("test", "clips to evaluate on", [26_521_309_703]),
-        _point_odyssey_part("val", "clips to validate on", [20_399_261_433]),
+        _point_odyssey_part("sample", "sample clips", [3_324_284_510]),
+        _point_odyssey_part("test", "test clips", [26_521_309_703]),
+        _point_odyssey_part("val", "validation clips", [20_399_261_433]),
         _point_odyssey_part(
-            "train", "clips to train on", [34_359_738_368, 34_359_738_368, 34_359_738_368, 31_254_171_521]
+            "train", "training clips", [34_359_738_368, 34_359_738_368, 34_359_738_368, 31_254_171_521]
         ),
     ),
 )
@@ -108,7 +108,7 @@ def download_pointodyssey(folder: Path, arguments: Sequence[str] | None = None) 
         default=["train", "test", "sample"],
         help="default: train test sample",
     )
-    parser.add_argument("--no-rearrange", action="store_true", help="leave the files as they are published")
+    parser.add_argument("--no-rearrange", action="store_true", help="keep the published files as they are")
     options = parser.parse_args(arguments)
     chosen = tuple(
         archive
@@ -129,12 +129,14 @@ def download_pointodyssey(folder: Path, arguments: Sequence[str] | None = None) 
 def make_sintel_labels(training_folder: Path, arguments: Sequence[str] | None = None) -> int:
     """The command data/sintel_motion_labels.py; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="sintel_motion_labels.py", description="Motion labels of Sintel from its flow, depth and cameras."
+        prog="sintel_motion_labels.py", description="Computes motion labels of Sintel from its flow, depth and cameras."
     )
-    parser.add_argument("--sintel", type=Path, default=training_folder, metavar="DIR", help="its folder training/")
+    parser.add_argument(
+        "--sintel", type=Path, default=training_folder, metavar="DIR", help="folder training/ of Sintel"
+    )
     parser.add_argument("--threshold", type=float, default=0.1, metavar="PIXELS", help="default: 0.1")
-    parser.add_argument("--save_dir", default="dynamic_label_perfect", metavar="NAME", help="folder inside training/")
-    parser.add_argument("--continuous", action="store_true", help="write the error instead of a label")
+    parser.add_argument("--save_dir", default="dynamic_label_perfect", metavar="NAME", help="subfolder for the labels")
+    parser.add_argument("--continuous", action="store_true", help="write the difference of flow in place of a label")
     options = parser.parse_args(arguments)
 
     def label(bars: ProgressBars) -> None:
@@ -150,7 +152,7 @@ def make_sintel_labels(training_folder: Path, arguments: Sequence[str] | None = 
 def rearrange_pointodyssey(folder: Path, arguments: Sequence[str] | None = None) -> int:
     """The command data/rearrange_pointodyssey.py; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="rearrange_pointodyssey.py", description="PointOdyssey with one small file per frame, for fast loading."
+        prog="rearrange_pointodyssey.py", description="Rearranges PointOdyssey to one small file per frame."
     )
     parser.add_argument("--dataset", type=Path, default=folder, metavar="DIR")
     options = parser.parse_args(arguments)
@@ -158,10 +160,10 @@ def rearrange_pointodyssey(folder: Path, arguments: Sequence[str] | None = None)
 
 
 def _download_parser(name: str, dataset: PublishedDataset, folder: Path) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=name, description=f"Fetches {dataset.title}.")
+    parser = argparse.ArgumentParser(prog=name, description=f"Downloads {dataset.title}.")
     parser.add_argument("--to", type=Path, default=folder, metavar="DIR", help=f"default: {folder}")
-    parser.add_argument("--yes", action="store_true", help="the licence is accepted, do not ask")
-    parser.add_argument("--keep-archives", action="store_true", help="do not remove archives that are unpacked")
+    parser.add_argument("--yes", action="store_true", help="accept the licence")
+    parser.add_argument("--keep-archives", action="store_true", help="do not remove archives after unpacking")
     return parser
 
 
@@ -174,12 +176,12 @@ def _rearrange(folder: Path, bars: ProgressBars) -> None:
     from dynamic_predictor.evaluation.datasets.rearrangement import rearrange
 
     done, left_out = rearrange(folder, progress=bars)
-    bars.say(f"{done} clips are ready; {left_out} have no tracks and were left as they are.")
+    bars.say(f"{done} clips are ready; {left_out} have no tracks and were skipped.")
 
 
 def _run(work: Callable[[ProgressBars], None], dataset: PublishedDataset | None = None, accepted: bool = False) -> int:
-    """Asks about the licence of `dataset`, then works: 0, or 2 with one sentence on standard error for what the user
-    can mend."""
+    """Asks the user to accept the licence of `dataset`, runs `work` and returns the exit status: 0 done, 2 user error,
+    130 interrupted."""
     try:
         if dataset is not None:
             ask_for_consent(dataset, accepted=accepted)
@@ -189,6 +191,6 @@ def _run(work: Callable[[ProgressBars], None], dataset: PublishedDataset | None 
         print(f"data: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("data: Stopped; repeat the command to go on.", file=sys.stderr)
+        print("data: Stopped; repeat the command to resume.", file=sys.stderr)
         return INTERRUPTED
     return 0

@@ -1,4 +1,4 @@
-"""Fetching published data sets: licence first, resumable downloads, archives unpacked file by file."""
+"""Downloads published data sets: shows the licence, resumes downloads, and unpacks archives file by file."""
 
 import gzip
 import os
@@ -23,8 +23,8 @@ _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, E
 
 @dataclass(frozen=True)
 class ArchivePart:
-    """A file to download. `size` and `sha256` are None where no public source states them: the checksums inside the
-    archive are then what is checked."""
+    """A file to download. `size` and `sha256` are None where they are not published; then only the checksums inside the
+    archive are verified."""
 
     url: str
     size: int | None = None
@@ -37,26 +37,26 @@ class ArchivePart:
 
 @dataclass(frozen=True)
 class Archive:
-    """A .zip or .tar.gz, perhaps cut into several parts. `holds` says what is in it, for people."""
+    """A .zip or .tar.gz archive, possibly split into parts. `holds` describes its content to the user."""
 
     holds: str
     parts: tuple[ArchivePart, ...]
 
     @property
     def name(self) -> str:
-        """The whole archive's name."""
+        """The name of the whole archive."""
         return self.parts[0].name.removesuffix(".partaa")
 
     @property
     def size(self) -> int | None:
-        """Bytes of all parts together, where they are known."""
+        """Bytes of all parts together; None where unknown."""
         sizes = [part.size for part in self.parts]
         return sum(size for size in sizes if size is not None) if None not in sizes else None
 
 
 @dataclass(frozen=True)
 class PublishedDataset:
-    """A data set as it is published: its licence, whom to cite, where the terms are, its archives."""
+    """A published data set: its licence, citation, page with the terms of use, and archives."""
 
     title: str
     license: str
@@ -66,7 +66,7 @@ class PublishedDataset:
 
 
 def describe(dataset: PublishedDataset) -> str:
-    """What a person should know before downloading."""
+    """The licence, citation and sizes of a data set, to show before the download."""
     lines = [dataset.title, f"  licence: {dataset.license}", f"  cite: {dataset.cite}", f"  terms: {dataset.page}"]
     for archive in dataset.archives:
         size = f", {spoken_size(archive.size)}" if archive.size is not None else ""
@@ -75,14 +75,14 @@ def describe(dataset: PublishedDataset) -> str:
 
 
 def ask_for_consent(dataset: PublishedDataset, *, accepted: bool, ask: Callable[[str], str] = input) -> None:
-    """Shows licence and sizes; raises `InputError` unless the person accepts (or did so before, `accepted`)."""
+    """Shows the licence and sizes. Raises `InputError` unless the user accepts the licence now or has `accepted` it."""
     print(describe(dataset), flush=True)
     if accepted:
         return
     if not sys.stdin.isatty() and ask is input:
-        raise InputError("Nobody can be asked about the licence here; repeat with --yes if you accept it.")
+        raise InputError("The licence cannot be confirmed without a terminal; repeat with --yes if you accept it.")
     if ask("Download under this licence? [y/N] ").strip().lower() not in {"y", "yes"}:
-        raise InputError("Nothing was downloaded, the licence was not accepted.")
+        raise InputError("Nothing was downloaded because the licence was not accepted.")
 
 
 def fetch_dataset(
@@ -94,9 +94,9 @@ def fetch_dataset(
 ) -> None:
     """Downloads the archives into `folder` and unpacks them there.
 
-    Each step can be interrupted and repeated: downloads go on where they stopped, unpacking leaves files alone that are
-    there with their right size, and a note `.unpacked-NAME` says that an archive is done. Archives are removed when
-    they are unpacked, unless `keep_archives`. An archive that was put into `folder` by hand is taken as it is.
+    An interrupted call can be repeated: downloads are resumed, existing files of the right size are not unpacked again,
+    and an empty file `.unpacked-NAME` marks a finished archive. Archives are removed after unpacking unless
+    `keep_archives`. An archive that the user has put into `folder` is not downloaded.
     """
     folder = Path(folder)
     for archive in dataset.archives:
@@ -118,10 +118,10 @@ def fetch_dataset(
 
 
 def unpack(parts: Sequence[Path], folder: Path, *, progress: Progress = ignore_progress) -> None:
-    """Unpacks a .zip, or a .tar.gz whose parts are read one after the other (they are not joined on the disk).
+    """Unpacks a .zip, or a .tar.gz whose parts are read in order, without joining them on the disk.
 
-    Only plain files inside `folder` are written, each beside its place first, and the archives' own checksums are
-    checked. Raises `InputError` for a damaged archive, one that wants to write elsewhere, and a full disk.
+    Writes only regular files inside `folder`, each completely or not at all, and verifies the checksums in the archive.
+    Raises `InputError` for a damaged archive, for entries outside `folder`, and when the disk is full.
     """
     name = parts[0].name
     try:
@@ -130,7 +130,7 @@ def unpack(parts: Sequence[Path], folder: Path, *, progress: Progress = ignore_p
         else:
             _unpack_tar(parts, folder, progress)
     except _DAMAGE as error:
-        raise InputError(f"{parts[0]} is damaged; remove it and repeat, it is then fetched again.") from error
+        raise InputError(f"{parts[0]} is damaged; remove it and repeat the command to download it again.") from error
     except OSError as error:
         raise writing_error(folder, error) from error
 
@@ -166,25 +166,27 @@ def _unpack_tar(parts: Sequence[Path], folder: Path, progress: Progress) -> None
                     if source is not None and not (target.is_file() and target.stat().st_size == record.size):
                         _write(source, target)
                 elif not record.isdir():
-                    raise InputError(f"{parts[0]} holds {record.name}, which is no plain file; it is not unpacked.")
+                    raise InputError(
+                        f"{parts[0]} holds {record.name}, which is not a regular file; it is not unpacked."
+                    )
                 progress(f"unpack {parts[0].name} (MiB read)", joined.tell() >> 20, max(total >> 20, 1))
-        while unzipped.read(_BLOCK):  # the checksum comes at the end, after the padding
+        while unzipped.read(_BLOCK):  # reads the padding and the checksum, which gzip verifies
             pass
 
 
 def _target(folder: Path, name: str, archive: Path) -> Path:
-    """Where a file of an archive goes; `InputError` when that would be outside of the folder."""
+    """The path of an archive's file in `folder`. Raises `InputError` when it would be outside of the folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or ":" in path.parts[0]:
-        raise InputError(f"{archive} wants to write {name} outside of {folder}; it is not unpacked.")
+        raise InputError(f"{archive} has a file {name} outside of {folder}; it is not unpacked.")
     target = folder / path
     if not target.parent.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{archive} wants to write {name} through a link out of {folder}; it is not unpacked.")
+        raise InputError(f"{archive} has a file {name} that leaves {folder} through a link; it is not unpacked.")
     return target
 
 
 def _write(source: IO[bytes], target: Path) -> None:
-    """The file under a hidden name, then renamed: an interruption never leaves half of one behind its own name."""
+    """Writes a hidden file and renames it, so that an interruption never leaves an incomplete file as `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.part")
     try:
@@ -196,7 +198,7 @@ def _write(source: IO[bytes], target: Path) -> None:
 
 
 class _JoinedFiles:
-    """Several files that are read as if they were one."""
+    """A stream over the contents of several files in order."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._files: Iterator[Path] = iter(paths)

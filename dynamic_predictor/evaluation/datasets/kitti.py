@@ -1,9 +1,9 @@
 """KITTI depth, validation part (Uhrig et al., 3DV 2017): driving, sparse depth from a laser scanner (256 = 1 m).
 
-As it comes: kitti/val/<drive>/proj_depth/groundtruth/image_02/*.png, with the images of the raw data set in
-kitti/<date>/<drive>/image_02/data/ or kitti/raw/<drive>/image_02/data/. As video depth papers gather it:
-kitti/depth_selection/val_selection_cropped/{image_gathered,groundtruth_depth_gathered}/<drive>_02/*.png. A clip is the
-first 110 frames that have depth, and called <drive>_02.
+As published: kitti/val/<drive>/proj_depth/groundtruth/image_02/*.png, with the images of the raw data set in
+kitti/<date>/<drive>/image_02/data/ or kitti/raw/<drive>/image_02/data/. As prepared for papers on video depth:
+kitti/depth_selection/val_selection_cropped/{image_gathered,groundtruth_depth_gathered}/<drive>_02/*.png. A clip has the
+first 110 frames with depth and is named <drive>_02.
 """
 
 from pathlib import Path
@@ -23,14 +23,14 @@ _DRIVES = (
 
 
 def list_clips(folder: Path) -> list[str]:
-    """The gathered clips, or those of the drives that are there."""
+    """Names of the prepared clips or, without them, of one clip for each drive."""
     if (folder / _GATHERED / "image_gathered").is_dir():
         return folders_in(folder / _GATHERED / "image_gathered")
     return [f"{drive}_02" for drive in folders_in(folder / "val")]
 
 
 def open_clip(folder: Path, name: str) -> DatasetClip:
-    """One clip, gathered or as it comes."""
+    """Reads one clip, prepared or as published."""
     gathered = folder / _GATHERED
     if (gathered / "image_gathered" / name).is_dir():
         images = images_in(gathered / "image_gathered" / name)
@@ -39,12 +39,12 @@ def open_clip(folder: Path, name: str) -> DatasetClip:
         drive = name.removesuffix("_02")
         depths = images_in(folder / "val" / drive / _DEPTH_OF_DRIVE)[:_FRAMES]
         places = [folder / "raw" / drive, folder / drive[:10] / drive]
-        pictures = next((place / "image_02" / "data" for place in places if place.is_dir()), None)
-        if pictures is None:
+        image_folder = next((place / "image_02" / "data" for place in places if place.is_dir()), None)
+        if image_folder is None:
             raise InputError(f"The images of {drive} are missing; unpack {drive}.zip of KITTI's raw data in {folder}.")
-        images = beside_images(depths, pictures, ".png")
+        images = beside_images(depths, image_folder, ".png")
         if images is None:
-            raise InputError(f"{pictures} is missing; unpack {drive}.zip of KITTI's raw data again.")
+            raise InputError(f"{image_folder} is missing; unpack {drive}.zip of KITTI's raw data again.")
     return DatasetClip(
         name,
         images,

@@ -1,4 +1,4 @@
-"""Which pixels of Sintel move: where the true flow differs from the flow that the true camera alone would cause."""
+"""Motion labels of Sintel: pixels at which the true optical flow differs from the flow due to camera motion alone."""
 
 from pathlib import Path
 
@@ -6,14 +6,13 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.evaluation.datasets.clip import folders_in
-from dynamic_predictor.evaluation.datasets.depth_files import read_dpt
-from dynamic_predictor.evaluation.datasets.flow_files import read_flo
 from dynamic_predictor.evaluation.datasets.sintel import read_camera
+from dynamic_predictor.evaluation.datasets.sintel_files import read_dpt, read_flo
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.progress import Progress, ignore_progress
 
-#: pixels of flow; the labels that DAS3R evaluates against
+#: difference of flow in pixels, as in the labels of DAS3R's evaluation
 PUBLISHED_THRESHOLD = 0.1
 
 
@@ -24,8 +23,8 @@ def camera_flow(
     next_intrinsics: np.ndarray,
     world_from_next_camera: np.ndarray,
 ) -> np.ndarray:
-    """Flow (H, W, 2) in pixels (x, y) that a static world of `z_depth` (H, W) has when the camera moves on; float64.
-    Intrinsics are (3, 3) with pixel centres at +0.5, poses (4, 4)."""
+    """The optical flow of a static scene with `z_depth` (H, W) between two cameras, float64 (H, W, 2) in pixels, (x,
+    y). Intrinsics are (3, 3) with pixel centers at +0.5, poses (4, 4)."""
     height, width = z_depth.shape
     y, x = np.mgrid[0.5:height, 0.5:width]
     pixels = np.stack([x, y, np.ones_like(x)], axis=-1)
@@ -37,12 +36,12 @@ def camera_flow(
 
 
 def label_sintel_clip(training_folder: Path, clip: str, label_folder: Path, *, threshold: float | None) -> int:
-    """Writes the labels of one clip as 8-bit images (255 = moves) of the frames' names and returns how many: all but
-    the last frame, which has no flow. Without `threshold`, the error itself is written, 255 = the largest of the
-    frame."""
+    """Writes 8-bit label images (255 = moving), named like the frames, for all frames of a clip but the last, which has
+    no flow; returns their number. With `threshold` None, writes the difference of flow, scaled to 255 for the largest
+    of each frame."""
     depths = sorted((training_folder / "depth" / clip).glob("*.dpt"))
     if not depths:
-        raise InputError(f"{training_folder / 'depth' / clip} holds no depth; fetch Sintel again.")
+        raise InputError(f"{training_folder / 'depth' / clip} holds no depth; download Sintel again.")
     cameras = [read_camera(training_folder / "camdata_left" / clip / f"{depth.stem}.cam") for depth in depths]
     with atomic_folder(label_folder / clip, overwrite=True) as temporary:
         for depth, (intrinsics, pose), (next_intrinsics, next_pose) in zip(
@@ -51,7 +50,9 @@ def label_sintel_clip(training_folder: Path, clip: str, label_folder: Path, *, t
             flow = read_flo(training_folder / "flow" / clip / f"{depth.stem}.flo")
             z_depth = read_dpt(depth)
             if flow.shape[:2] != z_depth.shape:
-                raise InputError(f"The depth and the flow of {clip}/{depth.stem} differ in size; fetch Sintel again.")
+                raise InputError(
+                    f"The depth and the flow of {clip}/{depth.stem} differ in size; download Sintel again."
+                )
             static = camera_flow(z_depth, intrinsics, pose, next_intrinsics, next_pose)
             error = np.linalg.norm(flow - static, axis=-1)
             if threshold is not None:
@@ -70,13 +71,13 @@ def label_sintel(
     threshold: float | None = PUBLISHED_THRESHOLD,
     progress: Progress = ignore_progress,
 ) -> int:
-    """Labels every clip of `training_folder` that has depth, into its folder `label_name`; returns how many frames."""
+    """Labels all clips of `training_folder` with depth, in its subfolder `label_name`; returns the number of labels."""
     training_folder = Path(training_folder)
     for needed in ("depth", "camdata_left", "flow"):
         if not (training_folder / needed).is_dir():
             raise InputError(f"{training_folder / needed} does not exist; run python data/download_sintel.py.")
     if threshold is not None and not threshold >= 0:
-        raise InputError(f"The threshold must be a number of pixels from 0 on, not {threshold}.")
+        raise InputError(f"The threshold must be at least 0 pixels, not {threshold}.")
     clips = folders_in(training_folder / "depth")
     frames = 0
     for done, clip in enumerate(clips, start=1):

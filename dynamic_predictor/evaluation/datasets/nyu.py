@@ -1,6 +1,6 @@
-"""NYU Depth V2, validation part (Silberman et al., ECCV 2012): single images of rooms with depth in metres.
+"""NYU Depth V2, validation part (Silberman et al., ECCV 2012): single images of rooms with depth in meters.
 
-nyu-v2/val/nyu_images/<name>.png and nyu_depths/<name>.npy, which data/unpack_nyu.py makes.
+nyu-v2/val/nyu_images/<name>.png and nyu_depths/<name>.npy, as written by data/unpack_nyu.py.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_d
 
 
 def open_clip(folder: Path, name: str) -> DatasetClip:
-    """All images, which are unrelated."""
+    """Reads all images as one clip of single images."""
     images = images_in(folder / "nyu_images")
     depths = beside_images(images, folder / "nyu_depths", ".npy")
     return DatasetClip(

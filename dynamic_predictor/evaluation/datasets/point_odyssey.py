@@ -1,7 +1,7 @@
 """PointOdyssey (Zheng et al., ICCV 2023): rendered clips with depth, cameras and tracks of surface points.
 
 point_odyssey/<part>/<clip>/rgbs/rgb_00000.jpg, depths/depth_00000.png (65535 = 1000 m), and the cameras either in
-anno.npz ("intrinsics" (N, 3, 3), "extrinsics" camera_from_world (N, 4, 4)) or, as rearranged for fast loading, in
+anno.npz ("intrinsics" (N, 3, 3), "extrinsics" camera_from_world (N, 4, 4)) or, rearranged for fast loading, in
 intrinsics/intrinsic_00000.npy and extrinsics/extrinsic_00000.npy.
 """
 
@@ -20,13 +20,13 @@ _UNITS_PER_METER = 65.535
 
 
 def list_clips(folder: Path) -> list[str]:
-    """All clips as "<part>/<clip>"."""
+    """Names of all clips, "<part>/<clip>"."""
     parts = [part for part in _PARTS if (folder / part).is_dir()]
     return [f"{part}/{name}" for part in parts for name in folders_in(folder / part)]
 
 
 def open_clip(folder: Path, name: str) -> DatasetClip:
-    """One clip, named "<part>/<clip>" or, of the test part, by its own name."""
+    """Reads one clip by its name "<part>/<clip>"; "test/" may be omitted."""
     clip = folder / (name if "/" in name else f"test/{name}")
     images = images_in(clip / "rgbs")
     numbers = [image.stem.removeprefix("rgb_") for image in images]
@@ -54,7 +54,7 @@ def _cameras(clip: Path, numbers: list[str]) -> tuple[np.ndarray | None, np.ndar
         with np.load(clip / "anno.npz", allow_pickle=False) as archive:
             intrinsics, extrinsics = (np.array(archive[key], np.float64) for key in ("intrinsics", "extrinsics"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise InputError(f"{clip / 'anno.npz'} has no readable cameras; fetch the data set again.") from None
+        raise InputError(f"{clip / 'anno.npz'} has no readable cameras; download the data set again.") from None
     if (
         intrinsics.shape[1:] != (3, 3)
         or extrinsics.shape[1:] != (4, 4)

@@ -1,4 +1,4 @@
-"""Camera poses as data sets store them, brought to the times of the images."""
+"""Camera poses of data sets and their association with images by time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from scene.formats.tum import read_tum
 
 
 def read_time_list(path: Path) -> tuple[np.ndarray, list[str]]:
-    """Seconds (N,) and file names of lines `seconds name`; # begins a comment."""
+    """Reads lines `seconds name` as times (N,) and file names; # begins a comment."""
     times, names = [], []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split("#", 1)[0].split()
@@ -21,14 +21,15 @@ def read_time_list(path: Path) -> tuple[np.ndarray, list[str]]:
             times.append(float(words[0]))
             names.append(words[1])
         except (ValueError, IndexError):
-            raise InputError(f"{path}, line {number}: not a time and a file name.") from None
+            raise InputError(f"{path}, line {number} is not a time and a file name.") from None
     return np.array(times), names
 
 
 def associate(first: np.ndarray, second: np.ndarray, tolerance: float) -> list[tuple[int, int]]:
-    """Pairs (i, j) of times at most `tolerance` apart, each used once, the closest first, in order of `first`.
+    """Pairs (i, j) of entries of `first` and `second` less than `tolerance` apart, sorted by i.
 
-    The way of the TUM RGB-D benchmark (Sturm et al., IROS 2012).
+    As in the TUM RGB-D benchmark (Sturm et al., IROS 2012), the closest pairs are formed first, and each entry belongs
+    to at most one pair.
     """
     near = []
     order = np.argsort(second, kind="stable")
@@ -36,19 +37,19 @@ def associate(first: np.ndarray, second: np.ndarray, tolerance: float) -> list[t
     for i, time in enumerate(first):
         low, high = np.searchsorted(ordered, [time - tolerance, time + tolerance], side="left")
         near += [(abs(time - ordered[k]), i, int(order[k])) for k in range(low, min(high + 1, len(ordered)))]
-    taken_first: set[int] = set()
-    taken_second: set[int] = set()
+    used_first: set[int] = set()
+    used_second: set[int] = set()
     pairs = []
     for difference, i, j in sorted(near):
-        if difference < tolerance and i not in taken_first and j not in taken_second:
-            taken_first.add(i)
-            taken_second.add(j)
+        if difference < tolerance and i not in used_first and j not in used_second:
+            used_first.add(i)
+            used_second.add(j)
             pairs.append((i, j))
     return sorted(pairs)
 
 
 def tum_poses_of_images(path: Path, images: Sequence[Path]) -> tuple[list[float], np.ndarray]:
-    """Times and poses (N, 4, 4) of a prepared trajectory that has one line per image."""
+    """Reads times and poses world_from_camera (N, 4, 4) from a prepared TUM file with one line per image."""
     times, poses = read_tum(path)
     if len(poses) != len(images):
         raise InputError(f"{path} has {len(poses)} poses for {len(images)} images; prepare the data set again.")
@@ -56,8 +57,8 @@ def tum_poses_of_images(path: Path, images: Sequence[Path]) -> tuple[list[float]
 
 
 def time_in_name(image: Path) -> float:
-    """The seconds that a image of an RGB-D benchmark has as its name."""
+    """The time in seconds by which an image of an RGB-D benchmark is named."""
     try:
         return float(image.stem)
     except ValueError:
-        raise InputError(f"{image} does not have its time as its name.") from None
+        raise InputError(f"{image} is not named by its time in seconds.") from None

@@ -1,6 +1,6 @@
-"""PointOdyssey for fast loading: one small file per frame instead of one archive of gigabytes per clip.
+"""Rearranges PointOdyssey for fast loading: one small file per frame in place of a large archive per clip.
 
-The layout is that of DAS3R and MonST3R: <clip>/trajs_3d/traj_3d_00000.npy and so on for every array of anno.npz.
+The layout is that of DAS3R and MonST3R: <clip>/trajs_3d/traj_3d_00000.npy etc. for each array of anno.npz.
 """
 
 import os
@@ -17,7 +17,7 @@ from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.progress import Progress, ignore_progress
 
-#: arrays of anno.npz by frame, and what their files are called
+#: arrays of anno.npz with one entry per frame, and the stems of their files
 ARRAYS = {
     "trajs_2d": "traj_2d",
     "trajs_3d": "traj_3d",
@@ -31,8 +31,8 @@ _DAMAGE = (ValueError, EOFError, SyntaxError, RuntimeError, zipfile.BadZipFile, 
 
 
 def rearrange(folder: str | Path, *, progress: Progress = ignore_progress) -> tuple[int, int]:
-    """Rearranges every clip of every part of the data set that is there; returns how many clips were and how many were
-    left out because they have no tracks. Clips that were done before are left alone."""
+    """Rearranges all clips of the data set that are not rearranged yet; returns the number of rearranged clips, earlier
+    ones included, and the number of clips without tracks, which are skipped."""
     folder = Path(folder)
     clips = [folder / part / name for part in PARTS if (folder / part).is_dir() for name in folders_in(folder / part)]
     if not clips:
@@ -45,28 +45,28 @@ def rearrange(folder: str | Path, *, progress: Progress = ignore_progress) -> tu
 
 
 def rearrange_clip(clip: Path) -> bool:
-    """One clip; False when it has no tracks, and then nothing is written. Reads frame by frame: the memory needed does
-    not grow with the clip."""
+    """Rearranges one clip; returns False, and writes nothing, when it has no tracks. Frames are read one by one, so
+    that memory does not grow with the length of the clip."""
     annotations = clip / "anno.npz"
     if not annotations.is_file():
-        raise InputError(f"{annotations} does not exist; fetch PointOdyssey again.")
+        raise InputError(f"{annotations} does not exist; download PointOdyssey again.")
     try:
         with zipfile.ZipFile(annotations) as archive:
             missing = [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]
             if missing:
-                raise InputError(f"{annotations} has no {missing[0]}; fetch PointOdyssey again.")
+                raise InputError(f"{annotations} has no {missing[0]}; download PointOdyssey again.")
             counts = {name: _frame_count(archive, name, annotations) for name in ARRAYS}
             if counts["trajs_3d"] == 0:
                 return False
             if len(set(counts.values())) != 1:
-                raise InputError(f"{annotations} has arrays of different lengths ({counts}); fetch it again.")
+                raise InputError(f"{annotations} has arrays of different lengths ({counts}); download it again.")
             for name, file_name in ARRAYS.items():
                 if not _is_complete(clip / name, file_name, counts[name]):
                     _split(archive, name, clip / name, file_name)
     except InputError:
         raise
     except _DAMAGE as error:
-        raise InputError(f"{annotations} is damaged; fetch PointOdyssey again.") from error
+        raise InputError(f"{annotations} is damaged; download PointOdyssey again.") from error
     return True
 
 
@@ -81,12 +81,12 @@ def _header(stream: IO[bytes], name: str, path: Path) -> tuple[tuple[int, ...], 
     header = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
     shape, fortran_order, dtype = header
     if dtype.kind not in "fiub":
-        raise InputError(f"{path}: {name} is of type {dtype}, not of numbers; it is not read.")
+        raise InputError(f"{path}: {name} is of type {dtype}, not of numbers; download PointOdyssey again.")
     return shape, fortran_order, dtype
 
 
 def _is_complete(folder: Path, file_name: str, count: int) -> bool:
-    """Whether an earlier run has written this array: folders appear whole."""
+    """Whether an earlier run has written this array. Each folder is written completely or not at all."""
     return (folder / f"{file_name}_{count - 1:05d}.npy").is_file() and len(os.listdir(folder)) == count
 
 
@@ -94,7 +94,7 @@ def _split(archive: zipfile.ZipFile, name: str, folder: Path, file_name: str) ->
     with archive.open(f"{name}.npy") as stream, atomic_folder(folder, overwrite=True) as temporary:
         shape, fortran_order, dtype = _header(stream, name, folder)
         if fortran_order:
-            raise InputError(f"{folder.parent / 'anno.npz'}: {name} is stored by columns; fetch PointOdyssey again.")
+            raise InputError(f"{folder.parent / 'anno.npz'}: {name} is stored by columns; download PointOdyssey again.")
         frame_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
         for index in range(shape[0]):
             content = stream.read(frame_bytes)

@@ -1,6 +1,6 @@
-"""The data sets of Depth Anything 3's benchmark: images with true cameras, and the true surface where there is one.
+"""Data sets of Depth Anything 3's benchmark (2025): images with true cameras and, for most, a true surface.
 
-eth3d/<scene>/{images, dslr_calibration_jpg/{cameras,images}.txt, combined_mesh.ply}, and of each image
+eth3d/<scene>/{images, dslr_calibration_jpg/{cameras,images}.txt, combined_mesh.ply}, and for each image
     masks_for_images/dslr_images/*.png, ground_truth_depth/dslr_images/*
 7scenes/7Scenes/<scene>/seq-01 (stairs: seq-02)/frame-*.{color.png,depth.png,pose.txt}, 7Scenes/meshes/<scene>.ply
 scannetpp/<scene>/{merge_dslr_iphone/{colmap/sparse_render_rgb,images,render_depth}, scans/mesh_aligned_0.05.ply}
@@ -27,19 +27,23 @@ from scene.rotations import rotation_from_quaternion
 
 @dataclass(frozen=True)
 class ReconstructionView:
-    """One image: how to read it (uint8 RGB (H, W, 3), undistorted), its true camera at that size, and which of its
-    pixels count (bool (H, W)); None: all."""
+    """One image with its true camera."""
 
     name: str
+    #: reads the undistorted image, uint8 RGB (H, W, 3)
     read: Callable[[], np.ndarray]
+    #: (4, 4)
     camera_from_world: np.ndarray
+    #: (3, 3) in pixels of the undistorted image
     intrinsics: np.ndarray
+    #: reads the mask, bool (H, W), of the pixels that are scored; None: all
     read_valid: Callable[[], np.ndarray | None] = lambda: None
 
 
 @dataclass(frozen=True)
 class ReconstructionScene:
-    """The views of one scene; `surface` is a PLY mesh or cloud of the truth, None for scenes with true cameras only."""
+    """The views of one scene. `surface` is a PLY file of the true surface, a mesh or points; None without such
+    truth."""
 
     name: str
     views: list[ReconstructionView]
@@ -53,27 +57,31 @@ class ReconstructionScene:
 
 @dataclass(frozen=True)
 class ReconstructionDataset:
-    """How a data set lies on the disk, and the numbers of its protocol: lengths in metres."""
+    """A data set: its location, its reader and the parameters of its protocol, with lengths in meters."""
 
     name: str
     title: str
     folder: str
-    #: those that published figures are of; None: all there are
+    #: the scenes for which figures are published; None: all
     scenes: tuple[str, ...] | None
     list_scenes: Callable[[Path], list[str]]
     open_scene: Callable[[Path, str], ReconstructionScene]
+    #: of the fused surface; 0: surfaces are not fused
     voxel_size: float = 0.0
+    #: of the signed distances that are fused
     truncation: float = 0.0
+    #: distance up to which points match in precision and recall
     threshold: float = 0.0
+    #: larger predicted depths are ignored
     max_depth: float = np.inf
-    #: points farther than this outside the box of the truth do not count; None: all count
+    #: predicted points farther outside the bounding box of the truth are ignored; None: no limit
     box_margin: float | None = None
-    #: scored by DTU's own rules (`evaluation.dtu`), lengths in millimetres
+    #: surfaces are scored by `scores.dtu`, with lengths in millimeters
     scored_as_dtu: bool = False
 
     def scene(self, folder: Path, name: str) -> ReconstructionScene:
-        """One scene of the data set in `folder`; raises `InputError` when it is not there, naming those that are, or
-        not complete."""
+        """Reads one scene from `folder`. Raises `InputError` when it is incomplete, or missing; the message then names
+        existing scenes."""
         try:
             return self.open_scene(folder, name)
         except InputError as error:
@@ -85,7 +93,7 @@ class ReconstructionDataset:
 
     @property
     def has_surfaces(self) -> bool:
-        """Whether reconstructions can be scored."""
+        """Whether the data set has true surfaces."""
         return self.scored_as_dtu or self.voxel_size > 0
 
 
@@ -93,8 +101,8 @@ _ETH3D_SCENES = (
     "courtyard", "electro", "kicker", "pipes", "relief", "delivery_area", "facade", "office", "playground", "relief_2",
     "terrains",
 )  # fmt: skip
-#: images that the benchmark leaves out: the numbers at the end of their names, first to last
-_ETH3D_LEFT_OUT = {
+#: images that the benchmark excludes, by the number in their name
+_ETH3D_EXCLUDED = {
     "delivery_area": {*range(711, 715)},
     "electro": {*range(9289, 9294), 9298},
     "playground": {*range(587, 593)},
@@ -116,30 +124,30 @@ _DTU_SCENES = tuple(
         1, 4, 9, 10, 11, 12, 13, 15, 23, 24, 29, 32, 33, 34, 48, 49, 62, 75, 77, 110, 114, 118,
     )
 )  # fmt: skip
-#: DTU's images are looked at from this one
+#: index of the image that the benchmark moves to the front
 _DTU_REFERENCE = 33
 
 
 def open_eth3d(folder: Path, name: str) -> ReconstructionScene:
-    """Images in the order of images.txt, without those that the benchmark leaves out."""
+    """Reads a scene: the images in the order of images.txt, without those that the benchmark excludes."""
     scene = folder / name
     cameras = {}
     for words in _table(scene / "dslr_calibration_jpg" / "cameras.txt", 8):
         fx, fy, cx, cy = (float(word) for word in words[4:8])
         cameras[words[0]] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
     views = []
-    # every other line lists points
+    # every second line is a list of points
     for words in _table(scene / "dslr_calibration_jpg" / "images.txt", 10)[::2]:
         path = scene / "images" / words[9]
-        if not path.is_file() or _eth3d_number(path) in _ETH3D_LEFT_OUT.get(name, ()):
+        if not path.is_file() or _eth3d_number(path) in _ETH3D_EXCLUDED.get(name, ()):
             continue
         pose = np.eye(4)
         pose[:3, :3] = rotation_from_quaternion(np.array([float(word) for word in words[1:5]]))
         pose[:3, 3] = [float(word) for word in words[5:8]]
         if words[8] not in cameras:
-            raise InputError(f"{scene}: the camera {words[8]} of {path.name} is missing; fetch the scene again.")
+            raise InputError(f"{scene}: the camera {words[8]} of {path.name} is missing; download the scene again.")
         views.append(ReconstructionView(path.name, _reader(path), pose, cameras[words[8]], _eth3d_valid(scene, path)))
-    return ReconstructionScene(name, _some(views, scene), scene / "combined_mesh.ply")
+    return ReconstructionScene(name, _check_count(views, scene), scene / "combined_mesh.ply")
 
 
 def _eth3d_number(path: Path) -> int:
@@ -159,7 +167,7 @@ def _eth3d_valid(scene: Path, image: Path) -> Callable[[], np.ndarray | None]:
         if depth.is_file():
             values = np.fromfile(depth, np.float32)
             if values.size != height * width:
-                raise InputError(f"{depth} does not have the size of {image.name}; fetch the scene again.")
+                raise InputError(f"{depth} does not have the size of {image.name}; download the scene again.")
             valid &= np.isfinite(values).reshape(height, width) & (values > 0).reshape(height, width)
         if mask.is_file():
             valid &= cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE) != 1
@@ -169,7 +177,7 @@ def _eth3d_valid(scene: Path, image: Path) -> Callable[[], np.ndarray | None]:
 
 
 def open_seven_scenes(folder: Path, name: str) -> ReconstructionScene:
-    """The frames of the one sequence that the benchmark uses which have a pose."""
+    """Reads a scene: the frames with a pose of the sequence that the benchmark uses."""
     frames = folder / "7Scenes" / name / ("seq-02" if name == "stairs" else "seq-01")
     views = []
     for path in sorted(frames.glob("frame-*.color.png")):
@@ -183,11 +191,11 @@ def open_seven_scenes(folder: Path, name: str) -> ReconstructionScene:
                     _depth_valid(depth, unknown=65535),
                 )
             )  # fmt: skip
-    return ReconstructionScene(name, _some(views, frames), folder / "7Scenes" / "meshes" / f"{name}.ply")
+    return ReconstructionScene(name, _check_count(views, frames), folder / "7Scenes" / "meshes" / f"{name}.ply")
 
 
 def open_scannetpp(folder: Path, name: str) -> ReconstructionScene:
-    """The images of the phone, undistorted, cut and brought to 1024x768."""
+    """Reads a scene: the images of the phone, undistorted, cropped and resized to 1024x768."""
     import pycolmap
 
     base = folder / name / "merge_dslr_iphone"
@@ -195,7 +203,7 @@ def open_scannetpp(folder: Path, name: str) -> ReconstructionScene:
     try:
         model = pycolmap.Reconstruction(str(model_folder))
     except (ValueError, RuntimeError, OSError) as error:
-        raise InputError(f"{model_folder} holds no COLMAP model that can be read; fetch the scene again.") from error
+        raise InputError(f"{model_folder} holds no readable COLMAP model; download the scene again.") from error
     views = []
     for image in sorted(model.images.values(), key=lambda image: image.name):
         path = base / "images" / image.name
@@ -205,7 +213,7 @@ def open_scannetpp(folder: Path, name: str) -> ReconstructionScene:
         if camera.model.name not in ("OPENCV", "PINHOLE"):
             raise InputError(f"{model_folder} has a camera of the model {camera.model.name}; OPENCV is expected.")
         fx, fy, cx, cy = camera.params[:4]
-        # OpenCV's routines count pixel centres from 0
+        # OpenCV has pixel centers at integers
         raw = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1.0]])
         distortion = np.zeros(5)
         distortion[:4] = camera.params[4:8] if camera.model.name == "OPENCV" else 0.0
@@ -213,8 +221,8 @@ def open_scannetpp(folder: Path, name: str) -> ReconstructionScene:
         straight, region = cv2.getOptimalNewCameraMatrix(raw, distortion, size, 1, size)
         x, y, width, height = region if all(region[2:]) else (0, 0, *size)
         scale = np.diag([_SCANNETPP_SIZE[0] / width, _SCANNETPP_SIZE[1] / height, 1.0])
-        cut = np.array(straight)
-        cut[:2, 2] += 0.5 - np.array([x, y])
+        cropped = np.array(straight)
+        cropped[:2, 2] += 0.5 - np.array([x, y])
         pose = np.eye(4)
         pose[:3] = image.cam_from_world().matrix()
         views.append(
@@ -222,12 +230,12 @@ def open_scannetpp(folder: Path, name: str) -> ReconstructionScene:
                 image.name,
                 _undistorted(path, raw, distortion, np.array(straight), (x, y, width, height)),
                 pose,
-                scale @ cut,
+                scale @ cropped,
                 _depth_valid(base / "render_depth" / f"{path.stem}.png", size=_SCANNETPP_SIZE),
             )
         )
     surface = folder / name / "scans" / "mesh_aligned_0.05.ply"
-    return ReconstructionScene(name, _some(views, base), surface)
+    return ReconstructionScene(name, _check_count(views, base), surface)
 
 
 def _undistorted(
@@ -242,49 +250,50 @@ def _undistorted(
 
 
 def open_hiroom(folder: Path, name: str) -> ReconstructionScene:
-    """A scene by its path under data/, such as a/b/c."""
+    """Reads a scene, named by its path in data/ (a/b/c)."""
     scene = folder / "data" / name
     try:
         intrinsics = np.load(scene / "cam_K.npy", allow_pickle=False).astype(np.float64)
     except (OSError, ValueError) as error:
-        raise InputError(f"{scene / 'cam_K.npy'} is missing or damaged; fetch the scene again.") from error
+        raise InputError(f"{scene / 'cam_K.npy'} is missing or damaged; download the scene again.") from error
     views = []
     for path in list_images(scene / "image") if (scene / "image").is_dir() else []:
         pose = scene / "pose" / f"{path.stem}.npy"
         if pose.is_file():
             valid = _depth_valid(
-                scene / "depth" / f"{path.stem}.png", left_out=scene / "aliasing_mask" / f"{path.stem}.png"
+                scene / "depth" / f"{path.stem}.png", excluded=scene / "aliasing_mask" / f"{path.stem}.png"
             )
             camera_from_world = np.load(pose, allow_pickle=False).astype(np.float64)
             views.append(ReconstructionView(path.name, _reader(path), camera_from_world, intrinsics, valid))
     surface = folder / "fused_pcd" / f"{'-'.join(Path(name).parts[-3:])}.ply"
-    return ReconstructionScene(name, _some(views, scene), surface)
+    return ReconstructionScene(name, _check_count(views, scene), surface)
 
 
 def open_dtu64(folder: Path, name: str) -> ReconstructionScene:
-    """64 images with true cameras, the benchmark's reference view first."""
+    """Reads a scene: 64 images with true cameras, the reference view first."""
     views = []
     for path in _dtu_images(folder / name / "image"):
         file = folder / "Cameras" / f"{int(path.stem):08d}_cam.txt"
         if file.is_file():
             views.append(ReconstructionView(path.name, _reader(path), *_dtu_camera(file)))
-    return ReconstructionScene(name, _some(views, folder / name), None)
+    return ReconstructionScene(name, _check_count(views, folder / name), None)
 
 
 def open_dtu(folder: Path, name: str) -> ReconstructionScene:
-    """49 rectified images with true cameras and the pixels that the scanner saw, the reference view first."""
+    """Reads a scene: 49 rectified images with true cameras and masks of the scanned pixels, the reference view
+    first."""
     views = []
     for path in _dtu_images(folder / "Rectified" / name):
         words = path.stem.split("_")
         if len(words) < 2 or not words[1].isdigit():
-            raise InputError(f"{path} is not named as DTU names images (rect_001_...); fetch DTU again.")
+            raise InputError(f"{path} is not named like an image of DTU (rect_001_...); download DTU again.")
         number = int(words[1]) - 1
         mask = folder / "depth_raw" / "Depths" / name / f"depth_visual_{number:04d}.png"
         camera = _dtu_camera(folder / "Cameras" / f"{number:08d}_cam.txt")
         views.append(ReconstructionView(path.name, _reader(path), *camera, _depth_valid(mask, above=10)))
     digits = name.removeprefix("scan")
     surface = folder / "Points" / "stl" / f"stl{int(digits) if digits.isdigit() else 0:03d}_total.ply"
-    return ReconstructionScene(name, _some(views, folder / "Rectified" / name), surface)
+    return ReconstructionScene(name, _check_count(views, folder / "Rectified" / name), surface)
 
 
 def _dtu_images(folder: Path) -> list[Path]:
@@ -295,14 +304,14 @@ def _dtu_images(folder: Path) -> list[Path]:
 
 
 def _dtu_camera(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """camera_from_world (4, 4) and intrinsics (3, 3)."""
+    """Reads camera_from_world (4, 4) and intrinsics (3, 3)."""
     rows = [line.split() for line in read_text(file).splitlines()]
     try:
         pose, intrinsics = np.array(rows[1:5], np.float64), np.array(rows[7:10], np.float64)
     except ValueError:
         pose = intrinsics = np.zeros(0)
     if pose.shape != (4, 4) or intrinsics.shape != (3, 3):
-        raise InputError(f"{file} is not a camera of DTU: a 4x4 and a 3x3 matrix are expected in it.")
+        raise InputError(f"{file} is not a camera file of DTU, which has a 4x4 and a 3x3 matrix; download DTU again.")
     return pose, intrinsics
 
 
@@ -315,10 +324,11 @@ def _depth_valid(
     *,
     above: int = 0,
     unknown: int | None = None,
-    left_out: Path | None = None,
+    excluded: Path | None = None,
     size: tuple[int, int] | None = None,
 ) -> Callable[[], np.ndarray | None]:
-    """Where a depth image is above `above`, and nothing is set in the image `left_out`; at `size` (W, H)."""
+    """A reader of the mask of valid pixels: those whose value in the depth image `path` exceeds `above` and is not
+    `unknown`, and whose value in the image `excluded` is 0. `size` (W, H) is the size of the mask."""
 
     def read() -> np.ndarray | None:
         depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
@@ -329,30 +339,31 @@ def _depth_valid(
         valid = depth > above
         if unknown is not None:
             valid &= depth != unknown
-        mask = cv2.imread(str(left_out), cv2.IMREAD_GRAYSCALE) if left_out is not None and left_out.is_file() else None
+        mask = cv2.imread(str(excluded), cv2.IMREAD_GRAYSCALE) if excluded is not None and excluded.is_file() else None
         return valid if mask is None else valid & (mask == 0)
 
     return read
 
 
 def _table(path: Path, columns: int) -> list[list[str]]:
-    """Lines of words after the comments; every line that has a place counts, short ones too."""
+    """The lines of a COLMAP text file, split into words, without comments. Of a file with eight columns (cameras),
+    empty lines are dropped; of others (images), they are kept, because they can be empty lists of points."""
     lines = [line.split() for line in read_text(path).splitlines() if not line.startswith("#")]
     while lines and not lines[0]:
         lines = lines[1:]
     if not lines or len(lines[0]) < columns:
-        raise InputError(f"{path} is not in COLMAP's layout: {columns} entries are expected in its first line.")
+        raise InputError(f"{path} is not a COLMAP text file: its first line must have {columns} entries.")
     return [line for line in lines if line] if columns == 8 else lines
 
 
-def _some(views: list[ReconstructionView], place: Path) -> list[ReconstructionView]:
+def _check_count(views: list[ReconstructionView], place: Path) -> list[ReconstructionView]:
     if len(views) < 2:
-        raise InputError(f"{place} has {len(views)} images with a camera; at least two are needed, fetch it again.")
+        raise InputError(f"{place} has {len(views)} images with a camera; at least two are needed, download it again.")
     return views
 
 
 def _folders(folder: Path, *, but: str = "") -> list[str]:
-    """Names of the folders in a folder that may or may not be there; `but` holds no scene."""
+    """Sorted names of the subfolders except `but`; none where there is no such folder."""
     return [name for name in folders_in(folder) if name != but] if folder.is_dir() else []
 
 

@@ -1,4 +1,4 @@
-"""All data sets by name."""
+"""The table of data sets, and access to their clips."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ DATASETS = {entry.name: entry for entry in (SINTEL, DAVIS, TUM, BONN, KITTI, NYU
 
 
 class OpenDataset:
-    """A data set that is there: its clips by name."""
+    """A data set on the disk."""
 
     def __init__(self, dataset: Dataset, data_folder: Path) -> None:
         self.dataset, self.folder = dataset, data_folder / dataset.folder
         self._data_folder = data_folder
 
     def clip_names(self, *, all_clips: bool = False) -> list[str]:
-        """The clips that published figures are of, or all there are."""
+        """Names of the clips for which figures are published, or of all clips."""
         if self.dataset.published_clips is not None and not all_clips:
             return list(self.dataset.published_clips)
         try:
@@ -35,11 +35,12 @@ class OpenDataset:
         return names
 
     def clip(self, name: str) -> DatasetClip:
-        """One clip; raises `InputError` when it is not there, naming those that are, or not complete."""
+        """Reads one clip. Raises `InputError` when it is incomplete, or missing; the message then names existing
+        clips."""
         try:
             return self.dataset.open_clip(self.folder, name)
         except InputError as error:
-            known = self._names_there()
+            known = self._existing_clips()
             if known and name not in known:
                 some = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
                 raise InputError(
@@ -47,7 +48,7 @@ class OpenDataset:
                 ) from None
             raise error
 
-    def _names_there(self) -> list[str]:
+    def _existing_clips(self) -> list[str]:
         try:
             return self.dataset.list_clips(self.folder)
         except OSError:
@@ -58,8 +59,8 @@ class OpenDataset:
 
 
 def open_dataset(name: str, data_folder: str | Path) -> OpenDataset:
-    """The data set called `name` under `data_folder`. Raises `InputError` that lists the known names, or says how to
-    fetch one that is not there."""
+    """Opens the data set `name` in `data_folder`. Raises `InputError` for an unknown name, listing the known ones, and
+    for a missing data set, with the command to download it."""
     if name not in DATASETS:
         raise InputError(f'There is no data set called "{name}"; choose one of: {", ".join(DATASETS)}.')
     dataset = DATASETS[name]

@@ -1,8 +1,8 @@
-"""TUM RGB-D (Sturm et al., IROS 2012) and Bonn RGB-D Dynamic (Palazzolo et al., IROS 2019): both in TUM's layout.
+"""TUM RGB-D (Sturm et al., IROS 2012) and Bonn RGB-D Dynamic (Palazzolo et al., IROS 2019), both in TUM's layout.
 
-<clip>/rgb.txt and groundtruth.txt with times, rgb/<seconds>.png, depth/<seconds>.png (5000 = 1 m). The part that
-published figures use is taken from folders prepared for it (rgb_90, groundtruth_90.txt; rgb_110, depth_110,
-groundtruth_110.txt), or from the whole clip in the same way where they are not there.
+<clip>/rgb.txt and groundtruth.txt with times, rgb/<seconds>.png, depth/<seconds>.png (5000 = 1 m). The frames of
+published figures are read from folders prepared for them (rgb_90, groundtruth_90.txt; rgb_110, depth_110,
+groundtruth_110.txt) or, without these folders, selected from the whole clip.
 """
 
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ from scene.formats.tum import read_tum
 from scene.maps import FrameMaps
 
 _UNITS_PER_METER = 5000.0
-#: images, poses and depths belong together when they are at most this many seconds apart
+#: largest difference, in seconds, between the times of an image and of its pose
 _TOLERANCE = 0.02
 
-#: of freiburg 3: what moves is people
+#: clips of freiburg 3 with moving people
 TUM_DYNAMIC_CLIPS = tuple(
     f"rgbd_dataset_freiburg3_{action}_{motion}"
     for action in ("sitting", "walking")
     for motion in ("halfsphere", "rpy", "static", "xyz")
 )
 BONN_PUBLISHED_CLIPS = ("balloon2", "crowd2", "crowd3", "person_tracking2", "synchronous")
-#: of the tens of thousands of frames, the part that DepthCrafter and all after it use
+#: the frames that DepthCrafter (2024) and later papers use
 _BONN_PART = slice(30, 140)
 
 
 def open_tum(folder: Path, name: str) -> DatasetClip:
-    """One clip: every third image that has a pose, at most 90."""
+    """Reads one clip: every third image with a pose, at most 90."""
     clip = folder / name
     if (clip / "rgb_90").is_dir():
         images = images_in(clip / "rgb_90")
@@ -43,7 +43,7 @@ def open_tum(folder: Path, name: str) -> DatasetClip:
     pose_times, poses = read_tum(clip / "groundtruth.txt")
     pairs = associate(times, pose_times, _TOLERANCE)[::3][:90]
     if len(pairs) < 2:
-        raise InputError(f"{clip} has fewer than two images with a pose; fetch it again.")
+        raise InputError(f"{clip} has fewer than two images with a pose; download it again.")
     images = [clip / names[i] for i, _ in pairs]
     return DatasetClip(
         name,
@@ -55,7 +55,7 @@ def open_tum(folder: Path, name: str) -> DatasetClip:
 
 
 def open_bonn(folder: Path, name: str) -> DatasetClip:
-    """One clip: images 30 to 139."""
+    """Reads one clip: images 30 to 139."""
     clip = folder / f"rgbd_bonn_{name}"
     if (clip / "rgb_110").is_dir():
         images = images_in(clip / "rgb_110")
@@ -63,7 +63,7 @@ def open_bonn(folder: Path, name: str) -> DatasetClip:
         return DatasetClip(name, images, times, poses, z_depths=_depths(clip / "depth_110", images))
     images = images_in(clip / "rgb")[_BONN_PART]
     if len(images) < 2:
-        raise InputError(f"{clip / 'rgb'} ends before image {_BONN_PART.start + 2}; fetch it again.")
+        raise InputError(f"{clip / 'rgb'} ends before image {_BONN_PART.start + 2}; download it again.")
     times = np.array([time_in_name(image) for image in images])
     pose_times, poses = read_tum(clip / "groundtruth.txt")
     pairs = dict(associate(times, pose_times, _TOLERANCE))
@@ -78,17 +78,18 @@ def open_bonn(folder: Path, name: str) -> DatasetClip:
 
 
 def _depths(folder: Path, images: Sequence[Path]) -> FrameMaps | None:
-    """The depth image of each image: of the nearest time, or in order where the names are no times."""
+    """The depth map of each image: the nearest in time or, where the files are not named by time, in the same order.
+    None where some image has no depth map."""
     if not folder.is_dir():
         return None
     files = images_in(folder)
     try:
         times = np.array([time_in_name(file) for file in files])
-        wanted = np.array([time_in_name(image) for image in images])
+        image_times = np.array([time_in_name(image) for image in images])
     except InputError:
         return _read(files) if len(files) == len(images) else None
-    nearest = np.abs(times[None, :] - wanted[:, None]).argmin(axis=1)
-    if np.abs(times[nearest] - wanted).max() > 2 * _TOLERANCE:
+    nearest = np.abs(times[None, :] - image_times[:, None]).argmin(axis=1)
+    if np.abs(times[nearest] - image_times).max() > 2 * _TOLERANCE:
         return None
     return _read([files[index] for index in nearest])
 

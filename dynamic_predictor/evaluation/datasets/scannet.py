@@ -1,8 +1,8 @@
-"""ScanNet v2 (Dai et al., CVPR 2017): rooms scanned with depth (1000 = 1 m) and poses; nothing moves.
+"""ScanNet v2 (Dai et al., CVPR 2017): static rooms scanned with depth (1000 = 1 m) and poses.
 
-scannetv2/<clip>/color_90/frame_0000.jpg, depth_90/frame_0000.png, pose_90.txt (sixteen numbers of world_from_camera a
-line), which is every third of the first 270 frames; or color/0.jpg, depth/0.png, pose/0.txt, from which the same part
-is taken.
+scannetv2/<clip>/color_90/frame_0000.jpg, depth_90/frame_0000.png, pose_90.txt (one world_from_camera of sixteen numbers
+per line) with every third of the first 270 frames; or color/0.jpg, depth/0.png, pose/0.txt, from which the same frames
+are selected.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ _PART = slice(0, 270, 3)
 
 
 def open_clip(folder: Path, name: str) -> DatasetClip:
-    """One scan. Poses of a scan that lost its track anywhere in the part are left out."""
+    """Reads one scan, without poses where the tracking of the scanner failed at any of its frames."""
     clip = folder / name
     if (clip / "color_90").is_dir():
         images = images_in(clip / "color_90")
@@ -44,7 +44,7 @@ def _poses(files: list[Path]) -> np.ndarray | None:
             return None
         matrix = read_rows(file, columns=4)
         if matrix.shape != (4, 4):
-            raise InputError(f"{file} is no 4x4 matrix; fetch the data set again.")
+            raise InputError(f"{file} is not a 4x4 matrix; download the data set again.")
         poses.append(matrix)
     return np.array(poses)
 

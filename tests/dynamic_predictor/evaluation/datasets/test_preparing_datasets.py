@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dynamic_predictor.evaluation.datasets.download_command import make_sintel_labels, rearrange_pointodyssey
-from dynamic_predictor.evaluation.datasets.flow_files import read_flo
 from dynamic_predictor.evaluation.datasets.motion_labels import label_sintel
 from dynamic_predictor.evaluation.datasets.rearrangement import ARRAYS, rearrange_clip
 from dynamic_predictor.evaluation.datasets.registry import open_dataset
+from dynamic_predictor.evaluation.datasets.sintel_files import read_flo
 from scene.errors import InputError
 
 TAG = np.float32(202021.25).tobytes()

@@ -103,10 +103,10 @@ def test_sintel_without_truth(sintel: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "sentence"),
     [
-        ("camdata_left/alley_2/frame_0002.cam", b"1234", "no camera file of Sintel"),
+        ("camdata_left/alley_2/frame_0002.cam", b"1234", "not a camera file of Sintel"),
         ("camdata_left/alley_2/frame_0002.cam", struct.pack("<f21d", 202021.25, *[np.nan] * 21), "not finite"),
         ("depth/alley_2/frame_0004.dpt", struct.pack("<fii", 202021.25, 1 << 30, 1 << 30), "damaged"),
-        ("depth/alley_2/frame_0004.dpt", b"", "no depth file of Sintel"),
+        ("depth/alley_2/frame_0004.dpt", b"", "not a depth file of Sintel"),
     ],
 )
 def test_damaged_files_of_sintel(sintel: Path, file: str, content: bytes, sentence: str) -> None:
@@ -198,7 +198,7 @@ def test_kitti(tmp_path: Path) -> None:
     clip = open_dataset("kitti", tmp_path).clip("drive_02")
     check_depth(clip, 12.5)
     cv2.imwrite(str(root / "groundtruth_depth_gathered/drive_02/0000000001.png"), np.zeros((4, 5), np.uint8))
-    with pytest.raises(InputError, match="no 16-bit image of depth"):
+    with pytest.raises(InputError, match="not a 16-bit image of depth"):
         clip.z_depths[1]  # type: ignore[index]
 
 
