@@ -6,17 +6,19 @@ command line: those are the driver's (`dynamic_predictor.driver`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.frames import Frames
-from scene.gaussians import Gaussians
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud
+
+if TYPE_CHECKING:
+    from scene.gaussians import Gaussians
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Prediction:
     #: sparse points of the static world, where the predictor has triangulated some
     points: PointCloud | None = None
     #: one Gaussian per pixel, view after view, from networks that predict them
-    gaussians: Gaussians | None = None
+    gaussians: "Gaussians | None" = None
     #: features of a network by name, (N, rows, columns, channels)
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     #: confidences are those of a network: chunks are joined by weights c - 1 instead of 1 - 1 / c
@@ -91,14 +93,20 @@ class Prediction:
         height, width = self.z_depth[0].shape
         return height, width
 
+    def poses(self) -> np.ndarray:
+        """`world_from_camera` (N, 4, 4); `ValueError` where there are no cameras."""
+        if self.world_from_camera is None:
+            raise ValueError("this prediction has no cameras")
+        return self.world_from_camera
+
     def cameras(self) -> list[Camera]:
         """One camera per view, at the size of the maps; `ValueError` where there are none."""
-        if self.world_from_camera is None or self.intrinsics is None:
-            raise ValueError("this prediction has no cameras")
+        poses = self.poses()
+        assert self.intrinsics is not None
         height, width = self.size
         return [
             Camera.from_intrinsics(width, height, matrix, pose)
-            for matrix, pose in zip(self.intrinsics, self.world_from_camera, strict=True)
+            for matrix, pose in zip(self.intrinsics, poses, strict=True)
         ]
 
 

@@ -44,6 +44,8 @@ class PredictorSpec:
     single_view: bool = False
     #: a known focal length (--fov) is used
     known_focal: bool = False
+    #: all chunks of a clip are given the focal length that the first one found
+    shares_focal: bool = False
     #: known poses and intrinsics are used
     known_poses: bool = False
     #: one Gaussian per pixel

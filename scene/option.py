@@ -35,6 +35,9 @@ def option(
     positional: bool = False,
 ) -> Any:
     """A dataclass field with a default and its `Option`. Types of the command line follow from the field's annotation:
-    `bool` becomes a switch (--name, and --no-name where the default is true)."""
+    `bool` becomes a switch (--name, and --no-name where the default is true). In Python all but positional ones are
+    keyword arguments."""
     metadata = {KEY: Option(help, metavar, choices, tuple(flags), group, positional)}
-    return field(default=default, metadata=metadata) if default is not MISSING else field(metadata=metadata)
+    if default is MISSING:
+        return field(metadata=metadata, kw_only=not positional)
+    return field(default=default, metadata=metadata, kw_only=not positional)

@@ -1,15 +1,14 @@
-"""Depth maps of images and videos: arrays, colour previews, 16-bit images.
+"""Depth maps of images and videos: arrays, colored previews, 16-bit images.
 
-depth/00000.npz       z_depth float32 (H, W), 0 = unknown; confidence where the model has one
-previews/00000.jpg    image and coloured depth side by side, and preview.mp4 of all
+depth/00000.npz       z_depth float32 (H, W), 0 = unknown; confidence in [0, 1]
+previews/00000.jpg    image and colored depth side by side, and preview.mp4 of all
 png16/00000.png       z_depth in whole steps of depth.json's png16_step, 0 = unknown (on request)
-depth.json            model, unit, sources
-Beside them lies what is exported (on request; then all images are seen together).
+depth.json            predictor, unit, settings
+Exports lie beside them (on request).
 """
 
-import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,60 +16,36 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
-from dynamic_predictor.driver.predictors import (
-    DEPTH_ANYTHING_3,
-    create_chunk_predictor,
-    load_depth_anything3,
-    working_size,
-)
-from dynamic_predictor.driver.sources import FrameSource, open_source
-from dynamic_predictor.driver.stream import StreamSettings, run_stream
-from dynamic_predictor.driver.stream_scene import scene_of_stream
+from dynamic_predictor.confidence import odds
+from dynamic_predictor.contract import Prediction, Predictor, Views
+from dynamic_predictor.driver.scene_driver import DrivenScene, SceneDriver
+from dynamic_predictor.driver.settings import StreamSettings, check_options
+from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import StreamWorkspace
-from dynamic_predictor.specs import available_predictors
+from scene.camera import focal_length
+from scene.depth_colors import depth_colors, inverse_depth_limits
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
-from scene.formats.depth_vis import depth_colors, inverse_depth_limits, write_jpeg
-from scene.images import fitted_size, read_image, resize_image
+from scene.files.json_files import write_json
+from scene.files.output_place import check_output_folder
+from scene.formats.exportable import Exportable
+from scene.formats.registry import check_formats, export
+from scene.frames import MemoryFrames
+from scene.images import fitted_size, read_image, resize_image, write_jpeg
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.video import write_video
-from stillsplat.exported_depth import ExportChoices, check_export, predict_and_export
-from stillsplat.single_images import SingleImages
+from stillsplat.depth_settings import DepthSettings
 
 _PNG_STEPS = 65_535
 _PREVIEW_RATE = 15.0
 
 
 @dataclass(frozen=True)
-class DepthSettings:
-    """What `estimate_depth_maps` can be told; the command line has one option for each."""
-
-    input: str
-    predictor: str = "geometric"
-    weights: str | None = None
-    #: depth in metres, from models that can
-    metric: bool = False
-    #: every image for itself, even with a model that could use them together
-    each: bool = False
-    fov: float | None = None
-    rate: float | None = None
-    max_frames: int | None = None
-    max_size: int | None = None
-    chunk_size: int = 60
-    overlap: int = 30
-    png16: bool = False
-    #: official formats of Depth Anything 3, from one prediction of all images together
-    export: ExportChoices | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class _Map:
     image: np.ndarray
     z_depth: np.ndarray
-    confidence: np.ndarray | None
+    confidence: np.ndarray
 
 
 def estimate_depth_maps(
@@ -78,136 +53,135 @@ def estimate_depth_maps(
     output: str | Path,
     *,
     overwrite: bool = False,
+    predictor: Predictor | None = None,
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> int:
-    """Writes the folder `output`, whole or not at all; returns the number of maps. Raises `InputError` for input that
-    cannot be used, for `metric` from a model without metres, and when `output` exists without `overwrite`."""
+    """Writes the folder `output`, whole or not at all; returns the number of maps. `predictor` is used instead of the
+    one that the settings name. Raises `InputError` for input that cannot be used, and for options that the predictor
+    cannot honour."""
     output = Path(output)
-    if output.exists() and not overwrite:
-        raise InputError(f"{output} exists already; choose another place or add --overwrite.")
-    if output.is_dir() and any(output.iterdir()) and not (output / "depth.json").exists():
-        raise InputError(f"{output} holds other things than depth maps and is not replaced; choose another place.")
-    if settings.export is not None:
-        check_export(settings.predictor, settings.export)
-    _check_predictor(settings.predictor)
-    source = open_source(settings.input, rate=settings.rate, max_frames=settings.max_frames)
-    single = None if settings.export is not None else _single_images(settings, source)
-    with atomic_folder(output, overwrite=overwrite) as folder:
-        if settings.export is not None:
-            return _exported(source, folder, settings, settings.export, progress, warn)
-        if single is not None:
-            maps, description = _each_for_itself(source, single, settings, progress)
+    check_output_folder(
+        output, holds="depth maps", is_ours=lambda folder: (folder / "depth.json").exists(), overwrite=overwrite
+    )
+    check_options(settings, makes_scene=False)
+    formats = _checked_formats(settings)
+    _check_metric(settings)
+    driver = SceneDriver(
+        settings, predictor=predictor, progress=progress, warn=warn, **settings.network_settings(formats)
+    )
+    source = driver.open_source()
+    spec = settings.spec
+    each = settings.each or not spec.cameras or source.total == 1
+    if each and not spec.single_view:
+        raise InputError(f"{spec.name} needs several frames of a moving view; use a da3 model for single images.")
+    with (
+        atomic_folder(output, overwrite=overwrite) as folder,
+        tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=folder.parent) as working,
+    ):
+        if each:
+            maps, description = _each_by_itself(source, driver, settings, progress)
+            if formats:
+                found = list(maps)
+                export(_of_maps(found), folder, formats, settings.export_options, progress=progress)
+                maps = iter(found)
             return _write(folder, maps, None, description, settings, warn)
-        with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=folder.parent) as working:
-            scene = _together(source, settings, Path(working), progress, warn)
-            if settings.metric and not scene.provenance.get("is_metric"):
-                raise InputError(f"{settings.predictor} knows no metres; use da3-nested, or da3-metric with --fov.")
-            description = {"is_metric": bool(scene.provenance.get("is_metric"))}
-            return _write(folder, _maps_of(scene, progress), _clip_limits(scene), description, settings, warn)
+        workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
+        stream = StreamSettings(chunk_size=settings.chunk_size, overlap=settings.overlap, loop=False)
+        driven = driver.scene(
+            workspace,
+            source=source,
+            stream=None if formats else stream,
+            accept_damaged=True,
+            motion_stage=False,
+        )
+        is_metric = bool(driven.scene.provenance.get("is_metric"))
+        _require_metres(settings, is_metric)
+        if formats:
+            export(_exportable(driven), folder, formats, settings.export_options, progress=progress)
+        limits = _clip_limits(driven.scene)
+        return _write(folder, _maps_of(driven.scene, progress), limits, {"is_metric": is_metric}, settings, warn)
 
 
-def _check_predictor(name: str) -> None:
-    """`InputError` for an unknown name that lists those of models without cameras too, which make no scenes."""
-    if not name.startswith(DEPTH_ANYTHING_3) and name not in available_predictors():
-        known = sorted({*available_predictors(), *PUBLISHED_MODELS})
-        raise InputError(f'There is no predictor called "{name}"; choose one of: {", ".join(known)}.')
+def _checked_formats(settings: DepthSettings) -> list[str]:
+    spec = settings.spec
+    available = {"images", "depth"}
+    if spec.cameras and not settings.each:
+        available |= {"cameras", "points"}
+    if spec.gaussians and not settings.each:
+        available |= {"gaussians", "pixel_gaussians"}
+    if settings.feature_blocks() and not settings.each:
+        available.add("features")
+    return check_formats(settings.export or [], available)  # type: ignore[arg-type]
 
 
-def _exported(
-    source: FrameSource,
-    folder: Path,
-    settings: DepthSettings,
-    choices: ExportChoices,
-    progress: Progress,
-    warn: Callable[[str], None],
-) -> int:
-    prediction = predict_and_export(
-        source,
-        settings.predictor,
-        folder,
-        choices,
-        weights=settings.weights,
-        metric=settings.metric,
-        fov=settings.fov,
-        resolution=settings.max_size,
-        max_frames=settings.max_frames,
-        progress=progress,
-        warn=warn,
-    )
-    images = prediction.processed_images
-    assert images is not None
-
-    def confidence(index: int) -> np.ndarray | None:
-        return None if prediction.conf is None else prediction.scene_confidence(index)
-
-    maps = (_Map(image, prediction.depth[index], confidence(index)) for index, image in enumerate(images))
-    limits = None if prediction.conf is None else inverse_depth_limits(prediction.depth[:, ::4, ::4])
-    return _write(folder, maps, limits, {"is_metric": bool(prediction.is_metric)}, settings, warn)
+def _check_metric(settings: DepthSettings) -> None:
+    spec = settings.spec
+    if settings.metric and not spec.metric and settings.weights is None:
+        raise InputError(f"{spec.name} knows no metres; use da3-nested, or da3-metric with --fov.")
+    if settings.metric and spec.metric and spec.known_focal and settings.fov is None:
+        raise InputError(f"{spec.name} needs the angle of view for depth in metres; give --fov DEGREES.")
 
 
-def _single_images(settings: DepthSettings, source: FrameSource) -> SingleImages | None:
-    """The model for one image after the other, where that is what is asked for, or all that the model or the source
-    can."""
-    if not settings.predictor.startswith(DEPTH_ANYTHING_3):
-        if settings.each or settings.metric:
-            raise InputError(
-                f"{settings.predictor} needs several frames and knows no metres; use a da3 model for this."
-            )
-        return None
-    if settings.metric and settings.weights is None and not _knows_metres(settings.predictor):
+def _require_metres(settings: DepthSettings, is_metric: bool) -> None:
+    if settings.metric and not is_metric:
         raise InputError(f"{settings.predictor} knows no metres; use da3-nested, or da3-metric with --fov.")
-    if not (settings.each or _is_monocular(settings.predictor) or source.total == 1):
-        return None
-    model = load_depth_anything3(settings.predictor, settings.weights)
-    return SingleImages(
-        settings.predictor, model, metric=settings.metric, fov=settings.fov, resolution=settings.max_size
-    )
 
 
-def _knows_metres(name: str) -> bool:
-    return "nested" in name or "metric" in name
-
-
-def _is_monocular(name: str) -> bool:
-    return "mono" in name or "metric" in name
-
-
-def _each_for_itself(
-    source: FrameSource, single: SingleImages, settings: DepthSettings, progress: Progress
+def _each_by_itself(
+    source: FrameSource, driver: SceneDriver, settings: DepthSettings, progress: Progress
 ) -> tuple[Iterator[_Map], dict[str, Any]]:
     description: dict[str, Any] = {"is_metric": False}
 
     def maps() -> Iterator[_Map]:
         for index, (_, image) in enumerate(source.images()):
-            z_depth, confidence, is_metric = single(image)
-            description["is_metric"] = is_metric
-            height, width = z_depth.shape
-            yield _Map(resize_image(image, width, height), z_depth, confidence)
+            width, height = fitted_size(image.shape[1], image.shape[0], settings.size_limit)
+            focal = None if settings.fov is None else focal_length(width, settings.fov)
+            frames = MemoryFrames(resize_image(image, width, height)[None])
+            found = driver.predictor.predict(Views(frames, focal=focal))
+            _require_metres(settings, found.is_metric)
+            description["is_metric"] = found.is_metric
+            rows, columns = found.size
+            yield _Map(resize_image(image, columns, rows), found.z_depth[0], found.confidence[0])
             progress("depth", index + 1, max(source.total, index + 1))
 
     return maps(), description
 
 
-def _together(
-    source: FrameSource, settings: DepthSettings, working: Path, progress: Progress, warn: Callable[[str], None]
-) -> Scene:
-    predictor = create_chunk_predictor(
-        settings.predictor,
-        seed=settings.seed,
-        fov=settings.fov,
-        weights=settings.weights,
-        resolution=settings.max_size,
+def _of_maps(maps: Sequence[_Map]) -> Exportable:
+    """Maps of one size for formats that need no cameras."""
+    if len({item.z_depth.shape for item in maps}) != 1:
+        raise InputError("Images of different shapes cannot be exported together; leave out --export.")
+    return Exportable(
+        frames=MemoryFrames(np.stack([item.image for item in maps])),
+        cameras=[],
+        z_depths=np.stack([item.z_depth for item in maps]),
+        confidences=np.stack([item.confidence for item in maps]),
     )
-    limit = settings.max_size or working_size(settings.predictor)
 
-    def prepare(image: np.ndarray) -> np.ndarray:
-        return resize_image(image, *fitted_size(image.shape[1], image.shape[0], limit))
 
-    workspace = StreamWorkspace(working / "stream", asdict(settings), resume=False)
-    stream = StreamSettings(settings.chunk_size, settings.overlap, loop=False)
-    result = run_stream(source, predictor, workspace, stream, prepare=prepare, progress=progress, warn=warn)
-    return scene_of_stream(result)
+def _exportable(driven: DrivenScene) -> Exportable:
+    """The scene for exports: where the clip was predicted as a whole, at the size of the prediction, with Gaussians and
+    features; a network's confidence as it came, c >= 1."""
+    scene, prediction = driven.scene, driven.prediction
+    if prediction is None or not prediction.has_network_confidence:
+        return Exportable.of_scene(scene)
+    height, width = prediction.size
+    frames = np.stack([resize_image(scene.frames.rgb8(index), width, height) for index in range(len(scene.frames))])
+    return Exportable(
+        frames=MemoryFrames(frames),
+        cameras=prediction.cameras(),
+        z_depths=prediction.z_depth,
+        confidences=_network_confidence(prediction),
+        has_network_confidence=True,
+        gaussians=prediction.gaussians,
+        has_pixel_gaussians=prediction.gaussians is not None,
+        features=prediction.features,
+    )
+
+
+def _network_confidence(prediction: Prediction) -> np.ndarray:
+    return np.stack([1.0 + odds(prediction.confidence[index]) for index in range(len(prediction))])
 
 
 def _maps_of(scene: Scene, progress: Progress) -> Iterator[_Map]:
@@ -218,7 +192,7 @@ def _maps_of(scene: Scene, progress: Progress) -> Iterator[_Map]:
 
 
 def _clip_limits(scene: Scene) -> tuple[float, float]:
-    """One range of colours for the clip, so that previews do not flicker."""
+    """One range of colors for the clip, so that previews do not flicker."""
     assert scene.z_depths is not None
     count = len(scene.frames)
     chosen = np.unique(np.linspace(0, count - 1, min(count, 20)).round().astype(int))
@@ -238,9 +212,7 @@ def _write(
     count, largest, sizes = 0, 0.0, set()
     for count, item in enumerate(maps, start=1):
         stem = f"{count - 1:05d}"
-        arrays = {"z_depth": item.z_depth.astype(np.float32)}
-        if item.confidence is not None:
-            arrays["confidence"] = item.confidence.astype(np.float32)
+        arrays = {"z_depth": item.z_depth.astype(np.float32), "confidence": item.confidence.astype(np.float32)}
         np.savez_compressed(folder / "depth" / f"{stem}.npz", **arrays)  # type: ignore[arg-type]
         write_jpeg(folder / "previews" / f"{stem}.jpg", np.hstack([item.image, depth_colors(item.z_depth, limits)]))
         largest = max(largest, float(item.z_depth.max(initial=0.0)))
@@ -249,7 +221,7 @@ def _write(
         raise InputError(f"{settings.input} has no images.")
     if count > 1 and len(sizes) == 1:
         previews = sorted((folder / "previews").iterdir())
-        write_video(folder / "preview.mp4", map(read_image, previews), settings.rate or _PREVIEW_RATE)
+        write_video(folder / "preview.mp4", map(read_image, previews), settings.fps or _PREVIEW_RATE)
     if settings.png16:
         step = 0.001 if description["is_metric"] else largest / _PNG_STEPS
         if description["is_metric"] and largest > 0.001 * _PNG_STEPS:
@@ -261,7 +233,7 @@ def _write(
         "settings": asdict(settings),
         "unit": "m" if description["is_metric"] else "relative",
     }
-    (folder / "depth.json").write_text(json.dumps(description, indent=1) + "\n", "utf-8")
+    write_json(folder / "depth.json", description)
     return count
 
 

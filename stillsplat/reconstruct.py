@@ -1,30 +1,38 @@
 """The whole way in one call: a video in, a static Gaussian scene with renders, scores and a report out."""
 
 import gc
-import math
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scene.formats.registry import SCENE, check_formats, export
 
+from dynamic_predictor.driver.settings import check_mask_folder, check_options
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
-from scene.frames import Frames, open_frames, parse_frame_range
+from scene.files.json_files import write_json
+from scene.folder import load_scene, replace_cameras, save_scene
+from scene.formats.exportable import Exportable
+from scene.frames import Frames
+from scene.images import read_image, write_png
 from scene.maps import FrameMaps
+from scene.masks import open_masks
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
+from scene.video import write_video
 from stillsplat import run_folder
+from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
 from stillsplat.settings import RunSettings
 
-STAGES = ("scene", "optimize", "render", "score", "report")
+STAGES = ("scene", "optimize", "render", "export", "score", "report")
+_REFINED = "Refined together with the Gaussians by stillsplat run."
 
 
 @dataclass
@@ -48,14 +56,17 @@ def reconstruct(
 ) -> Reconstruction:
     """Makes everything that `stillsplat run` promises in the folder `output`.
 
-    Works in stages (scene, optimize, render, score, report); each writes its files whole and is then recorded, so that
-    with `resume` a run that was stopped goes on where it was, inside the optimization from its last checkpoint. When
-    nothing is finished, nothing is left. `warn` receives sentences as they come up.
+    Works in stages (scene, optimize, render, export, score, report). Each writes its files whole and is then recorded,
+    so that with `resume` a stopped run continues where it was, inside the optimization from its last checkpoint. When
+    no stage is finished, nothing is left. `warn` receives sentences as they come up.
 
     Raises `InputError` for everything that a user can mend; KeyboardInterrupt passes through after clean-up.
     """
+    check_options(settings)
+    check_mask_folder("--annotations", settings.annotations)
+    if settings.export is not None:
+        check_formats(settings.export, {*SCENE, "gaussians"})
     settings = settings.resolved()
-    _check_early(settings)
     folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
     try:
         return _run(folder, settings, progress, warn)
@@ -69,8 +80,6 @@ def reconstruct(
 
 
 def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Callable[[str], None]) -> Reconstruction:
-    from scene.folder import load_scene
-
     warnings: list[str] = [str(item) for item in folder.record.get("warnings", [])]
 
     def remember(sentence: str) -> None:
@@ -82,11 +91,15 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
     if not folder.finished("scene"):
         folder.forget(*STAGES)
         with _timed() as clock:
-            make_scene(settings, folder.scene, folder.working, progress, remember)
+            scene = make_scene(
+                settings, folder.working, progress, remember, check=lambda frames: _annotations(settings, frames)
+            )
+            save_scene(scene, folder.scene, progress=progress)
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes())
+        del scene
         gc.collect()
     scene = load_scene(folder.scene)
-    annotations = _annotations(settings, scene)
+    annotations = _annotations(settings, scene.frames)
     if not folder.finished("optimize"):
         with _timed() as clock:
             findings = _optimize(scene, settings, folder, annotations, progress)
@@ -94,10 +107,19 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
         gc.collect()
     if not folder.finished("render"):
         with _timed() as clock:
-            _keep_refined_cameras(folder)
-            _render(load_scene(folder.scene), folder, progress)
+            from gaussian.model_folder import load_model
+
+            model = load_model(folder.model)
+            # only now: a checkpoint belongs to the scene with the cameras of the predictor
+            if not (folder.scene / "cameras_predicted.json").exists():
+                replace_cameras(folder.scene, model.cameras, _REFINED, scene=scene)
+            scene.cameras = list(model.cameras)
+            _render(scene, model, settings, folder, progress)
         folder.finish("render", clock(), peak_memory_bytes=peak_memory_bytes())
-    scene = load_scene(folder.scene)
+    if settings.export is not None:
+        with _timed() as clock:
+            _export(scene, settings, folder, progress)
+        folder.finish("export", clock())
     with _timed() as clock:
         metrics = _score(scene, settings, folder, annotations, progress, remember)
     folder.finish("score", clock())
@@ -105,144 +127,13 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
     metrics["peak_memory_bytes"] = max(
         int(stage.get("peak_memory_bytes", 0)) for stage in folder.record["stages"].values()
     )
-    run_folder.write_json(folder.metrics, metrics)
+    write_json(folder.metrics, metrics)
     with _timed() as clock:
         from stillsplat.report import write_report
 
-        write_report(folder, progress=progress)
+        write_report(folder, scene=scene, progress=progress)
     folder.finish("report", clock())
     return Reconstruction(folder, metrics, warnings)
-
-
-def predict(
-    settings: RunSettings,
-    scene_folder: str | Path,
-    *,
-    overwrite: bool = False,
-    progress: Progress = ignore_progress,
-    warn: Callable[[str], None] = lambda sentence: None,
-) -> None:
-    """The predictor alone: writes the scene of `settings.input` into `scene_folder`, whole or not at all."""
-    settings = settings.resolved()
-    _check_early(settings)
-    scene_folder = Path(scene_folder)
-    if scene_folder.exists() and not overwrite:
-        raise InputError(f"The scene folder {scene_folder} exists already; choose another or add --overwrite.")
-    # frames lie meanwhile where the scene will, because a system's temporary folder may be small
-    nearby = next(folder for folder in scene_folder.absolute().parents if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
-        make_scene(settings, scene_folder, Path(working), progress, warn, overwrite=overwrite)
-
-
-def make_scene(
-    settings: RunSettings,
-    scene_folder: Path,
-    working_folder: Path,
-    progress: Progress = ignore_progress,
-    warn: Callable[[str], None] = lambda sentence: None,
-    *,
-    overwrite: bool = False,
-) -> None:
-    """Reads the input, lets the predictor work and saves its scene. `working_folder` holds the frames meanwhile.
-
-    An input that is a scene folder already is taken as it is; only the user's masks, or those of
-    another predictor, replace its own.
-    """
-    from dynamic_predictor.specs import create_predictor
-    from scene.folder import save_scene
-    from scene.open_scene import is_scene, open_scene
-
-    if is_scene(settings.input):
-        scene = open_scene(settings.input)
-        if settings.masks is not None:
-            scene = replace(scene, motion_masks=open_frame_masks(settings.masks, scene.frames, None))
-            scene.provenance["masks"] = "given by the user"
-        elif settings.masks_from is not None:
-            scene = replace(scene, motion_masks=_masks_of(settings.masks_from, scene.frames, settings.seed, progress))
-            scene.provenance["masks"] = f"predicted ({settings.masks_from})"
-        if settings.annotations is not None:
-            open_frame_masks(settings.annotations, scene.frames, None)
-        for sentence in scene_warnings(scene):
-            warn(sentence)
-        save_scene(scene, scene_folder, overwrite=overwrite, progress=progress)
-        return
-    frames = open_frames(
-        settings.input,
-        max_size=settings.max_size,
-        frame_range=settings.frames,
-        working_folder=working_folder / "frames",
-        progress=progress,
-    )
-    if frames.warnings:
-        # a cut-off clip is a mistake more often than a wish, so it is only used when it is asked for
-        what = " ".join(sentence.rstrip(".") for sentence in frames.warnings)
-        raise InputError(f"{what}; repair it, or go on with what is readable by --frames 0:{len(frames)}.")
-    masks = None
-    if settings.masks is not None:
-        masks = open_frame_masks(settings.masks, frames, settings.frames)
-    if settings.annotations is not None:
-        open_frame_masks(settings.annotations, frames, settings.frames)
-    weights = {} if settings.weights is None else {"weights": settings.weights}
-    predictor = create_predictor(settings.predictor, seed=settings.seed, **weights)
-    if settings.fov is not None:
-        _tell_focal(predictor, settings, frames)
-    masks_by = "given by the user"
-    if settings.masks_from is not None:
-        masks = _masks_of(settings.masks_from, frames, settings.seed, progress)
-        masks_by = f"predicted ({settings.masks_from})"
-    scene = predictor.predict(frames, masks=masks, progress=progress)
-    if masks is not None:
-        scene = replace(scene, motion_masks=masks)
-    scene.provenance = {
-        **scene.provenance,
-        "input": settings.input,
-        "source_frames": source_frames(settings.frames, len(frames)),
-        "masks": masks_by if masks is not None else f"predicted ({scene.predictor or settings.predictor})",
-    }
-    for sentence in scene_warnings(scene):
-        warn(sentence)
-    save_scene(scene, scene_folder, overwrite=overwrite, progress=progress)
-
-
-def _masks_of(name: str, frames: Frames, seed: int, progress: Progress) -> FrameMaps:
-    """What the predictor called `name` says moves in `frames`; nothing else of it is kept."""
-    from dynamic_predictor.specs import create_predictor
-
-    found = create_predictor(name, seed=seed).predict(frames, progress=progress).motion_masks
-    if found is None:
-        raise InputError(f"The predictor {name} finds no motion masks; choose another for --masks-from.")
-    return found
-
-
-def _tell_focal(predictor: Any, settings: RunSettings, frames: Frames) -> None:
-    """Hands a known angle of view to a predictor that has a setting for the focal length in pixels."""
-    known = getattr(predictor, "settings", None)
-    if not is_dataclass(known) or isinstance(known, type) or "focal" not in {field.name for field in fields(known)}:
-        raise InputError(f"The predictor {settings.predictor} finds the angle of view itself; leave out --fov.")
-    assert settings.fov is not None
-    focal = frames.width / 2 / math.tan(math.radians(settings.fov) / 2)
-    predictor.settings = replace(known, focal=focal)  # type: ignore[type-var]
-
-
-def open_frame_masks(folder: str | Path, frames: Frames, frame_range: str | None) -> FrameMaps:
-    """The user's masks or annotations for `frames`: one per frame, or one per frame of the whole input, of which those
-    of `frame_range` are taken. Raises `InputError` when count or size do not fit."""
-    from scene.masks import open_masks
-
-    return open_masks(folder, frames, frame_range=frame_range)
-
-
-def source_frames(frame_range: str | None, count: int) -> list[int]:
-    """Positions in the input, counted from 0, of the `count` frames that `frame_range` chose."""
-    chosen = parse_frame_range(frame_range)
-    start, step = chosen.start or 0, chosen.step or 1
-    return [start + index * step for index in range(count)]
-
-
-def scene_warnings(scene: Scene) -> list[str]:
-    """What the predictor wants a person to know."""
-    found = scene.provenance.get("warnings", [])
-    return [str(item) for item in found] if isinstance(found, list) else [str(found)]
 
 
 def peak_memory_bytes() -> int:
@@ -252,31 +143,10 @@ def peak_memory_bytes() -> int:
     return max(usage) * unit
 
 
-def _check_early(settings: RunSettings) -> None:
-    """What can be refused before anything is made."""
-    from dynamic_predictor.specs import available_predictors, create_predictor, unknown_settings
-    from scene.open_scene import is_scene, open_scene
-
-    for name in (settings.predictor, settings.masks_from):
-        if name is not None and name not in available_predictors():
-            create_predictor(name)  # raises the sentence that lists the known ones
-    if settings.weights is not None and unknown_settings(settings.predictor, ["weights"]):
-        raise InputError(f"The predictor {settings.predictor} has no weights; leave out --weights.")
-    parse_frame_range(settings.frames)
-    for option, given in (("--masks", settings.masks), ("--annotations", settings.annotations)):
-        if given is not None and not Path(given).expanduser().is_dir():
-            what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
-            raise InputError(f"{option} {given} {what}; give a folder with one mask image per frame.")
-    if is_scene(settings.input):
-        open_scene(settings.input)
-        if settings.frames is not None and settings.protocol == "none":
-            raise InputError(f"{settings.input} is a scene, whose frames are fixed; leave out --frames.")
-
-
-def _annotations(settings: RunSettings, scene: Scene) -> FrameMaps | None:
+def _annotations(settings: RunSettings, frames: Frames) -> FrameMaps | None:
     if settings.annotations is None:
         return None
-    return open_frame_masks(settings.annotations, scene.frames, settings.frames)
+    return open_masks(settings.annotations, frames, frame_range=settings.frames)
 
 
 def _optimize(
@@ -313,7 +183,8 @@ def train_settings(settings: RunSettings):
         "protocol": settings.protocol,
         "test_every": settings.test_every,
         "refine_test_cameras": settings.refine_test_cameras,
-        "device": settings.device,
+        # its GPU kernels have not run on a GPU yet: they are used only where they are asked for
+        "device": "cuda" if settings.device == "cuda" else "cpu",
     }
     if settings.iterations is not None:
         chosen["iterations"] = settings.iterations
@@ -322,26 +193,18 @@ def train_settings(settings: RunSettings):
     return TrainSettings(**chosen)
 
 
-def _keep_refined_cameras(folder: RunFolder) -> None:
-    """Puts the cameras of the optimization into the scene. Only after it is finished: a checkpoint knows the scene by
-    the cameras that the predictor found."""
+def _export(scene: Scene, settings: RunSettings, folder: RunFolder, progress: Progress) -> None:
     from gaussian.model_folder import load_model
-    from scene.folder import replace_cameras
 
-    if not (folder.scene / "cameras_predicted.json").exists():
-        cameras = load_model(folder.model).cameras
-        replace_cameras(folder.scene, cameras, "Refined together with the Gaussians by stillsplat run.")
+    source = Exportable.of_scene(scene, gaussians=load_model(folder.model).gaussians)
+    export(source, folder.exports, settings.export or "", settings.export_options, progress=progress)
 
 
-def _render(scene: Scene, folder: RunFolder, progress: Progress) -> None:
-    from gaussian.model_folder import load_model
-    from scene.images import read_image, write_png
-    from scene.splat_rendering import Renderer
-    from scene.video import write_video
+def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, progress: Progress) -> None:
+    from scene import splat_rendering
     from stillsplat.overlays import comparison
 
-    model = load_model(folder.model)
-    renderer = Renderer(model.gaussians)
+    renderer = splat_rendering.Renderer(model.gaussians, device="cuda" if settings.device == "cuda" else "cpu")
     count = len(scene.frames)
     paths = [folder.renders / f"{index:05d}.png" for index in range(count)]
     with atomic_folder(folder.renders, overwrite=True) as temporary:
@@ -376,7 +239,6 @@ def _score(
     progress: Progress,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
-    from scene.images import read_image
     from stillsplat.scores.scoring import code_version, score_run
 
     optimized = folder.record["stages"]["optimize"]

@@ -1,6 +1,5 @@
 """The output folder of a run: what lies where, which stages are finished, how it is begun, continued or replaced."""
 
-import json
 import os
 import shutil
 import sys
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from scene.errors import InputError
-from scene.files.atomic import atomic_file, writing_error
-from scene.files.json_files import read_json
+from scene.files.atomic import writing_error
+from scene.files.json_files import read_json, write_json
 from stillsplat import __version__
 from stillsplat.settings import RunSettings
 
@@ -44,6 +43,11 @@ class RunFolder:
     @property
     def renders(self) -> Path:
         return self.path / "renders"
+
+    @property
+    def exports(self) -> Path:
+        """Everything that `--export` writes."""
+        return self.path / "export"
 
     @property
     def clean_video(self) -> Path:
@@ -172,10 +176,10 @@ def open_run(path: Path) -> RunFolder:
     return RunFolder(path, record)
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Writes a JSON object whole or not at all; NaN and infinity become null."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+def code_version() -> str:
+    """Version of stillsplat, with the git revision where it runs from a checkout."""
+    revision = source_revision()
+    return f"stillsplat {__version__}" + (f" ({revision})" if revision else "")
 
 
 def source_revision() -> str | None:
@@ -246,17 +250,3 @@ def _make(path: Path) -> list[Path]:
                 folder.rmdir()
         raise writing_error(path, error) from error
     return missing
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _finite(value.tolist())
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    if isinstance(value, Path):
-        return str(value)
-    return value

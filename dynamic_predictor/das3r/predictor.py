@@ -1,10 +1,11 @@
-"""DAS3R and MonST3R as predictors: frames, pairs of frames, global alignment, scene."""
+"""DAS3R and MonST3R as predictors: pairs of frames through the network, then global alignment."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
+import torch
 
 from dynamic_predictor.das3r.checkpoint import load_network
 from dynamic_predictor.das3r.global_alignment.flow_term import FlowFunction
@@ -16,41 +17,44 @@ from dynamic_predictor.das3r.preprocessing import InputGeometry, input_geometry
 from dynamic_predictor.das3r.settings import TwoViewSettings
 from dynamic_predictor.driver.chunks import chunk_windows
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
+from dynamic_predictor.confidence import from_network
+from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.finding import require_weights
-from scene.errors import InputError
-from scene.frames import Frames
+from scene.frames import Frames, MemoryFrames
 from scene.maps import FrameMaps, LoadedMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
-from scene.scene import Scene
 
 
 class TwoViewPredictor:
-    """`name` is "das3r" or "monst3r"."""
+    """DAS3R (Xu et al., 2024) or MonST3R (Zhang et al., ICLR 2025): a network that looks at pairs of frames, and global
+    alignment of what it predicts. Keeps the contract of `dynamic_predictor.contract.Predictor`."""
 
-    def __init__(self, name: str, settings: TwoViewSettings | None = None) -> None:
-        self.name = name
+    def __init__(self, weights: WeightsFile, settings: TwoViewSettings | None = None, *, device: str = "cpu") -> None:
+        """`weights`: the published file of "das3r" or "monst3r"; `device`: "cpu" or "cuda"."""
+        self._weights = weights
+        self.name = weights.name
         self.settings = settings or TwoViewSettings()
+        self.device = torch.device(device)
 
-    def predict(self, frames: Frames, *, masks: FrameMaps | None = None, progress: Progress = ignore_progress) -> Scene:
-        """The scene of at least two `frames`. With `masks` (1 = moves) the network's own are not used: they hold for
-        the alignment and are handed on as they are.
+    def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
+        """The prediction for the views of a clip of any length, at the size of its frames. The user's motion masks,
+        where given, replace those of the network in the alignment.
 
-        Clips longer than a window of the settings are aligned window by window. DAS3R's mask heads say what moves; for
-        MonST3R the geometric motion stage says it from the aligned cameras and depths (with `strict_official` the flow
-        that pairs of frames leave unexplained, as in its paper). Raises `InputError` for fewer than two frames, masks
-        that do not fit, and everything that can be wrong with weights, outputs and memory.
+        Clips longer than a window of the settings are aligned window by window. DAS3R's mask heads find what moves;
+        MonST3R has no motion masks (with `strict_official`: the flow that pairs of frames leave unexplained, as in its
+        paper). A single view is predicted as a pair of equal frames. Raises `InputError` for missing or wrong weights,
+        outputs that are not finite and too little memory.
         """
-        count = len(frames)
-        if count < 2:
-            raise InputError(f"There is only {count} frame; {self.name} needs at least two frames of a moving view.")
-        if masks is not None and len(masks) != count:
-            raise InputError(f"There are {len(masks)} motion masks for {count} frames; give one mask for every frame.")
+        if len(views) == 1:
+            return self._single(views, progress)
+        frames, masks, count = views.frames, views.motion_masks, len(views)
         settings, clock, warnings = self.settings, _Clock(), []
-        weights = require_weights(self.name, settings.weights)
+        weights = require_weights(self._weights, settings.weights)
         geometry = input_geometry(frames.width, frames.height, size=settings.image_size, crop=settings.crop)
         images = NetworkImages(frames, geometry)
         windows = chunk_windows(count, settings.window, settings.window_overlap)
-        # before the long work: what is missing is said at once
+        # loaded before the long work, so that missing weights are reported at once
         flow = self._flow(images, warnings)
         network = load_network(weights, mask_heads=self.name == "das3r")
         clock.note("weights")
@@ -62,7 +66,7 @@ class TwoViewPredictor:
                 self._edges(stop - first),
                 geometry.height,
                 geometry.width,
-                device=settings.torch_device(),
+                device=self.device,
                 batch_size=settings.batch_size,
                 half_precision=settings.half_precision,
                 progress=progress,
@@ -77,33 +81,67 @@ class TwoViewPredictor:
             flow=flow,
             motion_masks=None if masks is None else LoadedMaps(count, lambda index: geometry.to_network(masks[index])),
             images=images,
-            intrinsics=None if settings.focal is None else _network_intrinsics(geometry, settings.focal),
+            intrinsics=None if views.focal is None else _network_intrinsics(geometry, views.focal),
             progress=progress,
         )
         clock.note("network and alignment")
-        scene = _scene(self.name, frames, geometry, aligned)
-        if masks is not None:
-            scene.motion_masks = masks
-        elif scene.motion_masks is None or (self.name == "monst3r" and not settings.strict_official):
-            scene.motion_masks = _motion_from_geometry(scene, progress)
-        clock.note("motion")
-        scene.provenance = {
-            "settings": {**asdict(settings), "weights": weights.name},
+        prediction = self._at_frame_size(frames, geometry, aligned, masks)
+        prediction.provenance = {
+            "settings": {**asdict(settings), "weights": weights.name, "focal": views.focal},
             "network_size": [geometry.width, geometry.height],
             "windows": aligned.windows,
             "window_errors": aligned.window_errors,
             "pairs": sum(len(self._edges(stop - first)) for first, stop in windows),
-            "motion_masks": "the user's" if masks is not None else "estimated",
-            "warnings": [*warnings, *aligned.warnings],
             "seconds": clock.seconds,
         }
-        return scene
+        prediction.warnings = [*warnings, *aligned.warnings]
+        return prediction
+
+    def _single(self, views: Views, progress: Progress) -> Prediction:
+        """One view as a pair of equal frames, as DAS3R evaluates single images: the mean of both depths."""
+        twins = MemoryFrames(np.stack([views.frames.rgb8(0)] * 2))
+        pair = self.predict(replace(views, frames=twins, motion_masks=None), progress=progress)
+        assert pair.world_from_camera is not None and pair.intrinsics is not None
+        mean = ((pair.z_depth[0] + pair.z_depth[1]) / 2).astype(np.float32)
+        return replace(
+            pair,
+            z_depth=mean[None],
+            confidence=pair.confidence[0][None],
+            world_from_camera=pair.world_from_camera[:1],
+            intrinsics=pair.intrinsics[:1],
+            motion=views.motion_masks,
+        )
+
+    def _at_frame_size(
+        self, frames: Frames, geometry: InputGeometry, aligned: LongAlignment, masks: FrameMaps | None
+    ) -> Prediction:
+        """Cameras and maps at the frames' size. What was cropped before the network has no depth."""
+        count, height, width = len(frames), frames.height, frames.width
+        z_depth = StoredMaps(count, height, width, dtype=np.float32)
+        confidence = StoredMaps(count, height, width)
+        found = aligned.motion_probabilities
+        if masks is not None or (self.name == "monst3r" and self.settings.conventions.detects_motion_after_alignment):
+            found = None
+        motion = None if found is None else StoredMaps(count, height, width)
+        for index in range(count):
+            z_depth[index] = geometry.to_frame(aligned.z_depths[index], outside=0.0, nearest=True)
+            known = from_network(aligned.confidences[index])
+            confidence[index] = geometry.to_frame(known, outside=0.0, nearest=True)
+            if found is not None and motion is not None:
+                motion[index] = geometry.to_frame(found[index], outside=None)
+        cameras = [geometry.frame_camera(camera) for camera in aligned.cameras()]
+        return Prediction(
+            z_depth=z_depth,
+            confidence=confidence,
+            world_from_camera=np.stack([camera.world_from_camera for camera in cameras]),
+            intrinsics=np.stack([camera.intrinsics for camera in cameras]),
+            motion=masks if masks is not None else motion,
+        )
 
     def _edges(self, count: int) -> list[tuple[int, int]]:
         """Pairs of frames in a window of `count`."""
-        strict = self.settings.strict_official
-        graph = graph_for_clip(count, self.settings.scene_graph, strict_official=strict)
-        return pair_edges(count, graph, strict_official=strict)
+        conventions = self.settings.conventions
+        return pair_edges(count, graph_for_clip(count, self.settings.scene_graph, conventions), conventions)
 
     def _flow(self, images: "NetworkImages", warnings: list[str]) -> FlowFunction | None:
         """Flow between frames at the network's size, for the alignment's flow term."""
@@ -112,7 +150,7 @@ class TwoViewPredictor:
             return None
         estimator = create_optical_flow(
             settings.flow,
-            device=settings.torch_device(),
+            device=self.device,
             half_precision=settings.half_precision,
             warn=warnings.append,
         )
@@ -163,38 +201,3 @@ def _network_intrinsics(geometry: InputGeometry, focal: float) -> np.ndarray:
             [0.0, 0.0, 1.0],
         ]
     )
-
-
-def _scene(name: str, frames: Frames, geometry: InputGeometry, aligned: LongAlignment) -> Scene:
-    """Cameras and maps at the frames' size. What was cut away before the network has no depth."""
-    z_depths = StoredMaps(len(frames), frames.height, frames.width, dtype=np.float32)
-    confidences = StoredMaps(len(frames), frames.height, frames.width)
-    motion = aligned.motion_probabilities
-    motion_masks = None if motion is None else StoredMaps(len(frames), frames.height, frames.width)
-    for index in range(len(frames)):
-        z_depths[index] = geometry.to_frame(aligned.z_depths[index], outside=0.0, nearest=True)
-        confidences[index] = geometry.to_frame(_confidence(aligned.confidences[index]), outside=0.0, nearest=True)
-        if motion is not None and motion_masks is not None:
-            motion_masks[index] = geometry.to_frame(motion[index], outside=None)
-    return Scene(
-        frames=frames,
-        cameras=[geometry.frame_camera(camera) for camera in aligned.cameras()],
-        motion_masks=motion_masks,
-        z_depths=z_depths,
-        confidences=confidences,
-        predictor=name,
-    )
-
-
-def _confidence(network_confidence: np.ndarray) -> np.ndarray:
-    """The network's confidence c, from 1 (none) without bound, as 1 - 1 / c in [0, 1)."""
-    return (1.0 - 1.0 / np.maximum(network_confidence, 1.0)).astype(np.float32)
-
-
-def _motion_from_geometry(scene: Scene, progress: Progress) -> FrameMaps:
-    from dynamic_predictor.geometric.motion import estimate_motion
-    from dynamic_predictor.optical_flow.flow_field import FlowField
-
-    assert scene.z_depths is not None
-    with np.errstate(all="ignore"):  # depths that a damaged network made up may be of any size
-        return estimate_motion(FlowField(scene.frames), scene.cameras, scene.z_depths, progress=progress)

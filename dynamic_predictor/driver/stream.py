@@ -1,39 +1,46 @@
-"""The streaming driver: frames in, one world out, with memory that does not grow with the clip.
+"""A clip predicted chunk by chunk in one world, with memory that does not grow with the clip.
 
-Chunks of frames are predicted as soon as their frames are there, each is aligned to the one before over the frames
-that both have, loops are closed at the end (VGGT-Long, Deng et al., 2025; Depth Anything 3's streaming). Of the clip
-only one chunk and the overlap of the one before are in memory; everything else lies in a `StreamWorkspace`.
+Chunks of frames are predicted as soon as their frames are stored, each is aligned to the one before over the frames
+that both have, and loops are closed at the end (VGGT-Long, Deng et al., 2025; Depth Anything 3's streaming). Only one
+chunk and the overlap of the one before are in memory; everything else lies in a `StreamWorkspace`. An online predictor
+keeps one world itself: its chunks do not overlap and need no alignment.
 """
 
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from dynamic_predictor.driver.chunk_predictor import ChunkPrediction, ChunkPredictor
+from dynamic_predictor.confidence import odds
+from dynamic_predictor.contract import OnlinePredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.chunks import (
     AlignedChunk,
-    ChunkAlignmentMethod,
     align_by_cameras,
     align_chunks,
     camera_seam,
-    check_chunks,
     chunk_of_frame,
     chunk_windows,
     depth_scale,
 )
-from dynamic_predictor.driver.loop_closure import ImageDescriptor, LoopWindow, find_loops, loop_windows
+from dynamic_predictor.driver.intake import Intake
+from dynamic_predictor.driver.loop_closure import LoopWindow, find_loops, loop_windows
 from dynamic_predictor.driver.pose_graph import PoseGraphEdge, accumulate, close_loops
+from dynamic_predictor.driver.settings import StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, LiveSource
-from dynamic_predictor.driver.workspace import ChunkRecord, StreamWorkspace
+from dynamic_predictor.driver.workspace import ChunkRecord, StreamWorkspace, stacked
+from dynamic_predictor.place_recognition.descriptors import ImageDescriptor
+from dynamic_predictor.predictor_spec import PredictorSpec
+from scene.camera import Camera
 from scene.errors import InputError
+from scene.frames import Frames
 from scene.progress import Progress, ignore_progress
 from scene.similarity import Similarity, align_poses
 
-#: a loop is believed when its points lie this close to those of both chunks, as a part of their distance
+#: what is known of some frames, by their indices in the clip
+KnownViews = Callable[[Frames, Sequence[int] | range], Views]
+
+#: a loop is accepted when its points lie this close to those of both chunks, relative to their distance
 LOOP_RELATIVE_ERROR = 0.1
 #: and when at least this share of the pixels takes part
 LOOP_SUPPORT = 0.05
@@ -45,27 +52,8 @@ _PLAUSIBLE_SCALES = (1e-4, 1e4)
 
 
 @dataclass(frozen=True)
-class StreamSettings:
-    """`chunk_size` frames are predicted together and share `overlap` with the next chunk; `align` says what may differ
-    between chunks; `loop`: whether loops are looked for, `loop_half` frames on either side of one are looked at."""
-
-    chunk_size: int = 60
-    overlap: int = 30
-    align: ChunkAlignmentMethod = "sim3"
-    loop: bool = True
-    loop_half: int = 10
-
-    def __post_init__(self) -> None:
-        check_chunks(self.chunk_size, self.overlap)
-        if self.align not in ("sim3", "se3", "scale+se3"):
-            raise InputError(f'--align is "{self.align}"; choose sim3, se3 or scale+se3.')
-        if self.loop_half < 2:
-            raise InputError(f"A loop needs at least 2 frames on either side, not {self.loop_half}.")
-
-
-@dataclass(frozen=True)
 class FoundLoop:
-    """A loop between two chunks and what became of it."""
+    """A loop candidate between two chunks, and whether it was accepted."""
 
     later_chunk: int
     earlier_chunk: int
@@ -73,7 +61,7 @@ class FoundLoop:
     earlier_frames: tuple[int, int]
     accepted: bool
     relative_error: float
-    #: trust in the pose graph, 0 for loops that were not accepted
+    #: weight in the pose graph, 0 for loops that were not accepted
     weight: float = 0.0
 
 
@@ -89,7 +77,7 @@ class StreamResult:
     predictor: str
     is_metric: bool
     loops: list[FoundLoop] = field(default_factory=list)
-    #: what the loops were looked for with; None when they were not
+    #: name of the image descriptor; None when no loops were looked for
     descriptor: str | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -101,34 +89,37 @@ class StreamResult:
 
 def run_stream(
     source: FrameSource | None,
-    predictor: ChunkPredictor,
+    predictor: Predictor,
+    spec: PredictorSpec,
     workspace: StreamWorkspace,
     settings: StreamSettings,
     *,
+    known: KnownViews = lambda frames, indices: Views(frames),
+    max_size: int | None = None,
     descriptor: ImageDescriptor | None = None,
-    prepare: Callable[[np.ndarray], np.ndarray] = lambda image: image,
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> StreamResult:
-    """Takes `source` to its end and gives back where everything lies.
+    """Predicts all of `source` and returns where every chunk lies.
 
     What an earlier, stopped call with the same `workspace` has finished is not done again; when it had all frames,
-    `source` may be None. `prepare` shrinks images before they are kept. Loops need `descriptor`. Ctrl-C ends a live
-    source, whose frames are then finished; otherwise it stops the work, which can be taken up again. Raises
-    `InputError` for a source with fewer than two frames and when the disk is full.
+    `source` may be None. Frames are shrunk to `max_size`. Loops need `descriptor`. Ctrl-C ends a live source, whose
+    frames are then finished; otherwise it stops the work, which can be resumed. Raises `InputError` for a source with
+    fewer than two frames and when the disk is full.
     """
-    stream = _Stream(predictor, workspace, settings, descriptor if settings.loop else None, progress, warn)
+    online = cast(OnlinePredictor, predictor) if spec.online else None
+    chosen = descriptor if settings.loop else None
+    stream = _Stream(
+        predictor, online, spec.name, spec.shares_focal, workspace, settings, known, chosen, progress, warn
+    )
     if source is not None and source.is_live and len(workspace) >= 2 and not workspace.frames_complete:
         stream.warn(f"{source.title} is not opened again: the {len(workspace)} frames of before are finished.")
         workspace.finish_frames()
     if not workspace.frames_complete:
         if source is None:
             raise InputError(f"{workspace.folder} has no source to read on from.")
-        if isinstance(source, LiveSource):
-            intake = _live_intake(source, workspace, prepare, progress)
-        else:
-            intake = _file_intake(source, workspace, prepare, progress)
-        for _ in intake:
+        intake = Intake(source, workspace, max_size=max_size, progress=progress)
+        for _ in intake.frames():
             try:
                 stream.predict_what_is_ready(complete=False)
             except KeyboardInterrupt:
@@ -137,10 +128,7 @@ def run_stream(
                 source.stop()
         if source.ended:
             stream.warn(source.ended)
-        if len(workspace) < 2:
-            found = "no frame" if not len(workspace) else "only one frame"
-            raise InputError(f"{source.title} has {found}; at least two are needed.")
-        workspace.finish_frames()
+        intake.finish()
     stream.predict_what_is_ready(complete=True)
     return stream.close()
 
@@ -150,20 +138,36 @@ class _Stream:
 
     def __init__(
         self,
-        predictor: ChunkPredictor,
+        predictor: Predictor,
+        online: OnlinePredictor | None,
+        name: str,
+        shares_focal: bool,
         workspace: StreamWorkspace,
         settings: StreamSettings,
+        known: KnownViews,
         descriptor: ImageDescriptor | None,
         progress: Progress,
         warn: Callable[[str], None],
     ) -> None:
-        self.predictor, self.workspace, self.settings = predictor, workspace, settings
-        self.descriptor, self.progress, self._tell = descriptor, progress, warn
+        self.predictor, self.online, self.name = predictor, online, name
+        self.workspace, self.settings, self.known = workspace, settings, known
+        self.descriptor, self.progress, self._tell = None if online else descriptor, progress, warn
         self.warnings: list[str] = []
         self._said_of_chunks: set[str] = set()
         self._done = 0
-        step = settings.chunk_size - settings.overlap
-        self._window = lambda index: (index * step, index * step + settings.chunk_size)
+        self._overlap = 0 if online else settings.overlap
+        self.shares_focal = shares_focal
+        self._state_after = -1
+
+    def _window(self, index: int) -> tuple[int, int]:
+        start = index * (self.settings.chunk_size - self._overlap)
+        return start, start + self.settings.chunk_size
+
+    def _windows(self) -> list[tuple[int, int]]:
+        count, size = len(self.workspace), self.settings.chunk_size
+        if self.online is None:
+            return chunk_windows(count, size, self._overlap)
+        return [(start, min(start + size, count)) for start in range(0, count, size)]
 
     def warn(self, sentence: str) -> None:
         if sentence not in self.warnings:
@@ -175,7 +179,7 @@ class _Stream:
         count = len(self.workspace)
         while True:
             if complete:
-                windows = chunk_windows(count, self.settings.chunk_size, self.settings.overlap)
+                windows = self._windows()
                 if self._done >= len(windows):
                     return
                 window, total = windows[self._done], len(windows)
@@ -190,19 +194,49 @@ class _Stream:
             self.progress("chunks", self._done, total)
 
     def _predict(self, index: int, window: tuple[int, int]) -> None:
-        prediction = self.predictor.predict_chunk(self.workspace.frames(range(*window)))
+        if self.online is not None:
+            prediction = self._steps(self.online, index, window)
+        else:
+            prediction = self.predictor.predict(self._views(range(*window)))
         if len(prediction) != window[1] - window[0]:
-            raise ValueError(f"{self.predictor.name} gave {len(prediction)} frames for {window[1] - window[0]}")
+            raise ValueError(f"{self.name} gave {len(prediction)} frames for {window[1] - window[0]}")
         whole = self.workspace.frames_complete and window == (0, len(self.workspace))
         place = "" if whole else f"Frames {window[0]} to {window[1] - 1}: "
         for sentence in prediction.warnings:
             if sentence not in self._said_of_chunks:
                 self._said_of_chunks.add(sentence)
                 self.warn(f"{place}{sentence}")
-        record = ChunkRecord(None, "first", 0.0, 1.0) if index == 0 else self._align(index, prediction)
+        if index == 0:
+            record = ChunkRecord(None, "first", 0.0, 1.0)
+        elif self.online is not None:
+            record = ChunkRecord(Similarity.identity(), "online", 0.0, 1.0)
+        else:
+            record = self._align(index, prediction)
         self.workspace.write_chunk(index, prediction, record)
+        if self.online is not None:
+            self.workspace.write_state(index, self.online.state())
+            self._state_after = index
 
-    def _align(self, index: int, moved: ChunkPrediction) -> ChunkRecord:
+    def _views(self, indices: Sequence[int] | range) -> Views:
+        """Some frames with what is known about them. All chunks share one focal length where the predictor can be given
+        one: without a known one, that of the first chunk."""
+        views = self.known(self.workspace.frames(indices), indices)
+        if views.focal is None and self.shares_focal and self.workspace.has_chunk(0):
+            return replace(views, focal=float(self.workspace.read_cameras(0)[1][0, 0, 0]))
+        return views
+
+    def _steps(self, online: OnlinePredictor, index: int, window: tuple[int, int]) -> Prediction:
+        """The views of a chunk, one after the other, from the state after the chunk before."""
+        if index == 0:
+            online.start()
+        elif self._state_after != index - 1:
+            stored = self.workspace.read_state()
+            if stored is None or stored[0] != index - 1:
+                raise InputError(f"{self.workspace.folder} is damaged; start again with --overwrite.")
+            online.restore(stored[1])
+        return joined([online.step(self._views([frame])) for frame in range(*window)])
+
+    def _align(self, index: int, moved: Prediction) -> ChunkRecord:
         """Joins a chunk to the one before, over the frames that both have."""
         start = self._window(index)[0]
         first = start - self._window(index - 1)[0]
@@ -217,7 +251,7 @@ class _Stream:
                 f"Chunks {index - 1} and {index} share no static pixels that both know; they were joined by their "
                 "cameras alone."
             )
-            poses = moved.world_from_camera[:shared], reference.world_from_camera[:shared]
+            poses = moved.poses()[:shared], reference.poses()[:shared]
             similarity = align_poses(*poses, with_scale=self.settings.align != "se3", use_orientations=True)
             if not _PLAUSIBLE_SCALES[0] < similarity.scale < _PLAUSIBLE_SCALES[1]:
                 # cameras that stand still in one of the chunks, or move the other way, say nothing about its unit
@@ -226,31 +260,33 @@ class _Stream:
         return ChunkRecord(aligned.similarity, by, aligned.relative_error, aligned.support)
 
     def _align_frames(
-        self, reference: ChunkPrediction, reference_frames: slice, moved: ChunkPrediction, moved_frames: slice
+        self, reference: Prediction, reference_frames: slice, moved: Prediction, moved_frames: slice
     ) -> tuple[AlignedChunk, str]:
         """Aligns the same frames in two predictions, by their points; where those would make the path jump and the
         cameras themselves would not, by the cameras and the ratio of the depths. Says by which.
 
         The images fix where a camera is relative to what it sees better than how deep that is, above all while the
         camera hardly moves: then two chunks may disagree about depth and still agree about the path."""
-        if reference.z_depth.shape[1:] != moved.z_depth.shape[1:]:
+        if reference.size != moved.size:
             raise InputError(
-                f"{self.predictor.name} gave depth of {moved.z_depth.shape[2]}x{moved.z_depth.shape[1]} for one chunk "
-                f"and {reference.z_depth.shape[2]}x{reference.z_depth.shape[1]} for another; use a fixed size."
+                f"{self.name} gave depth of {moved.size[1]}x{moved.size[0]} for one chunk and "
+                f"{reference.size[1]}x{reference.size[0]} for another; use a fixed size."
             )
-        reference_depth, moved_depth = reference.z_depth[reference_frames], moved.z_depth[moved_frames]
-        reference_confidence = reference.static_confidence(reference_frames)
-        moved_confidence = moved.static_confidence(moved_frames)
+        reference_depth = stacked(reference.z_depth)[reference_frames]
+        moved_depth = stacked(moved.z_depth)[moved_frames]
+        reference_confidence = _static_weights(reference, reference_frames)
+        moved_confidence = _static_weights(moved, moved_frames)
+        poses = reference.poses()[reference_frames], moved.poses()[moved_frames]
+        assert reference.intrinsics is not None and moved.intrinsics is not None
         aligned = align_chunks(
-            reference.points(reference_frames),
+            world_points(reference_depth, reference.intrinsics[reference_frames], poses[0]),
             reference_confidence,
             reference_depth,
-            moved.points(moved_frames),
+            world_points(moved_depth, moved.intrinsics[moved_frames], poses[1]),
             moved_confidence,
             moved_depth,
             method=self.settings.align,
         )
-        poses = reference.world_from_camera[reference_frames], moved.world_from_camera[moved_frames]
         scale = 1.0
         if self.settings.align != "se3":
             weights = np.sqrt(reference_confidence * moved_confidence)
@@ -264,8 +300,7 @@ class _Stream:
 
     def close(self) -> StreamResult:
         """Loops and the final places of all chunks."""
-        settings = self.settings
-        windows = chunk_windows(len(self.workspace), settings.chunk_size, settings.overlap)
+        windows = self._windows()
         records = [self.workspace.read_record(index) for index in range(len(windows))]
         steps = [record.step for record in records[1:] if record.step is not None]
         chained = accumulate(steps)
@@ -285,7 +320,7 @@ class _Stream:
             windows,
             placed,
             chained,
-            self.predictor.name,
+            self.name,
             first.is_metric,
             found,
             self.descriptor.name if self.descriptor is not None else None,
@@ -317,7 +352,7 @@ class _Stream:
     def _middle(self, index: int) -> Similarity:
         poses, _ = self.workspace.read_cameras(index)
         place = len(poses) // 2
-        depth = self.workspace.read_chunk(index, slice(place, place + 1)).z_depth
+        depth = self.workspace.read_map(index, "z_depth", place)
         known = depth[depth > 0]
         unit = float(np.median(known)) if len(known) else 1.0
         return Similarity(unit, poses[place, :3, :3], poses[place, :3, 3])
@@ -365,7 +400,7 @@ class _Stream:
     def _look_at(self, loop: LoopWindow, windows: list[tuple[int, int]]) -> dict[str, Any]:
         """Predicts the frames of both sides together and aligns each side to its chunk."""
         later, earlier = range(*loop.later_frames), range(*loop.earlier_frames)
-        together = self.predictor.predict_chunk(self.workspace.frames([*later, *earlier]))
+        together = self.predictor.predict(self._views([*later, *earlier]))
         sides = []
         for chunk, frames, place in (
             (loop.later_chunk, later, slice(0, len(later))),
@@ -389,47 +424,38 @@ class _Stream:
         }
 
 
-def _file_intake(
-    source: FrameSource, workspace: StreamWorkspace, prepare: Callable[[np.ndarray], np.ndarray], progress: Progress
-) -> Iterator[int]:
-    """Keeps the frames of a file one by one; yields their number after each."""
-    for seconds, image in source.images(skip=len(workspace)):
-        workspace.append(seconds, prepare(image))
-        if source.total:
-            progress("reading frames", len(workspace), source.total)
-        yield len(workspace)
+def world_points(z_depth: np.ndarray, intrinsics: np.ndarray, world_from_camera: np.ndarray) -> np.ndarray:
+    """World points (n, H, W, 3) float32 of depth maps (n, H, W)."""
+    height, width = z_depth.shape[1:]
+    points = np.empty((*z_depth.shape, 3), np.float32)
+    for index, (depth, matrix, pose) in enumerate(zip(z_depth, intrinsics, world_from_camera, strict=True)):
+        points[index] = Camera.from_intrinsics(width, height, matrix, pose).unproject(depth)
+    return points
 
 
-def _live_intake(
-    source: LiveSource, workspace: StreamWorkspace, prepare: Callable[[np.ndarray], np.ndarray], progress: Progress
-) -> Iterator[int]:
-    """Keeps the frames of a live source in a thread of its own, so that none is missed while chunks are predicted;
-    yields the number of frames whenever it has grown. Ctrl-C ends the source and is not raised."""
-    failure: list[BaseException] = []
+def joined(predictions: Sequence[Prediction]) -> Prediction:
+    """Predictions in one world, of views in their order, as one."""
+    first = predictions[0]
+    motions = [prediction.motion for prediction in predictions]
+    warnings = [sentence for prediction in predictions for sentence in prediction.warnings]
+    return replace(
+        first,
+        z_depth=np.concatenate([stacked(prediction.z_depth) for prediction in predictions]),
+        confidence=np.concatenate([stacked(prediction.confidence) for prediction in predictions]),
+        world_from_camera=np.concatenate([prediction.poses() for prediction in predictions]),
+        intrinsics=np.concatenate([np.asarray(prediction.intrinsics) for prediction in predictions]),
+        motion=None
+        if any(m is None for m in motions)
+        else np.concatenate([stacked(m) for m in motions if m is not None]),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
 
-    def keep() -> None:
-        try:
-            for seconds, image in source.images():
-                workspace.append(seconds, prepare(image))
-        except BaseException as error:
-            failure.append(error)
 
-    thread = threading.Thread(target=keep, daemon=True)
-    thread.start()
-    seen = len(workspace)
-    while True:
-        alive = thread.is_alive()
-        count = len(workspace)
-        if count > seen:
-            seen = count
-            progress("live frames", count, source.total or count + 1)
-            yield count
-        elif alive:
-            try:
-                time.sleep(0.02)
-            except KeyboardInterrupt:
-                source.stop()
-        if not alive and len(workspace) == seen:
-            break
-    if failure:
-        raise failure[0]
+def _static_weights(prediction: Prediction, frames: slice) -> np.ndarray:
+    """Weights (n, H, W) by which chunks are aligned: confidences, 0 where something moves or has no depth."""
+    known = stacked(prediction.z_depth)[frames] > 0
+    confidence = stacked(prediction.confidence)[frames]
+    weights = np.where(known, odds(confidence) if prediction.has_network_confidence else confidence, 0.0)
+    if prediction.motion is not None:
+        weights = weights * (stacked(prediction.motion)[frames] < 0.5)
+    return weights.astype(np.float32)

@@ -1,31 +1,33 @@
-"""The folder where a stream lies while it is worked on: frames, descriptors and chunks, each file whole or not there.
+"""The folder that holds a clip while the driver works on it; every file in it is whole or not there.
 
-    stream.json         what is being made; a stream goes on only with the same settings
-    frames/00000.png    the images as they came, shrunk to the wanted size
+    stream.json         the settings of the work; it is resumed only with the same settings
+    frames/00000.png    the frames, shrunk to the wanted size
     times.txt           one line per frame: seconds
     descriptors.f16     one row per frame, float16
-    chunks/00003/       z_depth.npy, confidence.npy, motion.npy (if any), cameras.npz, alignment.json
-    loops/2-0.json      what was found out about a loop between two chunks
+    chunks/00003/       z_depth.npy, confidence.npy, motion.npy (if any), cameras.npz, chunk.json
+    online.npz          the state of an online predictor after the last chunk
+    loops/2-0.json      the result for a loop between two chunks
 
-Nothing here is ever in memory as a whole.
+The clip is never in memory as a whole.
 """
 
-import json
 import shutil
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from dynamic_predictor.driver.chunk_predictor import ChunkPrediction
+from dynamic_predictor.contract import Prediction
 from scene.errors import InputError
 from scene.files.atomic import atomic_file, atomic_folder, writing_error
-from scene.files.json_files import read_json
+from scene.files.json_files import read_json, write_json
 from scene.files.text import read_text
 from scene.frames import ImageFolderFrames
 from scene.images import write_png
+from scene.maps import FrameMaps
 from scene.similarity import Similarity
 
 #: decoded images kept for reading again, in bytes
@@ -34,10 +36,11 @@ _FRAME_CACHE = 64 << 20
 
 @dataclass(frozen=True)
 class ChunkRecord:
-    """How a chunk was joined to the one before: `step` takes it into the frame of that chunk (None for the first)."""
+    """How a chunk was joined to the one before: `step` takes it into the world of that chunk (None for the first)."""
 
     step: Similarity | None
-    #: "points", "cameras and depth", "cameras" (where nothing else could be aligned) or "first"
+    #: "points", "cameras and depth", "cameras" (where nothing else could be aligned), "online" (the predictor's own
+    #: world) or "first"
     by: str
     relative_error: float
     support: float
@@ -61,11 +64,14 @@ class StreamWorkspace:
                     if (self.folder / name).exists():
                         shutil.rmtree(self.folder / name)
                     (self.folder / name).mkdir(parents=True)
-                _write_json(self._record, {"settings": settings, "frames_complete": False})
+                (self.folder / "online.npz").unlink(missing_ok=True)
+                write_json(self._record, {"settings": settings, "frames_complete": False})
             except OSError as error:
                 raise writing_error(self.folder, error) from error
         self._times = self._read_times()
-        self._frame_size: tuple[int, int] | None = None
+        size = read_json(self._record).get("source_size")
+        #: (width, height) of the frames of the source, before they were shrunk
+        self.source_size: tuple[int, int] | None = (int(size[0]), int(size[1])) if isinstance(size, list) else None
 
     def _check_same(self, settings: dict[str, Any]) -> None:
         found = read_json(self._record).get("settings")
@@ -82,13 +88,12 @@ class StreamWorkspace:
 
     @property
     def frames_complete(self) -> bool:
-        """Whether the source has ended; a resumed stream then needs it no more."""
+        """Whether the source has ended: resumed work does not need it again."""
         return bool(read_json(self._record).get("frames_complete"))
 
     def finish_frames(self) -> None:
-        """Notes that no more frames will come."""
-        record = read_json(self._record)
-        _write_json(self._record, {**record, "frames_complete": True})
+        """Records that the source has ended."""
+        write_json(self._record, {**read_json(self._record), "frames_complete": True})
 
     def __len__(self) -> int:
         """How many frames there are."""
@@ -99,23 +104,15 @@ class StreamWorkspace:
         """Seconds of each frame."""
         return self._times
 
-    def append(self, time: float, image: np.ndarray) -> None:
-        """Adds one frame, uint8 RGB (H, W, 3). `InputError` when its size differs from that of the first."""
-        size = (image.shape[1], image.shape[0])
-        if self._frame_size is None and self._times:
-            first = self.frames([0])
-            self._frame_size = (first.width, first.height)
-        self._frame_size = self._frame_size or size
-        if size != self._frame_size:
-            raise InputError(
-                f"Frame {len(self)} is {size[0]}x{size[1]} but the first is {self._frame_size[0]}x"
-                f"{self._frame_size[1]}; all frames of a stream must have one size; bring them to one, "
-                "or take images that do not belong together with stillsplat depth --each."
-            )
+    def append(self, time: float, image: np.ndarray, *, source_size: tuple[int, int] | None = None) -> None:
+        """Adds one frame, uint8 RGB (H, W, 3); `source_size` (width, height) is that of the source."""
+        if self.source_size is None:
+            self.source_size = source_size or (image.shape[1], image.shape[0])
+            write_json(self._record, {**read_json(self._record), "source_size": list(self.source_size)})
         with atomic_file(self._frame_path(len(self))) as temporary:
             write_png(temporary, image)
         try:
-            # the line makes the frame count: a image without one is written again
+            # a frame counts once its line is there: an image without one is written again
             with (self.folder / "times.txt").open("a", encoding="utf-8") as file:
                 file.write(f"{time!r}\n")
         except OSError as error:
@@ -126,7 +123,10 @@ class StreamWorkspace:
         """Some of the frames, or all, read from the disk when they are used."""
         chosen = range(len(self)) if indices is None else indices
         return ImageFolderFrames(
-            [self._frame_path(index) for index in chosen], [self._times[index] for index in chosen], _FRAME_CACHE
+            [self._frame_path(index) for index in chosen],
+            [self._times[index] for index in chosen],
+            _FRAME_CACHE,
+            stored_as_png=True,
         )
 
     def _frame_path(self, index: int) -> Path:
@@ -138,7 +138,7 @@ class StreamWorkspace:
             return []
         times = []
         for line in read_text(path).splitlines(keepends=True):
-            if not line.endswith("\n"):  # the machine stopped in the middle of it
+            if not line.endswith("\n"):  # the process was stopped while it wrote the line
                 break
             try:
                 times.append(float(line))
@@ -178,37 +178,36 @@ class StreamWorkspace:
     # chunks
 
     def has_chunk(self, index: int) -> bool:
-        return (self._chunk_path(index) / "alignment.json").exists()
+        return (self._chunk_path(index) / "chunk.json").exists()
 
-    def write_chunk(self, index: int, prediction: ChunkPrediction, record: ChunkRecord) -> None:
-        """Puts a chunk in place, whole."""
+    def write_chunk(self, index: int, prediction: Prediction, record: ChunkRecord) -> None:
+        """Stores a chunk, whole or not at all."""
+        poses, intrinsics = prediction.world_from_camera, prediction.intrinsics
+        assert poses is not None and intrinsics is not None, "a chunk needs cameras"
         with atomic_folder(self._chunk_path(index), overwrite=True) as folder:
-            np.save(folder / "z_depth.npy", prediction.z_depth.astype(np.float32))
-            np.save(folder / "confidence.npy", prediction.confidence.astype(np.float16))
+            np.save(folder / "z_depth.npy", stacked(prediction.z_depth))
+            np.save(folder / "confidence.npy", stacked(prediction.confidence))
             if prediction.motion is not None:
-                motion = np.rint(np.clip(prediction.motion, 0.0, 1.0) * 255.0).astype(np.uint8)
+                motion = np.rint(np.clip(stacked(prediction.motion), 0.0, 1.0) * 255.0).astype(np.uint8)
                 np.save(folder / "motion.npy", motion)
-            np.savez(
-                folder / "cameras.npz",
-                world_from_camera=prediction.world_from_camera.astype(np.float64),
-                intrinsics=prediction.intrinsics.astype(np.float64),
-                is_metric=np.array(prediction.is_metric),
-                unbounded_confidence=np.array(prediction.unbounded_confidence),
-            )
-            step = None if record.step is None else record.step.matrix.tolist()
-            _write_json(
-                folder / "alignment.json",
+            np.savez(folder / "cameras.npz", world_from_camera=poses, intrinsics=intrinsics)
+            write_json(
+                folder / "chunk.json",
                 {
-                    "step": step,
+                    "step": None if record.step is None else record.step.matrix,
                     "by": record.by,
                     "relative_error": float(record.relative_error),
                     "support": float(record.support),
+                    "is_metric": prediction.is_metric,
+                    "has_network_confidence": prediction.has_network_confidence,
+                    "provenance": prediction.provenance,
                 },
             )
 
-    def read_chunk(self, index: int, frames: slice = slice(None)) -> ChunkPrediction:
+    def read_chunk(self, index: int, frames: slice = slice(None)) -> Prediction:
         """Some frames of a chunk; only those are read from the disk."""
         folder = self._chunk_path(index)
+        description = read_json(folder / "chunk.json")
         try:
             z_depth = np.load(folder / "z_depth.npy", mmap_mode="r", allow_pickle=False)[frames]
             confidence = np.load(folder / "confidence.npy", mmap_mode="r", allow_pickle=False)[frames]
@@ -216,18 +215,19 @@ class StreamWorkspace:
             if (folder / "motion.npy").exists():
                 stored = np.load(folder / "motion.npy", mmap_mode="r", allow_pickle=False)[frames]
                 motion = stored.astype(np.float32) / 255.0
-            with np.load(folder / "cameras.npz", allow_pickle=False) as cameras:
-                return ChunkPrediction(
-                    cameras["world_from_camera"][frames],
-                    cameras["intrinsics"][frames],
-                    np.array(z_depth),
-                    np.array(confidence, np.float32),
-                    motion,
-                    bool(cameras["is_metric"]),
-                    bool(cameras["unbounded_confidence"]),
-                )
-        except (OSError, ValueError, EOFError, KeyError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{folder} is damaged; start again with --overwrite.") from error
+        poses, intrinsics = self.read_cameras(index)
+        return Prediction(
+            z_depth=np.array(z_depth),
+            confidence=np.array(confidence),
+            world_from_camera=poses[frames],
+            intrinsics=intrinsics[frames],
+            motion=motion,
+            is_metric=bool(description.get("is_metric")),
+            has_network_confidence=bool(description.get("has_network_confidence")),
+            provenance=description.get("provenance") or {},
+        )
 
     def read_map(self, index: int, kind: Literal["z_depth", "confidence", "motion"], place: int) -> np.ndarray:
         """One map (H, W) float32 of a chunk as it was predicted; nothing else is read."""
@@ -241,21 +241,44 @@ class StreamWorkspace:
 
     def read_cameras(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`world_from_camera` (N, 4, 4) and `intrinsics` (N, 3, 3) of a whole chunk."""
-        with np.load(self._chunk_path(index) / "cameras.npz", allow_pickle=False) as cameras:
-            return cameras["world_from_camera"], cameras["intrinsics"]
+        path = self._chunk_path(index) / "cameras.npz"
+        try:
+            with np.load(path, allow_pickle=False) as cameras:
+                return cameras["world_from_camera"], cameras["intrinsics"]
+        except (OSError, ValueError, EOFError, KeyError) as error:
+            raise InputError(f"{path} is damaged; start again with --overwrite.") from error
 
     def has_motion(self, index: int) -> bool:
         """Whether a chunk has motion masks."""
         return (self._chunk_path(index) / "motion.npy").exists()
 
     def read_record(self, index: int) -> ChunkRecord:
-        content = read_json(self._chunk_path(index) / "alignment.json")
+        content = read_json(self._chunk_path(index) / "chunk.json")
         step = content.get("step")
         similarity = None if step is None else Similarity.from_matrix(np.asarray(step, np.float64))
         return ChunkRecord(similarity, str(content["by"]), float(content["relative_error"]), float(content["support"]))
 
     def _chunk_path(self, index: int) -> Path:
         return self.folder / "chunks" / f"{index:05d}"
+
+    # the state of an online predictor
+
+    def write_state(self, chunk: int, state: Mapping[str, np.ndarray]) -> None:
+        """Stores the state of an online predictor after `chunk`."""
+        with atomic_file(self.folder / "online.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, **{**state, "after_chunk": np.array(chunk)})  # type: ignore[arg-type]
+
+    def read_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
+        """The chunk and the state after it that were stored last; None where there are none."""
+        path = self.folder / "online.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                state = dict(arrays)
+            return int(state.pop("after_chunk")), state
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is damaged; start again with --overwrite.") from error
 
     # loops
 
@@ -264,9 +287,11 @@ class StreamWorkspace:
         return read_json(path) if path.exists() else None
 
     def write_loop(self, later: int, earlier: int, content: dict[str, Any]) -> None:
-        _write_json(self.folder / "loops" / f"{later}-{earlier}.json", content)
+        write_json(self.folder / "loops" / f"{later}-{earlier}.json", content)
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+def stacked(maps: FrameMaps) -> np.ndarray:
+    """(N, H, W) float32 of maps that fit into memory."""
+    if isinstance(maps, np.ndarray):
+        return maps.astype(np.float32, copy=False)
+    return np.stack([maps[index] for index in range(len(maps))]).astype(np.float32, copy=False)

@@ -6,46 +6,50 @@ from typing import Any
 
 import numpy as np
 
+from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.geometric.convergence import SETTLED_SHIFT, in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
 from dynamic_predictor.geometric.motion import estimate_motion
 from dynamic_predictor.geometric.structure_from_motion import CameraEstimate, estimate_cameras
+from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.errors import InputError
-from scene.frames import Frames
-from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
-from scene.scene import Scene
 
 
 @dataclass(frozen=True)
 class GeometricSettings:
-    """`rounds`: how often cameras, depth and motion are estimated at most, each time with the motion masks of the last
-    round; fewer when the masks change nothing about the cameras that could be seen in the flow. `focal`: the focal
-    length in pixels if it is known."""
+    """Settings of `GeometricPredictor`."""
 
+    #: how often cameras, depth and motion are estimated at most, each time with the motion masks of the round before;
+    #: fewer when the masks change the cameras by less than could be seen in the flow
     rounds: int = 2
-    focal: float | None = None
+    #: optical flow, a name of `optical_flow.specs`
+    flow: str = "dis"
 
 
 class GeometricPredictor:
-    """Optical flow, bundle adjustment, depth from flow, and motion by what flow they leave unexplained."""
+    """Optical flow, bundle adjustment, depth from flow, and motion from the flow that cameras and depth do not explain.
 
-    def __init__(self, settings: GeometricSettings | None = None, *, seed: int = 0) -> None:
+    Keeps the contract of `dynamic_predictor.contract.Predictor`.
+    """
+
+    def __init__(self, settings: GeometricSettings | None = None, *, device: str = "cpu", seed: int = 0) -> None:
+        """`device`: where a network for optical flow runs; everything else runs on the CPU."""
         self.settings = settings or GeometricSettings()
+        self.device = device
         self.seed = seed
 
-    def predict(self, frames: Frames, *, masks: FrameMaps | None = None, progress: Progress = ignore_progress) -> Scene:
-        """The scene of at least two `frames`. With `masks` (1 = moves) there is no motion estimation: they hold for
-        cameras and depth and are handed on as they are. Raises `InputError` for fewer than two frames and for masks
-        whose number differs from that of the frames."""
+    def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
+        """The prediction for at least two views of a clip of any length, at the size of its frames. The user's motion
+        masks, where given, replace motion estimation. Raises `InputError` for fewer than two frames."""
+        frames, masks = views.frames, views.motion_masks
         if len(frames) < 2:
             raise InputError(f"There is only {len(frames)} frame; cameras need at least two frames of a moving view.")
-        if masks is not None and len(masks) != len(frames):
-            raise InputError(
-                f"There are {len(masks)} motion masks for {len(frames)} frames; give one mask for every frame."
-            )
-        flow = FlowField(frames)
+        warnings: list[str] = []
+        flow = FlowField(
+            frames, create_optical_flow(self.settings.flow, device=self.device, warn=warnings.append)
+        )
         timings = {"cameras": 0.0, "depth": 0.0, "motion": 0.0}
         motion = masks
         cameras: CameraEstimate | None = None
@@ -55,7 +59,7 @@ class GeometricPredictor:
         for _ in range(rounds):
             begin = time.perf_counter()
             found = estimate_cameras(
-                flow, motion, focal=self.settings.focal, initial=cameras, seed=self.seed, progress=progress
+                flow, motion, focal=views.focal, initial=cameras, seed=self.seed, progress=progress
             )
             timings["cameras"] += time.perf_counter() - begin
             if cameras is not None:
@@ -80,29 +84,27 @@ class GeometricPredictor:
             begin = time.perf_counter()
             depth.fill(frames, motion)
             timings["depth"] += time.perf_counter() - begin
-        return Scene(
-            frames=frames,
-            cameras=cameras.cameras,
-            motion_masks=motion,
-            z_depths=depth.z_depths,
-            confidences=depth.confidences,
+        return Prediction(
+            z_depth=depth.z_depths,
+            confidence=depth.confidences,
+            world_from_camera=np.stack([camera.world_from_camera for camera in cameras.cameras]),
+            intrinsics=np.stack([camera.intrinsics for camera in cameras.cameras]),
+            motion=motion,
             points=cameras.points,
-            predictor="geometric",
-            provenance=self._provenance(cameras, done, timings, masks is not None),
+            provenance=self._provenance(cameras, views, done, timings),
+            warnings=(*warnings, *cameras.warnings),
         )
 
     def _provenance(
-        self, cameras: CameraEstimate, rounds: int, timings: dict[str, float], user_masks: bool
+        self, cameras: CameraEstimate, views: Views, rounds: int, timings: dict[str, float]
     ) -> dict[str, Any]:
         return {
-            "settings": {**asdict(self.settings), "seed": self.seed},
+            "settings": {**asdict(self.settings), "focal": views.focal, "seed": self.seed},
             "rounds": rounds,
             "cameras": cameras.method,
             "has_translation": bool(cameras.has_translation),
             "median_reprojection_error_pixels": float(cameras.median_reprojection_error),
             "measured_cameras": int(np.count_nonzero(cameras.measured)),
-            "motion_masks": "the user's" if user_masks else "estimated",
-            "warnings": list(cameras.warnings),
             "seconds": {name: round(value, 2) for name, value in timings.items()},
             "seconds_cameras": {name: round(float(value), 2) for name, value in cameras.timings.items()},
         }

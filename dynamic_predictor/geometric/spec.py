@@ -29,5 +29,6 @@ SPEC = PredictorSpec(
     load=_load,
     motion=True,
     known_focal=True,
+    shares_focal=True,
     flow=True,
 )

@@ -6,8 +6,7 @@ builds network NAME in float32, gives every parameter the value that follows fro
 (`made_up_weights`), applies the overrides, `{"official.key": ["mul" | "add", number], ...}`, in their order, reads
 `images` (1, S, 3, H, W), already normalised as the official forward expects, from IN, runs, and writes float32 arrays.
 
-A new system adds one line to `_CASES`: its names and the function, as "module:function", that is called with the name
-and returns a `ParityCase`. The module is imported when it is asked for.
+The networks are those of the rows of `dynamic_predictor.specs` and `optical_flow.specs` that have a parity case.
 """
 
 import argparse
@@ -16,7 +15,6 @@ import math
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -24,36 +22,28 @@ import torch
 from torch import Tensor
 
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
+from dynamic_predictor.optical_flow.specs import FLOWS
 from dynamic_predictor.parity.case import ParityCase
 from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
+from dynamic_predictor.specs import specs
 from scene.errors import InputError, is_out_of_memory
 from scene.files.atomic import atomic_file
 
-_CASES = {
-    **dict.fromkeys(
-        ("da3-small", "da3-base", "da3-large", "da3-giant", "da3-nested", "da3-metric", "da3-mono"),
-        "dynamic_predictor.depth_anything3.parity:parity_case",
-    ),
-    "das3r": "dynamic_predictor.das3r.parity:parity_case",
-    "monst3r": "dynamic_predictor.das3r.parity:parity_case",
-    "raft": "dynamic_predictor.optical_flow.parity:parity_case",
-    "sea-raft": "dynamic_predictor.optical_flow.parity:parity_case",
-}
 #: values in the input, so that a mistaken file does not fill the memory
 _MOST_INPUT_VALUES = 1 << 28
 
 
 def parity_names() -> list[str]:
-    """All systems that can be compared."""
-    return sorted(_CASES)
+    """All networks that can be compared, from the tables of predictors and optical flows."""
+    return sorted(name for name, spec in {**specs(), **FLOWS}.items() if spec.parity_case is not None)
 
 
 def build_case(name: str) -> ParityCase:
     """The full-size network called `name`, not yet filled; `InputError` lists the names when there is none."""
-    if name not in _CASES:
+    spec = {**specs(), **FLOWS}.get(name)
+    if spec is None or spec.parity_case is None:
         raise InputError(f'There is no network called "{name}"; choose one of: {", ".join(parity_names())}.')
-    module, function = _CASES[name].split(":")
-    return getattr(import_module(module), function)(name)
+    return spec.parity_case()
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scene.errors import InputError
 
-_EPILOG = """\
+EPILOG = """\
 where weights are looked for, first wins:
   $STILLSPLAT_WEIGHTS     one or more folders
   weights/                in the working folder, then in the repository
@@ -21,34 +21,32 @@ examples:
 """
 
 
-def add_weights_command(commands: argparse._SubParsersAction) -> None:
-    """Adds the command to the command line's own."""
-    parser = commands.add_parser(
-        "weights",
-        help="list, fetch and check the official weights of the learned predictors",
-        description="List, fetch and check the official weights of the learned predictors.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the actions of the command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     listing = actions.add_parser("list", help="every known file, its licence and whether it is on this machine")
-    listing.set_defaults(function=_list)
+    listing.set_defaults(action_function=_list)
 
     get = actions.add_parser("get", help="show the licence, ask, and download; goes on where it stopped")
     get.add_argument("names", metavar="NAME", nargs="+", help="as `list` shows them")
     get.add_argument("--to", metavar="DIR", help="weights folder (default: $STILLSPLAT_WEIGHTS, else weights/)")
     get.add_argument("--yes", action="store_true", help="the licence is accepted, do not ask")
-    get.set_defaults(function=_get)
+    get.set_defaults(action_function=_get)
 
     check = actions.add_parser("check", help="size, SHA-256, keys, shapes and values of a file")
     check.add_argument("names", metavar="NAME|FILE", nargs="+", help="a name of the list, or a file")
     check.add_argument("--as", dest="claimed", metavar="NAME", help="what the file should be (default: recognise it)")
-    check.set_defaults(function=_check)
+    check.set_defaults(action_function=_check)
 
     path = actions.add_parser("path", help="print where the file lies")
     path.add_argument("name", metavar="NAME")
-    path.set_defaults(function=_path)
+    path.set_defaults(action_function=_path)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command; returns its exit status."""
+    return options.action_function(options)
 
 
 def _list(options: argparse.Namespace) -> int:

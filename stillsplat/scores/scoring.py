@@ -12,8 +12,7 @@ from gaussian import metrics
 from scene.frames import Frames
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
-from stillsplat import __version__
-from stillsplat.run_folder import source_revision
+from stillsplat.run_folder import code_version
 
 PROTOCOLS = {
     "psnr": "mean squared error over all pixels and channels of a frame, in dB; mean over frames",
@@ -146,12 +145,6 @@ def format_value(entry: dict[str, Any]) -> str:
     if unit == "dB":
         return f"{value:.2f} dB"
     return f"{value:.4f}" + (f" {unit}" if unit else "")
-
-
-def code_version() -> str:
-    """Version of stillsplat, with the git revision where it runs from a checkout."""
-    revision = source_revision()
-    return f"stillsplat {__version__}" + (f" ({revision})" if revision else "")
 
 
 def _mean_figure(name: str, entries: list[dict[str, Any]], split: str, masks: str, suffix: str) -> dict[str, Any]:

@@ -1,0 +1,287 @@
+"""The one way from a source of frames to a scene, for every command, predictor and benchmark.
+
+source -> frames on the disk -> masks of the user or of another predictor -> prediction, as a whole or in chunks that
+are stitched -> motion masks by the geometric stage where there are none -> scene
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dynamic_predictor.contract import Prediction, Predictor, Views
+from dynamic_predictor.driver.intake import Intake
+from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
+from dynamic_predictor.driver.settings import DriverSettings, StreamSettings, source_positions
+from dynamic_predictor.driver.sources import FrameSource, open_source
+from dynamic_predictor.driver.stream import StreamResult, run_stream
+from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.networks.devices import resolved_device
+from dynamic_predictor.optical_flow.estimation import create_optical_flow
+from dynamic_predictor.predictor_spec import PredictorSpec
+from dynamic_predictor.specs import create_predictor, predictor_spec
+from scene.camera import focal_length
+from scene.errors import InputError
+from scene.frames import Frames
+from scene.maps import FrameMaps, LoadedMaps
+from scene.masks import open_masks
+from scene.open_scene import open_scene
+from scene.progress import Progress, ignore_progress
+from scene.scene import Scene
+
+Warn = Callable[[str], None]
+#: what is known of a clip besides its frames: given the frames, views with masks, focal length or cameras
+KnownClip = Callable[[Frames], Views]
+
+
+@dataclass
+class DrivenScene:
+    """A scene, and what it was made of: the prediction of the whole clip, or the chunks of a longer one."""
+
+    scene: Scene
+    prediction: Prediction | None = None
+    stream: StreamResult | None = None
+
+
+class SceneDriver:
+    """Makes scenes with one predictor, whose weights are loaded once."""
+
+    def __init__(
+        self,
+        settings: DriverSettings,
+        *,
+        predictor: Predictor | None = None,
+        progress: Progress = ignore_progress,
+        warn: Warn = lambda sentence: None,
+        **predictor_settings: object,
+    ) -> None:
+        """`predictor` is used instead of creating the one that the settings name; `predictor_settings` are further
+        fields of its settings type. Raises `InputError` as `create_predictor` does."""
+        self.settings, self.spec = settings, settings.spec
+        self.progress, self.warn = progress, warn
+        self.predictor = predictor or create_predictor(
+            settings.predictor,
+            device=settings.device,
+            seed=settings.seed,
+            **{**settings.predictor_settings(), **predictor_settings},
+        )
+
+    def scene(
+        self,
+        workspace: StreamWorkspace,
+        *,
+        source: FrameSource | None = None,
+        known: KnownClip | None = None,
+        stream: StreamSettings | None = None,
+        descriptor_for_loops: bool = False,
+        accept_damaged: bool = False,
+        motion_stage: bool = True,
+        check: Callable[[Frames], object] = lambda frames: None,
+    ) -> DrivenScene:
+        """The scene of `source` (by default the input of the settings), whose frames, depths and masks may lie in
+        `workspace`: it must exist as long as the scene.
+
+        The clip is predicted as a whole or, where the predictor cannot take it or `stream` is given, in chunks. `known`
+        replaces what the settings say about masks and angle of view. A damaged file is refused, or with
+        `accept_damaged` what is readable of it is used, with a warning. Without `motion_stage`, a predictor without
+        motion masks leaves the scene without them. `check` sees the frames before the prediction, where all are read
+        before it, and may raise `InputError`. Raises `InputError` for everything that a user can mend.
+        """
+        if source is None and not workspace.frames_complete:
+            source = self.open_source()
+        needs_all = known is not None or self.settings.masks is not None or self.settings.masks_from is not None
+        in_chunks = stream is not None or self.spec.online
+        if not in_chunks or needs_all:
+            self._take_in(source, workspace, accept_damaged)
+            source = None
+        frames = workspace.frames() if workspace.frames_complete else None
+        if frames is not None:
+            check(frames)
+        views = None
+        if needs_all:
+            assert frames is not None
+            views = known(frames) if known is not None else self._known(frames, workspace)
+        largest = self.spec.largest_views
+        if in_chunks or (largest is not None and len(workspace) > largest):
+            chunks = stream or StreamSettings(chunk_size=largest or 60, overlap=(largest or 60) // 2, loop=False)
+            driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops)
+        else:
+            assert frames is not None
+            views = views or self._known(frames, workspace)
+            prediction = self.predictor.predict(views, progress=self.progress)
+            for sentence in prediction.warnings:
+                self.warn(sentence)
+            driven = DrivenScene(scene_of_prediction(prediction, frames), prediction)
+        self._complete(driven.scene, views, motion_stage)
+        return driven
+
+    def open_source(self) -> FrameSource:
+        """The input of the settings."""
+        settings = self.settings
+        return open_source(settings.input, frames=settings.frames, rate=settings.fps, max_frames=settings.max_frames)
+
+    def _take_in(self, source: FrameSource | None, workspace: StreamWorkspace, accept_damaged: bool) -> None:
+        if workspace.frames_complete:
+            return
+        if source is None:
+            raise InputError(f"{workspace.folder} has no source to read on from.")
+        intake = Intake(source, workspace, max_size=self.settings.size_limit, progress=self.progress)
+        for _ in intake.frames():
+            pass
+        if source.ended and accept_damaged:
+            self.warn(source.ended)
+        intake.finish()
+        if source.ended and not accept_damaged:
+            # a cut-off clip is a mistake more often than a wish, so it is only used when it is asked for
+            raise InputError(
+                f"{source.ended.rstrip('.')}; repair it, or go on with what is readable by --frames 0:{len(workspace)}."
+            )
+
+    def _in_chunks(
+        self,
+        source: FrameSource | None,
+        workspace: StreamWorkspace,
+        settings: StreamSettings,
+        views: Views | None,
+        descriptor_for_loops: bool,
+    ) -> DrivenScene:
+        def known(frames: Frames, indices: Sequence[int] | range) -> Views:
+            if views is not None:
+                return chosen_views(views, frames, indices)
+            return Views(frames, focal=self._focal(frames))
+
+        descriptor = None
+        if settings.loop and descriptor_for_loops:
+            from dynamic_predictor.place_recognition import create_descriptor
+
+            descriptor = create_descriptor(resolved_device(self.settings.device))
+        result = run_stream(
+            source,
+            self.predictor,
+            self.spec,
+            workspace,
+            settings,
+            known=known,
+            max_size=self.settings.size_limit,
+            descriptor=descriptor,
+            progress=self.progress,
+            warn=self.warn,
+        )
+        return DrivenScene(scene_of_stream(result), stream=result)
+
+    def _known(self, frames: Frames, workspace: StreamWorkspace) -> Views:
+        """What the settings say about the clip: masks of the user or of another predictor, and the focal length."""
+        settings, masks = self.settings, None
+        if settings.masks is not None:
+            masks = open_masks(settings.masks, frames, frame_range=settings.frames)
+        elif settings.masks_from is not None:
+            masks = predicted_masks(frames, settings, workspace.folder / "masks_from", self.progress, self.warn)
+        return Views(frames, motion_masks=masks, focal=self._focal(frames))
+
+    def _focal(self, frames: Frames) -> float | None:
+        fov = self.settings.fov
+        return None if fov is None else focal_length(frames.width, fov)
+
+    def _complete(self, scene: Scene, views: Views | None, motion_stage: bool) -> None:
+        """Motion masks where the prediction has none, and where everything in the scene comes from."""
+        settings, spec = self.settings, self.spec
+        if views is not None and views.motion_masks is not None:
+            scene.motion_masks = views.motion_masks
+            by = f"predicted ({settings.masks_from})" if settings.masks_from is not None else "given by the user"
+        elif scene.motion_masks is not None:
+            by = f"predicted ({spec.name})"
+        elif motion_stage:
+            by = estimate_motion_masks(scene, settings, self.progress, self.warn)
+        else:
+            by = "none"
+        scene.predictor = spec.name
+        scene.provenance = {
+            **scene.provenance,
+            "input": settings.input,
+            "source_frames": source_positions(settings.frames, len(scene.frames)),
+            "masks": by,
+        }
+
+
+def scene_of_folder(
+    settings: DriverSettings,
+    working_folder: Path,
+    *,
+    progress: Progress = ignore_progress,
+    warn: Warn = lambda sentence: None,
+) -> Scene:
+    """The scene in the folder that the settings name as input, with the user's masks or those of another predictor in
+    place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
+    no depth either: what moves is never taken for static without a word."""
+    scene = open_scene(settings.input)
+    if settings.masks is not None:
+        scene = replace(scene, motion_masks=open_masks(settings.masks, scene.frames))
+        scene.provenance["masks"] = "given by the user"
+    elif settings.masks_from is not None:
+        masks = predicted_masks(scene.frames, settings, working_folder / "masks_from", progress, warn)
+        scene = replace(scene, motion_masks=masks)
+        scene.provenance["masks"] = f"predicted ({settings.masks_from})"
+    elif scene.motion_masks is None:
+        if scene.z_depths is None:
+            raise InputError(
+                f"{settings.input} has neither motion masks nor depth to find them by; give --masks DIR or "
+                "--masks-from geometric."
+            )
+        warn(f"{settings.input} has no motion masks; they are estimated from its cameras and depth.")
+        scene.provenance["masks"] = estimate_motion_masks(scene, settings, progress, warn)
+    for sentence in scene_warnings(scene):
+        warn(sentence)
+    return scene
+
+
+def estimate_motion_masks(scene: Scene, settings: DriverSettings, progress: Progress, warn: Warn) -> str:
+    """Gives `scene` the motion masks of the geometric stage (flow that cameras and depth do not explain); says so in
+    words."""
+    from dynamic_predictor.geometric.motion import scene_motion
+
+    flow = create_optical_flow(settings.flow or "dis", device=resolved_device(settings.device), warn=warn)
+    with np.errstate(all="ignore"):  # depths of damaged weights may be of any size
+        scene.motion_masks = scene_motion(scene, flow=flow, progress=progress)
+    return "estimated (geometric motion stage, from the scene's cameras and depth)"
+
+
+def predicted_masks(
+    frames: Frames, settings: DriverSettings, folder: Path, progress: Progress, warn: Warn
+) -> FrameMaps:
+    """The motion masks of the predictor that `masks_from` names; nothing else of its prediction is used."""
+    name = settings.masks_from
+    assert name is not None
+    spec: PredictorSpec = predictor_spec(name)
+    flow = {"flow": settings.flow} if settings.flow is not None and spec.flow else {}
+    predictor = create_predictor(name, device=settings.device, seed=settings.seed, **flow)
+    if spec.online or (spec.largest_views is not None and len(frames) > spec.largest_views):
+        workspace = StreamWorkspace(folder, {}, resume=False)
+        for index in range(len(frames)):
+            workspace.append(frames.timestamps[index], frames.rgb8(index))
+        workspace.finish_frames()
+        chunks = StreamSettings(loop=False)
+        found = scene_of_stream(run_stream(None, predictor, spec, workspace, chunks, progress=progress, warn=warn))
+    else:
+        found = scene_of_prediction(predictor.predict(Views(frames), progress=progress), frames)
+    if found.motion_masks is None:
+        raise InputError(f"The predictor {name} finds no motion masks; choose another for --masks-from.")
+    return found.motion_masks
+
+
+def chosen_views(views: Views, frames: Frames, indices: Sequence[int] | range) -> Views:
+    """Some of `views`, by their indices; `frames` are theirs."""
+    masks, chosen = views.motion_masks, list(indices)
+    return Views(
+        frames,
+        motion_masks=None if masks is None else LoadedMaps(len(chosen), lambda place: masks[chosen[place]]),
+        focal=views.focal,
+        world_from_camera=None if views.world_from_camera is None else views.world_from_camera[chosen],
+        intrinsics=None if views.intrinsics is None else views.intrinsics[chosen],
+    )
+
+
+def scene_warnings(scene: Scene) -> list[str]:
+    """The predictor's warnings, as the scene records them."""
+    found = scene.provenance.get("warnings", [])
+    return [str(item) for item in found] if isinstance(found, list) else [str(found)]

@@ -1,0 +1,109 @@
+"""Scenes out of predictions: one camera and one set of maps per frame, at the size of the frames."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from dynamic_predictor.contract import Prediction
+from dynamic_predictor.driver.stream import StreamResult
+from scene.camera import Camera
+from scene.frames import Frames
+from scene.maps import FrameMaps, LoadedMaps, StoredMaps
+from scene.scene import Scene
+
+
+def scene_of_prediction(prediction: Prediction, frames: Frames) -> Scene:
+    """The scene of a clip that was predicted as a whole. Maps of another size than the frames are resized once."""
+    size = (frames.width, frames.height)
+    z_depth, confidence, motion = prediction.z_depth, prediction.confidence, prediction.motion
+    if prediction.size != size[::-1]:
+        z_depth = _stored(z_depth, lambda values: _resized(values, size, nearest=True), size, np.float32)
+        confidence = _stored(confidence, lambda values: _resized(values, size), size)
+        motion = None if motion is None else _stored(motion, lambda values: _resized(values, size), size)
+    return Scene(
+        frames=frames,
+        cameras=[camera.resized(*size) for camera in prediction.cameras()],
+        motion_masks=motion,
+        z_depths=z_depth,
+        confidences=confidence,
+        points=prediction.points,
+        provenance={
+            **prediction.provenance,
+            "is_metric": prediction.is_metric,
+            "warnings": list(prediction.warnings),
+        },
+    )
+
+
+def scene_of_stream(result: StreamResult, *, closed: bool = True) -> Scene:
+    """The scene of a clip that was predicted in chunks; with `closed` off, as it was before loops were closed.
+
+    Frames, depths, confidences and masks stay on the disk: the scene is valid as long as the workspace exists.
+    """
+    places = result.world_from_chunk if closed else result.chained
+    workspace = result.workspace
+    frames = workspace.frames()
+    count, size = len(frames), (frames.width, frames.height)
+    height, width = workspace.read_map(0, "z_depth", 0).shape
+    cameras: list[Camera] = []
+    for chunk, (start, _) in enumerate(result.windows):
+        stop = result.windows[chunk + 1][0] if chunk + 1 < len(result.windows) else count
+        poses, intrinsics = workspace.read_cameras(chunk)
+        moved = places[chunk].apply_to_poses(poses[: stop - start])
+        for pose, matrix in zip(moved, intrinsics, strict=False):
+            cameras.append(Camera.from_intrinsics(width, height, matrix, pose).resized(*size))
+
+    def maps(kind: Literal["z_depth", "confidence", "motion"]) -> FrameMaps:
+        def read(frame: int) -> np.ndarray:
+            chunk, place = result.chunk_of(frame)
+            values = _resized(workspace.read_map(chunk, kind, place), size, nearest=kind == "z_depth")
+            return values * np.float32(places[chunk].scale) if kind == "z_depth" else values
+
+        return LoadedMaps(count, read)
+
+    has_motion = all(workspace.has_motion(chunk) for chunk in range(len(result.windows)))
+    return Scene(
+        frames=frames,
+        cameras=cameras,
+        motion_masks=maps("motion") if has_motion else None,
+        z_depths=maps("z_depth"),
+        confidences=maps("confidence"),
+        provenance=_provenance(result),
+    )
+
+
+def _provenance(result: StreamResult) -> dict[str, Any]:
+    records = [result.workspace.read_record(index) for index in range(len(result.windows))]
+    first = result.workspace.read_chunk(0, slice(0, 1))
+    return {
+        **{key: value for key, value in first.provenance.items() if key in ("settings", "model")},
+        "is_metric": result.is_metric,
+        "chunks": [list(window) for window in result.windows],
+        "alignment": [
+            {"by": record.by, "relative_error": record.relative_error, "support": record.support} for record in records
+        ],
+        "loop_descriptor": result.descriptor,
+        "loops": [asdict(loop) for loop in result.loops],
+        "warnings": list(result.warnings),
+    }
+
+
+def _stored(
+    maps: FrameMaps, resize: Callable[[np.ndarray], np.ndarray], size: tuple[int, int], dtype: type = np.float16
+) -> StoredMaps:
+    stored = StoredMaps(len(maps), size[1], size[0], dtype)
+    for index in range(len(maps)):
+        stored[index] = resize(maps[index])
+    return stored
+
+
+def _resized(values: np.ndarray, size: tuple[int, int], *, nearest: bool = False) -> np.ndarray:
+    """A map (H, W) at `size` (width, height): depth by the nearest pixel, since a mean of two depths lies on no
+    surface."""
+    if values.shape == size[::-1]:
+        return values
+    method = cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR
+    return cv2.resize(values, size, interpolation=method)
