@@ -1,9 +1,9 @@
-"""How long global alignment takes and how much memory, on made-up predictions of a made-up clip.
+"""Time and memory of global alignment, on simulated predictions of a synthetic clip.
 
     python benchmarks/alignment.py [--frames 50] [--width 512] [--height 288] [--iterations 300] [--threads N]
 
-The floor is reading all pointmaps, weights and flows once per iteration; its bytes are printed with the time that this
-takes at the bandwidth that the machine shows when it reads them for nothing else.
+The lower bound is the time to read all pointmaps, weights and flows once per iteration, at the bandwidth that the
+machine reaches when it only reads them.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from scene.trajectory import absolute_trajectory_error, path_length
 
 
 def peak_gib() -> float:
-    """Largest memory of this process so far."""
+    """Peak memory of this process so far in GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     streamed = item * options.height * options.width * (8 * len(edges) + 2 * flows)
     bandwidth = read_bandwidth(predictions.points)
     print(f"{options.frames} frames {options.width}x{options.height}, {len(edges)} pairs, {options.threads} threads")
-    print(f"predictions made; memory so far {peak_gib():.2f} GiB")
+    print(f"predictions ready; peak memory so far {peak_gib():.2f} GiB")
 
     begin, begin_processor = time.perf_counter(), time.process_time()
     result = align(
@@ -64,9 +64,9 @@ def main() -> None:
     )
     seconds, processor = time.perf_counter() - begin, time.process_time() - begin_processor
     floor = streamed * options.iterations / bandwidth
-    print(f"seconds: {result.seconds}, together {seconds:.1f}; of processors {processor:.1f}")
+    print(f"seconds: {result.seconds}, in total {seconds:.1f}; processor time {processor:.1f}")
     print(
-        f"floor: {streamed / 1e9:.2f} GB per iteration at {bandwidth / 1e9:.1f} GB/s = {floor:.1f} s for "
+        f"lower bound: {streamed / 1e9:.2f} GB per iteration at {bandwidth / 1e9:.1f} GB/s = {floor:.1f} s for "
         f"{options.iterations} iterations; optimization takes {result.seconds['optimization'] / max(floor, 1e-9):.1f} "
         f"times that"
     )
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def read_bandwidth(tensor: torch.Tensor) -> float:
-    """Bytes per second at which sums read a large tensor."""
+    """Bytes per second that summing a large tensor reads."""
     flat = tensor.view(-1).view(torch.int32)
     best = np.inf
     for _ in range(3):

@@ -1,9 +1,9 @@
-"""How well motion masks come out of what mask heads say about many pairs, by ways of putting it together.
+"""IoU of motion masks by the way in which the mask heads' outputs for many pairs are combined.
 
     python benchmarks/motion_aggregation.py SCENE [--frames 16] [--step 2] [--blur 4] [--noise 2.5] [--missed 0.3]
 
-SCENE has rgb/ and mask/ (255 = moves). No head is at hand: its answers are made from the true masks, blurred, shifted
-by 1.5 pixels, under noise that is smooth in space, and in a share of the views hardly seeing the motion. Scores are IoU
+SCENE has rgb/ and mask/ (255 = moves). The outputs of the heads are simulated: true masks, blurred, shifted by 1.5
+pixels, with spatially smooth noise; in a fraction `--missed` of the views the motion is barely detected. IoU is taken
 over all frames.
 """
 
@@ -13,13 +13,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dynamic_predictor.das3r.global_alignment.motion_masks import fitted_to_edges, motion_probability
+from dynamic_predictor.das3r.global_alignment.motion_masks import fit_to_edges, motion_probability
+from dynamic_predictor.das3r.global_alignment.official import OFFICIAL
 from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 
 
-def made_up_answer(mask: np.ndarray, options: argparse.Namespace, rng: np.random.Generator) -> np.ndarray:
-    """Motion probability (H, W) float32 of one view."""
+def simulated_head(mask: np.ndarray, options: argparse.Namespace, rng: np.random.Generator) -> np.ndarray:
+    """The simulated motion probability (H, W) float32 of one view."""
     height, width = mask.shape
     logits = 6.0 * cv2.GaussianBlur(mask.astype(np.float32) * 2.0 - 1.0, (0, 0), options.blur)
     dx, dy = rng.normal(0.0, 1.5, 2)
@@ -48,14 +49,14 @@ def main() -> None:
     predictions = PairPredictions(pair_edges(options.frames, "swinstride-5-noncyclic"), *truth.shape[1:])
     points, confidence = np.ones((*truth.shape[1:], 3), np.float32), np.ones(truth.shape[1:], np.float32)
     for pair, edge in enumerate(predictions.edges.tolist()):
-        answers = [made_up_answer(truth[frame], options, rng) for frame in edge]
-        predictions.store(pair, points, confidence, points, confidence, *answers)
-    first = motion_probability(predictions, strict_official=True).numpy()
+        outputs = [simulated_head(truth[frame], options, rng) for frame in edge]
+        predictions.store(pair, points, confidence, points, confidence, *outputs)
+    first = motion_probability(predictions, OFFICIAL).numpy()
     both = motion_probability(predictions).numpy()
     for name, probability in (
         ("first head", first),
         ("both heads", both),
-        ("both heads, fitted to edges", fitted_to_edges(both, images)),
+        ("both heads, fitted to edges", fit_to_edges(both, images)),
     ):
         found = probability > 0.5
         print(f"{name:28s} IoU {(found & truth).sum() / (found | truth).sum():.3f}")

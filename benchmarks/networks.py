@@ -2,10 +2,9 @@
 
     python benchmarks/networks.py [--width 512] [--height 288] [--network das3r|monst3r] [--frames 50] [--json OUT.json]
 
-Also counts floating-point operations of a whole clip, and what the official code spends on the same clip: it encodes
-both frames of every pair (N frames and P pairs: 2 P encodings where N do), and repeats for every pair what heads make
-of one frame alone. Weights are made up; times do not depend on
-them.
+Also counts the floating-point operations of a whole clip, for this code and for the official one, which encodes both
+frames of every pair (2 P encodings for P pairs instead of N for N frames) and repeats, for every pair, the part of the
+heads that depends on one frame alone. Weights are made up; times do not depend on them.
 """
 
 import argparse
@@ -30,15 +29,15 @@ from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far."""
+    """Peak memory of this process so far in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def measure(name: str, work: Callable[[], Any], repeats: int, stages: list[dict[str, Any]]) -> Any:
-    """Adds to `stages` operations, best wall and processor time of `repeats` runs, and by how much the run raised the
-    peak of memory; returns what `work` does. Processor time does not suffer from what else the machine does."""
+    """Appends to `stages` the operations, the best wall and processor times of `repeats` runs, and the increase of the
+    peak memory; returns the result of `work`. Processor time is not affected by other programs on the machine."""
     before = peak_bytes()
-    # attention written out: the counter does not know the fused kernel of CPUs
+    # without fused attention, whose CPU kernel the counter does not support
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         result = work()
     raised = max(peak_bytes() - before, 0)
@@ -94,7 +93,7 @@ def main() -> None:
     pairs = len(pair_edges(options.frames, options.graph))
 
     def of_clip(what: str, *, once_per_frame: bool) -> float:
-        """Sum of a stage's figures over the clip."""
+        """The sum of a figure over all stages of the clip."""
         encode, decode, frame, rest = (stage[what] / options.batch for stage in stages)
         if once_per_frame:
             return options.frames * (encode + 2 * frame) + pairs * (decode + 2 * rest)

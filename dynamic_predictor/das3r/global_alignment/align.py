@@ -1,6 +1,6 @@
-"""Global alignment: one scene out of a network's pointmaps of pairs of frames.
+"""Global alignment: cameras and depth maps of a clip from a network's pointmaps of frame pairs.
 
-The method of DUSt3R (Wang et al., CVPR 2024) with MonST3R's terms for moving scenes (Zhang et al., ICLR 2025).
+The method is that of DUSt3R (Wang et al., CVPR 2024) with MonST3R's terms for moving scenes (Zhang et al., ICLR 2025).
 """
 
 import math
@@ -19,22 +19,18 @@ from dynamic_predictor.das3r.global_alignment.flow_motion import unexplained_flo
 from dynamic_predictor.das3r.global_alignment.flow_term import (
     FlowFunction,
     FlowObservations,
+    exclude_inconsistent,
     flow_by_direction,
     flow_loss,
-    forget_inconsistent,
     observe_flows,
 )
 from dynamic_predictor.das3r.global_alignment.focal import typical_focal
-from dynamic_predictor.das3r.global_alignment.initialization import CameraConventions, build_spanning_tree, initialize
-from dynamic_predictor.das3r.global_alignment.motion_masks import (
-    fitted_to_edges,
-    largest_motion_probability,
-    motion_probability,
-)
+from dynamic_predictor.das3r.global_alignment.initialization import build_spanning_tree, initialize
+from dynamic_predictor.das3r.global_alignment.motion_masks import fit_to_edges, motion_probability
 from dynamic_predictor.das3r.global_alignment.pairwise_term import PairwiseObservations, pairwise_loss
 from dynamic_predictor.das3r.global_alignment.parameters import FOCAL_BREAK, AlignmentParameters
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
-from dynamic_predictor.das3r.global_alignment.reference_terms import plain_flow_loss, plain_pairwise_loss
+from dynamic_predictor.das3r.global_alignment.reference_terms import reference_flow_loss, reference_pairwise_loss
 from dynamic_predictor.das3r.global_alignment.regularization import camera_smoothness, depth_shape_change
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings, learning_rate
 from scene.errors import InputError
@@ -53,16 +49,16 @@ def align(
     world_from_camera: np.ndarray | None = None,
     progress: Progress = ignore_progress,
 ) -> Alignment:
-    """Aligns all pairs of a clip. Runs where `predictions` lie, CPU or GPU.
+    """Aligns all pairs of a clip on the device of `predictions`, CPU or GPU.
 
-    `flow(source, target)` gives displacements (H, W, 2) in pixels at the predictions' size; without it there is no flow
-    loss. `motion_masks` (N, H, W), 1 = moves, win over the network's own. `images`, the frames as uint8 RGB
-    (H, W, 3) at the predictions' size, make the network's masks follow their edges. `intrinsics` (N, 3, 3) in pixels
-    with centres at +0.5 and `world_from_camera` (N, 4, 4) rigid, NaN for frames whose pose is not known, are kept as
-    they are.
+    `flow(source, target)` returns displacements (H, W, 2) in pixels at the predictions' size; without it there is no
+    flow loss. `motion_masks` (N, H, W), 1 = moves, replace those of the network. `images` are the frames as uint8 RGB
+    (H, W, 3) at the predictions' size; the network's masks are then fitted to their edges. Known `intrinsics`
+    (N, 3, 3), in pixels with centers at +0.5, and known rigid poses `world_from_camera` (N, 4, 4), NaN for frames
+    whose pose is unknown, are held fixed.
 
-    Raises `InputError` if predictions have no confidence anywhere, pairs do not connect the frames, or what is given
-    does not fit; nonsense in predictions otherwise ends in a finite scene with a warning.
+    Raises `InputError` if no prediction has any confidence, the pairs do not connect all frames, or an argument has
+    the wrong shape or values. Other invalid predictions lead to a finite scene and a warning.
     """
     settings = settings or AlignmentSettings()
     clock = _Clock()
@@ -82,7 +78,7 @@ def align(
     motion = _find_motion(motion_masks, images, problem)
     if motion.moving is not None:
         problem.moving = torch.from_numpy(motion.moving.reshape(-1, pixel_count)).to(predictions.device)
-    problem.clear_flows()
+    problem.exclude_flows()
     clock.note("motion")
     problem.initialize()
     clock.note("initialization")
@@ -92,11 +88,12 @@ def align(
     clock.note("cleaning")
     result.losses, result.seconds = losses, clock.seconds
     result.motion_masks, result.motion_probability = motion.moving, motion.probability
-    result.largest_motion_probability = motion.largest
     return result
 
 
 class _Clock:
+    """Seconds that each stage took."""
+
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
@@ -109,23 +106,20 @@ class _Clock:
 
 @dataclass
 class _Motion:
-    """(N, H, W) each, or None where nothing tells."""
+    """Motion of all frames, (N, H, W) each; None if there is neither a mask nor a mask head nor flow to detect it."""
 
     moving: np.ndarray | None = None
     probability: np.ndarray | None = None
-    largest: np.ndarray | None = None
 
 
 def _find_motion(given: np.ndarray | None, images: Sequence[np.ndarray] | None, problem: "AlignmentProblem") -> _Motion:
-    """Masks that were given, or else those of the network's heads, or else what flow leaves unexplained."""
+    """Motion from the `given` masks, else from the network's mask heads, else from the unexplained flow."""
     predictions, settings = problem.predictions, problem.settings
     motion = _Motion()
     if predictions.motion is not None:
-        strict = settings.strict_official
-        motion.probability = motion_probability(predictions, strict_official=strict).cpu().numpy()
-        motion.largest = largest_motion_probability(predictions, strict_official=strict).cpu().numpy()
-        if images is not None and not strict:
-            motion.probability = fitted_to_edges(motion.probability, images)
+        motion.probability = motion_probability(predictions, problem.conventions).cpu().numpy()
+        if images is not None and problem.conventions.fits_motion_to_edges:
+            motion.probability = fit_to_edges(motion.probability, images)
         motion.moving = motion.probability > settings.motion_threshold
     elif given is None and problem.flows:
         unexplained = problem.unexplained_flow()
@@ -133,15 +127,15 @@ def _find_motion(given: np.ndarray | None, images: Sequence[np.ndarray] | None, 
             motion.moving = unexplained > settings.flow_motion_threshold
             motion.probability = np.clip(unexplained / (2.0 * settings.flow_motion_threshold), 0.0, 1.0)
     if given is not None:
-        wanted = (predictions.frame_count, predictions.height, predictions.width)
-        if np.shape(given) != wanted:
-            raise InputError(f"Motion masks have the shape {np.shape(given)}; frames, height and width are {wanted}.")
+        expected = (predictions.frame_count, predictions.height, predictions.width)
+        if np.shape(given) != expected:
+            raise InputError(f"Motion masks have the shape {np.shape(given)}; frames, height and width are {expected}.")
         motion.moving = np.asarray(given) > 0.5
     return motion
 
 
 class AlignmentProblem:
-    """Unknowns, observations and their loss."""
+    """The unknowns of an alignment, its observations, and the loss between them."""
 
     def __init__(
         self,
@@ -151,7 +145,8 @@ class AlignmentProblem:
         world_from_camera: np.ndarray | None = None,
     ) -> None:
         self.predictions, self.settings = predictions, settings
-        self.offset = 0.0 if settings.strict_official else 0.5
+        self.conventions = settings.conventions
+        self.offset = self.conventions.pixel_offset
         self.intrinsics = _checked_intrinsics(intrinsics, predictions.frame_count)
         self.parameters = _new_parameters(
             predictions,
@@ -170,18 +165,19 @@ class AlignmentProblem:
         self.warnings: list[str] = [slow] if slow else []
 
     def unexplained_flow(self) -> np.ndarray | None:
-        """See `unexplained_flow`, of the flows that were observed; None if they do not go both ways."""
-        kept = flow_by_direction(self.flows)
+        """`flow_motion.unexplained_flow` of the observed flows; None, with a warning, if a frame has no pair that was
+        predicted in both directions."""
+        slots = flow_by_direction(self.flows)
         shape = self.predictions.height, self.predictions.width
 
-        def stored(source: int, target: int) -> Tensor:
-            group, slot = kept[source, target]
+        def observed(source: int, target: int) -> Tensor:
+            group, slot = slots[source, target]
             return group.displacement[slot].float().T.reshape(*shape, 2)
 
         try:
             unexplained = unexplained_flow(
                 self.predictions,
-                stored,
+                observed,
                 pixel_offset=self.offset,
                 minimum_confidence=self.settings.minimum_confidence,
             )
@@ -190,44 +186,34 @@ class AlignmentProblem:
             return None
         return unexplained.cpu().numpy()
 
-    def clear_flows(self) -> None:
-        """Leaves what moves out of the flows and, but for `strict_official`, what only one of two frames sees."""
-        if not self.settings.strict_official:
-            forget_inconsistent(self.flows, self.predictions.height, self.predictions.width)
+    def exclude_flows(self) -> None:
+        """Excludes moving pixels, and pixels that only one of the two frames sees, from the flow loss."""
+        if self.conventions.excludes_inconsistent_flow:
+            exclude_inconsistent(self.flows, self.predictions.height, self.predictions.width)
         if self.moving is not None:
             for flows in self.flows:
-                flows.forget_moving(self.moving)
+                flows.exclude_moving(self.moving)
 
     def initialize(self) -> None:
-        """Sets the unknowns along the spanning tree."""
-        conventions = CameraConventions(
-            pixel_offset=self.offset,
-            principal_points=self.parameters.principal_points.cpu().numpy(),
-            focals=None if self.intrinsics is None else self.intrinsics[:, 0, 0],
-        )
+        """Initializes the unknowns from the spanning tree of the most confident pairs."""
         tree = build_spanning_tree(
             self.predictions,
-            conventions,
+            self.parameters.principal_points.cpu().numpy(),
+            None if self.intrinsics is None else self.intrinsics[:, 0, 0],
             minimum_confidence=self.settings.minimum_confidence,
-            strict_official=self.settings.strict_official,
+            conventions=self.conventions,
         )
-        initialize(
-            tree,
-            self.predictions,
-            self.parameters,
-            focals_given=self.intrinsics is not None,
-            strict_official=self.settings.strict_official,
-        )
+        initialize(tree, self.predictions, self.parameters, self.conventions)
         if self.settings.depth_regularization_weight > 0:
             self.initial_log_depth = self.parameters.log_depth.clone()
 
     def loss(self, progress: float) -> Tensor:
-        """The whole loss when a share `progress` of the iterations is done."""
+        """The total loss after a fraction `progress` in [0, 1] of the iterations."""
         p, settings = self.parameters, self.settings
         if settings.loss_evaluation == "fused":
             total = pairwise_loss(self.observations, p.world_from_pixel(), p.log_depth, p.world_from_pair())
         else:
-            total = plain_pairwise_loss(self.predictions, p, self.observations.pixels, settings)
+            total = reference_pairwise_loss(self.predictions, p, self.observations.pixels, settings)
         if settings.temporal_smoothing_weight > 0:
             smoothness = camera_smoothness(p.world_from_camera(), settings.translation_weight)
             total = total + settings.temporal_smoothing_weight * smoothness
@@ -241,11 +227,8 @@ class AlignmentProblem:
         return total
 
     def _flow_loss(self) -> Tensor | float:
-        limit, pixels, evaluation = (
-            self.settings.flow_pixel_limit,
-            self.observations.pixels,
-            self.settings.loss_evaluation,
-        )
+        limit, evaluation = self.settings.flow_pixel_limit, self.settings.loss_evaluation
+        pixels = self.observations.pixels
         if evaluation == "fused":
             value = sum(
                 flow_loss(
@@ -258,26 +241,26 @@ class AlignmentProblem:
                 for flows in self.flows
             )
         else:
-            value = plain_flow_loss(
+            value = reference_flow_loss(
                 self.flows, self.parameters, pixels, limit, mean_of_each_pair=evaluation == "pair_by_pair"
             )
-        if self.settings.strict_official and limit == 0:
-            value = 2.0 * value  # the official mean counts pixels, not coordinates, when there is no limit
+        value = self.conventions.flow_loss_factor(limit) * value
         above = 0 < self.settings.flow_loss_limit < float(torch.as_tensor(value).detach())
         return 0.0 if above else value
 
     def optimize(self, progress: Progress = ignore_progress) -> list[float]:
-        """Runs Adam and returns the loss of every iteration; stops before a step that is not finite."""
+        """Runs Adam and returns the loss of every iteration; stops before an iteration whose loss or gradients are not
+        finite."""
         settings, losses = self.settings, []
         unknowns = self.parameters.free()
         for tensor in unknowns:
             tensor.requires_grad_(True)
         optimizer = torch.optim.Adam(unknowns, lr=settings.learning_rate, betas=(0.9, 0.9), fused=True)
         for iteration in range(settings.iterations):
-            share = iteration / settings.iterations
-            optimizer.param_groups[0]["lr"] = learning_rate(share, settings)
+            fraction = iteration / settings.iterations
+            optimizer.param_groups[0]["lr"] = learning_rate(fraction, settings)
             optimizer.zero_grad(set_to_none=False)
-            loss = self.loss(share)
+            loss = self.loss(fraction)
             loss.backward()
             value = float(loss.detach())
             if not (
@@ -293,6 +276,7 @@ class AlignmentProblem:
         return losses
 
     def result(self) -> Alignment:
+        """The scene at the present values of the unknowns, without motion."""
         p = self.parameters
         shape = p.frame_count, self.predictions.height, self.predictions.width
         z_depth = p.log_depth.exp().reshape(shape)
@@ -302,21 +286,15 @@ class AlignmentProblem:
         world_from_camera = poses.double().cpu().numpy()
         for pose in world_from_camera:
             pose[:3, :3] = nearest_rotation(pose[:3, :3])
-        house_intrinsics = intrinsics.double().cpu().numpy()
-        house_intrinsics[:, :2, 2] += 0.5 - self.offset
-        if self.intrinsics is not None:
-            house_intrinsics = self.intrinsics
+        final_intrinsics = self.intrinsics
+        if final_intrinsics is None:
+            final_intrinsics = intrinsics.double().cpu().numpy()
+            final_intrinsics[:, :2, 2] += 0.5 - self.offset
         return Alignment(
             world_from_camera=world_from_camera,
-            intrinsics=house_intrinsics,
+            intrinsics=final_intrinsics,
             z_depth=z_depth.cpu().numpy(),
             confidence=cleaned.cpu().numpy(),
-            initial_confidence=confidence.cpu().numpy(),
-            motion_probability=None,
-            largest_motion_probability=None,
-            motion_masks=None,
-            losses=[],
-            pixel_offset=self.offset,
             warnings=self.warnings,
         )
 
@@ -344,7 +322,7 @@ def _new_parameters(
     pair_poses = torch.zeros((len(predictions), 8), device=device)
     poses = torch.zeros((count, 7), device=device)
     pair_poses[:, 3] = poses[:, 3] = 1.0
-    parameters = AlignmentParameters(
+    return AlignmentParameters(
         log_depth=torch.zeros((count, pixels), device=device),
         poses=poses,
         focals=focals.to(device),
@@ -355,7 +333,6 @@ def _new_parameters(
         known_poses=None if known_poses is None else torch.from_numpy(known_poses).float().to(device),
         focals_are_free=intrinsics is None,
     )
-    return parameters
 
 
 def _checked_intrinsics(intrinsics: np.ndarray | None, count: int) -> np.ndarray | None:
@@ -370,7 +347,7 @@ def _checked_intrinsics(intrinsics: np.ndarray | None, count: int) -> np.ndarray
         )
     focals = matrices[:, [0, 1], [0, 1]]
     if not np.isfinite(matrices).all() or (focals <= 0).any():
-        raise InputError("The intrinsics that were given are not finite with focal lengths above zero; correct them.")
+        raise InputError("The given intrinsics must be finite with focal lengths above zero; correct them.")
     return matrices
 
 
@@ -384,5 +361,5 @@ def _checked_poses(world_from_camera: np.ndarray | Sequence[np.ndarray] | None, 
         if np.isnan(pose).any():
             poses[frame] = np.nan
         elif not is_rigid(pose):
-            raise InputError(f"The camera pose that was given for frame {frame} is no rigid motion; correct it.")
+            raise InputError(f"The given camera pose of frame {frame} is not a rigid motion; correct it.")
     return poses

@@ -1,4 +1,4 @@
-"""The compiled kernels of `submodules/pointmap-alignment`, where they are installed and can be used."""
+"""Access to the compiled kernels of `submodules/pointmap-alignment`, which are optional."""
 
 import importlib
 from functools import lru_cache
@@ -16,7 +16,8 @@ def _kernels() -> ModuleType | None:
 
 
 def compiled_terms(data: Tensor) -> ModuleType | None:
-    """The module of kernels if it can work on `data` (..., H*W), else None."""
+    """The module of compiled kernels, or None if it is not installed or cannot process `data` (..., H*W): it needs CPU
+    tensors whose number of pixels is a multiple of `PIXEL_MULTIPLE`."""
     module = _kernels()
     if module is None or data.device.type != "cpu" or data.shape[-1] % module.PIXEL_MULTIPLE:
         return None
@@ -24,7 +25,7 @@ def compiled_terms(data: Tensor) -> ModuleType | None:
 
 
 def missing_kernels_warning(data: Tensor) -> str | None:
-    """A sentence for the user where the kernels would help and are not there."""
+    """A warning for the user if `data` lies on a CPU and the kernels are not installed, else None."""
     if data.device.type != "cpu" or _kernels() is not None:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Confidence of the depths that alignment gives."""
+"""Confidence of the aligned depth maps."""
 
 import torch
 from torch import Tensor
@@ -15,12 +15,12 @@ def clear_occluders(
     pixel_offset: float,
     tolerance: float = 0.001,
 ) -> Tensor:
-    """Confidence (N, H, W) with 0 for points that stand in front of what a more confident pixel of another frame sees
-    (DUSt3R's cleaning of point clouds).
+    """Returns `confidence` (N, H, W) with 0 for points that occlude a more confident pixel of another frame (the
+    cleaning of point clouds in DUSt3R's code).
 
-    `z_depth` (N, H, W), `intrinsics` (N, 3, 3) for pixels at + `pixel_offset`, `world_from_camera` (N, 4, 4). A point
-    is in front if it is nearer by more than `tolerance` of the depth there. Frames are cleaned one after the other,
-    each against the others as they are by then."""
+    `z_depth` (N, H, W); `intrinsics` (N, 3, 3) for pixels at (u, v) + `pixel_offset`; `world_from_camera` (N, 4, 4). A
+    point occludes a pixel if it is nearer than the pixel's depth by more than the fraction `tolerance` of it. Frames
+    are cleaned in order, each against the already cleaned earlier ones."""
     count, height, width = confidence.shape
     cleaned = confidence.clone().reshape(count, -1)
     pixels = PixelGrid.of(height, width, pixel_offset, confidence.device).homogeneous

@@ -1,4 +1,4 @@
-"""Optical flow that the camera's own motion gives a still world, and checks of flows against each other."""
+"""Ego flow, the optical flow that camera motion alone causes in a static world, and the forward-backward check."""
 
 import torch
 import torch.nn.functional as functional
@@ -10,8 +10,8 @@ _GUARD = 1e-6
 
 
 def ego_flow(z_depth: Tensor, target_from_source: Tensor, pixels: PixelGrid) -> Tensor:
-    """Flows (B, 2, H, W) in pixels of still worlds at depths (B, H, W). `target_from_source` (B, 3, 4) takes a
-    homogeneous pixel of the source, and the inverse depth, to a homogeneous pixel of the target."""
+    """Flows (B, 2, H, W) in pixels of static scenes with depths `z_depth` (B, H, W). `target_from_source` (B, 3, 4)
+    maps a homogeneous source pixel, with the inverse depth as fourth coordinate, to a homogeneous target pixel."""
     inverse_depth = 1.0 / (z_depth.flatten(1)[:, None] + _GUARD)
     seen = target_from_source[..., :3] @ pixels.homogeneous + target_from_source[..., 3:] * inverse_depth
     flow = seen[:, :2] / (seen[:, 2:] + _GUARD) - pixels.homogeneous[:2]
@@ -21,30 +21,41 @@ def ego_flow(z_depth: Tensor, target_from_source: Tensor, pixels: PixelGrid) -> 
 def pixel_transfer(
     source_intrinsics: Tensor, target_intrinsics: Tensor, source_pose: Tensor, target_pose: Tensor
 ) -> Tensor:
-    """The matrices (B, 3, 4) that `ego_flow` wants, of intrinsics (B, 3, 3) and world_from_camera (B, 4, 4)."""
-    back = target_intrinsics @ target_pose[:, :3, :3].transpose(1, 2)
-    infinity = back @ source_pose[:, :3, :3] @ torch.linalg.inv(source_intrinsics)
-    parallax = back @ (source_pose[:, :3, 3:] - target_pose[:, :3, 3:])
+    """The matrices `target_from_source` (B, 3, 4) of `ego_flow`, from intrinsics (B, 3, 3) and poses world_from_camera
+    (B, 4, 4)."""
+    pixel_from_world = target_intrinsics @ target_pose[:, :3, :3].transpose(1, 2)
+    infinity = pixel_from_world @ source_pose[:, :3, :3] @ torch.linalg.inv(source_intrinsics)
+    parallax = pixel_from_world @ (source_pose[:, :3, 3:] - target_pose[:, :3, 3:])
     return torch.cat([infinity, parallax], dim=-1)
 
 
 def sample_at_flow(maps: Tensor, flow: Tensor) -> Tensor:
-    """Maps (B, C, H, W) of the target where flows (B, 2, H, W) from the source lead, bilinear, 0 outside."""
+    """Target maps (B, C, H, W), bilinearly sampled at the ends of `flow` (B, 2, H, W) from the source; 0 outside."""
     height, width = flow.shape[2:]
-    x = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 0]
-    y = torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None] + flow[:, 1]
+    x, y = _flow_ends(flow)
     places = torch.stack([2.0 * x / max(width - 1, 1) - 1.0, 2.0 * y / max(height - 1, 1) - 1.0], dim=-1)
     return functional.grid_sample(maps, places, align_corners=True)
 
 
-def consistent_flow(there: Tensor, back: Tensor, *, tolerance: float = 3.0, strict_official: bool = False) -> Tensor:
-    """Where (B, H, W) going along flows `there` (B, 2, H, W) and back along `back` ends within `tolerance` pixels of
-    the start and stays inside the image. With `strict_official` the error is the sum of both coordinates' errors,
-    which may cancel, as in MonST3R's code."""
-    height, width = there.shape[2:]
-    x = torch.arange(width, dtype=there.dtype, device=there.device) + there[:, 0]
-    y = torch.arange(height, dtype=there.dtype, device=there.device)[:, None] + there[:, 1]
+def consistent_flow(forward: Tensor, backward: Tensor, *, tolerance: float = 3.0) -> Tensor:
+    """The forward-backward check: true (B, H, W) where following the flow `forward` (B, 2, H, W) and then `backward`
+    stays inside the image and ends within `tolerance` pixels of the start."""
+    error, inside = round_trip_error(forward, backward)
+    return inside & (torch.hypot(error[:, 0], error[:, 1]) < tolerance)
+
+
+def round_trip_error(forward: Tensor, backward: Tensor) -> tuple[Tensor, Tensor]:
+    """The displacement (B, 2, H, W) that remains after following `forward` and then `backward`, and where (B, H, W)
+    `forward` stays inside the image."""
+    height, width = forward.shape[2:]
+    x, y = _flow_ends(forward)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    error = there + sample_at_flow(back, there)
-    distance = error.sum(dim=1).abs() if strict_official else torch.hypot(error[:, 0], error[:, 1])
-    return inside & (distance < tolerance)
+    return forward + sample_at_flow(backward, forward), inside
+
+
+def _flow_ends(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns and rows (B, H, W) where flows (B, 2, H, W) end."""
+    height, width = flow.shape[2:]
+    x = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 0]
+    y = torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None] + flow[:, 1]
+    return x, y

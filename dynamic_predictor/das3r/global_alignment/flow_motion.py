@@ -1,5 +1,5 @@
-"""What moves, from pairs whose optical flow the camera's motion does not explain: for networks without mask heads
-(MonST3R, section 3.3 and its code)."""
+"""Motion detection for networks without mask heads: pixels whose optical flow the camera motion does not explain
+(Zhang et al., "MonST3R", ICLR 2025, section 3.3 and its code)."""
 
 from dataclasses import dataclass
 
@@ -20,9 +20,9 @@ _RANSAC_ITERATIONS = 100
 
 @dataclass(frozen=True)
 class PairGeometry:
-    """What one pair of frames alone says about its two cameras, in the camera frame of one of them."""
+    """Two cameras and depth maps estimated from one pair of frames alone; the world is the frame of one camera."""
 
-    intrinsics: np.ndarray  #: (2, 3, 3), pixel (u, v) at (u, v) + offset
+    intrinsics: np.ndarray  #: (2, 3, 3) for pixels at (u, v) + offset
     world_from_camera: np.ndarray  #: (2, 4, 4)
     z_depth: Tensor  #: (2, H, W)
 
@@ -30,22 +30,20 @@ class PairGeometry:
 def pair_geometry(
     predictions: PairPredictions, forward: int, backward: int, *, pixel_offset: float, minimum_confidence: float = 3.0
 ) -> PairGeometry:
-    """Of a pair (i, j) = `forward` and its reverse (j, i) = `backward`: both in the frame of the first camera of the
-    more confident of the two, the other camera resected."""
+    """The geometry of frames (i, j) from the pair `forward` = (i, j) and its reverse `backward` = (j, i), positions in
+    `predictions.edges`. The world is the first camera of the more confident pair; the other camera is resected."""
     height, width = predictions.height, predictions.width
     center = (width / 2.0, height / 2.0)
     pairs = forward, backward
     own = [predictions.view_points(pair, 0).T.reshape(height, width, 3) for pair in pairs]
-    # pixels of frame k in the camera of the other frame
+    # points of frame k in the camera frame of the other
     across = [predictions.view_points(pair, 1).T.reshape(height, width, 3) for pair in pairs[::-1]]
     focals = [estimate_focal(points, center, pixel_offset=pixel_offset) for points in own]
     typical = typical_focal(height, width)
     focals = [f if 0.05 * typical < f < 50.0 * typical else typical for f in focals]
-    strongest = int(
-        np.argmax(predictions.mean_confidence[list(pairs)].prod(axis=1)[::-1])
-    )  # 0: backward, also on a tie
-    reference = 1 - strongest
-    other = 1 - reference
+    # on a tie, argmax of the reversed scores chooses `backward`
+    other = int(np.argmax(predictions.mean_confidence[list(pairs)].prod(axis=1)[::-1]))
+    reference = 1 - other
     confidence = torch.maximum(
         predictions.view_confidence(pairs[other], 0), predictions.view_confidence(pairs[reference], 1)
     )
@@ -59,7 +57,7 @@ def pair_geometry(
     )
     poses = np.tile(np.eye(4), (2, 1, 1))
     if resected is not None:
-        poses[other] = resected[1]
+        poses[other] = resected
     depth = [own[reference][..., 2], own[reference][..., 2]]
     inverse = torch.from_numpy(np.linalg.inv(poses[other])).to(across[other])
     depth[other] = across[other] @ inverse[2, :3] + inverse[2, 3]
@@ -74,9 +72,11 @@ def unexplained_flow(
     pixel_offset: float,
     minimum_confidence: float = 3.0,
 ) -> Tensor:
-    """(N, H, W) float32 in [0, 1]: how far optical flow is from the flow of a still world, each pair's errors stretched
-    to [0, 1], averaged over the pairs of a frame. Pairs count whose reverse was predicted too; raises `InputError` if a
-    frame has none. `flow(source, target)` as for `align`."""
+    """Unexplained flow (N, H, W) float32 in [0, 1]: the distance between optical flow and ego flow, stretched to [0, 1]
+    for each pair and averaged over the pairs of a frame.
+
+    `flow(source, target)` is as for `align`. Only pairs count whose reverse was predicted too; raises `InputError` if
+    a frame has none."""
     position = {tuple(edge): pair for pair, edge in enumerate(predictions.edges.tolist())}
     total = torch.zeros(predictions.frame_count, predictions.height, predictions.width, device=predictions.device)
     count = [0] * predictions.frame_count
@@ -101,6 +101,6 @@ def unexplained_flow(
     if not all(count):
         raise InputError(
             f"Motion from flow needs pairs in both directions, and frame {count.index(0)} has none; choose a pair "
-            "graph that goes both ways."
+            "graph with both directions."
         )
     return total / torch.tensor(count, device=total.device)[:, None, None]

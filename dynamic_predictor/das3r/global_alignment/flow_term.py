@@ -1,8 +1,8 @@
-"""The flow term of global alignment: on static pixels, optical flow should be what depths and camera motion make it
-(Zhang et al., "MonST3R", ICLR 2025, section 3.3).
+"""The flow term of global alignment: on static pixels, the observed optical flow should equal the ego flow that depths
+and camera motion imply (Zhang et al., "MonST3R", ICLR 2025, section 3.3).
 
-A pixel p of frame i at depth d is seen by frame j at the homogeneous pixel h = H p + b / d. The loss is smooth L1
-between the flow that this gives and the observed one, averaged over both coordinates of all static pixels.
+Pixel p of frame i at depth d projects to the homogeneous pixel h = H p + b / d of frame j. The loss is the smooth L1
+distance between ego flow and observed flow, averaged over both coordinates of all static pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,25 +16,25 @@ from torch import Tensor
 from dynamic_predictor.das3r.global_alignment.compiled import compiled_terms
 from dynamic_predictor.das3r.global_alignment.ego_motion import consistent_flow
 from dynamic_predictor.das3r.global_alignment.pairwise_term import PixelGrid, block_length
-from dynamic_predictor.das3r.global_alignment.reused_arrays import DepthScratch, add_to_gradient
+from dynamic_predictor.das3r.global_alignment.reused_arrays import DepthBuffers, add_to_gradient
 
-#: `flow(source, target)`: displacement (H, W, 2) in pixels (x, y) from one frame to another, NaN where unknown
+#: `flow(source, target)` returns the displacement (H, W, 2) in pixels (x, y) between two frames, NaN where unknown
 FlowFunction = Callable[[int, int], np.ndarray | Tensor]
 
-#: keeps divisions by depths and by homogeneous coordinates finite, as the reference has it
+#: added to depths and homogeneous coordinates before dividing by them, as in the official code
 GUARD = 1e-6
 
 
 @dataclass(frozen=True)
 class FlowObservations:
-    """Optical flows between frames, sorted by the frame where they start, with one factor for their mean."""
+    """Optical flows between frames, sorted by source frame, and the factor of their mean loss."""
 
-    displacement: Tensor  #: (F, 2, H*W) pixels, NaN where it is unknown or does not count
-    frame_start: np.ndarray  #: (N + 1,): flows from frame i are frame_start[i] to frame_start[i + 1]
+    displacement: Tensor  #: (F, 2, H*W) pixels, NaN where it is unknown or excluded from the loss
+    frame_start: np.ndarray  #: (N + 1,): flows from frame i are in slots frame_start[i] to frame_start[i + 1]
     sources: Tensor  #: (F,) int64
     targets: Tensor  #: (F,) int64
     factor: float
-    scratch: DepthScratch = field(default_factory=DepthScratch)
+    buffers: DepthBuffers = field(default_factory=DepthBuffers)
 
     @classmethod
     def of(
@@ -49,7 +49,7 @@ class FlowObservations:
         device: torch.device | str = "cpu",
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> "FlowObservations":
-        """Asks `flow` for every direction (source, target)."""
+        """Computes `flow` for every direction (source, target)."""
         ordered = sorted(directions)
         displacement = torch.empty((len(ordered), 2, pixel_count), dtype=dtype, device=device)
         for slot, (source, target) in enumerate(ordered):
@@ -65,31 +65,35 @@ class FlowObservations:
             factor=factor,
         )
 
-    def forget(self, slot: int, pixels: Tensor) -> None:
-        """Pixels (H*W,) bool of one flow do not count from now on."""
+    def exclude(self, slot: int, pixels: Tensor) -> None:
+        """Excludes `pixels` (H*W,) bool of one flow from the loss."""
         self.displacement[slot].masked_fill_(pixels, torch.nan)
 
-    def forget_moving(self, moving: Tensor) -> None:
-        """Neither do those that move, (N, H*W) bool."""
+    def exclude_moving(self, moving: Tensor) -> None:
+        """Excludes the moving pixels (N, H*W) bool of all source frames."""
         for slot, source in enumerate(self.sources.tolist()):
-            self.forget(slot, moving[source])
+            self.exclude(slot, moving[source])
 
 
 def observe_flows(
     flow: FlowFunction, edges: np.ndarray, frame_count: int, pixel_count: int, **options: Any
 ) -> list[FlowObservations]:
-    """The flows of all pairs there and back, as the flow term wants them: where every pair has its reverse among
-    `edges` (E, 2), both directions are the same flows and are kept once with twice the weight."""
+    """Forward and backward flows of all pairs `edges` (E, 2); `options` go to `FlowObservations.of`.
+
+    If every pair has its reverse among `edges`, the backward flows are the forward flows of the reversed pairs, so one
+    set with factor 2 is kept instead of two."""
     forward = [(int(i), int(j)) for i, j in edges if i != j]
     unique = list(dict.fromkeys(forward))
     if set(unique) == {(j, i) for i, j in unique} and len(unique) == len(forward):
         return [FlowObservations.of(flow, unique, frame_count, pixel_count, factor=2.0, **options)]
     backward = [(j, i) for i, j in forward]
-    return [FlowObservations.of(flow, way, frame_count, pixel_count, **options) for way in (forward, backward)]
+    return [
+        FlowObservations.of(flow, directions, frame_count, pixel_count, **options) for directions in (forward, backward)
+    ]
 
 
 def flow_by_direction(groups: Sequence[FlowObservations]) -> dict[tuple[int, int], tuple[FlowObservations, int]]:
-    """Where the flow of every direction (source, target) is kept: its group and slot."""
+    """The group and slot in which the flow of each direction (source, target) is stored."""
     return {
         (source, target): (group, slot)
         for group in groups
@@ -97,19 +101,19 @@ def flow_by_direction(groups: Sequence[FlowObservations]) -> dict[tuple[int, int
     }
 
 
-def forget_inconsistent(groups: Sequence[FlowObservations], height: int, width: int) -> None:
-    """Flows do not count where going there and back does not lead to the start: what one of both frames does not see
-    has no flow between them."""
-    kept = flow_by_direction(groups)
-    for (source, target), (group, slot) in kept.items():
-        if source > target or (target, source) not in kept:
+def exclude_inconsistent(groups: Sequence[FlowObservations], height: int, width: int) -> None:
+    """Excludes pixels that fail the forward-backward check, because the other frame does not see them. Flows without
+    their reverse are not checked."""
+    slots = flow_by_direction(groups)
+    for (source, target), (group, slot) in slots.items():
+        if source > target or (target, source) not in slots:
             continue
-        other, other_slot = kept[target, source]
-        there = group.displacement[slot].float().reshape(1, 2, height, width)
-        back = other.displacement[other_slot].float().reshape(1, 2, height, width)
-        wrong = [~consistent_flow(*both).reshape(-1) for both in ((there, back), (back, there))]
-        group.forget(slot, wrong[0])
-        other.forget(other_slot, wrong[1])
+        other, other_slot = slots[target, source]
+        forward = group.displacement[slot].float().reshape(1, 2, height, width)
+        backward = other.displacement[other_slot].float().reshape(1, 2, height, width)
+        consistent = consistent_flow(forward, backward), consistent_flow(backward, forward)
+        group.exclude(slot, ~consistent[0].reshape(-1))
+        other.exclude(other_slot, ~consistent[1].reshape(-1))
 
 
 def flow_loss(
@@ -119,14 +123,16 @@ def flow_loss(
     log_depth: Tensor,
     pixel_limit: float,
 ) -> Tensor:
-    """Factor times the mean smooth L1 loss (bend at 1 pixel), differentiable by `target_from_source` (F, 3, 4), the
-    matrices [H, b] that take a homogeneous pixel and the inverse depth to a homogeneous pixel of the other frame, and
-    by `log_depth` (N, H*W), both float32. Coordinates with a loss of `pixel_limit` or more do not count; 0: all do."""
+    """The mean smooth L1 loss (quadratic up to 1 pixel) times the factor of `observations`.
+
+    Differentiable with respect to `target_from_source` (F, 3, 4), the matrices [H, b] that map a homogeneous source
+    pixel and the inverse depth to a homogeneous target pixel, and to `log_depth` (N, H*W), both float32. Coordinates
+    whose loss reaches `pixel_limit` are ignored; 0: no limit."""
     return _FlowLoss.apply(observations, pixels, target_from_source, log_depth, pixel_limit)  # pyright: ignore[reportReturnType]
 
 
 class _FlowLoss(torch.autograd.Function):
-    """The gradient of the depths is added to `log_depth.grad` directly; autograd sees to the others."""
+    """Adds the gradient of the depths to `log_depth.grad` directly and returns that of the matrices to autograd."""
 
     @staticmethod
     def forward(ctx: Any, observations, pixels, target_from_source, log_depth, pixel_limit):
@@ -156,19 +162,19 @@ def _evaluate_compiled(
         observations.displacement,
         torch.from_numpy(observations.frame_start),
         target_from_source.contiguous(),
-        observations.scratch.depth(log_depth),
+        observations.buffers.depth(log_depth),
         width=pixels.width,
         pixel_offset=pixels.offset,
         limit=limit,
         guard=GUARD,
-        log_depth_gradient=observations.scratch.gradient(log_depth),
+        log_depth_gradient=observations.buffers.gradient(log_depth),
     )
 
 
 def _evaluate_with_torch(
     observations: FlowObservations, pixels: PixelGrid, target_from_source: Tensor, log_depth: Tensor, limit: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sum of losses, how many coordinates it has, its gradients."""
+    """The sum of losses, the number of coordinates in it, and its gradients with respect to matrices and log depths."""
     loss = torch.zeros((), dtype=torch.float64, device=log_depth.device)
     count = torch.zeros((), dtype=torch.int64, device=log_depth.device)
     matrix_gradient = torch.zeros_like(target_from_source, dtype=torch.float64)
@@ -188,14 +194,14 @@ def _evaluate_with_torch(
             seen = infinity @ pixel + parallax * inverse_depth
             scale = 1.0 / (seen[:, 2:] + GUARD)
             error = seen[:, :2] * scale - pixel[:2] - observed
-            slope = error.clamp(-1.0, 1.0)
-            value = slope * (error - 0.5 * slope)
+            derivative = error.clamp(-1.0, 1.0)
+            value = derivative * (error - 0.5 * derivative)
             counts = value < limit  # false for NaN
             loss += torch.where(counts, value, 0.0).sum(dtype=torch.float64)
             count += counts.sum()
-            slope = torch.where(counts, slope, 0.0) * scale
-            along_z = (slope * seen[:, :2]).sum(dim=1, keepdim=True).nan_to_num_(0.0, 0.0, 0.0) * -scale
-            gradient = torch.cat([slope, along_z], dim=1).nan_to_num_(0.0, 0.0, 0.0)
+            by_xy = torch.where(counts, derivative, 0.0) * scale
+            by_z = (by_xy * seen[:, :2]).sum(dim=1, keepdim=True).nan_to_num_(0.0, 0.0, 0.0) * -scale
+            gradient = torch.cat([by_xy, by_z], dim=1).nan_to_num_(0.0, 0.0, 0.0)
             by_inverse_depth = (gradient * parallax).sum(dim=(0, 1))
             depth_gradient[frame, block] = by_inverse_depth * (-depth * inverse_depth * inverse_depth)
             matrix_gradient[begin:end, :, :3] += gradient @ pixel.T

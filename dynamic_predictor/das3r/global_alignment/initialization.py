@@ -1,5 +1,5 @@
-"""Where global alignment starts: pairs are joined along the spanning tree of the most confident ones, each registered
-to what is there already (DUSt3R, section 3.4 and its appendix)."""
+"""Initial values of global alignment: pairs are joined along the maximum spanning tree of their confidences, each
+registered to the frames that are already placed (Wang et al., "DUSt3R", CVPR 2024, section 3.4 and appendix)."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -11,19 +11,21 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from torch import Tensor
 
 from dynamic_predictor.das3r.global_alignment.focal import estimate_focal, typical_focal
+from dynamic_predictor.das3r.global_alignment.official import OURS, Conventions
 from dynamic_predictor.das3r.global_alignment.parameters import AlignmentParameters
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.registration import register_cameras, register_points
 from dynamic_predictor.das3r.global_alignment.resection import resect
 from scene.errors import InputError
+from scene.similarity import Similarity
 
-#: focal lengths outside of these multiples of the typical one are not believed
+#: estimates of the focal length outside these multiples of the typical one are rejected
 _LEAST_FOCAL, _LARGEST_FOCAL = 0.1, 20.0
 
 
 @dataclass
 class SpanningTree:
-    """A first scene: all frames in the camera frame of the first frame of the strongest pair."""
+    """The initial scene. Its world is the camera frame of the first frame of the most confident pair."""
 
     points: list[Tensor]  #: (3, H*W) float32 world points of every frame
     focals: list[float]  #: pixels
@@ -31,45 +33,36 @@ class SpanningTree:
     edges: list[tuple[int, int]]  #: pairs of the tree in the order in which they were joined
 
 
-@dataclass(frozen=True)
-class CameraConventions:
-    """Where pixels and principal points (N, 2) are, and focal lengths (N,) in pixels that are given or None."""
-
-    pixel_offset: float
-    principal_points: np.ndarray
-    focals: np.ndarray | None = None
-
-
 def build_spanning_tree(
     predictions: PairPredictions,
-    conventions: CameraConventions,
+    principal_points: np.ndarray,
+    known_focals: np.ndarray | None = None,
     *,
     minimum_confidence: float = 3.0,
-    strict_official: bool = False,
+    conventions: Conventions = OURS,
 ) -> SpanningTree:
-    """Joins pairs from the strongest (product of mean confidences) outwards.
+    """Joins pairs outwards from the most confident one (largest product of both views' mean confidences).
 
-    With `strict_official`, the focal length of a frame that is joined by its second view is estimated from the pair
-    that was joined before it, whatever that shows. Raises `InputError` if confidences are all zero or pairs do not
-    connect the clip."""
+    `principal_points` (N, 2) and `known_focals` (N,) in pixels; focal lengths that are not known are estimated. Raises
+    `InputError` if all confidences are zero or the pairs do not connect all frames."""
     scores = predictions.mean_confidence.prod(axis=1)
     if not np.isfinite(scores).all() or scores.max() <= 0:
         raise InputError(
-            "The network gives no pair of frames any confidence, so there is nothing to align; check its weights and "
+            "The network has no confidence in any pair of frames, so there is nothing to align; check its weights and "
             "the frames."
         )
     todo = deque(_tree_edges(predictions, scores))
-    builder = _TreeBuilder(predictions, conventions, strict_official)
+    builder = _TreeBuilder(predictions, principal_points, known_focals, conventions)
     builder.begin(*todo.popleft())
-    put_off = 0
-    while todo and put_off < len(todo):
+    deferred = 0
+    while todo and deferred < len(todo):
         pair, edge = todo.popleft()
         if builder.touches(edge):
             builder.join(pair, edge)
-            put_off = 0
+            deferred = 0
         else:
             todo.append((pair, edge))
-            put_off += 1
+            deferred += 1
     lost = [i for i, points in enumerate(builder.points) if points is None]
     if lost:
         raise InputError(
@@ -79,7 +72,8 @@ def build_spanning_tree(
 
 
 def _tree_edges(predictions: PairPredictions, scores: np.ndarray) -> list[tuple[int, tuple[int, int]]]:
-    """(pair, edge) of the spanning tree, strongest first. Pairs without any confidence are weak links, not none."""
+    """The pairs (position, edge) of the spanning tree, most confident first. Pairs with zero confidence get a small
+    score instead, so that they can still connect frames."""
     count = predictions.frame_count
     usable = predictions.edges[:, 0] != predictions.edges[:, 1]
     best: dict[tuple[int, int], int] = {}
@@ -95,30 +89,41 @@ def _tree_edges(predictions: PairPredictions, scores: np.ndarray) -> list[tuple[
 
 
 class _TreeBuilder:
-    def __init__(self, predictions: PairPredictions, conventions: CameraConventions, strict_official: bool) -> None:
+    """A spanning tree that grows pair by pair; points, poses and focal lengths of frames are None until found."""
+
+    def __init__(
+        self,
+        predictions: PairPredictions,
+        principal_points: np.ndarray,
+        known_focals: np.ndarray | None,
+        conventions: Conventions,
+    ) -> None:
         count = predictions.frame_count
-        self.predictions, self.conventions, self.strict = predictions, conventions, strict_official
+        self.predictions, self.conventions = predictions, conventions
+        self.principal_points = [(float(x), float(y)) for x, y in principal_points]
         self.points: list[Tensor | None] = [None] * count
         self.poses: list[np.ndarray | None] = [None] * count
-        given = conventions.focals
-        self.focals: list[float | None] = [None] * count if given is None else [float(f) for f in given]
+        self.focals: list[float | None] = [None] * count if known_focals is None else known_focals.tolist()
         self.edges: list[tuple[int, int]] = []
         self._last_pair = 0
 
     def touches(self, edge: tuple[int, int]) -> bool:
+        """Whether the tree contains a frame of the pair."""
         return self.points[edge[0]] is not None or self.points[edge[1]] is not None
 
     def begin(self, pair: int, edge: tuple[int, int]) -> None:
+        """Makes the pair the root of the tree."""
         i, j = edge
         self.points[i] = self.predictions.view_points(pair, 0)
         self.points[j] = self.predictions.view_points(pair, 1)
         self.poses[i] = np.eye(4)
         self._set_focal(i, pair)
-        self._close(pair, edge)
+        self._record(pair, edge)
 
     def join(self, pair: int, edge: tuple[int, int]) -> None:
-        i, j = edge
-        self._set_focal(i, self._last_pair if self.strict else pair)
+        """Adds the missing frame of a pair whose other frame is in the tree."""
+        i = edge[0]
+        self._set_focal(i, self.conventions.focal_pair(pair, self._last_pair))
         known_side = 0 if self.points[i] is not None else 1
         known = self.points[edge[known_side]]
         assert known is not None
@@ -134,11 +139,11 @@ class _TreeBuilder:
             pose = np.eye(4)
             pose[:3, :3], pose[:3, 3] = rotation[0].cpu().numpy(), translation[0].cpu().numpy()
             self.poses[i] = pose
-        self._close(pair, edge)
+        self._record(pair, edge)
 
-    def finish(self, pairs_by_strength: np.ndarray, minimum_confidence: float) -> SpanningTree:
-        """Fills in focal lengths and poses that the tree did not give."""
-        for pair in pairs_by_strength.tolist():
+    def finish(self, pairs_by_score: np.ndarray, minimum_confidence: float) -> SpanningTree:
+        """Estimates the focal lengths that are still missing, and resects the cameras without a pose."""
+        for pair in pairs_by_score.tolist():
             self._set_focal(int(self.predictions.edges[pair, 0]), pair)
         typical = typical_focal(self.predictions.height, self.predictions.width)
         found = [f for f in self.focals if f is not None]
@@ -150,15 +155,14 @@ class _TreeBuilder:
                 continue
             points = self.points[i]
             assert points is not None
-            cx, cy = self.conventions.principal_points[i]
             resected = resect(
                 points.T.reshape(*shape, 3).cpu().numpy(),
                 confident[i].reshape(shape).cpu().numpy(),
                 focals[i],
-                (float(cx), float(cy)),
+                self.principal_points[i],
                 pixel_offset=self.conventions.pixel_offset,
             )
-            self.poses[i] = np.eye(4) if resected is None else resected[1]
+            self.poses[i] = np.eye(4) if resected is None else resected
         return SpanningTree(
             points=[p for p in self.points if p is not None],
             focals=focals,
@@ -167,33 +171,30 @@ class _TreeBuilder:
         )
 
     def _set_focal(self, frame: int, pair: int) -> None:
+        """Estimates the focal length of `frame`, if it is missing, from the first view of `pair`."""
         if self.focals[frame] is not None:
             return
         shape = self.predictions.height, self.predictions.width
-        cx, cy = self.conventions.principal_points[frame]
         points = self.predictions.view_points(pair, 0).T.reshape(*shape, 3)
-        focal = estimate_focal(points, (float(cx), float(cy)), pixel_offset=self.conventions.pixel_offset)
+        focal = estimate_focal(points, self.principal_points[frame], pixel_offset=self.conventions.pixel_offset)
         typical = typical_focal(*shape)
         if _LEAST_FOCAL * typical <= focal <= _LARGEST_FOCAL * typical:
             self.focals[frame] = focal
 
-    def _close(self, pair: int, edge: tuple[int, int]) -> None:
+    def _record(self, pair: int, edge: tuple[int, int]) -> None:
         self._last_pair = pair
         self.edges.append(edge)
 
 
 def initialize(
-    tree: SpanningTree,
-    predictions: PairPredictions,
-    parameters: AlignmentParameters,
-    *,
-    focals_given: bool = False,
-    strict_official: bool = False,
+    tree: SpanningTree, predictions: PairPredictions, parameters: AlignmentParameters, conventions: Conventions = OURS
 ) -> None:
-    """Sets all parameters from a first scene, moved onto the poses that are known. A shared focal length is the median
-    of the frames', with `strict_official` their mean."""
+    """Sets all parameters from the initial scene, after moving it onto the known poses."""
     points, poses = torch.stack(tree.points), tree.world_from_camera.copy()
-    points, poses = _moved_to_known_poses(points, poses, parameters)
+    if (similarity := _similarity_to_known_poses(poses, parameters)) is not None:
+        matrix = torch.from_numpy(similarity.scale * similarity.rotation).to(points)
+        points = matrix @ points + torch.from_numpy(similarity.translation).to(points)[:, None]
+        poses = similarity.apply_to_poses(poses)
     for frame in range(predictions.frame_count):
         begin, end = int(predictions.frame_start[frame]), int(predictions.frame_start[frame + 1])
         slots = np.flatnonzero(predictions.side_of_slot[begin:end] == 0) + begin
@@ -204,8 +205,8 @@ def initialize(
             predictions.points[slots], points[frame], predictions.confidence[slots]
         )
         for k, pair in enumerate(pairs.tolist()):
-            stored = float(scale[k]) / float(predictions.units[pair])
-            parameters.set_pair(pair, stored, rotation[k].cpu().numpy(), translation[k].cpu().numpy())
+            in_units = float(scale[k]) / float(predictions.units[pair])
+            parameters.set_pair(pair, Similarity(in_units, rotation[k].cpu().numpy(), translation[k].cpu().numpy()))
     normalization = parameters.scale_normalization()
     poses[:, :3, 3] *= normalization
     points *= normalization
@@ -213,34 +214,27 @@ def initialize(
         parameters.set_pose(frame, pose)
     actual = parameters.world_from_camera()
     for frame in range(predictions.frame_count):
-        row = actual[frame, :3, 2]
-        depth = row @ (points[frame] - actual[frame, :3, 3:])
+        optical_axis = actual[frame, :3, 2]
+        depth = optical_axis @ (points[frame] - actual[frame, :3, 3:])
         parameters.log_depth[frame] = torch.where(depth > 0, depth, 1.0).log().nan_to_num(0.0, 0.0, 0.0)
-    if not focals_given:
+    if parameters.focals_are_free:
         if len(parameters.focals) == 1:
-            parameters.set_focal(0, float(np.mean(tree.focals) if strict_official else np.median(tree.focals)))
+            parameters.set_focal(0, conventions.shared_focal(tree.focals))
         else:
             for frame, focal in enumerate(tree.focals):
                 parameters.set_focal(frame, focal)
 
 
-def _moved_to_known_poses(
-    points: Tensor, poses: np.ndarray, parameters: AlignmentParameters
-) -> tuple[Tensor, np.ndarray]:
+def _similarity_to_known_poses(poses: np.ndarray, parameters: AlignmentParameters) -> Similarity | None:
+    """The similarity from the world of the initial `poses` to that of the known poses; None without known poses. A
+    single known pose leaves the scale at 1."""
     if parameters.known_poses is None:
-        return points, poses
+        return None
     known = parameters.known_poses.cpu().numpy().astype(np.float64)
     given = np.flatnonzero(np.isfinite(known).all(axis=(1, 2)))
     if not len(given):
-        return points, poses
-    if len(given) == 1:
-        scale = 1.0
-        rotation = known[given[0], :3, :3] @ poses[given[0], :3, :3].T
-        translation = known[given[0], :3, 3] - rotation @ poses[given[0], :3, 3]
-    else:
-        scale, rotation, translation = register_cameras(poses[given], known[given])
-    matrix = torch.from_numpy(scale * rotation).to(points)
-    moved = matrix @ points + torch.from_numpy(translation).to(points)[:, None]
-    poses[:, :3, 3] = scale * poses[:, :3, 3] @ rotation.T + translation
-    poses[:, :3, :3] = rotation @ poses[:, :3, :3]
-    return moved, poses
+        return None
+    if len(given) > 1:
+        return register_cameras(poses[given], known[given])
+    rotation = known[given[0], :3, :3] @ poses[given[0], :3, :3].T
+    return Similarity(1.0, rotation, known[given[0], :3, 3] - rotation @ poses[given[0], :3, 3])

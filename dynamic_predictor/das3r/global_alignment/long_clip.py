@@ -1,5 +1,5 @@
-"""Clips of any length in constant memory: windows that overlap are aligned one after the other, and each is brought
-onto the ones before by the similarity between what both say about the frames that they share."""
+"""Global alignment of clips of any length in constant memory: overlapping windows are aligned one after the other, and
+each is registered to the earlier ones by a similarity between the depth maps of the frames that they share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from dynamic_predictor.das3r.global_alignment.align import align
-from dynamic_predictor.das3r.global_alignment.alignment_result import Alignment
+from dynamic_predictor.das3r.global_alignment.alignment_result import Alignment, cameras_of
 from dynamic_predictor.das3r.global_alignment.flow_term import FlowFunction
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.registration import register_cameras
@@ -19,32 +19,29 @@ from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
 from scene.similarity import Similarity
 
-#: `predict(first, stop)`: what the network says about pairs of frames first ... stop - 1, numbered from 0
+#: `predict(first, stop)` returns the network's predictions for pairs of the frames first ... stop - 1, which they
+#: number from 0
 WindowPredictions = Callable[[int, int], PairPredictions]
 
 
 @dataclass
 class LongAlignment:
-    """Like `Alignment`, with maps of frames that are kept on disk when they are large."""
+    """Cameras and maps as in `Alignment`; large maps are kept on disk."""
 
     world_from_camera: np.ndarray  #: (N, 4, 4) float64
-    intrinsics: np.ndarray  #: (N, 3, 3) float64, pixel centres at +0.5
+    intrinsics: np.ndarray  #: (N, 3, 3) float64, pixel centers at +0.5
     z_depths: StoredMaps
     confidences: StoredMaps
     motion_probabilities: StoredMaps | None
     size: tuple[int, int]  #: height, width
     windows: list[tuple[int, int]]
-    #: median distance, as a part of the depth, between windows where they overlap
+    #: median distance between the points of two overlapping windows, relative to their depth
     window_errors: list[float] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def cameras(self) -> list[Camera]:
-        """A camera for every frame."""
-        height, width = self.size
-        return [
-            Camera(width, height, k[0, 0], k[1, 1], k[0, 2], k[1, 2], pose)
-            for k, pose in zip(self.intrinsics, self.world_from_camera, strict=True)
-        ]
+        """The camera of every frame."""
+        return cameras_of(*self.size, self.intrinsics, self.world_from_camera)
 
 
 def align_long_clip(
@@ -61,10 +58,12 @@ def align_long_clip(
     world_from_camera: np.ndarray | None = None,
     progress: Progress = ignore_progress,
 ) -> LongAlignment:
-    """Aligns windows of `window` frames that share `overlap` with the next; other arguments are as for `align`.
+    """Aligns windows of `window` frames, each sharing `overlap` frames with the next; other arguments are as for
+    `align`.
 
-    Memory is that of one window. A shared focal length that is not given is that of the first window. In the overlap,
-    cameras and depths fade from one window to the next. Raises `InputError` as `align` and `chunk_windows` do.
+    Memory is that of one window. If the focal length is shared and not given, the first window determines it. In the
+    overlap, cameras and maps are blended from one window to the next. Raises `InputError` as `align` and
+    `chunk_windows` do.
     """
     settings = settings or AlignmentSettings()
     windows = chunk_windows(frame_count, window, overlap)
@@ -85,10 +84,12 @@ def align_long_clip(
             result = _empty(frame_count, part, windows)
             if known is None and settings.shared_focal:
                 known = np.tile(part.intrinsics[0], (frame_count, 1, 1))
-            similarity, shared = Similarity(1.0, np.eye(3), np.zeros(3)), 0
+            similarity, shared = Similarity.identity(), 0
         else:
             shared = windows[number - 1][1] - first
-            similarity = _onto_earlier(result, part, first, shared, _anchored(world_from_camera, first, stop))
+            similarity = Similarity.identity()
+            if not _has_known_world(world_from_camera, first, stop):
+                similarity = _register_to_earlier(result, part, first, shared)
         _add(result, part, similarity, first, shared)
         progress("aligning windows", number + 1, len(windows))
     assert result is not None
@@ -109,56 +110,59 @@ def _empty(frame_count: int, part: Alignment, windows: list[tuple[int, int]]) ->
     )
 
 
-def _anchored(world_from_camera: np.ndarray | None, first: int, stop: int) -> bool:
-    """Whether poses that were given tie the window to the world."""
+def _has_known_world(world_from_camera: np.ndarray | None, first: int, stop: int) -> bool:
+    """Whether the window has two or more known poses, which fix its world and unit."""
     if world_from_camera is None:
         return False
     return int(np.isfinite(world_from_camera[first:stop]).all(axis=(1, 2)).sum()) > 1
 
 
-def _onto_earlier(result: LongAlignment, part: Alignment, first: int, shared: int, anchored: bool) -> Similarity:
-    """The similarity that takes a window into the world of those before it."""
+def _register_to_earlier(result: LongAlignment, part: Alignment, first: int, shared: int) -> Similarity:
+    """The similarity from the world of a window to that of the earlier ones, with which it shares `shared` frames."""
     frames = range(first, first + shared)
     cameras, depths = result.cameras()[first : first + shared], np.stack([result.z_depths[i] for i in frames])
     reference = np.stack([camera.unproject(depth) for camera, depth in zip(cameras, depths, strict=True)])
     moved = np.stack([part.cameras()[k].unproject(part.z_depth[k]) for k in range(shared)])
     confidences = np.stack([result.confidences[i] for i in frames])
-    if anchored:
-        return Similarity(1.0, np.eye(3), np.zeros(3))
     try:
         aligned = align_chunks(reference, confidences, depths, moved, part.confidence[:shared], part.z_depth[:shared])
         found, error = aligned.similarity, aligned.relative_error
     except ValueError:
         earlier = result.world_from_camera[first : first + shared]
-        found, error = Similarity(*register_cameras(part.world_from_camera[:shared], earlier)), float("nan")
-        result.warnings.append(f"Windows share no confident pixels at frame {first}; they are joined by cameras alone.")
+        found, error = register_cameras(part.world_from_camera[:shared], earlier), float("nan")
+        result.warnings.append(
+            f"The windows that meet at frame {first} share no confident pixels; they are joined by their cameras alone."
+        )
     result.window_errors.append(error)
     return found
 
 
 def _add(result: LongAlignment, part: Alignment, similarity: Similarity, first: int, shared: int) -> None:
+    """Writes a window that begins at frame `first` into the result, blending its first `shared` frames with the earlier
+    windows."""
     poses = similarity.apply_to_poses(part.world_from_camera)
     for k in range(len(part)):
         frame = first + k
-        share = (k + 1.0) / (shared + 1.0) if k < shared else 1.0
-        result.world_from_camera[frame] = _between(result.world_from_camera[frame], poses[k], share)
-        result.intrinsics[frame] += share * (part.intrinsics[k] - result.intrinsics[frame])
-        _fade(result.z_depths, frame, similarity.scale * part.z_depth[k], share)
-        _fade(result.confidences, frame, part.confidence[k], share)
+        weight = (k + 1.0) / (shared + 1.0) if k < shared else 1.0
+        result.world_from_camera[frame] = _interpolated(result.world_from_camera[frame], poses[k], weight)
+        result.intrinsics[frame] += weight * (part.intrinsics[k] - result.intrinsics[frame])
+        _blend(result.z_depths, frame, similarity.scale * part.z_depth[k], weight)
+        _blend(result.confidences, frame, part.confidence[k], weight)
         if result.motion_probabilities is not None and part.motion_probability is not None:
-            _fade(result.motion_probabilities, frame, part.motion_probability[k], share)
+            _blend(result.motion_probabilities, frame, part.motion_probability[k], weight)
     result.warnings += [f"Frames {first} to {first + len(part) - 1}: {warning}" for warning in part.warnings]
 
 
-def _between(earlier: np.ndarray, later: np.ndarray, share: float) -> np.ndarray:
-    if share == 1.0:
+def _interpolated(earlier: np.ndarray, later: np.ndarray, weight: float) -> np.ndarray:
+    """The pose (4, 4) that is `weight` of the way from `earlier` to `later`."""
+    if weight == 1.0:
         return later
     pose = later.copy()
     turns = Rotation.from_matrix(np.stack([earlier[:3, :3], later[:3, :3]]))
-    pose[:3, :3] = Slerp([0.0, 1.0], turns)(share).as_matrix()
-    pose[:3, 3] = (1.0 - share) * earlier[:3, 3] + share * later[:3, 3]
+    pose[:3, :3] = Slerp([0.0, 1.0], turns)(weight).as_matrix()
+    pose[:3, 3] = (1.0 - weight) * earlier[:3, 3] + weight * later[:3, 3]
     return pose
 
 
-def _fade(maps: StoredMaps, frame: int, later: np.ndarray, share: float) -> None:
-    maps[frame] = later if share == 1.0 else (1.0 - share) * maps[frame] + share * later
+def _blend(maps: StoredMaps, frame: int, later: np.ndarray, weight: float) -> None:
+    maps[frame] = later if weight == 1.0 else (1.0 - weight) * maps[frame] + weight * later

@@ -1,36 +1,29 @@
-"""What moves in each frame, from what a network's mask heads say about many pairs.
+"""Motion masks of all frames from the outputs of a network's mask heads for many pairs.
 
-`benchmarks/motion_aggregation.py` measures the choices.
+`benchmarks/motion_aggregation.py` measures the choices made here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dynamic_predictor.das3r.global_alignment.official import OURS, Conventions
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 
-#: reach (about its square root in pixels) and contrast of the fit to the edges of a image
+#: strength (its square root is about the reach in pixels) and contrast of the smoothing that stops at image edges
 _EDGE_STRENGTH, _EDGE_CONTRAST = 16.0, 0.06
 
 
-def motion_probability(predictions: PairPredictions, *, strict_official: bool = False) -> Tensor:
-    """Mean motion probability (N, H, W) float32 of every frame over the pairs that show it.
-
-    Both views of a pair count. With `strict_official` only those do where the frame is the first of its pair, as in
-    DAS3R's code; its second mask head is then not used at all."""
-    return torch.stack([views.mean(dim=0) for views in _views(predictions, strict_official)])
+def motion_probability(predictions: PairPredictions, conventions: Conventions = OURS) -> Tensor:
+    """Motion probability (N, H, W) float32 of every frame: the mean over the views of its pairs that vote."""
+    return torch.stack([views.mean(dim=0) for views in motion_views(predictions, conventions)])
 
 
-def largest_motion_probability(predictions: PairPredictions, *, strict_official: bool = False) -> Tensor:
-    """The same with the largest probability instead of the mean."""
-    return torch.stack([views.amax(dim=0) for views in _views(predictions, strict_official)])
-
-
-def fitted_to_edges(probability: np.ndarray, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Probabilities (N, H, W) spread to the edges of their images, uint8 RGB (H, W, 3), float32."""
+def fit_to_edges(probability: np.ndarray, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Probabilities (N, H, W) float32, smoothed up to the edges of their `images`, uint8 RGB (H, W, 3)."""
     fitted = np.empty(probability.shape, np.float32)
     for frame, values in enumerate(probability):
         guide = np.asarray(images[frame], np.float32) / 255.0
@@ -39,14 +32,13 @@ def fitted_to_edges(probability: np.ndarray, images: Sequence[np.ndarray]) -> np
     return fitted
 
 
-def _views(predictions: PairPredictions, first_only: bool):
+def motion_views(predictions: PairPredictions, conventions: Conventions = OURS) -> Iterator[Tensor]:
+    """Frame by frame, the motion probabilities (V, H, W) float32 of the views that vote. Raises `ValueError` if the
+    network has no mask heads."""
     if predictions.motion is None:
         raise ValueError("these predictions have no motion probabilities")
     shape = predictions.height, predictions.width
     for frame in range(predictions.frame_count):
         begin, end = int(predictions.frame_start[frame]), int(predictions.frame_start[frame + 1])
-        slots = np.arange(begin, end)
-        firsts = slots[predictions.side_of_slot[slots] == 0]
-        if first_only and len(firsts):
-            slots = firsts
+        slots = conventions.motion_slots(np.arange(begin, end), predictions.side_of_slot[begin:end])
         yield predictions.motion[torch.from_numpy(slots)].float().reshape(len(slots), *shape)

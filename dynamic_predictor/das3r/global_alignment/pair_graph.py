@@ -1,20 +1,21 @@
-"""Which pairs of frames a two-view network is asked about.
+"""Pair graphs: the pairs of frames that a two-view network predicts.
 
 The names are those of DUSt3R, MonST3R and DAS3R:
 
 - `complete`: every frame with every other;
 - `swin-W`: a sliding window, offsets 1 .. W; `swinstride-W` takes every second offset (1, 3, 5, ...), `swin2stride-W`
   every third, `swinskip_start-W` starts at offset 2;
-- `logwin-W`: offsets 1, 2, 4, ... 2^(W-1), to both sides;
+- `logwin-W`: offsets 1, 2, 4, ... 2^(W-1), forward and backward;
 - `oneref-R`: frame R with every other.
 
-Windows close into a ring over the clip's end unless the name ends in `-noncyclic`. Every pair is asked in both
-directions, but for `oneref` and `swin-1`.
+Windows wrap around the end of the clip unless the name ends in `-noncyclic`. Every pair is predicted in both
+directions, except with `oneref` and `swin-1`.
 """
 
 import math
 import re
 
+from dynamic_predictor.das3r.global_alignment.official import OURS, Conventions
 from scene.errors import InputError
 
 Edge = tuple[int, int]
@@ -24,22 +25,11 @@ _KINDS = ("complete", "swin", "swinstride", "swin2stride", "swinskip_start", "lo
 _NAME = re.compile(r"(?P<kind>[a-z0-9]+(?:_start)?)(?:-(?P<number>\d{1,6}))?(?P<open>-noncyclic)?")
 
 
-def pair_edges(
-    frame_count: int,
-    graph: str = "swinstride-5-noncyclic",
-    *,
-    prefilter: str | None = None,
-    symmetrize: bool = True,
-    strict_official: bool = False,
-) -> list[Edge]:
-    """The ordered pairs (first frame, second frame) of a clip. Where pairs go both ways the second half of the list
-    mirrors the first.
+def pair_edges(frame_count: int, graph: str = "swinstride-5-noncyclic", conventions: Conventions = OURS) -> list[Edge]:
+    """The ordered pairs (first frame, second frame) of a clip. If pairs go both ways, the second half of the list is
+    the first half reversed.
 
-    `prefilter`: `seqD` keeps pairs at most D frames apart, `cycD` the same on a ring. With `strict_official` a cyclic
-    window that spans the clip also pairs frames with themselves (twice), and every name that begins with `swin-1` (so
-    `swin-12` too) is asked in one direction only, as in the official code.
-
-    Raises `InputError` for fewer than two frames, a name that is not known, and a graph without pairs.
+    Raises `InputError` for fewer than two frames, an unknown name, and a graph without pairs.
     """
     if frame_count < 2:
         raise InputError(f"A pair graph needs at least two frames, and there are {frame_count}.")
@@ -55,32 +45,25 @@ def pair_edges(
             )
         pairs = [(reference, j) for j in range(frame_count) if j != reference]
     else:
-        pairs = _window_pairs(frame_count, _offsets(kind, number or _DEFAULT_WINDOW), cyclic, keep_self=strict_official)
-    if strict_official:
-        one_way = kind == "oneref" or graph.startswith("swin-1")
-    else:
-        one_way = kind == "oneref" or (kind == "swin" and number == 1)
-    if (symmetrize and not one_way) or frame_count == 2:
+        pairs = _window_pairs(frame_count, _offsets(kind, number or _DEFAULT_WINDOW), cyclic, conventions)
+    if not conventions.is_one_way(graph, kind, number) or frame_count == 2:
         pairs += [(j, i) for i, j in pairs]
-    if prefilter is not None:
-        pairs = _filtered(pairs, prefilter)
-    if not pairs and not strict_official:
+    if not pairs and conventions.refuses_empty_graphs:
         raise InputError(
             f'The pair graph "{graph}" has no pairs for {frame_count} frames; choose another, or "complete".'
         )
     return pairs
 
 
-def graph_for_clip(frame_count: int, graph: str, *, strict_official: bool = False) -> str:
-    """The name of the graph with a window that fits a clip: at most half of it, rounded up. With `strict_official` a
-    name that is shortened loses its `-noncyclic`, as in the official evaluation: short clips become rings."""
+def graph_for_clip(frame_count: int, graph: str, conventions: Conventions = OURS) -> str:
+    """The name of the graph with its window shortened, if necessary, to half the clip, rounded up."""
     kind, number, cyclic = _parse(graph)
     if kind in ("complete", "oneref") or number is None:
         return graph
     largest = max(1, math.ceil((frame_count - 1) / 2))
     if number <= largest:
         return graph
-    return f"{kind}-{largest}" + ("" if cyclic or strict_official else "-noncyclic")
+    return f"{kind}-{largest}" + ("-noncyclic" if not cyclic and conventions.keeps_noncyclic else "")
 
 
 def _parse(graph: str) -> tuple[str, int | None, bool]:
@@ -88,7 +71,7 @@ def _parse(graph: str) -> tuple[str, int | None, bool]:
     if match is None or match["kind"] not in _KINDS:
         raise InputError(
             f'There is no pair graph called "{graph}"; choose complete, swin-W, swinstride-W, swin2stride-W, '
-            "swinskip_start-W, logwin-W (each with -noncyclic at the end if the clip is no loop) or oneref-R."
+            "swinskip_start-W, logwin-W (each with -noncyclic at the end unless the clip is a loop) or oneref-R."
         )
     number = None if match["number"] is None else int(match["number"])
     if number == 0 and match["kind"] != "oneref":
@@ -105,30 +88,14 @@ def _offsets(kind: str, window: int) -> list[int]:
     return list(range(start, start + stride * window, stride))
 
 
-def _window_pairs(frame_count: int, offsets: list[int], cyclic: bool, *, keep_self: bool) -> list[Edge]:
+def _window_pairs(frame_count: int, offsets: list[int], cyclic: bool, conventions: Conventions) -> list[Edge]:
     pairs: set[Edge] = set()
     logarithmic = offsets[0] < 0
     for i in range(frame_count):
         for offset in offsets:
             j = (i + offset) % frame_count if cyclic else i + offset
-            if not 0 <= j < frame_count or (i == j and (logarithmic or not keep_self)):
+            is_allowed = i != j or (conventions.pairs_frames_with_themselves and not logarithmic)
+            if not 0 <= j < frame_count or not is_allowed:
                 continue
             pairs.add((min(i, j), max(i, j)))
     return sorted(pairs)
-
-
-def _filtered(pairs: list[Edge], prefilter: str) -> list[Edge]:
-    match = re.fullmatch(r"(seq|cyc)(\d{1,6})", prefilter)
-    if match is None:
-        raise InputError(
-            f'There is no pair filter called "{prefilter}"; write seqD or cycD with a distance D in frames.'
-        )
-    limit = int(match[2])
-    count = 1 + max((max(pair) for pair in pairs), default=0)
-    ring = match[1] == "cyc"
-
-    def distance(i: int, j: int) -> int:
-        apart = abs(i - j)
-        return min(apart, abs(count - apart)) if ring else apart
-
-    return [(i, j) for i, j in pairs if distance(i, j) <= limit]

@@ -1,12 +1,12 @@
-"""The pairwise term of global alignment: every pair's pointmaps, moved by the pair's similarity, should meet the points
-that depths and cameras put into the world (Wang et al., "DUSt3R", CVPR 2024, section 3.4).
+"""The pairwise term of global alignment: the pointmaps x of each pair, moved by the pair's similarity P, should equal
+the world points X that follow from depths and cameras (Wang et al., "DUSt3R", CVPR 2024, section 3.4).
 
     sum over views v of pair e, pixels p:  weight_v(p) |X_frame(v)(p) - P_e x_v(p)|  /  (pairs * pixels)
 
-Depths, cameras and pairs are millions, tens and hundreds of unknowns over gigabytes of pointmaps. So value and
-gradients are computed together in one pass over the pointmaps, frame after frame in blocks of pixels; nothing of the
-size of the pointmaps is ever written. On CPUs the compiled kernels of `submodules/pointmap-alignment` do this; on GPUs,
-and where they are not installed, torch does.
+There are gigabytes of pointmaps, but only millions of unknown depths, tens of cameras and hundreds of pair
+similarities. Value and gradients are therefore computed in one pass over the pointmaps, frame by frame in blocks of
+pixels, without temporary arrays as large as the pointmaps. The compiled kernels of `submodules/pointmap-alignment` do
+this on CPUs; torch does it on GPUs and where the kernels are not installed.
 """
 
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ from torch import Tensor
 
 from dynamic_predictor.das3r.global_alignment.compiled import compiled_terms
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
-from dynamic_predictor.das3r.global_alignment.reused_arrays import DepthScratch, add_to_gradient
+from dynamic_predictor.das3r.global_alignment.reused_arrays import DepthBuffers, add_to_gradient
 from dynamic_predictor.das3r.global_alignment.settings import ConfidenceTransform, Distance
 
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Where the pixels of a frame are: pixel (u, v) is at (u, v) + `offset`."""
+    """The coordinates of a frame's pixels: pixel (u, v) lies at (u, v) + `offset`."""
 
     width: int
     offset: float
@@ -38,13 +38,13 @@ class PixelGrid:
 
 
 def block_length(views: int, device: torch.device) -> int:
-    """How many pixels torch works on at once: on a CPU a few arrays of `views` x 3 x block stay in the second-level
-    cache; on a GPU blocks are large enough to keep it busy."""
+    """The number of pixels that torch processes at a time: on a CPU a few arrays of `views` x 3 x block fit into the
+    second-level cache; on a GPU blocks are large enough to occupy it."""
     return max(512, (1 << 16) // max(views, 1)) if device.type == "cpu" else (1 << 24) // max(views, 1)
 
 
 def confidence_weights(confidence: Tensor, transform: ConfidenceTransform) -> Tensor:
-    """How much residuals count, at least 0 and of the same type; 0 where the confidence is 0."""
+    """The weights of residuals, >= 0 and of the type of `confidence`; 0 where the confidence is 0."""
     weights = torch.empty_like(confidence)
     for weight, values in zip(weights, confidence, strict=True):
         c = values.float()
@@ -61,10 +61,10 @@ class PairwiseObservations:
     weights: Tensor  #: (V, H*W)
     frame_start: np.ndarray  #: (N + 1,)
     pair_of_slot: Tensor  #: (V,) int64
-    units: Tensor  #: (E,) float32: what to multiply stored points with
+    units: Tensor  #: (E,) float32: factor from stored points to the network's unit
     pixels: PixelGrid
     distance: Distance
-    scratch: DepthScratch = field(default_factory=DepthScratch)
+    buffers: DepthBuffers = field(default_factory=DepthBuffers)
 
     @classmethod
     def of(
@@ -85,16 +85,16 @@ class PairwiseObservations:
 def pairwise_loss(
     observations: PairwiseObservations, world_from_pixel: Tensor, log_depth: Tensor, world_from_pair: Tensor
 ) -> Tensor:
-    """The pairwise term, differentiable by all three float32 arguments:
+    """The pairwise term, differentiable with respect to its three float32 tensors.
 
-    `world_from_pixel` (N, 3, 4) takes depth times homogeneous pixel, and 1, to the world; `log_depth` (N, H*W);
+    `world_from_pixel` (N, 3, 4) maps (depth times homogeneous pixel, 1) to a world point; `log_depth` (N, H*W);
     `world_from_pair` (E, 3, 4) is the similarity of every pair."""
     in_units = torch.cat([world_from_pair[..., :3] * observations.units[:, None, None], world_from_pair[..., 3:]], -1)
     return _PairwiseLoss.apply(observations, world_from_pixel, log_depth, in_units)  # pyright: ignore[reportReturnType]
 
 
 class _PairwiseLoss(torch.autograd.Function):
-    """The gradient of the depths is added to `log_depth.grad` directly; autograd sees to the others."""
+    """Adds the gradient of the depths to `log_depth.grad` directly and returns the others to autograd."""
 
     @staticmethod
     def forward(ctx: Any, observations, world_from_pixel, log_depth, world_from_pair):
@@ -118,7 +118,7 @@ class _PairwiseLoss(torch.autograd.Function):
 def _evaluate_compiled(
     observations: PairwiseObservations, world_from_pixel: Tensor, log_depth: Tensor, world_from_pair: Tensor
 ) -> tuple[float, Tensor, Tensor, Tensor]:
-    """The sum and its gradients by cameras, log depths and pairs."""
+    """The sum and its gradients with respect to cameras, log depths and pairs."""
     terms = compiled_terms(observations.points)
     assert terms is not None
     pairs = observations.pair_of_slot
@@ -127,12 +127,12 @@ def _evaluate_compiled(
         observations.weights,
         torch.from_numpy(observations.frame_start),
         world_from_pixel.contiguous(),
-        observations.scratch.depth(log_depth),
+        observations.buffers.depth(log_depth),
         world_from_pair[pairs].contiguous(),
         width=observations.pixels.width,
         pixel_offset=observations.pixels.offset,
         squared=observations.distance == "l2",
-        log_depth_gradient=observations.scratch.gradient(log_depth),
+        log_depth_gradient=observations.buffers.gradient(log_depth),
     )
     pair_gradient = torch.zeros_like(world_from_pair, dtype=torch.float64).index_add_(0, pairs, view_gradient)
     return loss, camera_gradient, depth_gradient, pair_gradient
@@ -164,14 +164,14 @@ def _evaluate_with_torch(
             if observations.distance == "l1":
                 size = square.sqrt_()
                 loss += torch.dot(size.flatten(), weights.flatten())
-                pull = weights / size.clamp_(min=1e-20)
+                factor = weights / size.clamp_(min=1e-20)
             else:
                 loss += torch.dot(square.flatten(), weights.flatten())
-                pull = weights * 2.0
-            residual *= pull[:, None]
+                factor = weights * 2.0
+            residual *= factor[:, None]  # now the gradient with respect to the world points
             point_gradient = residual.sum(dim=0)
             depth_gradient[frame, block] = (point_gradient * from_camera).sum(dim=0)
-            # of the rays: d * pixel is what the matrix multiplies
+            # the matrix multiplies depth times homogeneous pixel
             camera_gradient[frame, :, :3] += (point_gradient * log_depth[frame, block].exp()) @ pixels.T
             camera_gradient[frame, :, 3] += point_gradient.sum(dim=-1)
             matrix_sum -= torch.bmm(residual, points.transpose(1, 2))

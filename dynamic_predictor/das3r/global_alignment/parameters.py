@@ -1,8 +1,8 @@
-"""The unknowns of global alignment and how matrices follow from them.
+"""The unknowns of global alignment and the matrices computed from them.
 
-Parametrizations are those of DUSt3R, which its step sizes are tuned to: log depth; 20 log focal length; poses as a
-quaternion xyzw and the signed log1p of the translation; pairs the same with a log scale and the translation in units of
-that scale.
+The parametrization is that of DUSt3R (Wang et al., CVPR 2024), because its learning rate is tuned to it: log depth;
+20 log focal length; poses as a quaternion xyzw and the signed log1p of the translation; pair similarities likewise,
+with a log scale and the translation divided by the scale.
 """
 
 import math
@@ -13,6 +13,9 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from scene.similarity import Similarity
+
+#: a focal length f is stored as this times log f, so that it changes slowly
 FOCAL_BREAK = 20.0
 
 
@@ -22,13 +25,13 @@ def signed_log1p(value: Tensor) -> Tensor:
 
 
 def signed_expm1(value: Tensor) -> Tensor:
-    """The inverse of `signed_log1p`. Its gradient at 0 is taken as 0, which holds the first camera's centre."""
+    """The inverse of `signed_log1p`. Autograd takes its gradient at 0 as 0, so a camera at the origin stays there."""
     return value.sign() * value.abs().expm1()
 
 
 def rotation_matrices(quaternion: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) of quaternions xyzw (..., 4) of any length; in the official code's order of operations, see
-    `plain_terms`."""
+    """Rotations (..., 3, 3) of quaternions xyzw (..., 4) of any length, in the official code's order of operations (see
+    `reference_terms`)."""
     x, y, z, w = (quaternion / torch.linalg.vector_norm(quaternion, dim=-1, keepdim=True)).unbind(-1)
     xx, yy, zz, ww = x * x, y * y, z * z, w * w
     rows = [
@@ -48,11 +51,10 @@ class AlignmentParameters:
     focals: Tensor  #: (1, 1) shared or (N, 1): 20 log of pixels
     pair_poses: Tensor  #: (E, 8): quaternion xyzw, signed_log1p(translation / scale), log scale, world_from_pair
     principal_points: Tensor  #: (N, 2) pixels, fixed
-    #: (N,) fy / fx, fixed
-    aspect: Tensor
-    #: geometric mean of the scales that pairs are normalized to; None: scales are as they stand
+    aspect: Tensor  #: (N,) fy / fx, fixed
+    #: geometric mean to which the pair scales are normalized; None: no normalization
     mean_pair_scale: float | None
-    #: (N, 4, 4), rows of NaN where a pose is free: poses that are given
+    #: (N, 4, 4) world_from_camera of frames with a known, fixed pose; NaN for the others
     known_poses: Tensor | None = None
     focals_are_free: bool = True
 
@@ -61,7 +63,7 @@ class AlignmentParameters:
         return len(self.poses)
 
     def free(self) -> list[Tensor]:
-        """What is optimized."""
+        """The tensors that are optimized."""
         free = [self.log_depth, self.pair_poses]
         if self.known_poses is None or bool(torch.isnan(self.known_poses).any()):
             free.append(self.poses)
@@ -70,24 +72,25 @@ class AlignmentParameters:
         return free
 
     def set_pose(self, frame: int, world_from_camera: np.ndarray) -> None:
-        """world_from_camera (4, 4), rigid."""
+        """Sets a pose to the rigid `world_from_camera` (4, 4)."""
         self.poses[frame] = _pose_vector(world_from_camera[:3, :3], world_from_camera[:3, 3]).to(self.poses.device)
 
-    def set_pair(self, pair: int, scale: float, rotation: np.ndarray, translation: np.ndarray) -> None:
-        """world = scale * rotation @ point + translation."""
+    def set_pair(self, pair: int, world_from_pair: Similarity) -> None:
+        """Sets the similarity of a pair."""
+        scale, rotation, translation = world_from_pair.scale, world_from_pair.rotation, world_from_pair.translation
         self.pair_poses[pair, :7] = _pose_vector(rotation, translation / scale).to(self.pair_poses.device)
         self.pair_poses[pair, 7] = math.log(scale)
 
     def set_focal(self, frame: int, focal: float) -> None:
-        """In pixels; of all frames where it is shared."""
+        """Sets the focal length of a frame in pixels; if it is shared, that of all frames."""
         self.focals[min(frame, len(self.focals) - 1)] = FOCAL_BREAK * math.log(focal)
 
     def focal_lengths(self) -> Tensor:
-        """(N,) pixels, horizontal."""
+        """Horizontal focal lengths (N,) in pixels."""
         return (self.focals[:, 0] / FOCAL_BREAK).exp().expand(self.frame_count)
 
     def intrinsics(self) -> Tensor:
-        """(N, 3, 3)."""
+        """Intrinsics (N, 3, 3)."""
         focal = self.focal_lengths()
         zero, one = torch.zeros_like(focal), torch.ones_like(focal)
         cx, cy = self.principal_points.unbind(-1)
@@ -95,7 +98,7 @@ class AlignmentParameters:
         return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
     def inverse_intrinsics(self) -> Tensor:
-        """(N, 3, 3)."""
+        """Inverses of the intrinsics, (N, 3, 3)."""
         inverse = 1.0 / self.focal_lengths()
         zero, one = torch.zeros_like(inverse), torch.ones_like(inverse)
         cx, cy = self.principal_points.unbind(-1)
@@ -104,52 +107,52 @@ class AlignmentParameters:
         return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
     def world_from_camera(self) -> Tensor:
-        """(N, 4, 4)."""
+        """Poses (N, 4, 4), known ones as given."""
         free = _homogeneous(rotation_matrices(self.poses[:, :4]), signed_expm1(self.poses[:, 4:7]))
         if self.known_poses is None:
             return free
         return torch.where(torch.isnan(self.known_poses), free, self.known_poses)
 
     def pair_scales(self) -> Tensor:
-        """(E,)."""
+        """Scales (E,) of all pairs, normalized to `mean_pair_scale`."""
         log_scale = self.pair_poses[:, 7]
         if self.mean_pair_scale is None:
             return log_scale.exp()
         return log_scale.exp() * (math.log(self.mean_pair_scale) - log_scale.mean()).exp()
 
     def scale_normalization(self) -> float:
-        """What scales of pairs, and with them the scene, are multiplied with to have the mean that is asked for."""
+        """The factor that normalizes the pair scales, and with them the scene, to `mean_pair_scale`."""
         if self.mean_pair_scale is None:
             return 1.0
         return float((math.log(self.mean_pair_scale) - self.pair_poses[:, 7].mean()).exp())
 
     def world_from_pair(self) -> Tensor:
-        """(E, 3, 4)."""
+        """Similarities of all pairs, (E, 3, 4)."""
         matrix = torch.cat(
             [rotation_matrices(self.pair_poses[:, :4]), signed_expm1(self.pair_poses[:, 4:7])[..., None]], -1
         )
         return matrix * self.pair_scales()[:, None, None]
 
     def world_from_pixel(self) -> Tensor:
-        """(N, 3, 4): takes depth times homogeneous pixel, and 1, to the world."""
+        """Matrices (N, 3, 4) that map (depth times homogeneous pixel, 1) to a world point."""
         pose = self.world_from_camera()
         return torch.cat([pose[:, :3, :3] @ self.inverse_intrinsics(), pose[:, :3, 3:]], dim=-1)
 
     def target_from_source(self, sources: Tensor, targets: Tensor) -> Tensor:
-        """(F, 3, 4): takes homogeneous pixel and inverse depth of frame `sources` to pixels of frame `targets`."""
+        """Matrices (F, 3, 4) that map a homogeneous pixel of frame `sources`, with its inverse depth as fourth
+        coordinate, to a homogeneous pixel of frame `targets`."""
         pose, matrix, inverse = self.world_from_camera(), self.intrinsics(), self.inverse_intrinsics()
         rotation, center = pose[:, :3, :3], pose[:, :3, 3:]
-        back = matrix[targets] @ rotation[targets].transpose(1, 2)
-        infinity = back @ rotation[sources] @ inverse[sources]
-        parallax = back @ (center[sources] - center[targets])
+        pixel_from_world = matrix[targets] @ rotation[targets].transpose(1, 2)
+        infinity = pixel_from_world @ rotation[sources] @ inverse[sources]
+        parallax = pixel_from_world @ (center[sources] - center[targets])
         return torch.cat([infinity, parallax], dim=-1)
 
 
 def _pose_vector(rotation: np.ndarray, translation: np.ndarray) -> Tensor:
-    quaternion = Rotation.from_matrix(np.asarray(rotation, np.float64)).as_quat()
-    translation = np.asarray(translation, np.float64)
-    compressed = np.sign(translation) * np.log1p(np.abs(translation))
-    return torch.from_numpy(np.concatenate([quaternion, compressed])).float()
+    """Quaternion xyzw and signed log1p of the translation, (7,)."""
+    quaternion = torch.from_numpy(Rotation.from_matrix(np.asarray(rotation, np.float64)).as_quat())
+    return torch.cat([quaternion, signed_log1p(torch.from_numpy(np.asarray(translation, np.float64)))]).float()
 
 
 def _homogeneous(rotation: Tensor, translation: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""What a two-view network says about the pairs of a clip, kept so that the alignment can stream through it.
+"""The outputs of a two-view network for all pairs of a clip, laid out for one sequential pass per iteration.
 
 Each pair (first, second) has two views: pointmaps of both frames in the camera frame of the first, with a confidence
-for every pixel. Views are stored by the frame that they show, so that everything said about one frame lies together.
+for every pixel. Views are sorted by the frame that they show, so that all views of a frame are adjacent in memory.
 """
 
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from torch import Tensor
 
 from scene.errors import InputError
 
-#: 16-bit floats hold points in units of a power of two that brings their median distance to about this
+#: 16-bit floats store the points of a pair in a unit, a power of two, in which their median distance is about this
 _MEDIAN_DISTANCE = 16.0
 _LARGEST_HALF = 60000.0
-#: coordinates beyond are no measurements, and their squares would leave the range of 32-bit floats
+#: points with a larger coordinate are rejected: they are no measurements, and squares would overflow 32-bit floats
 _FARTHEST = 1e9
 
 
 class PairPredictions:
-    """Pointmaps of frame pairs in the first frame's camera (OpenCV axes, a unit of its own for each pair), confidences,
-    and of networks that have them motion probabilities (1 = moves). A confidence that is not finite and positive counts
-    as 0, and so does that of points beyond 1e9.
+    """Pointmaps of frame pairs in the first frame's camera (OpenCV axes; every pair has its own unit), confidences, and
+    motion probabilities (1 = moves) of networks with mask heads. A confidence that is not finite and positive is stored
+    as 0, and so is that of points with a coordinate beyond 1e9.
 
-    Make an empty one, then `store` every pair, one or several at a time. float16 takes 16 bytes per pixel and pair
-    (20 with motion), float32 twice as much.
+    A new object is empty; `store` fills in one or several pairs. With float16, a pair takes 16 bytes per pixel (20
+    with motion), with float32 twice as much.
 
-    Raises `InputError` for pairs that leave frames out or pair a frame that does not exist.
+    Raises `InputError` if a frame is in no pair or a pair names a frame that does not exist.
     """
 
     def __init__(
@@ -54,21 +54,21 @@ class PairPredictions:
         self.frame_count = count
         shown = edge_array.ravel()  # view 2 e: the first frame of pair e, view 2 e + 1: its second
         order = np.argsort(shown, kind="stable")
-        #: slot of each view (pair, 0 = first or 1 = second frame) in the storage
+        #: (E, 2): the storage slot of each pair's view of its first (0) and second (1) frame
         self.slots = np.argsort(order, kind="stable").reshape(-1, 2)
-        #: pair of each slot
+        #: the pair of each slot
         self.pair_of_slot = order // 2
-        #: 0 where a slot shows the first frame of its pair, 1 where the second
+        #: 0 if a slot shows the first frame of its pair, 1 if the second
         self.side_of_slot = order % 2
-        #: views of frame i are in slots frame_start[i] to frame_start[i + 1]
+        #: (N + 1,): views of frame i are in slots frame_start[i] to frame_start[i + 1]
         self.frame_start = np.concatenate([[0], np.cumsum(np.bincount(shown, minlength=count))])
         views, pixels = len(order), height * width
         self.points = torch.zeros((views, 3, pixels), dtype=dtype, device=device)
         self.confidence = torch.zeros((views, pixels), dtype=dtype, device=device)
         self.motion = torch.zeros((views, pixels), dtype=dtype, device=device) if with_motion else None
-        #: stored points times this are the network's, per pair
+        #: (E,): factor from the stored points of a pair to the network's unit
         self.units = np.ones(len(edge_array))
-        #: mean confidence of the views, as the network gave it
+        #: (E, 2): mean confidence of each view, before rounding to `dtype`
         self.mean_confidence = np.zeros((len(edge_array), 2))
 
     def __len__(self) -> int:
@@ -88,8 +88,8 @@ class PairPredictions:
         motion_first: Tensor | np.ndarray | None = None,
         motion_second: Tensor | np.ndarray | None = None,
     ) -> None:
-        """Takes what the network says about pairs `pairs` (positions in `edges`): points (B, H, W, 3), confidences and
-        motion probabilities (B, H, W); without B for a single pair. Nothing given is kept alive."""
+        """Copies the network's outputs for `pairs` (positions in `edges`): points (B, H, W, 3), confidences and motion
+        probabilities (B, H, W); without B for a single pair."""
         single = isinstance(pairs, (int, np.integer))
         positions = np.atleast_1d(np.asarray(pairs))
         given = (points_first, points_second), (confidence_first, confidence_second), (motion_first, motion_second)
@@ -125,7 +125,7 @@ class PairPredictions:
                 self.motion[slot] = torch.nan_to_num(probability).clamp(0.0, 1.0).to(self.motion.dtype)
 
     def view_points(self, pair: int, side: int) -> Tensor:
-        """Points (3, H*W) float32 of one view in the network's unit."""
+        """Points (3, H*W) float32 of one view, in the network's unit."""
         return self.points[self.slots[pair, side]].float() * float(self.units[pair])
 
     def view_confidence(self, pair: int, side: int) -> Tensor:
@@ -133,7 +133,7 @@ class PairPredictions:
         return self.confidence[self.slots[pair, side]].float()
 
     def image_confidence(self) -> Tensor:
-        """For every frame the largest confidence that any pair gives a pixel, (N, H*W) float32."""
+        """The largest confidence of every pixel over all views of its frame, (N, H*W) float32."""
         starts = self.frame_start
         return torch.stack(
             [self.confidence[starts[i] : starts[i + 1]].amax(dim=0).float() for i in range(self.frame_count)]
@@ -141,6 +141,7 @@ class PairPredictions:
 
 
 def _unit(points: Tensor) -> float:
+    """The power of two in which the median distance of `points` (3, P) is about `_MEDIAN_DISTANCE`."""
     distance = float(points[:, ::7].norm(dim=0).median())
     if not distance > 0:
         return 1.0

@@ -1,10 +1,10 @@
-"""The two large terms of global alignment written plainly, in the official code's order of operations and left to
-autograd. Tens of times slower than `pairwise_term` and `flow_term`, and with memory for a dozen arrays as large as all
-pointmaps; for comparison with the official code.
+"""Reference implementations of the pairwise term and the flow term, in the official code's order of operations and
+differentiated by autograd, for comparison with the official code. They are tens of times slower than `pairwise_term`
+and `flow_term` and need memory for a dozen arrays as large as all pointmaps.
 
-Order matters: where pairs fit exactly, as those of the spanning tree do at the start, the direction of a residual is
-that of its rounding, and Adam takes steps of full length in it. After one step from there, 32-bit and 64-bit floats are
-two steps apart.
+The order of operations matters: the pairs of the spanning tree fit exactly at the start, so the directions of their
+residuals are rounding errors, and Adam takes full steps along them. After one step from there, results of 32-bit and
+64-bit floats differ by two steps.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
 
 
-def plain_pairwise_loss(
+def reference_pairwise_loss(
     predictions: PairPredictions, parameters: AlignmentParameters, pixels: PixelGrid, settings: AlignmentSettings
 ) -> Tensor:
-    """The value of `pairwise_term.pairwise_loss`, differentiable by all that `parameters` holds."""
+    """`pairwise_term.pairwise_loss`, differentiable with respect to all tensors of `parameters`."""
     depth = parameters.log_depth.exp()[..., None]
     grid = pixels.homogeneous[:2].T - parameters.principal_points[:, None]
     focal = parameters.focal_lengths()[:, None] * torch.stack(
@@ -45,7 +45,7 @@ def plain_pairwise_loss(
     return total
 
 
-def plain_flow_loss(
+def reference_flow_loss(
     flows: Sequence[FlowObservations],
     parameters: AlignmentParameters,
     pixels: PixelGrid,
@@ -53,8 +53,8 @@ def plain_flow_loss(
     *,
     mean_of_each_pair: bool,
 ) -> Tensor:
-    """The sum of `flow_term.flow_loss` over `flows`, or with `mean_of_each_pair` the same with means over the pixels of
-    each pair first and over pairs then, as the official code has it with --not_batchify."""
+    """The sum of `flow_term.flow_loss` over `flows`. With `mean_of_each_pair` the loss is averaged over the pixels of
+    each pair first and then over pairs, as with the official option --not_batchify."""
     limit = pixel_limit if pixel_limit > 0 else torch.inf
     total = parameters.log_depth.new_zeros(())
     for group in flows:
@@ -77,6 +77,6 @@ def plain_flow_loss(
 
 
 def _transformed(matrix: Tensor, points: Tensor) -> Tensor:
-    """Points (B, P, 3) by matrices (B, 3, 4)."""
+    """Points (B, P, 3), transformed by matrices (B, 3, 4)."""
     transposed = matrix.transpose(1, 2)
     return points @ transposed[:, :3] + transposed[:, 3:]

@@ -1,19 +1,24 @@
-"""Similarities between point sets, in closed form (Umeyama, TPAMI 1991), weighted and for many pairs at once."""
+"""Weighted similarities between many pairs of point sets at once, in closed form.
+
+Umeyama, "Least-squares estimation of transformation parameters between two point patterns", TPAMI 1991.
+"""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-#: pixels that are gathered at once in double precision
+from scene.similarity import Similarity
+
+#: pixels that are converted to double precision at a time
 _BLOCK = 1 << 15
 
 
 def register_points(source: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For K pairs of point sets the scale (K,), rotation (K, 3, 3) and translation (K, 3), float64, with
-    `target = scale * rotation @ source + translation` and the least weighted sum of squares.
+    """The scale (K,), rotation (K, 3, 3) and translation (K, 3), float64, of the similarities that move K point sets
+    onto others: they minimize the weighted sum of squares of `scale * rotation @ source + translation - target`.
 
-    `source` (K, 3, P), `target` (K, 3, P) or (3, P) for all, `weights` (K, P) at least 0, any floating type. Sets
-    without weight or extent get scale 1.
+    `source` (K, 3, P), `target` (K, 3, P) or (3, P) for all, `weights` (K, P) >= 0, of any floating type. Sets without
+    weight or extent get scale 1.
     """
     count, _, pixels = source.shape
     target = target.expand(count, 3, pixels)
@@ -46,17 +51,18 @@ def register_points(source: Tensor, target: Tensor, weights: Tensor) -> tuple[Te
     return scale, rotation, translation
 
 
-def register_cameras(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, rotation (3, 3) and translation (3,) that take poses world_from_camera (N, 4, 4) to others, by their
-    centres and by points a little in front of them, so that the way they look counts too."""
+def register_cameras(source: np.ndarray, target: np.ndarray) -> Similarity:
+    """The similarity that moves poses world_from_camera (N, 4, 4) onto others. It aligns camera centers and points a
+    little in front of them, so that viewing directions count too."""
     points = [
         torch.from_numpy(_centers_and_fronts(np.asarray(poses, np.float64)).T)[None] for poses in (source, target)
     ]
     scale, rotation, translation = register_points(points[0], points[1], torch.ones(1, points[0].shape[-1]))
-    return float(scale[0]), rotation[0].numpy(), translation[0].numpy()
+    return Similarity(float(scale[0]), rotation[0].numpy(), translation[0].numpy())
 
 
 def _centers_and_fronts(poses: np.ndarray) -> np.ndarray:
+    """Camera centers and, a hundredth of their median distance in front of each, a second point, (2 N, 3)."""
     centers = poses[:, :3, 3]
     first, second = np.triu_indices(len(centers), k=1)
     distance = float(np.median(np.linalg.norm(centers[first] - centers[second], axis=1))) if len(first) else 1.0

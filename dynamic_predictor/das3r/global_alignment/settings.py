@@ -1,9 +1,10 @@
-"""How pairs are aligned. Defaults are those of DAS3R's evaluation."""
+"""Settings of the global alignment. The defaults are those of DAS3R's evaluation."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from dynamic_predictor.das3r.global_alignment import official
 from scene.errors import InputError
 
 ConfidenceTransform = Literal["log", "sqrt", "m1", "id"]
@@ -13,44 +14,45 @@ LossEvaluation = Literal["fused", "plain", "pair_by_pair"]
 
 @dataclass(frozen=True)
 class AlignmentSettings:
-    """Settings of `align`. Raises `InputError` for values that make no sense."""
+    """Settings of `align`. Raises `InputError` for values out of range."""
 
     iterations: int = 300
     learning_rate: float = 0.01
     final_learning_rate: float = 0.001
-    #: `linear`, `cosine`, or `cycleN`: linear N times over
+    #: `linear`, `cosine`, or `cycleN`: N linear ramps one after the other
     schedule: str = "linear"
     #: one focal length for all frames, or one for each
     shared_focal: bool = True
-    #: how a confidence c weighs a residual: log c, sqrt c, c - 1, or c
+    #: weight of a residual with confidence c: log c, sqrt c, c - 1 (`m1`), or c
     confidence_transform: ConfidenceTransform = "log"
-    #: `l1`: length of the residual in 3-D, `l2`: its square
+    #: `l1`: length of the residual in 3D, `l2`: its square
     distance: Distance = "l1"
-    #: geometric mean of the scales of all pairs, which fixes the scale of the scene
+    #: geometric mean of the scales of all pairs; it fixes the scale of the scene
     mean_pair_scale: float = 0.5
-    #: points below do not take part when a camera is resected
+    #: least confidence of the points that a camera is resected from
     minimum_confidence: float = 3.0
     temporal_smoothing_weight: float = 0.01
-    #: weight of translations against rotations in temporal smoothing
+    #: weight of translations relative to rotations in temporal smoothing
     translation_weight: float = 1.0
     flow_loss_weight: float = 0.01
-    #: share of the iterations after which the flow loss begins
+    #: fraction of the iterations after which the flow loss begins
     flow_loss_start: float = 0.1
-    #: the flow loss is left out of an iteration while it is above this; 0: never
+    #: iterations whose flow loss is above this leave it out; 0: no limit
     flow_loss_limit: float = 20.0
-    #: a coordinate of a pixel whose flow loss is at least this does not count; 0: all count
+    #: pixel coordinates whose flow loss reaches this are ignored; 0: no limit
     flow_pixel_limit: float = 50.0
-    #: holds depths to their initial shape
+    #: weight of the term that keeps depth maps near their initial shape
     depth_regularization_weight: float = 0.0
-    #: motion probability above which a pixel moves
+    #: motion probability above which a pixel counts as moving
     motion_threshold: float = 0.5
-    #: share of a pair's largest unexplained flow above which a pixel moves, for networks without mask heads
+    #: for networks without mask heads: fraction of a pair's largest unexplained flow above which a pixel counts as
+    #: moving
     flow_motion_threshold: float = 0.35
-    #: `fused`: one pass over pointmaps and flows; `plain`: written plainly, in the official code's order of operations,
-    #: slow and with memory for a dozen times the pointmaps; `pair_by_pair`: so too, with the flow loss averaged over
-    #: each pair first, which is what the official --not_batchify does
+    #: `fused`: value and gradients in one pass over pointmaps and flows; `plain`: autograd in the official code's order
+    #: of operations (`reference_terms.py`), tens of times slower and with memory for a dozen times the pointmaps;
+    #: `pair_by_pair`: `plain` with the flow loss averaged within each pair first, the official option --not_batchify
     loss_evaluation: LossEvaluation = "fused"
-    #: everything as the official code does it, oversights included (see docs/alignment.md)
+    #: follow the official code in every detail, including its mistakes (listed in `official.py`)
     strict_official: bool = False
 
     def __post_init__(self) -> None:
@@ -72,10 +74,15 @@ class AlignmentSettings:
             self._check(name, lambda value: value >= 0, "zero or more")
         if self.loss_evaluation not in get_args(LossEvaluation):
             raise InputError(
-                f'There is no evaluation of the loss called "{self.loss_evaluation}"; choose '
+                f'There is no loss evaluation called "{self.loss_evaluation}"; choose '
                 f"{', '.join(get_args(LossEvaluation))}."
             )
         learning_rate(0.0, self)
+
+    @property
+    def conventions(self) -> official.Conventions:
+        """Our conventions, or the official ones with `strict_official`."""
+        return official.conventions(self.strict_official)
 
     def _check(self, name: str, condition, wanted: str) -> None:
         value = getattr(self, name)
@@ -84,7 +91,7 @@ class AlignmentSettings:
 
 
 def learning_rate(progress: float, settings: AlignmentSettings) -> float:
-    """The learning rate when a share `progress` in [0, 1] of the iterations is done."""
+    """The learning rate after a fraction `progress` in [0, 1] of the iterations."""
     first, last, schedule = settings.learning_rate, settings.final_learning_rate, settings.schedule
     if schedule == "cosine":
         return last + (first - last) * (1.0 + math.cos(progress * math.pi)) / 2.0

@@ -1,11 +1,11 @@
-"""The loss of global alignment written down plainly, left to autograd, for tests."""
+"""A plain implementation of the alignment loss for tests, differentiated by autograd."""
 
 import torch
 
 
 def plain_loss(state, data, *, total_iterations, iteration, flow_weight=0.01, smoothing_weight=0.01):
     """`state`: tensors log_depth (N, P), poses (N, 7), focals (1 or N, 1), pairs (E, 8). `data`: edges (E, 2), points
-    and confidence_weights of both views (E, P, 3), (E, P), flows there and back (E, P, 2), static (N, P), size."""
+    (E, P, 3) and confidence_weights (E, P) of both views, forward and backward flows (E, P, 2), static (N, P), size."""
     height, width = data["size"]
     count = len(state["poses"])
     rotation, center = _poses(state["poses"])

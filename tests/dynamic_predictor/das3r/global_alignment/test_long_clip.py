@@ -1,4 +1,4 @@
-"""Windows of a long clip, joined to one world."""
+"""Windows of a long clip, joined in one world."""
 
 import gc
 import weakref
@@ -61,7 +61,7 @@ def test_windows_become_one_path(clip, noise):
     assert len(result.cameras()) == 30
 
 
-def test_given_poses_tie_windows_to_their_world(clip):
+def test_known_poses_place_windows_in_their_world(clip):
     settings = AlignmentSettings(iterations=5)
     result = align_long_clip(
         30, predictor(clip, 0.0, []), settings, window=12, overlap=4, world_from_camera=clip.world_from_camera
@@ -79,9 +79,9 @@ def test_windows_that_cannot_overlap_are_refused(clip):
         align_long_clip(30, predictor(clip, 0.0, []), window=5, overlap=5)
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_nonsense_is_joined_to_something_finite(trusted):
-    """Random points; and, not `trusted`, no confidence at all in the frames that windows share."""
+@pytest.mark.parametrize("confident", [True, False])
+def test_invalid_predictions_give_finite_results(confident):
+    """Random points; unless `confident`, the frames that windows share have no confidence at all."""
 
     def predict(first: int, stop: int) -> PairPredictions:
         rng = np.random.default_rng(first)
@@ -91,7 +91,7 @@ def test_nonsense_is_joined_to_something_finite(trusted):
             views = []
             for frame in edge:
                 shared = 4 <= first + frame < 8
-                confidence = 1.0 + rng.exponential(size=(16, 32)) if trusted or not shared else np.zeros((16, 32))
+                confidence = 1.0 + rng.exponential(size=(16, 32)) if confident or not shared else np.zeros((16, 32))
                 views += [rng.normal(size=(16, 32, 3)), confidence]
             predictions.store(pair, *views, *rng.uniform(size=(2, 16, 32)))
         return predictions
@@ -99,4 +99,4 @@ def test_nonsense_is_joined_to_something_finite(trusted):
     result = align_long_clip(12, predict, AlignmentSettings(iterations=5), window=8, overlap=4)
     assert all(is_rigid(pose) for pose in result.world_from_camera)
     assert np.isfinite([result.z_depths[i] for i in range(12)]).all()
-    assert bool(result.warnings) != trusted
+    assert bool(result.warnings) != confident

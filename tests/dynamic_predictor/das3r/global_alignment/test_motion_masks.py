@@ -1,4 +1,4 @@
-"""Masks from the answers of many pairs (the official values are tested in test_global_alignment.py)."""
+"""Motion masks from the mask heads' outputs for many pairs; test_align.py compares them with official values."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import torch
 
 from benchmarks.synthetic_pairs import SyntheticClip
 from dynamic_predictor.das3r.global_alignment.align import align
-from dynamic_predictor.das3r.global_alignment.motion_masks import fitted_to_edges, motion_probability
+from dynamic_predictor.das3r.global_alignment.motion_masks import fit_to_edges, motion_probability
+from dynamic_predictor.das3r.global_alignment.official import OFFICIAL
 from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
@@ -18,11 +19,11 @@ def test_both_heads_count_by_default():
     for pair, (first, second) in enumerate([(0.1, 0.9), (0.3, 0.5), (0.7, 0.2), (0.4, 0.6)]):
         predictions.store(pair, points, ones, points, ones, first * ones, second * ones)
     assert motion_probability(predictions)[:, 0, 0].tolist() == pytest.approx([0.475, 0.6, 0.3])
-    official = motion_probability(predictions, strict_official=True)
+    official = motion_probability(predictions, OFFICIAL)
     assert official[:, 0, 0].tolist() == pytest.approx([0.4, 0.3, 0.4])
 
 
-def test_fitting_to_edges_mends_blurred_masks():
+def test_fitting_to_edges_repairs_blurred_masks():
     rng = np.random.default_rng(0)
     truth = np.zeros((2, 48, 64), bool)
     truth[0, 10:30, 20:45] = truth[1, 15:40, 5:30] = True
@@ -30,7 +31,7 @@ def test_fitting_to_edges_mends_blurred_masks():
         np.where(mask[..., None], [200, 80, 60], [60, 120, 90]) + rng.integers(-4, 5, (48, 64, 3)) for mask in truth
     ]
     sloppy = np.roll(truth, 2, axis=2).astype(np.float32) * 0.7 + rng.uniform(0.0, 0.35, truth.shape).astype(np.float32)
-    fitted = fitted_to_edges(sloppy, images)
+    fitted = fit_to_edges(sloppy, images)
 
     def overlap(found):
         return (found & truth).sum() / (found | truth).sum()
@@ -40,7 +41,7 @@ def test_fitting_to_edges_mends_blurred_masks():
     assert fitted.min() >= 0.0 and fitted.max() <= 1.0
 
 
-def test_images_are_left_alone_in_the_official_way():
+def test_official_masks_are_not_fitted_to_edges():
     clip = SyntheticClip.make(3, 16, 32)
     predictions = PairPredictions(pair_edges(3, "complete"), 16, 32)
     clip.fill(predictions)

