@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk, true_poses
-from dynamic_predictor.driver.loop_closure import GradientDescriptor
 from dynamic_predictor.driver.stream import StreamSettings, run_stream
 from dynamic_predictor.driver.stream_scene import scene_of_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.place_recognition.descriptors import GradientDescriptor
 from scene.folder import save_scene
 from scene.formats.glb import write_glb
 from scene.point_cloud import scene_points

@@ -1,42 +1,23 @@
-"""Where a clip comes back to a place it has seen: loop candidates from image descriptors, and the frames to look at.
+"""Loop candidates: pairs of frames far apart in time that may show the same place, and the frames to predict for each.
 
-A frame's descriptor is one unit vector; frames of one place have a large inner product. Candidates are far apart in
-time, and of candidates close together only the best stays. The numbers are those of Depth Anything 3's streaming.
+A frame is described by a unit vector, and frames of the same place have a large inner product. Of candidates that are
+close together only the best is kept. The default thresholds are those of Depth Anything 3's streaming.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-import cv2
 import numpy as np
 
 from dynamic_predictor.driver.chunks import chunk_of_frame, frames_around
 
-#: descriptors compared at a time, so that the table of similarities stays small however long the clip is
+#: number of descriptors compared at a time; it bounds the memory for their inner products
 _BLOCK = 1024
-
-
-class ImageDescriptor(Protocol):
-    """Turns images into vectors that are alike for one place. `threshold`: the inner product above which two frames
-    may show one place; `name` goes into reports."""
-
-    name: str
-    threshold: float
-
-    @property
-    def size(self) -> int:
-        """Length of a descriptor."""
-        ...
-
-    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Unit vectors float32 (N, size) of uint8 RGB images (H, W, 3)."""
-        ...
 
 
 @dataclass(frozen=True)
 class LoopCandidate:
-    """Two frames that may show one place; `later` comes after `earlier` in the clip."""
+    """Two frames that may show the same place; `similarity` is the inner product of their descriptors."""
 
     later: int
     earlier: int
@@ -61,18 +42,18 @@ def find_loops(
     min_gap: int = 10,
     suppression: int = 25,
 ) -> list[LoopCandidate]:
-    """Loop candidates among unit descriptors (N, D), best first; `descriptors` may be mapped from the disk.
+    """Loop candidates among unit descriptors (N, D), most similar first; `descriptors` may be a memory map.
 
-    Of each frame's `neighbours` most similar others those count that are more than `min_gap` frames away and more
-    similar than `threshold`. A candidate is dropped when one of its frames is within `suppression` frames of a frame
-    of a better one (0 keeps all).
+    A candidate is a frame and one of its `neighbours` most similar frames that is more than `min_gap` frames away and
+    whose inner product exceeds `threshold`. Candidates with a frame within `suppression` frames of a better candidate's
+    are dropped (0 keeps all).
     """
     pairs: dict[tuple[int, int], float] = {}
     for start in range(0, len(descriptors), _BLOCK):
         values, indices = _most_similar(descriptors, start, neighbours + 1)
         for row in range(len(values)):
             frame = start + row
-            # the frame itself is the first of its neighbours, or stands among equals of it
+            # a frame is its own best neighbour, but identical frames may come before it
             others = [(int(j), float(v)) for j, v in zip(indices[row], values[row], strict=True) if j != frame]
             for other, similarity in others[:neighbours]:
                 if similarity > threshold and abs(frame - other) > min_gap:
@@ -85,7 +66,8 @@ def find_loops(
 
 
 def _most_similar(descriptors: np.ndarray, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` largest inner products of one block of rows with all rows, with their indices, largest first."""
+    """For a block of rows from `start`, the `count` largest inner products with all rows and the indices of those rows,
+    largest first."""
     block = np.asarray(descriptors[start : start + _BLOCK], np.float32)
     values = np.zeros((len(block), 0), np.float32)
     indices = np.zeros((len(block), 0), np.int64)
@@ -100,6 +82,7 @@ def _most_similar(descriptors: np.ndarray, start: int, count: int) -> tuple[np.n
 
 
 def _suppressed(ordered: Sequence[LoopCandidate], radius: int, count: int) -> list[LoopCandidate]:
+    """The candidates without those that have a frame within `radius` frames of a better candidate's."""
     taken = np.zeros(count, bool)
     kept = []
     for loop in ordered:
@@ -114,8 +97,8 @@ def _suppressed(ordered: Sequence[LoopCandidate], radius: int, count: int) -> li
 def loop_windows(
     windows: Sequence[tuple[int, int]], loops: Sequence[LoopCandidate], *, half: int = 10
 ) -> list[LoopWindow]:
-    """What to predict together for each candidate: `2 * half` frames of either side. One window for each pair of
-    chunks, the best; candidates inside one chunk need none."""
+    """The frames to predict together for each candidate: `2 * half` around each of its two frames. Each pair of chunks
+    gets one window, that of its best candidate; candidates within one chunk get none."""
     found: dict[tuple[int, int], LoopWindow] = {}
     for loop in loops:
         later, earlier = chunk_of_frame(windows, loop.later), chunk_of_frame(windows, loop.earlier)
@@ -128,47 +111,3 @@ def loop_windows(
             frames_around(windows[earlier], loop.earlier, half),
         )
     return list(found.values())
-
-
-class GradientDescriptor:
-    """A descriptor without weights: how strong edges of each direction are in each cell of a grid, and a small blurred
-    image, both free of the mean and the contrast of the whole.
-
-    In the manner of GIST (Oliva and Torralba, IJCV 2001) and HOG (Dalal and Triggs, CVPR 2005). It knows a place again
-    from much the same view, not from another side; loops that it finds have to be checked against the geometry.
-    """
-
-    name = "gradient grid (no weights)"
-    threshold = 0.75
-    _SIDE, _CELLS, _DIRECTIONS, _IMAGE = 128, 8, 8, 16
-
-    @property
-    def size(self) -> int:
-        return self._CELLS**2 * self._DIRECTIONS + self._IMAGE**2
-
-    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack([self._describe(image) for image in images]).astype(np.float32)
-
-    def _describe(self, image: np.ndarray) -> np.ndarray:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        small = cv2.resize(grey, (self._SIDE, self._SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-        dx = cv2.Sobel(small, cv2.CV_32F, 1, 0)
-        dy = cv2.Sobel(small, cv2.CV_32F, 0, 1)
-        strength = np.hypot(dx, dy)
-        direction = (np.arctan2(dy, dx) % np.pi) / np.pi * self._DIRECTIONS
-        lower = np.floor(direction).astype(np.int64)
-        part = direction - lower
-        layers = np.zeros((self._DIRECTIONS, self._SIDE, self._SIDE), np.float32)
-        rows, columns = np.indices(small.shape)
-        layers[lower % self._DIRECTIONS, rows, columns] = strength * (1 - part)
-        layers[(lower + 1) % self._DIRECTIONS, rows, columns] += strength * part
-        cells = np.stack(
-            [cv2.resize(layer, (self._CELLS, self._CELLS), interpolation=cv2.INTER_AREA) for layer in layers]
-        )
-        blurred = cv2.resize(small, (self._IMAGE, self._IMAGE), interpolation=cv2.INTER_AREA)
-        parts = [np.sqrt(cells).ravel(), blurred.ravel()]
-        return _unit(np.concatenate([_unit(part - part.mean()) for part in parts]))
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(float(np.linalg.norm(vector)), 1e-12)

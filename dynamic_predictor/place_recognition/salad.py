@@ -1,9 +1,9 @@
 """SALAD place descriptors from their official weights (Izquierdo and Civera, "Optimal Transport Aggregation for Visual
 Place Recognition", CVPR 2024).
 
-Every patch of a DINOv2 image votes for clusters and for a dustbin; optimal transport (a few rounds of Sinkhorn's
-algorithm) shares its features out among them; what the clusters received and a token of the whole scene, each at unit
-length, make the descriptor.
+DINOv2 gives each patch a score for every cluster. Optimal transport (a few rounds of Sinkhorn's algorithm) turns the
+scores into the shares in which a patch's features go to the clusters and to a dustbin. The descriptor concatenates the
+normalized features of all clusters and of the class token.
 """
 
 import math
@@ -24,19 +24,18 @@ _SIDE = 336
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SINKHORN_ROUNDS = 3
 _HIDDEN = 512
-#: saved by DINOv2 and of no use without training
+#: keys of the checkpoint that only training uses
 _UNUSED_KEYS = ("backbone.model.mask_token",)
 
 
 class TransportAggregator(nn.Module):
-    """The head: patch features (B, C, h, w) and class token (B, C) to unit vectors (B, token + clusters * cluster)."""
+    """The head: maps patch features (B, C, h, w) and the class token (B, C) to unit vectors (B, `size`)."""
 
     def __init__(
         self, channels: int, clusters: int, cluster_width: int, token_width: int, hidden: int = _HIDDEN
     ) -> None:
         super().__init__()
         self.size = token_width + clusters * cluster_width
-        # Entry 1 of the convolution stacks is a dropout in training, which has no weights; the keys count it.
         self.token_features = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, token_width))
         self.cluster_features = _pointwise(channels, hidden, cluster_width)
         self.score = _pointwise(channels, hidden, clusters)
@@ -50,8 +49,8 @@ class TransportAggregator(nn.Module):
 
 
 def transport_shares(scores: Tensor, dustbin: Tensor) -> Tensor:
-    """How much of each of n patches goes to each of m clusters, (B, m, n), of scores (B, m, n): entropic optimal
-    transport in which every cluster takes one patch's worth, the dustbin the other n - m, in log space."""
+    """The shares (B, m, n) of n patches that go to m clusters, from `scores` (B, m, n): entropic optimal transport, in
+    log space, in which each cluster receives the mass of one patch and the dustbin that of the other n - m."""
     batch, clusters, patches = scores.shape
     scores = torch.cat([scores, dustbin.expand(batch, 1, patches)], dim=1)
     unit = -math.log(clusters + patches)
@@ -67,11 +66,12 @@ def transport_shares(scores: Tensor, dustbin: Tensor) -> Tensor:
 
 
 def _pointwise(channels: int, hidden: int, out: int) -> nn.Sequential:
+    # the identity stands for dropout in training, which the keys of the checkpoint count
     return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.Identity(), nn.ReLU(), nn.Conv2d(hidden, out, 1))
 
 
 class _Backbone(nn.Module):
-    """The level of the checkpoint's keys that the wrapped network has."""
+    """Wraps the network so that its keys begin with "model.", as in the checkpoint."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _Backbone(nn.Module):
 
 
 class SaladNetwork(nn.Module):
-    """DINOv2-B with the head of the published weights: images (B, 3, H, W), normalized, to (B, 8448)."""
+    """DINOv2-B with the published head: maps normalized images (B, 3, H, W) to unit vectors (B, 8448)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,12 +98,12 @@ class SaladNetwork(nn.Module):
 
 
 class SaladDescriptor:
-    """`ImageDescriptor` from the official weights in `path`. Raises `InputError` when they are not those."""
+    """An `ImageDescriptor` with the official weights in the file `path`. Raises `InputError` for another file."""
 
     name = "SALAD"
     threshold = 0.85
 
-    def __init__(self, path: str | Path, *, device: str = "cpu") -> None:
+    def __init__(self, path: str | Path, *, device: torch.device | str = "cpu") -> None:
         with torch.device("meta"):
             network = SaladNetwork()
         tensors = {key: value for key, value in read_checkpoint(path).tensors.items() if key not in _UNUSED_KEYS}

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk, true_poses
-from dynamic_predictor.driver.loop_closure import GradientDescriptor
 from dynamic_predictor.driver.sources import LiveSource, open_source
 from dynamic_predictor.driver.stream import StreamSettings, run_stream
 from dynamic_predictor.driver.stream_scene import scene_of_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.place_recognition.descriptors import GradientDescriptor
 from scene.errors import InputError
 from scene.folder import load_scene, save_scene
 from scene.images import write_png
