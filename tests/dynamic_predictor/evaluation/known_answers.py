@@ -1,4 +1,4 @@
-"""A predictor that knows the answers, up to errors that are put in."""
+"""A predictor that returns the truth of the test clips, with optional errors."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ DEPTH = 2.0
 
 
 def true_poses(count: int = COUNT) -> np.ndarray:
-    """A bent path with a slow turn."""
+    """Poses (N, 4, 4) on a curved path with a slow rotation."""
     times = np.linspace(0, 1, count)
     poses = np.tile(np.eye(4), (count, 1, 1))
     poses[:, :3, :3] = Rotation.from_rotvec(np.outer(times, [0.1, 0.3, 0.0])).as_matrix()
@@ -35,7 +35,7 @@ def texture(seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OracleSettings:
-    """How wrong the answers are."""
+    """The errors of the oracle's predictions."""
 
     focal: float | None = None
     depth_factor: float = 0.25
@@ -43,7 +43,7 @@ class OracleSettings:
 
 
 class Oracle:
-    """Gives the true path in another scale and frame, constant depth, and the left half as moving."""
+    """Predicts the true path in another scale and frame, constant depth, and the left half of each frame as moving."""
 
     calls: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Mask scores against goldens of the DAVIS benchmark's own code."""
+"""Mask scores against results of the DAVIS benchmark's own code."""
 
 import numpy as np
 import pytest
@@ -24,14 +24,14 @@ def test_region_and_boundary_equal_the_benchmark(golden):
 
 
 def clips(golden) -> list[masks.MaskScores]:
-    """The golden's two clips: predictions of DAS3R's evaluation, with the last two frames of the second missing."""
+    """The two clips of the golden file: DAS3R's predictions, without the last two frames of the second clip."""
     scores = []
     for name, count in (("seqa", 5), ("seqb", 4)):
         pairs = []
         for index in range(count):
             key = f"{name}_pred_{index}"
             height, width = golden[f"{name}_predshape_{index if key in golden else 0}"]
-            predicted = np.zeros((height, width), bool)  # a frame without a prediction counts as an empty one
+            predicted = np.zeros((height, width), bool)  # a missing prediction counts as an empty mask
             if key in golden:
                 predicted = np.unpackbits(golden[key])[: height * width].reshape(height, width) > 0
             annotated = mask_at_prediction(golden[f"{name}_gt_{index}"] > 0, int(width), int(height))
@@ -51,7 +51,7 @@ def test_clips_equal_the_reference_evaluation(golden):
     np.testing.assert_allclose(figures, [float(golden[name]) for name in ("JM", "JR", "FM", "FR")], atol=1e-12)
 
 
-def test_means_over_clips_by_hand(golden):
+def test_means_over_clips(golden):
     scores = clips(golden)
     summary = masks.summarize_over_clips(scores)
     j = golden["JM_per_frame"]
@@ -68,7 +68,7 @@ def test_decay_equals_the_benchmark(golden):
     assert masks.decay(np.linspace(1, 0, 1000)) == pytest.approx(0.75, abs=1e-2)  # clips longer than 255 frames too
 
 
-def test_pooled_iou_is_one_pot():
+def test_pooled_iou():
     empty, full = np.zeros((4, 5), bool), np.ones((4, 5), bool)
     half = full.copy()
     half[:2] = False

@@ -1,4 +1,4 @@
-"""Depth figures against goldens of the reference's `depth_evaluation`, and facts that hold for any such figure."""
+"""Depth scores against results of the reference's `depth_evaluation`, and general properties of such scores."""
 
 from dataclasses import astuple
 
@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from dynamic_predictor.evaluation.scores.depth import DepthProtocol, DepthScores, mean_depth_scores, score_depth
-from dynamic_predictor.evaluation.scores.sizes import depth_at_truth, mask_at_prediction
-from scene.images import fitted_size
 from tests.paths import DATA
 
 GOLDEN = DATA / "das3r_metrics_depth.npz"
+
+
 LEAST_SQUARES = DepthProtocol(alignment="scale_shift_least_squares")
+
 
 CASES = {
     "median": DepthProtocol(),
@@ -35,13 +36,13 @@ def golden() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_figures_equal_the_reference(golden: dict[str, np.ndarray], case: str) -> None:
+def test_scores_equal_the_reference(golden: dict[str, np.ndarray], case: str) -> None:
     scores = score_depth(golden["pred"], golden["gt"], CASES[case])
     np.testing.assert_allclose(astuple(scores), golden[case], rtol=1e-5)
 
 
-def test_masked_figures_equal_the_reference(golden: dict[str, np.ndarray]) -> None:
-    """The alignment sees all pixels, the figures those of the mask."""
+def test_masked_scores_equal_the_reference(golden: dict[str, np.ndarray]) -> None:
+    """The alignment uses all pixels, the scores only those of the mask."""
     scores = score_depth(golden["pred"], golden["gt"], CASES["scale"], mask=golden["custom_mask"])
     np.testing.assert_allclose(astuple(scores), golden["scale_masked"], rtol=1e-5)
 
@@ -72,8 +73,8 @@ def test_metric_depth_is_not_aligned() -> None:
     assert scores.delta_1 == 0.0 and scores.delta_2 == 1.0
 
 
-def test_least_squares_has_the_least_squares(golden: dict[str, np.ndarray]) -> None:
-    """Scale and shift never fit worse than any other pair that is tried."""
+def test_least_squares_is_optimal(golden: dict[str, np.ndarray]) -> None:
+    """No other scale and shift has a smaller error."""
     generator = np.random.default_rng(0)
     best = score_depth(golden["pred"], golden["gt"], LEAST_SQUARES).rmse
     for _ in range(50):
@@ -82,7 +83,7 @@ def test_least_squares_has_the_least_squares(golden: dict[str, np.ndarray]) -> N
         assert tried.rmse >= best
 
 
-def test_nothing_to_compare() -> None:
+def test_no_valid_pixels() -> None:
     empty = np.zeros((3, 4), np.float32)
     assert score_depth(empty + 1, empty) == DepthScores(0, 0, 0, 0, 0, 0, 0, 0)
     with pytest.raises(ValueError, match="cannot be compared"):
@@ -96,39 +97,3 @@ def test_means_over_clips() -> None:
     assert mean_depth_scores([long, short]).delta_1 == pytest.approx(0.75)
     assert mean_depth_scores([long, short]).valid_pixels == 400
     assert mean_depth_scores([]).valid_pixels == 0
-
-
-class TestSizes:
-    def test_a_plane_stays_a_plane(self) -> None:
-        rows, columns = np.mgrid[:20, :32]
-        plane = (5 + 0.1 * (rows + 0.5) + 0.05 * (columns + 0.5)).astype(np.float32)
-        enlarged, says = depth_at_truth(plane, 64, 40)
-        rows, columns = np.mgrid[:40, :64]
-        expected = 5 + 0.05 * (rows + 0.5) + 0.025 * (columns + 0.5)
-        assert says.all() and np.allclose(enlarged[4:-4, 4:-4], expected[4:-4, 4:-4], atol=0.01)
-
-    def test_unknown_depth_does_not_bleed(self) -> None:
-        depth = np.full((20, 32), 7.0, np.float32)
-        depth[5:9, 10:20] = 0
-        enlarged, says = depth_at_truth(depth, 100, 62)
-        assert np.allclose(enlarged[says], 7.0, atol=1e-4) and 0.9 < says.mean() < 1
-
-    def test_the_margin_that_was_cut_is_not_compared(self) -> None:
-        enlarged, says = depth_at_truth(np.ones((208, 512), np.float32), 1024, 436)
-        assert not says[:10].any() and not says[-10:].any() and says[10:-10].all() and enlarged.shape == (436, 1024)
-
-    @pytest.mark.parametrize("size", [(1242, 375), (854, 480), (640, 480), (375, 1242), (1023, 577)])
-    def test_rounding_of_a_side_is_no_cut(self, size: tuple[int, int]) -> None:
-        ours = fitted_size(*size, 512)
-        enlarged, says = depth_at_truth(np.ones(ours[::-1], np.float32), *size)
-        assert says.all() and np.allclose(enlarged, 1, atol=1e-5)
-        half = np.zeros(size[::-1], bool)
-        half[:, : size[0] // 2] = True
-        assert mask_at_prediction(half, *ours).mean() == pytest.approx(0.5, abs=2 / ours[0])
-
-    def test_a_mask_is_cut_as_the_frames_were(self) -> None:
-        """1024x436 becomes 512x218 and then 512x208: five rows are lost above and below."""
-        mask = np.zeros((436, 1024), bool)
-        mask[10:426] = True
-        assert mask_at_prediction(mask, 512, 208).all()
-        assert not mask_at_prediction(~mask, 512, 208).any()

@@ -1,9 +1,7 @@
-"""Fetching data sets from a server on this machine: resumed, checked, unpacked inside their folder only."""
+"""Downloading data sets from a local server: resuming, checking, and unpacking only inside the target folder."""
 
 import gzip
 import io
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -22,7 +20,6 @@ from dynamic_predictor.evaluation.datasets.fetching import (
     unpack,
 )
 from scene.errors import InputError
-from tests.paths import ROOT
 
 FILES = {f"training/final/alley_2/frame_{index:04d}.png": bytes([index]) * 3000 for index in range(5)}
 
@@ -58,7 +55,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_zip_is_fetched_unpacked_and_removed(range_server, tmp_path: Path) -> None:
+def test_zip_is_downloaded_unpacked_and_removed(range_server, tmp_path: Path) -> None:
     range_server.files["/pictures.zip"] = zipped(FILES)
     dataset = dataset_of(Archive("pictures", (ArchivePart(f"{range_server.url}/pictures.zip"),)))
     fetch_dataset(dataset, tmp_path / "sintel")
@@ -68,7 +65,7 @@ def test_zip_is_fetched_unpacked_and_removed(range_server, tmp_path: Path) -> No
     assert len(range_server.ranges) == requests
 
 
-def test_parts_are_read_as_one(range_server, tmp_path: Path) -> None:
+def test_split_archive(range_server, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     files = {f"train/clip/rgbs/rgb_{index:05d}.jpg": rng.bytes(40_000) for index in range(8)}
     whole = tarred(files)
@@ -85,7 +82,7 @@ def test_parts_are_read_as_one(range_server, tmp_path: Path) -> None:
     assert (tmp_path / "train.tar.gz.partad").is_file()
 
 
-def test_unpacking_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_unpacking_is_resumed(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(zipped(FILES))
     first = next(iter(FILES))
     (tmp_path / first).parent.mkdir(parents=True)
@@ -97,7 +94,7 @@ def test_unpacking_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert (tmp_path / second).read_bytes() == FILES[second]
 
 
-def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+def test_damaged_archives(tmp_path: Path) -> None:
     content = bytearray(zipped({"training/big.bin": np.random.default_rng(1).bytes(50_000)}))
     content[20_000] ^= 0xFF
     (tmp_path / "a.zip").write_bytes(content)
@@ -115,7 +112,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../outside.txt", "/etc/outside.txt", "a/../../outside.txt", "..\\outside.txt"])
-def test_nothing_is_written_outside(tmp_path: Path, name: str) -> None:
+def test_entries_outside_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "inside"
     folder.mkdir()
     (folder / "a.zip").write_bytes(zipped({name: b"x"}))
@@ -142,7 +139,7 @@ def test_links_are_refused(tmp_path: Path) -> None:
         unpack([tmp_path / "inside" / "a.zip"], tmp_path / "inside")
 
 
-def test_the_licence_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_licence_must_be_accepted(capsys: pytest.CaptureFixture[str]) -> None:
     for dataset in (download_command.DAVIS, download_command.SINTEL, download_command.POINT_ODYSSEY):
         assert dataset.license in describe(dataset) and dataset.cite in describe(dataset)
     with pytest.raises(InputError, match="not accepted"):
@@ -150,26 +147,3 @@ def test_the_licence_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
     ask_for_consent(download_command.DAVIS, accepted=False, ask=lambda question: "yes")
     with pytest.raises(InputError, match="--yes"):
         ask_for_consent(download_command.DAVIS, accepted=False)
-
-
-def test_without_a_network_the_command_says_what_to_put_where(
-    range_server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    part = ArchivePart("http://127.0.0.1:9/DAVIS-2017-trainval-480p.zip")
-    monkeypatch.setattr(download_command, "DAVIS", dataset_of(Archive("pictures", (part,))))
-    assert download_command.download_davis(tmp_path / "davis", ["--yes"]) == 2
-    error = capsys.readouterr().err
-    assert "without a network" in error and str(tmp_path / "davis" / part.name) in error and error.count("\n") == 1
-    # put there by hand, it is taken
-    (tmp_path / "davis" / part.name).write_bytes(zipped({"DAVIS/JPEGImages/480p/dog/00000.jpg": b"x"}))
-    assert download_command.download_davis(tmp_path / "davis", ["--yes"]) == 0
-    assert (tmp_path / "davis" / "DAVIS" / "JPEGImages" / "480p" / "dog" / "00000.jpg").is_file()
-
-
-@pytest.mark.parametrize("script", ["download_davis", "download_sintel", "download_pointodyssey"])
-def test_scripts_run_from_anywhere(script: str, tmp_path: Path) -> None:
-    path = ROOT / "data" / f"{script}.py"
-    result = subprocess.run(
-        [sys.executable, str(path), "--to", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, stdin=-3
-    )
-    assert result.returncode == 2 and "licence" in result.stdout and "--yes" in result.stderr
