@@ -1,4 +1,4 @@
-"""Goldens of the official code, and small networks with the made-up weights that they describe."""
+"""Goldens of the official code, and small networks with the made-up weights of their descriptions."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ GOLDENS = DATA / "da3"
 
 
 def settings_of(config: Mapping[str, Any]) -> NetworkSettings:
-    """The settings that a golden's description stands for."""
+    """The network settings in the description of a golden."""
     backbone = BackboneSettings(
         width=config["embed"],
         depth=config["depth"],
@@ -38,7 +38,7 @@ def settings_of(config: Mapping[str, Any]) -> NetworkSettings:
 
 @torch.no_grad()
 def filled(network: Network, overrides: Mapping[str, tuple[str, float]]) -> Network:
-    """`network` with made-up weights and the overrides of a golden."""
+    """`network` with made-up weights, multiplied or shifted by the `overrides` of a golden."""
     parameters = network.state_dict()
     fill_with_made_up_weights(parameters)
     for key, (operation, number) in overrides.items():
@@ -50,22 +50,32 @@ def filled(network: Network, overrides: Mapping[str, tuple[str, float]]) -> Netw
 
 
 def golden_images(count: int, height: int, width: int) -> torch.Tensor:
-    """The first `count` images of the any-view goldens at any size, as a network takes them: (1, S, 3, H, W). Each is
-    a sum of waves with made-up strengths, frequencies and phases, clipped to [0, 1]."""
+    """The first `count` images of the any-view goldens at any size, normalized: (1, S, 3, H, W). Each is a sum of waves
+    with made-up amplitudes, frequencies and phases, clipped to [0, 1]."""
     y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
     images = []
     for view in range(count):
-        strength, across, down, phase = np.moveaxis(made_up_noise(f"image:da3-tiny-{view}", (3, 8, 4)), -1, 0)[
+        amplitude, across, down, phase = np.moveaxis(made_up_noise(f"image:da3-tiny-{view}", (3, 8, 4)), -1, 0)[
             ..., None, None
         ]
-        waves = strength * np.sin(2 * np.pi * (3 * across * x + 3 * down * y) + 3 * phase)
+        waves = amplitude * np.sin(2 * np.pi * (3 * across * x + 3 * down * y) + 3 * phase)
         images.append((0.5 + 0.12 * waves.sum(axis=1)).clip(0, 1))
     mean, deviation = (np.array(part)[:, None, None] for part in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return torch.from_numpy(((np.stack(images) - mean) / deviation).astype(np.float32))[None]
 
 
+def read_arrays(shared: Path, name: str) -> dict[str, np.ndarray]:
+    """The arrays of the golden file `name` of parameter-free functions."""
+    with np.load(shared / "parity" / "da3" / f"{name}.npz") as arrays:
+        return dict(arrays)
+
+
+def tensors(arrays: Mapping[str, np.ndarray], *names: str) -> list[torch.Tensor]:
+    return [torch.from_numpy(arrays[name]) for name in names]
+
+
 class Golden:
-    """One file of goldens with its description."""
+    """One golden file with its description."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.description = json.loads((folder / f"{name}.json").read_text())
@@ -84,7 +94,7 @@ class Golden:
         return sorted({key.split("/")[0] for key in self.arrays.files})
 
     def network(self, overrides: Mapping[str, Any] | None = None) -> Network:
-        """The network that made this golden."""
+        """The network of this golden."""
         config = self.description["config"]
         if "da3_metric" in config:
             network = build_network(NestedSettings(settings_of(config["da3"]), settings_of(config["da3_metric"])))
@@ -92,12 +102,9 @@ class Golden:
             network = build_network(settings_of(config))
         return filled(network, self.description["overrides"] if overrides is None else overrides)
 
-    def network_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {key: tuple(shape) for key, shape in self.description["keys"].items()}
-
 
 def assert_close(actual: Any, expected: np.ndarray, tolerance: float = 1e-4) -> None:
-    """Equal up to `tolerance` of the largest value."""
+    """Asserts equal shapes, and equal values up to `tolerance` times the largest expected value."""
     actual = np.asarray(actual, np.float64)
     assert actual.shape == expected.shape
     scale = max(float(np.abs(expected).max()), 1e-9)

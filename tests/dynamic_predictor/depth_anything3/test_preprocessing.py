@@ -49,7 +49,7 @@ def test_pixels(shared, image):
             assert np.abs(difference).max() <= 1
 
 
-def test_images_of_different_shapes_are_cropped_to_what_all_have(shared):
+def test_images_of_different_shapes_are_cropped_to_a_common_size(shared):
     goldens = np.load(shared / "parity" / "da3" / "maths_preprocess.npz")
     images = [goldens[f"{name}/img_u8"] for name in ("a", "b", "c")]
     processed = process_images(images, goldens["mixed/K_in"], process_res=126)
@@ -90,12 +90,12 @@ def test_images_are_turned_upright(tmp_path):
         ("/nowhere/at/all.png", "does not exist"),
     ],
 )
-def test_what_is_no_image_is_named(image, message):
+def test_unusable_images_raise(image, message):
     with pytest.raises(InputError, match=message):
         process_images([image])
 
 
-def test_panoramas_and_sizes_that_make_no_sense():
+def test_panoramas_and_sizes_out_of_range():
     assert fit(10_000, 400).final == (504, 14)
     assert fit(400, 10_000).final == (14, 504)
     with pytest.raises(InputError, match="panorama"):
