@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dynamic_predictor.driver.chunk_predictor import ChunkPrediction
-from scene.frames import Frames
+from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.predictor_spec import PredictorSpec
+from scene.progress import Progress, ignore_progress
 
 #: half sizes of the room in x, y, z
 _ROOM = np.array([4.0, 1.5, 3.0])
@@ -20,7 +21,8 @@ _ROOM = np.array([4.0, 1.5, 3.0])
 class SimulatedWalk:
     """`count` frames at (width, height); the walk repeats every `lap` frames, looking outwards."""
 
-    is_live = False
+    is_live = is_video = False
+    selection = ""
     ended: str | None = None
 
     def __init__(self, count: int, *, lap: int = 120, width: int = 48, height: int = 32) -> None:
@@ -55,6 +57,9 @@ class SimulatedWalk:
         for index in range(skip, self.count):
             yield index / 30.0, self.image(index)
 
+    def frame_name(self, index: int) -> str:
+        return f"Frame {index} of the walk"
+
     def _rays(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         u = (np.arange(self.width) + 0.5 - self.intrinsics[0, 2]) / self.intrinsics[0, 0]
         v = (np.arange(self.height) + 0.5 - self.intrinsics[1, 2]) / self.intrinsics[1, 1]
@@ -67,11 +72,19 @@ def _pattern() -> np.ndarray:
     return np.random.default_rng(0).normal(0, 1.6, (12, 3))
 
 
+SPEC = PredictorSpec(
+    name="simulated",
+    description="knows the room that it is in",
+    memory="nothing",
+    documentation="benchmarks/simulated_stream.py",
+    settings_type=dict,
+    load=lambda settings, device, seed: SimulatedPredictor(SimulatedWalk(settings.get("count", 0))),
+)
+
+
 class SimulatedPredictor:
     """Predicts a `SimulatedWalk` by the file names of its frames. `creep`: growth of the scale per frame; `bend`:
     degrees that the path turns aside per frame; `noise` of the depth, relative; `seconds`: pretended work per chunk."""
-
-    name = "simulated"
 
     def __init__(
         self,
@@ -87,7 +100,8 @@ class SimulatedPredictor:
         #: frames of each call
         self.calls: list[list[int]] = []
 
-    def predict_chunk(self, frames: Frames) -> ChunkPrediction:
+    def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
+        frames = views.frames
         indices = [int(name.split(".")[0]) for name in frames.names]
         self.calls.append(indices)
         for index in range(len(frames)):
@@ -117,11 +131,11 @@ class SimulatedPredictor:
             depth = self.walk.z_depth(index) * growth
             depths.append(depth * np.exp(rng.normal(0, self.noise, depth.shape)))
         count = len(indices)
-        return ChunkPrediction(
-            np.stack(poses),
-            np.tile(self.walk.intrinsics, (count, 1, 1)),
-            np.stack(depths).astype(np.float32),
-            np.ones((count, self.walk.height, self.walk.width), np.float32),
+        return Prediction(
+            z_depth=np.stack(depths).astype(np.float32),
+            confidence=np.ones((count, self.walk.height, self.walk.width), np.float32),
+            world_from_camera=np.stack(poses),
+            intrinsics=np.tile(self.walk.intrinsics, (count, 1, 1)),
         )
 
 

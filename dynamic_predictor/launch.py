@@ -5,7 +5,6 @@ python dynamic_predictor/launch.py --mode=eval_pose --pretrained=FILE --eval_dat
 """
 
 import argparse
-import importlib.util
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,12 +27,6 @@ from dynamic_predictor.launch_options import (
 from scene.errors import InputError, is_out_of_memory
 
 _DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
-
-#: weights whose predictor has another name
-_PREDICTORS_OF_WEIGHTS = {"da3nested-giant-large": "da3-nested"}
-
-#: the module whose `main(arguments)` trains; it owns the options of --mode=train
-TRAINING_COMMAND = "dynamic_predictor.training.command"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,16 +63,9 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _train(arguments: list[str]) -> int:
-    if not _exists(TRAINING_COMMAND):
-        raise InputError("Training the predictor (--mode=train) is not in this release; the other modes are.")
-    return importlib.import_module(TRAINING_COMMAND).main(arguments)
+    from dynamic_predictor.training.command import main as train
 
-
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+    return train(arguments)
 
 
 def _evaluate(arguments: list[str]) -> int:
@@ -91,9 +77,13 @@ def _evaluate(arguments: list[str]) -> int:
     if is_benchmark:
         return _benchmark(options, predictor)
     chosen = predictor_settings(options)
-    from dynamic_predictor.specs import unknown_settings
+    from dynamic_predictor.specs import predictor_spec, unknown_settings
 
-    _refuse_settings(predictor, unknown_settings(predictor, [*chosen, *(["focal"] if options.use_gt_focal else [])]))
+    _refuse_settings(predictor, unknown_settings(predictor, chosen))
+    if options.use_gt_focal and not predictor_spec(predictor).known_focal:
+        raise InputError(f"The predictor {predictor} finds the focal length itself; leave out --use_gt_focal.")
+    if not predictor_spec(predictor).cameras and options.mode != "eval_depth":
+        raise InputError(f"The predictor {predictor} finds no cameras; choose another one for --mode={options.mode}.")
     from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
@@ -112,6 +102,7 @@ def _evaluate(arguments: list[str]) -> int:
         use_true_masks=options.use_gt_mask,
         use_true_focal=options.use_gt_focal,
         layout=options.layout,
+        device=options.device,
         seed=options.seed,
         overwrite=options.overwrite,
         **({"depth_alignments": tuple(options.depth_alignment)} if options.depth_alignment else {}),
@@ -157,32 +148,31 @@ def _is_benchmark(options: argparse.Namespace) -> bool:
 
 
 def _benchmark(options: argparse.Namespace, predictor: str) -> int:
-    from dynamic_predictor.driver.predictors import (
-        create_chunk_predictor,
-        unknown_chunk_settings,
-        working_size,
-    )
     from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark
+    from dynamic_predictor.specs import create_predictor, predictor_spec, unknown_settings
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
 
     chosen = predictor_settings(options)
-    _refuse_settings(predictor, unknown_chunk_settings(predictor, chosen))
+    _refuse_settings(predictor, unknown_settings(predictor, chosen))
+    spec = predictor_spec(predictor)
+    if options.max_size is not None and not unknown_settings(predictor, ["process_res"]):
+        chosen["process_res"] = options.max_size
     settings = BenchmarkSettings(
         dataset=options.eval_dataset,
         data_folder=options.data_folder,
         output=options.output_dir,
         scenes=tuple(options.seq_list) if options.seq_list else None,
         all_scenes=options.full_seq,
-        max_size=options.max_size or working_size(predictor),
+        max_size=options.max_size or spec.working_size,
         posed=options.posed,
         **({} if options.max_frames is None else {"max_frames": options.max_frames}),
     )
-    model = create_chunk_predictor(predictor, seed=options.seed, resolution=options.max_size, **chosen)
+    model = create_predictor(predictor, device=options.device, seed=options.seed, **chosen)
     kind = "recon" if options.mode == "eval_recon" else "pose"
     with ProgressBars() as bars:
         progress = ignore_progress if options.silent else bars
-        report = run_benchmark(settings, kind, model, progress=progress, say=bars.warn)
+        report = run_benchmark(settings, kind, model, spec, progress=progress, say=bars.warn)
     if report.table:
         print(report.table)
     if report.failures:
@@ -209,28 +199,24 @@ def _predictor_of(pretrained: str | None) -> str:
     """The predictor that a file of weights belongs to; without one, the predictor that needs none."""
     if pretrained is None:
         return "geometric"
-    path = Path(pretrained)
-    from dynamic_predictor.specs import available_predictors
-    from dynamic_predictor.weights.checking import recognise
-
-    try:
-        found = recognise(path).name
-    except InputError:
-        found = _predictor_of_another_size(path)
-        if found is None:
-            raise
-    name = _PREDICTORS_OF_WEIGHTS.get(found, found)
-    if name not in available_predictors():
-        raise InputError(f"{path} holds the weights of {found}, which is no predictor; name one with --predictor.")
-    return name
-
-
-def _predictor_of_another_size(path: Path) -> str | None:
-    """For networks of other sizes than the published ones, as --mode=train makes them."""
     from dynamic_predictor.das3r.checkpoint import two_view_predictor
+    from dynamic_predictor.specs import specs
+    from dynamic_predictor.weights.checking import recognise
     from dynamic_predictor.weights.reading import read_checkpoint
 
-    return two_view_predictor(read_checkpoint(path).tensors)
+    path = Path(pretrained)
+    try:
+        entry = recognise(path)
+    except InputError:
+        # networks of other sizes than the published ones, as --mode=train makes them
+        found = two_view_predictor(read_checkpoint(path).tensors)
+        if found is None:
+            raise
+        return found
+    for spec in specs().values():
+        if entry in spec.weights:
+            return spec.name
+    raise InputError(f"{path} holds the weights of {entry.name}, which is no predictor; name one with --predictor.")
 
 
 def _refuse_settings(predictor: str, unknown: list[str]) -> None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from dynamic_predictor.networks.devices import DEVICES
 from scene.errors import InputError
 from terminal.option_parser import OptionParser
 
@@ -122,15 +123,13 @@ def predictor_settings(options: argparse.Namespace) -> dict[str, Any]:
     chosen |= {field: value for name, (field, value, _) in _PREDICTOR_FLAGS.items() if getattr(options, name)}
     if options.pretrained is not None:
         chosen["weights"] = Path(options.pretrained)
-    if options.device is not None:
-        chosen["device"] = options.device
     return chosen
 
 
 def option_of(field: str) -> str:
     """The option that sets a field of the predictor's settings, for messages."""
     names = {target: name for name, (target, _, _) in {**_PREDICTOR_OPTIONS, **_PREDICTOR_FLAGS}.items()}
-    return "--" + {**names, "weights": "pretrained", "focal": "use_gt_focal"}.get(field, field)
+    return "--" + {**names, "weights": "pretrained"}.get(field, field)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -147,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("what is evaluated")
     group.add_argument("--predictor", metavar="NAME", help="default: geometric, or what --pretrained is a file of")
     group.add_argument("--pretrained", metavar="FILE", help="weights of the predictor, a file or an official name")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")
+    group.add_argument("--device", choices=DEVICES, default="auto", help="where networks run; default: auto")
     group.add_argument("--seed", type=int, default=0, help="of every random choice; default: 0")
     group.add_argument("--use_pred_mask", action="store_true", help="masks that the predictor finds; always so")
     group.add_argument("--use_gt_mask", action="store_true", help="annotated masks instead")

@@ -53,7 +53,7 @@ def decode_video(
         ) from error
     with container:
         if not container.streams.video:
-            raise InputError(f"{path} has no image stream; give a video with images.")
+            raise InputError(f"{path} has no video stream; give a file with one.")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         declared = stream.frames

@@ -112,7 +112,7 @@ def _checked_formats(settings: DepthSettings) -> list[str]:
         available |= {"gaussians", "pixel_gaussians"}
     if settings.feature_blocks() and not settings.each:
         available.add("features")
-    return check_formats(settings.export or [], available)  # type: ignore[arg-type]
+    return check_formats(settings.export, available) if settings.export is not None else []  # type: ignore[arg-type]
 
 
 def _check_metric(settings: DepthSettings) -> None:

@@ -57,7 +57,7 @@ def extract_poses(
             f"{settings.input} is a scene already; give the clip that it was made of, or use stillsplat run."
         )
     check_options(settings)
-    formats = [*_FORMATS, *check_formats(settings.export or [], SCENE)]
+    formats = [*_FORMATS, *(check_formats(settings.export, SCENE) if settings.export is not None else [])]
     with only_process(part):
         _check_place(output, part, resume, overwrite)
         began = part.exists() and resume

@@ -30,7 +30,7 @@ def predict(
     check_options(settings)
     scene_folder = Path(scene_folder)
     check_output_folder(scene_folder, holds="a scene", is_ours=is_scene, overwrite=overwrite)
-    formats = check_formats(settings.export or [], SCENE)
+    formats = check_formats(settings.export, SCENE) if settings.export is not None else []
     # frames lie meanwhile beside the scene, because a system's temporary folder may be small
     nearby = next(folder for folder in scene_folder.absolute().parents if folder.is_dir())
     with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:

@@ -1,10 +1,10 @@
-"""A long clip in overlapping chunks: which frames belong to each, and how one chunk is brought onto the one before.
+"""Overlapping chunks of a long clip: their frames, and the alignment of one chunk to another.
 
-Two chunks see the frames of their overlap both, so each pixel there has a point in either; the similarity between the
-two point maps is found by iteratively reweighted least squares with Huber weights, weighted by both confidences. The
-estimator inside is Umeyama's up to its scale, which is the ratio of the spreads as in Horn, "Closed-form solution of
-absolute orientation using unit quaternions", JOSA A 1987. The procedure is that of VGGT-Long (Deng et al., 2025) and
-of Depth Anything 3's streaming.
+Every pixel of a frame that two chunks share has a world point in both. The similarity between the two point maps is
+found by iteratively reweighted least squares with Huber weights and both confidences as weights. Each step is Umeyama's
+closed form (TPAMI 1991), except that the scale is the ratio of the spreads, as in Horn, "Closed-form solution of
+absolute orientation using unit quaternions", JOSA A 1987. The procedure is that of VGGT-Long (Deng et al., 2025) and of
+Depth Anything 3's streaming.
 """
 
 from bisect import bisect_right
@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from dynamic_predictor.driver.official_scale import official_depth_scale
+from dynamic_predictor.driver.official import OURS, Conventions
 from scene.errors import InputError
 from scene.rotations import nearest_rotation
 from scene.similarity import Similarity
@@ -22,18 +22,16 @@ from scene.trajectory import rotation_angle
 
 ChunkAlignmentMethod = Literal["sim3", "se3", "scale+se3"]
 
-#: pixels of the overlap that take part in an alignment at most, evenly chosen: more cost memory and change nothing
-MAX_POINTS = 200_000
-#: parts of the median confidence below which a pixel takes no part
-_CONFIDENCE_SHARE = 0.1
+#: pixels are used above this fraction of the median confidence
+_CONFIDENCE_FRACTION = 0.1
 _ITERATIONS, _TOLERANCE, _TURN_TOLERANCE = 5, 1e-9, np.radians(0.1)
-#: a residual is an outlier from this multiple of the weighted median residual on, where no `delta` is given
+#: residuals above this multiple of the weighted median residual are outliers, unless `delta` is given
 _DELTA_OF_MEDIAN = 1.5
 
 
 def chunk_windows(count: int, chunk_size: int, overlap: int) -> list[tuple[int, int]]:
-    """Windows (first, past the last) of `chunk_size` frames that share `overlap` frames with the next and cover `count`
-    frames; the last one may be shorter. Raises `InputError` unless 0 < overlap < chunk_size."""
+    """Windows (first frame, last frame + 1) of `chunk_size` frames that cover `count` frames, each sharing `overlap`
+    frames with the next; the last one may be shorter. Raises `InputError` unless 0 < overlap < chunk_size."""
     check_chunks(chunk_size, overlap)
     if count <= chunk_size:
         return [(0, count)] if count > 0 else []
@@ -42,7 +40,7 @@ def chunk_windows(count: int, chunk_size: int, overlap: int) -> list[tuple[int, 
 
 
 def check_chunks(chunk_size: int, overlap: int) -> None:
-    """Raises `InputError` unless chunks of that size can overlap by that many frames."""
+    """Raises `InputError` unless 0 < overlap < chunk_size and chunk_size >= 2."""
     if chunk_size < 2:
         raise InputError(f"A chunk needs at least 2 frames, not {chunk_size}; give a larger --chunk-size.")
     if not 0 < overlap < chunk_size:
@@ -53,7 +51,7 @@ def check_chunks(chunk_size: int, overlap: int) -> None:
 
 
 def chunk_of_frame(windows: Sequence[tuple[int, int]], frame: int) -> int:
-    """The last chunk that has `frame`; in an overlap that is the later of the two. `IndexError` when none has it."""
+    """The chunk that contains `frame`, in an overlap the later one. Raises `IndexError` if there is none."""
     position = bisect_right([start for start, _ in windows], frame) - 1
     if position < 0 or frame >= windows[position][1]:
         raise IndexError(f"frame {frame} is in no chunk")
@@ -61,7 +59,7 @@ def chunk_of_frame(windows: Sequence[tuple[int, int]], frame: int) -> int:
 
 
 def frames_around(window: tuple[int, int], frame: int, half: int) -> tuple[int, int]:
-    """`2 * half` frames around `frame`, moved to lie inside `window`, shorter where that is too short for them."""
+    """The range of `2 * half` frames around `frame`, shifted into `window`, or shortened if it is too short."""
     start, stop = window
     first = min(max(frame - half, start), max(stop - 2 * half, start))
     return first, min(first + 2 * half, stop)
@@ -70,8 +68,8 @@ def frames_around(window: tuple[int, int], frame: int, half: int) -> tuple[int, 
 def weighted_similarity(
     source: np.ndarray, target: np.ndarray, weights: np.ndarray, *, with_scale: bool = True
 ) -> Similarity:
-    """The similarity from points (N, 3) onto others with weights (N,) >= 0. The scale is the ratio of the weighted
-    spreads, which does not depend on the rotation; 1 without `with_scale`. `ValueError` when nothing has weight."""
+    """The similarity from points `source` (N, 3) onto `target` (N, 3) with weights (N,) >= 0. The scale is the ratio of
+    the weighted spreads, or 1 without `with_scale`. Raises `ValueError` if all weights are 0."""
     total = float(weights.sum())
     if not total > 0:
         raise ValueError("no point has any weight")
@@ -97,13 +95,12 @@ def robust_similarity(
     delta: float | None = None,
     iterations: int = _ITERATIONS,
     initial: Similarity | None = None,
-    strict_official: bool = False,
+    conventions: Conventions = OURS,
 ) -> Similarity:
-    """`weighted_similarity` with Huber weights, iterated; it begins at `initial` where that is given.
+    """`weighted_similarity`, iterated with Huber weights from `initial` (default: the estimate without them).
 
-    `delta` is the residual, in target units, from which on a point counts as an outlier; None takes it from the data
-    (1.5 times the weighted median residual of each round), so that it does not depend on the unit of the scene.
-    `strict_official` returns the estimate before the last when the iteration has converged, as the official code does.
+    Residuals above `delta`, in target units, are outliers; by default `delta` is 1.5 times the weighted median residual
+    of each step, so that it does not depend on the unit of the scene.
     """
     estimate = initial
     if estimate is None:
@@ -123,7 +120,7 @@ def robust_similarity(
         converged = (moved < _TOLERANCE and turned < _TURN_TOLERANCE) or abs(
             previous_cost - cost
         ) < _TOLERANCE * previous_cost
-        if converged and strict_official:
+        if converged and not conventions.returns_last_estimate:
             return estimate
         estimate, previous_cost = refined, cost
         if converged:
@@ -132,20 +129,20 @@ def robust_similarity(
 
 
 def huber_loss(residuals: np.ndarray, delta: float) -> np.ndarray:
-    """Half the square up to `delta`, a straight line beyond (Huber, 1964)."""
+    """The Huber loss: half the square up to `delta`, linear beyond (Huber, 1964)."""
     size = np.abs(residuals)
     return np.where(size <= delta, 0.5 * residuals**2, delta * (size - 0.5 * delta))
 
 
 @dataclass(frozen=True)
 class AlignedChunk:
-    """How a chunk lies to another, and how well that is known."""
+    """The alignment of a chunk to a reference chunk, and its accuracy."""
 
-    #: takes points and poses of the moved chunk into the world of the other
+    #: from the world of the moved chunk to that of the reference
     similarity: Similarity
-    #: median distance of two points of one pixel after alignment, as a part of their distance from the camera
+    #: median distance between the two points of a pixel after alignment, relative to the depth
     relative_error: float
-    #: share of the pixels that both chunks know well
+    #: fraction of the pixels that are confident in both chunks
     support: float
 
 
@@ -159,14 +156,14 @@ def align_chunks(
     *,
     method: ChunkAlignmentMethod = "sim3",
     delta: float | None = None,
-    strict_official: bool = False,
+    conventions: Conventions = OURS,
 ) -> AlignedChunk:
-    """The similarity that takes `moved_points` onto `reference_points`: world points (N, H, W, 3) of the same frames in
+    """The similarity that moves `moved_points` onto `reference_points`: world points (N, H, W, 3) of the same frames in
     two chunks, with confidences (N, H, W), 0 = unknown, and z depths (N, H, W).
 
-    "se3" keeps the scale, "scale+se3" takes it from the ratio of the depths alone and then moves rigidly, "sim3" finds
-    all at once. `strict_official` gives the official results: the estimate before the last and, for "scale+se3", the
-    scale of `official_depth_scale`. Raises `ValueError` when fewer than 8 pixels are known in both.
+    Method "sim3" estimates scale, rotation and translation together; "scale+se3" takes the scale from the ratio of the
+    depths and then estimates a rigid motion; "se3" keeps the scale 1. Raises `ValueError` if fewer than 8 pixels are
+    known in both chunks.
     """
     limit = confidence_limit(reference_confidence, moved_confidence)
     known = (reference_confidence > limit) & (moved_confidence > limit)
@@ -174,48 +171,45 @@ def align_chunks(
     chosen = np.flatnonzero(known & finite)
     support = len(chosen) / max(known.size, 1)
     if len(chosen) < 8:
-        raise ValueError("two chunks share no pixels that both know")
-    if len(chosen) > MAX_POINTS and not strict_official:
-        chosen = chosen[np.linspace(0, len(chosen) - 1, MAX_POINTS).astype(np.int64)]
+        raise ValueError("the chunks have fewer than 8 known pixels in common")
+    if conventions.max_points is not None and len(chosen) > conventions.max_points:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, conventions.max_points).astype(np.int64)]
     target = reference_points.reshape(-1, 3)[chosen].astype(np.float64)
     source = moved_points.reshape(-1, 3)[chosen].astype(np.float64)
     confidence = reference_confidence.ravel()[chosen].astype(np.float64) * moved_confidence.ravel()[chosen]
     depth = reference_depth.ravel()[chosen].astype(np.float64)
     weights = np.sqrt(confidence)
     if method == "scale+se3":
-        if strict_official:
+        if conventions.depth_scale is not None:
             maps = reference_depth, moved_depth, reference_confidence, moved_confidence
-            scale = official_depth_scale(*maps).scale
+            scale = conventions.depth_scale(*maps).scale
         else:
             scale = depth_scale(depth, moved_depth.ravel()[chosen].astype(np.float64), confidence)
         scaled = source * scale
-        # The official code begins rigidly, lets the rounds change the scale again and then drops that change.
         rigid = robust_similarity(
             scaled,
             target,
             weights,
-            with_scale=strict_official,
+            with_scale=conventions.rescales_rigid_steps,
             delta=delta,
             initial=weighted_similarity(scaled, target, weights, with_scale=False),
-            strict_official=strict_official,
+            conventions=conventions,
         )
         similarity = Similarity(scale, rigid.rotation, rigid.translation)
     else:
         similarity = robust_similarity(
-            source, target, weights, with_scale=method == "sim3", delta=delta, strict_official=strict_official
+            source, target, weights, with_scale=method == "sim3", delta=delta, conventions=conventions
         )
     distances = np.linalg.norm(target - similarity.apply_to_points(source), axis=1)
     relative = distances / np.maximum(depth, 1e-12)
     return AlignedChunk(similarity, weighted_median(relative, weights), support)
 
 
-def align_by_cameras(
-    reference_poses: np.ndarray, moved_poses: np.ndarray, scale: float, weights: np.ndarray | None = None
-) -> Similarity:
-    """The similarity with a known scale that brings cameras (N, 4, 4), world from camera, onto others of the same
-    frames: the mean turn of their orientations, then the median shift of their centres."""
+def align_by_cameras(reference_poses: np.ndarray, moved_poses: np.ndarray, scale: float) -> Similarity:
+    """The similarity with a known `scale` between the poses world_from_camera (N, 4, 4) of the same frames in two
+    chunks: the mean rotation between their orientations, then the median translation between their centers."""
     turns = reference_poses[:, :3, :3] @ moved_poses[:, :3, :3].transpose(0, 2, 1)
-    rotation = nearest_rotation(np.average(turns, axis=0, weights=weights))
+    rotation = nearest_rotation(np.average(turns, axis=0))
     shifts = reference_poses[:, :3, 3] - scale * moved_poses[:, :3, 3] @ rotation.T
     return Similarity(scale, rotation, np.median(shifts, axis=0))
 
@@ -223,8 +217,8 @@ def align_by_cameras(
 def camera_seam(
     similarity: Similarity, reference_poses: np.ndarray, moved_poses: np.ndarray, typical_depth: float
 ) -> float:
-    """How far a path jumps where one chunk follows the other: the median distance of the cameras of the same frames
-    after alignment, as a part of `typical_depth`, plus the median angle between them in radians."""
+    """The jump of the camera path from one chunk to the other: the median distance between the two cameras of each
+    shared frame after alignment, relative to `typical_depth`, plus the median angle between them in radians."""
     moved = similarity.apply_to_poses(moved_poses)
     distances = np.linalg.norm(moved[:, :3, 3] - reference_poses[:, :3, 3], axis=1)
     angles = rotation_angle(moved[:, :3, :3] @ reference_poses[:, :3, :3].transpose(0, 2, 1))
@@ -232,8 +226,8 @@ def camera_seam(
 
 
 def depth_scale(reference_depth: np.ndarray, moved_depth: np.ndarray, weights: np.ndarray) -> float:
-    """By what the second depths (N,) are to be multiplied to become the first: the weighted median of the ratios,
-    refined by least squares over those pixels that agree with it. 1 when fewer than 8 pixels have both depths."""
+    """The factor from the moved depths (N,) to the reference depths (N,): the weighted median of their ratios, refined
+    by least squares over the pixels that agree with it. 1 if fewer than 8 pixels have both depths and a weight."""
     known = (reference_depth > 0) & (moved_depth > 0) & (weights > 0)
     if known.sum() < 8:
         return 1.0
@@ -246,7 +240,7 @@ def depth_scale(reference_depth: np.ndarray, moved_depth: np.ndarray, weights: n
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    """The value below which half of the weight lies; 0 of nothing."""
+    """The value below which half of the weight lies; 0 if there are no values."""
     if not len(values):
         return 0.0
     order = np.argsort(values)
@@ -255,6 +249,6 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def confidence_limit(reference_confidence: np.ndarray, moved_confidence: np.ndarray) -> float:
-    """The confidence that a pixel must exceed in both of two chunks to take part in their alignment."""
+    """The confidence that a pixel must exceed in both chunks to be used for their alignment."""
     medians = [float(np.median(part)) if part.size else 0.0 for part in (reference_confidence, moved_confidence)]
-    return _CONFIDENCE_SHARE * min(medians)
+    return _CONFIDENCE_FRACTION * min(medians)

@@ -53,7 +53,7 @@ class Intake:
         title, count = self._source.title, len(self._workspace)
         if count < 2:
             damage = f" ({self._source.ended.rstrip('.')})" if self._source.ended else ""
-            found = "no frame" if not count else "only one frame"
+            found = ("no frame" if not count else "only one frame") + self._source.selection
             raise InputError(
                 f"{title} has {found}{damage}; a scene needs at least two: give a video or a folder of images."
             )

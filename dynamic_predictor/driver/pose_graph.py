@@ -1,9 +1,9 @@
-"""Pose graphs over similarities: chunks that each hold to the one before, and loops that close, brought into agreement.
+"""Pose graph optimization over similarities: distributes the error of loop closures over the chain of chunks.
 
-Nodes are `world_from_chunk` similarities, an edge (a, b, Z) says that Z takes chunk a into the frame of chunk b. The
-error of an edge is the logarithm of Z (W_b^-1 W_a)^-1 in the Lie algebra sim(3) (Strasdat et al., "Scale drift-aware
-large scale monocular SLAM", RSS 2010); Levenberg's and Marquardt's method with exact derivatives and a sparse
-factorization makes the sum of their squares least.
+Nodes are similarities W = `world_from_chunk`. An edge (a, b, Z) is a measurement Z of `b_from_a`; its error is the
+logarithm of Z (W_b^-1 W_a)^-1 in the Lie algebra sim(3) (Strasdat et al., "Scale drift-aware large scale monocular
+SLAM", RSS 2010). The Levenberg-Marquardt method, with exact derivatives and a sparse factorization, minimizes the sum
+of squared errors.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _MAX_DAMPING = 1e12
 
 @dataclass(frozen=True)
 class PoseGraphEdge:
-    """`b_from_a` takes points of chunk `a` into the frame of chunk `b`."""
+    """A measured similarity `b_from_a` from the world of chunk `a` to that of chunk `b`."""
 
     a: int
     b: int
@@ -31,14 +31,13 @@ class PoseGraphEdge:
 
 @dataclass(frozen=True)
 class PoseGraphResult:
-    """`world_from_chunk` of every node, node 0 as it was, and the mean squared error per residual before and after."""
+    """The optimized graph."""
 
-    world_from_chunk: list[Similarity]
-    initial_cost: float
-    cost: float
+    world_from_chunk: list[Similarity]  #: of every node; node 0 is unchanged
+    initial_cost: float  #: mean squared error per residual before the optimization
+    cost: float  #: and after it
     iterations: int
-    #: how far each loop was trusted in the end, in [0, 1]; 1 without `robust`
-    loop_weights: np.ndarray
+    loop_weights: np.ndarray  #: final weight of each loop in [0, 1]; 1 without `robust`
 
 
 def close_loops(
@@ -48,11 +47,11 @@ def close_loops(
     robust: bool = False,
     max_iterations: int = 100,
 ) -> PoseGraphResult:
-    """Optimizes a chain of chunks with loops.
+    """Optimizes a chain of chunks with loops; without loops the chain is returned unchanged.
 
-    `steps[k]` takes chunk k + 1 into the frame of chunk k. With `robust`, loops that contradict the rest lose their
-    weight (Geman-McClure, graduated from convex as in Yang et al., RA-L 2020): a wrong loop then changes next to
-    nothing. Without loops the chain comes back as it is.
+    `steps[k]` is the similarity from the world of chunk k + 1 to that of chunk k. With `robust`, loops that contradict
+    the others lose their weight, so that a wrong loop has almost no effect (Geman-McClure loss with graduated
+    non-convexity: Yang et al., "Graduated non-convexity for robust spatial perception", RA-L 2020).
     """
     nodes = accumulate(steps)
     chain = [PoseGraphEdge(k + 1, k, step) for k, step in enumerate(steps)]
@@ -76,7 +75,7 @@ def close_loops(
 
 
 def accumulate(steps: Sequence[Similarity]) -> list[Similarity]:
-    """`world_from_chunk` of a chain; the world is that of chunk 0."""
+    """`world_from_chunk` of every chunk of a chain; the world is that of chunk 0."""
     nodes = [Similarity.identity()]
     for step in steps:
         nodes.append(nodes[-1] @ step)
@@ -88,7 +87,7 @@ def similarity_logarithm(matrices: np.ndarray) -> np.ndarray:
     scale = np.cbrt(np.linalg.det(matrices[:, :3, :3]))
     turns = Rotation.from_matrix(matrices[:, :3, :3] / scale[:, None, None]).as_rotvec()
     sigma = np.log(scale)
-    # exp of [[A, 1], [0, 0]] has the integral of exp(s A) over s in [0, 1] in its corner, which maps rho to t
+    # the upper right corner of exp([[A, 1], [0, 0]]) is the integral of exp(s A) over s in [0, 1], which maps rho to t
     augmented = np.zeros((len(matrices), 6, 6))
     augmented[:, :3, :3] = _skew(turns) + sigma[:, None, None] * np.eye(3)
     augmented[:, :3, 3:] = np.eye(3)
@@ -106,7 +105,7 @@ def similarity_exponential(coordinates: np.ndarray) -> np.ndarray:
 
 
 class _Graph:
-    """Errors and derivatives of all edges at once."""
+    """Errors and derivatives of all edges together; nodes are matrices (N, 4, 4)."""
 
     def __init__(self, count: int, edges: Sequence[PoseGraphEdge]) -> None:
         self.count = count
@@ -115,21 +114,22 @@ class _Graph:
         self.b_from_a = np.stack([edge.b_from_a.matrix for edge in edges])
 
     def errors(self, nodes: np.ndarray) -> np.ndarray:
-        """(E, 7)."""
+        """The errors of all edges, (E, 7)."""
         return similarity_logarithm(self._discrepancies(nodes))
 
     def _discrepancies(self, nodes: np.ndarray) -> np.ndarray:
         return self.b_from_a @ np.linalg.inv(nodes[self.a]) @ nodes[self.b]
 
     def derivatives(self, nodes: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of the errors by small motions exp(d) on the right of node a and of node b, (E, 7, 7) each."""
+        """Derivatives (E, 7, 7) of the errors with respect to small motions d, where exp(d) multiplies node a (first
+        result) or node b (second) from the right."""
         inverse_right = np.linalg.inv(_right_jacobian(errors))
         relative = np.linalg.inv(nodes[self.b]) @ nodes[self.a]
         return -inverse_right @ _adjoint(relative), inverse_right
 
 
 def _optimize(graph: _Graph, nodes: np.ndarray, weights: np.ndarray, iterations: int) -> tuple[np.ndarray, int]:
-    """Levenberg-Marquardt with node 0 fixed; `weights` (E,) of the squared errors."""
+    """Minimizes the squared errors with `weights` (E,), node 0 fixed; returns nodes and the number of iterations."""
     damping = 1e-6
     errors = graph.errors(nodes)
     cost = float((weights[:, None] * errors**2).sum())
@@ -160,10 +160,10 @@ def _optimize(graph: _Graph, nodes: np.ndarray, weights: np.ndarray, iterations:
 def _optimize_robustly(
     graph: _Graph, nodes: np.ndarray, weights: np.ndarray, chain: int, iterations: int
 ) -> tuple[np.ndarray, int]:
-    """Graduated non-convexity: all loops are believed at first, then those less and less that do not fit. Changes
-    `weights` in place."""
+    """Graduated non-convexity: all loops have full weight at first; then those with large errors lose it gradually.
+    Writes the final weights into `weights`, whose first `chain` entries belong to the chain."""
     done = 0
-    # one loop's error is spread over the chain, so that an honest one ends at a small part of its start
+    # the chain absorbs the error of a correct loop, which therefore ends at a small fraction of its initial error
     errors = np.linalg.norm(graph.errors(nodes)[chain:], axis=1)
     accepted = max(0.05, 0.1 * float(np.median(errors)))
     control = max(2.0 * float((errors**2).max()) / accepted**2, 1.0)
@@ -178,7 +178,7 @@ def _optimize_robustly(
 
 
 def _assemble(graph: _Graph, by_a: np.ndarray, by_b: np.ndarray):
-    """The sparse derivative of all errors by all nodes but the first."""
+    """The sparse Jacobian of all errors with respect to all nodes but the first."""
     edges = np.arange(len(graph.a))
     rows = np.broadcast_to((edges[:, None] * 7 + np.arange(7))[:, :, None], by_a.shape)
     values, row_indices, column_indices = [], [], []
@@ -194,13 +194,14 @@ def _assemble(graph: _Graph, by_a: np.ndarray, by_b: np.ndarray):
 
 
 def _skew(vectors: np.ndarray) -> np.ndarray:
+    """The matrices (..., 3, 3) of the cross products with `vectors` (..., 3)."""
     x, y, z = np.moveaxis(vectors, -1, 0)
     zero = np.zeros_like(x)
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*vectors.shape[:-1], 3, 3)
 
 
 def _adjoint(matrices: np.ndarray) -> np.ndarray:
-    """(N, 7, 7): M exp(d) = exp(Ad d) M for similarities M (N, 4, 4)."""
+    """The adjoints Ad (N, 7, 7) of similarities M (N, 4, 4): M exp(d) = exp(Ad d) M."""
     scaled, translation = matrices[:, :3, :3], matrices[:, :3, 3]
     scale = np.cbrt(np.linalg.det(scaled))[:, None, None]
     adjoint = np.zeros((len(matrices), 7, 7))
@@ -213,7 +214,8 @@ def _adjoint(matrices: np.ndarray) -> np.ndarray:
 
 
 def _right_jacobian(coordinates: np.ndarray) -> np.ndarray:
-    """(N, 7, 7): exp(x + d) = exp(x) exp(J d) to first order, J the integral of exp(-s ad(x)) over s in [0, 1]."""
+    """The right Jacobians J (N, 7, 7) at x = `coordinates` (N, 7): exp(x + d) = exp(x) exp(J d) to first order. J is
+    the integral of exp(-s ad(x)) over s in [0, 1]."""
     rho, phi, sigma = coordinates[:, :3], coordinates[:, 3:6], coordinates[:, 6]
     small_adjoint = np.zeros((len(coordinates), 7, 7))
     small_adjoint[:, :3, :3] = _skew(phi) + sigma[:, None, None] * np.eye(3)

@@ -28,9 +28,11 @@ Source = str | Path | Sequence[str | Path]
 
 class FrameSource(Protocol):
     """Yields frames in their order. `total`: how many are expected, 0 if that is not known. `ended`: after the last
-    frame, one sentence why the source ended early, or None. `is_video`: frames were compressed by a video coder."""
+    frame, one sentence why the source ended early, or None. `is_video`: frames were compressed by a video coder.
+    `selection`: " in the chosen range" where a range of frames was chosen, for messages."""
 
     title: str
+    selection: str
     total: int
     is_live: bool
     is_video: bool
@@ -117,6 +119,10 @@ def _check_slice(chosen: slice) -> None:
         raise InputError("The step of a frame range must be 1 or more.")
 
 
+def _selection(chosen: slice) -> str:
+    return "" if chosen == slice(None) else " in the chosen range"
+
+
 def _where_else(folder: Path) -> str:
     for name in ("rgb", "images", "image", "frames", "JPEGImages"):
         if (folder / name).is_dir() and list_images(folder / name):
@@ -143,7 +149,7 @@ class ImageFiles:
         selected = list(enumerate(files))[chosen][::step][:max_frames]
         self._times = [position / ASSUMED_RATE for position, _ in selected]
         self.files = [path for _, path in selected]
-        self.title, self.total = title, len(self.files)
+        self.title, self.total, self.selection = title, len(self.files), _selection(chosen)
 
     def images(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
         for index in range(skip, len(self.files)):
@@ -170,7 +176,7 @@ class VideoFile:
         self._start, self._step = chosen.start or 0, chosen.step or 1
         self._last = None if chosen.stop is None else chosen.stop - 1
         self._positions: list[int] = []
-        self.title, self.total = str(path), 0
+        self.title, self.total, self.selection = str(path), 0, _selection(chosen)
 
     def images(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
         if self._last is not None and self._last < self._start:
@@ -223,6 +229,7 @@ class LiveSource:
     """
 
     is_live, is_video = True, True
+    selection = ""
     ended: str | None = None
 
     def __init__(
@@ -351,7 +358,7 @@ class _NetworkReader:
             raise InputError(f"{address} cannot be opened ({str(error).strip()}); check the address.") from error
         if not self._container.streams.video:
             self._container.close()
-            raise InputError(f"{address} has no image stream; check the address.")
+            raise InputError(f"{address} has no video stream; check the address.")
         self._frames = self._container.decode(video=0)
 
     def read(self) -> np.ndarray | None:

@@ -13,7 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dynamic_predictor.contract import Predictor
+from dynamic_predictor.contract import Views
+from dynamic_predictor.driver.scene_driver import SceneDriver
+from dynamic_predictor.driver.settings import DriverSettings
+from dynamic_predictor.driver.sources import open_source
+from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.evaluation.das3r_files import write_error_log, write_metric_file
 from dynamic_predictor.evaluation.datasets.clip import DatasetClip
 from dynamic_predictor.evaluation.datasets.registry import OpenDataset, open_dataset
@@ -30,11 +34,11 @@ from dynamic_predictor.evaluation.scores.scoring import (
 )
 from dynamic_predictor.evaluation.single_images import score_single_images
 from dynamic_predictor.evaluation.summary import write_summary
-from dynamic_predictor.specs import available_predictors, create_predictor, unknown_settings
+from dynamic_predictor.specs import predictor_spec, unknown_settings
 from scene.errors import InputError, is_out_of_memory
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
-from scene.frames import ImageFolderFrames, open_frames
+from scene.frames import Frames
 from scene.maps import FrameMaps
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
@@ -68,6 +72,8 @@ class EvaluationSettings:
     use_true_focal: bool = False
     layout: Layout = "scene"
     depth_alignments: tuple[Alignment, ...] = ("scale", "scale_shift_adam")
+    #: "auto", "cpu" or "cuda"
+    device: str = "auto"
     seed: int = 0
     overwrite: bool = False
 
@@ -162,13 +168,9 @@ def predict_folder(
     positions = slice(None, settings.max_frames or None, settings.stride)
     parent = next(folder for folder in output.absolute().parents if folder.is_dir())
     with without_empty_folders(output), tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=parent) as working:
-        frames = open_frames(
-            source, max_size=settings.max_size, frame_range=positions, working_folder=working, progress=progress
-        )
-        predictor = _create_predictor(settings, {})
-        scene = predictor.predict(frames, progress=progress)
-        for warning in scene.provenance.get("warnings", []):
-            warn(warning)
+        driver = _driver(settings, progress, warn)
+        workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
+        scene = driver.scene(workspace, source=open_source(source, frames=positions)).scene
         _save(scene, output, settings, progress)
     plot_trajectory(output / "path.png", poses_of(scene), None, title=output.name)
 
@@ -187,7 +189,9 @@ class _ClipEvaluator:
         self.settings, self.dataset = _with_published_flow(dataset, settings), dataset
         self.progress, self.say, self.warn = progress, say, warn
         self.folder = ResultsFolder(settings.output)
-        self._cached: tuple[dict[str, Any], Predictor] | None = None
+        self._driver: SceneDriver | None = None
+        #: name of the clip that is worked on, for warnings
+        self._clip = ""
 
     def evaluate(self, name: str, kind: Kind) -> PoseScores | MaskScores | dict[str, Any] | None:
         """The scores of one clip, which is predicted first where needed; None when it has no truth of that kind."""
@@ -224,20 +228,24 @@ class _ClipEvaluator:
         folder.parent.mkdir(parents=True, exist_ok=True)
         check_scene_folder(folder, overwrite=self.settings.overwrite)
         with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder.parent) as working:
-            frames = open_frames(
-                clip.images, max_size=self.settings.max_size, working_folder=working, progress=self.progress
-            )
+            workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
+            settings, begin = self.settings, 0.0
+
+            def known(frames: Frames) -> Views:
+                nonlocal begin
+                begin = time.perf_counter()
+                self.say(f"{clip.name}: {len(frames)} frames of {frames.width}x{frames.height}")
+                return Views(
+                    frames,
+                    motion_masks=_true_masks(clip, frames) if settings.use_true_masks else None,
+                    focal=_true_focal(clip, frames) if settings.use_true_focal else None,
+                )
+
+            self._clip = clip.name
+            scene = self.driver.scene(workspace, source=open_source(clip.images), known=known).scene
+            frames, seconds = scene.frames, time.perf_counter() - begin
             if clip.timestamps is not None:
                 frames.timestamps = clip.timestamps
-            focal = _true_focal(clip, frames) if self.settings.use_true_focal else {}
-            masks = _true_masks(clip, frames) if self.settings.use_true_masks else None
-            predictor = self.predictor(focal)
-            begin = time.perf_counter()
-            self.say(f"{clip.name}: {len(frames)} frames of {frames.width}x{frames.height}")
-            scene = predictor.predict(frames, masks=masks, progress=self.progress)
-            seconds = time.perf_counter() - begin
-            for warning in scene.provenance.get("warnings", []):
-                self.warn(f"{clip.name}: {warning}")
             record = {"made_by": made_by, "seconds": round(seconds, 2), "frames": len(frames)}
             # An interruption at any point must not leave a record beside a scene that it does not describe, nor a new
             # scene without a record: the record is removed before an old scene is replaced, and written before a first
@@ -254,16 +262,19 @@ class _ClipEvaluator:
                 raise
         self.folder.write_record(clip.name, record)
 
-    def predictor(self, extra: dict[str, Any]) -> Predictor:
-        if self._cached is None or self._cached[0] != extra:
-            self._cached = None  # frees the memory of the old predictor before the new one is loaded
-            self._cached = (extra, _create_predictor(self.settings, extra))
-        return self._cached[1]
+    @property
+    def driver(self) -> SceneDriver:
+        """Created when it is first needed."""
+        if self._driver is None:
+            self._driver = _driver(
+                self.settings, self.progress, lambda sentence: self.warn(f"{self._clip}: {sentence}")
+            )
+        return self._driver
 
     def _evaluate_single_images(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
         if kind != "depth":
             raise InputError(f"{self.settings.dataset} has single images, which only --mode=eval_depth can score.")
-        if not available_predictors()[self.settings.predictor].single_images:
+        if not predictor_spec(self.settings.predictor).single_view:
             raise InputError(
                 f"The predictor {self.settings.predictor} needs a moving camera, but {self.settings.dataset} has "
                 "single images; choose a predictor with a depth network, such as das3r or da3-large."
@@ -273,7 +284,7 @@ class _ClipEvaluator:
         return score_single_images(
             clip,
             self.settings.dataset,
-            lambda: self.predictor({}),
+            lambda: self.driver.predictor,
             self.folder.scene(clip.name),
             self.settings.depth_alignments,
             max_size=self.settings.max_size,
@@ -304,8 +315,15 @@ def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> 
     return replace(settings, predictor_settings={**chosen, "flow": flow})
 
 
-def _create_predictor(settings: EvaluationSettings, extra: dict[str, Any]) -> Predictor:
-    return create_predictor(settings.predictor, seed=settings.seed, **settings.predictor_settings, **extra)
+def _driver(settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None]) -> SceneDriver:
+    chosen = DriverSettings(
+        str(settings.dataset),
+        predictor=settings.predictor,
+        device=settings.device,
+        seed=settings.seed,
+        max_size=settings.max_size,
+    )
+    return SceneDriver(chosen, progress=progress, warn=warn, **settings.predictor_settings)
 
 
 def _save(scene: Scene, folder: Path, settings: EvaluationSettings, progress: Progress) -> None:
@@ -315,18 +333,18 @@ def _save(scene: Scene, folder: Path, settings: EvaluationSettings, progress: Pr
         save_scene(scene, folder, overwrite=settings.overwrite, progress=progress)
 
 
-def _true_focal(clip: DatasetClip, frames: ImageFolderFrames) -> dict[str, float]:
-    """The true focal length in pixels of the frames, as a predictor setting; the median where the camera zooms."""
+def _true_focal(clip: DatasetClip, frames: Frames) -> float:
+    """The true focal length in pixels of the frames; the median where the camera zooms."""
     if clip.intrinsics is None:
         raise InputError(f"{clip.name} has no true focal length; leave out --use_gt_focal.")
     from PIL import Image
 
     with Image.open(clip.images[0]) as image:
         width = image.width
-    return {"focal": float(np.median(clip.intrinsics[:, 0, 0])) * frames.width / width}
+    return float(np.median(clip.intrinsics[:, 0, 0])) * frames.width / width
 
 
-def _true_masks(clip: DatasetClip, frames: ImageFolderFrames) -> FrameMaps:
+def _true_masks(clip: DatasetClip, frames: Frames) -> FrameMaps:
     """Annotated masks at the size of the frames; a frame without annotation gets an empty mask."""
     if not clip.annotated_frames():
         raise InputError(f"{clip.name} has no annotated masks; leave out --use_gt_mask.")

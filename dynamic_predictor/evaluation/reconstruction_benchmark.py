@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
+from dynamic_predictor.contract import Prediction, Predictor, Views
 from dynamic_predictor.depth_anything3.pose_alignment import align_cameras, transform_cameras
-from dynamic_predictor.driver.chunk_predictor import ChunkPrediction
 from dynamic_predictor.evaluation.datasets.reconstruction import (
     RECONSTRUCTION_DATASETS,
     ReconstructionDataset,
@@ -29,9 +29,10 @@ from dynamic_predictor.evaluation.scores.dtu import all_points, consistent_point
 from dynamic_predictor.evaluation.scores.pair_poses import score_pair_poses
 from dynamic_predictor.evaluation.scores.surfaces import read_surface, score_surface
 from dynamic_predictor.evaluation.tables import Column, Table, write_tables
+from dynamic_predictor.predictor_spec import PredictorSpec
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.frames import Frames, ImageFolderFrames
+from scene.frames import ImageFolderFrames
 from scene.images import fitted_size, resize_image, write_png
 from scene.progress import Progress, ignore_progress
 
@@ -48,25 +49,6 @@ _SURFACE_COLUMNS = (
     Column("recall", "Recall", 4, better="higher"),
     Column("f_score", "F-score", 4, better="higher"),
 )
-
-
-class ViewPredictor(Protocol):
-    """A predictor that can be scored: a `ChunkPredictor`."""
-
-    name: str
-
-    def predict_chunk(self, frames: Frames) -> ChunkPrediction: ...
-
-
-class PosedViewPredictor(ViewPredictor, Protocol):
-    """A predictor that accepts known cameras, as `posed` requires."""
-
-    def predict_posed_chunk(
-        self, frames: Frames, camera_from_world: np.ndarray, intrinsics: np.ndarray
-    ) -> ChunkPrediction:
-        """As `predict_chunk`, for known cameras (N, 4, 4) with intrinsics (N, 3, 3) in pixels of the frames; the
-        prediction is in the world of these cameras."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,7 +85,8 @@ class BenchmarkReport:
 def run_benchmark(
     settings: BenchmarkSettings,
     kind: BenchmarkKind,
-    predictor: ViewPredictor,
+    predictor: Predictor,
+    spec: PredictorSpec,
     *,
     progress: Progress = ignore_progress,
     say: Callable[[str], None] = lambda sentence: None,
@@ -116,8 +99,10 @@ def run_benchmark(
     dataset, folder = _open(settings)
     if kind == "recon" and not dataset.has_surfaces:
         raise InputError(f"{dataset.title} has true cameras but no surface; use --mode=eval_pose.")
-    if settings.posed and not hasattr(predictor, "predict_posed_chunk"):
-        raise InputError(f"{predictor.name} does not accept true cameras; leave out --posed.")
+    if not spec.cameras:
+        raise InputError(f"The predictor {spec.name} finds no cameras; choose another one for this data set.")
+    if settings.posed and not spec.known_poses:
+        raise InputError(f"{spec.name} does not accept true cameras; leave out --posed.")
     names = settings.scenes or (None if settings.all_scenes else dataset.scenes) or tuple(dataset.list_scenes(folder))
     if not names:
         raise InputError(f"{folder} holds no scenes; {_SOURCE}")
@@ -142,7 +127,7 @@ def run_benchmark(
                 say(f"{name}: {error}")
         progress("scenes", len(names), len(names))
         if report.scores:
-            _write_table(report, dataset, kind, predictor.name, settings)
+            _write_table(report, dataset, kind, spec.name, settings)
     return report
 
 
@@ -158,7 +143,7 @@ def sample_views(scene: ReconstructionScene, count: int) -> ReconstructionScene:
 def fuse(
     dataset: ReconstructionDataset,
     scene: ReconstructionScene,
-    prediction: ChunkPrediction,
+    prediction: Prediction,
     *,
     posed: bool = False,
     progress: Progress = ignore_progress,
@@ -176,17 +161,17 @@ def fuse(
 
 
 def align_to_truth(
-    scene: ReconstructionScene, prediction: ChunkPrediction, *, posed: bool = False
+    scene: ReconstructionScene, prediction: Prediction, *, posed: bool = False
 ) -> tuple[Iterator[np.ndarray], list[Camera]]:
     """Predicted z depth maps (H, W) in true units, 0 at pixels that the benchmark excludes, and their cameras in the
     true world.
 
     The similarity that aligns predicted to true camera centers transforms the predicted cameras. With `posed` the true
     cameras are returned instead, and the similarity only scales the depth."""
-    true, predicted = scene.camera_from_world, np.linalg.inv(prediction.world_from_camera)
+    true, predicted = scene.camera_from_world, np.linalg.inv(prediction.poses())
     similarity = align_cameras(true, predicted)
     aligned = true if posed else transform_cameras(similarity, predicted)
-    height, width = prediction.z_depth.shape[1:]
+    height, width = prediction.size
 
     def depths() -> Iterator[np.ndarray]:
         for index, view in enumerate(scene.views):
@@ -197,16 +182,9 @@ def align_to_truth(
                 depth = np.where(small > 0, depth, np.float32(0.0))
             yield depth
 
+    assert prediction.intrinsics is not None
     cameras = [
-        Camera(
-            width,
-            height,
-            fx=float(matrix[0, 0]),
-            fy=float(matrix[1, 1]),
-            cx=float(matrix[0, 2]),
-            cy=float(matrix[1, 2]),
-            world_from_camera=np.linalg.inv(camera_from_world),
-        )
+        Camera.from_intrinsics(width, height, matrix, np.linalg.inv(camera_from_world))
         for matrix, camera_from_world in zip(prediction.intrinsics, aligned, strict=True)
     ]
     return depths(), cameras
@@ -227,12 +205,12 @@ def _score(
     dataset: ReconstructionDataset,
     scene: ReconstructionScene,
     kind: BenchmarkKind,
-    prediction: ChunkPrediction,
+    prediction: Prediction,
     settings: BenchmarkSettings,
     progress: Progress,
 ) -> dict[str, Any]:
     if kind == "pose":
-        predicted = np.linalg.inv(prediction.world_from_camera)
+        predicted = np.linalg.inv(prediction.poses())
         return asdict(score_pair_poses(predicted, scene.camera_from_world))
     if scene.surface is None:
         raise InputError(f"{scene.name} has no true surface.")
@@ -250,8 +228,8 @@ def _score(
 
 
 def _predict(
-    scene: ReconstructionScene, predictor: ViewPredictor, settings: BenchmarkSettings, progress: Progress
-) -> ChunkPrediction:
+    scene: ReconstructionScene, predictor: Predictor, settings: BenchmarkSettings, progress: Progress
+) -> Prediction:
     """Predicts all views of a scene at once, from shrunk copies of the images in a temporary folder."""
     settings.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".views-", dir=settings.output) as working:
@@ -264,11 +242,12 @@ def _predict(
             scales.append(np.diag([size[0] / image.shape[1], size[1] / image.shape[0], 1.0]))
             progress(f"{scene.name}: reading", index + 1, len(scene.views))
         frames = ImageFolderFrames(paths)
-        if not settings.posed:
-            return predictor.predict_chunk(frames)
-        posed: PosedViewPredictor = predictor  # type: ignore[assignment]
-        intrinsics = np.stack([scale @ view.intrinsics for scale, view in zip(scales, scene.views, strict=True)])
-        return posed.predict_posed_chunk(frames, scene.camera_from_world, intrinsics)
+        views = Views(frames)
+        if settings.posed:
+            poses = np.linalg.inv(scene.camera_from_world)
+            intrinsics = np.stack([scale @ view.intrinsics for scale, view in zip(scales, scene.views, strict=True)])
+            views = Views(frames, world_from_camera=poses, intrinsics=intrinsics)
+        return predictor.predict(views, progress=progress)
 
 
 def _write_table(

@@ -1,6 +1,5 @@
-"""Depth scores of unrelated images. As in DAS3R, the predictor receives each image as a clip of two equal frames."""
+"""Depth scores of unrelated images, each of which is predicted by itself."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,16 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from dynamic_predictor.contract import Predictor
+from dynamic_predictor.contract import Predictor, Views
 from dynamic_predictor.evaluation.datasets.clip import DatasetClip
 from dynamic_predictor.evaluation.scores.depth import Alignment, DepthScores, mean_depth_scores, score_depth
 from dynamic_predictor.evaluation.scores.scoring import depth_protocol
 from dynamic_predictor.evaluation.scores.sizes import depth_at_truth
-from scene.errors import InputError
 from scene.files.arrays import check_npy, read_npy
 from scene.files.atomic import atomic_file
-from scene.frames import ImageFolderFrames
-from scene.images import fitted_size, read_image, resize_image, write_png
+from scene.frames import MemoryFrames
+from scene.images import fitted_size, read_image, resize_image
 from scene.progress import Progress, ignore_progress
 
 
@@ -59,13 +57,8 @@ def score_single_images(
 
 
 def _predict(path: Path, predictor: Predictor, max_size: int) -> np.ndarray:
-    """The predicted z depth, float32 (h, w): the mean of both frames."""
+    """The predicted z depth, float32 (h, w)."""
     image = read_image(path)
     width, height = fitted_size(image.shape[1], image.shape[0], max_size)
-    with tempfile.TemporaryDirectory(prefix="stillsplat-") as working:
-        twin = Path(working) / "image.png"
-        write_png(twin, resize_image(image, width, height))
-        scene = predictor.predict(ImageFolderFrames([twin, twin]))
-        if scene.z_depths is None:
-            raise InputError("The predictor estimates no depth; choose another one for --mode=eval_depth.")
-        return ((scene.z_depths[0] + scene.z_depths[1]) / 2).astype(np.float32)
+    view = Views(MemoryFrames(resize_image(image, width, height)[None]))
+    return np.asarray(predictor.predict(view).z_depth[0], np.float32)

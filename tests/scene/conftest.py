@@ -1,9 +1,7 @@
 """Clips, cameras and scenes that are known exactly."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -13,26 +11,7 @@ from scene.frames import ImageFolderFrames
 from scene.images import write_png
 from scene.maps import StoredMaps
 from scene.scene import PointCloud, Scene
-
-
-def textured(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """A smooth coloured image (H, W, 3) uint8 that codecs keep well."""
-    generator = np.random.default_rng(seed)
-    noise = generator.uniform(0, 1, (height, width, 3)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 6.0)
-    gray = smooth.mean(axis=2, keepdims=True) * 0.8 + smooth * 0.2
-    return (255 * (gray - gray.min()) / np.ptp(gray)).astype(np.uint8)
-
-
-@pytest.fixture
-def panning() -> Callable[..., list[np.ndarray]]:
-    """`panning(count, width, height)`: images that a camera moving over a texture would take."""
-
-    def make(count: int = 8, width: int = 96, height: int = 64, step: int = 3) -> list[np.ndarray]:
-        base = textured(width + step * count, height + count)
-        return [np.ascontiguousarray(base[i : i + height, step * i : step * i + width]) for i in range(count)]
-
-    return make
+from tests.conftest import textured
 
 
 def random_cameras(count: int, width: int, height: int, seed: int = 0, shared: bool = True) -> list[Camera]:

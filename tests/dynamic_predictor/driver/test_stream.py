@@ -10,10 +10,11 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk, true_poses
+from benchmarks.simulated_stream import SPEC, SimulatedPredictor, SimulatedWalk, true_poses
+from dynamic_predictor.driver import stream as stream_module
+from dynamic_predictor.driver.scenes import scene_of_stream
+from dynamic_predictor.driver.settings import StreamSettings
 from dynamic_predictor.driver.sources import LiveSource, open_source
-from dynamic_predictor.driver.stream import StreamSettings, run_stream
-from dynamic_predictor.driver.stream_scene import scene_of_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.place_recognition.descriptors import GradientDescriptor
 from scene.errors import InputError
@@ -21,6 +22,11 @@ from scene.folder import load_scene, save_scene
 from scene.images import write_png
 from scene.trajectory import absolute_trajectory_error
 from scene.video import write_video
+
+
+def run_stream(source, predictor, workspace, settings, **options):
+    return stream_module.run_stream(source, predictor, options.pop("spec", SPEC), workspace, settings, **options)
+
 
 _SMALL = StreamSettings(chunk_size=20, overlap=8, loop=False)
 
@@ -60,10 +66,10 @@ class _Warning(SimulatedPredictor):
 
     predicted = 0
 
-    def predict_chunk(self, frames):
+    def predict(self, views, **more):
         self.predicted += 1
         told = ("DIS stands in for RAFT.", "All is blurred.") if self.predicted == 2 else ("DIS stands in for RAFT.",)
-        return replace(super().predict_chunk(frames), warnings=told)
+        return replace(super().predict(views), warnings=told)
 
 
 def test_what_a_predictor_has_to_say_is_said_once_and_where(tmp_path):
@@ -100,10 +106,10 @@ class _Stopped(Exception):
 class _StoppingPredictor(SimulatedPredictor):
     """Dies at its third chunk."""
 
-    def predict_chunk(self, frames):
+    def predict(self, views, **more):
         if len(self.calls) == 2:
             raise _Stopped
-        return super().predict_chunk(frames)
+        return super().predict(views)
 
 
 def test_a_stopped_stream_goes_on_where_it_was_and_ends_the_same(tmp_path):
@@ -264,8 +270,8 @@ def test_a_network_stream_that_breaks_off_ends_with_what_had_come(tmp_path):
 class _Unsure(SimulatedPredictor):
     """Knows no depth in its second chunk."""
 
-    def predict_chunk(self, frames):
-        chunk = super().predict_chunk(frames)
+    def predict(self, views, **more):
+        chunk = super().predict(views)
         if len(self.calls) == 2:
             chunk.confidence[:] = 0.0
         return chunk
@@ -282,8 +288,8 @@ def test_chunks_without_common_pixels_are_joined_by_their_cameras(tmp_path):
 class _StandsStill(SimulatedPredictor):
     """Knows no depth, and believes in its first chunk that the camera only turns."""
 
-    def predict_chunk(self, frames):
-        chunk = super().predict_chunk(frames)
+    def predict(self, views, **more):
+        chunk = super().predict(views)
         chunk.confidence[:] = 0.0
         if len(self.calls) == 1:
             chunk.world_from_camera[:, :3, 3] = 0.0
@@ -304,8 +310,8 @@ def test_cameras_that_stand_still_do_not_make_the_next_chunk_vanish(tmp_path, al
 
 
 class _TwoSizes(SimulatedPredictor):
-    def predict_chunk(self, frames):
-        chunk = super().predict_chunk(frames)
+    def predict(self, views, **more):
+        chunk = super().predict(views)
         if len(self.calls) == 1:
             return chunk
         return replace(chunk, z_depth=chunk.z_depth[:, ::2], confidence=chunk.confidence[:, ::2])
@@ -320,8 +326,8 @@ def test_a_predictor_whose_maps_change_size_is_refused(tmp_path):
 class _DeepWrong(SimulatedPredictor):
     """Agrees about the path, not about the shape of what it sees: depth is bent in every other chunk."""
 
-    def predict_chunk(self, frames):
-        chunk = super().predict_chunk(frames)
+    def predict(self, views, **more):
+        chunk = super().predict(views)
         if len(self.calls) % 2 == 0:
             chunk.z_depth[:] *= np.linspace(0.7, 1.3, self.walk.width, dtype=np.float32)
         return chunk

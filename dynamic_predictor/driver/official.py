@@ -1,37 +1,42 @@
-"""The ratio of two chunks' depths as Depth Anything 3's streaming finds it for "scale+se3".
+"""Every point where the alignment of chunks deliberately differs from the official streaming of Depth Anything 3.
 
-Two estimates are made: least squares over the largest set of agreeing pixels (officially by RANSAC: Fischler and
-Bolles, 1981) and a high quantile of the confidence-weighted ratios; a quality of each decides between them. The
-quantile lies above the truth by construction and the thresholds assume metres, so `chunks.depth_scale` is what this
-project uses; this one is there for results that must equal the official ones (`strict_official`).
+`chunks.align_chunks` follows `OURS`, or `OFFICIAL` for results that must equal the official ones.
+
+The official scale of "scale+se3" (`official_depth_scale`) chooses between two estimates by their qualities: least
+squares over the largest set of agreeing pixels (officially by RANSAC: Fischler and Bolles, 1981), and the 90 % quantile
+of the confidence-weighted ratios.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
+#: evenly spaced pixels of the overlap that an alignment uses at most; more cost memory and change nothing
+MAX_POINTS = 200_000
+
 OfficialScaleMethod = Literal["auto", "ransac", "weighted"]
 
-#: a pixel takes part above this share of the larger median confidence and with both depths in this open range
+#: pixels are used above this fraction of the larger median confidence, and with both depths in this open range
 _CONFIDENCE_SHARE, _LEAST_CONFIDENCE = 0.1, 1e-6
 _DEPTH_RANGE = (1e-3, 100.0)
-#: with fewer pixels, or a scale out of this open range, the scale is 1
+#: with fewer pixels, or a scale outside this open range, the scale is 1
 _LEAST_PIXELS = 100
 _SCALE_RANGE = (0.1, 10.0)
 #: residual of an inlier, in units of depth
 _RESIDUAL = 0.1
 _WEIGHT_POWER, _QUANTILE = 2.0, 0.9
-#: two estimates whose qualities both exceed this are averaged
+#: two estimates are averaged if both qualities exceed this
 _GOOD_QUALITY = 0.7
 
 
 @dataclass(frozen=True)
 class OfficialScale:
-    """By what the moved depths are to be multiplied, and why it is believed."""
+    """The factor from the moved depths to the reference depths, and the quality of the estimate."""
 
     scale: float
-    #: share of inliers of "ransac"; 1 minus the relative entropy of the weights of "weighted"
+    #: fraction of inliers for "ransac"; 1 minus the relative entropy of the weights for "weighted"
     quality: float
     #: "ransac", "weighted", or "average" of both
     method: str
@@ -45,8 +50,8 @@ def official_depth_scale(
     *,
     method: OfficialScaleMethod = "auto",
 ) -> OfficialScale:
-    """The scale from z depths and confidences of the same pixels, four arrays of one shape; a confidence of 0 means
-    unknown. Raises `ValueError` for an unknown method."""
+    """The official scale from z depths and confidences (0 = unknown) of the same pixels, four arrays of one shape.
+    Raises `ValueError` for an unknown method."""
     if method not in get_args(OfficialScaleMethod):
         raise ValueError(f"method is {method!r}, not one of {', '.join(get_args(OfficialScaleMethod))}")
     maps = reference_depth, moved_depth, reference_confidence, moved_confidence
@@ -72,13 +77,13 @@ def official_depth_scale(
 
 
 def _by_consensus(reference: np.ndarray, moved: np.ndarray) -> OfficialScale:
-    """Least squares through the origin over the largest set of pixels (N,) that one scale explains.
+    """Least squares over the largest set of pixels (N,) that agree on a scale.
 
-    A pixel is explained by an interval of scales, so the scale that most pixels agree on is where most intervals
-    overlap: one sort finds it, and what RANSAC finds by chance in its best sample is found for certain."""
+    The residual of a pixel is small for an interval of scales, so the most pixels agree where the most intervals
+    overlap. One sort finds that optimum, which RANSAC approximates by sampling."""
     lower, upper = (reference - _RESIDUAL) / moved, (reference + _RESIDUAL) / moved
     ends = np.concatenate([lower, upper])
-    order = np.argsort(ends, kind="stable")  # an interval that begins where another ends overlaps it
+    order = np.argsort(ends, kind="stable")  # intervals that touch count as overlapping
     most = int(np.cumsum(np.where(order < len(lower), 1, -1)).argmax())
     scale = (ends[order[most]] + ends[order[most + 1]]) / 2
     inliers = (lower <= scale) & (scale <= upper)
@@ -87,7 +92,7 @@ def _by_consensus(reference: np.ndarray, moved: np.ndarray) -> OfficialScale:
 
 
 def _by_quantile(reference: np.ndarray, moved: np.ndarray, confidence: np.ndarray) -> OfficialScale:
-    """The ratio (N,) below which 90 % of the squared confidence lies."""
+    """The ratio of depths (N,) below which 90 % of the squared confidence lies."""
     weights = confidence**_WEIGHT_POWER
     weights /= weights.sum() + 1e-8
     ratios = reference / (moved + 1e-8)
@@ -99,3 +104,25 @@ def _by_quantile(reference: np.ndarray, moved: np.ndarray, confidence: np.ndarra
 
 def _plausible(scale: float, quality: float, method: str) -> OfficialScale:
     return OfficialScale(float(scale) if _SCALE_RANGE[0] < scale < _SCALE_RANGE[1] else 1.0, float(quality), method)
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Our choices; each comment says what the official code does and why ours differs."""
+
+    #: The official code aligns all pixels of the overlap, however many there are.
+    max_points: int | None = MAX_POINTS
+    #: When its iteration has converged, the official code returns the estimate before the last one.
+    returns_last_estimate: bool = True
+    #: For "scale+se3" the official code lets the iteration change the scale and then ignores that change, so rotation
+    #: and translation belong to another scale.
+    rescales_rigid_steps: bool = False
+    #: The function that finds the scale of "scale+se3"; None: `chunks.depth_scale`. The quantile of the official one is
+    #: above the true ratio by construction, and its thresholds assume metres.
+    depth_scale: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], OfficialScale] | None = None
+
+
+OURS = Conventions()
+OFFICIAL = Conventions(
+    max_points=None, returns_last_estimate=False, rescales_rigid_steps=True, depth_scale=official_depth_scale
+)
