@@ -14,7 +14,7 @@ _DONE, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0 done, 2 something that the user can mend, 130 interrupted."""
+    """Runs the command and returns its exit status: 0 done, 2 an error that the user can fix, 130 interrupted."""
     options = argparse.Namespace()
     try:
         options = _parser().parse_args(arguments)
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return _BAD_INPUT
     except KeyboardInterrupt:
-        print("Interrupted; what was rendered so far is complete.", file=sys.stderr)
+        print("Interrupted; the images that were written are complete.", file=sys.stderr)
         return _INTERRUPTED
 
 
@@ -36,13 +36,17 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", metavar="DIR", help="default: MODEL/renders/input or MODEL/renders/interpolated"
     )
     parser.add_argument(
-        "--path", choices=["input", "interpolated", "both"], default="both", help="which cameras; default: both"
+        "--path", choices=["input", "interpolated", "both"], default="both", help="cameras to render; default: both"
     )
     parser.add_argument("--get_video", "--get-video", action="store_true", help="also writes a video of each path")
     parser.add_argument(
-        "--frames", type=int, metavar="N", help="of the interpolated path; default: as many as the clip"
+        "--frames", type=int, metavar="N", help="images of the interpolated path; default: as many as the clip has"
     )
-    parser.add_argument("--fps", type=float, help="of the video; default: that of the clip")
+    parser.add_argument("--fps", type=float, help="frames per second of the video; default: those of the clip")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto",
+        help="where to render; auto: a GPU if our kernels run on it; default: auto",
+    )  # fmt: skip
     return parser
 
 
@@ -53,6 +57,7 @@ def _render(options: argparse.Namespace) -> int:
         raise InputError(f"--fps must be above 0 and at most 1000, not {options.fps}.")
     from gaussian.camera_path import interpolated_path
     from gaussian.model_folder import load_model
+    from gaussian.rasterize import usable_device
     from scene.files.atomic import writing_error
     from scene.images import write_png
     from scene.splat_rendering import Renderer
@@ -61,7 +66,7 @@ def _render(options: argparse.Namespace) -> int:
 
     folder = Path(options.model)
     model = load_model(folder)
-    renderer = Renderer(model.gaussians)
+    renderer = Renderer(model.gaussians, device=usable_device(options.device))
     paths = ["input", "interpolated"] if options.path == "both" else [options.path]
     fps = options.fps or model.frame_rate
     for path in paths:
@@ -75,11 +80,10 @@ def _render(options: argparse.Namespace) -> int:
         def images(path: str = path, cameras: Sequence = cameras, output: Path = output) -> Iterator[np.ndarray]:
             for index, camera in enumerate(cameras):
                 exposure = model.exposures[index] if path == "input" else None
-                image = renderer.render(camera, exposure=exposure).image
-                picture = np.rint(image * 255).astype(np.uint8)
-                write_png(output / f"{index:05d}.png", picture)
+                image = np.rint(renderer.render(camera, exposure=exposure).image * 255).astype(np.uint8)
+                write_png(output / f"{index:05d}.png", image)
                 bars(f"rendering the {path} path", index + 1, len(cameras))
-                yield picture
+                yield image
 
         try:
             output.mkdir(parents=True, exist_ok=True)

@@ -5,14 +5,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gaussian.settings import TrainSettings
 from scene.errors import InputError
 from terminal.option_parser import OptionParser
+from terminal.options import add_options, settings_from
 
 _DONE, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0 done, 2 something that the user can mend, 130 interrupted."""
+    """Runs the command and returns its exit status: 0 done, 2 an error that the user can fix, 130 interrupted."""
     options = argparse.Namespace()
     try:
         options = _parser().parse_args(arguments)
@@ -22,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _BAD_INPUT
     except KeyboardInterrupt:
         saved = (Path(options.model) / "checkpoint.pt").exists()
-        sentence = "a checkpoint is saved, go on with --resume." if saved else "nothing was optimized yet."
+        sentence = "a checkpoint is saved; continue with --resume." if saved else "nothing was optimized yet."
         print(f"Interrupted: {sentence}", file=sys.stderr)
         return _INTERRUPTED
 
@@ -32,27 +34,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-s", "--scene", "--source_path", required=True, metavar="SCENE", help="folder of a scene, ours or DAS3R's"
     )
-    parser.add_argument(
-        "-m", "--model", "--model_path", required=True, metavar="MODEL", help="folder that receives the model"
-    )
-    parser.add_argument("--iter", "--iterations", dest="iterations", type=int, default=4000, help="default: 4000")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="cpu", help="default: cpu")
-    parser.add_argument("--seed", type=int, default=0, help="of every random choice; default: 0")
-    parser.add_argument("--resume", action="store_true", help="goes on from the checkpoint in MODEL")
-    parser.add_argument("--overwrite", action="store_true", help="replaces the model that is in MODEL")
-    parser.add_argument("--test-every", type=int, default=0, metavar="K", help="holds out every K-th frame")
-    parser.add_argument(
-        "--protocol", choices=["none", "das3r"], default="none", help="das3r: holds out i + 5 mod 10 = 0"
-    )
-    parser.add_argument("--annotations", metavar="DIR", help="masks of what moves, for scoring held-out frames only")
-    parser.add_argument(
-        "--refine-test-cameras", action="store_true", help="moves held-out cameras by their own static pixels"
-    )
-    parser.add_argument("--densification", choices=["none", "adaptive", "mcmc"], help="how Gaussians are added")
-    parser.add_argument("--max-gaussians", type=int, metavar="N", help="about how many at most")
-    parser.add_argument("--sh-degree", type=int, choices=range(4), help="of the spherical harmonics")
-    parser.add_argument("--keep-cameras", action="store_true", help="cameras and focal length stay as predicted")
+    parser.add_argument("-m", "--model", "--model_path", required=True, metavar="MODEL", help="folder for the model")
+    parser.add_argument("--resume", action="store_true", help="continues from the checkpoint in MODEL")
+    parser.add_argument("--overwrite", action="store_true", help="replaces the model in MODEL")
     parser.add_argument("--gui", action="store_true", help="not in this release")
+    parser.add_argument(
+        "--annotations", metavar="DIR", help="masks of moving things, used only to score held-out frames"
+    )
+    parser.add_argument("--keep-cameras", action="store_true", help="same as --no-refine-cameras and --no-refine-focal")
+    add_options(parser, TrainSettings)
     return parser
 
 
@@ -66,27 +56,19 @@ def _train(options: argparse.Namespace) -> int:
         raise InputError(f"{model_folder} is a scene; give another folder for the model, such as {model_folder}_model.")
     if (model_folder / "settings.json").exists() and not (options.resume or options.overwrite):
         raise InputError(f"{model_folder} holds a model already; give --resume, --overwrite or another folder.")
-    from gaussian.settings import TrainSettings
-
-    chosen = {
-        "iterations": options.iterations,
-        "device": options.device,
-        "seed": options.seed,
-        "test_every": options.test_every,
-        "protocol": options.protocol,
-        "refine_test_cameras": options.refine_test_cameras,
-    }
-    for name in ("densification", "max_gaussians", "sh_degree"):
-        if getattr(options, name) is not None:
-            chosen[name] = getattr(options, name)
-    if options.keep_cameras:
-        chosen |= {"refine_cameras": False, "refine_focal": False}
-    settings = TrainSettings(**chosen)
+    fixed_cameras = {"refine_cameras": False, "refine_focal": False}
+    settings = settings_from(options, TrainSettings, **(fixed_cameras if options.keep_cameras else {}))
     from gaussian.trainer import train
     from scene.open_scene import open_scene
     from terminal.progress_bars import ProgressBars
 
     scene = open_scene(options.scene)
+    if scene.motion_masks is None:
+        print(
+            f"Warning: {options.scene} has no motion masks, so everything is taken as static and what moves is trained "
+            f"into the model; 'stillsplat run {options.scene}' makes masks first.",
+            file=sys.stderr,
+        )
     annotations = None
     if options.annotations:
         from scene.masks import open_masks

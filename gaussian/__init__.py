@@ -1,1 +1,1 @@
-"""Static Gaussian splats: model, optimization, rasterizer backends, export."""
+"""Static Gaussian splats of a scene: initialization, optimization, scores of held-out frames, rendering."""

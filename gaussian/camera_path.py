@@ -12,10 +12,10 @@ from scene.camera import Camera
 
 
 def interpolated_path(cameras: Sequence[Camera], count: int, *, smoothing: float = 2.0) -> list[Camera]:
-    """`count` cameras from the first to the last of `cameras`, evenly in time, with the intrinsics of the first.
+    """`count` cameras from the first to the last of `cameras`, evenly spaced in time, with the intrinsics of the first.
 
-    Positions follow a cubic spline and rotations a spline with continuous angular velocity through the cameras, after
-    both were smoothed by a Gaussian of `smoothing` frames (0: exactly through every camera).
+    Positions follow a cubic spline, rotations a spline with continuous angular velocity, both through the cameras after
+    smoothing with a Gaussian of `smoothing` frames (0: exactly through every camera).
     """
     if not cameras:
         raise ValueError("a path needs at least one camera")
@@ -39,7 +39,7 @@ def interpolated_path(cameras: Sequence[Camera], count: int, *, smoothing: float
 
 
 def _smoothed(rotations: Rotation, smoothing: float) -> Rotation:
-    """Weighted chordal mean around each rotation; neighbours differ little, so signs of quaternions can be aligned."""
+    """Gaussian weighted means of neighbouring rotations, as normalized means of quaternions with aligned signs."""
     quaternions = rotations.as_quat()
     for index in range(1, len(quaternions)):
         if quaternions[index] @ quaternions[index - 1] < 0:

@@ -1,4 +1,4 @@
-"""Checkpoints of an optimization: one file, written whole or not at all, read without running anything in it."""
+"""Checkpoints of an optimization: one file, written completely or not at all. Loading one runs no code from it."""
 
 import hashlib
 import pickle
@@ -13,12 +13,13 @@ from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.scene import Scene
 
-_VERSION = 1
-_RUN_INDEPENDENT = ("checkpoint_every", "device")
+_VERSION = 2
+#: settings that may change when a run is resumed
+_MAY_CHANGE = ("checkpoint_every", "device")
 
 
 def fingerprint(scene: Scene) -> str:
-    """Changes when frames or starting cameras change."""
+    """A digest of the initial cameras and of some frames, to recognize the scene of a checkpoint."""
     digest = hashlib.sha256()
     digest.update(f"{scene.frames.width} {scene.frames.height} {len(scene.frames)}".encode())
     for camera in scene.cameras:
@@ -29,17 +30,21 @@ def fingerprint(scene: Scene) -> str:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], settings: TrainSettings, scene: Scene) -> None:
-    """Writes the state of a run with what it belongs to."""
+    """Writes the state of a run, with its settings and the fingerprint of its scene.
+
+    Raises `InputError` if the file cannot be written.
+    """
     content = {"version": _VERSION, "settings": settings.to_dict(), "scene": fingerprint(scene), "state": state}
     with atomic_file(path) as temporary:
         try:
             torch.save(content, temporary)
-        except RuntimeError as error:  # torch's own writer reports a full disk so
+        except RuntimeError as error:  # how torch reports a full disk
             raise OSError(28, f"No space left on device ({error})") from error
 
 
 def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[str, Any]:
-    """The state in a checkpoint; raises `InputError` when it is damaged or belongs to another scene or settings."""
+    """The state in a checkpoint. Raises `InputError` if it is damaged or of another scene, other settings or another
+    version."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
@@ -47,7 +52,7 @@ def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[s
     if not isinstance(content, dict) or content.get("version") != _VERSION or "state" not in content:
         raise InputError(f"{path} is a checkpoint of another version; remove it to start anew.")
     wanted, found = settings.to_dict(), dict(content.get("settings", {}))
-    differing = sorted(name for name in {*wanted, *found} - {*_RUN_INDEPENDENT} if wanted.get(name) != found.get(name))
+    differing = sorted(name for name in {*wanted, *found} - {*_MAY_CHANGE} if wanted.get(name) != found.get(name))
     if differing:
         raise InputError(
             f"{path} was made with other settings ({', '.join(differing)}); resume with the same, or remove it."

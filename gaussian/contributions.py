@@ -1,10 +1,9 @@
-"""What each Gaussian is worth: how much it shows in the training images, how much of that is static, and how much
-error it carries.
+"""How much each Gaussian contributes to the training images, how much of that is static, and its share of the error.
 
 The colour of a pixel is linear in the colours of the Gaussians, with the blending weights as coefficients. So the
-gradient of `sum of map * image` with respect to a Gaussian's colour is its blending weight summed over the pixels,
-weighted by the map. With three maps in the three channels, one backward pass per image gives all three sums
-(the error is that of Rota Bulo et al., "Revising Densification in Gaussian Splatting", ECCV 2024).
+gradient of `sum of map * image` with respect to the colour of a Gaussian is the sum over the pixels of map times
+blending weight. With one map in each of the three channels, a single backward pass per image gives three such sums. The
+error follows Rota Bulo et al., "Revising Densification in Gaussian Splatting", ECCV 2024.
 """
 
 from dataclasses import dataclass
@@ -12,27 +11,54 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gaussian import gradient_renderer
+from gaussian.poses import View
+from scene.gaussians import SH_CONSTANT, Gaussians
+
 
 @dataclass
-class Survey:
-    """Sums over images, (N,) each, in pixels of full-size images."""
+class Contributions:
+    """One value per Gaussian, (N,) each, in pixels of full-size images."""
 
-    #: blending weight times static weight
+    #: sum over all pixels of blending weight times static weight
     static: Tensor
-    #: blending weight
-    shown: Tensor
-    #: largest over images of blending weight times static weight times mean absolute colour error
+    #: sum over all pixels of the blending weight
+    total: Tensor
+    #: largest of the sums of single images of blending weight times static weight times mean absolute colour error
     error: Tensor
 
     @staticmethod
-    def empty(count: int, device: torch.device | None = None) -> "Survey":
-        return Survey(*(torch.zeros(count, device=device) for _ in range(3)))
+    def zero(count: int, device: torch.device | None = None) -> "Contributions":
+        """The contributions of `count` Gaussians to no image."""
+        return Contributions(*(torch.zeros(count, device=device) for _ in range(3)))
 
-    def to(self, device: torch.device) -> "Survey":
-        return Survey(self.static.to(device), self.shown.to(device), self.error.to(device))
+    def to(self, device: torch.device) -> "Contributions":
+        """The same values on `device`."""
+        return Contributions(self.static.to(device), self.total.to(device), self.error.to(device))
 
-    def add(self, sums: Tensor, pixel_area: float) -> None:
-        """`sums` (N, 3) of one image: static, shown, error; `pixel_area` in full-size pixels."""
+    def select(self, which: Tensor) -> "Contributions":
+        """The values of the Gaussians at `which`."""
+        return Contributions(self.static[which], self.total[which], self.error[which])
+
+    def add_image(
+        self, gaussians: Gaussians, view: View, sh_degree: int, static: Tensor, target: Tensor, pixel_area: float
+    ) -> None:
+        """Adds one image: its static weights (h, w), its pixels `target` (3, h, w), and the number of full-size pixels
+        that one of its pixels covers."""
+        rendered = gradient_renderer.forward(gaussians, view, sh_degree)
+        error = (rendered.image.detach() - target).abs().mean(dim=0)
+        # The colour gradient is that of the coefficient of degree 0 divided by a constant, except where the colour is
+        # clamped at zero; so all Gaussians are rendered in mid grey.
+        grey = Gaussians(
+            gaussians.means,
+            gaussians.log_scales,
+            gaussians.rotations,
+            gaussians.logit_opacities,
+            gaussians.means.new_zeros(len(gaussians), 1, 3),
+        )
+        maps = torch.stack([static, torch.ones_like(static), static * error])
+        gradients = gradient_renderer.backward(gradient_renderer.forward(grey, view, 0), maps)
+        sums = gradients.gaussians["sh_coefficients"][:, 0] / SH_CONSTANT
         self.static += pixel_area * sums[:, 0]
-        self.shown += pixel_area * sums[:, 1]
+        self.total += pixel_area * sums[:, 1]
         self.error = torch.maximum(self.error, pixel_area * sums[:, 2])

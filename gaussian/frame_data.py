@@ -1,4 +1,4 @@
-"""The images and depths that the optimizer learns from, at the size it asks for, kept in memory within a budget."""
+"""The images and inverse depths that a run is trained on, at the size of the current resolution."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ def scaled_size(width: int, height: int, factor: int) -> tuple[int, int]:
 
 
 class FrameData:
-    """Images of a scene, shrunk by whole factors when asked for."""
+    """The images of a scene at 1/factor of their size, with a cache in memory."""
 
     def __init__(self, scene: Scene, device: torch.device | None = None, cache_bytes: int = 1 << 30) -> None:
-        """The images are kept on `device`, by default on the CPU."""
+        """`device`: where the images are, by default the CPU. `cache_bytes`: limit of the cache."""
         self._device = device
         self._scene = scene
         self._images: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
@@ -29,7 +29,7 @@ class FrameData:
         self._used = 0
 
     def image(self, frame: int, factor: int) -> Tensor:
-        """uint8 (3, h, w) of the frame at 1/factor of its size."""
+        """Image (3, h, w) uint8 of a frame at 1/factor of its size."""
         key = (frame, factor)
         if key in self._images:
             self._images.move_to_end(key)
@@ -47,7 +47,7 @@ class FrameData:
 
 
 class InverseDepths:
-    """Inverse depths of the training frames at half size with their weights, 0 where nothing is known."""
+    """Inverse z depths of the training frames at half size, with weights; both are 0 where the depth is unknown."""
 
     def __init__(self, scene: Scene, frames: Sequence[int]) -> None:
         assert scene.z_depths is not None
@@ -60,13 +60,13 @@ class InverseDepths:
             weight = (depth > 0).astype(np.float32)
             if scene.confidences is not None:
                 weight *= np.clip(scene.confidences[frame], 0.0, 1.0)
-            # nearest, since a mean over a depth edge lies on neither side
+            # nearest neighbour, because a mean across a depth edge lies on neither surface
             inverse = np.where(depth > 0, 1.0 / np.maximum(depth, 1e-12), 0.0)
             self._inverse[row] = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_NEAREST)
             self._weights[row] = cv2.resize(weight, (width, height), interpolation=cv2.INTER_NEAREST)
 
     def at(self, frame: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inverse depth and weight (height, width) of a frame."""
+        """Inverse depths and weights of a frame, resized to (height, width)."""
         row = self._rows[frame]
         inverse = cv2.resize(self._inverse[row], (width, height), interpolation=cv2.INTER_NEAREST)
         return inverse, cv2.resize(self._weights[row], (width, height), interpolation=cv2.INTER_NEAREST)

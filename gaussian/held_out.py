@@ -1,4 +1,4 @@
-"""Scores of held-out frames, and the option that lets their cameras be optimized first."""
+"""Scores of held-out frames, and the optional refinement of their cameras."""
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from gaussian.rendering import render
 from gaussian.schedules import exponential
 from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
+from scene.gaussians import Gaussians
 from scene.maps import FrameMaps
 from scene.progress import Progress
 
@@ -17,9 +18,10 @@ _REFINEMENT_STEPS = 60
 
 
 def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, progress: Progress) -> None:
-    """Fills `result.test_metrics`, and moves the cameras of held-out frames first if the settings ask for it.
+    """Sets `result.test_metrics`; if the settings say so, refines the cameras of the held-out frames first.
 
-    Static is what `annotations`, or without them the scene's motion masks, have below a half.
+    Pixels whose value in `annotations` is below 0.5 count as static; without annotations, the motion masks of the scene
+    are used. Renders on the device of the run.
     """
     if not result.test_frames:
         return
@@ -28,16 +30,17 @@ def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, 
     static = {
         frame: (masks[frame] < 0.5) if masks is not None else np.ones(shape, bool) for frame in result.test_frames
     }
+    gaussians = result.gaussians.to(run.device)
     if run.settings.refine_test_cameras:
         for done, frame in enumerate(result.test_frames):
             progress("refining held-out cameras", done, len(result.test_frames))
-            _refine_camera(run, frame, static[frame])
+            _refine_camera(run, gaussians, frame, static[frame])
             result.cameras[frame] = run.cameras.camera(frame)
         result.test_cameras = "optimized on static pixels"
     frames = []
     for frame in result.test_frames:
         image = run.scene.frames[frame]
-        rendered = render(result.gaussians, result.cameras[frame], exposure=result.exposures[frame]).image
+        rendered = render(gaussians, result.cameras[frame], exposure=result.exposures[frame]).image
         frames.append(
             {
                 "frame": frame,
@@ -46,8 +49,9 @@ def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, 
                 "ssim_static": ssim(rendered, image, static[frame]),
             }
         )
+    scene_masks = "motion masks of the scene" if masks is not None else "none"
     result.test_metrics = {
-        "masks": "annotations" if annotations is not None else "motion masks of the scene",
+        "masks": "annotations" if annotations is not None else scene_masks,
         "cameras": result.test_cameras,
         "exposures": "interpolated" if run.settings.exposure else "none",
         **{name: float(np.nanmean([entry[name] for entry in frames])) for name in frames[0] if name != "frame"},
@@ -55,18 +59,18 @@ def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, 
     }
 
 
-def _refine_camera(run: TrainingRun, frame: int, static: np.ndarray) -> None:
-    """Moves one camera by the static pixels of its image; the Gaussians stay as they are."""
+def _refine_camera(run: TrainingRun, gaussians: Gaussians, frame: int, static: np.ndarray) -> None:
+    """Optimizes the pose of one camera on the static pixels of its image; the Gaussians are not changed."""
     weight = static.astype(np.float32)
-    weights = torch.from_numpy(weight), torch.from_numpy(window_weight(weight))
-    target = torch.from_numpy(run.scene.frames[frame].transpose(2, 0, 1).copy())
-    gain, offset = (
-        torch.from_numpy(run.exposures.values[frame, :, k].astype(np.float32)).view(3, 1, 1) for k in (0, 1)
-    )
+    pixels, windows = (torch.from_numpy(values).to(run.device) for values in (weight, window_weight(weight)))
+    target = torch.from_numpy(run.scene.frames[frame].transpose(2, 0, 1).copy()).to(run.device)
+    gain, offset = run.exposure(frame)
     for step in range(_REFINEMENT_STEPS):
-        rendered = gradient_renderer.forward(run.gaussians, run.cameras.camera(frame), run.settings.sh_degree)
-        image = rendered.image * gain + offset
-        slope = image_loss(image, target, *weights, run.settings.ssim_weight).slope
-        gradients = gradient_renderer.backward(rendered, slope * gain)
-        rate = exponential(0.15, 0.01, step / _REFINEMENT_STEPS) / run.scene.cameras[0].fx
-        run.cameras.step_pose(frame, gradients.camera.camera_from_world, rate, rate * run.typical_depth)
+        rendered = gradient_renderer.forward(gaussians, run.view(frame), run.settings.sh_degree)
+        image = rendered.image.detach() * gain + offset
+        gradient = image_loss(image, target, pixels, windows, run.settings.ssim_weight).gradient
+        gradients = gradient_renderer.backward(rendered, gradient * gain)
+        learning_rate = exponential(0.15, 0.01, step / _REFINEMENT_STEPS) / run.scene.cameras[0].fx
+        run.cameras.step_pose(
+            frame, gradients.camera.camera_from_world, learning_rate, learning_rate * run.typical_depth
+        )

@@ -1,7 +1,7 @@
-"""Closes what no frame ever shows static: places behind things that never step aside.
+"""Fills regions that no frame ever shows static, such as the place behind an object that never moves away.
 
-Nothing is known there, so the surroundings are continued: colour and inverse depth are spread from the edge of a hole
-inwards (push-pull, Gortler et al., "The Lumigraph", SIGGRAPH 1996) and become few, large Gaussians.
+Such a region is continued from its surroundings: colour and inverse depth are interpolated from its edge inwards
+(push-pull, Gortler et al., "The Lumigraph", SIGGRAPH 1996) and become a few large Gaussians.
 """
 
 from collections.abc import Sequence
@@ -12,55 +12,52 @@ import torch
 
 from gaussian.rendering import render
 from scene.camera import Camera
-from scene.gaussians import Gaussians, logit, sh_from_color
+from scene.gaussians import Gaussians
 
+#: edge in pixels of the cells that get one Gaussian each
 _CELL = 8
 _OPACITY = 0.9
 
 
 def fill_holes(gaussians: Gaussians, cameras: Sequence[Camera], *, views: int = 12) -> Gaussians:
-    """The Gaussians with further ones wherever some of `cameras` (`views` of them, spread evenly) see through."""
+    """The Gaussians with others added in the transparent regions of `views` of the `cameras`, evenly spaced. Renders on
+    the device of the Gaussians."""
     if len(gaussians) == 0:
         return gaussians
     chosen = np.unique(np.linspace(0, len(cameras) - 1, min(views, len(cameras))).round().astype(int))
     for index in chosen:
-        gaussians = gaussians.joined(_patches(gaussians, cameras[index]))
+        gaussians = gaussians.joined(_patches(gaussians, cameras[index]).to(gaussians.device))
     return gaussians
 
 
 def _patches(gaussians: Gaussians, camera: Camera) -> Gaussians:
-    """What fills the holes of one view."""
-    seen = render(gaussians, camera)
-    known = seen.alpha > 0.5
+    """Gaussians on the CPU that fill the holes of one view."""
+    rendered = render(gaussians, camera)
+    known = rendered.alpha > 0.5
     height, width = known.shape
     rows, columns = (np.arange(_CELL // 2, side, _CELL) for side in (height, width))
     hole = cv2.blur((~known).astype(np.float32), (_CELL, _CELL))[np.ix_(rows, columns)] > 0.5
     if not hole.any() or not known.any():
         return Gaussians.empty(gaussians.sh_degree)
-    alpha = np.maximum(seen.alpha, 0.5)
-    inverse = np.where(known, 1 / np.maximum(seen.z_depth, 1e-9), 0)
-    layers = np.concatenate([seen.image / alpha[..., None], inverse[..., None]], axis=2).astype(np.float32)
+    alpha = np.maximum(rendered.alpha, 0.5)
+    inverse = np.where(known, 1 / np.maximum(rendered.z_depth, 1e-9), 0)
+    layers = np.concatenate([rendered.image / alpha[..., None], inverse[..., None]], axis=2).astype(np.float32)
     filled = _push_pull(layers, known.astype(np.float32))[np.ix_(rows, columns)][hole]
     v, u = (axis[hole] + 0.5 for axis in np.meshgrid(rows, columns, indexing="ij"))
     z = 1 / np.maximum(filled[:, 3], 1e-9)
     points = np.stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z], axis=1)
     points = points @ camera.world_from_camera[:3, :3].T + camera.center
-    count = len(points)
-    coefficients = torch.zeros(count, gaussians.sh_coefficients.shape[1], 3)
-    coefficients[:, 0] = sh_from_color(torch.from_numpy(np.clip(filled[:, :3], 0, 1)))
-    rotations = torch.zeros(count, 4)
-    rotations[:, 0] = 1
-    return Gaussians(
+    return Gaussians.isotropic(
         means=torch.from_numpy(points.astype(np.float32)),
-        log_scales=torch.from_numpy(np.log(0.6 * _CELL * z / camera.fx).astype(np.float32))[:, None].repeat(1, 3),
-        rotations=rotations,
-        logit_opacities=logit(torch.full((count,), _OPACITY)),
-        sh_coefficients=coefficients,
+        log_scales=torch.from_numpy(np.log(0.6 * _CELL * z / camera.fx).astype(np.float32)),
+        opacities=torch.full((len(points),), _OPACITY),
+        colors=torch.from_numpy(np.clip(filled[:, :3], 0, 1)),
+        sh_degree=gaussians.sh_degree,
     )
 
 
 def _push_pull(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """`values` (H, W, C) where `weight` (H, W) is above 0, elsewhere what coarser levels say."""
+    """`values` (H, W, C) where `weight` (H, W) is above 0, elsewhere interpolated from coarser levels."""
     height, width = weight.shape
     if min(height, width) <= 1 or weight.min() > 0:
         return values

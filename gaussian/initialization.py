@@ -1,9 +1,9 @@
-"""The first Gaussians: from the static, confident pixels of all training frames, each surface only once.
+"""Places the first Gaussians at the static, confident pixels of the training frames, each surface only once.
 
-Every frame is cut into square cells of 8, 4 or 2 pixels (at 512 pixels of width), small where the image has detail or
-depth jumps. A cell gives a Gaussian unless an earlier one of about its size already lies there at about its depth.
-Afterwards, Gaussians that more frames see through than confirm are dropped, and places that nothing covers get few,
-large Gaussians from depth that is not trusted.
+Every frame is divided into square cells of 8, 4 or 2 pixels (for images of 512 pixels), small where the image has
+detail or the depth is discontinuous. A cell becomes a Gaussian unless one from an earlier frame, of about its size or
+smaller, already lies in it at about its depth. Then Gaussians whose depth more frames contradict than confirm are
+removed, and regions without Gaussians get a few large ones from depth of low confidence.
 """
 
 from collections.abc import Sequence
@@ -15,54 +15,54 @@ import torch
 
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.gaussians import Gaussians, logit, morton_order, sh_from_color
+from scene.gaussians import Gaussians, morton_order
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
 
 @dataclass(frozen=True)
 class InitializationSettings:
-    """How densely the first Gaussians lie and when one surface counts as seen before."""
+    """Density of the first Gaussians, and thresholds."""
 
     #: a cell is split while the standard deviation of its colours, in [0, 1], is above this
     detail: float = 0.03
-    #: about how many Gaussians at most; cells grow until it holds
+    #: approximate limit of the number of Gaussians; cells are enlarged until it is met
     max_count: int = 60_000
-    #: motion from which a pixel gives nothing
+    #: pixels with a motion mask of this or more are not used
     motion_threshold: float = 0.5
-    #: confidence below which depth is not trusted
+    #: depth with a confidence below this is not trusted
     confidence_threshold: float = 0.03
-    #: standard deviation of a Gaussian as a share of its cell
+    #: standard deviation of a Gaussian divided by the edge of its cell
     scale: float = 0.55
-    #: relative depth difference within which two frames see one surface; more where the scene's depths disagree more
+    #: relative depth difference below which two frames see the same surface; larger if the depths of the scene disagree
     depth_tolerance: float = 0.04
-    #: opacity of trusted Gaussians
+    #: opacity of Gaussians from trusted depth; others have half of it
     opacity: float = 0.6
-    #: frames looked at, evenly spread over the clip
+    #: number of frames used, evenly spaced over the clip
     max_frames: int = 80
 
 
 @dataclass
 class _Cells:
-    """Candidates of one frame, n of them."""
+    """The n cells of one frame, which may become Gaussians."""
 
-    #: (n, 2) int pixel (column, row) that the candidate stands for
+    #: (n, 2) int (column, row) of the pixel at the centre of the cell
     pixels: np.ndarray
-    #: (n,) edge of the cell in pixels
+    #: (n,) edge length in pixels
     sizes: np.ndarray
     #: (n,) z depth
     depths: np.ndarray
-    #: (n, 3) mean colour
+    #: (n, 3) mean colour in [0, 1]
     colors: np.ndarray
 
 
 @dataclass
 class _Points:
-    """Kept candidates in the world."""
+    """Cells that become Gaussians, as points in the world."""
 
     positions: np.ndarray
     colors: np.ndarray
-    #: standard deviations, world units
+    #: standard deviations in world units
     radii: np.ndarray
     opacities: np.ndarray
 
@@ -79,13 +79,16 @@ class _Points:
 
 @dataclass
 class _View:
-    """What initialization reads of one frame."""
+    """The data of one frame that initialization uses."""
 
     camera: Camera
+    #: (H, W, 3) uint8
     image: np.ndarray
+    #: (H, W) bool
     static: np.ndarray
-    #: 0 = unknown
+    #: (H, W) z depth, 0 = unknown
     depth: np.ndarray
+    #: (H, W) bool, whether the depth is trusted
     confident: np.ndarray
 
 
@@ -97,17 +100,17 @@ def initialize(
     sh_degree: int = 0,
     progress: Progress = ignore_progress,
 ) -> Gaussians:
-    """Gaussians of everything that the frames `training_frames` see static, in Morton order; other frames are not read.
+    """Gaussians of everything static in the frames `training_frames`, in Morton order. Other frames are not read.
 
-    Raises `InputError` when the scene has no depth or no static pixel.
+    Raises `InputError` if the scene has no depth or no static pixel.
     """
     settings = settings or InitializationSettings()
     if scene.z_depths is None:
         raise InputError(
-            "The scene has no depth maps, so no Gaussians can be placed; run a predictor that gives depth."
+            "The scene has no depth maps, so no Gaussians can be placed; make it with a predictor that has depth."
         )
-    affordable = max(8, _VIEW_MEMORY // (scene.frames.width * scene.frames.height * 20))
-    count = min(settings.max_frames, affordable, len(training_frames))
+    frames_in_memory = max(8, _VIEW_MEMORY // (scene.frames.width * scene.frames.height * 20))
+    count = min(settings.max_frames, frames_in_memory, len(training_frames))
     chosen = [training_frames[int(k)] for k in np.linspace(0, len(training_frames) - 1, count).round()]
     views = []
     for done, index in enumerate(_spread_order(chosen)):
@@ -125,14 +128,14 @@ def initialize(
     return _gaussians(points, sh_degree)
 
 
-#: bytes that the frames read for initialization may take
+#: limit of the memory for the frames read by initialization, in bytes
 _VIEW_MEMORY = 600 << 20
 
 
 def _collect(
     views: list[_View], cell_unit: float, tolerance: float, settings: InitializationSettings, progress: Progress
 ) -> tuple[_Points | None, float]:
-    """Points of all views and the cell unit used; or None and a larger unit to try, when there are too many."""
+    """Points of all views with `cell_unit`; or None and a larger cell unit to try next if there are too many points."""
     points = _Points.empty()
     finest = max(1, round(2 * cell_unit))
     for done, view in enumerate(views):
@@ -141,9 +144,9 @@ def _collect(
         new = ~_covered(cells, view, points, tolerance)
         points = points.joined(_points(cells, new, view, settings.scale, settings.opacity))
         if len(points.positions) > settings.max_count:
-            # thinning at the end would leave holes, larger cells do not
-            still_to_come = 1.0 + 0.3 * (1 - (done + 1) / len(views))
-            return None, max(cell_unit * 1.1 * still_to_come, (finest + 0.6) / 2)
+            # larger cells, because removing points at the end would leave holes
+            remaining = 1.0 + 0.3 * (1 - (done + 1) / len(views))
+            return None, max(cell_unit * 1.1 * remaining, (finest + 0.6) / 2)
     points = points.select(_confirmed(points, views, tolerance))
     for view in views:
         cells = _cells(view, view.static, 2 * finest, settings)
@@ -153,7 +156,7 @@ def _collect(
 
 
 def _spread_order(items: Sequence[int]) -> list[int]:
-    """The middle first, then the ends, then the middles of the gaps, so that early items see most of the place."""
+    """The middle first, then the ends, then the middles of gaps, so that the first items cover most of the scene."""
     order = [len(items) // 2, 0, len(items) - 1]
     step = len(items)
     while step > 1:
@@ -170,7 +173,7 @@ def _read_view(scene: Scene, index: int, settings: InitializationSettings) -> _V
     static = np.ones(depth.shape, bool)
     if scene.motion_masks is not None:
         static = scene.motion_masks[index] < settings.motion_threshold
-        # colours bleed over the border of a mask
+        # the colours of moving things bleed over the border of their mask
         static = cv2.erode(static.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     confident = depth > 0
     if scene.confidences is not None:
@@ -179,28 +182,24 @@ def _read_view(scene: Scene, index: int, settings: InitializationSettings) -> _V
 
 
 def _fill_unknown_depth(views: list[_View]) -> None:
-    """Puts what has no depth (sky, mostly) far behind everything else; depth of other kinds is left alone."""
-    known = [view.depth[::4, ::4][view.depth[::4, ::4] > 0] for view in views]
-    depths = np.concatenate(known) if known else np.zeros(0)
-    centers = np.stack([view.camera.center for view in views])
-    # with no depth at all, a distance at which the cameras' movement hardly shows
-    far = (
-        3.0 * float(np.percentile(depths, 98)) if len(depths) else max(1.0, 20.0 * float(np.ptp(centers, axis=0).max()))
-    )
+    """Sets unknown depth, which is mostly sky, to a distance behind everything else."""
+    depths = np.concatenate([view.depth[::4, ::4][view.depth[::4, ::4] > 0] for view in views])
+    if len(depths):
+        far = 3.0 * float(np.percentile(depths, 98))
+    else:  # no depth anywhere: a distance at which the motion of the cameras hardly shows
+        far = max(1.0, 20.0 * float(np.ptp([view.camera.center for view in views], axis=0).max()))
     for view in views:
         view.depth[view.depth <= 0] = far
 
 
 def _depth_tolerance(views: list[_View], settings: InitializationSettings) -> float:
-    """Three times the median relative difference between depths of different views, within sane limits."""
+    """Three times the median relative difference between the depths of consecutive views, from the setting to 0.3."""
     differences = []
     for one, other in zip(views[:12], views[1:13], strict=False):
         rows, columns = np.nonzero((one.static & one.confident)[4::8, 4::8])
         rows, columns = rows * 8 + 4, columns * 8 + 4
         positions = _unprojected(one.camera, columns, rows, one.depth[rows, columns])
-        u, v, z, _ = _projected(other.camera, positions)
-        inside = _inside(u, v, z, other)
-        u, v, z = u[inside], v[inside], z[inside]
+        u, v, z, _ = _projected(other, positions)
         trusted = other.static[v, u] & other.confident[v, u]
         differences.append(np.abs(other.depth[v, u][trusted] / z[trusted] - 1))
     values = np.concatenate(differences) if differences else np.zeros(0)
@@ -210,8 +209,8 @@ def _depth_tolerance(views: list[_View], settings: InitializationSettings) -> fl
 
 
 def _cells(view: _View, allowed: np.ndarray, finest: int, settings: InitializationSettings) -> _Cells:
-    """Cuts the image into cells of 4, 2 and 1 times `finest` pixels, split where there is detail; those that are at
-    least half `allowed`."""
+    """Divides the image into cells of 4, 2 and 1 times `finest` pixels, the smaller where there is detail, and returns
+    those of which at least half is `allowed`."""
     height, width = allowed.shape
     padded_height, padded_width = (-(-side // (4 * finest)) * 4 * finest for side in (height, width))
     padding = ((0, padded_height - height), (0, padded_width - width))
@@ -232,17 +231,18 @@ def _cells(view: _View, allowed: np.ndarray, finest: int, settings: Initializati
         leaf = open_cells & (simple | (size == finest))
         taken = leaf & (total >= 0.5 * size * size)
         rows, cols = np.nonzero(taken)
-        # a border cell may have its centre outside of the image
+        # the centre of a border cell may lie outside the image
         pixel_rows = np.minimum(rows * size + size // 2, height - 1)
         pixel_cols = np.minimum(cols * size + size // 2, width - 1)
         found.append((pixel_cols, pixel_rows, np.full(len(rows), size), 1 / mean_inverse[taken], mean[taken]))
-        # half-masked large cells still get their allowed parts
+        # a large cell that was rejected is divided too, for its allowed parts
         open_cells = np.kron(open_cells & ~taken, np.ones((2, 2), bool)).astype(bool)
     columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
     return _Cells(np.stack(columns[:2], axis=1), columns[2], columns[3], columns[4].astype(np.float32))
 
 
 def _block_sum(values: np.ndarray, size: int) -> np.ndarray:
+    """Sums (H / size, W / size, ...) over square blocks of `size` pixels."""
     height, width = values.shape[:2]
     blocks = values.reshape(height // size, size, width // size, size, *values.shape[2:])
     return blocks.sum(axis=(1, 3))
@@ -256,92 +256,77 @@ def _points(cells: _Cells, which: np.ndarray, view: _View, scale: float, opacity
 
 
 def _covered(cells: _Cells, view: _View, points: _Points, tolerance: float) -> np.ndarray:
-    """Whether a point of about the cell's size or smaller lies in the cell (or hardly beside it) at about its depth."""
+    """Per cell, whether it contains (or nearly contains) a point of about its size or smaller at about its depth."""
     covered = np.zeros(len(cells.sizes), bool)
     if len(points.positions) == 0:
         return covered
-    u, v, z, _ = _projected(view.camera, points.positions)
-    inside = _inside(u, v, z, view)
-    u, v, z, radii = u[inside], v[inside], z[inside], points.radii[inside]
+    u, v, z, inside = _projected(view, points.positions)
     near = np.abs(view.depth[v, u] / z - 1) < tolerance
-    # a footprint in pixels relative to the cell that would have made it
-    footprint = radii * view.camera.fx / z / 0.55
+    # edge in pixels of the cell that would have become this point
+    footprint = points.radii[inside] * view.camera.fx / z / 0.55
     for size in np.unique(cells.sizes):
-        mine = near & (footprint < 1.6 * size)
-        hit = np.zeros(view.depth.shape, np.uint8)
-        hit[v[mine], u[mine]] = 1
-        reach = int(size) // 2 * 2 + 1
-        hit = cv2.dilate(hit, np.ones((reach, reach), np.uint8))
+        matching = near & (footprint < 1.6 * size)
         of_size = cells.sizes == size
-        covered[of_size] = hit[cells.pixels[of_size, 1], cells.pixels[of_size, 0]] > 0
+        hit = _dilated(view, u[matching], v[matching], int(size) // 2 * 2 + 1)
+        covered[of_size] = hit[cells.pixels[of_size, 1], cells.pixels[of_size, 0]]
     return covered
 
 
 def _uncovered(cells: _Cells, view: _View, points: _Points) -> np.ndarray:
-    """Whether no point at all shows near the cell."""
-    u, v, z, _ = _projected(view.camera, points.positions)
-    inside = _inside(u, v, z, view)
-    u, v = u[inside], v[inside]
-    radius = np.minimum(points.radii[inside] * view.camera.fx / z[inside], 64.0)
+    """Per cell, whether no point at any depth is visible near it."""
+    u, v, z, inside = _projected(view, points.positions)
+    radius = np.minimum(points.radii[inside] * view.camera.fx / z, 64.0)
     free = np.ones(len(cells.sizes), bool)
     for low, high in ((0, 3), (3, 8), (8, 65)):
-        mine = (radius >= low) & (radius < high)
-        hit = np.zeros(view.depth.shape, np.uint8)
-        hit[v[mine], u[mine]] = 1
-        reach = 2 * max(low * 2, 3) + 1
-        hit = cv2.dilate(hit, np.ones((reach, reach), np.uint8))
-        free &= hit[cells.pixels[:, 1], cells.pixels[:, 0]] == 0
+        matching = (radius >= low) & (radius < high)
+        hit = _dilated(view, u[matching], v[matching], 2 * max(low * 2, 3) + 1)
+        free &= ~hit[cells.pixels[:, 1], cells.pixels[:, 0]]
     return free
 
 
+def _dilated(view: _View, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
+    """(H, W) bool: the pixels within a square of `size` pixels around one of the pixels (u, v)."""
+    hit = np.zeros(view.depth.shape, np.uint8)
+    hit[v, u] = 1
+    return cv2.dilate(hit, np.ones((size, size), np.uint8)) > 0
+
+
 def _confirmed(points: _Points, views: list[_View], tolerance: float) -> np.ndarray:
-    """Whether at least as many views agree with a point's depth as see clearly through it to something behind."""
+    """Per point, whether at least as many views agree with its depth as see a surface clearly behind it."""
     agree = np.zeros(len(points.positions), np.int32)
     seen_through = np.zeros(len(points.positions), np.int32)
     for view in views:
-        u, v, z, _ = _projected(view.camera, points.positions)
-        index = np.nonzero(_inside(u, v, z, view))[0]
-        u, v, z = u[index], v[index], z[index]
+        u, v, z, inside = _projected(view, points.positions)
         trusted = view.static[v, u] & view.confident[v, u]
         ratio = view.depth[v, u] / z
-        agree[index] += trusted & (np.abs(ratio - 1) < tolerance)
-        seen_through[index] += trusted & (ratio > 1 + 2 * tolerance)
+        agree[inside] += trusted & (np.abs(ratio - 1) < tolerance)
+        seen_through[inside] += trusted & (ratio > 1 + 2 * tolerance)
     return agree >= seen_through
 
 
 def _unprojected(camera: Camera, columns: np.ndarray, rows: np.ndarray, depths: np.ndarray) -> np.ndarray:
+    """World points (N, 3) of the centres of pixels at z depths (N,)."""
     x = (columns + 0.5 - camera.cx) / camera.fx * depths
     y = (rows + 0.5 - camera.cy) / camera.fy * depths
     matrix = camera.world_from_camera
     return np.stack([x, y, depths], axis=1) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
-def _projected(camera: Camera, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Columns and rows (int) of the pixels that positions (N, 3) fall into, z depths, and the exact pixels (N, 2)."""
-    pixels, z = camera.project(positions)
-    bounded = np.clip(np.nan_to_num(pixels), -1e6, 1e6)
-    cells = np.floor(bounded).astype(np.int64)
-    return cells[:, 0], cells[:, 1], z, pixels
-
-
-def _inside(u: np.ndarray, v: np.ndarray, z: np.ndarray, view: _View) -> np.ndarray:
+def _projected(view: _View, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Columns, rows and z depths (n,) of the world positions (N, 3) that project into the image, and their indices."""
+    pixels, z = view.camera.project(positions)
+    u, v = np.floor(np.clip(np.nan_to_num(pixels), -1e6, 1e6)).astype(np.int64).T
     height, width = view.depth.shape
-    return (z > 1e-6) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    inside = np.nonzero((z > 1e-6) & (u >= 0) & (u < width) & (v >= 0) & (v < height))[0]
+    return u[inside], v[inside], z[inside], inside
 
 
 def _gaussians(points: _Points, sh_degree: int) -> Gaussians:
-    count = len(points.positions)
-    means = torch.from_numpy(points.positions.astype(np.float32))
-    radii = torch.from_numpy(np.maximum(points.radii, 1e-12).astype(np.float32))
-    coefficients = torch.zeros(count, (sh_degree + 1) ** 2, 3)
-    coefficients[:, 0] = sh_from_color(torch.from_numpy(points.colors))
-    rotations = torch.zeros(count, 4)
-    rotations[:, 0] = 1
-    gaussians = Gaussians(
-        means,
-        radii.log()[:, None].repeat(1, 3),
-        rotations,
-        logit(torch.from_numpy(points.opacities.astype(np.float32))),
-        coefficients,
+    gaussians = Gaussians.isotropic(
+        means=torch.from_numpy(points.positions.astype(np.float32)),
+        log_scales=torch.from_numpy(np.maximum(points.radii, 1e-12).astype(np.float32)).log(),
+        opacities=torch.from_numpy(points.opacities.astype(np.float32)),
+        colors=torch.from_numpy(points.colors),
+        sh_degree=sh_degree,
     )
-    return gaussians.select(morton_order(means))
+    return gaussians.select(morton_order(gaussians.means))

@@ -1,7 +1,7 @@
-"""Image scores of a static render against a image. Every function is one protocol; docs/scores.md explains them.
+"""Scores of a rendered image against a reference image. docs/scores.md describes the protocols.
 
-Images are float RGB (H, W, 3) in [0, 1]; others are clipped. `static` is bool (H, W), True where a pixel
-counts. A score that has no pixel to stand on is NaN.
+Images are float RGB (H, W, 3); values are clipped to [0, 1]. `static` is bool (H, W), True where a pixel counts. A
+score without any pixel that counts is NaN. Arrays whose shapes do not match raise `ValueError`.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ import numpy as np
 
 from scene.errors import InputError
 
-#: no PSNR is reported above this: equal images would be infinite
+#: upper limit of a PSNR, because that of equal images would be infinite
 PSNR_CEILING = 100.0
 
 SSIM_WINDOW = 11
@@ -36,8 +36,8 @@ def psnr_static(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray)
 
 
 def psnr_das3r(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray) -> float:
-    """The protocol of DAS3R (Xu et al., 2024): both images are zero where something moves, the mean squared error
-    goes over all pixels of a channel, and the PSNR of the three channels are averaged, in dB.
+    """The protocol of DAS3R (Xu et al., 2024): both images are set to zero where something moves, the squared error is
+    averaged over all pixels of a channel, and the PSNRs of the three channels are averaged, in dB.
 
     Moving pixels count as perfect, so this is higher than `psnr_static` by about -10 log10(share of static pixels).
     """
@@ -49,13 +49,13 @@ def psnr_das3r(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray) 
 
 
 def ssim(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray | None = None) -> float:
-    """Structural similarity (Wang et al., 2004) with an 11x11 Gaussian window of sigma 1.5, mean over channels and over
-    all windows that lie inside the image; with `static`, over those windows only that touch no moving pixel."""
+    """Structural similarity (Wang et al., 2004) with an 11x11 Gaussian window of sigma 1.5: the mean over channels and
+    over all windows inside the image, or with `static` over the windows that contain no moving pixel."""
     return mean_ssim(ssim_map(rendered, reference), static)
 
 
 def mean_ssim(similarity: np.ndarray, static: np.ndarray | None = None) -> float:
-    """The mean of a `ssim_map`: over all windows, or with `static` over those that touch no moving pixel."""
+    """The mean of an `ssim_map` over all windows, or with `static` over the windows that contain no moving pixel."""
     if similarity.size == 0:
         return math.nan
     if static is None:
@@ -70,8 +70,8 @@ def mean_ssim(similarity: np.ndarray, static: np.ndarray | None = None) -> float
 
 
 def ssim_map(rendered: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Structural similarity (H - 10, W - 10, 3) of every 11x11 window that lies inside the image; C1 = 0.01^2 and
-    C2 = 0.03^2 for the range [0, 1]."""
+    """Structural similarity (H - 10, W - 10, 3) of every 11x11 window inside the image, with C1 = 0.01^2 and
+    C2 = 0.03^2."""
     rendered, reference = _checked(rendered, reference)
     height, width = reference.shape[:2]
     if min(height, width) < SSIM_WINDOW:
@@ -87,9 +87,9 @@ def ssim_map(rendered: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 class Lpips:
-    """Learned perceptual distance (Zhang et al., 2018) with the AlexNet backbone; 0 is equal.
+    """Learned perceptual distance (Zhang et al., 2018) with the AlexNet backbone; 0 for equal images.
 
-    Never downloads anything: `Lpips.unavailable_because()` says in one sentence why there is none, or is None.
+    Nothing is downloaded. Raises `InputError` with the sentence of `unavailable_because` if something is missing.
     """
 
     def __init__(self) -> None:
@@ -100,11 +100,11 @@ class Lpips:
         import torch
 
         weights = _alexnet_weights()
-        assert weights is not None  # otherwise there is a reason
+        assert weights is not None
         self._torch = torch
         backbone = torch.load(weights, map_location="cpu", weights_only=True)
         network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
-        # LPIPS names torchvision's features by slices; the numbers of the layers stay
+        # lpips groups the layers of torchvision's AlexNet into slices and keeps their numbers
         own = network.net.state_dict()
         features = {name.split("features.", 1)[1]: value for name, value in backbone.items() if "features." in name}
         network.net.load_state_dict({name: features[name.split(".", 1)[1]] for name in own})
@@ -112,7 +112,7 @@ class Lpips:
 
     @staticmethod
     def unavailable_because() -> str | None:
-        """One sentence that says what is missing for LPIPS on this machine; None when nothing is."""
+        """One sentence on what is missing for LPIPS on this machine; None if nothing is."""
         if importlib.util.find_spec("lpips") is None:
             return "LPIPS was not computed: the package lpips is not installed (pip install 'stillsplat[metrics]')."
         if _alexnet_weights() is None:
@@ -122,13 +122,13 @@ class Lpips:
             )
         try:
             import lpips  # type: ignore[import-not-found]  # noqa: F401
-        except Exception as error:  # a broken torchvision raises all kinds of things
+        except Exception as error:  # a broken torchvision raises exceptions of many kinds
             first_line = (str(error).splitlines() or [type(error).__name__])[0]
             return f"LPIPS was not computed: the package lpips does not load on this machine ({first_line})."
         return None
 
     def __call__(self, rendered: np.ndarray, reference: np.ndarray, static: np.ndarray | None = None) -> float:
-        """Distance over the whole image, or the mean of its per-pixel map over static pixels."""
+        """The distance of the images, or with `static` the mean of the distance per pixel over static pixels."""
         rendered, reference = _checked(rendered, reference)
         torch = self._torch
 

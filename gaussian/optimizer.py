@@ -5,124 +5,111 @@ from typing import Any
 
 import numpy as np
 import torch
-from diff_gaussian_rasterization import AdamGroup, FusedOptimizer, adam_step
+from diff_gaussian_rasterization import FusedOptimizer, Rendering
 from torch import Tensor
 
-from gaussian.gradient_renderer import CameraGradients, Rendered
-from scene.camera import Camera
+from gaussian.gradient_renderer import CameraGradients
+from gaussian.poses import View
 from scene.gaussians import Gaussians, packed
 
-#: the first and the second ones by the names of the tensors
+#: `exp_avg` and `exp_avg_sq`, by the names of the tensors of `Gaussians`
 Moments = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of which Gaussians there are: those at `keep` stay in that order, those of `added` come behind them."""
+    """Removes and adds Gaussians: those at `keep` remain, in that order, followed by `added`."""
 
     #: (M,) indices into the Gaussians before the edit
     keep: Tensor
     added: Gaussians
-    #: indices, after the edit, of Gaussians that stayed but were changed so much that their history is worthless
+    #: indices, after the edit, of kept Gaussians that were changed so much that their moments no longer apply
     changed: Tensor | None = None
 
 
 class GaussianOptimizer:
-    """Holds the Gaussians with their first and second moments and keeps the three in step."""
+    """Holds the Gaussians and their moments and applies every change to both."""
 
     def __init__(self, gaussians: Gaussians) -> None:
         self._gaussians = gaussians.packed()
-        #: None while `_fused` has them, and before the first step
+        #: None before the first step, and while `_fused` holds the moments
         self._moments: Moments | None = None
         self.steps = 0
         self._fused: FusedOptimizer | None = None
 
     @property
     def gaussians(self) -> Gaussians:
-        """All that has been learnt. In between steps `geometry` is cheaper."""
+        """All parameters, up to date. Between steps `geometry` is cheaper."""
         return self._gaussians if self._fused is None else Gaussians(**self._fused.parameters)
 
     @property
     def geometry(self) -> Gaussians:
-        """The Gaussians with harmonics that may be those of an earlier step; all else is up to date and may be changed
-        in place."""
+        """The Gaussians with `sh_coefficients` that may be those of an earlier step. The other tensors are up to date
+        and may be changed in place."""
         return self._gaussians
 
-    def _settled(self) -> Moments:
-        """Ends the fused optimization, so that everything may be changed."""
+    def _end_fused_steps(self) -> Moments:
+        """Takes parameters and moments back from the fused optimizer, so that any of them may be changed."""
         if self._fused is not None:
             self._gaussians, self._moments, self._fused = self.gaussians, self._fused.moments(), None
         elif self._moments is None:
             tensors = self._gaussians.tensors()
-            first, second = ({name: torch.zeros_like(value) for name, value in tensors.items()} for _ in range(2))
-            self._moments = first, second
+            exp_avg, exp_avg_sq = ({name: torch.zeros_like(value) for name, value in tensors.items()} for _ in range(2))
+            self._moments = exp_avg, exp_avg_sq
         return self._moments
 
-    def render(self, camera: Camera, sh_degree: int, background: Tensor) -> Rendered:
-        """The Gaussians as `camera` sees them with harmonics up to `sh_degree`, for `descend`. On the CPU the image's
-        memory is used again by the next call."""
+    def render(self, view: View, sh_degree: int, background: Tensor) -> Rendering:
+        """Renders with spherical harmonics up to `sh_degree`; `step` refers to the last rendering. On the CPU the next
+        call overwrites the image."""
         if self._fused is None:
             tensors = self._gaussians.tensors()
             parameters = (tensors[name] for name in FusedOptimizer.NAMES)
             self._fused, self._moments = FusedOptimizer(*parameters, moments=self._moments), None
-        pose = torch.from_numpy(camera.camera_from_world.astype(np.float32))
-        intrinsics = [camera.fx, camera.fy, camera.cx, camera.cy]
-        result = self._fused.render(
-            pose, intrinsics, camera.width, camera.height, background=background, sh_degree=sh_degree
+        return self._fused.render(
+            view.camera_from_world,
+            view.intrinsics,
+            view.width,
+            view.height,
+            background=background,
+            sh_degree=sh_degree,
         )
-        return Rendered(result.image, result.alpha, result.depth, [], {})
 
-    def descend(
+    def step(
         self,
-        image_slope: Tensor,
-        alpha_slope: Tensor | None,
-        depth_slope: Tensor | None,
-        rates: dict[str, float],
+        image_gradient: Tensor,
+        alpha_gradient: Tensor | None,
+        depth_gradient: Tensor | None,
+        learning_rates: dict[str, float],
         *,
-        opacity_pull: float,
-        scale_pull: float,
+        opacity_regularization: float,
+        scale_regularization: float,
     ) -> CameraGradients:
-        """One step down the loss whose derivatives with respect to the last rendering are given, plus `opacity_pull`
-        times the sum of all opacities and `scale_pull` times the sum of all scales. Rates as for `step`.
+        """One Adam step of all Gaussians, taken inside the backward pass, and the gradients of the camera.
 
-        Every Gaussian takes its step inside the backward pass; the result is that of the long way."""
-        assert self._fused is not None, "render comes before descend"
+        The loss is the one whose gradients with respect to the last rendering are given, plus `opacity_regularization`
+        times the sum of all opacities and `scale_regularization` times the sum of all scales. `learning_rates` are by
+        the names of the tensors; spherical harmonics above degree 0 learn at a twentieth of theirs.
+        """
+        assert self._fused is not None, "render comes before step"
         self._fused.steps = self.steps
         camera = self._fused.step(
-            image_slope,
-            alpha_slope,
-            depth_slope,
-            rates=rates,
+            image_gradient,
+            alpha_gradient,
+            depth_gradient,
+            rates=learning_rates,
             camera=True,
-            opacity_pull=opacity_pull,
-            scale_pull=scale_pull,
+            opacity_pull=opacity_regularization,
+            scale_pull=scale_regularization,
         )
         assert camera is not None
         self.steps = self._fused.steps
         pose, intrinsics = (value.cpu().numpy().astype(np.float64) for value in camera)
         return CameraGradients(pose, intrinsics)
 
-    def step(self, gradients: dict[str, Tensor], rates: dict[str, float], *, sh_rest_factor: float = 0.05) -> None:
-        """One step for all tensors named in `gradients`. `rates` are by name; that of the spherical harmonics above the
-        constant one is multiplied by `sh_rest_factor`."""
-        self.steps += 1
-        firsts, seconds = self._settled()
-        groups = []
-        for name, gradient in gradients.items():
-            parameter, first, second = getattr(self._gaussians, name), firsts[name], seconds[name]
-            if name == "sh_coefficients" and gradient.shape[1] > 1:
-                for part, rate in ((slice(0, 1), rates[name]), (slice(1, None), rates[name] * sh_rest_factor)):
-                    groups.append(
-                        AdamGroup(parameter[:, part], gradient[:, part], first[:, part], second[:, part], rate)
-                    )
-            else:
-                groups.append(AdamGroup(parameter, gradient, first, second, rates[name]))
-        adam_step(groups, self.steps)
-
     def apply(self, edit: Edit) -> None:
-        """Changes which Gaussians there are; added and changed ones start without history. Wherever the Gaussians are,
-        the edit may be on the CPU."""
-        both_moments = self._settled()
+        """Removes and adds Gaussians; the moments of added and changed ones start at zero. The edit may be on the CPU
+        when the Gaussians are on a GPU."""
+        both_moments = self._end_fused_steps()
         edit = Edit(edit.keep, edit.added.to(self._gaussians.device), edit.changed)
         self._gaussians = self._gaussians.select(edit.keep).joined(edit.added)
         for moments in both_moments:
@@ -132,32 +119,27 @@ class GaussianOptimizer:
                     moments[name][edit.changed] = 0
 
     def to(self, device: torch.device) -> None:
-        """Moves Gaussians and moments."""
-        both_moments = self._settled()
+        """Moves the Gaussians and their moments to `device`."""
+        both_moments = self._end_fused_steps()
         self._gaussians = self._gaussians.to(device)
         for moments in both_moments:
             for name, tensor in moments.items():
                 moments[name] = tensor.to(device)
 
-    def forget(self, name: str) -> None:
-        """Clears the history of one tensor."""
-        for moments in self._settled():
-            moments[name].zero_()
-
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        first, second = self._settled()
+        """The content of a checkpoint."""
+        exp_avg, exp_avg_sq = self._end_fused_steps()
         return {
             "gaussians": dict(self._gaussians.tensors()),
-            "first": dict(first),
-            "second": dict(second),
+            "exp_avg": dict(exp_avg),
+            "exp_avg_sq": dict(exp_avg_sq),
             "steps": self.steps,
         }
 
     @staticmethod
     def restored(state: dict[str, Any]) -> "GaussianOptimizer":
-        """The reverse of `state`."""
+        """An optimizer with the content that `state` returned."""
         optimizer = GaussianOptimizer(Gaussians(**state["gaussians"]))
-        optimizer._moments = dict(state["first"]), dict(state["second"])
+        optimizer._moments = dict(state["exp_avg"]), dict(state["exp_avg_sq"])
         optimizer.steps = int(state["steps"])
         return optimizer

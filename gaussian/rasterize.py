@@ -1,14 +1,14 @@
-"""One function in front of every rasterizer.
+"""One function for all rasterizers, and the choice of a device.
 
-| backend | what | where |
+| backend | implementation | device |
 |---|---|---|
 | `cpu` | our kernels, `submodules/diff-gaussian-rasterization` | any CPU |
-| `cuda` | our CUDA kernels, compiled at first use by what comes with PyTorch | NVIDIA GPU |
+| `cuda` | our CUDA kernels, compiled at first use by the compiler in PyTorch's packages | NVIDIA GPU |
 | `gsplat` | the gsplat package, if installed (extra `cuda`) | NVIDIA GPU |
-| `inria` | a `diff_gaussian_rasterization` with CUDA kernels in place of ours, if somebody has it | NVIDIA GPU |
+| `inria` | Inria's `diff_gaussian_rasterization` with CUDA kernels, if installed in place of ours | NVIDIA GPU |
 
-`auto` takes `cuda` for tensors on a GPU and `cpu` otherwise. Where there is no GPU, or our kernels cannot run on it,
-`cuda` and `auto` say why in one sentence, once, and the CPU does the work.
+`auto` is `cuda` for tensors on a GPU and `cpu` otherwise. If our CUDA kernels cannot run on this machine, `cuda` and
+`auto` warn once with the reason, and the CPU renders.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import torch
 
-from gaussian.other_rasterizers import Question, by_gsplat, by_inria
+from gaussian.other_rasterizers import RasterizerInputs, rasterize_with_gsplat, rasterize_with_inria
 from scene.errors import InputError
 
 Backend = Literal["auto", "cpu", "gsplat", "inria", "cuda"]
@@ -26,18 +26,18 @@ Backend = Literal["auto", "cpu", "gsplat", "inria", "cuda"]
 
 @dataclass
 class Rasterization:
-    """What `rasterize` returns; all of it differentiable but `radii`."""
+    """The result of `rasterize`; everything but `radii` is differentiable."""
 
-    #: (3, H, W) float32, background composited in
+    #: (3, H, W) float32, over the background
     image: torch.Tensor
-    #: (H, W) sum of the compositing weights
+    #: (H, W) sum of the blending weights
     alpha: torch.Tensor
-    #: (H, W) sum of weight * z_depth: divide by `alpha` for the expected z_depth
+    #: (H, W) sum of blending weight times z_depth; divided by `alpha`, it is the expected z_depth
     depth: torch.Tensor
-    #: (N,) int32, three standard deviations in pixels, 0 = not on the screen
+    #: (N,) int32, three standard deviations in pixels, 0 = outside the image
     radii: torch.Tensor
-    #: (N, 2) the handle whose `.grad` after `backward()` is the gradient to the centres on the screen, in pixels;
-    #: None unless `screen_gradients` was asked for
+    #: (N, 2) zeros whose `.grad` after `backward()` is the gradient with respect to the projected means, in pixels;
+    #: None without `screen_gradients`
     screen_means: torch.Tensor | None
 
 
@@ -62,15 +62,13 @@ def rasterize(
     opacity_logits: bool = False,
     backend: Backend = "auto",
 ) -> Rasterization:
-    """Render Gaussians: scales and opacities in [0, 1], quaternions wxyz of any length, world units.
+    """Renders Gaussians with scales in world units, opacities in [0, 1] and quaternions wxyz of any length.
 
-    With `log_scales` the scales are logarithms, with `opacity_logits` the opacities are logits; the gradients are then
-    to these. Our own kernels apply the activations themselves.
+    With `log_scales`, `scales` are logarithms, and with `opacity_logits`, `opacities` are logits; gradients are with
+    respect to these. `camera_from_world` has OpenCV's axes; `intrinsics` are (fx, fy, cx, cy) in pixels, with pixel
+    centres at +0.5. All tensors that require gradients get them, except the camera with the backend `inria`.
 
-    `camera_from_world` uses OpenCV axes, `intrinsics` are (fx, fy, cx, cy) in pixels, with pixel centres at +0.5.
-    Gradients go to every tensor that requires one; with the backend `inria` the camera gets none.
-
-    Raises InputError when the backend cannot be used here, ValueError for wrong shapes, types or devices.
+    Raises `InputError` if the backend cannot be used here, `ValueError` for wrong shapes, types or devices.
     """
     name = _choose(backend, means.device.type)
     screen_means = None
@@ -98,8 +96,8 @@ def rasterize(
         opacities = opacities.sigmoid() if opacity_logits else opacities
         arguments["intrinsics"] = torch.as_tensor(intrinsics, dtype=torch.float32)
         arguments["background"] = torch.zeros(3) if background is None else torch.as_tensor(background)
-        render = by_gsplat if name == "gsplat" else by_inria
-        image, alpha, depth, radii = render(Question(means, rotations, scales, opacities, **arguments))
+        run = rasterize_with_gsplat if name == "gsplat" else rasterize_with_inria
+        image, alpha, depth, radii = run(RasterizerInputs(means, rotations, scales, opacities, **arguments))
     return Rasterization(image, alpha, depth, radii, screen_means)
 
 
@@ -121,18 +119,18 @@ def _choose(backend: str, device: str) -> str:
 
 
 def usable_device(wanted: str) -> str:
-    """`cuda` or `cpu` for what somebody wants: `auto` is a GPU where our kernels run, and `cuda` where they do not is
-    the CPU, after one sentence."""
+    """The device ("cuda" or "cpu") to use for `wanted`: "auto" is a GPU if our kernels run on it; "cuda" is the CPU,
+    after a warning, if they do not."""
     if wanted == "cpu":
         return "cpu"
     reason = why_no_cuda()
     if reason is not None and wanted == "cuda":
-        warnings.warn(f"{reason} (the CPU optimizes instead)", stacklevel=2)
+        warnings.warn(f"{reason} (the CPU is used instead)", stacklevel=2)
     return "cpu" if reason is not None else "cuda"
 
 
 def why_no_cuda() -> str | None:
-    """Why our CUDA kernels cannot run here, in one sentence; None if they can."""
+    """One sentence on why our CUDA kernels cannot run on this machine; None if they can."""
     _kernels()
     from diff_gaussian_rasterization import cuda_device
 
@@ -153,11 +151,11 @@ def _kernels():
 
 
 def _cpu(means, rotations, scales, opacities, **arguments):
-    """Also for tensors elsewhere, on copies of them; results and gradients go back to where the tensors are."""
+    """Rasterizes on the CPU. Tensors on other devices are copied there, results and gradients back to their device."""
 
-    def here(value):
+    def on_cpu(value):
         return value.cpu() if isinstance(value, torch.Tensor) else value
 
-    gaussians = map(here, (means, rotations, scales, opacities))
-    result = _kernels().rasterize(*gaussians, **{name: here(value) for name, value in arguments.items()})
+    gaussians = map(on_cpu, (means, rotations, scales, opacities))
+    result = _kernels().rasterize(*gaussians, **{name: on_cpu(value) for name, value in arguments.items()})
     return tuple(output.to(means.device) for output in result)

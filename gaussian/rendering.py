@@ -1,4 +1,4 @@
-"""Single images of Gaussians by any rasterizer backend, without gradients; `scene.splat_rendering` renders many."""
+"""Renders a single image of Gaussians without gradients. `scene.splat_rendering` is faster for many images."""
 
 import numpy as np
 import torch
@@ -10,8 +10,8 @@ from scene.splat_rendering import Rendering, camera_arguments, rasterizer_argume
 
 
 def render(gaussians: Gaussians, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
-    """Renders at the camera's size. `exposure` (3, 2) holds gain and offset per channel; without it the image has the
-    clip's mean exposure. Black background."""
+    """Renders at the size of the camera over black, on the device of the Gaussians. `exposure` (3, 2): gain and offset
+    per channel; without it the image has the mean exposure of the clip."""
     with torch.no_grad():
         result = rasterize(**rasterizer_arguments(gaussians), **camera_arguments(camera))
     return rendering_arrays(result, exposure)

@@ -1,17 +1,20 @@
-"""How learning rates, image sizes and spherical harmonics change over a run; `done` is its share that is done."""
+"""How learning rates, image sizes and spherical harmonics change over a run; `done` is the completed share of it."""
 
 from dataclasses import dataclass
 
 
 def exponential(start: float, end: float, done: float) -> float:
-    """From `start` to `end` along a straight line in the logarithm."""
+    """Interpolates from `start` to `end`, linearly in the logarithm."""
     return start * (end / start) ** min(max(done, 0.0), 1.0)
 
 
 @dataclass(frozen=True)
 class Schedules:
-    """All rates are per Adam step. Those of positions and poses are in pixels of the full size, as seen at the scene's
-    typical depth, so that they suit any focal length and any unit of length."""
+    """Learning rates (at the start, at the end) and the shares of the run at which things begin.
+
+    Learning rates are per Adam step. Those of positions and poses are in pixels of the full-size image at the typical
+    depth of the scene, so that they suit any focal length and any unit of length.
+    """
 
     means: tuple[float, float] = (0.07, 0.0015)
     log_scales: tuple[float, float] = (5e-3, 1.5e-3)
@@ -21,18 +24,19 @@ class Schedules:
     pose: tuple[float, float] = (0.15, 0.005)
     log_focal: tuple[float, float] = (1e-4, 3e-6)
     exposure: tuple[float, float] = (2e-3, 2e-4)
-    #: share of the run before cameras, exposures and static weights begin to move
+    #: share of the run after which cameras, exposures and static weights are learned
     pose_start: float = 0.05
     exposure_start: float = 0.05
     staticness_start: float = 0.15
-    #: shares of the run at which images go from quarter to half and from half to full size
+    #: share of the run after which images have half and full size; before that, a quarter
     half_size: float = 0.08
     full_size: float = 0.4
-    #: shares of the run at which spherical harmonics of degree 1, 2 and 3 join
+    #: share of the run after which spherical harmonics of degree 1, 2 and 3 are used
     sh_starts: tuple[float, float, float] = (0.3, 0.5, 0.65)
 
-    def gaussian_rates(self, done: float, pixel_length: float) -> dict[str, float]:
-        """Rates by the names of the tensors of `Gaussians`; `pixel_length` is what a pixel spans at typical depth."""
+    def learning_rates(self, done: float, pixel_length: float) -> dict[str, float]:
+        """By the names of the tensors of `Gaussians`; `pixel_length`: scene units that a pixel spans at the typical
+        depth."""
         return {
             "means": exponential(*self.means, done) * pixel_length,
             "log_scales": exponential(*self.log_scales, done),
@@ -42,7 +46,7 @@ class Schedules:
         }
 
     def resolution_factor(self, done: float) -> int:
-        """The whole number that images are shrunk by."""
+        """The whole number that image sizes are divided by."""
         return 4 if done < self.half_size else 2 if done < self.full_size else 1
 
     def active_sh_degree(self, done: float, highest: int) -> int:

@@ -1,72 +1,90 @@
-"""What can be set in an optimization; saved as settings.json beside its result."""
+"""Settings of an optimization: Python arguments, options of train_gui.py, and part of a model's settings.json."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from scene.errors import InputError
+from scene.option import option
+
+_HELD_OUT, _CAMERAS, _GAUSSIANS, _LOSS = "held-out frames", "cameras and exposure", "Gaussians", "loss"
+_MAX = 10**9
+#: smallest and largest values
+_RANGES = {
+    "iterations": (0, _MAX),
+    "checkpoint_every": (0, _MAX),
+    "test_every": (0, _MAX),
+    "max_gaussians": (1, _MAX),
+    "sh_degree": (0, 3),
+    "depth_weight": (0, _MAX),
+    "opacity_regularization": (0, _MAX),
+    "scale_regularization": (0, _MAX),
+    "ssim_weight": (0, 1),
+}
+#: names of settings in the settings.json of earlier versions
+_FORMER_NAMES = {"opacity_pull": "opacity_regularization", "scale_pull": "scale_regularization"}
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of `gaussian.trainer.train`. The defaults are what was best on held-out frames for clips of some fifty
-    frames (docs/gaussian.md has the figures)."""
+    """Settings of `gaussian.trainer.train`. The defaults had the best scores on held-out frames of clips of about fifty
+    frames (figures in docs/gaussian.md). Raises `InputError` for values that are not allowed."""
 
-    #: optimizer steps, one frame each
-    iterations: int = 4000
-    #: of every random choice; the same seed gives the same result on the same CPU
-    seed: int = 0
-    #: "das3r": frame i is held out when (i + 5) mod 10 = 0
-    protocol: Literal["none", "das3r"] = "none"
-    #: holds out every so-many-th frame (0: none); not together with a protocol
-    test_every: int = 0
-    #: moves the cameras of held-out frames by the static pixels (of the annotations, if given) of those frames
-    #: themselves; the result names it
-    refine_test_cameras: bool = False
-    #: moves the cameras of the training frames
-    refine_cameras: bool = True
-    #: moves the shared focal length
-    refine_focal: bool = True
-    #: gain and offset per frame and channel
-    exposure: bool = True
-    #: learns which pixels are static, starting from the motion masks; off: the masks stay as they are
-    learn_staticness: bool = True
-    #: how Gaussians are added and removed during the run
-    densification: Literal["none", "adaptive", "mcmc"] = "mcmc"
-    #: about how many Gaussians there are at most
-    max_gaussians: int = 120_000
-    #: highest degree of the spherical harmonics
-    sh_degree: int = 1
-    #: weight of the difference to the scene's depth at the start; fades out over the run
-    depth_weight: float = 0.1
-    #: weight of the mean opacity and of the mean scale (in units of the typical depth) in the loss: less is simpler
-    opacity_pull: float = 0.01
-    scale_pull: float = 0.01
-    #: share of 1 - SSIM in the loss, the rest is L1
-    ssim_weight: float = 0.05
-    #: starts at quarter size, goes on at half size, ends at full size
-    resolution_schedule: bool = True
-    #: where the Gaussians are optimized: "cpu", "cuda", or "auto" for a GPU where there is one
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    #: writes a checkpoint every so many iterations (0: only when interrupted)
-    checkpoint_every: int = 1000
+    iterations: int = option(
+        4000, "optimizer steps, with one frame each", metavar="N", flags=("--iter", "--iterations")
+    )
+    seed: int = option(0, "seed of all random choices; on the same CPU, the same seed gives the same result")
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "cpu", "where the Gaussians are optimized; auto: a GPU if our kernels run on it"
+    )
+    checkpoint_every: int = option(1000, "iterations between two checkpoints; 0: only when interrupted", metavar="N")
+    protocol: Literal["none", "das3r"] = option(
+        "none", "das3r: frame i is held out if (i + 5) mod 10 = 0", group=_HELD_OUT
+    )
+    test_every: int = option(
+        0, "holds out every K-th frame; 0: none; not together with --protocol", metavar="K", group=_HELD_OUT
+    )
+    refine_test_cameras: bool = option(
+        False, "refines the cameras of held-out frames on the static pixels of these frames", group=_HELD_OUT
+    )
+    refine_cameras: bool = option(True, "refines the poses of the training frames", group=_CAMERAS)
+    refine_focal: bool = option(True, "refines the focal length that all frames share", group=_CAMERAS)
+    exposure: bool = option(True, "learns gain and offset per frame and colour channel", group=_CAMERAS)
+    densification: Literal["none", "adaptive", "mcmc"] = option(
+        "mcmc", "how Gaussians are added and removed", group=_GAUSSIANS
+    )
+    max_gaussians: int = option(120_000, "approximate limit of the number of Gaussians", metavar="N", group=_GAUSSIANS)
+    sh_degree: int = option(1, "highest degree of the spherical harmonics", choices=range(4), group=_GAUSSIANS)
+    learn_staticness: bool = option(True, "learns which pixels are static, starting from the motion masks", group=_LOSS)
+    depth_weight: float = option(
+        0.1,
+        "weight of the difference to the depth of the scene; it decreases to 0 over the run",
+        metavar="W",
+        group=_LOSS,
+    )
+    opacity_regularization: float = option(0.01, "weight of the mean opacity", metavar="W", group=_LOSS)
+    scale_regularization: float = option(
+        0.01, "weight of the mean standard deviation, in units of the typical depth", metavar="W", group=_LOSS
+    )
+    ssim_weight: float = option(0.05, "weight of 1 - SSIM; that of L1 is 1 minus this", metavar="W", group=_LOSS)
+    resolution_schedule: bool = option(
+        True, "starts with images of a quarter of the size, then half, then full size", group=_LOSS
+    )
 
     def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise InputError(f"The number of iterations must be 0 or more, not {self.iterations}.")
-        if self.protocol not in ("none", "das3r"):
-            raise InputError(f'There is no protocol called "{self.protocol}"; use "das3r" or "none".')
-        if self.test_every < 0 or self.test_every == 1:
+        for name, kind in get_type_hints(TrainSettings).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                known = ", ".join(get_args(kind))
+                raise InputError(f'There is no {name} called "{getattr(self, name)}"; use one of: {known}.')
+        for name, (smallest, largest) in _RANGES.items():
+            if not smallest <= getattr(self, name) <= largest:
+                allowed = f"{smallest} or more" if largest == _MAX else f"{smallest} to {largest}"
+                raise InputError(f"--{name.replace('_', '-')} must be {allowed}, not {getattr(self, name)}.")
+        if self.test_every == 1:
             raise InputError(
                 "--test-every must be 0 (hold out nothing) or at least 2, so that frames are left to train."
             )
         if self.protocol != "none" and self.test_every:
             raise InputError("--protocol and --test-every both choose the held-out frames; give only one of them.")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise InputError(f'There is no device called "{self.device}"; use auto, cpu or cuda.')
-        if not 0 <= self.sh_degree <= 3:
-            raise InputError(f"The degree of the spherical harmonics must be 0 to 3, not {self.sh_degree}.")
-        if self.densification not in ("none", "adaptive", "mcmc"):
-            raise InputError(f'There is no densification called "{self.densification}"; use none, adaptive or mcmc.')
 
     def test_frames(self, count: int) -> list[int]:
         """Indices of the held-out frames of a clip of `count` frames."""
@@ -77,14 +95,14 @@ class TrainSettings:
         return []
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """The settings as JSON values."""
         return asdict(self)
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> "TrainSettings":
-        """The reverse of `to_dict`; raises `InputError` for what is unknown."""
-        known = {field.name for field in fields(TrainSettings)}
-        unknown = sorted(set(values) - known)
+        """The settings in the result of `to_dict`, also of earlier versions. Raises `InputError` for unknown names."""
+        values = {_FORMER_NAMES.get(name, name): value for name, value in values.items()}
+        unknown = sorted(set(values) - {field.name for field in fields(TrainSettings)})
         if unknown:
             raise InputError(f"Unknown optimization settings: {', '.join(unknown)}; they are from another version.")
         return TrainSettings(**values)

@@ -1,11 +1,10 @@
-"""Learns, for every frame and pixel, how surely it is static: the weight that gates the loss.
+"""Learns for every pixel of every frame how likely it is static. This weight multiplies the loss of the pixel.
 
-The log odds of a pixel begin at what the motion mask says and move with evidence from its residuals, gathered over the
-visits of its frame. A residual counts as evidence only where it is an outlier among what else the frame shows, in units
-of the frame's own noise and of the local contrast (a slightly wrong pose gives residuals at every edge), and where it
-holds over a patch. The evidence is bounded, and the mask is a prior that only strong evidence overturns. This is the
-learned staticness of DAS3R (Xu et al., 2024) with robust statistics in place of a free variable per pixel; compare
-SpotLessSplats (Sabour et al., 2024).
+The log odds of a pixel are a prior, from the motion mask, plus evidence, from the residuals of the renderings of its
+frame. Residuals are averaged over a patch and compared with what static pixels of the same local contrast leave in the
+same frame, because a slightly wrong pose leaves a residual at every edge; only outliers are evidence of motion. The
+evidence is bounded, so that only strong evidence outweighs the mask. DAS3R (Xu et al., 2024) learns a free variable per
+pixel instead; SpotLessSplats (Sabour et al., 2024) uses robust statistics of residuals, too.
 """
 
 from collections.abc import Sequence
@@ -21,34 +20,37 @@ from scene.maps import FrameMaps, StoredMaps
 
 @dataclass(frozen=True)
 class StaticnessSettings:
-    """How residuals speak for or against a pixel."""
+    """How masks and residuals become log odds of a static pixel."""
 
-    #: bound of the prior log odds; the mask's own certainty is within it
+    #: bound of the absolute log odds of the prior
     prior_bound: float = 3.0
-    #: motion that speaks neither way: less than a half, since a trace of what moves harms more than a pixel less
+    #: value of the motion mask at which the prior is neutral; below 0.5, because training on a moving pixel does more
+    #: harm than leaving out a static one
     even_odds: float = 0.4
-    #: a residual of so many robust standard deviations speaks neither way
+    #: residual, in multiples of the expected one, that is neutral evidence
     neutral: float = 3.0
-    #: log odds per standard deviation above `neutral`
+    #: log odds for each multiple of the expected residual below or above `neutral`
     gain: float = 1.0
-    #: bound of the evidence against a pixel, and for one that the mask does not call moving; what the mask calls moving
-    #: is never freed, because Gaussians that learned from it would vouch for it
+    #: bound of the evidence that a pixel moves
     against: float = 6.0
+    #: bound of the evidence that a pixel is static; 0 where the mask says that it moves, because once Gaussians have
+    #: learned a moving thing from other frames, its residuals are small
     favor: float = 2.0
-    #: patch over which residuals are averaged, as a share of the image's width
+    #: edge of the patch over which residuals are averaged, as a share of the image width
     patch: float = 0.014
-    #: share of the old evidence that each visit keeps
+    #: weight of the earlier evidence in the running mean
     memory: float = 0.6
-    #: noise of a perfect image, in [0, 1]
+    #: residual in [0, 1] that noise leaves in a perfect rendering
     noise_floor: float = 0.02
-    #: share of a frame's unmasked pixels that may turn out to be moving; above it the image is just badly explained
+    #: share of the static pixels of a frame that evidence may turn into moving ones; above it, the rendering of the
+    #: frame is taken to be poor, and the evidence of motion is reduced
     max_overturned: float = 0.12
 
 
 class StaticWeights:
-    """Static weights of some frames, `priors[frame]` being motion masks (1 = moves), or None for no motion at all.
+    """Static weights of all frames. `priors[frame]` are motion masks (H, W), 1 = moves; None: nothing moves.
 
-    Evidence is kept at half size in half precision, on disk where a clip is long.
+    The evidence is stored at half the size of the frames in half precision, for long clips in a temporary file.
     """
 
     def __init__(
@@ -62,25 +64,26 @@ class StaticWeights:
         self._priors = priors
         self._settings = settings or StaticnessSettings()
         self._size = (height, width)
-        # a scene on the disk decodes a file for every read
+        # a copy, because a scene on disk decodes a file at every access
         self._motion = StoredMaps(frames, height, width, np.uint8) if priors is not None else None
         self._motion_known = np.zeros(frames, bool)
         self._evidence = StoredMaps(frames, (height + 1) // 2, (width + 1) // 2)
-        self._visited = np.zeros(frames, bool)
+        self._observed = np.zeros(frames, bool)
 
     def __len__(self) -> int:
-        return len(self._visited)
+        return len(self._observed)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Weight (H, W) float32 in [0, 1] of a frame, at full size."""
-        odds = self._prior_odds(index)
-        if self._visited[index]:
-            evidence = cv2.resize(self._evidence[index], odds.shape[::-1], interpolation=cv2.INTER_LINEAR)
-            odds = odds + evidence
-        # a soft step that is exactly 0 and 1 at the ends, so that what moves leaves no trace
-        return np.clip(0.5 + odds / 2.0, 0.0, 1.0).astype(np.float32)
+        """Static weights (H, W) float32 in [0, 1] of a frame."""
+        log_odds = self._prior(index)
+        if self._observed[index]:
+            evidence = cv2.resize(self._evidence[index], log_odds.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            log_odds = log_odds + evidence
+        # a ramp instead of the logistic function, so that the weight of moving pixels is exactly 0
+        return np.clip(0.5 + log_odds / 2.0, 0.0, 1.0).astype(np.float32)
 
-    def _prior_odds(self, frame: int) -> np.ndarray:
+    def _prior(self, frame: int) -> np.ndarray:
+        """Log odds (H, W) of a frame from its motion mask; pixels that are NaN there count as moving."""
         bound = self._settings.prior_bound
         if self._priors is None or self._motion is None:
             return np.full(self._size, bound, np.float32)
@@ -92,10 +95,11 @@ class StaticWeights:
         return np.clip((self._settings.even_odds - motion) * np.float32(2 * bound), -bound, bound)
 
     def observe(self, frame: int, residual: np.ndarray, target: np.ndarray, alpha: np.ndarray | None = None) -> None:
-        """Learns from one rendering: `residual` (h, w), mean absolute difference over channels in [0, 1], and the
-        image `target` (h, w, 3), uint8 or float in [0, 1], both at any one size.
+        """Adds the evidence of one rendering of a frame.
 
-        Where `alpha` (h, w), the coverage of the rendering, is low, a residual says nothing about motion.
+        `residual` (h, w): mean over channels of the absolute difference, in [0, 1]. `target` (h, w, 3): the image,
+        uint8 or float in [0, 1]. `alpha` (h, w): sum of the blending weights; residuals where it is low are not used.
+        All three have one size, which may differ from that of the frame.
         """
         settings = self._settings
         height, width = self._evidence[frame].shape
@@ -105,44 +109,42 @@ class StaticWeights:
         patch = max(3, int(settings.patch * width) | 1)
         residual = cv2.blur(residual, (patch, patch))
         contrast = cv2.blur(_local_contrast(gray), (patch, patch))
-        prior = cv2.resize(self._prior_odds(frame), (width, height), interpolation=cv2.INTER_AREA)
+        prior = cv2.resize(self._prior(frame), (width, height), interpolation=cv2.INTER_AREA)
         static = prior > 0
         if not static.any():
             return
-        # what a static pixel of this contrast leaves in this frame, by a robust line through the origin's noise
+        # the residual of a static pixel, by a robust fit of a line over contrast
         flat_noise = float(np.median(residual[static & (contrast <= np.median(contrast[static]))]))
-        slope = float(np.median(residual[static] / (contrast[static] + settings.noise_floor)))
-        expected = np.maximum(settings.noise_floor, 0.5 * flat_noise + 0.5 * slope * (contrast + settings.noise_floor))
-        sigmas = residual / expected
-        evidence = settings.gain * (settings.neutral - sigmas)
+        per_contrast = float(np.median(residual[static] / (contrast[static] + settings.noise_floor)))
+        expected = 0.5 * flat_noise + 0.5 * per_contrast * (contrast + settings.noise_floor)
+        evidence = settings.gain * (settings.neutral - residual / np.maximum(settings.noise_floor, expected))
         if alpha is not None:
             evidence[cv2.resize(alpha, (width, height), interpolation=cv2.INTER_AREA) < 0.8] = 0
-        if self._visited[frame]:
+        if self._observed[frame]:
             evidence = settings.memory * self._evidence[frame] + (1 - settings.memory) * evidence
         evidence = np.clip(evidence, -settings.against, np.where(static, settings.favor, 0.0))
         overturned = static & (prior + evidence < 0)
         share = overturned.sum() / max(1, static.sum())
         if share > settings.max_overturned:
-            # badly explained rather than moving: weaken all evidence against, evenly
             evidence = np.where(evidence < 0, evidence * (settings.max_overturned / share) ** 2, evidence)
         self._evidence[frame] = evidence
-        self._visited[frame] = True
+        self._observed[frame] = True
 
     def state(self, frames: Sequence[int]) -> dict[str, Any]:
-        """For a checkpoint: the evidence of the visited ones among `frames`."""
-        visited = [frame for frame in frames if self._visited[frame]]
-        maps = [torch.from_numpy(self._evidence[frame]).half() for frame in visited]
-        return {"frames": visited, "evidence": torch.stack(maps) if maps else torch.zeros(0)}
+        """The content of a checkpoint: the evidence of `frames`."""
+        observed = [frame for frame in frames if self._observed[frame]]
+        maps = [torch.from_numpy(self._evidence[frame]).half() for frame in observed]
+        return {"frames": observed, "evidence": torch.stack(maps) if maps else torch.zeros(0)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """The reverse of `state`."""
-        self._visited[:] = False
+        """Restores what `state` returned."""
+        self._observed[:] = False
         for frame, evidence in zip(state["frames"], state["evidence"], strict=True):
             self._evidence[int(frame)] = evidence.float().numpy()
-            self._visited[int(frame)] = True
+            self._observed[int(frame)] = True
 
 
 def _local_contrast(gray: np.ndarray) -> np.ndarray:
-    """Range within 3x3 pixels."""
+    """The largest minus the smallest value within 3x3 pixels."""
     window = np.ones((3, 3), np.uint8)
     return cv2.dilate(gray, window) - cv2.erode(gray, window)

@@ -1,4 +1,4 @@
-"""Optimizes the static Gaussians of a scene together with its cameras, exposures and static weights."""
+"""Optimizes the static Gaussians of a scene together with cameras, exposures and static weights."""
 
 import signal
 import threading
@@ -13,11 +13,12 @@ import torch
 
 from gaussian import held_out
 from gaussian.checkpoint import load_checkpoint, save_checkpoint
-from gaussian.model_folder import save_cameras, save_gaussians, write_json
+from gaussian.model_folder import save_cameras, save_gaussians
 from gaussian.settings import TrainSettings
 from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
 from scene.errors import InputError
+from scene.files.json_files import write_json
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -32,17 +33,17 @@ def train(
     progress: Progress = ignore_progress,
     resume: bool = False,
 ) -> TrainResult:
-    """Static Gaussians of `scene`.
+    """Optimizes the static Gaussians of `scene`.
 
-    `model_folder` receives settings.json, cameras.json, exposures.json, point_cloud/iteration_N/point_cloud.ply,
-    history.json and checkpoint.pt; None writes nothing. `annotations` (1 = moves, size of the frames) are used only to
-    score held-out frames and for `refine_test_cameras`; without them the scene's motion masks serve. With `resume` the
-    run goes on from the checkpoint in `model_folder`, if there is one, and ends with the result that it would have had
-    without the interruption. Ctrl-C writes a checkpoint and raises KeyboardInterrupt. Progress stages: "initializing",
-    "optimizing".
+    The files of `gaussian.model_folder` are written to `model_folder`; None writes nothing. `annotations` are masks
+    (H, W) in [0, 1] per frame, 1 = moves, used only for the scores of held-out frames and for `refine_test_cameras`;
+    without them, the motion masks of the scene are used. With `resume`, the run continues from the checkpoint in
+    `model_folder`, if there is one, and has the same result as one that was not interrupted. A scene without motion
+    masks is taken as static everywhere. Ctrl-C writes a checkpoint and raises KeyboardInterrupt. Progress stages:
+    "initializing", "optimizing".
 
-    Raises `InputError` when nothing static is left to learn from or no Gaussian at the end, when the checkpoint
-    does not fit the scene and the settings, and when the folder cannot be written.
+    Raises `InputError` if the scene has no static pixel or no depth, if no Gaussian is left at the end, if the
+    checkpoint is of another scene or other settings, or if `model_folder` cannot be written.
     """
     folder = Path(model_folder) if model_folder is not None else None
     run = TrainingRun(scene, settings)
@@ -92,6 +93,7 @@ def _result(run: TrainingRun) -> TrainResult:
 
 
 def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]:
+    """The content of settings.json; without the scores while there is no result yet."""
     frames = run.scene.frames
     times = list(frames.timestamps)
     span = times[-1] - times[0] if len(times) > 1 else 0.0
@@ -102,6 +104,7 @@ def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]
         "height": frames.height,
         "frame_rate": (len(times) - 1) / span if span > 0 else 30.0,
         "predictor": run.scene.predictor,
+        "motion_masks": run.scene.motion_masks is not None,
         "test_frames": run.test_frames,
     }
     if result is not None:
@@ -124,8 +127,8 @@ def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
 
 @contextmanager
 def _cores_for_the_kernels(run: TrainingRun) -> Iterator[None]:
-    """PyTorch's threads wait actively after each of its operations, which are small here, and take the cores from the
-    kernels that come next: on a CPU it works alone meanwhile, unless it does the kernels' work itself."""
+    """Limits PyTorch to one thread on a CPU, unless the kernels themselves run in PyTorch. Its threads spin after each
+    operation, which slows down the threads of the kernels that follow, and its operations here are small."""
     before = torch.get_num_threads()
     if run.device.type == "cpu" and kernels.simd() != "torch":
         torch.set_num_threads(1)
@@ -137,8 +140,8 @@ def _cores_for_the_kernels(run: TrainingRun) -> Iterator[None]:
 
 @contextmanager
 def _interruption_noted() -> Iterator[threading.Event]:
-    """Ctrl-C or a polite kill sets the event instead of breaking an iteration in the middle; a second one breaks at
-    once."""
+    """SIGINT (Ctrl-C) and SIGTERM set the event, so that the current iteration is completed; a second signal raises
+    KeyboardInterrupt at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event

@@ -1,54 +1,54 @@
-"""An optimization as it stands after some iterations: all its state, and how one iteration changes it."""
+"""The state of an optimization, and one iteration of it."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from diff_gaussian_rasterization import Rendering
 from torch import Tensor
 
-from gaussian import gradient_renderer
-from gaussian.contributions import Survey
+from gaussian.contributions import Contributions
 from gaussian.densification import create_strategy
 from gaussian.densification.pruning import PruningSettings, useless
 from gaussian.densification.strategy import DensificationContext
 from gaussian.exposure import ExposureCompensation
 from gaussian.frame_data import FrameData, InverseDepths, scaled_size
-from gaussian.gradient_renderer import CameraGradients, Rendered
+from gaussian.gradient_renderer import CameraGradients
 from gaussian.hole_filling import fill_holes
 from gaussian.initialization import InitializationSettings, initialize
 from gaussian.losses import image_loss, window_weight
 from gaussian.optimizer import Edit, GaussianOptimizer
-from gaussian.poses import CameraRefinement
+from gaussian.poses import CameraRefinement, View
 from gaussian.rasterize import usable_device
 from gaussian.schedules import Schedules, exponential
 from gaussian.settings import TrainSettings
 from gaussian.staticness import StaticWeights
-from scene.camera import Camera
 from scene.errors import InputError
 from scene.gaussians import Gaussians, morton_order
 from scene.progress import Progress
 from scene.scene import Scene
 
-#: images that a survey during the run looks at; the one at the end looks at all
-_SURVEY_IMAGES = 24
+#: number of images from which contributions are computed before each densification
+_CONTRIBUTION_IMAGES = 24
 _CPU = torch.device("cpu")
 
 
 @dataclass
 class _Report:
-    """Sums since the last entry in the history."""
+    """Values since the last entry in the history."""
 
-    #: on a GPU a scalar there
+    #: sum of the losses; on a GPU a scalar tensor there
     loss: float | Tensor = 0.0
     psnr: float = 0.0
     count: int = 0
 
 
 class TrainingRun:
-    """State of an optimization. `advance` does one iteration; `state` and `restore` are for checkpoints."""
+    """An optimization: `prepare` or `restore`, then `advance` for each iteration, then `finish`."""
 
     def __init__(self, scene: Scene, settings: TrainSettings, schedules: Schedules | None = None) -> None:
         self.scene = scene
@@ -60,7 +60,7 @@ class TrainingRun:
         self.training_frames = [frame for frame in range(count) if frame not in held_out]
         if not self.training_frames:
             raise InputError("Every frame is held out for testing, so none is left to train; hold out fewer.")
-        #: where the Gaussians, images and weights are while they are optimized; edits and all else is on the CPU
+        #: where Gaussians, images and weights are during the optimization; everything else, and edits, are on the CPU
         self.device = torch.device(usable_device(settings.device))
         self.iteration = 0
         self.seconds = 0.0
@@ -80,15 +80,17 @@ class TrainingRun:
 
     @property
     def gaussians(self) -> Gaussians:
+        """The Gaussians, up to date."""
         return self.optimizer.gaussians
 
     @property
     def done(self) -> float:
-        """Share of the run that is done."""
+        """The completed share of the run, 0 to 1."""
         return self.iteration / max(1, self.settings.iterations)
 
     def prepare(self, progress: Progress) -> None:
-        """Places the first Gaussians and reads the depths."""
+        """Places the first Gaussians and reads the depths. Raises `InputError` if the scene has no depth or no static
+        pixel."""
         limits = InitializationSettings(max_count=max(1000, min(60_000, self.settings.max_gaussians)))
         gaussians = initialize(
             self.scene, self.training_frames, limits, sh_degree=self.settings.sh_degree, progress=progress
@@ -99,7 +101,7 @@ class TrainingRun:
         self.optimizer.to(self.device)
 
     def _measure_depth(self) -> None:
-        """The typical depth of the scene."""
+        """Sets the typical depth: the median over some frames, or without any depth the distance of the Gaussians."""
         assert self.scene.z_depths is not None
         some = self.training_frames[:: max(1, len(self.training_frames) // 8)]
         samples = [self.scene.z_depths[frame][::8, ::8] for frame in some]
@@ -114,57 +116,62 @@ class TrainingRun:
             self._inverse_depths = InverseDepths(self.scene, self.training_frames)
 
     def advance(self) -> None:
-        """One iteration: one image, one step of everything that learns."""
+        """One iteration: renders one frame and takes one step of everything that is learned."""
         started = time.perf_counter()
         done, schedules = self.done, self.schedules
         frame = self._next_frame()
         factor = schedules.resolution_factor(done) if self.settings.resolution_schedule else 1
-        camera = self._camera(frame, factor)
         target = self._data.image(frame, factor)
         weight, weight_of_window = self._weights(frame, factor)
         degree = schedules.active_sh_degree(done, self.settings.sh_degree)
         background = torch.rand(3, generator=self.generator)
-        rendered = self.optimizer.render(camera, degree, background)
-        gain, offset = (
-            torch.from_numpy(self.exposures.values[frame, :, k].astype(np.float32)).view(3, 1, 1).to(self.device)
-            for k in (0, 1)
-        )
+        rendered = self.optimizer.render(self.view(frame, factor), degree, background)
+        gain, offset = self.exposure(frame)
         corrected = rendered.image * gain + offset
-        # every second iteration is enough for what changes slowly
+        # static weights and the depth term change slowly, so each of them takes every second iteration
         even = self.iteration % 2 == 0
         observing = even and self.settings.learn_staticness and done >= schedules.staticness_start
-        loss, slope, residual = image_loss(
+        loss, gradient, residual = image_loss(
             corrected, target, weight, weight_of_window, self.settings.ssim_weight, residual=observing
         )
         if self.settings.exposure and done >= schedules.exposure_start:
-            rate = exponential(*schedules.exposure, done)
-            sums = torch.stack([(slope * rendered.image).sum(dim=(1, 2)), slope.sum(dim=(1, 2))], dim=1)
-            self.exposures.step(frame, sums.cpu().numpy().astype(np.float64), rate)
-        alpha_slope, depth_slope = None, None
+            sums = torch.stack([(gradient * rendered.image).sum(dim=(1, 2)), gradient.sum(dim=(1, 2))], dim=1)
+            learning_rate = exponential(*schedules.exposure, done)
+            self.exposures.step(frame, sums.cpu().numpy().astype(np.float64), learning_rate)
+        depth_gradients = None, None
         if not even:
-            alpha_slope, depth_slope = self._depth_slopes(frame, rendered, weight, done)
-        rates = schedules.gaussian_rates(done, self.typical_depth / self.scene.cameras[0].fx)
+            depth_gradients = self._depth_gradients(frame, rendered, weight, done)
+        learning_rates = schedules.learning_rates(done, self.typical_depth / self.scene.cameras[0].fx)
         count = max(1, len(self.optimizer.geometry))
-        gradients = self.optimizer.descend(
-            slope * gain,
-            alpha_slope,
-            depth_slope,
-            rates,
-            # the means of opacity and scale, both small (as MCMC has them)
-            opacity_pull=self.settings.opacity_pull / count,
-            scale_pull=self.settings.scale_pull / (3 * count * self.typical_depth),
+        camera_gradients = self.optimizer.step(
+            gradient * gain,
+            *depth_gradients,
+            learning_rates,
+            # regularization of mean opacity and mean scale, as in the MCMC paper
+            opacity_regularization=self.settings.opacity_regularization / count,
+            scale_regularization=self.settings.scale_regularization / (3 * count * self.typical_depth),
         )
-        self.strategy.perturb(self.optimizer.geometry, rates["means"], self.generator)
-        self._step_camera(frame, factor, gradients, done)
+        self.strategy.perturb(self.optimizer.geometry, learning_rates["means"], self.generator)
+        self._step_camera(frame, factor, camera_gradients, done)
         if residual is not None:
-            self._observe(frame, residual, target, rendered.alpha)
+            self._learn_staticness(frame, residual, target, rendered.alpha)
         self.iteration += 1
-        self._note(loss, corrected, target, weight, started)
+        self._record(loss, corrected, target, weight, started)
         if self.strategy.due(self.iteration, self.settings.iterations):
             self._densify()
         self.seconds += time.perf_counter() - started
 
+    def view(self, frame: int, factor: int = 1) -> View:
+        """The refined camera of a frame for its image at 1/factor of its size."""
+        return self.cameras.view(frame, *scaled_size(self.scene.frames.width, self.scene.frames.height, factor))
+
+    def exposure(self, frame: int) -> tuple[Tensor, Tensor]:
+        """Gain and offset (3, 1, 1) of a frame."""
+        values = torch.from_numpy(self.exposures.values[frame].astype(np.float32)).to(self.device)
+        return values[:, 0].view(3, 1, 1), values[:, 1].view(3, 1, 1)
+
     def _next_frame(self) -> int:
+        """Training frames in random order, each once before any is repeated."""
         if not self._queue:
             order = torch.randperm(len(self.training_frames), generator=self.generator)
             self._queue = [self.training_frames[int(k)] for k in order]
@@ -172,12 +179,8 @@ class TrainingRun:
                 self.exposures.center(self.training_frames)
         return self._queue.pop()
 
-    def _camera(self, frame: int, factor: int) -> Camera:
-        camera = self.cameras.camera(frame)
-        return camera.resized(*scaled_size(camera.width, camera.height, factor)) if factor > 1 else camera
-
     def _weights(self, frame: int, factor: int) -> tuple[Tensor, Tensor]:
-        """Static weights (h, w) of pixels and of SSIM windows, kept until the frame's evidence changes."""
+        """Static weights (h, w) of pixels and of SSIM windows; cached until the frame has new evidence."""
         key = (frame, factor)
         if key not in self._weight_cache:
             if len(self._weight_cache) > 128:
@@ -190,11 +193,11 @@ class TrainingRun:
             self._weight_cache[key] = pair[0].to(self.device), pair[1].to(self.device)
         return self._weight_cache[key]
 
-    def _depth_slopes(
-        self, frame: int, rendered: Rendered, weight: Tensor, done: float
+    def _depth_gradients(
+        self, frame: int, rendered: Rendering, weight: Tensor, done: float
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Derivatives, by alpha and depth, of the weighted mean of |inverse depth / the scene's - 1|, for every second
-        iteration."""
+        """Gradients of the depth term with respect to alpha and depth. The term is the weighted mean of |inverse depth
+        / inverse depth of the scene - 1|, with twice its weight because it is used in every second iteration only."""
         strength = 2 * self.settings.depth_weight * (1 - done) ** 2
         if self._inverse_depths is None or strength < 1e-4:
             return None, None
@@ -208,10 +211,11 @@ class TrainingRun:
             return None, None
         depth = rendered.depth.clamp_min(1e-6)
         ratio = rendered.alpha / (depth * inverse.clamp_min(1e-12))
-        slope = torch.sign(ratio - 1) * trust * (strength / total)
-        return slope * ratio / rendered.alpha.clamp_min(0.5), -slope * ratio / depth
+        gradient = torch.sign(ratio - 1) * trust * (strength / total)
+        return gradient * ratio / rendered.alpha.clamp_min(0.5), -gradient * ratio / depth
 
     def _step_camera(self, frame: int, factor: int, gradients: CameraGradients, done: float) -> None:
+        """Takes one step of the pose of a frame and of the focal length."""
         schedules = self.schedules
         if done < schedules.pose_start:
             return
@@ -222,13 +226,15 @@ class TrainingRun:
             fx, fy = gradients.intrinsics[:2] / factor
             self.cameras.step_focal(fx, fy, exponential(*schedules.log_focal, done))
 
-    def _observe(self, frame: int, residual: Tensor, target: Tensor, alpha: Tensor) -> None:
-        seen = (values.cpu().numpy() for values in (residual, target.permute(1, 2, 0), alpha))
-        self.static_weights.observe(frame, *seen)
+    def _learn_staticness(self, frame: int, residual: Tensor, target: Tensor, alpha: Tensor) -> None:
+        """Adds the evidence of a rendering to the static weights of its frame."""
+        arrays = (values.cpu().numpy() for values in (residual, target.permute(1, 2, 0), alpha))
+        self.static_weights.observe(frame, *arrays)
         for key in [key for key in self._weight_cache if key[0] == frame]:
             del self._weight_cache[key]
 
-    def _note(self, loss: float | Tensor, image: Tensor, target: Tensor, weight: Tensor, started: float) -> None:
+    def _record(self, loss: float | Tensor, image: Tensor, target: Tensor, weight: Tensor, started: float) -> None:
+        """Adds an entry to the history in every 50th and in the last iteration."""
         report = self._report
         report.loss += loss
         report.count += 1
@@ -248,58 +254,53 @@ class TrainingRun:
             )
             self._report = _Report()
 
-    def survey(self, frames: list[int], factor: int) -> Survey:
-        """What each Gaussian is worth in the images of `frames` at 1/factor of their size."""
-        survey = Survey.empty(len(self.gaussians), self.device)
+    def contributions(self, frames: Sequence[int], factor: int) -> Contributions:
+        """Contributions of the Gaussians to the images of `frames` at 1/factor of their size."""
+        contributions = Contributions.zero(len(self.gaussians), self.device)
         degree = self.schedules.active_sh_degree(self.done, self.settings.sh_degree)
         for frame in frames:
             target = self._data.image(frame, factor).float() / 255
             weight = self._weights(frame, factor)[0]
-            camera = self._camera(frame, factor)
-            gradient_renderer.add_to_survey(survey, self.gaussians, camera, degree, weight, target, factor**2)
-        return survey
+            contributions.add_image(self.gaussians, self.view(frame, factor), degree, weight, target, factor**2)
+        return contributions
+
+    def _prune(self, frames: Sequence[int], factor: int, settings: PruningSettings) -> Contributions:
+        """Moves the optimizer to the CPU and removes useless Gaussians; returns the contributions of the others."""
+        contributions = self.contributions(frames, factor).to(_CPU)
+        self.optimizer.to(_CPU)
+        keep = torch.nonzero(~useless(self.gaussians, contributions, self._camera_center(), settings))[:, 0]
+        self.optimizer.apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
+        return contributions.select(keep)
 
     def _densify(self) -> None:
+        """Removes useless Gaussians, lets the strategy change the others, and sorts them for the kernels."""
         frames = self.training_frames
-        picked = [frames[int(k)] for k in np.linspace(0, len(frames) - 1, min(_SURVEY_IMAGES, len(frames)))]
+        chosen = [frames[int(k)] for k in np.linspace(0, len(frames) - 1, min(_CONTRIBUTION_IMAGES, len(frames)))]
         factor = max(2, self.schedules.resolution_factor(self.done)) if self.settings.resolution_schedule else 2
-        survey = self.survey(picked, factor).to(_CPU)
-        self.optimizer.to(_CPU)
-        drop = useless(self.gaussians, survey, self._camera_center(), PruningSettings(min_static=0.0))
-        keep = torch.nonzero(~drop)[:, 0]
-        self._apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
-        survey = Survey(survey.static[keep], survey.shown[keep], survey.error[keep])
-        context = DensificationContext(self.done, self.settings.max_gaussians, survey, self.generator)
-        self._apply(self.strategy.edit(self.gaussians, context))
+        contributions = self._prune(chosen, factor, PruningSettings(min_static=0.0))
+        context = DensificationContext(self.settings.max_gaussians, contributions, self.generator)
+        self.optimizer.apply(self.strategy.edit(self.gaussians, context))
         order = morton_order(self.gaussians.means)
-        self._apply(Edit(order, Gaussians.empty(self.gaussians.sh_degree)))
+        self.optimizer.apply(Edit(order, Gaussians.empty(self.gaussians.sh_degree)))
         self.optimizer.to(self.device)
 
     def _camera_center(self) -> Tensor:
-        """The middle of all cameras, (3,)."""
+        """The median of the camera centres of the scene, (3,)."""
         centers = [camera.center for camera in self.scene.cameras]
         return torch.from_numpy(np.median(np.stack(centers), axis=0).astype(np.float32))
 
-    def _apply(self, edit: Edit) -> None:
-        self.optimizer.apply(edit)
-
     def finish(self) -> None:
-        """Removes what no static pixel of any training frame supports, gives held-out frames their cameras, and closes
-        the holes behind what never steps aside."""
-        frames = self.training_frames[:: max(1, len(self.training_frames) // 200)]
-        survey = self.survey(frames, 2).to(_CPU)
-        self.optimizer.to(_CPU)
-        drop = useless(self.gaussians, survey, self._camera_center(), PruningSettings())
-        keep = torch.nonzero(~drop)[:, 0]
-        self._apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
+        """Removes Gaussians that hardly any static pixel of the training frames contains, interpolates cameras and
+        exposures of held-out frames, and fills the regions that no frame shows static."""
+        self._prune(self.training_frames[:: max(1, len(self.training_frames) // 200)], 2, PruningSettings())
         self.exposures.center(self.training_frames)
         self.cameras.interpolate(self.test_frames, self.training_frames)
         self.exposures.interpolate(self.test_frames, self.training_frames)
         cameras = [self.cameras.camera(frame) for frame in self.training_frames]
-        self.optimizer = GaussianOptimizer(fill_holes(self.gaussians, cameras))
+        self.optimizer = GaussianOptimizer(fill_holes(self.gaussians.to(self.device), cameras).to(_CPU))
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, as tensors, numbers, strings, lists and dicts."""
+        """Everything that the rest of the run depends on, in types that a checkpoint can hold."""
         return {
             "iteration": self.iteration,
             "seconds": self.seconds,
@@ -315,7 +316,7 @@ class TrainingRun:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """The reverse of `state`."""
+        """Restores what `state` returned."""
         self.iteration = int(state["iteration"])
         self.seconds = float(state["seconds"])
         self.history = list(state["history"])

@@ -1,4 +1,4 @@
-"""The Gaussians of one static scene."""
+"""The Gaussians of a static scene."""
 
 from dataclasses import dataclass, fields
 
@@ -6,27 +6,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: value of the constant spherical harmonic, 1 / (2 sqrt(pi))
+#: value of the spherical harmonic of degree 0, 1 / (2 sqrt(pi))
 SH_CONSTANT = 0.28209479177387814
 
 
 @dataclass
 class Gaussians:
-    """N anisotropic Gaussians with view-dependent colour (Kerbl et al., SIGGRAPH 2023), as they are optimized.
+    """N anisotropic Gaussians with view-dependent colour (Kerbl et al., SIGGRAPH 2023), in the parameters that are
+    optimized.
 
-    All tensors are float32 and on one device. `select`, `joined` and `packed` give them the memory layout that kernels
-    stream through: the index of the Gaussian runs fastest, so that each component is an array of its own.
+    All tensors are float32 and on one device. `select`, `joined` and `packed` return tensors in the memory layout of
+    the rasterizer's kernels: the index of the Gaussian runs fastest, so each component is a contiguous array.
     """
 
     #: (N, 3) centres in the world
     means: Tensor
-    #: (N, 3) natural logarithm of the standard deviations along the Gaussian's own axes, world units
+    #: (N, 3) natural logarithms of the standard deviations along the axes of the Gaussian, in world units
     log_scales: Tensor
-    #: (N, 4) quaternions wxyz, world_from_gaussian, of any length above zero
+    #: (N, 4) quaternions wxyz of world_from_gaussian; any length above zero
     rotations: Tensor
     #: (N,) inverse sigmoid of the opacities
     logit_opacities: Tensor
-    #: (N, K, 3) spherical harmonics of the colour, K = (degree + 1)^2; colour = 0.5 + sum of basis times coefficient
+    #: (N, K, 3) coefficients of spherical harmonics, K = (degree + 1)^2; colour = 0.5 + sum of basis times coefficient
     sh_coefficients: Tensor
 
     def __len__(self) -> int:
@@ -34,7 +35,7 @@ class Gaussians:
 
     @property
     def scales(self) -> Tensor:
-        """(N, 3) standard deviations, world units."""
+        """(N, 3) standard deviations in world units."""
         return self.log_scales.exp()
 
     @property
@@ -44,11 +45,11 @@ class Gaussians:
 
     @property
     def sh_degree(self) -> int:
-        """The degree that `sh_coefficients` has room for."""
+        """The degree of the spherical harmonics in `sh_coefficients`."""
         return int(round(self.sh_coefficients.shape[1] ** 0.5)) - 1
 
     def tensors(self) -> dict[str, Tensor]:
-        """The five tensors by name, in the order above."""
+        """The five tensors by name, in the order of the fields."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
@@ -56,25 +57,25 @@ class Gaussians:
         return self.means.device
 
     def to(self, device: torch.device) -> "Gaussians":
-        """The same Gaussians there; a copy only where they are elsewhere."""
+        """The same Gaussians on `device`; copied only if they are on another one."""
         return Gaussians(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def select(self, which: Tensor) -> "Gaussians":
-        """A copy with those Gaussians that `which` (indices or booleans) names, in its order."""
+        """A copy of the Gaussians at `which` (indices or booleans), in that order."""
         return Gaussians(**{name: tensor[which] for name, tensor in self.tensors().items()}).packed()
 
     def joined(self, other: "Gaussians") -> "Gaussians":
-        """A copy with the Gaussians of `other` behind these."""
+        """A copy with the Gaussians of `other` appended."""
         mine, others = self.tensors(), other.tensors()
         return Gaussians(**{name: torch.cat([mine[name], others[name]]) for name in mine}).packed()
 
     def packed(self) -> "Gaussians":
-        """The same Gaussians in the layout for kernels; a copy only where they are not in it."""
+        """The same Gaussians in the memory layout of the kernels; copied only if they have another layout."""
         return Gaussians(**{name: packed(tensor) for name, tensor in self.tensors().items()})
 
     def with_sh_degree(self, degree: int) -> "Gaussians":
-        """The same Gaussians with room for spherical harmonics up to `degree`; what is new is zero, what is above is
-        cut off."""
+        """The same Gaussians with spherical harmonics of `degree`; added coefficients are zero, higher ones are
+        dropped."""
         count = (degree + 1) ** 2
         coefficients = self.sh_coefficients.new_zeros((len(self), count, 3))
         kept = min(count, self.sh_coefficients.shape[1])
@@ -83,7 +84,7 @@ class Gaussians:
 
     @staticmethod
     def empty(sh_degree: int = 0) -> "Gaussians":
-        """No Gaussians at all."""
+        """Zero Gaussians."""
         return Gaussians(
             torch.zeros(0, 3),
             torch.zeros(0, 3),
@@ -92,19 +93,29 @@ class Gaussians:
             torch.zeros(0, (sh_degree + 1) ** 2, 3),
         )
 
+    @staticmethod
+    def isotropic(means: Tensor, log_scales: Tensor, opacities: Tensor, colors: Tensor, sh_degree: int) -> "Gaussians":
+        """Round Gaussians of one colour from all directions. `log_scales`, `opacities` (N,); `colors` (N, 3) in
+        [0, 1]."""
+        rotations = torch.zeros(len(means), 4)
+        rotations[:, 0] = 1
+        coefficients = torch.zeros(len(means), (sh_degree + 1) ** 2, 3)
+        coefficients[:, 0] = sh_from_color(colors)
+        return Gaussians(means, log_scales[:, None].repeat(1, 3), rotations, logit(opacities), coefficients)
+
 
 def packed(tensor: Tensor) -> Tensor:
-    """The tensor (N, ...) with N running fastest in memory."""
+    """`tensor` (N, ...) with the first index running fastest in memory; copied only if it has another layout."""
     return tensor.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
 def morton_order(positions: Tensor) -> Tensor:
     """Indices (N,) that sort positions (N, 3) along a Z-order curve with 21 bits per axis (Morton, 1966), so that
-    neighbours in space are neighbours in memory."""
+    Gaussians that are close in space are close in memory."""
     if len(positions) == 0:
         return torch.zeros(0, dtype=torch.int64)
     points = positions.detach().cpu().double().numpy()
-    # far outliers must not squeeze everything else into a few cells
+    # percentiles, because with the full extent a few far outliers would squeeze all others into a few cells
     low, high = np.percentile(points, [1, 99], axis=0)
     extent = max(float((high - low).max()), 1e-12)
     cells = np.clip((points - low) / extent * 0.5 + 0.25, 0.0, 1.0) * (2**21 - 1)
@@ -115,7 +126,7 @@ def morton_order(positions: Tensor) -> Tensor:
 
 
 def _spread_bits(values: np.ndarray) -> np.ndarray:
-    """Puts two zero bits between each of the lowest 21 bits."""
+    """Inserts two zero bits between each of the lowest 21 bits."""
     values = values & np.uint64(0x1FFFFF)
     for shift, mask in (
         (32, 0x1F00000000FFFF),
@@ -129,10 +140,10 @@ def _spread_bits(values: np.ndarray) -> np.ndarray:
 
 
 def sh_from_color(color: Tensor) -> Tensor:
-    """The constant coefficient that shows `color` in [0, 1] in every direction."""
+    """The coefficients of degree 0 of `color` in [0, 1]."""
     return (color - 0.5) / SH_CONSTANT
 
 
 def logit(probability: Tensor) -> Tensor:
-    """Inverse sigmoid."""
+    """The inverse of the sigmoid."""
     return torch.log(probability / (1 - probability))

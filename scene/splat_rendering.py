@@ -1,4 +1,4 @@
-"""Images of Gaussians from many cameras, without gradients, by the kernels in `submodules/`."""
+"""Renders Gaussians from many cameras, without gradients, with the kernels in `submodules/`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,28 +13,28 @@ from scene.gaussians import Gaussians
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a camera sees of the Gaussians."""
+    """An image of the Gaussians, with coverage and depth."""
 
     #: float32 RGB (H, W, 3) in [0, 1]
     image: np.ndarray
-    #: float32 (H, W), how much of each pixel is covered
+    #: float32 (H, W), sum of the blending weights
     alpha: np.ndarray
-    #: float32 (H, W), expected z depth where alpha is above a half, else 0
+    #: float32 (H, W), expected z depth where alpha is above 0.5, else 0
     z_depth: np.ndarray
 
 
 class Renderer:
     """Renders the same Gaussians from many cameras.
 
-    Everything that does not depend on the camera is computed once. On a CPU, spherical harmonics above degree 0 are
-    stored in half precision: colours differ by about 1e-4 from those of `gaussian.rendering.render`, far below the
-    1/255 of an image file.
+    Whatever does not depend on the camera is computed once. On a CPU, spherical harmonics above degree 0 are stored in
+    half precision: colours differ by about 1e-4 from those of `gaussian.rendering.render`, far less than one step of
+    an 8-bit image.
     """
 
     def __init__(self, gaussians: Gaussians, *, device: str | None = None) -> None:
-        """Copies the Gaussians, so that later changes have no effect. `device`: "cpu" or "cuda"; by default the device
-        of the Gaussians. Where our CUDA kernels cannot run, the CPU renders. Raises `InputError` when the kernels are
-        not installed."""
+        """Copies the Gaussians, so that later changes to them have no effect. `device`: "cpu" or "cuda"; by default the
+        device of the Gaussians. If our CUDA kernels cannot run here, the CPU renders. Raises `InputError` if the
+        kernels are not installed."""
         try:
             from diff_gaussian_rasterization import PreparedGaussians, cuda_device
         except ImportError as error:
@@ -48,8 +48,8 @@ class Renderer:
         self._prepared = PreparedGaussians(**rasterizer_arguments(gaussians.to(wanted)))
 
     def render(self, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
-        """Renders at the camera's size. `exposure` (3, 2) holds gain and offset per channel; without it the image has
-        the clip's mean exposure. Black background."""
+        """Renders at the size of the camera over black. `exposure` (3, 2): gain and offset per channel; without it the
+        image has the mean exposure of the clip."""
         return rendering_arrays(self._prepared.render(**camera_arguments(camera)), exposure)
 
 
@@ -77,7 +77,7 @@ def camera_arguments(camera: Camera) -> dict[str, Any]:
 
 
 def rendering_arrays(result: Any, exposure: np.ndarray | None) -> Rendering:
-    """What a rasterizer returned (`image`, `alpha`, `depth` tensors) as arrays, with the exposure applied."""
+    """The tensors `image`, `alpha` and `depth` of a rasterizer as arrays, with the exposure applied."""
     image = result.image.permute(1, 2, 0).cpu().numpy()
     if exposure is not None:
         image = image * exposure[None, None, :, 0] + exposure[None, None, :, 1]

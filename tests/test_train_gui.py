@@ -1,18 +1,89 @@
-"""Options of train_gui.py and render.py in the spellings that users of DAS3R and 3DGS know."""
+"""train_gui.py: options in the spellings of DAS3R and 3DGS, DAS3R's scenes, and places where no model is written."""
 
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
 
-import render
-import train_gui
+from gaussian.settings import TrainSettings
+from scene.folder import save_scene
+from scene.formats.das3r import read_das3r
+from scene.open_scene import open_scene
+from terminal.options import settings_from
+from tests.gaussian.wall_scene import make_scene
+from tests.paths import DATA
+from train_gui import _parser, main
 
 
 @pytest.mark.parametrize("scene", ["-s", "--scene", "--source_path"])
 @pytest.mark.parametrize("model", ["-m", "--model", "--model_path"])
-def test_scene_and_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], scene: str, model: str) -> None:
+def test_spellings_of_scene_and_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], scene: str, model: str
+) -> None:
     nowhere = str(tmp_path / "nowhere")
-    assert train_gui.main([scene, nowhere, model, str(tmp_path / "model")]) == 2
+    assert main([scene, nowhere, model, str(tmp_path / "model")]) == 2
     assert nowhere in capsys.readouterr().err
-    assert render.main([model, nowhere]) == 2
-    assert nowhere in capsys.readouterr().err
+
+
+def test_options_are_the_settings() -> None:
+    def settings(*arguments: str) -> TrainSettings:
+        return settings_from(_parser().parse_args(["-s", "scene", "-m", "model", *arguments]), TrainSettings)
+
+    assert settings() == TrainSettings()
+    given = "--iterations 7 --test-every 5 --densification none --no-exposure --sh-degree 3 --ssim-weight 0.2".split()
+    assert settings(*given) == TrainSettings(
+        iterations=7, test_every=5, densification="none", exposure=False, sh_degree=3, ssim_weight=0.2
+    )
+    assert settings("--iter", "9", "--device", "auto") == TrainSettings(iterations=9, device="auto")
+
+
+@pytest.mark.parametrize("layout", ["output", "output_rearranged"])
+def test_scenes_of_das3r_are_trained_without_conversion(tmp_path: Path, layout: str) -> None:
+    with tarfile.open(DATA / "das3r_layouts.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    model = tmp_path / "model"
+    assert main(["-s", str(tmp_path / layout), "-m", str(model), "--iter", "200"]) == 0
+    description = json.loads((model / "settings.json").read_text())
+    assert description["predictor"] == "das3r" and description["gaussians"] > 50
+    history = json.loads((model / "history.json").read_text())["history"]
+    assert history[-1]["psnr"] > history[0]["psnr"] + 0.3
+    assert (model / "point_cloud" / "iteration_200" / "point_cloud.ply").is_file()
+
+
+def test_a_scene_without_motion_masks_is_trained_after_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = make_scene()
+    for name, masks in (("masked", scene.motion_masks), ("unmasked", None)):
+        scene.motion_masks = masks
+        save_scene(scene, tmp_path / name)
+        command = ["-s", str(tmp_path / name), "-m", str(tmp_path / "model" / name), "--iter", "2", "--keep-cameras"]
+        assert main(command) == 0
+        warning = capsys.readouterr().err
+        assert ("has no motion masks" in warning and f"stillsplat run {tmp_path / name}" in warning) == (masks is None)
+        description = json.loads((tmp_path / "model" / name / "settings.json").read_text())
+        assert description["motion_masks"] == (masks is not None)
+        assert not description["settings"]["refine_cameras"] and not description["settings"]["refine_focal"]
+
+
+def test_a_folder_that_is_no_scene_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["-s", str(tmp_path / "empty"), "-m", str(tmp_path / "model")]) == 2
+    assert "is no scene: it has neither scene.json nor DAS3R's" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="does not exist"):
+        open_scene(tmp_path / "absent")
+
+
+def test_a_model_is_not_written_into_a_scene_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its cameras.json would replace that of the scene. Into a scene of DAS3R it may go, as DAS3R's users do."""
+    with tarfile.open(DATA / "das3r_layouts.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    theirs, ours = tmp_path / "output", tmp_path / "ours"
+    save_scene(read_das3r(theirs), ours)
+    before = (ours / "cameras.json").read_bytes()
+    assert main(["-s", str(ours), "-m", str(ours), "--iter", "5"]) == 2
+    assert "is a scene; give another folder for the model" in capsys.readouterr().err
+    assert (ours / "cameras.json").read_bytes() == before
+    assert main(["-s", str(theirs), "-m", str(theirs), "--iter", "5"]) == 0
+    assert len(open_scene(theirs).frames) == 3

@@ -1,4 +1,4 @@
-"""How Gaussians are added and removed during an optimization."""
+"""Strategies that add and remove Gaussians during an optimization."""
 
 from gaussian.densification.adaptive import AdaptiveDensityControl
 from gaussian.densification.mcmc import MarkovChain
@@ -9,7 +9,7 @@ _STRATEGIES = {"none": NoDensification, "adaptive": AdaptiveDensityControl, "mcm
 
 
 def create_strategy(name: str) -> DensificationStrategy:
-    """The strategy called `name`; raises `InputError` that lists the known names otherwise."""
+    """The strategy called `name`. Raises `InputError` if there is none."""
     if name not in _STRATEGIES:
         raise InputError(f'There is no densification called "{name}"; choose one of: {", ".join(_STRATEGIES)}.')
     return _STRATEGIES[name]()

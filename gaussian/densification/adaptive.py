@@ -1,6 +1,8 @@
-"""Adaptive density control: Gaussians that carry much error are cloned when small and split when large (Kerbl et al.,
-SIGGRAPH 2023), with the error of their pixels as the criterion (Rota Bulo et al., ECCV 2024) in place of positional
-gradients, which miss what is smoothly wrong."""
+"""Adaptive density control: Gaussians with a large share of the error are split.
+
+Splitting is that of Kerbl et al., SIGGRAPH 2023. The criterion is the error of their pixels (Rota Bulo et al., ECCV
+2024) instead of the positional gradient, which is small where a smooth region is wrong.
+"""
 
 from dataclasses import dataclass
 
@@ -13,13 +15,15 @@ from scene.gaussians import Gaussians, logit
 
 @dataclass
 class AdaptiveDensityControl:
-    """Grows by at most `growth` per edit, always where the error is largest."""
+    """Splits the Gaussians with the largest error."""
 
+    #: shares of the run between which Gaussians are split, every so many iterations
     start: float = 0.08
     stop: float = 0.65
     every: int = 250
+    #: largest number of splits per edit, as a share of the Gaussians
     growth: float = 0.12
-    #: a Gaussian carrying less error than this, in pixels times colour difference, is left alone
+    #: Gaussians with less error than this, in pixels times colour difference, are not split
     min_error: float = 0.05
 
     def due(self, iteration: int, iterations: int) -> bool:
@@ -31,20 +35,20 @@ class AdaptiveDensityControl:
         nothing = Edit(torch.arange(count), Gaussians.empty(gaussians.sh_degree))
         if budget <= 0:
             return nothing
-        error = context.survey.error
+        error = context.contributions.error
         candidates = torch.nonzero(error > self.min_error)[:, 0]
         chosen = candidates[torch.argsort(error[candidates], descending=True, stable=True)[:budget]]
         if len(chosen) == 0:
             return nothing
         parents = gaussians.select(chosen)
-        # both halves lie on the parent's longest axis, half a standard deviation off on either side
+        # the two halves lie on the longest axis of the parent, half a standard deviation to either side
         axis = parents.log_scales.argmax(dim=1)
         rows = torch.arange(len(chosen))
         direction = rotation_matrices(parents.rotations)[rows, :, axis]
         offset = 0.5 * parents.scales[rows, axis, None] * direction
         log_scales = parents.log_scales.clone()
         log_scales[rows, axis] -= 0.47  # log 1.6
-        # two of these let through about what the parent did
+        # two Gaussians of this opacity together transmit about as much light as the parent
         opacities = logit((1 - torch.sqrt(1 - parents.opacities.clamp(0, 0.999))).clamp(0.005, 0.95))
         opacities = torch.maximum(opacities, parents.logit_opacities - 0.7)
         children = Gaussians(parents.means + offset, log_scales, parents.rotations, opacities, parents.sh_coefficients)
@@ -53,5 +57,5 @@ class AdaptiveDensityControl:
         gaussians.logit_opacities[chosen] = opacities
         return Edit(torch.arange(count), children, changed=chosen)
 
-    def perturb(self, gaussians: Gaussians, means_rate: float, generator: torch.Generator) -> None:
+    def perturb(self, gaussians: Gaussians, means_learning_rate: float, generator: torch.Generator) -> None:
         pass

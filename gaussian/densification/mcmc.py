@@ -1,8 +1,10 @@
-"""Gaussians as samples of a Markov chain (Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo",
-NeurIPS 2024): dead ones move onto living ones, the set grows slowly, and positions of transparent ones are shaken.
+"""Densification as Markov chain Monte Carlo (Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo",
+NeurIPS 2024).
 
-A Gaussian that n others join becomes n + 1 equal ones that look the same together: opacity o' = 1 - (1 - o)^(1/(n+1)),
-scale s' = s o / sum_{i=1}^{n+1} sum_{k=0}^{i-1} C(i-1, k) (-1)^k o'^(k+1) / sqrt(k + 1).
+Gaussians with hardly any opacity are moved onto others, the number of Gaussians grows slowly, and noise is added to the
+positions of transparent ones. A Gaussian onto which n others are moved becomes n + 1 equal ones that together look the
+same: opacity o' = 1 - (1 - o)^(1/(n+1)), scale s' = s o / sum_{i=1}^{n+1} sum_{k=0}^{i-1} C(i-1, k) (-1)^k o'^(k+1) /
+sqrt(k + 1).
 """
 
 import math
@@ -15,21 +17,25 @@ from gaussian.densification.strategy import DensificationContext, rotation_matri
 from gaussian.optimizer import Edit
 from scene.gaussians import Gaussians, logit
 
+#: largest number of equal Gaussians that one becomes in an edit
 _MOST_COPIES = 20
 
 
 @dataclass
 class MarkovChain:
-    """Relocation and growth; joined Gaussians are drawn by the error they carry, or by opacity as in the paper."""
+    """Relocation and growth. The Gaussians to copy are drawn by their error, or by their opacity as in the paper."""
 
+    #: shares of the run between which Gaussians are moved and added, every so many iterations
     start: float = 0.08
     stop: float = 0.8
     every: int = 200
+    #: largest number of added Gaussians per edit, as a share of all
     growth: float = 0.1
+    #: Gaussians with less opacity are moved
     dead_opacity: float = 0.01
-    #: 0: drawn by opacity; 1: by error
+    #: probability to be drawn: opacity^(1 - by_error) * error^by_error
     by_error: float = 1.0
-    #: of the shaking, relative to the learning rate of the means
+    #: strength of the noise on positions, relative to the learning rate of the means
     noise: float = 0.0
 
     def due(self, iteration: int, iterations: int) -> bool:
@@ -44,7 +50,7 @@ class MarkovChain:
         if births <= 0 or len(alive) == 0:
             return Edit(alive, Gaussians.empty(gaussians.sh_degree))
         probability = gaussians.opacities[alive] ** (1 - self.by_error)
-        probability = probability * (context.survey.error[alive] + 1e-9) ** self.by_error
+        probability = probability * (context.contributions.error[alive] + 1e-9) ** self.by_error
         drawn = torch.multinomial(probability, births, replacement=True, generator=context.generator)
         parents, copies = torch.unique(drawn, return_counts=True)
         copies = copies.clamp(max=_MOST_COPIES - 1)
@@ -55,24 +61,24 @@ class MarkovChain:
         children = gaussians.select(torch.repeat_interleave(keep_parents, copies))
         return Edit(alive, children, changed=parents)
 
-    def perturb(self, gaussians: Gaussians, means_rate: float, generator: torch.Generator) -> None:
+    def perturb(self, gaussians: Gaussians, means_learning_rate: float, generator: torch.Generator) -> None:
         if self.noise == 0:
             return
-        # 1 / (1 + exp(100 (o - 0.005))) is nothing for all but the most transparent
-        shaken = torch.nonzero(gaussians.logit_opacities < -2.5)[:, 0]
-        if len(shaken) == 0:
+        # the strength 1 / (1 + exp(100 (o - 0.005))) is negligible for all others
+        transparent = torch.nonzero(gaussians.logit_opacities < -2.5)[:, 0]
+        if len(transparent) == 0:
             return
-        some = gaussians.select(shaken)
-        strength = torch.sigmoid(-100 * (some.opacities - 0.005)) * self.noise * means_rate
-        draw = torch.randn(len(shaken), 3, generator=generator).to(strength) * strength[:, None]
+        some = gaussians.select(transparent)
+        strength = torch.sigmoid(-100 * (some.opacities - 0.005)) * self.noise * means_learning_rate
+        draw = torch.randn(len(transparent), 3, generator=generator).to(strength) * strength[:, None]
         axes = rotation_matrices(some.rotations)
-        # covariance times the draw, in the Gaussian's own axes
+        # covariance times the drawn vector, computed in the axes of the Gaussian
         local = torch.einsum("nji,nj->ni", axes, draw) * some.scales**2
-        gaussians.means[shaken] += torch.einsum("nij,nj->ni", axes, local)
+        gaussians.means[transparent] += torch.einsum("nij,nj->ni", axes, local)
 
 
 def shared(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
-    """Opacity of each of `copies` (N,) equal Gaussians in place of one, and the factor of their scales."""
+    """Opacity (N,) of each of `copies` (N,) equal Gaussians that replace one, and the factor (N,) of its scales."""
     each = 1 - (1 - opacities.double().clamp(0, 0.9999)) ** (1 / copies)
     total = torch.zeros_like(each)
     for i in range(1, int(copies.max()) + 1):

@@ -1,4 +1,4 @@
-"""What every densification strategy is given and what it gives back."""
+"""The interface of densification strategies."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,38 +6,36 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gaussian.contributions import Survey
+from gaussian.contributions import Contributions
 from gaussian.optimizer import Edit
 from scene.gaussians import Gaussians
 
 
 @dataclass(frozen=True)
 class DensificationContext:
-    """Where the run stands when a strategy is asked."""
+    """The state of the run that a strategy may use."""
 
-    #: share of the run that is done, 0 to 1
-    done: float
-    #: about how many Gaussians there may be
+    #: approximate limit of the number of Gaussians
     max_gaussians: int
-    survey: Survey
-    #: the run's only source of chance
+    contributions: Contributions
+    #: the random generator of the run, the only one to draw from
     generator: torch.Generator
 
 
 class DensificationStrategy(Protocol):
-    """Adds Gaussians where the images need them and removes those that they do not."""
+    """Adds Gaussians where the error is large and removes or moves useless ones."""
 
     def due(self, iteration: int, iterations: int) -> bool:
-        """Whether `edit` is wanted after this iteration."""
+        """Whether `edit` is called after iteration `iteration` of `iterations`."""
         ...
 
     def edit(self, gaussians: Gaussians, context: DensificationContext) -> Edit:
-        """The change to make; parameters of `gaussians` may be changed in place, named in `Edit.changed`."""
+        """The Gaussians to remove and add. It may change `gaussians` in place and lists these in `Edit.changed`."""
         ...
 
-    def perturb(self, gaussians: Gaussians, means_rate: float, generator: torch.Generator) -> None:
-        """Called after every optimizer step; changes what is not a colour in place or does nothing. Harmonics may be
-        those of an earlier step."""
+    def perturb(self, gaussians: Gaussians, means_learning_rate: float, generator: torch.Generator) -> None:
+        """Called after every optimizer step; may change everything but `sh_coefficients` in place, which may be those
+        of an earlier step."""
         ...
 
 
@@ -53,7 +51,7 @@ def rotation_matrices(rotations: Tensor) -> Tensor:
 
 
 class NoDensification:
-    """Leaves the first Gaussians as they are."""
+    """Neither adds nor removes Gaussians."""
 
     def due(self, iteration: int, iterations: int) -> bool:
         return False
@@ -61,5 +59,5 @@ class NoDensification:
     def edit(self, gaussians: Gaussians, context: DensificationContext) -> Edit:
         return Edit(torch.arange(len(gaussians)), Gaussians.empty(gaussians.sh_degree))
 
-    def perturb(self, gaussians: Gaussians, means_rate: float, generator: torch.Generator) -> None:
+    def perturb(self, gaussians: Gaussians, means_learning_rate: float, generator: torch.Generator) -> None:
         pass

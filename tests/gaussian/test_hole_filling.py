@@ -1,4 +1,4 @@
-"""A wall with a hole: the filling continues colour and depth, and leaves a closed wall alone."""
+"""Holes in a wall are filled with its colour at its depth; a wall without holes is not changed."""
 
 import numpy as np
 import torch
@@ -6,21 +6,18 @@ import torch
 from gaussian.hole_filling import fill_holes
 from gaussian.rendering import render
 from scene.camera import Camera
-from scene.gaussians import Gaussians, sh_from_color
+from scene.gaussians import Gaussians
 
 
 def wall(hole: float) -> Gaussians:
-    """Grey-green at z = 2, all but a disc of radius `hole`."""
+    """Grey-green at z = 2, without a disc of radius `hole`."""
     grid = torch.linspace(-1.6, 1.6, 80)
     x, y = torch.meshgrid(grid, grid, indexing="ij")
     means = torch.stack([x, y, torch.full_like(x, 2.0)], dim=-1).view(-1, 3)
     means = means[means[:, :2].norm(dim=1) >= hole]
     count = len(means)
     color = torch.tensor([0.3, 0.6, 0.4]).repeat(count, 1)
-    rotations = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(count, 1)
-    return Gaussians(
-        means, torch.full((count, 3), -3.2), rotations, torch.full((count,), 4.0), sh_from_color(color)[:, None]
-    )
+    return Gaussians.isotropic(means, torch.full((count,), -3.2), torch.full((count,), 0.982), color, sh_degree=0)
 
 
 CAMERA = Camera(96, 64, 70.0, 70.0, 48.0, 32.0, np.eye(4))
@@ -39,6 +36,6 @@ def test_hole_is_closed_with_its_surroundings() -> None:
     assert len(gaussians) < len(wall(0.5)) + 150
 
 
-def test_closed_wall_and_nothing_stay_as_they_are() -> None:
+def test_a_closed_wall_and_no_gaussians_are_not_changed() -> None:
     assert len(fill_holes(wall(0.0), [CAMERA])) == len(wall(0.0))
     assert len(fill_holes(Gaussians.empty(), [CAMERA])) == 0

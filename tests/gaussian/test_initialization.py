@@ -1,6 +1,4 @@
-"""Initialization on a textured wall seen by moving cameras, where every right answer is known."""
-
-from dataclasses import dataclass
+"""Initialization on a textured wall at a known depth."""
 
 import numpy as np
 import pytest
@@ -10,31 +8,13 @@ from scene.camera import Camera
 from scene.errors import InputError
 from scene.maps import StoredMaps
 from scene.scene import Scene
+from tests.gaussian.wall_scene import MemoryFrames
 
 WIDTH, HEIGHT, COUNT, WALL_DEPTH = 96, 64, 6, 4.0
 
 
-@dataclass
-class MemoryFrames:
-    images: np.ndarray
-
-    def __post_init__(self) -> None:
-        self.height, self.width = self.images.shape[1:3]
-        self.names = [f"{index:05d}.png" for index in range(len(self.images))]
-        self.timestamps = [index / 25 for index in range(len(self.images))]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.images[index].astype(np.float32) / 255
-
-    def rgb8(self, index: int) -> np.ndarray:
-        return self.images[index]
-
-
 def wall_scene(step: float = 0.1) -> Scene:
-    """Cameras that slide along a wall at depth 4; a box "moves" over the middle of every frame."""
+    """Cameras that slide along a wall at depth 4; a nearer box, masked as moving, hides the middle of every frame."""
     cameras = []
     for index in range(COUNT):
         pose = np.eye(4)
@@ -65,7 +45,7 @@ def test_each_place_is_covered_once() -> None:
     scene = wall_scene()
     one = len(initialize(scene, [0]))
     all_frames = len(initialize(scene, range(COUNT)))
-    # five steps of 0.1 show 10 % more wall and what the box hid; without thinning there would be six times as many
+    # five steps of 0.1 show 10 % more wall and the part behind the box; covering places twice would give 6 times `one`
     assert one < all_frames < 1.6 * one
 
 

@@ -1,4 +1,4 @@
-"""Image scores against goldens of the reference implementation and against slow, plain sums."""
+"""Image scores against goldens of DAS3R and against plain sums."""
 
 import math
 
@@ -8,17 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaussian import metrics
-from tests.paths import SHARED
-
-GOLDENS = SHARED / "parity" / "das3r" / "gs_losses.npz"
+from tests.paths import DATA
 
 
 @pytest.fixture(scope="module")
-def golden():
-    if not GOLDENS.exists():
-        pytest.skip("the goldens of the reference implementation are not beside this clone")
-    with np.load(GOLDENS, allow_pickle=False) as file:
-        return {name: file[name] for name in file}
+def golden() -> dict[str, np.ndarray]:
+    return dict(np.load(DATA / "das3r_gs_losses.npz"))
 
 
 def images(seed=0, shape=(31, 47)):
@@ -28,13 +23,25 @@ def images(seed=0, shape=(31, 47)):
 
 
 def test_psnr_das3r_equals_the_reference(golden):
-    moving = golden["gt_dynamic_mask"] > 0.5
-    value = metrics.psnr_das3r(golden["render"].transpose(1, 2, 0), golden["gt"].transpose(1, 2, 0), ~moving)
-    assert value == pytest.approx(float(golden["psnr_test"]), abs=1e-4)
+    render, true = (golden[name].transpose(1, 2, 0).clip(0, 1) for name in ("render", "gt"))
+    static = golden["gt_dynamic_mask"] == 0
+    assert metrics.psnr_das3r(render, true, static) == pytest.approx(float(golden["psnr_test"]), abs=1e-4)
+    assert np.abs((render - true) * static[..., None]).mean() == pytest.approx(float(golden["l1_test"]), rel=1e-5)
+
+
+def test_psnr_without_a_mask_equals_the_reference(golden):
+    render, true = (golden[name].transpose(1, 2, 0) for name in ("render", "gt"))
+    everywhere = np.ones(render.shape[:2], bool)
+    assert metrics.psnr_das3r(render, true, everywhere) == pytest.approx(float(golden["psnr_unmasked"]), abs=1e-4)
+    # DAS3R decides by this figure whether a camera is moved: both images weighted by the learned static weight
+    weight = golden["static"][..., None]
+    gate = metrics.psnr_das3r(render * weight, true * weight, everywhere)
+    assert gate == pytest.approx(float(golden["psnr_gate"]), abs=1e-4)
+    assert gate == pytest.approx(float(golden["psnr_channels"].mean()), abs=1e-4)
 
 
 def test_ssim_map_equals_the_reference_inside_the_border(golden):
-    # the reference pads with zeros, multiplies both images with the static weight, and keeps the border
+    # the reference multiplies both images by the static weight, pads with zeros, and keeps the border
     static = golden["static"][..., None]
     ours = metrics.ssim_map(golden["render"].transpose(1, 2, 0) * static, golden["gt"].transpose(1, 2, 0) * static)
     theirs = golden["ssim_map"].transpose(1, 2, 0)[5:-5, 5:-5]
@@ -69,7 +76,7 @@ def test_psnr_protocols_by_plain_sums(seed, share):
     assert metrics.psnr_das3r(rendered, reference, static) == pytest.approx(np.mean(-10 * np.log10(channels)))
 
 
-def test_masked_scores_ignore_what_moves():
+def test_masked_scores_ignore_moving_pixels():
     rendered, reference = images(5, (64, 80))
     static = np.ones((64, 80), bool)
     static[20:40, 30:60] = False

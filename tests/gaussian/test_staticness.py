@@ -1,4 +1,4 @@
-"""Static weights on made-up residuals: movers and shadows that the mask missed, masks that are wrong."""
+"""Static weights from synthetic residuals: moving things and shadows that the mask lacks, and wrong masks."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ HEIGHT, WIDTH = 72, 128
 
 
 def observations(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A image with texture, and the residual of a good rendering: noise, more at contrast."""
+    """An image with texture, and the residual of a good rendering: noise, stronger where the contrast is high."""
     generator = np.random.default_rng(seed)
     image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     image[:, ::8] = 0.8
@@ -19,13 +19,15 @@ def observations(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return image, residual
 
 
-def learned(residual: np.ndarray, image: np.ndarray, mask: np.ndarray | None = None, visits: int = 6) -> np.ndarray:
+def learned(
+    residual: np.ndarray, image: np.ndarray, mask: np.ndarray | None = None, observations: int = 6
+) -> np.ndarray:
     masks = None
     if mask is not None:
         masks = StoredMaps(1, HEIGHT, WIDTH)
         masks[0] = mask
     weights = StaticWeights(masks, 1, HEIGHT, WIDTH)
-    for _ in range(visits):
+    for _ in range(observations):
         weights.observe(0, residual, image)
     return weights[0]
 
@@ -43,7 +45,7 @@ def test_good_rendering_keeps_everything() -> None:
     assert (learned(residual, image) > 0.99).mean() > 0.999
 
 
-def test_finds_a_mover_that_the_mask_missed() -> None:
+def test_finds_a_moving_thing_that_the_mask_lacks() -> None:
     image, residual = observations()
     residual[20:50, 40:70] = 0.35
     weight = learned(residual, image)
@@ -61,7 +63,7 @@ def test_finds_a_soft_shadow() -> None:
     assert weight[:34].min() > 0.9
 
 
-def test_frees_what_was_masked_only_with_time_and_never_against_high_residuals() -> None:
+def test_masked_pixels_with_high_residuals_stay_masked() -> None:
     image, residual = observations()
     mask = np.zeros((HEIGHT, WIDTH), np.float32)
     mask[10:40, 10:40] = 1
@@ -69,7 +71,7 @@ def test_frees_what_was_masked_only_with_time_and_never_against_high_residuals()
     assert learned(residual, image, mask)[12:38, 12:38].max() == 0
 
 
-def test_a_bad_rendering_does_not_turn_everything_dynamic() -> None:
+def test_a_poor_rendering_does_not_turn_everything_dynamic() -> None:
     image, residual = observations()
     residual += np.random.default_rng(1).random((HEIGHT, WIDTH)).astype(np.float32) * 0.5
     assert learned(residual, image).mean() > 0.85

@@ -27,7 +27,7 @@ from simple_knn import distCUDA2
 from gaussian.training_run import TrainingRun
 from scene.progress import ignore_progress
 from tests.gaussian import test_optimizer as optimizer_tests
-from tests.gaussian import test_training as trainer_tests
+from tests.gaussian import wall_scene
 from tests.submodules.diff_gaussian_rasterization import emulated_device
 from tests.submodules.diff_gaussian_rasterization import test_drop_in_interface as drop_in
 from tests.submodules.diff_gaussian_rasterization import test_fused_training as fused
@@ -80,7 +80,7 @@ def test_loss_equals_torch(size, kind, device):
 
 @pytest.mark.parametrize("pulls", [(0.0, 0.0), (2e-3, 3e-3)])
 def test_the_step_of_the_trainer_equals_gradients_and_adam(pulls, device):
-    optimizer_tests.test_descend_equals_gradients_and_adam(pulls)
+    optimizer_tests.test_step_equals_autograd_and_adam(pulls)
     assert "gaussian_adam" in device.launches
 
 
@@ -356,13 +356,13 @@ def test_every_interface_takes_tensors_on_a_gpu(pretended):
 
 def test_the_trainer_runs_on_them(emulated_library, monkeypatch):
     """The whole optimization as on a GPU, where a tensor on the wrong device ends it."""
-    monkeypatch.setattr("gaussian.training_run._SURVEY_IMAGES", 2)
-    settings = replace(trainer_tests.SETTINGS, iterations=12, max_gaussians=700, densification="mcmc", device="cuda")
+    monkeypatch.setattr("gaussian.training_run._CONTRIBUTION_IMAGES", 2)
+    settings = replace(wall_scene.SETTINGS, iterations=12, max_gaussians=700, densification="mcmc", device="cuda")
     device = EmulatedDevice(emulated_library)
     device.torch_device = GPU
     results = []
     for emulated in (False, True):
-        scene = trainer_tests.make_scene()
+        scene = wall_scene.make_scene()
         with ExitStack() as stack:
             if emulated:
                 monkeypatch.setattr(cuda_device, "device_for", lambda where: device if where == GPU else None)

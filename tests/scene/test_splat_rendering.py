@@ -1,4 +1,4 @@
-"""Images for people: one at a time, and many of the same Gaussians."""
+"""The renderer of many images against that of single ones."""
 
 import numpy as np
 import pytest
@@ -31,14 +31,14 @@ def cameras():
         yield Camera(world_from_camera=pose, fx=90.0, fy=95.0, cx=52.0, cy=30.0, width=101, height=63)
 
 
-def test_a_renderer_shows_what_render_shows(gaussians):
+def test_images_equal_single_renderings(gaussians):
     renderer = Renderer(gaussians)
     exposure = np.array([[1.1, 0.02], [0.9, 0.0], [1.0, -0.03]])
     for camera in cameras():
         one, expected = renderer.render(camera, exposure=exposure), render(gaussians, camera, exposure=exposure)
         assert expected.image.std() > 0.05 and (expected.z_depth > 0).mean() > 0.2
         assert one.image.dtype == np.float32 and one.image.shape == (63, 101, 3)
-        # harmonics in half precision, and now and then an alpha at 1/255
+        # spherical harmonics in half precision, and a few pixels where an alpha is close to the threshold of 1/255
         assert np.abs(one.image - expected.image).max() <= 4e-3
         assert np.abs(one.image - expected.image).mean() <= 1e-4
         np.testing.assert_allclose(one.alpha, expected.alpha, atol=4e-3)
@@ -46,7 +46,7 @@ def test_a_renderer_shows_what_render_shows(gaussians):
         np.testing.assert_allclose(one.z_depth[both], expected.z_depth[both], rtol=0.01)
 
 
-def test_a_renderer_keeps_what_it_was_given(gaussians):
+def test_later_changes_of_the_gaussians_have_no_effect(gaussians):
     renderer, camera = Renderer(gaussians), next(cameras())
     before = renderer.render(camera).image
     gaussians.means.zero_()

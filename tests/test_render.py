@@ -1,0 +1,52 @@
+"""render.py: spellings of its options, its devices, and the images and videos that it writes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gaussian.trainer import train
+from render import main
+from scene.images import read_image
+from tests.gaussian.wall_scene import COUNT, HEIGHT, SETTINGS, WIDTH, make_scene
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    train(make_scene(), replace(SETTINGS, iterations=3), folder)
+    return folder
+
+
+@pytest.mark.parametrize("spelling", ["-m", "--model", "--model_path"])
+def test_spellings_of_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], spelling: str) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    assert main([spelling, nowhere]) == 2
+    assert nowhere in capsys.readouterr().err
+
+
+def test_writes_images_and_a_video(model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert main(["-m", str(model), "-o", str(output), "--frames", "5", "--get_video", "--device", "cpu"]) == 0
+    assert len(list((output / "input").glob("*.png"))) == COUNT
+    assert len(list((output / "interpolated").glob("*.png"))) == 5
+    assert read_image(output / "input" / "00003.png").shape == (HEIGHT, WIDTH, 3)
+    assert (output / "input.mp4").stat().st_size > 0 and (output / "interpolated.mp4").stat().st_size > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_without_a_gpu_cuda_is_the_cpu_after_a_warning(model: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="the CPU is used instead"):
+        assert main(["-m", str(model), "-o", str(tmp_path), "--path", "input", "--device", "cuda"]) == 0
+    assert main(["-m", str(model), "-o", str(tmp_path), "--path", "input"]) == 0
+
+
+def test_options_that_are_not_allowed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (["--frames", "0"], "--frames must be 1 to 100000"),
+        (["--fps", "0"], "--fps must be above 0"),
+        (["--device", "tpu"], "invalid choice"),
+    ):
+        assert main(["-m", str(model), *arguments]) == 2
+        assert message in capsys.readouterr().err
