@@ -1,11 +1,11 @@
-"""Rotation matrices and quaternions (wxyz, as everywhere inside)."""
+"""Rotation matrices and quaternions. Quaternions are in the order wxyz, as in the whole package."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 
 def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
-    """Unit quaternions wxyz (..., 4) with w >= 0 of rotation matrices (..., 3, 3)."""
+    """Unit quaternions wxyz (..., 4), with w >= 0, of rotation matrices (..., 3, 3)."""
     rotation = np.asarray(rotation, np.float64)
     xyzw = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_quat()
     wxyz = xyzw[:, [3, 0, 1, 2]]
@@ -14,14 +14,15 @@ def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
 
 
 def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
-    """Rotation matrices (..., 3, 3) of quaternions wxyz (..., 4) of any length but zero (`ValueError`)."""
+    """Rotation matrices (..., 3, 3) of quaternions wxyz (..., 4), which need not have unit length. Raises `ValueError`
+    for a zero quaternion."""
     quaternion = np.asarray(quaternion, np.float64)
     flat = quaternion.reshape(-1, 4)
     return Rotation.from_quat(flat[:, [1, 2, 3, 0]]).as_matrix().reshape(*quaternion.shape[:-1], 3, 3)
 
 
 def is_rigid(matrix: np.ndarray, tolerance: float = 1e-3) -> bool:
-    """Whether a 4x4 matrix is finite, has a rotation in its corner and 0 0 0 1 in its last row, to `tolerance`."""
+    """Whether a 4x4 matrix is a rigid motion up to `tolerance`: finite, a rotation, and a last row of 0 0 0 1."""
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         return False
     rotation = matrix[:3, :3]
@@ -33,7 +34,7 @@ def is_rigid(matrix: np.ndarray, tolerance: float = 1e-3) -> bool:
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """The rotations closest to matrices (..., 3, 3) in the Frobenius norm (orthogonal Procrustes)."""
+    """The rotations closest to matrices (..., 3, 3) in the Frobenius norm (orthogonal Procrustes problem)."""
     u, _, vt = np.linalg.svd(matrix)
     signs = np.ones(u.shape[:-1])
     signs[..., 2] = np.sign(np.linalg.det(u @ vt))

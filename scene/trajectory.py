@@ -1,8 +1,7 @@
-"""Comparing two camera paths: alignment, absolute and relative errors.
+"""Absolute and relative errors of an estimated camera path against a reference.
 
-Poses are world_from_camera (N, 4, 4), estimated and reference, of the same moments. Alignment: Umeyama, "Least-squares
-estimation of transformation parameters between two point patterns", TPAMI 1991. Errors: Sturm et al., "A benchmark for
-the evaluation of RGB-D SLAM systems", IROS 2012.
+Poses are world_from_camera (N, 4, 4), one estimated and one reference pose per frame. Errors: Sturm et al., "A
+benchmark for the evaluation of RGB-D SLAM systems", IROS 2012. Alignment: `scene.similarity`.
 """
 
 from dataclasses import dataclass
@@ -17,21 +16,19 @@ Alignment = Literal["sim3", "se3", "none"]
 
 @dataclass(frozen=True)
 class AbsoluteError:
-    """Distances between aligned centres, in the reference's unit."""
+    """Distances between aligned camera centers, in units of the reference."""
 
     rmse: float
-    mean: float
-    median: float
-    largest: float
-    per_frame: np.ndarray  #: (N,)
-    similarity: Similarity  #: the alignment that was used
+    #: (N,)
+    per_frame: np.ndarray
 
 
 @dataclass(frozen=True)
 class RelativeError:
-    """How wrong the motion between frames `delta` apart is: root mean squares."""
+    """Root mean square errors of the relative motion between frames."""
 
-    translation: float  #: in the reference's unit
+    #: in units of the reference
+    translation: float
     rotation_degrees: float
 
 
@@ -42,18 +39,12 @@ def absolute_trajectory_error(
     alignment: Alignment = "sim3",
     use_orientations: bool = False,
 ) -> AbsoluteError:
-    """ATE of poses (N, 4, 4) after aligning all centres."""
+    """Absolute trajectory error (ATE) after an alignment of all camera centers. Raises `ValueError` for different
+    numbers of poses."""
     similarity = _alignment(estimated, reference, alignment, use_orientations)
     aligned = similarity.apply_to_points(np.asarray(estimated, np.float64)[:, :3, 3])
     distances = np.linalg.norm(aligned - np.asarray(reference, np.float64)[:, :3, 3], axis=1)
-    return AbsoluteError(
-        rmse=float(np.sqrt(np.mean(distances**2))),
-        mean=float(distances.mean()),
-        median=float(np.median(distances)),
-        largest=float(distances.max()),
-        per_frame=distances,
-        similarity=similarity,
-    )
+    return AbsoluteError(float(np.sqrt(np.mean(distances**2))), distances)
 
 
 def relative_pose_error(
@@ -64,9 +55,10 @@ def relative_pose_error(
     alignment: Alignment = "sim3",
     use_orientations: bool = False,
 ) -> RelativeError:
-    """RPE over all pairs of poses (N, 4, 4) that are `delta` frames apart; the alignment matters by its scale."""
+    """Relative pose error (RPE) over all pairs of frames that are `delta` apart, after an alignment of all camera
+    centers. Raises `ValueError` where there is no such pair."""
     if not 0 < delta < len(reference):
-        raise ValueError(f"frames {delta} apart do not exist among {len(reference)}")
+        raise ValueError(f"there are no frames {delta} apart among {len(reference)}")
     similarity = _alignment(estimated, reference, alignment, use_orientations)
     aligned = similarity.apply_to_poses(estimated)
     steps = [_inverse(poses[:-delta]) @ poses[delta:] for poses in (np.asarray(reference, np.float64), aligned)]
@@ -77,7 +69,7 @@ def relative_pose_error(
 
 
 def rotation_angle(rotations: np.ndarray) -> np.ndarray:
-    """By how much rotations (..., 3, 3) turn, in radians in [0, pi]; exact for small angles too."""
+    """The angles (...), in [0, pi] radians, of rotations (..., 3, 3); exact for small angles, too."""
     skew = rotations - np.swapaxes(rotations, -1, -2)
     sine = np.linalg.norm(np.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], axis=-1), axis=-1) / 2.0
     cosine = (np.trace(rotations, axis1=-2, axis2=-1) - 1.0) / 2.0
@@ -85,7 +77,7 @@ def rotation_angle(rotations: np.ndarray) -> np.ndarray:
 
 
 def path_length(world_from_camera: np.ndarray) -> float:
-    """Sum of the distances between successive centres of poses (N, 4, 4)."""
+    """Sum of the distances between successive camera centers of poses (N, 4, 4)."""
     centers = np.asarray(world_from_camera, np.float64)[:, :3, 3]
     return float(np.linalg.norm(np.diff(centers, axis=0), axis=1).sum())
 
@@ -96,7 +88,7 @@ def _alignment(
     if len(estimated) != len(reference):
         raise ValueError(f"{len(estimated)} estimated poses for {len(reference)} reference poses")
     if alignment == "none":
-        return Similarity(1.0, np.eye(3), np.zeros(3))
+        return Similarity.identity()
     with_scale = alignment == "sim3"
     return align_poses(estimated, reference, with_scale=with_scale, use_orientations=use_orientations)
 

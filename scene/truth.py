@@ -1,13 +1,13 @@
-"""Rendered scenes with complete truth, to score against: exact cameras, the same clip without what moves, masks, depth.
+"""Rendered scenes with complete ground truth: exact cameras, the clip without moving objects, masks and depth.
 
-    rgb/00000.jpg          what the camera saw          clean/00000.png   the same without the moving things
+    rgb/00000.jpg          frame of the clip            clean/00000.png   the frame without moving objects
     mask/00000.png         255 = a moving object        shadow/00000.png  255 = only its shadow or reflected light
-    seen/00000.png         in how many frames the static point behind this pixel of clean/ is in view and uncovered
-    depth/00000.npz        z_depth with the moving things; depth_clean/ without; 0 = sky
-    novel/                 views off the path: png, depth/, seen/, cameras.json
+    seen/00000.png         number of frames in which the static point at this pixel of clean/ is visible
+    depth/00000.npz        z_depth with moving objects; depth_clean/ without; 0 = sky
+    novel/                 views off the camera path: png, depth/, seen/, cameras.json
     cameras.json           width, height, fx, fy, cx, cy; frames[]: file, time, world_from_camera
 
-All but rgb/ and cameras.json may be missing, wholly or for some frames; then the answer is None.
+All files but rgb/ and cameras.json are optional. The methods return None for a missing file.
 """
 
 from dataclasses import dataclass
@@ -28,26 +28,26 @@ from scene.rotations import is_rigid
 
 @dataclass(frozen=True)
 class NovelView:
-    """A view off the path, of the scene without what moves."""
+    """A view off the camera path, of the scene without moving objects."""
 
     name: str
     camera: Camera
     #: uint8 RGB (H, W, 3)
     image: np.ndarray
-    #: int (H, W): in how many frames of the clip the point is in view and uncovered; None when not known
+    #: int (H, W): number of frames of the clip in which the point is visible; None when unknown
     seen: np.ndarray | None
-    #: float32 (H, W), 0 = sky; None when not known
+    #: float32 (H, W), 0 = sky; None when unknown
     z_depth: np.ndarray | None
 
 
 class TruthScene:
-    """The truth in one folder. Images are read when asked for; frame i belongs to `cameras[i]` and `times[i]`."""
+    """The truth in a folder. Frame i has the camera `cameras[i]` and the time `times[i]`. Images are read on access."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Raises `InputError` when the folder is not of this kind."""
+        """Raises `InputError` when the folder is not a scene with truth."""
         self.folder = Path(folder)
         if not (self.folder / "cameras.json").is_file() or not (self.folder / "rgb").is_dir():
-            raise InputError(f"{folder} is no scene with truth: it needs cameras.json and rgb/.")
+            raise InputError(f"{folder} is not a scene with truth: it needs cameras.json and rgb/.")
         self.names, self.times, self.cameras = _read_cameras(self.folder / "cameras.json")
         if not self.cameras:
             raise InputError(f"{self.folder / 'cameras.json'} lists no frames.")
@@ -58,7 +58,7 @@ class TruthScene:
 
     @cached_property
     def frames(self) -> ImageFolderFrames:
-        """What the camera saw."""
+        """The frames of the clip."""
         paths = [self._find("rgb", index) for index in range(len(self))]
         missing = [name for name, path in zip(self.names, paths, strict=True) if path is None]
         if missing:
@@ -66,43 +66,35 @@ class TruthScene:
         return ImageFolderFrames([path for path in paths if path is not None], self.times)
 
     def clean(self, index: int) -> np.ndarray | None:
-        """Frame `index` without what moves, uint8 RGB (H, W, 3)."""
+        """Frame `index` without moving objects, uint8 RGB (H, W, 3)."""
         path = self._find("clean", index)
         return None if path is None else self._read(path)
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Bool (H, W): a moving object covers the pixel; its shadow does not count."""
-        return self._truth_mask("mask", index)
-
-    def shadow(self, index: int) -> np.ndarray | None:
-        """Bool (H, W): no moving object, but its shadow or reflected light changes the pixel."""
-        return self._truth_mask("shadow", index)
+        """Bool (H, W): pixels that a moving object covers; those of its shadow are not included."""
+        path = self._find("mask", index)
+        return None if path is None else self._read(path)[..., 0] > 127
 
     def seen(self, index: int) -> np.ndarray | None:
-        """Int (H, W): in how many frames the static point behind the pixel of `clean` is in view and uncovered."""
+        """Int (H, W): number of frames in which the static point at the pixel of `clean` is visible."""
         path = self._find("seen", index)
         return None if path is None else self._read(path)[..., 0].astype(np.int64)
 
     def depth(self, index: int) -> np.ndarray | None:
-        """Z depth float32 (H, W) with what moves, 0 = sky."""
+        """Z depth float32 (H, W) with moving objects, 0 = sky."""
         return self._depth("depth", index)
 
     def depth_clean(self, index: int) -> np.ndarray | None:
-        """Z depth float32 (H, W) without what moves, 0 = sky."""
+        """Z depth float32 (H, W) without moving objects, 0 = sky."""
         return self._depth("depth_clean", index)
 
     @cached_property
-    def clean_indices(self) -> list[int]:
-        """The frames that have a clean image."""
-        return [index for index in range(len(self)) if self._find("clean", index) is not None]
-
-    @cached_property
     def novel_count(self) -> int:
-        """How many views off the path there are; 0 without novel/."""
+        """Number of views off the camera path; 0 without novel/."""
         return len(self._novel_cameras[0])
 
     def novel(self, index: int) -> NovelView:
-        """View `index` off the path."""
+        """View `index` off the camera path."""
         names, _, cameras = self._novel_cameras
         folder = self.folder / "novel"
         stem = Path(names[index]).stem
@@ -131,10 +123,6 @@ class TruthScene:
     def _read(self, path: Path) -> np.ndarray:
         return _read_sized(path, self.cameras[0])
 
-    def _truth_mask(self, kind: str, index: int) -> np.ndarray | None:
-        path = self._find(kind, index)
-        return None if path is None else self._read(path)[..., 0] > 127
-
     def _depth(self, kind: str, index: int) -> np.ndarray | None:
         path = self.folder / kind / f"{Path(self.names[index]).stem}.npz"
         return read_npz(path, "z_depth", (self.height, self.width)) if path.is_file() else None
@@ -152,7 +140,7 @@ def _read_sized(path: Path, camera: Camera) -> np.ndarray:
     image = read_image(path)
     if image.shape[:2] != (camera.height, camera.width):
         raise InputError(
-            f"{path} is {image.shape[1]}x{image.shape[0]} but cameras.json says {camera.width}x{camera.height}."
+            f"{path} is {image.shape[1]}x{image.shape[0]}, but cameras.json has {camera.width}x{camera.height}."
         )
     return image
 
@@ -164,14 +152,14 @@ def _read_cameras(path: Path) -> tuple[list[str], list[float], list[Camera]]:
         raise InputError(f'{path} has no list "frames".')
     width, height = content.get("width"), content.get("height")
     if not (isinstance(width, int) and isinstance(height, int) and 0 < width < 1 << 16 and 0 < height < 1 << 16):
-        raise InputError(f"{path} has no sensible width and height.")
+        raise InputError(f"{path} has no valid width and height.")
     values = [content.get(key) for key in ("fx", "fy", "cx", "cy")]
     fx, fy, cx, cy = finite_array(values, (4,), "fx, fy, cx, cy", path).tolist()
     names, times, cameras = [], [], []
     for index, entry in enumerate(entries):
         name = entry.get("file") if isinstance(entry, dict) else None
         if not isinstance(name, str) or name != Path(name).name:
-            raise InputError(f"{path}: frame {index} has no plain file name.")
+            raise InputError(f"{path}: the file of frame {index} is not a plain file name.")
         matrix = finite_array(entry.get("world_from_camera"), (4, 4), f"world_from_camera of {name}", path)
         if not is_rigid(matrix):
             raise InputError(f"{path}: world_from_camera of {name} is not a rigid motion.")

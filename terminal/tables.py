@@ -1,6 +1,4 @@
-"""What the front door prints beside progress bars: tables of figures, errors."""
-
-import sys
+"""Tables of figures for the terminal."""
 
 from rich.table import Table
 
@@ -8,7 +6,7 @@ from terminal.progress_bars import ACCENT
 
 
 def figures_table(title: str, rows: list[tuple[str, str, str]]) -> Table:
-    """A table of (figure, value, how it was measured)."""
+    """A table with rows (figure, value, how it was measured)."""
     table = Table(
         title=title, title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2, 0, 0)
     )
@@ -18,8 +16,3 @@ def figures_table(title: str, rows: list[tuple[str, str, str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def print_error(sentence: str) -> None:
-    """One sentence on standard error, never wrapped."""
-    print(f"stillsplat: {sentence}", file=sys.stderr)
