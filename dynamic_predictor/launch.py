@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Run as a script, the folder of this file is searched first, and its modules would hide others of the same name.
 if __name__ == "__main__":
@@ -117,7 +117,8 @@ def _evaluate(arguments: list[str]) -> int:
             predict_folder(options.dir_path, settings.output, settings, progress=progress, warn=bars.warn)
             print(f"The scene is in {settings.output}; go on with: train_gui.py -s {settings.output} -m MODEL")
             return _DONE
-        report = evaluate(settings, options.mode.removeprefix("eval_"), progress=progress, say=bars.say, warn=bars.warn)
+        kind: Any = options.mode.removeprefix("eval_")
+        report = evaluate(settings, kind, progress=progress, say=bars.say, warn=bars.warn)
     for table in report.tables:
         print(table)
     if report.without_truth:

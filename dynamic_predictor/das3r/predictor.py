@@ -150,7 +150,7 @@ class TwoViewPredictor:
             return None
         estimator = create_optical_flow(
             settings.flow,
-            device=self.device,
+            device=self.device.type,
             half_precision=settings.half_precision,
             warn=warnings.append,
         )

@@ -3,7 +3,7 @@
 import argparse
 
 from scene.formats.options import ExportOptions
-from stillsplat.poses_settings import PosesSettings
+from stillsplat.settings import PosesSettings
 from terminal.options import add_options, settings_from
 
 EPILOG = """\

@@ -38,14 +38,14 @@ _STAGES = {
 }
 
 
-def write_report(folder: RunFolder, *, progress: Progress = ignore_progress) -> Path:
+def write_report(folder: RunFolder, *, scene: Scene | None = None, progress: Progress = ignore_progress) -> Path:
     """Writes OUT/report.html, whole or not at all, and returns its path. Raises `InputError` when the run in `folder`
-    has not come to its scores yet."""
+    has not come to its scores yet. `scene` is that of the run, where it was loaded already."""
     if not folder.metrics.exists() or not folder.finished("render"):
         raise InputError(f"The run in {folder.path} has no scores yet; go on with it first (--resume).")
     metrics = read_json(folder.metrics)
     evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else {}
-    scene = load_scene(folder.scene)
+    scene = scene or load_scene(folder.scene)
     shown = _shown_frames(metrics)
     parts = [_header(folder, metrics, evaluation, scene)]
     parts.append(_before_after(folder, scene, shown, metrics))

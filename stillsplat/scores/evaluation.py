@@ -15,6 +15,7 @@ from scene.files.json_files import read_json
 from scene.folder import load_scene
 from scene.images import read_image, resize_image, write_png
 from scene.maps import FrameMaps, LoadedMaps
+from scene.masks import open_masks
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.trajectory import absolute_trajectory_error, path_length, relative_pose_error
@@ -116,9 +117,9 @@ def evaluate(
 
 
 def _against_annotations(folder: RunFolder, scene: Scene, annotations: Path, progress: Progress) -> dict[str, Any]:
-    from stillsplat.reconstruct import held_out_suffix, open_frame_masks
+    from stillsplat.reconstruct import held_out_suffix
 
-    masks = open_frame_masks(annotations, scene.frames, folder.settings.frames)
+    masks = open_masks(annotations, scene.frames, frame_range=folder.settings.frames)
     optimized = folder.record["stages"]["optimize"]
     scores = score_run(
         scene.frames,
