@@ -1,6 +1,6 @@
-"""Scenes on the disk: one folder per scene, written whole or not at all, checked when it is read.
+"""Scene folders: written whole or not at all, checked when they are read.
 
-scene.json               schema version, predictor, provenance, frames, which files exist
+scene.json               schema version, predictor, provenance, frames, and which of the files below exist
 cameras.json             per frame: size, fx, fy, cx, cy, world_from_camera (4x4)
 images/00000.png         the frames
 motion_masks/00000.png   8 bit, round(255 p), 255 = moves
@@ -9,12 +9,9 @@ sparse/0/                COLMAP model of the same cameras and points (bin and tx
 trajectory.txt           TUM, world_from_camera
 """
 
-import json
-import os
 import shutil
 import zipfile
 from collections.abc import Sequence
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,42 +21,48 @@ from numpy.lib import format as npy
 from PIL import Image
 
 from scene.camera import Camera
+from scene.camera_files import read_cameras, write_cameras
 from scene.errors import InputError
 from scene.files.arrays import check_npz, known, npz_maps
 from scene.files.atomic import atomic_folder
-from scene.files.json_files import read_json
-from scene.files.text import check_file, finite_array
-from scene.formats.colmap import read_colmap, write_colmap
-from scene.formats.colmap_tracks import Visibility, observe, on_surface
+from scene.files.json_files import read_json, write_json
+from scene.files.output_place import check_output_folder
+from scene.files.text import check_file
+from scene.formats.colmap_reader import read_colmap
 from scene.formats.das3r import is_das3r
-from scene.formats.tum import write_tum
+from scene.frame_files import frame_name, frame_writer, link_or_copy
 from scene.frames import ImageFolderFrames
 from scene.images import write_png
 from scene.maps import FrameMaps, LoadedMaps
 from scene.progress import Progress, ignore_progress
 from scene.rotations import is_rigid
-from scene.scene import PointCloud, Scene
+from scene.scene import Scene
 
 SCHEMA_VERSION = 1
 _MAX_FRAMES = 1_000_000
-#: how many points are taken from the depth maps for the COLMAP model of a scene that has no points of its own
-_DEPTH_POINTS = 20_000
+
+
+def is_scene(folder: str | Path) -> bool:
+    """Whether `folder` has the description of a scene, ours or DAS3R's; the scene may be damaged."""
+    folder = Path(folder).expanduser()
+    return (folder / "scene.json").exists() or is_das3r(folder)
 
 
 def save_scene(
     scene: Scene, folder: str | Path, *, overwrite: bool = False, progress: Progress = ignore_progress
 ) -> None:
-    """Writes `scene` into `folder`, whole or not at all.
+    """Writes `scene` into `folder`, whole or not at all. Frames that are PNG files of ours already
+    (`scene.frames.stored_pngs`) are hard-linked.
 
-    Raises `InputError` when `folder` exists and `overwrite` is not set, when it exists and is not a scene (ours or
-    DAS3R's), and when the disk is full or cannot be written to; `ValueError` when the scene is inconsistent.
+    Raises `InputError` when `folder` is a scene (ours or DAS3R's) and `overwrite` is not set, when it holds anything
+    else, and when the disk is full or cannot be written to; `ValueError` when the scene is inconsistent.
     """
     folder = Path(folder)
     _check_consistent(scene)
-    if overwrite:
-        _refuse_to_replace_other_things(folder)
+    check_output_folder(folder, holds="a scene", is_ours=is_scene, overwrite=overwrite)
     count = len(scene.frames)
-    names = [f"{index:05d}.png" for index in range(count)]
+    names = [frame_name(index) for index in range(count)]
+    write_frame = frame_writer(scene.frames)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         (temporary / "images").mkdir()
         if scene.motion_masks is not None:
@@ -67,7 +70,7 @@ def save_scene(
         if scene.z_depths is not None:
             (temporary / "depth").mkdir()
         for index, name in enumerate(names):
-            write_png(temporary / "images" / name, scene.frames.rgb8(index))
+            write_frame(index, temporary / "images" / name)
             if scene.motion_masks is not None:
                 mask = np.nan_to_num(scene.motion_masks[index])
                 write_png(temporary / "motion_masks" / name, np.rint(np.clip(mask, 0.0, 1.0) * 255.0).astype(np.uint8))
@@ -78,7 +81,7 @@ def save_scene(
                 _write_npz((temporary / "depth" / name).with_suffix(".npz"), maps)
             progress("saving the scene", index + 1, count)
         timestamps = [float(time) for time in scene.frames.timestamps]
-        _write_json(
+        write_json(
             temporary / "scene.json",
             {
                 "schema_version": SCHEMA_VERSION,
@@ -96,13 +99,13 @@ def save_scene(
                 "provenance": scene.provenance,
             },
         )
-        _write_cameras(temporary, names, scene, scene.cameras, timestamps)
+        write_cameras(temporary, names, scene, scene.cameras)
 
 
 def load_scene(folder: str | Path) -> Scene:
-    """Reads the scene in `folder`. All files are checked to be there with the right sizes; maps are read when used.
+    """Reads the scene in `folder`. All files must exist with the right sizes; images and maps are read when used.
 
-    Raises `InputError`, one sentence that names the file, on anything that is missing, broken or inconsistent.
+    Raises `InputError`, one sentence that names the file, for anything that is missing, damaged or inconsistent.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -141,7 +144,7 @@ def load_scene(folder: str | Path) -> Scene:
         points = read_colmap(folder / "sparse" / "0").points
     provenance = description.get("provenance")
     return Scene(
-        frames=ImageFolderFrames(images, timestamps),
+        frames=ImageFolderFrames(images, timestamps, stored_as_png=True),
         cameras=cameras,
         motion_masks=motion_masks,
         z_depths=z_depths,
@@ -152,14 +155,17 @@ def load_scene(folder: str | Path) -> Scene:
     )
 
 
-def replace_cameras(folder: str | Path, cameras: Sequence[Camera], note: str) -> None:
-    """Puts refined `cameras` into the scene at `folder`: cameras.json, sparse/0 and trajectory.txt, all or none.
+def replace_cameras(
+    folder: str | Path, cameras: Sequence[Camera], note: str, *, scene: Scene | None = None
+) -> None:
+    """Replaces the cameras of the scene at `folder` (cameras.json, sparse/0, trajectory.txt) by refined `cameras`; all
+    files are replaced or none.
 
-    The cameras that the predictor found stay as cameras_predicted.json; `note`, a sentence that says who refined them,
-    is appended to `camera_notes` in scene.json.
+    The predicted cameras are kept as cameras_predicted.json. `note`, a sentence about the refinement, is appended to
+    `camera_notes` in scene.json. `scene` is the scene in `folder`, where it was loaded already.
     """
     folder = Path(folder)
-    scene = load_scene(folder)
+    scene = scene or load_scene(folder)
     if len(cameras) != len(scene.cameras):
         raise ValueError(f"{len(cameras)} cameras for {len(scene.cameras)} frames")
     _check_cameras(cameras, scene.frames.width, scene.frames.height)
@@ -171,42 +177,13 @@ def replace_cameras(folder: str | Path, cameras: Sequence[Camera], note: str) ->
             if item.name in replaced:
                 continue
             if item.is_dir():
-                shutil.copytree(item, temporary / item.name, copy_function=_link_or_copy, symlinks=True)
+                shutil.copytree(item, temporary / item.name, copy_function=link_or_copy, symlinks=True)
             else:
-                _link_or_copy(str(item), str(temporary / item.name))
+                link_or_copy(item, temporary / item.name)
         if not (temporary / "cameras_predicted.json").exists():
             shutil.copyfile(folder / "cameras.json", temporary / "cameras_predicted.json")
-        _write_json(temporary / "scene.json", description)
-        names = [path.name for path in _image_folder(scene).paths]
-        _write_cameras(temporary, names, scene, cameras, scene.frames.timestamps)
-
-
-def read_cameras(path: str | Path, names: Sequence[str], width: int, height: int) -> list[Camera]:
-    """The cameras of a cameras.json, one for each of the frames `names` of `width` x `height` pixels."""
-    path = Path(path)
-    entries = read_json(path).get("frames")
-    if not isinstance(entries, list):
-        raise InputError(f'{path} has no list "frames"; the file is damaged.')
-    if len(entries) != len(names):
-        raise InputError(f"{path} has {len(entries)} cameras for {len(names)} frames; the scene is inconsistent.")
-    cameras = []
-    for index, (entry, name) in enumerate(zip(entries, names, strict=True)):
-        if not isinstance(entry, dict) or entry.get("file") != name:
-            raise InputError(f"{path}: camera {index} does not belong to {name}; the scene is inconsistent.")
-        if (entry.get("width"), entry.get("height")) != (width, height):
-            raise InputError(
-                f"{path}: the camera of {name} is for {entry.get('width')}x{entry.get('height')} pixels but the "
-                f"frames have {width}x{height}."
-            )
-        intrinsics = [entry.get(key) for key in ("fx", "fy", "cx", "cy")]
-        fx, fy, cx, cy = finite_array(intrinsics, (4,), f"the intrinsics of {name}", path).tolist()
-        if fx <= 0 or fy <= 0:
-            raise InputError(f"{path}: the focal length of {name} is not positive.")
-        matrix = finite_array(entry.get("world_from_camera"), (4, 4), f"world_from_camera of {name}", path)
-        if not is_rigid(matrix):
-            raise InputError(f"{path}: world_from_camera of {name} is not a rigid motion.")
-        cameras.append(Camera(width, height, fx, fy, cx, cy, matrix))
-    return cameras
+        write_json(temporary / "scene.json", description)
+        write_cameras(temporary, scene.frames.names, scene, cameras)
 
 
 def _check_consistent(scene: Scene) -> None:
@@ -234,92 +211,12 @@ def _check_cameras(cameras: Sequence[Camera], width: int, height: int) -> None:
             raise ValueError(f"camera {index} is not a finite rigid pinhole camera")
 
 
-def _refuse_to_replace_other_things(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "scene.json").exists() and not is_das3r(folder):
-        raise InputError(f"{folder} holds other things than a scene and is not replaced; choose another place.")
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can say of a value: numpy things become lists and numbers, numbers that are not finite become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(vars(value))
-    return str(value)
-
-
 def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    # numpy's own savez_compressed has no choice of level; level 1 is four times faster and hardly larger.
+    # numpy.savez_compressed always uses level 6; level 1 is four times faster and hardly larger
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:
                 npy.write_array(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
-
-
-def _write_cameras(
-    folder: Path, names: Sequence[str], scene: Scene, cameras: Sequence[Camera], timestamps: Sequence[float]
-) -> None:
-    entries = [
-        {
-            "file": name,
-            "width": camera.width,
-            "height": camera.height,
-            "fx": camera.fx,
-            "fy": camera.fy,
-            "cx": camera.cx,
-            "cy": camera.cy,
-            "world_from_camera": camera.world_from_camera,
-        }
-        for name, camera in zip(names, cameras, strict=True)
-    ]
-    _write_json(folder / "cameras.json", {"frames": entries})
-    points = scene.points if scene.points is not None else _points_from_depth(scene, cameras)
-    observations = None
-    if points is not None:
-        observations = observe(cameras, np.asarray(points.positions, np.float64), _visibility(scene))
-    write_colmap(folder / "sparse" / "0", names, cameras, points, observations)
-    write_tum(folder / "trajectory.txt", timestamps, np.array([camera.world_from_camera for camera in cameras]))
-
-
-def _points_from_depth(scene: Scene, cameras: Sequence[Camera]) -> PointCloud | None:
-    """Static points on a coarse grid of the depth maps, for readers of the COLMAP model; None without depth."""
-    if scene.z_depths is None or not cameras:
-        return None
-    height, width = scene.frames.height, scene.frames.width
-    step = max(1, round((height * width * len(cameras) / _DEPTH_POINTS) ** 0.5))
-    positions, colors = [], []
-    for index, camera in enumerate(cameras):
-        z_depth = known(scene.z_depths[index])
-        keep = z_depth > 0
-        if scene.motion_masks is not None:
-            keep &= scene.motion_masks[index] < 0.5
-        grid = np.zeros_like(keep)
-        grid[step // 2 :: step, step // 2 :: step] = True
-        keep &= grid
-        positions.append(camera.unproject(z_depth)[keep])
-        colors.append(scene.frames.rgb8(index)[keep])
-    merged = np.concatenate(positions).astype(np.float32)
-    return PointCloud(merged, np.concatenate(colors)) if len(merged) else None
-
-
-def _visibility(scene: Scene) -> Visibility | None:
-    """Says which points the depth map of a frame has on its surface; None without depth."""
-    z_depths = scene.z_depths
-    if z_depths is None:
-        return None
-    return lambda index, pixels, z: on_surface(z_depths[index], pixels, z)
 
 
 def _read_frame_list(path: Path, description: dict[str, Any]) -> tuple[list[str], list[float]]:
@@ -347,13 +244,13 @@ def _whole_number(path: Path, description: dict[str, Any], key: str, smallest: i
 
 
 def _check_image(path: Path, width: int, height: int) -> None:
-    """Existence and size, from the header alone."""
+    """Raises `InputError` unless the image exists with this size; reads its header only."""
     check_file(path)
     try:
         with Image.open(path) as image:
             size = image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise InputError(f"{path} is damaged and cannot be read as a image.") from None
+        raise InputError(f"{path} is damaged and cannot be read as an image.") from None
     if size != (width, height):
         raise InputError(f"{path} is {size[0]}x{size[1]} but the scene has {width}x{height}.")
 
@@ -370,16 +267,3 @@ def _masks(folder: Path, names: Sequence[str], width: int, height: int) -> Frame
         return mask.astype(np.float32) / 255.0
 
     return LoadedMaps(len(paths), load)
-
-
-def _link_or_copy(source: str, target: str) -> str:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target
-
-
-def _image_folder(scene: Scene) -> ImageFolderFrames:
-    assert isinstance(scene.frames, ImageFolderFrames)  # load_scene makes nothing else
-    return scene.frames

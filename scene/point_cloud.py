@@ -1,4 +1,4 @@
-"""The confident points of a scene's depth maps as one cloud, taken frame by frame: memory holds the cloud alone."""
+"""Point clouds from the depth maps of a scene, frame by frame: only the cloud itself is in memory."""
 
 import numpy as np
 
@@ -6,17 +6,20 @@ from scene.camera import Camera
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud, Scene
 
-#: confidences looked at to find a percentile, over all frames
+#: confidences from which the threshold of a scene on the disk is computed
 _SAMPLES = 1_000_000
-#: what moves more than this is no part of a static cloud
+#: pixels whose motion mask is above this give no points
 _MOVES = 0.5
+#: channels below are nearly black, at or above nearly white
+_BLACK, _WHITE = 16, 240
 
 
 def confidence_threshold(
     confidences: np.ndarray, *, percentile: float = 40.0, least: float = -np.inf, ceiling: float = 90.0
 ) -> float:
-    """The confidence that is not reached by `percentile` percent of the values, at least `least`, but never above what
-    `ceiling` percent do not reach, so that points are left. The rule of Depth Anything 3's viewer export."""
+    """The confidence that points need: the `percentile`-th percentile of the confidences (any shape), but at least
+    `least`, and in any case at most the `ceiling`-th percentile, so that points remain. Depth Anything 3 filters the
+    points of its glb files by this rule."""
     if not confidences.size:
         return float(max(least, 0.0))
     lower, upper = np.percentile(confidences, [percentile, ceiling])
@@ -28,44 +31,59 @@ def scene_points(
     *,
     max_points: int = 1_000_000,
     percentile: float = 40.0,
+    least_confidence: float = -np.inf,
+    ceiling_percentile: float = 90.0,
+    drop_black: bool = False,
+    drop_white: bool = False,
     seed: int = 0,
     progress: Progress = ignore_progress,
 ) -> PointCloud:
-    """World points of all pixels with a depth that do not move and whose confidence is among the best
-    (100 - `percentile`) percent; an even random choice of `max_points` of them. Empty for a scene without depth."""
+    """World points of all static pixels with depth and enough confidence (`confidence_threshold`), at most `max_points`
+    of them, chosen at random. `drop_black` and `drop_white` leave out pixels that are nearly black or white.
+
+    Scenes whose depth maps are one array in memory are evaluated exactly. For others the threshold is computed from
+    about a million of their pixels. Empty for a scene without depth or cameras.
+    """
     count = len(scene.cameras)
     if scene.z_depths is None or not count:
         return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
-    step = max(1, round((scene.frames.width * scene.frames.height * count / _SAMPLES) ** 0.5))
-    sampled = [_known_confidence(scene, index)[::step, ::step] for index in range(count)]
+    is_in_memory = isinstance(scene.z_depths, np.ndarray)
+    pixels = scene.frames.width * scene.frames.height * count
+    step = 1 if is_in_memory else max(1, round((pixels / _SAMPLES) ** 0.5))
+    sampled = [_point_confidence(scene, index)[::step, ::step] for index in range(count)]
     sampled = [values[values > 0] for values in sampled]
-    threshold = confidence_threshold(np.concatenate(sampled), percentile=percentile)
-    # sure pixels per frame, estimated from the same samples
-    estimated = np.array([np.count_nonzero(values >= threshold) for values in sampled], np.float64) * step**2
+    threshold = confidence_threshold(
+        np.concatenate(sampled), percentile=percentile, least=least_confidence, ceiling=ceiling_percentile
+    )
+    # the expected number of points, from the same samples; where there are too many, each frame is thinned at once
+    expected = sum(np.count_nonzero(values >= threshold) for values in sampled) * float(step**2)
     del sampled
-    share = min(1.0, max_points / max(estimated.sum(), 1.0))
+    share = 1.0 if is_in_memory else min(1.0, max_points / max(expected, 1.0))
     rng = np.random.default_rng(seed)
     positions, colors = [], []
     for index, camera in enumerate(scene.cameras):
-        confidence = _known_confidence(scene, index)
-        chosen = np.flatnonzero((confidence > 0) & (confidence >= threshold))
+        confidence, image = _point_confidence(scene, index), scene.frames.rgb8(index)
+        is_chosen = (confidence > 0) & (confidence >= threshold)
+        if drop_black:
+            is_chosen &= (image >= _BLACK).any(axis=-1)
+        if drop_white:
+            is_chosen &= (image < _WHITE).any(axis=-1)
+        chosen = np.flatnonzero(is_chosen)
         if share < 1.0:
             chosen = chosen[rng.random(len(chosen)) < share]
-        positions.append(unproject_pixels(camera, scene.z_depths[index], chosen))
-        colors.append(scene.frames.rgb8(index).reshape(-1, 3)[chosen])
+        positions.append(unproject_pixels(camera, scene.z_depths[index], chosen).astype(np.float32))
+        colors.append(image.reshape(-1, 3)[chosen])
         progress("collecting points", index + 1, count)
-    joined, paint = np.concatenate(positions).astype(np.float32), np.concatenate(colors)
-    finite = np.isfinite(joined).all(axis=1)
-    joined, paint = joined[finite], paint[finite]
-    if len(joined) > max_points:
-        kept = np.sort(rng.choice(len(joined), max_points, replace=False))
-        joined, paint = joined[kept], paint[kept]
-    return PointCloud(joined, paint)
+    cloud = PointCloud(np.concatenate(positions), np.concatenate(colors))
+    if len(cloud.positions) > max_points:
+        kept = np.sort(rng.choice(len(cloud.positions), max_points, replace=False))
+        cloud = PointCloud(cloud.positions[kept], cloud.colors[kept])
+    return cloud
 
 
 def unproject_pixels(camera: Camera, z_depth: np.ndarray, pixels: np.ndarray, *, center: float = 0.5) -> np.ndarray:
-    """World points (K, 3) of pixels, given by flat index (K,), of a depth map (H, W) of the camera's size. `center`:
-    where in a pixel its ray goes through; 0.5 is its middle, 0 its corner, where some other programs have it."""
+    """World points (K, 3) float64 of pixels, given by flat index (K,), of a depth map (H, W) of the camera's size.
+    `center`: position within a pixel of its ray; 0.5 is the middle, 0 the corner, as some other programs have it."""
     rows, columns = np.divmod(pixels, z_depth.shape[1])
     depth = z_depth.ravel()[pixels].astype(np.float64)
     x = (columns + center - camera.cx) / camera.fx * depth
@@ -74,13 +92,15 @@ def unproject_pixels(camera: Camera, z_depth: np.ndarray, pixels: np.ndarray, *,
     return points @ camera.world_from_camera[:3, :3].T + camera.world_from_camera[:3, 3]
 
 
-def _known_confidence(scene: Scene, index: int) -> np.ndarray:
-    """Confidence (H, W) float32, 0 where there is no depth or something moves; 1 where the scene has no confidences."""
+def _point_confidence(scene: Scene, index: int) -> np.ndarray:
+    """Confidence (H, W) float32 of the pixels that can give points: 0 for unknown depth and for motion, 1 everywhere
+    else in a scene without confidences."""
     assert scene.z_depths is not None
-    known = scene.z_depths[index] > 0
+    z_depth = scene.z_depths[index]
+    known = np.isfinite(z_depth) & (z_depth > 0)
     if scene.motion_masks is not None:
         known &= scene.motion_masks[index] < _MOVES
     if scene.confidences is None:
         return known.astype(np.float32)
-    # a depth without any confidence is the least sure of all, not unknown
+    # known depth with confidence 0 is the least certain, not unknown
     return np.where(known, np.maximum(scene.confidences[index], 1e-6), 0.0).astype(np.float32)

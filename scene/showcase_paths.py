@@ -6,7 +6,6 @@ The paths of Depth Anything 3's Gaussian videos. Between two cameras the view tu
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,13 +13,8 @@ from scipy.ndimage import correlate1d
 from scipy.spatial.transform import Rotation
 
 from scene.camera import Camera
+from scene.formats.options import ShowcasePath
 
-ShowcasePath = Literal[
-    "original", "smooth", "interpolate", "interpolate_smooth", "wander", "dolly_zoom", "extend", "wobble_inter"
-]
-SHOWCASE_PATHS: tuple[ShowcasePath, ...] = (
-    "original", "smooth", "interpolate", "interpolate_smooth", "wander", "dolly_zoom", "extend", "wobble_inter",
-)  # fmt: skip
 FRAME_RATE = 24
 
 _SMOOTHING_FRAMES = 50

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from dynamic_predictor.depth_anything3.checkpoint import load_model
-from dynamic_predictor.depth_anything3.exporting import ExportRequest, prepare_exports
 from dynamic_predictor.depth_anything3.inputs import as_list, checked_cameras
 from dynamic_predictor.depth_anything3.memory import memory_budget
 from dynamic_predictor.depth_anything3.network import ForwardOptions, MonocularNetwork, Network
-from dynamic_predictor.depth_anything3.official import OFFICIAL, conventions
+from dynamic_predictor.depth_anything3.official import conventions
+from dynamic_predictor.depth_anything3.official_exports import ExportRequest, prepare_exports
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.preprocessing import ResizeMethod, process_images
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
@@ -163,11 +163,11 @@ class DepthAnything3:
                     render_extrinsics=render_exts,
                     render_intrinsics=render_ixts,
                     render_size=render_hw,
-                    options=export_kwargs or {},
+                    format_options=export_kwargs or {},
                     has_cameras=self.predicts_cameras,
                     has_gaussians=infer_gs,
                     has_features=bool(layers),
-                    strict_official=self.conventions is OFFICIAL,
+                    conventions=self.conventions,
                 )
             )
         processed = process_images(

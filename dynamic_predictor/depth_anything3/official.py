@@ -33,6 +33,8 @@ class Conventions:
     scales_metric_model = True
     #: The official code still calls depth metric after scaling it to the unit of known cameras, which may be any.
     known_cameras_set_unit = True
+    #: The official code writes gs_video whenever gs_ply is requested.
+    exports_video_with_gaussians = False
     #: The official code returns known cameras that are aligned to the prediction as 4x4 matrices, all others as 3x4.
     rows_of_aligned_cameras = 3
 
@@ -70,6 +72,7 @@ class OfficialConventions(Conventions):
     scales_gaussians_and_rays = False
     scales_metric_model = False
     known_cameras_set_unit = False
+    exports_video_with_gaussians = True
     rows_of_aligned_cameras = 4
 
     def counted_distances(self, distances: np.ndarray) -> np.ndarray:

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.confidence import from_network
-from dynamic_predictor.depth_anything3.gaussians import Gaussians
+from dynamic_predictor.depth_anything3.gaussians import Gaussians, as_scene_gaussians
 from dynamic_predictor.depth_anything3.preprocessing import OriginalImage
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.formats.exportable import Exportable
+from scene.frame_files import frame_name
 from scene.frames import MemoryFrames
 from scene.maps import LoadedMaps
 from scene.scene import Scene
@@ -84,6 +86,28 @@ class DepthAnything3Prediction:
             confidences=LoadedMaps(count, self.scene_confidence),
             predictor="depth anything 3",
             provenance={"is_metric": self.is_metric, "warnings": list(self.warnings), **provenance},
+        )
+
+    def exportable(self) -> Exportable:
+        """The prediction for `scene.formats.registry.export`, with the network's own confidences."""
+        frames = MemoryFrames(np.zeros((0, *self.depth.shape[1:], 3), np.uint8))
+        if self.processed_images is not None:
+            frames = MemoryFrames(self.processed_images)
+        has_cameras = self.extrinsics is not None and self.intrinsics is not None
+        return Exportable(
+            frames=frames,
+            cameras=self.cameras() if has_cameras else [],
+            z_depths=self.depth,
+            confidences=self.conf,
+            gaussians=None if self.gaussians is None else as_scene_gaussians(self.gaussians),
+            has_pixel_gaussians=True,
+            features={name: values for name, values in self.aux.items() if name.startswith("feat_layer_")},
+            has_network_confidence=self.conf is not None,
+            image_names=[image.name or frame_name(index) for index, image in enumerate(self.originals)],
+            original_cameras=self.original_cameras() if has_cameras and self.originals else (),
+            processed_from_original=[np.linalg.inv(image.from_processed) for image in self.originals],
+            extrinsics=self.extrinsics,
+            intrinsics=self.intrinsics,
         )
 
     def scene_confidence(self, index: int) -> np.ndarray:

@@ -1,18 +1,17 @@
-"""Scenes in the layout of DAS3R (Xu et al., 2024), as it leaves them and as its rearranging scripts leave them.
+"""das3r: scenes in the two layouts of DAS3R (Xu et al., 2024).
 
-The predictor writes into one folder
+Its predictor writes into one folder
 
     pred_traj.txt            index x y z qw qx qy qz, world_from_camera: w FIRST, unlike TUM
     pred_intrinsics.txt      nine numbers per frame, the 3x3 matrix by rows
     frame_0000.png, .npy     image and depth
-    conf_0.npy               logarithm of the depth's confidence (1 or more), -inf = cleared
-    dyna_avg_0.npy           probability of motion, mean over pairs; dyna_max_0.npy: the largest
-    dynamic_mask_0.png       the mean, above one half
+    conf_0.npy               logarithm of the depth's confidence c >= 1, -inf = not to be used
+    dyna_avg_0.npy           probability of motion, mean over pairs of frames; dyna_max_0.npy: the largest
+    dynamic_mask_0.png       255 where the mean is above one half
 
-and the rearranged layout has images/, depth_maps/, confidence_maps/, dyna_avg/ and dynamic_masks/ with four digits.
-
-Its depth belongs to rays through whole pixel numbers, so 0.5 is added to the principal point here, where pixel centres
-are at +0.5. Its confidence c >= 1 becomes 1 - 1 / c.
+and its scripts rearrange that into images/, depth_maps/, confidence_maps/, dyna_avg/ and dynamic_masks/, numbered with
+four digits. DAS3R has pixel centres at whole numbers and we at +0.5, so 0.5 is added to its principal point. Its
+confidence c becomes 1 - 1 / c.
 """
 
 import re
@@ -27,7 +26,10 @@ from scene.errors import InputError
 from scene.files.arrays import check_npy, known, read_npy
 from scene.files.atomic import atomic_folder
 from scene.files.text import check_file, read_rows
+from scene.formats.exportable import Exportable
+from scene.formats.options import ExportOptions
 from scene.formats.tum import poses_from_rows
+from scene.frame_files import frame_writer
 from scene.frames import ImageFolderFrames, natural_order
 from scene.images import read_image, write_png
 from scene.maps import LoadedMaps
@@ -35,25 +37,30 @@ from scene.progress import Progress, ignore_progress
 from scene.rotations import quaternion_from_rotation
 from scene.scene import Scene
 
-#: confidence c of depth that is as sure as it gets; our 1 - 1 / c never is 1
+#: c for our largest confidence, 1, which 1 - 1 / c never reaches
 _LARGEST_CONFIDENCE = 1e4
 
 
+def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes das3r/ as DAS3R's predictor does; replaces an earlier one."""
+    write_das3r(source.with_unit_confidences(), folder / "das3r", overwrite=True, progress=progress)
+
+
 def is_das3r(folder: str | Path) -> bool:
-    """Whether `folder` looks like a scene that DAS3R wrote, in either layout."""
+    """Whether `folder` has the trajectory and intrinsics of a scene of DAS3R, in either layout."""
     folder = Path(folder)
     return (folder / "pred_traj.txt").is_file() and (folder / "pred_intrinsics.txt").is_file()
 
 
 def read_das3r(folder: str | Path) -> Scene:
-    """Reads such a folder, in either layout; maps are read when used.
+    """Reads a scene in either layout; maps are read when used.
 
-    Motion masks are the probabilities where they were kept, else the thresholded images. Raises `InputError` when a
-    file is missing or does not fit the others.
+    Motion masks are the probabilities in dyna_avg, or the thresholded dynamic_mask where these were not kept. Raises
+    `InputError` when a file is missing or does not fit the others.
     """
     folder = Path(folder)
     if not is_das3r(folder):
-        raise InputError(f"{folder} is no scene of DAS3R: it needs pred_traj.txt and pred_intrinsics.txt.")
+        raise InputError(f"{folder} is not a scene of DAS3R: it needs pred_traj.txt and pred_intrinsics.txt.")
     rearranged = (folder / "images").is_dir()
     trajectory_path, intrinsics_path = folder / "pred_traj.txt", folder / "pred_intrinsics.txt"
     rows = read_rows(trajectory_path, columns=8)
@@ -88,21 +95,22 @@ def write_das3r(
     overwrite: bool = False,
     progress: Progress = ignore_progress,
 ) -> None:
-    """Writes `scene` as DAS3R's predictor would have, or as it lies after its rearranging script; whole or not at all.
+    """Writes `scene` in the layout of DAS3R's predictor, or in the rearranged one; whole or not at all.
 
-    Depth that is unknown gets cleared confidence; a scene without confidences is sure of its depth everywhere, one
-    without masks has nothing that moves. `dyna_max` equals `dyna_avg` and `init_conf` equals `conf`, since a scene has
-    one of each. The GIF of the depth maps is left out: nothing reads it. Raises `InputError` for a scene without depth
-    and when `folder` exists.
+    Unknown depth gets confidence -inf. Without confidences, known depth gets the largest one; without motion masks,
+    everything is static. `dyna_max` equals `dyna_avg` and `init_conf` equals `conf`, since a scene has one of each.
+    DAS3R's GIF of the depth maps is not written. Raises `InputError` for a scene without depth, and when `folder`
+    exists and `overwrite` is not set.
     """
     if scene.z_depths is None:
-        raise InputError("The scene has no depth, which the layout of DAS3R needs; run a predictor that gives depth.")
+        raise InputError("The scene has no depth, which the layout of DAS3R needs; use a predictor of depth.")
+    write_frame = frame_writer(scene.frames)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         place = _Places(temporary, rearranged)
         for index in range(len(scene.frames)):
             z_depth = known(scene.z_depths[index])
             np.save(place("depth_maps", "frame", index, "npy", digits=4), z_depth)
-            write_png(place("images", "frame", index, "png", digits=4), scene.frames.rgb8(index))
+            write_frame(index, place("images", "frame", index, "png", digits=4))
             confidence = _stored_confidence(scene, index, z_depth)
             np.save(place("confidence_maps", "conf", index, "npy"), confidence)
             motion = np.zeros_like(z_depth)
@@ -121,7 +129,7 @@ def write_das3r(
 
 
 class _Places:
-    """Where a file of one frame lies: beside all others, or in a folder of its kind and with four digits."""
+    """Paths of the files of a frame: all in one folder, or in one folder per kind and numbered with four digits."""
 
     def __init__(self, folder: Path, rearranged: bool) -> None:
         self._folder, self._rearranged = folder, rearranged
@@ -166,7 +174,8 @@ def _write_cameras(folder: Path, cameras: list[Camera], rearranged: bool) -> Non
 
 
 def _numbered(folder: Path, stem: str, suffix: str, count: int) -> list[Path]:
-    """The `count` files stem_0, stem_1, ... of a folder, whatever the number of digits, in order."""
+    """The files stem_0, stem_1, ... of a folder in order, with any number of digits. Raises `InputError` if there are
+    not `count` of them."""
     pattern = re.compile(rf"{re.escape(stem)}_\d+\.{suffix}")
     found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
     if len(found) != count:

@@ -1,5 +1,6 @@
-"""Features of a network as images: their three main directions over the whole clip as red, green and blue."""
+"""feat_vis: features of a network as images, their first three principal components as red, green and blue."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -7,19 +8,30 @@ import numpy as np
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
-from scene.formats.depth_vis import write_jpeg
-from scene.images import read_image
+from scene.formats.exportable import Exportable
+from scene.formats.options import ExportOptions
+from scene.frames import Frames
+from scene.images import read_image, write_jpeg
+from scene.progress import Progress
 from scene.video import write_video
 
 _CLIP_PERCENT = 10.0
-#: feature vectors that the main directions are found from
+#: feature vectors from which the principal components are computed
 _SAMPLES = 20_000
 
 
+def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes feat_vis/NAME.mp4 and feat_vis/NAME/000000.jpg, ...; replaces an earlier feat_vis."""
+    write_feat_vis(folder / "feat_vis", source.frames, source.features, fps=options.feature_rate, overwrite=True)
+
+
 def feature_colors(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """float32 RGB (N, rows, columns, 3) in [0, 1] of features (N, rows, columns, C): principal components, each cut at
-    its 10th and 90th percentile. One basis for all N, so that colours mean the same in every image; the sign of a
-    component is that in which its largest entry is positive, so that the same input gives the same colours."""
+    """float32 RGB (N, rows, columns, 3) in [0, 1] of features (N, rows, columns, C): their first three principal
+    components, each clipped at its 10th and 90th percentile.
+
+    The basis is common to all N images, so that a color means the same in each, and the largest entry of each direction
+    is positive, so that colors are reproducible. Raises `InputError` for fewer than three channels.
+    """
     vectors = np.nan_to_num(features.reshape(-1, features.shape[-1]).astype(np.float64))
     if vectors.shape[1] < 3:
         raise InputError(f"Features with {vectors.shape[1]} channels cannot be shown; at least 3 are needed.")
@@ -36,25 +48,28 @@ def feature_colors(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
 def write_feat_vis(
     folder: str | Path,
-    images: np.ndarray,
-    features: dict[str, np.ndarray],
+    frames: Frames,
+    features: Mapping[str, np.ndarray],
     *,
     fps: float = 15.0,
     overwrite: bool = False,
 ) -> None:
-    """Writes NAME/000000.jpg, ... and NAME.mp4 for every entry of `features` (N, rows, columns, C), beside the images
-    `images` (N, H, W, 3) uint8. Whole or not at all; `InputError` when there are none, or when the folder exists
-    without `overwrite`."""
+    """Writes NAME/000000.jpg, ... and NAME.mp4 for every entry of `features` (N, rows, columns, C): frames side by side
+    with their features.
+
+    The folder appears whole or not at all. Raises `InputError` when there are no features, and when the folder exists
+    and `overwrite` is not set.
+    """
     if not features:
-        raise InputError(f"There are no features to write to {folder}; ask the network for some layers.")
-    height, width = images.shape[1:3]
+        raise InputError(f"There are no features to write to {folder}; choose the blocks of the network to show.")
+    size = (frames.width, frames.height)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         for name, values in features.items():
             (temporary / name).mkdir()
-            pictures = []
+            paths = []
             for index, colors in enumerate(feature_colors(values)):
-                enlarged = cv2.resize((colors * 255).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+                enlarged = cv2.resize((colors * 255).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
                 path = temporary / name / f"{index:06d}.jpg"
-                write_jpeg(path, np.hstack([images[index], enlarged]))
-                pictures.append(path)
-            write_video(temporary / f"{name}.mp4", map(read_image, pictures), fps)
+                write_jpeg(path, np.hstack([frames.rgb8(index), enlarged]))
+                paths.append(path)
+            write_video(temporary / f"{name}.mp4", map(read_image, paths), fps)

@@ -1,7 +1,7 @@
-"""Binary glTF: a point cloud and the cameras as wire pyramids, for any 3-D viewer.
+"""glb and glb_cameras: a point cloud and the cameras as wire pyramids, in binary glTF for any 3-D viewer.
 
-glTF's axes are x right, y up, z backward; the scene is turned so that the first camera looks along -z and centred on
-the median of its points, as Depth Anything 3 exports it. Needs trimesh (extra `export`).
+glTF's axes are x right, y up, z backward. The scene is rotated so that the first camera looks along -z and moved so
+that the median of its points is at 0, as in the files of Depth Anything 3. trimesh writes the file.
 """
 
 import colorsys
@@ -13,11 +13,33 @@ import numpy as np
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
+from scene.formats import depth_vis
+from scene.formats.exportable import Exportable
+from scene.formats.options import ExportOptions
+from scene.images import write_jpeg
+from scene.progress import Progress
 from scene.scene import PointCloud
 
-#: more pyramids than this hide the scene and slow viewers down: then an even choice is drawn, and the path as a line
+#: more pyramids would hide the scene and slow viewers down; of longer clips a uniform selection is drawn
 MAX_PYRAMIDS = 200
 _PATH_COLOR = (217, 102, 59, 255)
+
+
+def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes scene.glb; with `depth_vis_beside` also depth_vis/ and its first image as scene.jpg."""
+    points = source.point_cloud(options, progress)
+    shown, size = options.show_cameras, options.camera_size
+    write_glb(folder / "scene.glb", points, source.cameras, show_cameras=shown, camera_size=size)
+    if options.depth_vis_beside and source.z_depths is not None:
+        depth_vis.export(source, folder, options, progress)
+        with atomic_file(folder / "scene.jpg") as temporary:
+            write_jpeg(temporary, depth_vis.depth_beside(source.frames.rgb8(0), source.z_depths[0]))
+
+
+def export_cameras(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes camera_poses.glb, in the same place and scale as scene.glb but without points."""
+    points = source.point_cloud(options, progress)
+    write_glb(folder / "camera_poses.glb", points, source.cameras, show_points=False, camera_size=options.camera_size)
 
 
 def write_glb(
@@ -29,8 +51,9 @@ def write_glb(
     show_points: bool = True,
     camera_size: float = 0.03,
 ) -> None:
-    """Writes `points` and `cameras`, both in world coordinates; whole or not at all. `camera_size`: length of a pyramid
-    as a part of the scene's diagonal. `InputError` without trimesh."""
+    """Writes `points` and `cameras`, both in world coordinates; the file appears whole or not at all. `camera_size` is
+    the length of a pyramid as a fraction of the scene's diagonal. Raises `InputError` without points and cameras, and
+    without trimesh."""
     try:
         import trimesh
     except ImportError:
@@ -61,16 +84,16 @@ def write_glb(
 
 
 def gltf_transform(first_camera_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """4x4 that takes the world to glTF's axes seen from the first camera, the median of `points` (N, 3) at 0."""
-    turned = np.diag([1.0, -1.0, -1.0, 1.0]) @ first_camera_from_world
+    """gltf_from_world (4, 4): glTF's axes at the first camera, with the median of the world points (N, 3) at 0."""
+    rotated = np.diag([1.0, -1.0, -1.0, 1.0]) @ first_camera_from_world
     center = np.eye(4)
     if len(points):
-        center[:3, 3] = -np.median(transform_points(turned, points), axis=0)
-    return center @ turned
+        center[:3, 3] = -np.median(transform_points(rotated, points), axis=0)
+    return center @ rotated
 
 
 def scene_diagonal(points: np.ndarray) -> float:
-    """Diagonal of the box between the 5th and 95th percentile of points (N, 3) on each axis; 1 where there is none."""
+    """Diagonal of the box between the 5th and 95th percentile of points (N, 3) on each axis; 1 if it has no extent."""
     if len(points) < 2:
         return 1.0
     low, high = np.percentile(points, [5, 95], axis=0)
@@ -79,8 +102,8 @@ def scene_diagonal(points: np.ndarray) -> float:
 
 
 def camera_pyramid(camera: Camera, size: float, *, inset: float = 0.0) -> np.ndarray:
-    """Eight lines (8, 2, 3) in the world: from the centre to the corners of the image at depth `size`, and around
-    them. `inset` moves the far corners inwards by so many pixels."""
+    """Eight line segments (8, 2, 3) in the world: from the camera's centre to the corners of the image at depth `size`,
+    and between these corners. `inset` (pixels) makes the image smaller to the right and below."""
     width, height = camera.width - inset, camera.height - inset
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
     rays = np.column_stack([(corners - [camera.cx, camera.cy]) / [camera.fx, camera.fy], np.ones(4)]) * size
@@ -91,13 +114,13 @@ def camera_pyramid(camera: Camera, size: float, *, inset: float = 0.0) -> np.nda
 
 
 def camera_color(index: int, count: int) -> tuple[int, int, int]:
-    """RGB of camera `index` of `count`: once around the colour wheel from first to last."""
+    """RGB of camera `index` of `count`: the hue runs once around the color wheel from first to last."""
     red, green, blue = colorsys.hsv_to_rgb((index + 0.5) / max(count, 1), 0.85, 0.95)
     return int(red * 255), int(green * 255), int(blue * 255)
 
 
 def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points (N, 3) through a 4x4 affine matrix."""
+    """Points (N, 3) transformed by an affine matrix (4, 4)."""
     return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 

@@ -1,23 +1,38 @@
-"""Gaussians that a network predicted, one per pixel, as a PLY for 3DGS viewers: without borders and what is far off.
+"""gs_ply: Gaussians that a network predicted, one per pixel, as a PLY file for 3DGS viewers, trimmed.
 
-The rule of Depth Anything 3: a border of 8/256 of the image goes, where such Gaussians are poor, and the farthest
-tenth of each view; colours keep their constant part only.
+As in Depth Anything 3, a border of 8/256 of the image, where such Gaussians are poor, and the farthest tenth of each
+view are left out, and colors are reduced to spherical harmonics of degree 0.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from scene.formats.exportable import Exportable
+from scene.formats.options import ExportOptions
 from scene.formats.splat_ply import save_ply
-from scene.gaussians import Gaussians
+from scene.progress import Progress
+
+if TYPE_CHECKING:
+    from scene.gaussians import Gaussians
 
 _BORDER = 8 / 256
 _NEAR_SHARE = 0.9
 
 
+def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes gs_ply/0000.ply."""
+    assert source.gaussians is not None and source.z_depths is not None
+    z_depth = np.stack([source.z_depths[index] for index in range(len(source.z_depths))])
+    write_gs_ply(folder / "gs_ply" / "0000.ply", source.gaussians, z_depth, view_step=options.view_step)
+
+
 def kept_pixels(z_depth: np.ndarray, *, view_step: int = 1) -> np.ndarray:
-    """Which Gaussians (N * H * W,) of depth maps (N, H, W) go into the file; of the views every `view_step`-th."""
+    """Whether the Gaussian of a pixel goes into the file: bool (N * H * W,) of depth maps (N, H, W). Only every
+    `view_step`-th view has such pixels."""
+    import torch
+
     height, width = z_depth.shape[1:]
     rows, columns = int(_BORDER * height), int(_BORDER * width)
     kept = np.zeros(z_depth.shape, bool)
@@ -29,9 +44,11 @@ def kept_pixels(z_depth: np.ndarray, *, view_step: int = 1) -> np.ndarray:
     return kept.ravel()
 
 
-def write_gs_ply(path: str | Path, gaussians: Gaussians, z_depth: np.ndarray, *, view_step: int = 1) -> int:
-    """Writes the kept ones of N * H * W `gaussians` in the order of the pixels of `z_depth` (N, H, W), with the
-    properties of the file that Depth Anything 3 writes; whole or not at all. Returns how many."""
+def write_gs_ply(path: str | Path, gaussians: "Gaussians", z_depth: np.ndarray, *, view_step: int = 1) -> int:
+    """Writes those of N * H * W `gaussians`, one per pixel of `z_depth` (N, H, W), that `kept_pixels` selects, with the
+    vertex properties of Depth Anything 3; the file appears whole or not at all. Returns their number."""
+    import torch
+
     if len(gaussians) != z_depth.size:
         raise ValueError(f"{len(gaussians)} Gaussians for {z_depth.size} pixels")
     kept = gaussians.select(torch.from_numpy(kept_pixels(z_depth, view_step=view_step)))

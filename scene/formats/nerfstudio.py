@@ -1,10 +1,9 @@
-"""Nerfstudio's transforms.json: camera-to-world matrices with OpenGL axes (x right, y up, z backward).
+"""nerfstudio: transforms.json with world_from_camera matrices in OpenGL axes (x right, y up, z backward).
 
-Format: nerfstudio's documentation, "Data conventions". Intrinsics stand at the top or with each frame; pixels span
-[0, W] x [0, H] as everywhere inside.
+Format: nerfstudio's documentation, "Data conventions". Intrinsics are given at the top level or per frame; the image
+spans [0, W] x [0, H] pixels, as in `scene.camera`.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,20 +15,23 @@ from PIL import Image
 
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.files.atomic import atomic_file
-from scene.files.json_files import read_json
+from scene.files.json_files import read_json, write_json
 from scene.files.text import finite_array
+from scene.formats.exportable import Exportable
+from scene.formats.options import ExportOptions
+from scene.frame_files import store_frames
+from scene.progress import Progress
 from scene.rotations import is_rigid
 
-#: turns OpenCV's camera axes into OpenGL's and back
+#: converts between OpenCV's and OpenGL's camera axes, in both directions
 _FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 
 
 @dataclass
 class NerfstudioModel:
-    """Cameras with the files that belong to them; paths are as in the file, relative to its folder. Masks there are
-    black where a pixel is to be left out."""
+    """Cameras and the paths of their images, masks and depth maps, relative to the folder of transforms.json. Masks are
+    black where a pixel is not used."""
 
     cameras: list[Camera]
     file_paths: list[str]
@@ -37,8 +39,16 @@ class NerfstudioModel:
     depth_paths: list[str] | None = None
 
 
+def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes transforms.json and the frames as images/00000.png, ..., unless the frames are there already."""
+    names = store_frames(source.frames, folder / "images", progress=progress)
+    write_nerfstudio(
+        folder / "transforms.json", NerfstudioModel(list(source.cameras), [f"images/{name}" for name in names])
+    )
+
+
 def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
-    """Writes a transforms.json; intrinsics stand at the top when all cameras share them."""
+    """Writes a transforms.json, whole or not at all; intrinsics are at the top level when all cameras share them."""
     intrinsics = [_intrinsics_entry(camera) for camera in model.cameras]
     shared = bool(intrinsics) and all(entry == intrinsics[0] for entry in intrinsics)
     frames = []
@@ -53,15 +63,14 @@ def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
         frame["transform_matrix"] = (camera.world_from_camera @ _FLIP_YZ).tolist()
         frames.append(frame)
     content = {"camera_model": "PINHOLE", **(intrinsics[0] if shared else {}), "frames": frames}
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    write_json(path, content)
 
 
 def read_nerfstudio(path: str | Path) -> NerfstudioModel:
-    """Reads a transforms.json (or the one in a folder).
+    """Reads a transforms.json, given by its path or its folder.
 
-    `camera_angle_x` stands in for a focal length, the image itself for `w` and `h`, and its middle for `cx` and `cy`.
-    Raises `InputError` on what is broken and on lens distortion.
+    Missing values are replaced: the focal length by `camera_angle_x`, `w` and `h` by the size of the image file, `cx`
+    and `cy` by its middle. Raises `InputError` for damaged files and for lens distortion.
     """
     path = Path(path)
     if path.is_dir():
@@ -105,7 +114,7 @@ def _camera(path: Path, file_path: str, values: dict[str, Any]) -> Camera:
         width, height = _image_size(path, file_path)
     width, height = (int(x) for x in finite_array([width, height], (2,), f"the size of {file_path}", path))
     if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
-        raise InputError(f"{path}: {file_path} is {width}x{height} pixels, which cannot be.")
+        raise InputError(f"{path}: {file_path} is {width}x{height} pixels, which is not a possible size.")
     fx, angle = values.get("fl_x"), values.get("camera_angle_x")
     if fx is None and isinstance(angle, int | float) and 0 < angle < math.pi:
         fx = width / 2.0 / math.tan(angle / 2.0)
@@ -124,7 +133,7 @@ def _image_size(path: Path, file_path: str) -> tuple[int, int]:
                 return image.size
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
-    raise InputError(f"{path} does not say how large {file_path} is, and that image cannot be read.")
+    raise InputError(f"{path} gives no size for {file_path}, and that image cannot be read.")
 
 
 def _paths(path: Path, frames: Sequence[dict[str, Any]], key: str) -> list[str] | None:

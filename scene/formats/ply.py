@@ -1,4 +1,4 @@
-"""Point clouds as PLY: binary little endian, float x y z and uchar red green blue, which every viewer reads."""
+"""ply: a point cloud as a binary little-endian PLY file with float x y z and uchar red green blue."""
 
 from pathlib import Path
 
@@ -6,13 +6,21 @@ import numpy as np
 from plyfile import PlyData, PlyElement
 
 from scene.files.atomic import atomic_file
+from scene.formats.exportable import Exportable
+from scene.formats.options import ExportOptions
+from scene.progress import Progress
 from scene.scene import PointCloud
 
 _RECORD = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")])
 
 
+def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes points.ply."""
+    write_points_ply(folder / "points.ply", source.point_cloud(options, progress))
+
+
 def write_points_ply(path: str | Path, points: PointCloud) -> None:
-    """Writes world points; whole or not at all."""
+    """Writes world points; the file appears whole or not at all."""
     vertices = np.empty(len(points.positions), _RECORD)
     for axis, name in enumerate(("x", "y", "z")):
         vertices[name] = points.positions[:, axis]

@@ -1,7 +1,10 @@
-"""All maps and cameras of a clip in one compressed .npz, with the names and the rounding of Depth Anything 3.
+"""npz and mini_npz: all maps and cameras in one compressed file, with the names and the rounding of Depth Anything 3.
 
-depth (N, H, W) float32, conf (N, H, W) float32, extrinsics (N, 3, 4) camera from world, intrinsics (N, 3, 3);
-the full file has image (N, H, W, 3) uint8 beside them
+depth        (N, H, W) float32
+conf         (N, H, W) float32, as the predictor scales it
+extrinsics   (N, 3, 4) camera_from_world
+intrinsics   (N, 3, 3) in pixels of the maps
+image        (N, H, W, 3) uint8, in npz only
 """
 
 from pathlib import Path
@@ -10,8 +13,44 @@ from typing import Any
 import numpy as np
 
 from scene.files.atomic import atomic_file
+from scene.formats.exportable import Exportable
+from scene.formats.options import ExportOptions
+from scene.maps import FrameMaps
+from scene.progress import Progress
 
 _DEPTH_DIGITS, _MINI_DEPTH_DIGITS, _CONFIDENCE_DIGITS = 6, 8, 2
+
+
+def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes exports/npz/results.npz. The maps and images of all frames are in memory at once."""
+    images = np.stack([source.frames.rgb8(index) for index in range(len(source.frames))])
+    _write(source, folder / "exports" / "npz" / "results.npz", images)
+
+
+def export_mini(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes exports/mini_npz/results.npz. The maps of all frames are in memory at once."""
+    _write(source, folder / "exports" / "mini_npz" / "results.npz", None)
+
+
+def _write(source: Exportable, path: Path, images: np.ndarray | None) -> None:
+    assert source.z_depths is not None
+    extrinsics, intrinsics = source.extrinsics, source.intrinsics
+    if source.cameras and extrinsics is None:
+        extrinsics = np.stack([camera.camera_from_world[:3] for camera in source.cameras]).astype(np.float32)
+    if source.cameras and intrinsics is None:
+        intrinsics = np.stack([camera.intrinsics for camera in source.cameras]).astype(np.float32)
+    write_npz(
+        path,
+        _array(source.z_depths),
+        confidence=None if source.confidences is None else _array(source.confidences),
+        extrinsics=extrinsics,
+        intrinsics=intrinsics,
+        images=images,
+    )
+
+
+def _array(maps: FrameMaps) -> np.ndarray:
+    return maps if isinstance(maps, np.ndarray) else np.stack([maps[index] for index in range(len(maps))])
 
 
 def write_npz(
@@ -23,7 +62,7 @@ def write_npz(
     intrinsics: np.ndarray | None = None,
     images: np.ndarray | None = None,
 ) -> None:
-    """Writes the full file with `images` and the mini one without; whole or not at all."""
+    """Writes npz with `images` and mini_npz without them; shapes as above. Whole or not at all."""
     arrays: dict[str, Any] = {"depth": np.round(depth, _MINI_DEPTH_DIGITS if images is None else _DEPTH_DIGITS)}
     if images is not None:
         arrays["image"] = images

@@ -1,31 +1,45 @@
-"""The PLY file that 3DGS viewers read: Inria's property order, binary little endian, one vertex per Gaussian."""
+"""splat_ply: Gaussians as the PLY file of 3DGS viewers, with the properties of Kerbl et al. (SIGGRAPH 2023)."""
 
+import os
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from plyfile import PlyData, PlyElement, PlyElementParseError, PlyListProperty, PlyParseError
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
-from scene.gaussians import Gaussians
+from scene.formats.exportable import Exportable
+from scene.formats.options import ExportOptions
+from scene.progress import Progress
 
-_TYPES = {
-    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "<i2", "int16": "<i2", "ushort": "<u2",
-    "uint16": "<u2", "int": "<i4", "int32": "<i4", "uint": "<u4", "uint32": "<u4", "float": "<f4", "float32": "<f4",
-    "double": "<f8", "float64": "<f8",
-}  # fmt: skip
+if TYPE_CHECKING:
+    from scene.gaussians import Gaussians
+
 _HEADER_LIMIT = 1 << 16
-#: f_rest properties of degrees 0 to 3
-_REST_COUNTS = {0: 0, 9: 1, 24: 2, 45: 3}
+#: number of f_rest properties of spherical harmonics of degree 0 to 3
+_REST_COUNTS = (0, 9, 24, 45)
+_REQUIRED = ("x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2") + (
+    "rot_0", "rot_1", "rot_2", "rot_3",
+)  # fmt: skip
 
 
-def save_ply(path: Path, gaussians: Gaussians, *, sh_degree: int = 3) -> None:
-    """Writes `x y z nx ny nz f_dc_* f_rest_* opacity scale_* rot_*`: scales as logarithms, opacity before the sigmoid,
-    unit quaternions wxyz, f_rest channel-major (all of red, green, blue).
+def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
+    """Writes gaussians.ply."""
+    assert source.gaussians is not None
+    save_ply(folder / "gaussians.ply", source.gaussians)
 
-    Higher harmonics are padded with zeros up to `sh_degree`, because some readers insist on degree 3. The file appears
+
+def save_ply(path: Path, gaussians: "Gaussians", *, sh_degree: int = 3) -> None:
+    """Writes float vertices `x y z nx ny nz f_dc_* f_rest_* opacity scale_* rot_*`, binary little endian: normals of
+    zero, logarithmic scales, opacities before the sigmoid, unit quaternions wxyz, f_rest channel by channel.
+
+    Spherical harmonics are padded with zeros up to `sh_degree`, because some readers require degree 3. The file appears
     whole or not at all.
     """
+    import torch
+
     gaussians = gaussians.with_sh_degree(max(sh_degree, gaussians.sh_degree))
     count = len(gaussians)
     rotations = torch.nn.functional.normalize(gaussians.rotations.detach().cpu(), dim=1)
@@ -46,26 +60,25 @@ def save_ply(path: Path, gaussians: Gaussians, *, sh_degree: int = 3) -> None:
     names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
     names += [f"f_rest_{index}" for index in range(rest.shape[1])]
     names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
-    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
-    lines += [f"property float {name}" for name in names]
-    header = "\n".join([*lines, "end_header"]) + "\n"
-    with atomic_file(path) as temporary, open(temporary, "wb") as file:
-        file.write(header.encode("ascii"))
-        file.write(columns.numpy().astype("<f4").tobytes())
+    vertices = columns.contiguous().numpy().astype("<f4", copy=False).view([(name, "<f4") for name in names])[:, 0]
+    with atomic_file(path) as temporary:
+        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
 
 
-def load_ply(path: Path) -> Gaussians:
-    """Reads what `save_ply` writes and its relatives: any property order, without normals (gsplat), any degree up to 3,
-    and DAS3R's `opacity_ori` and `conf_static`, whose product is the opacity where the stored one is not finite.
+def load_ply(path: Path) -> "Gaussians":
+    """Reads the files of `save_ply` and similar ones: properties in any order, without normals (gsplat), of degree 0 to
+    3, or with DAS3R's `opacity_ori` and `conf_static`, whose product is the opacity where `opacity` is not finite.
 
-    Raises `InputError` for anything that is not such a file.
+    Raises `InputError` for all other files.
     """
+    import torch
+
+    from scene.gaussians import Gaussians
+
     path = Path(path)
     vertices = _read_vertices(path)
     names = set(vertices.dtype.names or ())
-    required = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2"]
-    required += ["rot_0", "rot_1", "rot_2", "rot_3"]
-    missing = [name for name in required if name not in names]
+    missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise InputError(f"{path} holds no Gaussians: the vertex properties {', '.join(missing)} are missing.")
     rest_count = sum(name.startswith("f_rest_") for name in names)
@@ -96,42 +109,21 @@ def load_ply(path: Path) -> Gaussians:
 
 
 def _read_vertices(path: Path) -> np.ndarray:
-    """The `vertex` element as a structured array."""
+    """The vertices as a structured array, mapped from the file where it is binary."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(_HEADER_LIMIT)
-            end = head.find(b"end_header")
-            body = head.find(b"\n", end) + 1
-            if not head.startswith(b"ply") or end < 0 or body == 0:
-                raise InputError(f"{path} is not a PLY file.")
-            lines = [line.split() for line in head[:end].decode("ascii", "replace").splitlines()]
-            count, dtype = _vertex_layout(path, lines)
-            size = count * dtype.itemsize
-            if path.stat().st_size - body < size:
-                raise InputError(f"{path} is cut off: it should hold {count} Gaussians.")
-            file.seek(body)
-            return np.frombuffer(file.read(size), dtype=dtype)
+        with path.open("rb") as file:
+            header = file.read(_HEADER_LIMIT).partition(b"end_header")[0]
+            size = os.fstat(file.fileno()).st_size
+        # an element takes at least a byte; plyfile would allocate memory for any count
+        if any(int(count) > size for count in re.findall(rb"element\s+\S+\s+(\d+)", header)):
+            raise InputError(f"{path} is cut off: its header declares more elements than the file can hold.")
+        ply = PlyData.read(str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _vertex_layout(path: Path, lines: list[list[str]]) -> tuple[int, np.dtype]:
-    """Number of vertices and their record, from the words of each header line."""
-    count = None
-    properties: list[tuple[str, str]] = []
-    for words in lines:
-        if words[:1] == ["format"] and words[1:2] != ["binary_little_endian"]:
-            raise InputError(f"{path} is a PLY of another kind; save it as binary_little_endian.")
-        if words[:1] == ["element"]:
-            if count is not None:
-                break
-            if len(words) != 3 or words[1] != "vertex" or not words[2].isdigit():
-                raise InputError(f"{path} does not begin with the vertices; it is not a PLY of Gaussians.")
-            count = int(words[2])
-        elif words[:1] == ["property"]:
-            if len(words) != 3 or words[1] not in _TYPES:
-                raise InputError(f'{path} has a property that Gaussians do not have: "{" ".join(words)}".')
-            properties.append((words[2], _TYPES[words[1]]))
-    if count is None or not properties or len({name for name, _ in properties}) != len(properties):
-        raise InputError(f"{path} is a PLY file without vertices or with repeated properties.")
-    return count, np.dtype(properties)
+    except PlyElementParseError as error:
+        raise InputError(f"{path} is cut off or damaged: {error}.") from None
+    except (PlyParseError, ValueError) as error:
+        raise InputError(f"{path} is not a PLY file: {error}.") from None
+    if "vertex" not in ply or any(isinstance(item, PlyListProperty) for item in ply["vertex"].properties):
+        raise InputError(f"{path} holds no Gaussians: it has no vertices, or vertices with lists.")
+    return ply["vertex"].data

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.folder import load_scene, replace_cameras, save_scene
-from scene.formats.colmap import read_colmap
+from scene.formats.colmap_reader import read_colmap
 from scene.formats.tum import read_tum
 from scene.frames import ImageFolderFrames
 from scene.images import write_png
@@ -345,7 +345,7 @@ def test_replace_cameras_is_all_or_nothing(tmp_path: Path, small_scene: Scene, m
     def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scene.folder.write_tum", fail)
+    monkeypatch.setattr("scene.camera_files.write_tum", fail)
     with pytest.raises(KeyboardInterrupt):
         replace_cameras(folder, moved(small_scene.cameras, 1.0), "Refined.")
     assert np.allclose(load_scene(folder).cameras[0].center, small_scene.cameras[0].center)

@@ -15,7 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.formats.colmap import read_colmap, write_colmap
+from scene.formats.colmap import write_colmap
+from scene.formats.colmap_reader import read_colmap
 from scene.formats.colmap_tracks import observe, on_surface
 from scene.scene import PointCloud
 
@@ -289,7 +290,7 @@ def test_counts_that_lie_take_no_memory(tmp_path: Path, stem: str) -> None:
     write_colmap(tmp_path, *make(2, 3))
     path = tmp_path / f"{stem}.bin"
     path.write_bytes(struct.pack("<Q", 2**60) + path.read_bytes()[8:])
-    with pytest.raises(InputError, match=f"{stem}.bin promises"):
+    with pytest.raises(InputError, match=f"{stem}.bin declares"):
         read_colmap(tmp_path)
 
 

@@ -8,20 +8,22 @@ import pytest
 from plyfile import PlyData
 
 from scene.camera import Camera
+from scene.depth_colors import depth_colors, inverse_depth_limits
 from scene.errors import InputError
-from scene.formats.depth_vis import depth_colors, inverse_depth_limits, write_depth_vis
+from scene.formats.depth_vis import write_depth_vis
 from scene.formats.feat_vis import feature_colors, write_feat_vis
 from scene.formats.glb import camera_color, camera_pyramid, gltf_transform, scene_diagonal, transform_points, write_glb
 from scene.formats.gs_ply import kept_pixels, write_gs_ply
 from scene.formats.gs_video import write_gs_video
+from scene.formats.options import SHOWCASE_PATHS
 from scene.formats.ply import write_points_ply
 from scene.formats.prediction_npz import write_npz
+from scene.frames import MemoryFrames
 from scene.gaussians import Gaussians, logit
 from scene.maps import StoredMaps
 from scene.point_cloud import confidence_threshold, scene_points, unproject_pixels
 from scene.scene import PointCloud, Scene
 from scene.showcase_paths import (
-    SHOWCASE_PATHS,
     cameras_between,
     dolly_zoom_path,
     interpolated_cameras,
@@ -270,7 +272,7 @@ def test_depth_and_feature_images_are_written_whole(golden, tmp_path):
         write_depth_vis(tmp_path / "none", [])
     assert not (tmp_path / "none").exists()
     features = np.random.default_rng(0).normal(size=(3, 5, 7, 12))
-    write_feat_vis(tmp_path / "feat_vis", golden["glb/images"], {"feat_layer_3": features})
+    write_feat_vis(tmp_path / "feat_vis", MemoryFrames(golden["glb/images"]), {"feat_layer_3": features})
     frames = list(decode_video(tmp_path / "feat_vis" / "feat_layer_3.mp4", lambda i: True, None, print))
     assert len(frames) == 3 and frames[0].pixels.shape == (20, 56, 3)
 

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.folder import save_scene
-from scene.formats.colmap import read_colmap
+from scene.formats.colmap_reader import read_colmap
 from scene.formats.das3r import is_das3r, read_das3r, write_das3r
 from scene.formats.nerfstudio import NerfstudioModel, read_nerfstudio, write_nerfstudio
 from scene.formats.tum import read_tum, write_tum
@@ -267,14 +267,14 @@ class TestDas3r:
         save_scene(read_das3r(das3r / "output"), tmp_path / "ours")
         for folder in (das3r / "output", das3r / "output_rearranged", tmp_path / "ours"):
             assert is_scene(folder) and len(open_scene(folder).frames) == 3
-        with pytest.raises(InputError, match="is no scene: it has neither"):
+        with pytest.raises(InputError, match="is not a scene: it has neither"):
             open_scene(das3r)
         with pytest.raises(InputError, match="does not exist"):
             open_scene(tmp_path / "nothing")
 
     def test_defects(self, das3r: Path) -> None:
         folder = das3r / "output"
-        with pytest.raises(InputError, match="is no scene of DAS3R"):
+        with pytest.raises(InputError, match="is not a scene of DAS3R"):
             read_das3r(das3r)
         np.save(folder / "conf_1.npy", np.zeros((3, 3), np.float32))
         with pytest.raises(InputError, match="conf_1.npy: the array has shape"):

@@ -1,81 +1,107 @@
-"""The export arguments of Depth Anything 3's own interface, as `DepthAnything3.inference` takes them, in our terms."""
+"""The export arguments of the official package, as `DepthAnything3.inference` takes them, for our formats."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, get_args
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dynamic_predictor.depth_anything3.exporting import ExportRequest, WritePrediction
+from dynamic_predictor.depth_anything3.official import Conventions
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.formats.gs_video import VideoQuality
-from scene.showcase_paths import SHOWCASE_PATHS
-from stillsplat.prediction_export import EXPORT_FORMATS, ExportSettings, export_prediction, format_names
+from scene.formats.options import SHOWCASE_PATHS, VIDEO_QUALITIES, ExportOptions
+from scene.formats.registry import check_export_folder, export, format_names, formats
 
+_MAX_VIDEO_SIZE = 8192
 _DEPTH_PLACES = {"hcat": "right", "vcat": "below", None: "nowhere"}
-_LARGEST_VIDEO = 8192
+
+WritePrediction = Callable[[DepthAnything3Prediction], None]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """The export arguments of `inference`, with their official names in brackets where these differ.
+
+    `formats`: names joined by "-" [export_format]. `render_extrinsics` camera_from_world (M, 3 or 4, 4),
+    `render_intrinsics` (M, 3, 3) and `render_size` (H, W): cameras of gs_video [render_exts, render_ixts, render_hw].
+    `format_options`: per format its own options [export_kwargs]. `has_*`: contents of the prediction.
+    """
+
+    folder: Path
+    formats: str
+    conventions: Conventions
+    confidence_percentile: float = 40.0
+    max_points: int = 1_000_000
+    show_cameras: bool = True
+    feature_rate: float = 15.0
+    render_extrinsics: Any = None
+    render_intrinsics: Any = None
+    render_size: tuple[int, int] | None = None
+    format_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    has_cameras: bool = True
+    has_gaussians: bool = False
+    has_features: bool = False
 
 
 def prepare_exports(request: ExportRequest) -> WritePrediction:
-    """What writes a prediction as `request` says; `InputError` for what cannot be written."""
+    """A function that writes a prediction as requested. Raises `InputError`, before the network runs, for a request
+    that cannot be fulfilled."""
     names = format_names(request.formats)
-    if request.strict_official and "gs_ply" in names and "gs_video" not in names:
-        names.append("gs_video")  # the official interface makes the video with the file, asked or not
+    if request.conventions.exports_video_with_gaussians and "gs_ply" in names and "gs_video" not in names:
+        names.append("gs_video")
     for name in names:
-        _check_format(name, request)
-    settings = _settings(request)
-    view = _VideoView(request)
+        _check_needs(name, request)
+    check_export_folder(request.folder)
+    options = _export_options(request)
+    video_cameras = _VideoCameras(request)
 
     def write(prediction: DepthAnything3Prediction) -> None:
-        cameras = view.cameras(prediction) if "gs_video" in names else None
-        export_prediction(prediction, request.folder, names, replace(settings, video_cameras=cameras))
+        cameras = video_cameras(prediction) if "gs_video" in names else None
+        export(prediction, request.folder, names, replace(options, video_cameras=cameras))
 
     return write
 
 
-def _check_format(name: str, request: ExportRequest) -> None:
-    needs = EXPORT_FORMATS[name].needs
-    if "gaussians" in needs and not request.has_gaussians:
+def _check_needs(name: str, request: ExportRequest) -> None:
+    needs = formats()[name].needs
+    if {"gaussians", "pixel_gaussians"} & set(needs) and not request.has_gaussians:
         raise InputError(f"The format {name} needs Gaussians; add infer_gs=True (da3-giant and da3-nested have them).")
     if "features" in needs and not request.has_features:
         raise InputError(f"The format {name} needs features; name their blocks in export_feat_layers.")
-    if "extrinsics" in needs and not request.has_cameras:
+    if {"cameras", "points"} & set(needs) and not request.has_cameras:
         raise InputError(f"The format {name} needs cameras, which this model does not predict; use mini_npz-depth_vis.")
-    if request.folder.exists() and not request.folder.is_dir():
-        raise InputError(f"{request.folder} exists and is not a folder; choose another place for the exports.")
 
 
-def _settings(request: ExportRequest) -> ExportSettings:
-    if not isinstance(request.options, Mapping):
+def _export_options(request: ExportRequest) -> ExportOptions:
+    if not isinstance(request.format_options, Mapping):
         raise InputError("export_kwargs must map formats to their options.")
-    settings = ExportSettings(
+    options = ExportOptions(
         confidence_percentile=request.confidence_percentile,
         max_points=int(request.max_points),
         show_cameras=bool(request.show_cameras),
         feature_rate=float(request.feature_rate),
+        depth_vis_beside=True,
     )
     changes: dict[str, Any] = {}
-    for name, options in request.options.items():
-        if name not in EXPORT_FORMATS:
-            raise InputError(
-                f'export_kwargs names "{name}"; there is no such format among {", ".join(EXPORT_FORMATS)}.'
-            )
+    for name, given in request.format_options.items():
+        if name not in formats():
+            raise InputError(f'export_kwargs names "{name}"; there is no such format among {", ".join(formats())}.')
         known = _OPTIONS.get(name, {})
-        for option, value in (options or {}).items():
+        for option, value in (given or {}).items():
             if option not in known:
                 offered = f"choose from: {', '.join(known)}" if known else "it has none"
                 raise InputError(f'The format {name} has no option "{option}"; {offered}.')
-            setting = known[option]
-            if setting is None:
+            target = known[option]
+            if target is None:
                 continue
-            field, convert = setting
+            field_name, convert = target
             try:
-                changes[field] = convert(value)
+                changes[field_name] = convert(value)
             except (TypeError, ValueError, KeyError) as error:
                 raise InputError(f"The option {option} of {name} cannot be {value!r}.") from error
-    return replace(settings, **changes)
+    return replace(options, **changes)
 
 
 def _one_of(choices: Sequence[str]) -> Callable[[Any], str]:
@@ -95,7 +121,8 @@ _POINTS = {
     "filter_black_bg": ("drop_black", bool),
     "filter_white_bg": ("drop_white", bool),
 }
-#: official option -> our setting and what makes its value; None: of no use here, or read elsewhere
+#: official option -> field of `ExportOptions` and conversion of the value; None: without effect here, or read by
+#: `_VideoCameras`
 _OPTIONS: dict[str, dict[str, tuple[str, Callable[[Any], Any]] | None]] = {
     "glb": {
         **_POINTS,
@@ -109,13 +136,13 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[Any], Any]] | None]] = {
     "gs_ply": {"gs_views_interval": ("view_step", int)},
     "gs_video": {
         "trj_mode": ("trajectory", _one_of(SHOWCASE_PATHS)),
-        "video_quality": ("quality", _one_of(get_args(VideoQuality))),
-        "vis_depth": ("depth_beside", _DEPTH_PLACES.__getitem__),
+        "video_quality": ("quality", _one_of(VIDEO_QUALITIES)),
+        "vis_depth": ("depth_place", _DEPTH_PLACES.__getitem__),
         "output_name": ("video_name", lambda name: None if name is None else str(name)),
         "extrinsics": None,
         "intrinsics": None,
         "out_image_hw": None,
-        # one image is rendered at a time, its depth is the expected one, and progress is the caller's
+        # one image is rendered at a time, depth is always the expected depth, and progress bars are the caller's
         "chunk_size": None,
         "color_mode": None,
         "enable_tqdm": None,
@@ -123,12 +150,13 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[Any], Any]] | None]] = {
 }
 
 
-class _VideoView:
-    """The cameras that a video's path goes along, checked before there is a prediction."""
+class _VideoCameras:
+    """Makes the cameras along which the path of gs_video leads. Raises `InputError` when it is created, before there is
+    a prediction, for given cameras that cannot be used."""
 
     def __init__(self, request: ExportRequest) -> None:
-        options = dict(request.options.get("gs_video") or {}) if isinstance(request.options, Mapping) else {}
-        self._strict = request.strict_official
+        options = dict(request.format_options.get("gs_video") or {})
+        self._conventions = request.conventions
         self._poses = _matrices("render_exts", _first(request.render_extrinsics, options.get("extrinsics")), (3, 4), 4)
         self._intrinsics = _matrices(
             "render_ixts", _first(request.render_intrinsics, options.get("intrinsics")), (3,), 3
@@ -139,11 +167,11 @@ class _VideoView:
                 f"There are {len(self._poses)} render_exts and {len(self._intrinsics)} render_ixts; give as many."
             )
 
-    def cameras(self, prediction: DepthAnything3Prediction) -> list[Camera]:
-        """The given cameras, or those of `prediction` where none were given; at the given size."""
+    def __call__(self, prediction: DepthAnything3Prediction) -> list[Camera]:
+        """The given cameras, or those of `prediction`, at the given size."""
         predicted = prediction.cameras()
-        if self._strict and prediction.scale_factor is not None:
-            # the official Gaussians of the nested model lie in the any-view network's unit
+        if prediction.scale_factor is not None and not self._conventions.scales_gaussians_and_rays:
+            # the Gaussians of the nested model are then in the unit of its any-view network
             predicted = [_moved_nearer(camera, prediction.scale_factor) for camera in predicted]
         height, width = self._size or prediction.depth.shape[1:]
         poses = self._poses if self._poses is not None else [camera.world_from_camera for camera in predicted]
@@ -165,7 +193,8 @@ def _first(value: Any, other: Any) -> Any:
 
 
 def _matrices(what: str, values: Any, rows: tuple[int, ...], columns: int) -> np.ndarray | None:
-    """(M, rows, columns) float64; camera-from-world poses come back as world-from-camera 4x4."""
+    """`values` as float64 (M, rows, columns). Poses, which have four columns, are inverted: from camera_from_world to
+    world_from_camera (M, 4, 4). Raises `InputError` for other shapes and for values that are no cameras."""
     if values is None:
         return None
     if hasattr(values, "detach"):
@@ -186,7 +215,7 @@ def _matrices(what: str, values: Any, rows: tuple[int, ...], columns: int) -> np
     poses[:, :3] = array[:, :3]
     rotation = poses[:, :3, :3]
     if np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max() > 1e-2:
-        raise InputError(f"The {what} have no rotations in them; give camera from world matrices.")
+        raise InputError(f"The {what} contain no rotations; give camera from world matrices.")
     return np.linalg.inv(poses)
 
 
@@ -197,12 +226,13 @@ def _size(value: Any) -> tuple[int, int] | None:
         height, width = (int(side) for side in value)
     except (TypeError, ValueError) as error:
         raise InputError(f"render_hw must be a height and a width, not {value!r}.") from error
-    if not (0 < height <= _LARGEST_VIDEO and 0 < width <= _LARGEST_VIDEO):
-        raise InputError(f"render_hw must be from 1 to {_LARGEST_VIDEO} pixels, not {height}x{width}.")
+    if not (0 < height <= _MAX_VIDEO_SIZE and 0 < width <= _MAX_VIDEO_SIZE):
+        raise InputError(f"render_hw must be from 1 to {_MAX_VIDEO_SIZE} pixels, not {height}x{width}.")
     return height, width
 
 
 def _moved_nearer(camera: Camera, scale: float) -> Camera:
+    """The camera with its distance from the origin divided by `scale`."""
     pose = camera.world_from_camera.copy()
     pose[:3, 3] /= scale
     return camera.moved(pose)

@@ -1,0 +1,218 @@
+"""The table of formats, and the one function that writes them.
+
+A format is one file in this folder and one row here. `docs/exports.md` has the recipe.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scene.errors import InputError
+from scene.files.atomic import writing_error
+from scene.formats import (
+    colmap,
+    das3r,
+    depth_vis,
+    feat_vis,
+    glb,
+    gs_ply,
+    gs_video,
+    nerfstudio,
+    ply,
+    poses_npz,
+    prediction_npz,
+    splat_ply,
+    tum,
+)
+from scene.formats.exportable import Exportable, HasExportable, Need
+from scene.formats.options import ExportOptions
+from scene.progress import Progress, ignore_progress
+from scene.scene import Scene
+
+#: results of every predictor with cameras; an optimization adds "gaussians"
+SCENE: frozenset[Need] = frozenset({"images", "cameras", "depth", "points"})
+
+_WORDS: dict[Need, str] = {
+    "images": "images",
+    "cameras": "cameras",
+    "depth": "depth",
+    "points": "points",
+    "gaussians": "Gaussians",
+    "pixel_gaussians": "one Gaussian per pixel",
+    "features": "features of a network",
+}
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of the table."""
+
+    name: str
+    #: one line for people
+    description: str
+    #: files and folders that it writes, relative to the output folder
+    writes: str
+    #: results without which it cannot be written
+    needs: tuple[Need, ...]
+    #: writes the files, each whole or not at all, in place of earlier ones
+    write: Callable[[Exportable, Path, ExportOptions, Progress], None]
+
+
+_FORMATS: dict[str, Format] = {}
+
+
+def register(row: Format) -> None:
+    """Adds a format. Raises `ValueError` for a name that is taken, or that holds other characters than a-z, 0-9 and _
+    (names are joined by "," or "-")."""
+    if row.name in _FORMATS or not re.fullmatch(r"[a-z0-9_]+", row.name):
+        raise ValueError(f"{row.name!r} is no free name for a format")
+    _FORMATS[row.name] = row
+
+
+def unregister(name: str) -> None:
+    """Removes a format."""
+    del _FORMATS[name]
+
+
+def formats() -> dict[str, Format]:
+    """All formats by name, in the order of the table."""
+    return dict(_FORMATS)
+
+
+def format_names(names: str | Sequence[str]) -> list[str]:
+    """The names in a list or in a text ("glb,nerfstudio" or "glb-nerfstudio"), each once. Raises `InputError` for an
+    unknown name, and for an empty list."""
+    parts = re.split(r"[,-]", names) if isinstance(names, str) else names
+    unique = list(dict.fromkeys(part.strip() for part in parts))
+    for name in unique:
+        if name not in _FORMATS:
+            raise InputError(f'There is no export format "{name}"; choose from: {", ".join(_FORMATS)}.')
+    if not unique:
+        raise InputError(f"No export format was given; choose from: {', '.join(_FORMATS)}.")
+    return unique
+
+
+def check_formats(names: str | Sequence[str], available: Collection[Need]) -> list[str]:
+    """The names (`format_names`) of formats that can all be written from `available` results. Raises `InputError`
+    otherwise, so that a command can refuse before its work begins."""
+    checked = format_names(names)
+    for name in checked:
+        missing = [_WORDS[need] for need in _FORMATS[name].needs if need not in available]
+        if missing:
+            possible = [row.name for row in _FORMATS.values() if set(row.needs) <= set(available)]
+            raise InputError(
+                f"The format {name} needs {' and '.join(missing)}, which this result does not have; "
+                f"choose from: {', '.join(possible)}."
+            )
+    return checked
+
+
+def export(
+    source: Scene | HasExportable,
+    folder: str | Path,
+    names: str | Sequence[str],
+    options: ExportOptions | None = None,
+    *,
+    progress: Progress = ignore_progress,
+) -> None:
+    """Writes a result into `folder` in each of the formats `names` ("glb,nerfstudio"), in place of earlier exports.
+
+    `source`: a scene, or any result with a method `exportable`. Raises `InputError` before anything is written for an
+    unknown format, for one that the result has no data for, and when `folder` is a file.
+    """
+    exportable = _exportable(source)
+    folder, options = Path(folder), options or ExportOptions()
+    checked = check_formats(names, exportable.available())
+    check_export_folder(folder)
+    for name in checked:
+        try:
+            _FORMATS[name].write(exportable, folder, options, progress)
+        except OSError as error:
+            raise writing_error(folder, error) from error
+
+
+def _exportable(source: Scene | HasExportable) -> Exportable:
+    if isinstance(source, Exportable):
+        return source
+    return Exportable.of_scene(source) if isinstance(source, Scene) else source.exportable()
+
+
+def check_export_folder(folder: Path) -> None:
+    """Raises `InputError` when `folder` exists and is not a folder."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} exists and is not a folder; choose another place for the exports.")
+
+
+for _row in (
+    Format(
+        "mini_npz",
+        "depth, confidence and cameras in one compressed file, named as by Depth Anything 3",
+        "exports/mini_npz/results.npz",
+        ("depth",),
+        prediction_npz.export_mini,
+    ),
+    Format("npz", "mini_npz and the images", "exports/npz/results.npz", ("images", "depth"), prediction_npz.export),
+    Format("glb", "points, a pyramid per camera and the camera's path", "scene.glb", ("cameras", "points"), glb.export),
+    Format(
+        "glb_cameras",
+        "glb without points",
+        "camera_poses.glb",
+        ("cameras", "points"),
+        glb.export_cameras,
+    ),
+    Format("ply", "points: float x y z, uchar red green blue", "points.ply", ("points",), ply.export),
+    Format(
+        "colmap",
+        "COLMAP model with tracks, binary and text, PINHOLE, in pixels of the original images",
+        "cameras, images and points3D, each .bin and .txt",
+        ("cameras", "points"),
+        colmap.export,
+    ),
+    Format(
+        "nerfstudio",
+        "cameras and frames for nerfstudio",
+        "transforms.json, images/",
+        ("cameras", "images"),
+        nerfstudio.export,
+    ),
+    Format("tum", "trajectory of the TUM RGB-D benchmark", "trajectory.txt", ("cameras", "images"), tum.export),
+    Format("poses_npz", "cameras as arrays", "poses.npz", ("cameras", "images"), poses_npz.export),
+    Format(
+        "das3r",
+        "the folder that DAS3R's predictor writes and its trainer reads",
+        "das3r/",
+        ("images", "cameras", "depth"),
+        das3r.export,
+    ),
+    Format("depth_vis", "images beside their depth in color", "depth_vis/", ("images", "depth"), depth_vis.export),
+    Format(
+        "feat_vis",
+        "features of a network in color, as images and videos",
+        "feat_vis/",
+        ("images", "features"),
+        feat_vis.export,
+    ),
+    Format(
+        "splat_ply",
+        "all Gaussians for 3DGS viewers, spherical harmonics of degree 3",
+        "gaussians.ply",
+        ("gaussians",),
+        splat_ply.export,
+    ),
+    Format(
+        "gs_ply",
+        "predicted Gaussians without borders and far parts, spherical harmonics of degree 0",
+        "gs_ply/0000.ply",
+        ("pixel_gaussians", "depth"),
+        gs_ply.export,
+    ),
+    Format(
+        "gs_video",
+        "video of the Gaussians along a camera path, with their depth",
+        "gs_video/0000_PATH.mp4",
+        ("gaussians", "cameras"),
+        gs_video.export,
+    ),
+):
+    register(_row)
