@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from simple_knn._C import distCUDA2
@@ -13,6 +16,14 @@ def brute_force(points, neighbours=3):
 def test_equals_brute_force(count):
     points = torch.randn(count, 3, generator=torch.Generator().manual_seed(count)) * 10 + 100
     torch.testing.assert_close(distCUDA2(points), brute_force(points), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("case", ["all", "eval"])
+def test_scales_of_the_first_gaussians_of_das3r(shared: Path, case: str) -> None:
+    """DAS3R's trainer computes them with the original package."""
+    golden = np.load(shared / "parity" / "das3r" / "gs_init.npz")
+    squared = distCUDA2(torch.from_numpy(golden[f"{case}__xyz"])).clamp_min(1e-7)
+    assert np.allclose(squared.sqrt().log().numpy(), golden[f"{case}__scaling"][:, 0], atol=1e-5)
 
 
 def test_duplicates_are_neighbours_at_distance_zero():
