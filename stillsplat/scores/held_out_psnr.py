@@ -20,7 +20,7 @@ from dynamic_predictor.evaluation.tables import Column, Table, write_tables
 from gaussian.settings import TrainSettings
 from gaussian.trainer import train
 from scene.errors import InputError
-from scene.files.json_files import plain, read_json
+from scene.files.json_files import read_json
 from scene.maps import FrameMaps
 from scene.open_scene import is_scene, open_scene
 from scene.progress import Progress, ignore_progress
@@ -164,7 +164,7 @@ def _is_finished(model: Path, settings: TrainSettings) -> bool:
     if not path.exists():
         return False
     description = read_json(path)
-    if description.get("settings") != plain(settings.to_dict()):
+    if TrainSettings.from_dict(description.get("settings", {})) != settings:
         raise InputError(f"{model} was optimized with other settings; remove it, or choose another --models.")
     return "test_metrics" in description
 
