@@ -1,7 +1,7 @@
-"""Camera paths that show a scene: along its cameras, smoothed or interpolated, swaying, and the dolly zoom.
+"""Camera paths for videos of a scene: along its cameras, smoothed or interpolated, circling, and the dolly zoom.
 
-The paths of Depth Anything 3's Gaussian videos. Between two cameras the view turns about the point that both look at
-(the nearest point to both lines of sight), as in pixelSplat (Charatan et al., CVPR 2024).
+They are the paths of Depth Anything 3's Gaussian videos. Between two cameras the view rotates about the point nearest
+to both lines of sight, as in pixelSplat (Charatan et al., CVPR 2024).
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ _PARALLEL = 1e-4
 
 
 def showcase_path(cameras: Sequence[Camera], path: ShowcasePath = "extend") -> list[Camera]:
-    """The cameras of the path called `path` through or around `cameras`. A single camera can only wander or zoom: every
-    other path becomes "wander"."""
+    """The cameras of a path through or around `cameras`: one camera per frame of the video. Raises `ValueError` when
+    there are no cameras."""
     if not cameras:
         raise ValueError("a path needs at least one camera")
     path = possible_path(path, len(cameras))
@@ -46,18 +46,18 @@ def showcase_path(cameras: Sequence[Camera], path: ShowcasePath = "extend") -> l
         return between
     middle = len(between) // 2
     count = max(36, min(60, middle // 2))
-    here = between[middle]
-    return [*between[:middle], *wander_path(here, count), *dolly_zoom_path(here, count), *between[middle:]]
+    stop = between[middle]
+    return [*between[:middle], *wander_path(stop, count), *dolly_zoom_path(stop, count), *between[middle:]]
 
 
 def possible_path(path: ShowcasePath, count: int) -> ShowcasePath:
-    """`path`, or what it becomes with only `count` cameras."""
+    """`path`, or "wander" for a path that needs more than one camera when `count` is 1."""
     return "wander" if count == 1 and path not in ("wander", "dolly_zoom") else path
 
 
 def smoothed_path(cameras: Sequence[Camera], width: int = _SMOOTHING_FRAMES) -> list[Camera]:
-    """Right and down axes and centres smoothed by a Gaussian over `width` frames (made odd, at most all), mirrored at
-    the ends; the view axis is what is left."""
+    """The cameras with their right and down axes and their centres smoothed over time by a Gaussian window of `width`
+    frames (rounded to an odd number, at most all), mirrored at the ends. The view axis follows from the other two."""
     count = len(cameras)
     if count <= 1:
         return list(cameras)
@@ -73,15 +73,15 @@ def smoothed_path(cameras: Sequence[Camera], width: int = _SMOOTHING_FRAMES) -> 
     forward = np.cross(right, down)
     smooth = []
     for index, camera in enumerate(cameras):
-        # two smoothed axes are not quite at right angles; a camera is
+        # two smoothed axes are not exactly at right angles
         rotation = Rotation.from_matrix(np.stack([right[index], down[index], forward[index]], axis=1)).as_matrix()
         smooth.append(_posed(camera, rotation, center[index]))
     return smooth
 
 
 def wander_path(camera: Camera, count: int = 120, sway: float = 24.0) -> list[Camera]:
-    """Once around the camera: to its sides by `sway` pixels at unit depth, a third of that up and forward; begins and
-    ends at the camera itself."""
+    """One turn around the camera on an ellipse: sideways by `sway` pixels at depth 1, up and forward by a third of
+    that. The path begins and ends at the camera itself."""
     radius = sway / camera.fx
     turn = np.linspace(0.0, 2.0 * np.pi, count)
     side, up = -radius * np.sin(turn), -radius * np.cos(turn) / 3.0
@@ -90,7 +90,8 @@ def wander_path(camera: Camera, count: int = 120, sway: float = 24.0) -> list[Ca
 
 
 def dolly_zoom_path(camera: Camera, count: int = 120, away: float = 0.1, focus: float = 10.0) -> list[Camera]:
-    """Back by up to `away` and to the start again, while the focal length keeps things at depth `focus` their size."""
+    """Backwards by up to `away` and forwards again, with a focal length that keeps the size of things at depth
+    `focus`."""
     back = 0.5 * (1.0 - np.cos(np.pi * np.linspace(0.0, 2.0, count))) * away
     path = []
     for distance in back:
@@ -101,8 +102,8 @@ def dolly_zoom_path(camera: Camera, count: int = 120, away: float = 0.1, focus: 
 
 
 def interpolated_cameras(cameras: Sequence[Camera]) -> list[Camera]:
-    """Eight steps from camera to camera that start and stop gently; fewer for long clips (18 s at most), more for
-    short ones (2 s at least)."""
+    """Cameras in steps between consecutive ones, slower near these: eight steps, but fewer where the path would take
+    more than 18 s and more where it would take less than 2 s."""
     pairs = len(cameras) - 1
     steps = _STEPS_BETWEEN
     if pairs * _STEPS_BETWEEN > FRAME_RATE * 18:
@@ -119,16 +120,16 @@ def interpolated_cameras(cameras: Sequence[Camera]) -> list[Camera]:
 
 
 def wobble_path(cameras: Sequence[Camera], *, steps: int = 10, skip: int = 3) -> list[Camera]:
-    """From every `skip`-th camera to the next, circling once on the way with half their distance as the radius. With
-    too few cameras for one such stretch, from the first to the last."""
+    """From every `skip`-th camera to the next such one (with too few cameras, from the first to the last), while the
+    camera circles once; the radius is half a running mean of the distances of these cameras."""
     skip = min(skip, len(cameras) - 1)
     times = np.linspace(0.0, 1.0, skip * steps)
     path: list[Camera] = []
     distance = None
     for start in range(0, len(cameras) - skip, skip):
         first, second = cameras[start], cameras[start + skip]
-        here = float(np.linalg.norm(first.center - second.center))
-        distance = here if distance is None else (distance + here) / 2.0
+        length = float(np.linalg.norm(first.center - second.center))
+        distance = length if distance is None else (distance + length) / 2.0
         turn = 2.0 * np.pi * times
         circle = 0.5 * distance * np.stack([np.sin(turn), -np.cos(turn), np.zeros_like(turn)], axis=1)
         moved = [
@@ -140,8 +141,8 @@ def wobble_path(cameras: Sequence[Camera], *, steps: int = 10, skip: int = 3) ->
 
 
 def cameras_between(first: Camera, second: Camera, times: np.ndarray) -> list[Camera]:
-    """Cameras at `times` (K,) in [0, 1] from `first` to `second`: the position relative to the point that both look at,
-    the angle in the plane of both views and the roll change evenly; so do the intrinsics."""
+    """Cameras at `times` (K,) in [0, 1] from `first` to `second`. The position relative to the pivot (the point nearest
+    to both lines of sight), the angle in the plane of both view axes, the roll and the intrinsics change linearly."""
     looks = first.world_from_camera[:3, 2], second.world_from_camera[:3, 2]
     centers = first.center, second.center
     if abs(abs(float(looks[0] @ looks[1])) - 1.0) < _PARALLEL:
@@ -165,14 +166,14 @@ def cameras_between(first: Camera, second: Camera, times: np.ndarray) -> list[Ca
 
 
 def _around_pivot(pose: np.ndarray, frame: np.ndarray, pivot: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
-    """A pose by the pivot's place in the camera's upright frame, and its yaw and roll in the plane's frame."""
+    """A pose as the pivot's position in the camera's upright frame, with the yaw and roll in the frame of the plane."""
     offset = _upright_frame(frame[:, 1], pose[:3, 2]).T @ (pivot - pose[:3, 3])
     yaw, _, roll = Rotation.from_matrix(np.linalg.inv(frame) @ pose[:3, :3]).as_euler("YXZ")
     return offset, (float(yaw), float(roll))
 
 
 def _nearest_to_lines(origins: Sequence[np.ndarray], directions: Sequence[np.ndarray]) -> np.ndarray:
-    """The point with the least sum of squared distances to lines with unit directions."""
+    """The point with the smallest sum of squared distances to lines with unit directions."""
     across = [np.outer(direction, direction) - np.eye(3) for direction in directions]
     right = sum(matrix @ origin for matrix, origin in zip(across, origins, strict=True))
     return np.linalg.lstsq(np.sum(across, axis=0), np.asarray(right), rcond=None)[0]
@@ -184,7 +185,7 @@ def _plane_frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         if abs(abs(float(first @ other)) - 1.0) >= _PARALLEL:
             normal = np.cross(first, other)
             return _upright_frame(normal / np.linalg.norm(normal), first)
-    raise AssertionError("one of three directions differs from any")
+    raise AssertionError("z and y axes cannot both be parallel to the first vector")
 
 
 def _upright_frame(y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -192,7 +193,7 @@ def _upright_frame(y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _angle_between(first: float, second: float, time: float) -> float:
-    """The angle at `time` on the shorter way round."""
+    """The angle at `time` in [0, 1] from `first` to `second`, in the shorter direction."""
     difference = (second - first + np.pi) % (2.0 * np.pi) - np.pi
     return first + difference * time
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scene.camera import Camera
+from scene.depth_colors import depth_range
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.files.json_files import read_json
@@ -181,7 +182,7 @@ def _strips(folder: RunFolder, scene: Scene, shown: Sequence[int], metrics: dict
     nothing = np.zeros((scene.frames.height, scene.frames.width), np.float32)
     motions = {index: scene.motion_masks[index] if scene.motion_masks is not None else nothing for index in shown}
     depths = {index: scene.z_depths[index] for index in shown} if scene.z_depths is not None else {}
-    near, far = overlays.depth_range([np.where(motions[index] < 0.5, depth, 0) for index, depth in depths.items()])
+    near, far = depth_range([np.where(motions[index] < 0.5, depth, 0) for index, depth in depths.items()])
     head = "".join(
         f"<th>{name} <small>{what}</small></th>"
         for name, what in (
