@@ -202,12 +202,12 @@ def _predictor_of(pretrained: str | None) -> str:
         return "geometric"
     from dynamic_predictor.das3r.checkpoint import two_view_predictor
     from dynamic_predictor.specs import specs
-    from dynamic_predictor.weights.checking import recognise
+    from dynamic_predictor.weights.checking import recognize
     from dynamic_predictor.weights.reading import read_checkpoint
 
     path = Path(pretrained)
     try:
-        entry = recognise(path)
+        entry = recognize(path)
     except InputError:
         # networks of other sizes than the published ones, as --mode=train makes them
         found = two_view_predictor(read_checkpoint(path).tensors)

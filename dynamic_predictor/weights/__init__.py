@@ -1,5 +1,6 @@
-"""Official weights: which files there are (`registry`), where they are looked for (`finding`), reading them safely
-(`reading`), matching their keys with a network (`keys`), fetching (`fetching`) and checking (`checking`) them.
+"""Official weights: the known files (`registry`, `entry`), finding them on this machine (`finding`), reading them
+safely (`reading`), matching their keys with those of a network (`keys`), downloading (`fetching`) and checking
+(`checking`).
 
-Kept free of imports: the command line lists weights without loading torch.
+This module imports nothing, so that the command line can list weights without loading torch.
 """

@@ -1,4 +1,4 @@
-"""Whether a file of weights is what it claims to be."""
+"""Verification and recognition of files of weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from scene.progress import Progress, ignore_progress
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What was found: sentences of what was checked, and how many tensors and parameters the file has."""
+    """Result of `check_weights`: the names of the passed checks, and the numbers of tensors and parameters."""
 
     path: Path
     name: str
@@ -26,10 +26,10 @@ class WeightsReport:
 
 
 def check_weights(path: Path, entry: WeightsFile, progress: Progress = ignore_progress) -> WeightsReport:
-    """Checks size and SHA-256 (where they are known and the container is the published one), that the file can be read
-    safely, that keys and shapes are those of the official network, and that every value is finite.
+    """Checks that the file at `path` has the published size and SHA-256 (if they are known and the file has the
+    published format), can be read safely, has the keys and shapes of the official network, and has only finite values.
 
-    Raises `InputError` with the first thing that is wrong.
+    Raises `InputError` for the first check that fails.
     """
     checked: list[str] = []
     published = path.suffix == Path(entry.file_name).suffix
@@ -38,7 +38,7 @@ def check_weights(path: Path, entry: WeightsFile, progress: Progress = ignore_pr
         if length != entry.size:
             raise InputError(
                 f"{path} has {length} bytes where {entry.name} has {entry.size} ({spoken_size(entry.size)}): "
-                "it is not complete or another file; fetch it again."
+                "it is incomplete or another file; fetch it again."
             )
         checked.append("size")
     if published and entry.sha256 is not None:
@@ -56,16 +56,18 @@ def check_weights(path: Path, entry: WeightsFile, progress: Progress = ignore_pr
     return WeightsReport(path, entry.name, len(checkpoint.tensors), parameters, tuple(checked))
 
 
-def recognise(path: Path, progress: Progress = ignore_progress) -> WeightsFile:
-    """The registry's entry whose keys and shapes the file has; `InputError` when there is none.
+def recognize(path: Path, progress: Progress = ignore_progress) -> WeightsFile:
+    """The registry's entry with the keys and shapes of the file. Raises `InputError` if there is none.
 
-    Some networks have several files (Depth Anything 3 and its 1.1, VGGT and StreamVGGT): a known SHA-256 tells which
-    one it is, and where none fits, it is taken for the first of which none is known.
+    Several files can share keys and shapes (Depth Anything 3 and its version 1.1, VGGT and StreamVGGT): they are
+    distinguished by SHA-256; if no known one is equal, the file is assumed to be the first entry without a known one.
     """
     shapes = read_checkpoint(path).shapes
     fitting = _entries_with(shapes)
     if not fitting:
-        raise InputError(f"{path} is no file that is known here: its {len(shapes)} keys are of no official network.")
+        raise InputError(
+            f"{path} is not a known file of weights: its {len(shapes)} keys are those of no official network."
+        )
     if len(fitting) > 1 and any(entry.sha256 for entry in fitting):
         digest = file_sha256(path, progress)
         for entry in fitting:
@@ -75,7 +77,7 @@ def recognise(path: Path, progress: Progress = ignore_progress) -> WeightsFile:
 
 
 def _entries_with(shapes: Shapes) -> list[WeightsFile]:
-    """The registry's entries with these keys and shapes, in its order."""
+    """The registry's entries with these keys and shapes, in the registry's order."""
     fits: dict[str, bool] = {}
     for entry in all_weights().values():
         if entry.inventory is not None and entry.inventory not in fits:
@@ -98,7 +100,7 @@ def _check_keys(checkpoint: Checkpoint, entry: WeightsFile) -> None:
 def _check_values(checkpoint: Checkpoint, progress: Progress) -> None:
     total = len(checkpoint.tensors)
     for done, (key, tensor) in enumerate(checkpoint.tensors.items(), start=1):
-        # the extremes in one pass, without a copy; anything that is not finite is among them
+        # minimum and maximum are not finite if any value is not; they need one pass and no copy
         if tensor.is_floating_point() and tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
             raise InputError(f"{checkpoint.path} has values that are not finite in {key}; fetch it again.")
         progress("values", done, total)

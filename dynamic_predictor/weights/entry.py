@@ -1,8 +1,8 @@
-"""One published file of weights, as data."""
+"""Description of one published file of weights."""
 
 from dataclasses import dataclass
 
-#: licences that several systems share
+#: licenses that several systems share
 NON_COMMERCIAL = "CC BY-NC 4.0 (no commercial use)"
 DUST3R_FAMILY = "CC BY-NC-SA 4.0 (no commercial use), as DUSt3R and CroCo from which it was trained"
 
@@ -11,10 +11,10 @@ DUST3R_FAMILY = "CC BY-NC-SA 4.0 (no commercial use), as DUSt3R and CroCo from w
 class WeightsFile:
     """One published file of weights.
 
-    `file` is its path inside the hub `repository`, inside the archive at `url`, or the name under which `page` offers
-    it. `inventory` names the table of checkpoint keys and shapes that the file must have. `companions` lie beside it
-    in the repository. `other_names` are further official file names of the same weights (another container).
-    `in_torch_hub`: other packages look for it in torch's own folder of downloads, so it is kept there.
+    `file` is its path in the hub `repository`, in the archive at `url`, or its name on the web `page`. `inventory` is
+    the name of the table of keys and shapes that the file must have. `companions` are files beside it in the
+    repository. `other_names` are other official file names of the same weights (in another format). `in_torch_hub`: it
+    is stored in torch's download folder, because other packages search it there.
     """
 
     name: str
@@ -35,7 +35,7 @@ class WeightsFile:
 
     @property
     def source(self) -> str:
-        """Where the file is published, for people."""
+        """The web address where the file is published."""
         if self.repository is not None:
             return f"https://huggingface.co/{self.repository}"
         return self.url or self.page or ""
@@ -46,12 +46,12 @@ class WeightsFile:
 
 
 def is_generic(file_name: str) -> bool:
-    """Whether many repositories use this file name, so that it says nothing about the content."""
+    """Whether many repositories use this file name, so that it does not identify the weights."""
     return file_name in {"model.safetensors", "model.pt", "checkpoints.pth"}
 
 
 def local_names(entry: WeightsFile) -> list[str]:
-    """Where the file may lie inside a weights folder, relative to it, the first being where `get` puts it."""
+    """Paths relative to a weights folder where the file of `entry` is searched; downloads are stored at the first."""
     names = [f"{entry.name}/{entry.file_name}"]
     names += [f"{entry.name}/{other}" for other in entry.other_names]
     if not is_generic(entry.file_name):

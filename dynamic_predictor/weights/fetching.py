@@ -1,7 +1,5 @@
-"""Fetching weights: where the hub keeps a file is asked of its client, the bytes come by our own resumable download.
-
-The hub's client itself starts an interrupted file from its beginning (since its version 2), which is no way to fetch
-gigabytes.
+"""Downloading of weights. The Hugging Face client resolves the address of a file, and `scene.files.downloading`
+downloads it, because the client (since its version 2) restarts interrupted downloads from the beginning.
 """
 
 import urllib.parse
@@ -15,15 +13,16 @@ from scene.files.atomic import atomic_file
 from scene.files.downloading import RefusedError, download, file_sha256
 from scene.progress import Progress, ignore_progress
 
+#: how often an expired address is resolved again
 _RENEWALS = 20
 
 
 def fetch_weights(
     entry: WeightsFile, folder: str | Path | None = None, *, progress: Progress = ignore_progress
 ) -> Path:
-    """Fetches the file of `entry` and returns where it is. An interrupted download goes on where it stopped, also in
-    another call; the file appears when it is whole and has the size and the SHA-256 that the registry and the hub
-    state. `InputError` says which file to put where when there is no network."""
+    """Downloads the file of `entry` and returns its path (`kept_at`). An interrupted download is resumed, also by a
+    later call; the file appears at its path once it is complete and has the size and SHA-256 of the registry and the
+    hub. Raises `InputError`, which tells how to get the file by hand, if the download is not possible."""
     path = kept_at(entry, folder)
     if entry.repository is not None:
         for companion in entry.companions:
@@ -47,39 +46,40 @@ def _fetch_from_hub(entry: WeightsFile, file: str, path: Path, progress: Progres
 
     is_main = file == entry.file
     for renewal in range(_RENEWALS):
-        metadata = _ask_hub(entry, file, path)
+        metadata = _hub_metadata(entry, file, path)
         tag = metadata.etag or ""
         known_size = entry.size if is_main else None
         known_sha256 = entry.sha256 if is_main else None
         location = urllib.parse.urlsplit(metadata.location)
-        # the token is for the hub alone, never for the store that it sends us to
+        # the access token must not be sent to the storage server that the hub redirects to
         at_hub = location.netloc == urllib.parse.urlsplit(constants.ENDPOINT).netloc
-        have = _arrived(path)
+        received = _received_bytes(path)
         try:
             return download(
                 metadata.location,
                 path,
                 size=known_size or metadata.size,
-                # the tag of a large file is its SHA-256, that of a small one is shorter
+                # the entity tag of a large file is its SHA-256, that of a small file is shorter
                 sha256=known_sha256 or (tag if len(tag) == 64 else None),
                 headers=build_hf_headers() if at_hub else None,
                 shown=f"https://huggingface.co/{entry.repository}/resolve/{entry.revision or 'main'}/{file}",
                 progress=progress,
             )
         except RefusedError as error:
-            # addresses of the store hold for an hour or so; a slow download needs several
-            if error.status not in (401, 403) or _arrived(path) <= have or renewal + 1 == _RENEWALS:
+            # addresses of the storage server expire after about an hour, so a slow download needs several
+            expired = error.status in (401, 403) and _received_bytes(path) > received
+            if not expired or renewal + 1 == _RENEWALS:
                 raise
     raise AssertionError("the last renewal returns or raises")
 
 
-def _arrived(path: Path) -> int:
+def _received_bytes(path: Path) -> int:
     part = path.with_name(f".{path.name}.part")
     return part.stat().st_size if part.is_file() else 0
 
 
-def _ask_hub(entry: WeightsFile, file: str, path: Path):
-    """What the hub says of a file: its size, checksum and present address (`HfFileMetadata`)."""
+def _hub_metadata(entry: WeightsFile, file: str, path: Path):
+    """Size, checksum and current address of a file on the hub (`HfFileMetadata`)."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -92,7 +92,7 @@ def _ask_hub(entry: WeightsFile, file: str, path: Path):
     assert entry.repository is not None
     by_hand = f"put {file} of {entry.source} at {path}"
     if constants.HF_HUB_OFFLINE:
-        raise InputError(f"HF_HUB_OFFLINE is set, nothing is fetched; {by_hand}.")
+        raise InputError(f"HF_HUB_OFFLINE is set, so nothing is downloaded; {by_hand}.")
     url = hf_hub_url(entry.repository, file, revision=entry.revision)
     try:
         return get_hf_file_metadata(url)
@@ -107,7 +107,7 @@ def _ask_hub(entry: WeightsFile, file: str, path: Path):
     except OSError as error:
         raise InputError(f"{constants.ENDPOINT} cannot be reached; without a network, {by_hand}.") from error
     except Exception as error:
-        # the client's transport raises errors of its own, of a package that changes between its versions
+        # errors of the client's HTTP package, which differs between versions of the client
         if type(error).__module__.split(".")[0] in {"httpx", "httpx2", "httpcore", "httpcore2", "requests"}:
             raise InputError(f"{constants.ENDPOINT} cannot be reached; without a network, {by_hand}.") from error
         raise
@@ -123,7 +123,7 @@ def _unpack_member(archive: Path, entry: WeightsFile, path: Path) -> None:
                 raise InputError(f"{entry.file} of {entry.url} has another checksum than the known one.")
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         archive.unlink(missing_ok=True)
-        raise InputError(f"{entry.url} is not the archive that holds {entry.file}; put that file at {path}.") from error
+        raise InputError(f"{entry.url} is not an archive with {entry.file}; put that file at {path}.") from error
 
 
 def _first_line(error: Exception) -> str:

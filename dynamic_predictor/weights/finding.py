@@ -1,4 +1,4 @@
-"""Where weights are looked for on this machine."""
+"""Finding files of weights on this machine."""
 
 import os
 from pathlib import Path
@@ -10,8 +10,8 @@ ENVIRONMENT_VARIABLE = "STILLSPLAT_WEIGHTS"
 
 
 def weights_folders() -> list[Path]:
-    """The folders that are searched, first wins: those of $STILLSPLAT_WEIGHTS (separated as in $PATH), `weights/` in
-    the working folder, `weights/` of the repository. They need not exist."""
+    """The folders that are searched, in order: those of $STILLSPLAT_WEIGHTS (separated as in $PATH), `weights/` in the
+    working folder, `weights/` of the repository. They need not exist."""
     named = os.environ.get(ENVIRONMENT_VARIABLE, "")
     folders = [Path(part).expanduser() for part in named.split(os.pathsep) if part]
     folders += [Path("weights"), Path(__file__).resolve().parents[2] / "weights"]
@@ -22,11 +22,11 @@ def weights_folders() -> list[Path]:
 
 
 def find_weights(entry: WeightsFile, explicit: str | Path | None = None) -> Path | None:
-    """The file of `entry`, or None when this machine has none.
+    """The path of the file of `entry`, or None if it is not on this machine.
 
-    `explicit` is a path that the user gave (a file, or a folder that holds the file); it is then the only place, and
-    its absence is an `InputError`. Without it, the folders of `weights_folders`, torch's folder for what belongs
-    there, and then the Hugging Face cache are searched.
+    `explicit` is the path of the file or of a folder with the file, given by the user; only this path is searched then,
+    and `InputError` is raised if the file is missing. Without it, the folders of `weights_folders`, torch's download
+    folder (for entries that belong there) and the Hugging Face cache are searched.
     """
     if explicit is not None:
         return _explicit_file(entry, Path(explicit).expanduser())
@@ -40,15 +40,15 @@ def find_weights(entry: WeightsFile, explicit: str | Path | None = None) -> Path
 
 
 def torch_hub_folder() -> Path:
-    """Where torch keeps what it downloads, found without importing it (`torch.hub.get_dir` says the same)."""
+    """Torch's download folder, the same as `torch.hub.get_dir()` / checkpoints but without importing torch."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("TORCH_HOME") or os.path.join(cache, "torch")
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
 def kept_at(entry: WeightsFile, folder: str | Path | None = None) -> Path:
-    """Where the file of `entry` belongs: in `folder` if one is given, else in the first of `weights_folders`, or in
-    torch's folder if other packages look for it there."""
+    """The path where the file of `entry` is stored: in `folder` if given, otherwise in torch's download folder if other
+    packages search it there, otherwise in the first of `weights_folders`."""
     if folder is not None:
         return Path(folder).expanduser() / local_names(entry)[0]
     if entry.in_torch_hub:
@@ -57,7 +57,7 @@ def kept_at(entry: WeightsFile, folder: str | Path | None = None) -> Path:
 
 
 def require_weights(entry: WeightsFile, explicit: str | Path | None = None) -> Path:
-    """As `find_weights`; `InputError` tells how to get the file when this machine has none."""
+    """As `find_weights`, but raises `InputError`, which tells how to get the file, if it is not on this machine."""
     path = find_weights(entry, explicit)
     if path is None:
         raise InputError(

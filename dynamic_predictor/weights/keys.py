@@ -1,4 +1,4 @@
-"""Comparing the keys and shapes of a checkpoint with what a network or an official inventory has."""
+"""Comparison of the keys and shapes of checkpoints with those of networks and official inventories."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _INVENTORIES = Path(__file__).parent / "inventories"
 
-# One tensor under two keys in the official networks; a file may hold either or both.
+# Official networks register some tensors under two keys; a file may contain either key or both.
 _ALIASES = (
     # DPT heads register their four input convolutions by name and in a list
     (re.compile(r"\.scratch\.layer_rn\.(\d)\."), lambda match: f".scratch.layer{int(match[1]) + 1}_rn."),
@@ -28,21 +28,22 @@ _ALIASES = (
 
 
 def canonical_key(key: str) -> str:
-    """The one name of a tensor that official files hold under several keys; any other key as it is."""
+    """One key for all keys under which official files contain the same tensor; other keys are unchanged."""
     for pattern, replacement in _ALIASES:
         key = pattern.sub(replacement, key)
     return key
 
 
 def inventory(name: str) -> dict[str, tuple[int, ...]]:
-    """Every key and shape of an official network (`WeightsFile.inventory`)."""
+    """All keys and shapes of the official network called `name` (`WeightsFile.inventory`)."""
     with gzip.open(_INVENTORIES / f"{name}.json.gz", "rt", encoding="utf-8") as stream:
         return {key: tuple(shape) for key, shape in json.load(stream).items()}
 
 
 @dataclass(frozen=True)
 class KeyComparison:
-    """Keys that only one side has, and keys whose shapes differ: (key, shape in the file, shape expected)."""
+    """Keys in the file that are not expected (`unknown`), expected keys that are not in the file (`missing`), and keys
+    with different shapes (`misshaped`: key, shape in the file, expected shape)."""
 
     unknown: tuple[str, ...]
     missing: tuple[str, ...]
@@ -53,21 +54,19 @@ class KeyComparison:
         return not (self.unknown or self.missing or self.misshaped)
 
     def describe(self) -> str:
-        """What differs, as the end of a sentence about the file; three keys of each kind are named."""
+        """The differences as the end of a sentence about the file, with at most three keys of each kind."""
         shapes = [f"{key} ({_shape(found)} instead of {_shape(expected)})" for key, found, expected in self.misshaped]
         findings = [
             ("it lacks", self.missing),
             ("it has the unknown", self.unknown),
-            ("of another shape is", shapes),
+            ("another shape has", shapes),
         ]
-        return ", ".join(f"{verb} {_some(keys)}" for verb, keys in findings if keys) or "nothing differs"
+        return ", ".join(f"{verb} {_listed(keys)}" for verb, keys in findings if keys) or "nothing differs"
 
 
 def compare_shapes(found: Shapes, expected: Shapes, *, ignored: Collection[str] = ()) -> KeyComparison:
-    """Compares the shapes of a file with those of a network, aliases (`canonical_key`) counting as one.
-
-    `ignored` are prefixes of keys that may be in the file without use.
-    """
+    """Compares the shapes of a file with the expected ones, under `canonical_key`. Keys in the file whose prefix is in
+    `ignored` are not reported as unknown."""
     have = {canonical_key(key): (key, tuple(shape)) for key, shape in found.items()}
     want = {canonical_key(key): (key, tuple(shape)) for key, shape in expected.items()}
     prefixes = tuple(ignored)
@@ -89,11 +88,11 @@ def load_into(
     description: str | None = None,
     ignored: Collection[str] = (),
 ) -> None:
-    """Puts the tensors of a checkpoint into a network, under any of their aliases and in the network's own precision.
+    """Loads the tensors of a checkpoint into a network, matched by `canonical_key` and converted to its data types.
 
-    A network on the meta device takes the tensors themselves (no second copy in memory). `InputError` names missing,
-    unknown and mis-shaped keys; nothing is changed then. For the sentence, `source` is the file and `description` what
-    the network is called ("DAS3R").
+    A network on the meta device uses the tensors themselves, without a copy. Raises `InputError`, which names missing,
+    unknown and misshaped keys, the file `source` and the network's `description` (by default its class), and leaves the
+    network unchanged, if the keys or shapes differ other than by keys with a prefix in `ignored`.
     """
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     comparison = compare_shapes(
@@ -109,7 +108,7 @@ def load_into(
     network.load_state_dict(complete, strict=True, assign=on_meta)
 
 
-def _some(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(name[:160] for name in names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 

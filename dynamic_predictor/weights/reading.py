@@ -1,4 +1,4 @@
-"""Reading checkpoints without running anything that lies in them."""
+"""Reading of checkpoints without running code that they contain."""
 
 import argparse
 import collections
@@ -17,14 +17,14 @@ import torch
 from scene.errors import InputError, is_out_of_memory
 
 _CONFIG_BYTES = 1 << 20
-#: how archives of torch begin
+#: first bytes of zip archives, the container of torch checkpoints
 _ZIP = b"PK"
-#: how much of a pickle is looked at, and its instructions that name or call something
+#: number of bytes of a pickle that are inspected, and pickle instructions that import or call something
 _PICKLE_BYTES = 1 << 20
 _CALLS = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE"})
 
-# Objects that official checkpoints carry beside their tensors. They are replaced by something inert: nothing of the
-# packages that they come from is imported or called.
+# Classes of objects in official checkpoints that are not needed. `_Ignored` replaces them, so that nothing of their
+# packages is imported or called.
 _IGNORED_CLASSES = (
     "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig",
@@ -47,7 +47,7 @@ _IGNORED_CLASSES = (
 
 
 class _Ignored:
-    """Stands in for an object of a checkpoint that is of no use here: takes any arguments and state, keeps nothing."""
+    """Placeholder for an object in a checkpoint that is not needed: accepts and ignores any arguments and state."""
 
     def __new__(cls, *arguments: object, **named: object) -> "_Ignored":
         return object.__new__(cls)
@@ -63,24 +63,24 @@ class _Ignored:
 
 
 def _allowed_globals() -> list:
-    stand_ins = [(type(name.rsplit(".", 1)[-1], (_Ignored,), {}), name) for name in _IGNORED_CLASSES]
+    placeholders = [(type(name.rsplit(".", 1)[-1], (_Ignored,), {}), name) for name in _IGNORED_CLASSES]
     return [
         argparse.Namespace,
         (typing.Any, "typing.Any"),
         (collections.defaultdict, "collections.defaultdict"),
         (dict, "builtins.dict"),
         (list, "builtins.list"),
-        *stand_ins,
+        *placeholders,
     ]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file of weights holds.
+    """Content of a file of weights.
 
-    `tensors` is the state dict by key, on the CPU and, where the format allows it, still on the disk (mapped).
-    `arguments` are the training options that DUSt3R's family stores beside it (`arguments.model` is its model string)
-    and `config` the hub's `config.json` beside the file; None where there is none.
+    `tensors` is the state dict, on the CPU and, where the format allows it, memory-mapped. `arguments` are the training
+    options that networks of the DUSt3R family store in the file (`arguments.model` is the model string), `config` is
+    the content of `config.json` beside the file; None if there are none.
     """
 
     path: Path
@@ -95,12 +95,12 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads a `.safetensors` file or a torch checkpoint (a state dict, or a dict with one under `model` or
-    `state_dict`), whatever its name (but a torch checkpoint must not be called .safetensors), or the
-    `model.safetensors` of a folder. Keys lose a `module.` that all of them share, as data-parallel training leaves it.
+    """Reads a safetensors file, a torch checkpoint (a state dict, or a dict with one under `model` or `state_dict`), or
+    `model.safetensors` in a folder. The format is recognized by content, but files called .safetensors must be in that
+    format. The prefix `module.` of data-parallel training is removed if all keys have it.
 
-    Never unpickles code: torch's restricted reader with a list of harmless classes. `InputError` says what is wrong
-    with a file that cannot be used.
+    Never unpickles code: torch's restricted reader accepts only a list of harmless classes. Raises `InputError` for
+    files that cannot be used.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -110,8 +110,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         path = inner
     head = _read_head(path)
     is_named_safetensors = path.suffix == ".safetensors"
-    if is_named_safetensors and head.startswith(_ZIP):  # torch, too, goes by the name
-        raise InputError(f"{path} is a file of torch with a name of safetensors; name it {path.stem}.pth.")
+    if is_named_safetensors and head.startswith(_ZIP):
+        raise InputError(
+            f"{path} is a torch checkpoint with the name of a safetensors file; rename it to {path.stem}.pth."
+        )
     if is_named_safetensors or _looks_like_safetensors(head, path.stat().st_size):
         tensors, arguments = _read_safetensors(path), None
     else:
@@ -122,7 +124,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def read_config(folder: str | Path) -> dict | None:
-    """The hub's `config.json` in `folder`, or None. Reads Infinity and NaN literals, which the hub's writer uses."""
+    """The content of `config.json` in `folder`, or None. Accepts the literals Infinity and NaN, which files on the hub
+    contain."""
     path = Path(folder) / "config.json"
     if not path.is_file():
         return None
@@ -138,7 +141,7 @@ def read_config(folder: str | Path) -> dict | None:
 
 
 def _read_head(path: Path) -> bytes:
-    """The first bytes; `InputError` for what is no checkpoint at first sight."""
+    """The first bytes of a file. Raises `InputError` for files that are obviously not checkpoints."""
     try:
         with path.open("rb") as stream:
             head = stream.read(64)
@@ -149,14 +152,14 @@ def _read_head(path: Path) -> bytes:
     if not head:
         raise InputError(f"{path} is empty; fetch it again.")
     if head.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path} is only a pointer that Git LFS left; fetch the file itself.")
+        raise InputError(f"{path} is only a Git LFS pointer; fetch the file itself.")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise InputError(f"{path} is a web page, not a checkpoint; fetch the file itself.")
     return head
 
 
 def _looks_like_safetensors(head: bytes, size: int) -> bool:
-    """Eight bytes with the length of a JSON header, then the header."""
+    """Whether a file begins with eight bytes for the length of a JSON header, and the header."""
     return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") + 8 <= size
 
 
@@ -180,9 +183,9 @@ def _read_torch(path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace
         _refuse_inflated(path)
     try:
         with torch.serialization.safe_globals(_allowed_globals()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle protocol, before it is refused
+            warnings.simplefilter("ignore")  # torch warns about the pickle protocol before it raises
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # damaged bytes make the readers of the formats raise anything
+    except Exception as error:  # damaged files raise all kinds of exceptions
         if is_out_of_memory(error):
             raise _too_large(path) from error
         raise _unreadable(path, error) from error
@@ -200,8 +203,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     found = re.search(r"(?:GLOBAL|Unsupported class) ([A-Za-z_][\w.]*\w)", str(error))
     if isinstance(error, pickle.UnpicklingError) and found is not None:
         return InputError(
-            f"{path} asks to run {found[1]}, which a checkpoint has no need of, so it is not opened; "
-            "use the file that its authors publish."
+            f"{path} would run {found[1]}, which no checkpoint needs, so it is not opened; use the file that its "
+            "authors publish."
         )
     with path.open("rb") as stream:
         is_archive = stream.read(2) == _ZIP
@@ -209,15 +212,15 @@ def _unreadable(path: Path, error: Exception) -> InputError:
         return InputError(f"{path} is damaged or cut short ({path.stat().st_size} bytes); fetch it again.")
     if _is_pickle_with_code(path):
         return InputError(
-            f"{path} is a plain pickle that would run code when opened, so it is not; use the file that its authors "
+            f"{path} is a plain pickle that would run code, so it is not opened; use the file that its authors "
             "publish, or save its tensors as .safetensors."
         )
     return InputError(f"{path} is not a checkpoint of torch, or it is damaged; give a .pth or .safetensors file.")
 
 
 def _is_pickle_with_code(path: Path) -> bool:
-    """Whether the beginning of a file reads as a pickle that names or calls something. Nothing of it is run: its
-    instructions are only listed."""
+    """Whether the beginning of a file is a pickle that imports or calls something. Its instructions are only listed,
+    not run."""
     with path.open("rb") as stream:
         beginning = stream.read(_PICKLE_BYTES)
     calls = False
@@ -225,19 +228,20 @@ def _is_pickle_with_code(path: Path) -> bool:
         for instruction, _, _ in pickletools.genops(beginning):
             calls = calls or instruction.name in _CALLS
         return calls
-    except Exception:  # damaged, cut off here, or no pickle: only newer ones begin in a way of their own
+    except Exception:  # damaged, truncated, or not a pickle; only protocol 2 and later have a first byte of their own
         return calls and beginning[:1] == pickle.PROTO
 
 
 def _refuse_inflated(path: Path) -> None:
-    """torch stores its records uncompressed; compressed ones could unpack to any size."""
+    """Raises `InputError` for archives with compressed records, which could unpack to any size; torch stores records
+    uncompressed."""
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(record.file_size for record in archive.infolist())
-    except Exception as error:  # damaged bytes make the reader of archives raise anything
+    except Exception as error:  # damaged files raise all kinds of exceptions
         raise _unreadable(path, error) from error
     if total > path.stat().st_size:
-        raise InputError(f"{path} is a compressed archive, not a file of weights; unpack it and give the file inside.")
+        raise InputError(f"{path} is a compressed archive, not a file of weights; unpack it and give the file in it.")
 
 
 def _state_dict(content: object, path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace | None]:
@@ -255,7 +259,7 @@ def _state_dict(content: object, path: Path) -> tuple[dict[str, torch.Tensor], a
 
 
 def _without_common_prefix(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Without the `module.` that saving from a data-parallel wrapper puts before every key."""
+    """The tensors without the prefix `module.` if all keys have it."""
     if all(key.startswith("module.") for key in tensors):
         return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
     return tensors

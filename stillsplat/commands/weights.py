@@ -88,7 +88,7 @@ def _ask_for_consent() -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from dynamic_predictor.weights.checking import check_weights, recognise
+    from dynamic_predictor.weights.checking import check_weights, recognize
     from dynamic_predictor.weights.finding import require_weights
     from dynamic_predictor.weights.registry import weights_entry
     from terminal.progress_bars import ProgressBars
@@ -97,7 +97,7 @@ def _check(options: argparse.Namespace) -> int:
         for name in options.names:
             file = Path(name)
             if file.is_file():
-                entry = weights_entry(options.claimed) if options.claimed else recognise(file, bars)
+                entry = weights_entry(options.claimed) if options.claimed else recognize(file, bars)
             else:
                 entry = weights_entry(name)
                 file = require_weights(entry)

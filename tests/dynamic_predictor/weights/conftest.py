@@ -1,4 +1,4 @@
-"""A machine without weights."""
+"""An empty weights folder."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only place where weights are found in this test."""
+    """An empty folder, the only place where weights are searched in this test."""
     folder = tmp_path / "all_weights"
     folder.mkdir()
     monkeypatch.setenv("STILLSPLAT_WEIGHTS", str(folder))

@@ -11,7 +11,7 @@ from tests.dynamic_predictor.weights.official_layouts import flat_tensors
 
 
 class Shortcut(nn.Module):
-    """As in RAFT: the norm of the shortcut is registered twice."""
+    """A residual block as in RAFT, which registers the norm of the shortcut twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,11 +26,11 @@ class Network(nn.Module):
 
 
 def test_inventories_have_their_published_sizes() -> None:
-    """Parameter counts, aliases counted once, against those published or counted on the official classes."""
+    """Parameter counts, without duplicate keys, are the published ones or those of the official classes."""
 
     def parameters(name: str) -> int:
         shapes = {canonical_key(key): shape for key, shape in inventory(name).items()}
-        # `running_` statistics are no parameters
+        # running statistics are not parameters
         return sum(
             torch.Size(shape).numel()
             for key, shape in shapes.items()
