@@ -186,7 +186,7 @@ def _read_points_bin(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _finite_points(
     path: Path, ids: np.ndarray, positions: np.ndarray, colors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if not np.isfinite(positions).all():
+    if not (np.abs(positions) <= np.finfo(np.float32).max).all():
         raise InputError(f"{path} has a point whose position is not finite.")
     return ids, positions, colors
 

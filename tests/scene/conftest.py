@@ -1,5 +1,6 @@
 """Clips, cameras and scenes that are known exactly."""
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scene.images import write_png
 from scene.maps import StoredMaps
 from scene.scene import PointCloud, Scene
 from tests.conftest import textured
+from tests.paths import DATA
 
 
 def random_cameras(count: int, width: int, height: int, seed: int = 0, shared: bool = True) -> list[Camera]:
@@ -54,3 +56,11 @@ def small_scene(tmp_path: Path) -> Scene:
         predictor="truth",
         provenance={"focal": np.float64(37.5), "rounds": np.int64(3), "notes": ["exact"], "median": float("nan")},
     )
+
+
+@pytest.fixture
+def das3r(tmp_path: Path) -> Path:
+    """Three frames that DAS3R's own code wrote, in both layouts: output/ and output_rearranged/."""
+    with tarfile.open(DATA / "das3r_layouts.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path

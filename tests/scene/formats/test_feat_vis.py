@@ -1,0 +1,26 @@
+"""Features of a network in color."""
+
+import numpy as np
+
+from scene.formats.feat_vis import feature_colors, write_feat_vis
+from scene.frames import MemoryFrames
+from scene.video import decode_video
+from tests.scene.formats.da3_export_goldens import load_goldens
+
+
+def test_images_and_a_video(tmp_path):
+    golden = load_goldens()
+    features = np.random.default_rng(0).normal(size=(3, 5, 7, 12))
+    write_feat_vis(tmp_path / "feat_vis", MemoryFrames(golden["glb/images"]), {"feat_layer_3": features})
+    frames = list(decode_video(tmp_path / "feat_vis" / "feat_layer_3.mp4", lambda i: True, None, print))
+    assert len(frames) == 3 and frames[0].pixels.shape == (20, 56, 3)
+
+
+def test_feature_colours_are_the_principal_components():
+    rng = np.random.default_rng(1)
+    strong = rng.normal(size=(2, 6, 6, 3)) * [9.0, 5.0, 3.0]
+    basis = np.linalg.qr(rng.normal(size=(16, 3)))[0]
+    colors = feature_colors(strong @ basis.T + rng.normal(0, 1e-3, (2, 6, 6, 16)))
+    for channel in range(3):
+        correlation = np.corrcoef(colors[..., channel].ravel(), strong[..., channel].ravel())[0, 1]
+        assert abs(correlation) > 0.8

@@ -1,0 +1,89 @@
+"""transforms.json against files written by hand and with known answers."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scene.camera import Camera
+from scene.errors import InputError
+from scene.formats.nerfstudio import NerfstudioModel, read_nerfstudio, write_nerfstudio
+from scene.images import write_png
+from tests.scene.formats.random_poses import random_poses
+
+
+def test_axes(tmp_path: Path) -> None:
+    """A camera at (1, 2, 3) that looks along world +x with world +z up, in OpenGL: backward is -x, up is +z."""
+    opengl = [[0, 0, -1, 1], [-1, 0, 0, 2], [0, 1, 0, 3], [0, 0, 0, 1]]
+    content = {"fl_x": 50, "fl_y": 51, "cx": 20, "cy": 10, "w": 40, "h": 20}
+    content["frames"] = [{"file_path": "images/a.png", "transform_matrix": opengl}]
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    model = read_nerfstudio(tmp_path)
+    pixels, z = model.cameras[0].project(np.array([[6.0, 2.0, 3.0], [6.0, 2.0, 4.0], [6.0, 1.0, 3.0]]))
+    assert np.allclose(z, 5)
+    assert np.allclose(pixels, [[20, 10], [20, 10 - 51 / 5], [20 + 50 / 5, 10]])  # up is up, right is -y
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_round_trip(tmp_path: Path, shared: bool) -> None:
+    cameras = [
+        Camera(40 + (0 if shared else i), 30, 33.3, 34.4, 19.9, 15.1, pose) for i, pose in enumerate(random_poses(3, 1))
+    ]
+    names = [f"images/{i}.png" for i in range(3)]
+    masks = [f"masks/{i}.png" for i in range(3)]
+    write_nerfstudio(tmp_path / "transforms.json", NerfstudioModel(cameras, names, masks))
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    assert ("fl_x" in content) == shared and ("fl_x" in content["frames"][0]) != shared
+    model = read_nerfstudio(tmp_path / "transforms.json")
+    assert model.file_paths == names and model.mask_paths == masks and model.depth_paths is None
+    for before, after in zip(cameras, model.cameras, strict=True):
+        assert np.array_equal(before.world_from_camera, after.world_from_camera)
+        assert np.array_equal(before.intrinsics, after.intrinsics)
+        assert (before.width, before.height) == (after.width, after.height)
+
+
+def test_field_of_view_and_size_from_the_image(tmp_path: Path) -> None:
+    """As in the synthetic scenes of NeRF: no size, no suffix, one angle."""
+    (tmp_path / "train").mkdir()
+    write_png(tmp_path / "train" / "r_0.png", np.zeros((20, 40, 3), np.uint8))
+    frame = {"file_path": "./train/r_0", "transform_matrix": np.eye(4).tolist()}
+    (tmp_path / "transforms.json").write_text(json.dumps({"camera_angle_x": math.pi / 2, "frames": [frame]}))
+    camera = read_nerfstudio(tmp_path).cameras[0]
+    assert (camera.width, camera.height, camera.cx, camera.cy) == (40, 20, 20.0, 10.0)
+    assert math.isclose(camera.fx, 20.0) and math.isclose(camera.fy, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"frames": []}, "no list"),
+        ({"frames": "many"}, "no list"),
+        ({"k1": 0.1}, "lens distortion"),
+        ({"fl_x": -1}, "not positive"),
+        ({"fl_x": None}, "intrinsics"),
+        ({"w": 0}, "0x20 pixels"),
+        ({"w": "wide"}, "the size of"),
+        ({"frames": [{"file_path": "a.png"}]}, "transform_matrix of a.png"),
+        ({"frames": [{"transform_matrix": np.eye(4).tolist()}]}, "no file_path"),
+        ({"frames": [{"file_path": "a.png", "transform_matrix": (2 * np.eye(4)).tolist()}]}, "not a rigid"),
+    ],
+)
+def test_defects(tmp_path: Path, change: dict, expected: str) -> None:
+    content = {"fl_x": 50, "fl_y": 51, "cx": 20, "cy": 10, "w": 40, "h": 20}
+    frames = [{"file_path": "a.png", "transform_matrix": np.eye(4).tolist()}]
+    path = tmp_path / "transforms.json"
+    path.write_text(json.dumps({**content, "frames": frames, **change}))
+    with pytest.raises(InputError, match=expected) as caught:
+        read_nerfstudio(path)
+    assert str(path) in str(caught.value)
+
+
+def test_masks_for_some_frames_only(tmp_path: Path) -> None:
+    frames = [{"file_path": f"{i}.png", "transform_matrix": np.eye(4).tolist()} for i in range(2)]
+    frames[0]["mask_path"] = "m.png"
+    path = tmp_path / "transforms.json"
+    path.write_text(json.dumps({"fl_x": 50, "w": 40, "h": 20, "frames": frames}))
+    with pytest.raises(InputError, match="mask_path for some frames"):
+        read_nerfstudio(path)
