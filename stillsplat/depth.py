@@ -18,8 +18,9 @@ import numpy as np
 
 from dynamic_predictor.confidence import odds
 from dynamic_predictor.contract import Prediction, Predictor, Views
+from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import DrivenScene, SceneDriver
-from dynamic_predictor.driver.settings import StreamSettings, check_options
+from dynamic_predictor.driver.settings import StreamSettings
 from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.camera import focal_length

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dynamic_predictor.driver.settings import StreamSettings
-from dynamic_predictor.specs import unknown_settings
 from scene.errors import InputError
 from scene.option import option
 from stillsplat.settings import SceneSettings
@@ -63,6 +62,8 @@ class DepthSettings(SceneSettings):
             "--ref-view-strategy": ("ref_view_strategy", self.ref_view_strategy),
             "--resize-method": ("process_res_method", self.resize_method),
         }
+        from dynamic_predictor.specs import unknown_settings
+
         chosen: dict[str, Any] = {}
         for name, (item, value) in given.items():
             if not value:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from dynamic_predictor.contract import Predictor
+from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import DrivenScene, SceneDriver
 from dynamic_predictor.driver.scenes import scene_of_stream
-from dynamic_predictor.driver.settings import check_options
 from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError

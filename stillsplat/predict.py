@@ -4,13 +4,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from scene.formats.registry import SCENE, check_formats, export
-
+from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import SceneDriver, scene_of_folder
-from dynamic_predictor.driver.settings import DriverSettings, check_options
+from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.files.output_place import check_output_folder
 from scene.folder import save_scene
+from scene.formats.registry import SCENE, check_formats, export
 from scene.frames import Frames
 from scene.open_scene import is_scene
 from scene.progress import Progress, ignore_progress

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scene.formats.registry import SCENE, check_formats, export
 
-from dynamic_predictor.driver.settings import check_mask_folder, check_options
+from dynamic_predictor.driver.checks import check_mask_folder, check_options
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
 from scene.folder import load_scene, replace_cameras, save_scene
 from scene.formats.exportable import Exportable
+from scene.formats.registry import SCENE, check_formats, export
 from scene.frames import Frames
 from scene.images import read_image, write_png
 from scene.maps import FrameMaps

@@ -4,7 +4,7 @@ import argparse
 import types
 from collections.abc import Collection
 from dataclasses import MISSING, Field, fields
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from scene.errors import InputError
 from scene.option import KEY, Option
@@ -17,7 +17,6 @@ def add_options(
 ) -> None:
     """Adds one option for every declared field of `settings_type`, but for those named in `leave_out`; `defaults`
     replaces defaults by field name."""
-    hints = get_type_hints(settings_type)
     groups: dict[str, Any] = {}
     for item in fields(settings_type):
         declared: Option | None = item.metadata.get(KEY)
@@ -28,7 +27,7 @@ def add_options(
             if declared.group not in groups:
                 groups[declared.group] = _group(parser, declared.group)
             target = groups[declared.group]
-        _add(target, item, declared, hints[item.name], defaults.get(item.name, _default(item)))
+        _add(target, item, declared, item.type, defaults.get(item.name, _default(item)))
 
 
 def settings_from(options: argparse.Namespace, settings_type: type[Settings], **extra: Any) -> Settings:

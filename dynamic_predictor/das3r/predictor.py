@@ -15,7 +15,7 @@ from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.pairwise import predict_pairs
 from dynamic_predictor.das3r.preprocessing import InputGeometry, input_geometry
 from dynamic_predictor.das3r.settings import TwoViewSettings
-from dynamic_predictor.driver.chunks import chunk_windows
+from dynamic_predictor.driver.chunk_windows import chunk_windows
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.confidence import from_network
 from dynamic_predictor.contract import Prediction, Views

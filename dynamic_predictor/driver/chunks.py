@@ -1,4 +1,4 @@
-"""Overlapping chunks of a long clip: their frames, and the alignment of one chunk to another.
+"""The alignment of overlapping chunks of a long clip, one to another.
 
 Every pixel of a frame that two chunks share has a world point in both. The similarity between the two point maps is
 found by iteratively reweighted least squares with Huber weights and both confidences as weights. Each step is Umeyama's
@@ -7,62 +7,21 @@ absolute orientation using unit quaternions", JOSA A 1987. The procedure is that
 Depth Anything 3's streaming.
 """
 
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from dynamic_predictor.driver.chunk_windows import ChunkAlignmentMethod
 from dynamic_predictor.driver.official import OURS, Conventions
-from scene.errors import InputError
 from scene.rotations import nearest_rotation
 from scene.similarity import Similarity
 from scene.trajectory import rotation_angle
-
-ChunkAlignmentMethod = Literal["sim3", "se3", "scale+se3"]
 
 #: pixels are used above this fraction of the median confidence
 _CONFIDENCE_FRACTION = 0.1
 _ITERATIONS, _TOLERANCE, _TURN_TOLERANCE = 5, 1e-9, np.radians(0.1)
 #: residuals above this multiple of the weighted median residual are outliers, unless `delta` is given
 _DELTA_OF_MEDIAN = 1.5
-
-
-def chunk_windows(count: int, chunk_size: int, overlap: int) -> list[tuple[int, int]]:
-    """Windows (first frame, last frame + 1) of `chunk_size` frames that cover `count` frames, each sharing `overlap`
-    frames with the next; the last one may be shorter. Raises `InputError` unless 0 < overlap < chunk_size."""
-    check_chunks(chunk_size, overlap)
-    if count <= chunk_size:
-        return [(0, count)] if count > 0 else []
-    step = chunk_size - overlap
-    return [(start, min(start + chunk_size, count)) for start in range(0, count - overlap, step)]
-
-
-def check_chunks(chunk_size: int, overlap: int) -> None:
-    """Raises `InputError` unless 0 < overlap < chunk_size and chunk_size >= 2."""
-    if chunk_size < 2:
-        raise InputError(f"A chunk needs at least 2 frames, not {chunk_size}; give a larger --chunk-size.")
-    if not 0 < overlap < chunk_size:
-        raise InputError(
-            f"An overlap of {overlap} frames does not fit chunks of {chunk_size}; give at least 1 and less than the "
-            "chunk size."
-        )
-
-
-def chunk_of_frame(windows: Sequence[tuple[int, int]], frame: int) -> int:
-    """The chunk that contains `frame`, in an overlap the later one. Raises `IndexError` if there is none."""
-    position = bisect_right([start for start, _ in windows], frame) - 1
-    if position < 0 or frame >= windows[position][1]:
-        raise IndexError(f"frame {frame} is in no chunk")
-    return position
-
-
-def frames_around(window: tuple[int, int], frame: int, half: int) -> tuple[int, int]:
-    """The range of `2 * half` frames around `frame`, shifted into `window`, or shortened if it is too short."""
-    start, stop = window
-    first = min(max(frame - half, start), max(stop - 2 * half, start))
-    return first, min(first + 2 * half, stop)
 
 
 def weighted_similarity(

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from dynamic_predictor.contract import Prediction, Predictor, Views
+from dynamic_predictor.driver.checks import source_positions
 from dynamic_predictor.driver.intake import Intake
-from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
-from dynamic_predictor.driver.settings import DriverSettings, StreamSettings, source_positions
+from dynamic_predictor.driver.scenes import at_size, scene_of_prediction, scene_of_stream
+from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import StreamResult, run_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
@@ -261,12 +262,13 @@ def predicted_masks(
             workspace.append(frames.timestamps[index], frames.rgb8(index))
         workspace.finish_frames()
         chunks = StreamSettings(loop=False)
-        found = scene_of_stream(run_stream(None, predictor, spec, workspace, chunks, progress=progress, warn=warn))
+        stream = run_stream(None, predictor, spec, workspace, chunks, progress=progress, warn=warn)
+        motion = scene_of_stream(stream).motion_masks
     else:
-        found = scene_of_prediction(predictor.predict(Views(frames), progress=progress), frames)
-    if found.motion_masks is None:
+        motion = predictor.predict(Views(frames), progress=progress).motion
+    if motion is None:
         raise InputError(f"The predictor {name} finds no motion masks; choose another for --masks-from.")
-    return found.motion_masks
+    return at_size(motion, (frames.width, frames.height))
 
 
 def chosen_views(views: Views, frames: Frames, indices: Sequence[int] | range) -> Views:

@@ -1,6 +1,5 @@
 """Scenes out of predictions: one camera and one set of maps per frame, at the size of the frames."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -18,17 +17,12 @@ from scene.scene import Scene
 def scene_of_prediction(prediction: Prediction, frames: Frames) -> Scene:
     """The scene of a clip that was predicted as a whole. Maps of another size than the frames are resized once."""
     size = (frames.width, frames.height)
-    z_depth, confidence, motion = prediction.z_depth, prediction.confidence, prediction.motion
-    if prediction.size != size[::-1]:
-        z_depth = _stored(z_depth, lambda values: _resized(values, size, nearest=True), size, np.float32)
-        confidence = _stored(confidence, lambda values: _resized(values, size), size)
-        motion = None if motion is None else _stored(motion, lambda values: _resized(values, size), size)
     return Scene(
         frames=frames,
         cameras=[camera.resized(*size) for camera in prediction.cameras()],
-        motion_masks=motion,
-        z_depths=z_depth,
-        confidences=confidence,
+        motion_masks=None if prediction.motion is None else at_size(prediction.motion, size),
+        z_depths=at_size(prediction.z_depth, size, nearest=True),
+        confidences=at_size(prediction.confidence, size),
         points=prediction.points,
         provenance={
             **prediction.provenance,
@@ -91,18 +85,19 @@ def _provenance(result: StreamResult) -> dict[str, Any]:
     }
 
 
-def _stored(
-    maps: FrameMaps, resize: Callable[[np.ndarray], np.ndarray], size: tuple[int, int], dtype: type = np.float16
-) -> StoredMaps:
-    stored = StoredMaps(len(maps), size[1], size[0], dtype)
+def at_size(maps: FrameMaps, size: tuple[int, int], *, nearest: bool = False) -> FrameMaps:
+    """Maps at `size` (width, height): unchanged where they have it, else resized once. `nearest` is for depth, because a
+    mean of two depths lies on no surface."""
+    if maps[0].shape == size[::-1]:
+        return maps
+    stored = StoredMaps(len(maps), size[1], size[0], np.float32 if nearest else np.float16)
     for index in range(len(maps)):
-        stored[index] = resize(maps[index])
+        stored[index] = _resized(maps[index], size, nearest=nearest)
     return stored
 
 
 def _resized(values: np.ndarray, size: tuple[int, int], *, nearest: bool = False) -> np.ndarray:
-    """A map (H, W) at `size` (width, height): depth by the nearest pixel, since a mean of two depths lies on no
-    surface."""
+    """A map (H, W) at `size` (width, height)."""
     if values.shape == size[::-1]:
         return values
     method = cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR

@@ -1,26 +1,22 @@
 """The settings that all commands share: which frames, which predictor, and what is known about the clip."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from dynamic_predictor.driver.chunks import ChunkAlignmentMethod, check_chunks
-from dynamic_predictor.driver.sources import is_live
+from dynamic_predictor.driver.chunk_windows import ChunkAlignmentMethod, check_chunks
 from dynamic_predictor.networks.devices import DEVICES
-from dynamic_predictor.predictor_spec import PredictorSpec
-from dynamic_predictor.specs import predictor_spec, specs, unknown_settings
 from scene.errors import InputError
-from scene.frames import MIN_SIDE, parse_frame_range
-from scene.open_scene import is_scene
 from scene.option import option
+
+if TYPE_CHECKING:
+    from dynamic_predictor.predictor_spec import PredictorSpec
 
 _INPUT, _PREDICTOR, _CHUNKS = "input", "predictor", "chunks"
 
 
 @dataclass(frozen=True)
 class DriverSettings:
-    """Raises `InputError` for values out of range. `check_options` refuses what the chosen predictor cannot honour."""
+    """Raises `InputError` for values out of range; `checks.check_options` refuses what the predictor cannot honour."""
 
     #: video file, folder of images, glob pattern, number of a camera or address of a network stream
     input: str = option(
@@ -67,8 +63,8 @@ class DriverSettings:
     seed: int = option(0, "same seed, same CPU: same result (default: 0)", metavar="N", group=_PREDICTOR)
 
     def __post_init__(self) -> None:
-        if self.max_size is not None and self.max_size < MIN_SIDE:
-            raise InputError(f"--max-size must be at least {MIN_SIDE} pixels, not {self.max_size}.")
+        if self.max_size is not None and self.max_size < 16:
+            raise InputError(f"--max-size must be at least 16 pixels, not {self.max_size}.")
         if self.fps is not None and not self.fps > 0:
             raise InputError(f"--fps must be above 0, not {self.fps}.")
         if self.max_frames is not None and self.max_frames < 1:
@@ -83,8 +79,10 @@ class DriverSettings:
             raise InputError(f"--seed must be 0 or more, not {self.seed}.")
 
     @property
-    def spec(self) -> PredictorSpec:
+    def spec(self) -> "PredictorSpec":
         """The row of the predictor; `InputError` for an unknown name."""
+        from dynamic_predictor.specs import predictor_spec
+
         return predictor_spec(self.predictor)
 
     @property
@@ -114,7 +112,7 @@ class StreamSettings:
     )
     #: whether loops are looked for, and how many frames on either side of one are predicted together
     loop: bool = option(True, "look for loops and close them", group=_CHUNKS)
-    loop_half: int = 10
+    loop_half: int = field(default=10, kw_only=True)
 
     def __post_init__(self) -> None:
         check_chunks(self.chunk_size, self.overlap)
@@ -122,77 +120,3 @@ class StreamSettings:
             raise InputError(f'--align is "{self.align}"; choose sim3, se3 or scale+se3.')
         if self.loop_half < 2:
             raise InputError(f"A loop needs at least 2 frames on either side, not {self.loop_half}.")
-
-
-def check_options(settings: DriverSettings, *, makes_scene: bool = True) -> None:
-    """Refuses, before any work, every option that cannot be honoured: one sentence for the first one.
-
-    `makes_scene`: the command writes a scene, for which the predictor must find cameras.
-    """
-    spec = settings.spec
-    live = is_live(settings.input)
-    if makes_scene and not spec.cameras:
-        raise InputError(
-            f"The predictor {spec.name} sees every image by itself and finds no cameras; choose one of: "
-            f"{_names(lambda row: row.cameras)}."
-        )
-    if settings.weights is not None and "weights" in unknown_settings(spec.name, ["weights"]):
-        raise InputError(f"The predictor {spec.name} has no weights; leave out --weights.")
-    if settings.fov is not None and not spec.known_focal:
-        raise InputError(f"The predictor {spec.name} finds the angle of view itself; leave out --fov.")
-    if settings.masks_from is not None and not predictor_spec(settings.masks_from).motion:
-        raise InputError(
-            f"The predictor {settings.masks_from} finds no motion masks; choose another for --masks-from: "
-            f"{_names(lambda row: row.motion)}."
-        )
-    if settings.flow is not None:
-        _check_flow(settings, makes_scene)
-    chosen = parse_frame_range(settings.frames)
-    if live and settings.frames is not None:
-        raise InputError("Frames of a live source have no numbers; use --fps and --max-frames instead of --frames.")
-    if live and settings.masks is not None:
-        raise InputError("A live source has no masks of your own; leave out --masks.")
-    if chosen.step is not None and chosen.step < 1:
-        raise InputError("The step of a frame range must be 1 or more.")
-    check_mask_folder("--masks", settings.masks)
-    from dynamic_predictor.networks.devices import resolved_device
-
-    resolved_device(settings.device)
-    if is_scene(settings.input):
-        for name in ("frames", "fps", "max_frames", "max_size", "fov", "weights"):
-            if getattr(settings, name) is not None:
-                raise InputError(
-                    f"{settings.input} is a scene, whose frames and cameras are fixed; leave out "
-                    f"--{name.replace('_', '-')}."
-                )
-
-
-def check_mask_folder(option_name: str, given: str | None) -> None:
-    """Raises `InputError` unless `given` is None or a folder."""
-    if given is not None and not Path(given).expanduser().is_dir():
-        what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
-        raise InputError(f"{option_name} {given} {what}; give a folder with one mask image per frame.")
-
-
-def source_positions(frame_range: str | None, count: int) -> list[int]:
-    """Positions in the input, counted from 0, of the `count` frames that `frame_range` chose."""
-    chosen = parse_frame_range(frame_range)
-    start, step = chosen.start or 0, chosen.step or 1
-    return [start + index * step for index in range(count)]
-
-
-def _check_flow(settings: DriverSettings, makes_scene: bool) -> None:
-    from dynamic_predictor.optical_flow.specs import FLOW_NAMES
-
-    if settings.flow not in FLOW_NAMES:
-        raise InputError(f'There is no optical flow called "{settings.flow}"; choose one of: {", ".join(FLOW_NAMES)}.')
-    estimates_motion = makes_scene and not settings.spec.motion and not (settings.masks or settings.masks_from)
-    if not settings.spec.flow and not estimates_motion:
-        raise InputError(
-            f"Nothing here estimates optical flow with the predictor {settings.predictor}; leave out --flow."
-        )
-
-
-def _names(wanted: Any) -> str:
-    found: Sequence[str] = [name for name, row in specs().items() if wanted(row)]
-    return ", ".join(found)

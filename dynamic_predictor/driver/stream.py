@@ -14,15 +14,8 @@ import numpy as np
 
 from dynamic_predictor.confidence import odds
 from dynamic_predictor.contract import OnlinePredictor, Prediction, Predictor, Views
-from dynamic_predictor.driver.chunks import (
-    AlignedChunk,
-    align_by_cameras,
-    align_chunks,
-    camera_seam,
-    chunk_of_frame,
-    chunk_windows,
-    depth_scale,
-)
+from dynamic_predictor.driver.chunk_windows import chunk_of_frame, chunk_windows
+from dynamic_predictor.driver.chunks import AlignedChunk, align_by_cameras, align_chunks, camera_seam, depth_scale
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.loop_closure import LoopWindow, find_loops, loop_windows
 from dynamic_predictor.driver.pose_graph import PoseGraphEdge, accumulate, close_loops

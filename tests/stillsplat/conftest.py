@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dynamic_predictor import specs as registry
+from dynamic_predictor.specs import registered
 from gaussian import rendering, trainer
 from scene import splat_rendering
 from tests.stillsplat.stand_ins import (
@@ -16,6 +16,7 @@ from tests.stillsplat.stand_ins import (
     FakeRenderer,
     clip_images,
     fake_render,
+    fake_spec,
     fake_train,
     write_clip,
 )
@@ -29,13 +30,12 @@ def clip(tmp_path):
 @pytest.fixture
 def fakes(monkeypatch):
     """The predictor "fake", and an optimizer and a renderer that take no time."""
-    entry = registry.PredictorEntry("fake", "for tests", None, "nothing", FakePredictor)
-    monkeypatch.setitem(registry._REGISTRY, "fake", entry)
     fake_train.calls, fake_train.error, FakePredictor.calls = [], None, 0
     monkeypatch.setattr(trainer, "train", fake_train)
     monkeypatch.setattr(rendering, "render", fake_render)
     monkeypatch.setattr(splat_rendering, "Renderer", FakeRenderer)
-    return fake_train
+    with registered(fake_spec("fake")):
+        yield fake_train
 
 
 @pytest.fixture

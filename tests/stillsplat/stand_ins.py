@@ -1,17 +1,18 @@
 """Small clips, and quick stand-ins for the predictor, the optimizer and the renderer."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from dynamic_predictor.contract import Prediction
+from dynamic_predictor.predictor_spec import PredictorSpec
 from gaussian import model_folder, rendering
 from gaussian.train_result import TrainResult
-from scene.camera import Camera
 from scene.gaussians import Gaussians
 from scene.maps import StoredMaps
-from scene.scene import Scene
 
 WIDTH, HEIGHT, COUNT = 64, 40, 8
 
@@ -41,34 +42,44 @@ class FakePredictor:
 
     calls = 0
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def predict(self, frames, *, masks=None, progress=lambda stage, done, total: None):
+    def predict(self, views, *, progress=lambda stage, done, total: None):
         FakePredictor.calls += 1
+        frames = views.frames
         count, height, width = len(frames), frames.height, frames.width
         motion = StoredMaps(count, height, width)
-        depth = StoredMaps(count, height, width)
-        confidence = StoredMaps(count, height, width)
-        cameras = []
+        poses = np.tile(np.eye(4), (count, 1, 1))
         for index in range(count):
             bright = (frames[index][..., 0] > 0.9) & (frames[index][..., 2] < 0.3)
             motion[index] = bright.astype(np.float32)
-            depth[index] = 4.0
-            confidence[index] = 1.0
-            pose = np.eye(4)
-            pose[0, 3] = 0.05 * index
-            cameras.append(Camera(width, height, 60.0, 60.0, width / 2, height / 2, pose))
+            poses[index, 0, 3] = 0.05 * index
             progress("predicting", index + 1, count)
-        return Scene(
-            frames,
-            cameras,
-            masks if masks is not None else motion,
-            depth,
-            confidence,
-            predictor="fake",
-            provenance={"warnings": ["This is a fake predictor."], "seconds": {"guessing": 0.1}},
+        return Prediction(
+            z_depth=np.full((count, height, width), 4.0, np.float32),
+            confidence=np.ones((count, height, width), np.float32),
+            world_from_camera=poses,
+            intrinsics=np.tile([[60.0, 0, width / 2], [0, 60.0, height / 2], [0, 0, 1]], (count, 1, 1)),
+            motion=views.motion_masks if views.motion_masks is not None else motion,
+            provenance={"seconds": {"guessing": 0.1}},
+            warnings=["This is a fake predictor."],
         )
+
+
+@dataclass(frozen=True)
+class FakeSettings:
+    """Nothing can be chosen about the fake predictor."""
+
+
+def fake_spec(name: str, predictor=FakePredictor, **capabilities) -> PredictorSpec:
+    """A row for `predictor`."""
+    return PredictorSpec(
+        name=name,
+        description="for tests",
+        memory="nothing",
+        documentation="docs/architecture.md",
+        settings_type=lambda: FakeSettings,
+        load=lambda settings, device, seed: predictor(),
+        **{"motion": True, "known_focal": True, **capabilities},
+    )
 
 
 def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_: None, resume=False):
@@ -125,9 +136,9 @@ def fake_render(gaussians, camera, *, exposure=None):
 
 
 class FakeRenderer:
-    """In place of gaussian.rendering.Renderer."""
+    """In place of scene.splat_rendering.Renderer."""
 
-    def __init__(self, gaussians) -> None:
+    def __init__(self, gaussians, *, device=None) -> None:
         self.gaussians = gaussians
 
     def render(self, camera, *, exposure=None):

@@ -9,7 +9,7 @@ import pytest
 from scene.errors import InputError
 from scene.folder import load_scene
 from scene.formats.das3r import read_das3r
-from stillsplat.reconstruct import predict
+from stillsplat.predict import predict
 from stillsplat.settings import RunSettings
 from tests.paths import DATA
 
@@ -25,5 +25,5 @@ def test_it_becomes_a_scene_of_ours(tmp_path: Path, layout: str) -> None:
     for index in range(3):
         assert np.allclose(ours.cameras[index].world_from_camera, theirs.cameras[index].world_from_camera)
         assert np.array_equal(ours.z_depths[index], theirs.z_depths[index])
-    with pytest.raises(InputError, match="whose frames are fixed"):
+    with pytest.raises(InputError, match="whose frames and cameras are fixed"):
         predict(RunSettings(str(tmp_path / layout), frames="0:2"), tmp_path / "part")

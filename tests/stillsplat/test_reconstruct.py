@@ -2,16 +2,15 @@
 
 import json
 import os
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from dynamic_predictor import specs as registry
-from scene.maps import LoadedMaps
-from scene.scene import Scene
+from dynamic_predictor.contract import Prediction
+from dynamic_predictor.specs import registered
 from stillsplat.settings import RunSettings
+from tests.stillsplat.stand_ins import fake_spec
 
 
 def entries(folder):
@@ -182,18 +181,17 @@ def test_users_masks_win(clip, tmp_path, fakes, run_cli):
     assert metrics["scores"]["training"]["psnr_static"]["masks"] == "masks given by the user"
 
 
-def test_masks_of_another_predictor(clip, tmp_path, fakes, run_cli, monkeypatch):
+def test_masks_of_another_predictor(clip, tmp_path, fakes, run_cli):
     class LeftHalf:
-        def predict(self, frames, *, masks=None, progress=None):
-            assert masks is None
-            left = np.zeros((frames.height, frames.width), np.float32)
-            left[:, :32] = 1.0
-            return Scene(frames, [], LoadedMaps(len(frames), lambda index: left))
+        def predict(self, views, *, progress=None):
+            assert views.motion_masks is None
+            left = np.zeros((len(views), views.frames.height, views.frames.width), np.float32)
+            left[..., :32] = 1.0
+            return Prediction(z_depth=left + 1, confidence=left, motion=left)
 
-    fake = registry._REGISTRY["fake"]
-    monkeypatch.setitem(registry._REGISTRY, "left", replace(fake, name="left", create=lambda seed: LeftHalf()))
     out = tmp_path / "out"
-    status, _, error = run_cli("run", clip, "-o", out, "--predictor", "fake", "--masks-from", "left")
+    with registered(fake_spec("left", LeftHalf)):
+        status, _, error = run_cli("run", clip, "-o", out, "--predictor", "fake", "--masks-from", "left")
     assert status == 0, error
     saved = cv2.imread(str(out / "scene" / "motion_masks" / "00000.png"), 0)
     assert (saved[:, :32] == 255).all() and (saved[:, 32:] == 0).all()
@@ -211,7 +209,7 @@ def test_settings_record_and_compare():
     assert settings.resolved().iterations == 4000 and settings.resolved().frames == "0:50"
     assert settings.differences(RunSettings("a", protocol="das3r", iterations=4000, annotations="x")) == []
     different = settings.differences(RunSettings("b", seed=3))
-    assert set(different) == {"the input", "--iterations", "--frames", "--protocol", "--seed"}
+    assert set(different) == {"the input", "--iterations", "--frames", "--max-size", "--protocol", "--seed"}
 
 
 def test_a_scene_folder_is_taken_as_it_is(clip, tmp_path, fakes, run_cli):

@@ -1,0 +1,84 @@
+"""Refuses, before any work, the options that cannot be honoured."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dynamic_predictor.driver.settings import DriverSettings
+from dynamic_predictor.driver.sources import is_live
+from dynamic_predictor.networks.devices import resolved_device
+from dynamic_predictor.optical_flow.specs import FLOW_NAMES
+from dynamic_predictor.specs import predictor_spec, specs, unknown_settings
+from scene.errors import InputError
+from scene.frames import parse_frame_range
+from scene.open_scene import is_scene
+
+
+def check_options(settings: DriverSettings, *, makes_scene: bool = True) -> None:
+    """Refuses, before any work, every option that cannot be honoured: one sentence for the first one.
+
+    `makes_scene`: the command writes a scene, for which the predictor must find cameras.
+    """
+    spec = settings.spec
+    live = is_live(settings.input)
+    if makes_scene and not spec.cameras:
+        raise InputError(
+            f"The predictor {spec.name} sees every image by itself and finds no cameras; choose one of: "
+            f"{_names(lambda row: row.cameras)}."
+        )
+    if settings.weights is not None and "weights" in unknown_settings(spec.name, ["weights"]):
+        raise InputError(f"The predictor {spec.name} has no weights; leave out --weights.")
+    if settings.fov is not None and not spec.known_focal:
+        raise InputError(f"The predictor {spec.name} finds the angle of view itself; leave out --fov.")
+    if settings.masks_from is not None and not predictor_spec(settings.masks_from).motion:
+        raise InputError(
+            f"The predictor {settings.masks_from} finds no motion masks; choose another for --masks-from: "
+            f"{_names(lambda row: row.motion)}."
+        )
+    if settings.flow is not None:
+        _check_flow(settings, makes_scene)
+    chosen = parse_frame_range(settings.frames)
+    if live and settings.frames is not None:
+        raise InputError("Frames of a live source have no numbers; use --fps and --max-frames instead of --frames.")
+    if live and settings.masks is not None:
+        raise InputError("A live source has no masks of your own; leave out --masks.")
+    if chosen.step is not None and chosen.step < 1:
+        raise InputError("The step of a frame range must be 1 or more.")
+    check_mask_folder("--masks", settings.masks)
+    resolved_device(settings.device)
+    if is_scene(settings.input):
+        for name in ("frames", "fps", "max_frames", "max_size", "fov", "weights"):
+            if getattr(settings, name) is not None:
+                raise InputError(
+                    f"{settings.input} is a scene, whose frames and cameras are fixed; leave out "
+                    f"--{name.replace('_', '-')}."
+                )
+
+
+def check_mask_folder(option_name: str, given: str | None) -> None:
+    """Raises `InputError` unless `given` is None or a folder."""
+    if given is not None and not Path(given).expanduser().is_dir():
+        what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
+        raise InputError(f"{option_name} {given} {what}; give a folder with one mask image per frame.")
+
+
+def source_positions(frame_range: str | None, count: int) -> list[int]:
+    """Positions in the input, counted from 0, of the `count` frames that `frame_range` chose."""
+    chosen = parse_frame_range(frame_range)
+    start, step = chosen.start or 0, chosen.step or 1
+    return [start + index * step for index in range(count)]
+
+
+def _check_flow(settings: DriverSettings, makes_scene: bool) -> None:
+    if settings.flow not in FLOW_NAMES:
+        raise InputError(f'There is no optical flow called "{settings.flow}"; choose one of: {", ".join(FLOW_NAMES)}.')
+    estimates_motion = makes_scene and not settings.spec.motion and not (settings.masks or settings.masks_from)
+    if not settings.spec.flow and not estimates_motion:
+        raise InputError(
+            f"Nothing here estimates optical flow with the predictor {settings.predictor}; leave out --flow."
+        )
+
+
+def _names(wanted: Any) -> str:
+    found: Sequence[str] = [name for name, row in specs().items() if wanted(row)]
+    return ", ".join(found)
