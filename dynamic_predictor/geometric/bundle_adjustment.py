@@ -1,16 +1,16 @@
 """Bundle adjustment with one inverse depth per track in its host frame, 6-parameter poses and one shared focal length.
 
-Parametrization: a track's point lies on the ray of its pixel in its host frame (inverse depth: Civera et al., IEEE
+Parametrization: the point of a track lies on the ray of its pixel in its host frame (inverse depth: Civera et al., IEEE
 T-RO 2008; one host per point: Engel et al., DSO, PAMI 2018). Levenberg-Marquardt with analytic derivatives; the
 inverse depths are eliminated by the Schur complement (Triggs et al., Bundle Adjustment - A Modern Synthesis, 2000).
-Robust by iteratively re-weighted Cauchy loss per observation, times a weight per track. Everything is dense per host
-frame, so the work is matrix products.
+The loss is an iteratively reweighted Cauchy loss per observation, times a weight per track. All tracks of a host frame
+are stored densely, so that most of the work is matrix products.
 
-Frames of reference: poses are `camera_from_world`, rotations act from the left on camera points. Pixels have their
-centres at +0.5; the principal point is the centre of the image.
+Frames of reference: poses are `camera_from_world`; rotations multiply camera points from the left. Pixel centres are at
++0.5; the principal point is the centre of the image.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -21,8 +21,8 @@ from scene.rotations import nearest_rotation
 
 
 def one_blas_thread() -> threadpool_limits:
-    """A context for work that is many small matrix products: threads of the linear algebra library cost
-    more than they bring there, several times over on a busy machine."""
+    """A context that limits the linear algebra library to one thread: on many small matrix products more threads are
+    slower, several times slower on a busy machine."""
     return threadpool_limits(limits=1, user_api="blas")
 
 
@@ -45,16 +45,17 @@ def cross_matrix(vector: np.ndarray) -> np.ndarray:
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
 
 
-#: what a focal length one standard deviation off its prior costs, in squared noise units per observation: with tens of
-#: thousands of observations the errors that matter are systematic and do not average out, so the prior grows with them
+#: cost of a focal length one standard deviation off its prior, in squared noise units per observation. It is a cost per
+#: observation because the errors of tens of thousands of observations are mostly systematic and do not average out
 FOCAL_PRIOR_COST = 0.02
-#: points nearer than this share of their depth in the host, or behind a camera, do not count
+#: smallest ratio of a point's z depth in a camera to that in its host; nearer points and points behind the camera are
+#: ignored
 NEAREST = 1e-3
 
 
 @dataclass
 class Poses:
-    """State of the cameras: `camera_from_world` rotations (F, 3, 3) and translations (F, 3), and the focal length in
+    """All cameras: `camera_from_world` rotations (F, 3, 3) and translations (F, 3), and the shared focal length in
     pixels."""
 
     rotations: np.ndarray
@@ -66,21 +67,23 @@ class Poses:
 
     def moved(self, step: np.ndarray, log_focal_step: float) -> "Poses":
         """Poses after a step (F, 6) of translation and rotation vector, applied from the left."""
-        turn = rotation_from_vector(step[:, 3:])
+        rotation = rotation_from_vector(step[:, 3:])
         return Poses(
-            nearest_rotation(turn @ self.rotations),
-            (turn @ self.translations[:, :, None])[:, :, 0] + step[:, :3],
+            nearest_rotation(rotation @ self.rotations),
+            (rotation @ self.translations[:, :, None])[:, :, 0] + step[:, :3],
             self.focal * float(np.exp(np.clip(log_focal_step, -0.3, 0.3))),
         )
 
 
 def identity_poses(count: int, focal: float) -> Poses:
+    """`count` cameras at the origin of the world, with its axes."""
     return Poses(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)), focal)
 
 
 @dataclass
 class Problem:
-    """Tracks, their inverse depths in their host frames (one array (T,) per host), and weights per track (T,)."""
+    """Tracks with, per host, their inverse depths in the host frame (T,) and their weights (T,); `center` is the
+    principal point in pixels."""
 
     hosts: list[HostTracks]
     inverse_depths: list[np.ndarray]
@@ -90,26 +93,25 @@ class Problem:
 
 @dataclass
 class Solution:
+    """Result of `adjust`."""
+
     poses: Poses
     inverse_depths: list[np.ndarray]
     #: mean robust cost per observation, in units of the squared noise
     cost: float
-    #: the noise scale in pixels that the cost was computed with
-    scale: float
-    iterations: int = 0
-    #: (T,) per host: second derivative of the cost by the inverse depth, poses fixed (1 / variance, unit noise)
-    information: list[np.ndarray] = field(default_factory=list)
 
 
 def project_host(host: HostTracks, inverse_depth: np.ndarray, poses: Poses, center: tuple[float, float]):
-    """Pixels (K, T, 2) of a host's tracks in their frames, and depth there times inverse depth in the host (K, T)."""
+    """Projections (K, T, 2) of a host's tracks into their frames, in pixels, and the ratio (K, T) of the z depth there
+    to that in the host."""
     _, _, x, y, z = _points(host, inverse_depth, poses, center)
     safe = np.maximum(z, NEAREST)
     return np.stack([poses.focal * x / safe + center[0], poses.focal * y / safe + center[1]], axis=-1), z
 
 
 def _points(host: HostTracks, inverse_depth: np.ndarray, poses: Poses, center: tuple[float, float]):
-    """Relative poses, and the coordinates (K, T) each of the points in their frames times their inverse depth."""
+    """Relative poses as in `relative_poses`, and three arrays (K, T): the coordinates x, y, z of each point in the
+    cameras of its frames, times its inverse depth in the host."""
     rotation, translation = relative_poses(host, poses)
     rays = host_rays(host, poses.focal, center)
     points = (rotation.reshape(-1, 3) @ rays.T).reshape(len(rotation), 3, -1)
@@ -118,7 +120,7 @@ def _points(host: HostTracks, inverse_depth: np.ndarray, poses: Poses, center: t
 
 
 def host_rays(host: HostTracks, focal: float, center: tuple[float, float]) -> np.ndarray:
-    """Rays (T, 3) with z = 1 through the host pixels."""
+    """Rays (T, 3) with z = 1 through the pixels of the tracks in their host frame."""
     return np.column_stack([(host.host_pixels - np.asarray(center)) / focal, np.ones(host.count)])
 
 
@@ -129,7 +131,7 @@ def relative_poses(host: HostTracks, poses: Poses) -> tuple[np.ndarray, np.ndarr
 
 
 def residual_norms(problem: Problem, poses: Poses, inverse_depths: list[np.ndarray]) -> list[np.ndarray]:
-    """Reprojection errors in pixels (K, T) per host, NaN where there is no observation."""
+    """Reprojection errors (K, T) per host, in pixels; NaN where there is no observation."""
     norms = []
     for host, inverse_depth in zip(problem.hosts, inverse_depths, strict=True):
         _, _, x, y, z = _points(host, inverse_depth, poses, problem.center)
@@ -141,7 +143,8 @@ def residual_norms(problem: Problem, poses: Poses, inverse_depths: list[np.ndarr
 
 
 def noise_scale(norms: list[np.ndarray], weights: list[np.ndarray] | None = None) -> float:
-    """Standard deviation per coordinate (pixels) of the inliers, from the median of Rayleigh distributed norms."""
+    """Standard deviation of the inliers per coordinate, in pixels, from the median of the Rayleigh-distributed error
+    norms. With `weights`, tracks of weight 0.25 and less are left out."""
     if weights is None:
         values = np.concatenate([norm[np.isfinite(norm)] for norm in norms]) if norms else np.zeros(0)
     else:
@@ -152,7 +155,8 @@ def noise_scale(norms: list[np.ndarray], weights: list[np.ndarray] | None = None
 
 
 def robust_cost(norms: list[np.ndarray], problem: Problem, scale: float) -> float:
-    """Mean Cauchy cost per observation: c^2 log(1 + r^2 / c^2) with c = 2 in units of `scale`, capped weights."""
+    """Mean Cauchy cost per observation, c^2 log(1 + r^2 / c^2) with c = 2 and r in units of `scale`, weighted by
+    track."""
     total, count = 0.0, 0.0
     cutoff = (2.0 * scale) ** 2
     for norm, weight in zip(norms, problem.track_weights, strict=True):
@@ -181,11 +185,11 @@ def adjust(
 ) -> Solution:
     """Minimizes the robust reprojection error.
 
-    `scale` is the noise in pixels per coordinate. `free_frames` (F,) bool: poses that may move (all by default; the
-    gauge is held by damping). `focal_prior`: mean of the focal length in pixels and standard deviation of its
-    logarithm; being off by that costs `FOCAL_PRIOR_COST` per observation. Inverse depths stay above
-    `smallest_inverse_depth` times their median; `depth_prior` is a weak pull of each to the median of its host, in
-    units of one observation per squared relative deviation.
+    `scale` is the noise in pixels per coordinate. `free_frames` (F,) bool marks the poses to optimize (default: all;
+    damping fixes the gauge). `focal_prior` is the mean of the focal length in pixels and the standard deviation of its
+    logarithm; a deviation of that size costs `FOCAL_PRIOR_COST` per observation. Inverse depths stay above
+    `smallest_inverse_depth` times their median. `depth_prior` is a regularization weight that draws each inverse depth
+    to the median of its host: the cost of a relative deviation of 1, in units of one observation.
     """
     frame_count = len(poses.rotations)
     free = np.ones(frame_count, bool) if free_frames is None else free_frames
@@ -204,14 +208,11 @@ def adjust(
         return cost + _prior_cost(problem, state, depths, focal_prior, depth_prior)
 
     current = evaluate(poses, inverse_depths)
-    done, stalled = 0, 0
-    information: list[np.ndarray] = []
+    stalled = 0
     system = None
-    while done < iterations:
-        done += 1
+    for _ in range(iterations):
         if system is None:
-            system = _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, free_depth, depth_prior)
-            information = system.information
+            system = _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, depth_prior)
         step, depth_steps = _solve(
             system, problem, poses, damping, slots, free_focal, free_translation, free_depth, focal_prior
         )
@@ -239,11 +240,11 @@ def adjust(
             damping *= 8
             if damping > 1e6:
                 break
-    return Solution(poses, inverse_depths, current, scale, done, information)
+    return Solution(poses, inverse_depths, current)
 
 
 def _normalized(poses: Poses, inverse_depths: list[np.ndarray]) -> tuple[Poses, list[np.ndarray]]:
-    """The same geometry with a median inverse depth of 1, so that damping means the same throughout."""
+    """The same geometry with a median inverse depth of 1, so that the damping has the same effect at every scale."""
     median = float(np.median(np.concatenate(inverse_depths))) if inverse_depths else 1.0
     if not 1e-12 < median < 1e12:
         return poses, inverse_depths
@@ -267,28 +268,31 @@ def _weighted(problem: Problem):
 
 @dataclass
 class _HostSystem:
-    """One host's share: which unknowns it touches, and the blocks of its inverse depths."""
+    """The blocks of the normal equations that belong to the inverse depths of one host's T tracks: gradient (T,),
+    diagonal of the Hessian (T,), and its mixed part `coupling` (U, T) with the U pose and focal `unknowns` (indices)
+    of that host."""
 
     unknowns: np.ndarray
     coupling: np.ndarray
     curvature: np.ndarray
-    slope: np.ndarray
+    gradient: np.ndarray
 
 
 @dataclass
 class _System:
+    """The normal equations: Hessian and gradient of poses and focal length, and the blocks of the inverse depths."""
+
     matrix: np.ndarray
     gradient: np.ndarray
     hosts: list[_HostSystem]
-    information: list[np.ndarray]
 
 
-def _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, free_depth, depth_prior) -> _System:
-    # one slot more than there are unknowns collects what belongs to fixed frames
+def _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, depth_prior) -> _System:
+    # six more rows and columns than unknowns: the entries of fixed frames are added there and then ignored
     matrix = np.zeros((unknown_count + 6, unknown_count + 6))
     gradient = np.zeros(unknown_count + 6)
-    host_systems, information = [], []
-    trash = unknown_count + np.arange(6)
+    host_systems = []
+    ignored = unknown_count + np.arange(6)
     for host, inverse_depth, weight in zip(problem.hosts, inverse_depths, problem.track_weights, strict=True):
         frames = len(host.frames)
         rotation, translation, x, y, z = _points(host, inverse_depth, poses, problem.center)
@@ -302,26 +306,26 @@ def _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, free
         use = host.visible & in_front
         squared = (u * u + v * v) / scale**2
         root = np.where(use, np.sqrt(weight[None] / (1 + squared / 4.0)), 0.0) / scale
-        # rows: translation 3, rotation 3, log focal, inverse depth, residual; for u, then for v
+        # derivatives by translation (3), rotation (3), log focal and inverse depth, then the residual; for u and for v
         by_focal = -(rotation[:, :, :2].reshape(-1, 2) @ rays[:, :2].T).reshape(frames, 3, -1)
-        turned = root * focal
-        s = turned * inverse_z * inverse_depth
-        lever = turned * inverse_z
+        scaled = root * focal
+        s = scaled * inverse_z * inverse_depth
+        lever = scaled * inverse_z
         block = np.empty((frames, 9, 2, host.count))
         block[:, 0, 0], block[:, 1, 0], block[:, 2, 0] = s, 0.0, -s * a
         block[:, 0, 1], block[:, 1, 1], block[:, 2, 1] = 0.0, s, -s * b
-        ab = turned * a * b
-        block[:, 3, 0], block[:, 4, 0], block[:, 5, 0] = -ab, turned * (1 + a * a), -turned * b
-        block[:, 3, 1], block[:, 4, 1], block[:, 5, 1] = -turned * (1 + b * b), ab, turned * a
-        block[:, 6, 0] = turned * a + lever * (by_focal[:, 0] - a * by_focal[:, 2])
-        block[:, 6, 1] = turned * b + lever * (by_focal[:, 1] - b * by_focal[:, 2])
+        ab = scaled * a * b
+        block[:, 3, 0], block[:, 4, 0], block[:, 5, 0] = -ab, scaled * (1 + a * a), -scaled * b
+        block[:, 3, 1], block[:, 4, 1], block[:, 5, 1] = -scaled * (1 + b * b), ab, scaled * a
+        block[:, 6, 0] = scaled * a + lever * (by_focal[:, 0] - a * by_focal[:, 2])
+        block[:, 6, 1] = scaled * b + lever * (by_focal[:, 1] - b * by_focal[:, 2])
         block[:, 7, 0] = lever * (translation[:, 0, None] - a * translation[:, 2, None])
         block[:, 7, 1] = lever * (translation[:, 1, None] - b * translation[:, 2, None])
         block[:, 8, 0] = root * np.where(use, u, 0.0)
         block[:, 8, 1] = root * np.where(use, v, 0.0)
         flat = block.reshape(frames, 9, -1)
         product = flat @ flat.transpose(0, 2, 1)
-        # the pose of the host moves the relative pose by minus its adjoint
+        # the derivative of the relative pose by the pose of the host is minus the adjoint
         adjoint = np.zeros((frames, 6, 6))
         adjoint[:, :3, :3] = rotation
         adjoint[:, 3:, 3:] = rotation
@@ -346,30 +350,29 @@ def _linearize(problem, poses, inverse_depths, scale, slots, unknown_count, free
         local_gradient[host_slot] = -(adjoint.transpose(0, 2, 1) @ product[:, :6, 8, None]).sum(0)[:, 0]
         local_gradient[-1] = product[:, 6, 8].sum()
         unknowns = np.concatenate(
-            [_slot_indices(slots[frame], trash) for frame in [*host.frames, host.host]] + [[unknown_count - 1]]
+            [_slot_indices(slots[frame], ignored) for frame in [*host.frames, host.host]] + [[unknown_count - 1]]
         )
-        matrix[np.ix_(unknowns, unknowns)] += local  # repeated slots are those that nobody reads
+        matrix[np.ix_(unknowns, unknowns)] += local  # only the ignored indices occur more than once
         gradient[unknowns] += local_gradient
         # inverse depths
         with_depth = block[:, 7, None, 0] * block[:, :, 0] + block[:, 7, None, 1] * block[:, :, 1]  # (K, 9, T)
         coupling = np.empty((size, host.count))
         coupling[: 6 * frames] = with_depth[:, :6].reshape(6 * frames, -1)
-        # sum over frames of the adjoint's transpose times the column: one product
+        # the sum over frames of the transposed adjoint times the column, as one product
         stacked = adjoint.transpose(2, 0, 1).reshape(6, -1)
         coupling[host_slot] = -(stacked @ with_depth[:, :6].reshape(6 * frames, -1))
         coupling[-1] = with_depth[:, 6].sum(0)
         curvature = with_depth[:, 7].sum(0)
-        slope = with_depth[:, 8].sum(0)
-        information.append(curvature.copy())
+        depth_gradient = with_depth[:, 8].sum(0)
         median = max(float(np.median(inverse_depth)), 1e-9)
         curvature = curvature + depth_prior / median**2
-        slope = slope + depth_prior * (inverse_depth / median - 1) / median
-        host_systems.append(_HostSystem(unknowns, coupling, curvature, slope))
-    return _System(matrix, gradient, host_systems, information)
+        depth_gradient = depth_gradient + depth_prior * (inverse_depth / median - 1) / median
+        host_systems.append(_HostSystem(unknowns, coupling, curvature, depth_gradient))
+    return _System(matrix, gradient, host_systems)
 
 
-def _slot_indices(slot: int, trash: np.ndarray) -> np.ndarray:
-    return trash if slot < 0 else 6 * slot + np.arange(6)
+def _slot_indices(slot: int, ignored: np.ndarray) -> np.ndarray:
+    return ignored if slot < 0 else 6 * slot + np.arange(6)
 
 
 def _solve(system, problem, poses, damping, slots, free_focal, free_translation, free_depth, focal_prior):
@@ -382,7 +385,7 @@ def _solve(system, problem, poses, damping, slots, free_focal, free_translation,
             damped.append(curvature)
             scaled = host.coupling / curvature
             matrix[np.ix_(host.unknowns, host.unknowns)] -= scaled @ host.coupling.T
-            gradient[host.unknowns] -= scaled @ host.slope
+            gradient[host.unknowns] -= scaled @ host.gradient
     matrix, gradient = matrix[:size, :size], gradient[:size]
     diagonal = np.diag(system.matrix)[:size]
     matrix[np.arange(size), np.arange(size)] += damping * diagonal + 1e-7 * max(float(diagonal.max()), 1e-12)
@@ -406,5 +409,5 @@ def _solve(system, problem, poses, damping, slots, free_focal, free_translation,
     if free_depth:
         padded = np.concatenate([step, np.zeros(6)])
         for host, curvature in zip(system.hosts, damped, strict=True):
-            depth_steps.append(-(host.slope + padded[host.unknowns] @ host.coupling) / curvature)
+            depth_steps.append(-(host.gradient + padded[host.unknowns] @ host.coupling) / curvature)
     return step, depth_steps

@@ -1,5 +1,8 @@
-"""The cameras of a clip from several hypotheses: windows of little and of much parallax, several focal lengths, twins,
-and poses that somebody else found. The one with the least robust reprojection error over all tracks wins."""
+"""The cameras of a clip from several hypotheses, of which the one with the least robust reprojection error is chosen.
+
+The hypotheses start from windows of little and of much parallax, from several focal lengths and from both signs of the
+depth (`initialization`); poses from another source can be refined as a further one.
+"""
 
 from dataclasses import replace
 
@@ -9,20 +12,21 @@ from dynamic_predictor.geometric.bundle_adjustment import (
     Poses,
     adjust,
     host_rays,
+    identity_poses,
     noise_scale,
     relative_poses,
     residual_norms,
 )
-from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, cost_at, thinned, track_weights
+from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, cost_at, cut_out, thinned, track_weights
 from dynamic_predictor.geometric.incremental_mapping import (
-    grow,
+    extend,
     refine_depths,
     refine_registered,
     register_frame,
     with_all_tracks,
 )
 from dynamic_predictor.geometric.initialization import (
-    distinct,
+    distinct_solutions,
     fit_rotations,
     rotation_between,
     solve_window,
@@ -31,12 +35,13 @@ from dynamic_predictor.geometric.initialization import (
 from dynamic_predictor.geometric.tracks import MOST_FRAMES_TOGETHER, HostTracks, keyframe_stride
 from scene.progress import Progress, ignore_progress
 
-#: focal lengths to start from, as shares of the longer side
+#: focal lengths to start from, as multiples of the longer image side
 FOCAL_FACTORS = (0.6, 0.9, 1.4, 2.2)
+#: largest number of tracks per host while hypotheses are compared
 _TRACKS_PER_HOST = 140
 
 
-def solve(
+def solve_cameras(
     hosts: list[HostTracks],
     frame_count: int,
     center: tuple[float, float],
@@ -45,32 +50,38 @@ def solve(
     seed: int = 0,
     progress: Progress = ignore_progress,
 ) -> Geometry | None:
-    """The best hypothesis, found on a part of the tracks and refined on all. Frames that could not be reached are left
-    unregistered; None when there is nothing to start from."""
+    """The best hypothesis, found on a subset of the tracks and refined on all of them. Frames that share no tracks with
+    the rest stay unregistered; None if no hypothesis could be built.
+
+    `center` is the principal point and `focal` the focal length in pixels (None: unknown); `focal_prior` as in
+    `bundle_adjustment.adjust`.
+    """
     if frame_count > MOST_FRAMES_TOGETHER:
         keyframes, short = keyframe_tracks(hosts, frame_count)
         if not short:
             return None
-        together = _solve_part_by_part if len(keyframes) > MOST_FRAMES_TOGETHER else solve
-        solved = together(short, len(keyframes), center, focal, focal_prior, seed, progress)
+        solver = _solve_part_by_part if len(keyframes) > MOST_FRAMES_TOGETHER else solve_cameras
+        solved = solver(short, len(keyframes), center, focal, focal_prior, seed, progress)
         return None if solved is None else _with_other_frames(solved, hosts, keyframes, frame_count, progress)
     longest = 2 * max(center)
     focals = [focal] if focal is not None else [factor * longest for factor in FOCAL_FACTORS]
     thin = [thinned(host, _TRACKS_PER_HOST) for host in hosts]
     rotations = fit_rotations(thin, frame_count, focal or 1.1 * longest, center)
-    grown: list[Geometry] = []
+    extended: list[Geometry] = []
     windows: list[np.ndarray] = []
-    # little parallax keeps everything in view and nearly linear, much parallax tells the focal length and the twins
-    # apart: which of the two serves is for the whole clip to say
+    # a window of little parallax keeps tracks in view and the problem nearly linear; one of much parallax determines
+    # the focal length and the sign of the depth. The cost on the whole clip decides which of the two is better
     for parallax in (0.012, 0.035):
         window = start_window(thin, rotations, center, parallax=parallax * longest)
         if any(np.array_equal(window, other) for other in windows):
             continue
         windows.append(window)
         solutions = solve_window(thin, window, center, focals, focal_prior, focal is not None, seed)
-        for solution in distinct(solutions)[:2]:
-            grown.append(grow(solution, thin, focal_prior=focal_prior, free_focal=focal is None, progress=progress))
-    best = best_of(grown)
+        for solution in distinct_solutions(solutions)[:2]:
+            extended.append(
+                extend(solution, thin, focal_prior=focal_prior, free_focal=focal is None, progress=progress)
+            )
+    best = best_of(extended)
     if best is None:
         return None
     geometry = with_all_tracks(best, hosts)
@@ -79,8 +90,8 @@ def solve(
 
 
 def best_of(geometries: list[Geometry]) -> Geometry | None:
-    """The geometry with the least robust cost per observation, measured with one noise scale for all; frames that a
-    geometry did not reach count against it."""
+    """The geometry with the least robust cost per observation at a common noise scale; the cost of a geometry grows
+    with the number of frames that it has not registered. None for an empty list."""
     if not geometries:
         return None
     scale = min(geometry.scale for geometry in geometries)
@@ -93,7 +104,7 @@ def best_of(geometries: list[Geometry]) -> Geometry | None:
 def geometry_from_poses(
     poses: Poses, registered: np.ndarray, hosts: list[HostTracks], center: tuple[float, float]
 ) -> Geometry:
-    """Inverse depths for all tracks of registered hosts under given poses, frames not registered left out."""
+    """The geometry of known poses: inverse depths of all tracks of registered hosts, from registered frames only."""
     geometry = Geometry([], [], [], poses.copy(), registered.copy(), center, scale=0.5, cost=0.0)
     for host in hosts:
         if registered[host.host] and registered[host.frames].any():
@@ -108,13 +119,13 @@ def triangulated(host: HostTracks, poses: Poses, registered: np.ndarray, center:
     """Inverse depths (T,) by linear least squares on `pixel x (R ray + inverse_depth t) = 0` over registered frames."""
     rotation, translation = relative_poses(host, poses)
     rays = host_rays(host, poses.focal, center)
-    turned = np.einsum("kij,tj->kti", rotation, rays)
+    rotated = np.einsum("kij,tj->kti", rotation, rays)
     seen = (host.pixels - np.asarray(center)) / poses.focal
     use = host.visible & registered[host.frames][:, None]
     top, bottom = np.zeros(host.count), np.zeros(host.count)
     for axis in range(2):
         by_depth = translation[:, axis, None] - seen[..., axis] * translation[:, 2, None]
-        constant = turned[..., axis] - seen[..., axis] * turned[..., 2]
+        constant = rotated[..., axis] - seen[..., axis] * rotated[..., 2]
         top -= np.where(use, by_depth * constant, 0.0).sum(0)
         bottom += np.where(use, by_depth**2, 0.0).sum(0)
     inverse_depth = top / np.maximum(bottom, 1e-18)
@@ -130,7 +141,8 @@ def rotation_geometry(
     focal: float | None,
     focal_prior: tuple[float, float],
 ) -> Geometry:
-    """The best explanation of the tracks by rotations of the camera alone."""
+    """The rotations and the focal length that explain the tracks best without any translation; all inverse depths are
+    0."""
     longest = 2 * max(center)
     solutions = []
     keyframes, all_hosts, all_count = np.arange(frame_count), hosts, frame_count
@@ -168,7 +180,7 @@ def rotation_geometry(
     best = best_of(solutions)
     assert best is not None
     if len(keyframes) < all_count:
-        poses = Poses(np.tile(np.eye(3), (all_count, 1, 1)), np.zeros((all_count, 3)), best.poses.focal)
+        poses = identity_poses(all_count, best.poses.focal)
         poses.rotations[keyframes] = best.poses.rotations
         whole = {host.host: host for host in all_hosts}
         for frame in np.setdiff1d(np.arange(all_count), keyframes):
@@ -177,8 +189,9 @@ def rotation_geometry(
             seen = whole[nearest].visible[at[0]] if len(at) else np.zeros(0, bool)
             poses.rotations[frame] = poses.rotations[nearest]
             if seen.sum() >= 6:
-                here, there = whole[nearest].host_pixels[seen], whole[nearest].pixels[at[0]][seen]
-                poses.rotations[frame] = rotation_between(here, there, poses.focal, center) @ poses.rotations[nearest]
+                first, second = whole[nearest].host_pixels[seen], whole[nearest].pixels[at[0]][seen]
+                turn = rotation_between(first, second, poses.focal, center)
+                poses.rotations[frame] = turn @ poses.rotations[nearest]
         best = Geometry(
             all_hosts,
             [np.zeros(host.count) for host in all_hosts],
@@ -193,7 +206,7 @@ def rotation_geometry(
     return best
 
 
-def refined(
+def refined_poses(
     poses: Poses,
     registered: np.ndarray,
     hosts: list[HostTracks],
@@ -202,7 +215,7 @@ def refined(
     focal_prior: tuple[float, float],
     progress: Progress = ignore_progress,
 ) -> Geometry:
-    """Poses that are nearly right (`registered` says which), refined on the tracks."""
+    """The geometry of approximately known poses (those marked in `registered`), refined on the tracks."""
     frame_count = len(registered)
     keyframes, short = np.arange(frame_count), hosts
     if frame_count > MOST_FRAMES_TOGETHER:
@@ -217,7 +230,7 @@ def refined(
 
 
 def keyframe_tracks(hosts: list[HostTracks], frame_count: int) -> tuple[np.ndarray, list[HostTracks]]:
-    """Keyframes (K,) of a long clip, and the tracks in them with the keyframes' numbers for frames."""
+    """The keyframes (K,) of a long clip, and the tracks in them, whose frames are numbered by keyframe."""
     stride = keyframe_stride(frame_count)
     is_key = np.zeros(frame_count, bool)
     is_key[::stride] = True
@@ -233,28 +246,24 @@ def keyframe_tracks(hosts: list[HostTracks], frame_count: int) -> tuple[np.ndarr
 
 
 def _solve_part_by_part(short, count, center, focal, focal_prior, seed, progress) -> Geometry | None:
-    """Many keyframes: hypotheses on the middle `MOST_FRAMES_TOGETHER` of them, the winner grown over the rest."""
+    """For many keyframes: the best hypothesis on the middle `MOST_FRAMES_TOGETHER` of them, extended to the others."""
     begin = (count - MOST_FRAMES_TOGETHER) // 2
     end = begin + MOST_FRAMES_TOGETHER
-    inner = []
-    for host in short:
-        if begin <= host.host < end:
-            kept = host.subset(frames=np.flatnonzero((host.frames >= begin) & (host.frames < end)))
-            if len(kept.frames):
-                inner.append(replace(kept, host=host.host - begin, frames=kept.frames - begin))
-    solved = solve(inner, end - begin, center, focal, focal_prior, seed, progress) if inner else None
+    inner = cut_out(short, begin, end)
+    solved = solve_cameras(inner, end - begin, center, focal, focal_prior, seed, progress) if inner else None
     if solved is None:
         return None
-    poses = Poses(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)), solved.poses.focal)
+    poses = identity_poses(count, solved.poses.focal)
     poses.rotations[begin:end], poses.translations[begin:end] = solved.poses.rotations, solved.poses.translations
     registered = np.zeros(count, bool)
     registered[begin:end] = solved.registered
     part = geometry_from_poses(poses, registered, short, center)
-    return grow(part, short, focal_prior=focal_prior, free_focal=focal is None, progress=progress)
+    return extend(part, short, focal_prior=focal_prior, free_focal=focal is None, progress=progress)
 
 
 def _with_other_frames(solved: Geometry, hosts, keyframes: np.ndarray, frame_count: int, progress) -> Geometry:
-    poses = Poses(np.tile(np.eye(3), (frame_count, 1, 1)), np.zeros((frame_count, 3)), solved.poses.focal)
+    """The geometry of the keyframes with the frames between them registered too."""
+    poses = identity_poses(frame_count, solved.poses.focal)
     poses.rotations[keyframes], poses.translations[keyframes] = solved.poses.rotations, solved.poses.translations
     registered = np.zeros(frame_count, bool)
     registered[keyframes] = solved.registered

@@ -1,7 +1,7 @@
-"""Cameras by pycolmap, as a second opinion on clips where our own solution is doubtful.
+"""Cameras by pycolmap, for clips on which our own structure from motion is doubtful.
 
-pycolmap runs in a process of its own (`python -m dynamic_predictor.geometric.colmap_cameras FOLDER`): it can crash on
-its own libraries' account, and it must not run longer than the time that it is given.
+pycolmap runs in a separate process (`python -m dynamic_predictor.geometric.colmap_cameras FOLDER`), so that a crash in
+its libraries does not end ours and so that it can be stopped at a time limit.
 """
 
 import json
@@ -20,8 +20,8 @@ from scene.maps import FrameMaps
 
 
 @dataclass
-class SecondOpinion:
-    """Registered frames (M,), their `camera_from_world` rotations (M, 3, 3) and translations (M, 3), and the focal
+class ColmapCameras:
+    """The registered frames (M,), their `camera_from_world` rotations (M, 3, 3) and translations (M, 3), and the focal
     length in pixels."""
 
     frames: np.ndarray
@@ -38,10 +38,11 @@ def pycolmap_cameras(
     most_frames: int = 60,
     time_limit: float = 60.0,
     seed: int = 0,
-) -> SecondOpinion | None:
-    """pycolmap's largest model of the clip (SIFT, incremental mapping, one shared pinhole camera), moving pixels
-    masked out; of long clips at most `most_frames` evenly spread frames. None when it finds nothing, fails, is not
-    installed or needs more than `time_limit` seconds."""
+) -> ColmapCameras | None:
+    """The cameras of pycolmap's largest model of the clip (SIFT, incremental mapping, one shared pinhole camera) from
+    at most `most_frames` evenly spread frames, without features on pixels that `motion_masks` (1 = moves) mark. A known
+    `focal` length, in pixels, is not changed. None if pycolmap finds no model, fails, is not installed or needs more
+    than `time_limit` seconds."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(most_frames, len(frames))).astype(int))
     with tempfile.TemporaryDirectory(prefix="stillsplat-") as name:
         folder = Path(name)
@@ -66,7 +67,7 @@ def pycolmap_cameras(
         environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         try:
             subprocess.run(
-                [sys.executable, "-m", "dynamic_predictor.geometric.colmap_cameras", name],
+                [sys.executable, "-m", __name__, name],
                 env=environment,
                 timeout=time_limit,
                 check=True,
@@ -81,13 +82,13 @@ def pycolmap_cameras(
         return None
     order = sorted(poses, key=int)
     matrices = np.array([poses[key] for key in order], np.float64)
-    return SecondOpinion(
+    return ColmapCameras(
         np.array([int(key) for key in order]), matrices[:, :3, :3], matrices[:, :3, 3], float(found["focal"])
     )
 
 
 def _run(folder: Path) -> None:
-    """The child process: reads settings.json, images and masks in `folder`, writes cameras.json there."""
+    """The child process: reads settings.json, images/ and masks/ in `folder` and writes cameras.json there."""
     import pycolmap
 
     settings = json.loads((folder / "settings.json").read_text())

@@ -1,22 +1,23 @@
-"""Whether another round of cameras has changed anything that flow could tell."""
+"""The convergence test of the predictor: whether another round has changed the cameras by more than flow can
+resolve."""
 
 from dataclasses import replace
 
 import numpy as np
 
+from dynamic_predictor.geometric.camera_estimate import CameraEstimate
 from dynamic_predictor.geometric.rigid_flow import RigidPair
-from dynamic_predictor.geometric.structure_from_motion import CameraEstimate
 from scene.scene import PointCloud
 
-#: frames between which rigid flow is compared
+#: distance, in frames, over which rigid flow is compared
 _STRIDE = 8
-#: pixels of rigid flow below which depth and motion come out the same: the noise of the flow that they are made from
+#: change of the rigid flow, in pixels, below which depth and motion stay the same: the noise of the flow itself
 SETTLED_SHIFT = 0.25
 
 
 def in_units_of(estimate: CameraEstimate, other: CameraEstimate) -> CameraEstimate:
-    """`estimate` with its unit of length changed to that of `other`, an estimate of the same clip: so that the camera
-    centres fit best, both paths beginning at their first frame."""
+    """`estimate` scaled to the unit of length of `other`, an estimate of the same clip: the scale that fits the camera
+    centres best, where both paths start at the origin."""
     centers = np.stack([camera.center for camera in estimate.cameras])
     wanted = np.stack([camera.center for camera in other.cameras])
     power = float((centers**2).sum())
@@ -33,27 +34,27 @@ def in_units_of(estimate: CameraEstimate, other: CameraEstimate) -> CameraEstima
         estimate,
         cameras=cameras,
         points=PointCloud(estimate.points.positions * np.float32(scale), estimate.points.colors),
-        point_tracks=replace(tracks, inverse_depths=tracks.inverse_depths / scale, sigmas=tracks.sigmas / scale),
+        point_tracks=replace(tracks, inverse_depths=tracks.inverse_depths / scale),
     )
 
 
 def rigid_flow_shift(before: CameraEstimate, after: CameraEstimate) -> float:
-    """How far apart, in pixels, the two estimates (in the same unit) see the static points of `after` in other frames:
-    the 90th percentile over all points and over pairs of frames a few apart. Infinite where one found a translation and
-    the other did not, or no point is there to tell."""
+    """The distance, in pixels, between the projections of the static points of `after` under the two estimates, which
+    have the same unit: from every frame into a frame `_STRIDE` later, the 90th percentile over all points and frames.
+    Infinite if only one of the estimates has a translation, or if there are no points."""
     if before.has_translation != after.has_translation:
         return np.inf
     shifts = []
     count = len(after.cameras)
     stride = min(_STRIDE, count - 1)
     for index in range(count - stride):
-        pixels, inverse_depths, _ = after.point_tracks.frame(index)
-        seen = []
+        pixels, inverse_depths = after.point_tracks.frame(index)
+        projected = []
         for estimate in (before, after):
             pair = RigidPair.between(estimate.cameras[index], estimate.cameras[index + stride])
-            there = np.column_stack([pixels, np.ones(len(pixels))]) @ pair.infinity.T
-            there = there + inverse_depths[:, None] * pair.parallax
-            seen.append(there[:, :2] / np.maximum(there[:, 2:], 1e-6))
-        shifts.append(np.linalg.norm(seen[1] - seen[0], axis=1))
+            target = np.column_stack([pixels, np.ones(len(pixels))]) @ pair.infinity.T
+            target = target + inverse_depths[:, None] * pair.parallax
+            projected.append(target[:, :2] / np.maximum(target[:, 2:], 1e-6))
+        shifts.append(np.linalg.norm(projected[1] - projected[0], axis=1))
     everything = np.concatenate(shifts) if shifts else np.zeros(0)
     return float(np.percentile(everything, 90)) if len(everything) else np.inf

@@ -1,10 +1,9 @@
 """Dense depth from optical flow and known cameras.
 
-Every flow vector from a frame to another one is a pair of linear equations for the pixel's inverse depth
-(`rigid_flow`). They are solved per pixel over several baselines by iteratively reweighted least squares with a
-Geman-McClure weight, the estimates of neighbouring frames are carried over along the flow and fused where they agree,
-and what remains uncertain is filled edge-aware. Inverse depth is the unknown throughout, because its error is nearly
-Gaussian and because far is simply zero.
+Every flow vector between two frames gives two linear equations for the inverse depth of the pixel (`rigid_flow`). They
+are solved per pixel over several baselines by iteratively reweighted least squares with a Geman-McClure weight. Then
+the estimates of neighbouring frames are warped along the flow and fused where they agree, and uncertain pixels are
+filled by edge-aware smoothing. The unknown is inverse depth, because its error is nearly Gaussian and infinity is 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
-from dynamic_predictor.geometric.plausible_depth import Stage
+from dynamic_predictor.geometric.plausible_depth import PlausibleSurface
 from dynamic_predictor.geometric.rigid_flow import RigidPair, pixel_grid
 from dynamic_predictor.optical_flow.flow_field import Flow, FlowField
 from scene.camera import Camera
@@ -22,45 +21,46 @@ from scene.frames import Frames
 from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
 
-#: how far away, in frames, flow is looked up for triangulation
+#: distances, in frames, of the flows for triangulation
 STRIDES = (1, 2, 4, 8, 16)
-#: how far away, in frames, estimates are exchanged
+#: distances, in frames, of the estimates that are fused
 FUSION_STRIDES = (1, 2, 4, 8)
-#: standard deviation of DIS flow in pixels where it is consistent
+#: standard deviation of a flow component in pixels where forward and backward flow agree, measured for DIS
 FLOW_NOISE = 0.25
-#: smaller eigenvalue of the structure tensor, in square grey levels per square pixel, at which flow is 1 pixel unsure
+#: smaller eigenvalue of the structure tensor, in square gray levels per square pixel, at which the standard deviation
+#: of flow is 1 pixel
 TEXTURE_SCALE = 1.0
-#: relative standard deviation of depth that confidence 0.5 stands for
+#: relative standard deviation of a depth with confidence 0.5
 CONFIDENCE_HALF = 0.02
 
 
 def confidence_from_relative_error(relative_error: np.ndarray) -> np.ndarray:
-    """Confidence in (0, 1] of a depth with this relative standard deviation."""
+    """The confidence in (0, 1] of a depth with this relative standard deviation."""
     return 1.0 / (1.0 + (relative_error / CONFIDENCE_HALF) ** 2)
 
 
 def relative_error_from_confidence(confidence: np.ndarray) -> np.ndarray:
-    """The inverse of `confidence_from_relative_error`, with a floor of half a percent."""
+    """The inverse of `confidence_from_relative_error`, but at least half a percent."""
     return np.maximum(CONFIDENCE_HALF * np.sqrt(1.0 / np.clip(confidence, 1e-4, 1.0) - 1.0), 0.005)
 
 
 @dataclass
 class DepthEstimate:
-    """Depth of every frame: `z_depths` (0 = unknown, in practice none) and `confidences` in [0, 1].
+    """Depth of every frame, complete: `z_depths` in scene units and `confidences` in [0, 1].
 
-    `inverse_depths` and `informations` are what was measured, before what is missing was filled in.
+    They are made from the measured `inverse_depths` and their `informations` (1 / variance, 0 = not measured).
     """
 
     z_depths: StoredMaps
     confidences: StoredMaps
     inverse_depths: StoredMaps
     informations: StoredMaps
-    #: what stands for depth that nothing tells: (H, W) z depths of frame `index`
-    unmeasured: Callable[[int], np.ndarray]
+    #: (H, W) z depths of frame `index` that are used if nothing was measured
+    plausible: Callable[[int], np.ndarray]
 
     def fill(self, frames: Frames, motion_masks: FrameMaps | None = None) -> None:
-        """Makes `z_depths` and `confidences` out of what was measured. What `motion_masks` (1 = moves) calls moving
-        gets the depth of its static surroundings, with no confidence."""
+        """Computes `z_depths` and `confidences` from the measured maps. Pixels that `motion_masks` (1 = moves) mark get
+        the depth of their static surroundings and confidence 0."""
         for index in range(len(frames)):
             inverse_depth, information = self.inverse_depths[index], self.informations[index]
             if motion_masks is not None:
@@ -68,7 +68,7 @@ class DepthEstimate:
             completed = complete(inverse_depth, information, frames[index]) if information.any() else inverse_depth
             typical = float(np.median(completed))
             if typical <= 0.0:
-                self.z_depths[index] = self.unmeasured(index)
+                self.z_depths[index] = self.plausible(index)
                 self.confidences[index] = np.zeros_like(completed)
                 continue
             deviation = 1.0 / np.sqrt(np.maximum(information, 1e-12))
@@ -78,22 +78,23 @@ class DepthEstimate:
 
 
 def partner_frames(index: int, count: int, strides: Sequence[int]) -> list[int]:
-    """The frames at these strides before and after `index` that exist, nearest first."""
+    """The frames of the clip at these distances before and after `index`, nearest first."""
     return [other for stride in strides for other in (index - stride, index + stride) if 0 <= other < count]
 
 
 def flow_variance(flow: Flow) -> np.ndarray:
-    """Variance (H, W) in square pixels of one flow component: the floor of DIS, plus what the way there and back
-    fails to close; infinite where the flow leaves the image."""
+    """Variance (H, W) of one flow component in square pixels: `FLOW_NOISE`, plus terms that grow with the forward-
+    backward error and with the length of the flow; infinite where the flow leaves the image."""
     length = np.abs(flow.displacement).sum(axis=-1)
     return FLOW_NOISE**2 + (0.7 * flow.consistency_error) ** 2 + (0.005 * length) ** 2
 
 
 def texture_variance(gray: np.ndarray) -> np.ndarray:
-    """Variance (H, W) in square pixels that flow has for want of texture in the frame it starts from.
+    """Variance (H, W) of the flow in square pixels that is due to missing texture in the first frame.
 
-    From the smaller eigenvalue of the structure tensor (Shi and Tomasi, "Good features to track", CVPR 1994) of the
-    uint8 grey image: clear sky or asphalt, whose flow DIS makes up from far surroundings, gets several pixels.
+    It follows from the smaller eigenvalue of the structure tensor (Shi and Tomasi, "Good features to track", CVPR 1994)
+    of the uint8 gray image. The standard deviation is several pixels on clear sky or asphalt, where flow is only
+    extrapolated from distant surroundings.
     """
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 1.0)
     dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
@@ -106,29 +107,27 @@ def texture_variance(gray: np.ndarray) -> np.ndarray:
 def triangulate(
     flows: Sequence[Flow],
     pairs: Sequence[RigidPair],
-    extra_variance: np.ndarray | float = 0.0,
-    start: np.ndarray | None = None,
     iterations: int = 5,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inverse depth of one frame from its flows to others; `extra_variance` (H, W) is added to that of each flow.
+    """Inverse depth of one frame from its `flows` to other frames, which belong to the `pairs` of cameras.
 
-    Returns three float32 maps (H, W): inverse depth (at least 0), its information (one over its variance, 0 = no
-    evidence), and the share of the information that the robust weights kept, in [0, 1]: low means that the flows
-    contradict a static point.
+    Returns three float32 maps (H, W): inverse depth (at least 0), its information (1 / variance, 0 = not measured), and
+    the share of the information that the robust weights kept, in [0, 1], which is low where the flows contradict a
+    static point.
     """
     shape = flows[0].consistency_error.shape
-    inverse_depth = np.zeros(shape, np.float32) if start is None else start.astype(np.float32)
-    weights = [1.0 / (flow_variance(flow) + extra_variance) for flow in flows]
+    inverse_depth = np.zeros(shape, np.float32)
+    weights = [1.0 / flow_variance(flow) for flow in flows]
     information = kept = np.zeros(shape, np.float32)
     for iteration in range(iterations):
-        # graduated: wide basin first, so that one wrong flow among many does not decide where the others end
+        # the width of the robust weight shrinks, so that the result does not depend on a single wrong flow
         cutoff = np.float32(max(9.0, 400.0 * 0.2**iteration))
         numerator = np.zeros(shape, np.float32)
         information = np.zeros(shape, np.float32)
         total = np.zeros(shape, np.float32)
         for flow, pair, weight in zip(flows, pairs, weights, strict=True):
             gx, gy, hx, hy = pair.constraint(flow.displacement, inverse_depth)
-            if iteration == 0 and start is None:
+            if iteration == 0:
                 robust = 1.0
             else:
                 error = ((hx - gx * inverse_depth) ** 2 + (hy - gy * inverse_depth) ** 2) * weight
@@ -142,11 +141,11 @@ def triangulate(
     return inverse_depth, information, kept
 
 
-def carry_over(
+def warped_estimate(
     flow: Flow, pair: RigidPair, inverse_depth: np.ndarray, information: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the target frame's estimate says about the source frame: inverse depth and information (H, W) at the
-    source's pixels, information 0 where the target's point does not project back to where the flow came from."""
+    """The estimate of the target frame (`inverse_depth` and `information`, (H, W)) as an estimate at the pixels of the
+    source frame. The information is 0 where a point of the target does not project back to the start of the flow."""
     x, y = pixel_grid(*inverse_depth.shape)
     qx, qy = x + flow.displacement[..., 0], y + flow.displacement[..., 1]
     mapx, mapy = qx - np.float32(0.5), qy - np.float32(0.5)
@@ -166,12 +165,13 @@ def carry_over(
 
 
 def fuse(
-    inverse_depth: np.ndarray, information: np.ndarray, carried: Sequence[tuple[np.ndarray, np.ndarray]]
+    inverse_depth: np.ndarray, information: np.ndarray, warped: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The consensus of one frame's own estimate with those `carried` over from others, by weighted median and then a
-    mean of what agrees with it. Information is averaged, not added: neighbours saw mostly the same flow."""
-    values = np.stack([inverse_depth] + [rho for rho, _ in carried])
-    weights = np.stack([information] + [info for _, info in carried])
+    """The estimate of one frame fused with the `warped` estimates of others: their weighted median, then the mean of
+    the values near it. Information is averaged and not added, because these estimates come from mostly the same
+    flows."""
+    values = np.stack([inverse_depth] + [rho for rho, _ in warped])
+    weights = np.stack([information] + [info for _, info in warped])
     order = np.argsort(values, axis=0)
     sorted_values = np.take_along_axis(values, order, axis=0)
     cumulative = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
@@ -186,10 +186,10 @@ def fuse(
 def complete(
     inverse_depth: np.ndarray, information: np.ndarray, image: np.ndarray, strength: float = 400.0
 ) -> np.ndarray:
-    """Inverse depth everywhere: kept where the evidence is strong, drawn from edge-aware surroundings (`image`,
-    float32 RGB in [0, 1]) where it is weak."""
+    """Inverse depth (H, W) of all pixels: the measured one where its information is large, an edge-aware mean of the
+    surroundings elsewhere. `image` is float32 RGB in [0, 1]."""
     scale = float(np.median(inverse_depth[information > 0])) if (information > 0).any() else 1.0
-    # precision of one percent of a typical inverse depth counts as complete evidence
+    # a standard deviation of one percent of the typical inverse depth has certainty 1
     certainty = np.minimum(information * (0.01 * max(scale, 1e-12)) ** 2, 1.0)
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB) / 100.0
     wide = EdgeAwareSmoother(lab, strength, 0.04)
@@ -211,18 +211,18 @@ def estimate_depth(
     fusion_strides: Sequence[int] = FUSION_STRIDES,
     progress: Progress = ignore_progress,
 ) -> DepthEstimate:
-    """Depth of every frame, complete, in the units of `cameras`. What `motion_masks` (1 = moves) calls moving gets the
-    depth of its static surroundings, with no confidence. Cameras that never move apart give a `Stage`, with no
-    confidence, without looking at the flow."""
+    """Depth of every frame, complete, in the unit of `cameras`. Pixels that `motion_masks` (1 = moves) mark get the
+    depth of their static surroundings and confidence 0. If all cameras are at one place, the depth is that of a
+    `PlausibleSurface`, with confidence 0."""
     frames = flow.frames
     count, height, width = len(frames), frames.height, frames.width
-    stage = Stage(cameras)
+    surface = PlausibleSurface(cameras)
     estimate = DepthEstimate(
         StoredMaps(count, height, width, np.float32),
         StoredMaps(count, height, width),
         StoredMaps(count, height, width, np.float32),
         StoredMaps(count, height, width, np.float32),
-        lambda index: stage.z_depth(cameras[index]),
+        lambda index: surface.z_depth(cameras[index]),
     )
     centers = np.stack([camera.center for camera in cameras])
     if not np.ptp(centers, axis=0).any():
@@ -237,13 +237,13 @@ def estimate_depth(
         raw[0][index], raw[1][index], _ = triangulate(flows, pairs)
         progress("depth", index, 2 * count)
     for index in range(count):
-        carried = [
-            carry_over(
+        warped = [
+            warped_estimate(
                 flow(index, other), RigidPair.between(cameras[index], cameras[other]), raw[0][other], raw[1][other]
             )
             for other in partner_frames(index, count, fusion_strides)
         ]
-        estimate.inverse_depths[index], estimate.informations[index] = fuse(raw[0][index], raw[1][index], carried)
+        estimate.inverse_depths[index], estimate.informations[index] = fuse(raw[0][index], raw[1][index], warped)
         progress("depth", count + index + 1, 2 * count)
     estimate.fill(frames, motion_masks)
     return estimate

@@ -2,7 +2,8 @@
 
 The fast global smoother (Min et al., "Fast global image smoothing based on weighted least squares", TIP 2014):
 alternating one-dimensional weighted-least-squares systems along rows and columns. All rows (all columns) are chained
-into one tridiagonal system whose links across line ends are cut, which LAPACK solves in linear time.
+into one tridiagonal system whose links across line ends are cut, which LAPACK solves in linear time. OpenCV has this
+filter too, but only in the contrib modules (`cv2.ximgproc`), which opencv-python-headless does not contain.
 """
 
 import numpy as np
@@ -12,8 +13,9 @@ from scipy.linalg import solveh_banded
 class EdgeAwareSmoother:
     """Smooths any number of maps with one guide image.
 
-    `guide` (H, W, C) float32; neighbours whose guide differs by `contrast` (Euclidean) or more are hardly linked.
-    `strength` is the weight of smoothness against the data: the reach in flat areas is about sqrt(strength) pixels.
+    `guide` (H, W, C) float32: the link of two neighbouring pixels is exp(-d / `contrast`), where d is the Euclidean
+    distance of their guide values. `strength` is the weight of smoothness against the data: in flat areas values are
+    averaged over about sqrt(strength) pixels.
     """
 
     def __init__(self, guide: np.ndarray, strength: float, contrast: float, iterations: int = 3) -> None:
@@ -29,7 +31,7 @@ class EdgeAwareSmoother:
 
     @staticmethod
     def _chain(links: np.ndarray, axis: int) -> np.ndarray:
-        """Link from each pixel to the next along its line, 0 at line ends, flattened line after line."""
+        """The link from each pixel to the next one along its line (0 at the end of a line), line after line."""
         lines = links if axis == 1 else links.T
         return np.pad(lines, ((0, 0), (0, 1))).astype(np.float64).ravel()
 
@@ -46,8 +48,8 @@ class EdgeAwareSmoother:
         return [values[..., k].astype(np.float32) for k in range(count)]
 
     def weighted(self, value: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Normalised smoothing: the mean of `value` under `weight` in each pixel's edge-aware surroundings, and the
-        smoothed weight. Pixels that no weight reaches get the overall mean."""
+        """Normalized smoothing: the edge-aware local mean of `value` (H, W) with weights `weight` (H, W), and the
+        smoothed weight. Pixels without any weight around them get the overall mean."""
         total = float(weight.sum(dtype=np.float64))
         mean = float((value * weight).sum(dtype=np.float64)) / total if total > 0 else float(np.mean(value))
         numerator, denominator = self((value - mean) * weight, weight)

@@ -7,11 +7,10 @@ import numpy as np
 def two_view_pose(
     first: np.ndarray, second: np.ndarray, focal: float, center: tuple[float, float], seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """`second_from_first` rotation (3, 3), unit translation (3,), and z depths (N,) of the matches in the first view
-    (NaN for outliers); None when nothing is found.
+    """The pose `second_from_first` from matched pixels `first` and `second` (N, 2): rotation (3, 3), translation (3,)
+    of length 1, and z depths (N,) of the matches in the first view (NaN for outliers). None if no pose is found.
 
-    `first` and `second` (N, 2) are matched pixels. Five-point RANSAC (Nister, PAMI 2004), the pose with most points in
-    front of both cameras.
+    Five-point RANSAC (Nister, PAMI 2004); of its solutions the pose with most points in front of both cameras.
     """
     if len(first) < 12:
         return None
@@ -36,7 +35,7 @@ def two_view_pose(
 
 
 def _depths(one: np.ndarray, two: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """z depth in the first view by least squares on `two x (R one d + t) = 0`."""
+    """z depth (N,) in the first view by least squares on `two x (R one d + t) = 0`."""
     ray = np.column_stack([one, np.ones(len(one))]) @ rotation.T
     other = np.column_stack([two, np.ones(len(two))])
     left = np.cross(other, ray)

@@ -1,19 +1,21 @@
-"""What is known of a clip while its cameras are being found: poses, tracks with inverse depths and weights."""
+"""The state of structure from motion: poses of all frames, and tracks with their inverse depths and weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dynamic_predictor.geometric.bundle_adjustment import Poses, Problem, residual_norms, robust_cost
 from dynamic_predictor.geometric.tracks import HostTracks
 
+#: smallest noise that is ever assumed, in pixels per coordinate
 SMALLEST_SCALE = 0.08
 
 
 @dataclass
 class Geometry:
-    """Hosts with their inverse depths and track weights, and the poses of all frames (`registered` says which are
-    solved)."""
+    """Tracks with, per host, their inverse depths (T,) and weights (T,), and the poses of all frames, of which only the
+    `registered` (F,) ones are solved. `center` is the principal point in pixels, `scale` the noise in pixels per
+    coordinate, `cost` the robust cost per observation."""
 
     hosts: list[HostTracks]
     inverse_depths: list[np.ndarray]
@@ -25,6 +27,7 @@ class Geometry:
     cost: float = np.inf
 
     def problem(self) -> Problem:
+        """The tracks as input of bundle adjustment."""
         return Problem(self.hosts, self.inverse_depths, self.track_weights, self.center)
 
 
@@ -33,8 +36,19 @@ def restricted(host: HostTracks, frames: np.ndarray) -> HostTracks:
     return host.subset(frames=np.flatnonzero(frames[host.frames]))
 
 
+def cut_out(hosts: list[HostTracks], begin: int, end: int) -> list[HostTracks]:
+    """The tracks of the frames `begin` to `end - 1`, with these frames renumbered from 0."""
+    parts = []
+    for host in hosts:
+        if begin <= host.host < end:
+            kept = host.subset(frames=np.flatnonzero((host.frames >= begin) & (host.frames < end)))
+            if len(kept.frames):
+                parts.append(replace(kept, host=host.host - begin, frames=kept.frames - begin))
+    return parts
+
+
 def thinned(host: HostTracks, most: int) -> HostTracks:
-    """At most `most` of the host's tracks, evenly over the image, the longer ones of neighbours."""
+    """At most `most` of the host's tracks, evenly spread over the image; of neighbouring tracks the longest is kept."""
     if host.count <= most:
         return host
     length = host.visible.sum(0)
@@ -43,8 +57,9 @@ def thinned(host: HostTracks, most: int) -> HostTracks:
 
 
 def track_weights(norms: list[np.ndarray], scale: float, softness: float = 3.0) -> list[np.ndarray]:
-    """Weight (T,) per host of each track as a whole: near 0 when its typical error is far above the noise, as on
-    things that move (Geman-McClure on the median error)."""
+    """One weight per track, (T,) per host: near 0 where the track's root mean square error is far above the noise
+    `scale` (pixels), as on moving objects. A Geman-McClure weight of the errors `norms` (K, T), which are clipped at 20
+    times the noise."""
     weights = []
     for norm in norms:
         seen = np.isfinite(norm)
@@ -55,7 +70,8 @@ def track_weights(norms: list[np.ndarray], scale: float, softness: float = 3.0) 
 
 
 def cost_at(geometry: Geometry, scale: float) -> float:
-    """Robust cost with all tracks weighing the same, so that giving up tracks does not look like a gain."""
+    """Robust cost per observation at noise `scale` (pixels), with equal weights of all tracks, so that small weights do
+    not make a geometry look better."""
     problem = Problem(
         geometry.hosts, geometry.inverse_depths, [np.ones(host.count) for host in geometry.hosts], geometry.center
     )

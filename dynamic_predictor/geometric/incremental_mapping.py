@@ -1,6 +1,10 @@
-"""A solved part of a clip grown over the rest: resection of the next frame, triangulation of the next hosts, bundle
-adjustment now and then.
+"""Incremental mapping: a solved part of a clip is extended to the other frames.
+
+Frames are registered one after the other by resection, the tracks of new hosts get inverse depths, and bundle
+adjustment runs whenever the number of registered frames has grown enough.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -16,12 +20,14 @@ from dynamic_predictor.geometric.bundle_adjustment import (
 )
 from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, restricted, track_weights
 from dynamic_predictor.geometric.tracks import HostTracks
+from scene.progress import Progress, ignore_progress
 from scene.rotations import nearest_rotation
 
 
 def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -> bool:
-    """Pose of a new frame from tracks with known depth, starting at the nearest registered pose, or further along the
-    motion of the two nearest, whatever fits better. False when too few tracks are seen."""
+    """Finds the pose of a new frame from tracks of known depth, in place. It starts from the nearest registered pose
+    and from the one extrapolated from the two nearest, and keeps the better fit. False if too few tracks are
+    visible."""
     points, scales, pixels, weights = [], [], [], []
     near = sorted(range(len(geometry.hosts)), key=lambda index: abs(geometry.hosts[index].host - frame))
     for index in near:
@@ -48,7 +54,7 @@ def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -
         one, two = order[0], order[1]
         turn = geometry.poses.rotations[one] @ geometry.poses.rotations[two].T
         drift = geometry.poses.translations[one] - turn @ geometry.poses.translations[two]
-        # made a rotation again: from frame to frame the rounding errors of such products double
+        # orthonormalized, because the rounding errors of such products double from frame to frame
         guesses.append((nearest_rotation(turn @ guesses[0][0]), turn @ guesses[0][1] + drift))
     base = max(scale or geometry.scale, 0.3)
     solved = [_resected(*guess, *view, geometry.poses.focal, geometry.center, base) for guess in guesses]
@@ -58,8 +64,9 @@ def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -
 
 
 def _resected(rotation, translation, points, scales, pixels, weights, focal, center, noise):
-    """Pose of one camera from homogeneous world points (`points` (N, 3), `scales` (N,): the place is their quotient)
-    and their pixels, by Gauss-Newton with a Cauchy loss that gets narrower down to the noise. Its cost comes first."""
+    """(cost, rotation, translation) of one camera from homogeneous world points (`points` (N, 3) and `scales` (N,): the
+    position is their quotient) and their pixels, by Gauss-Newton with a Cauchy loss whose width shrinks to the
+    noise."""
     cost = np.inf
     for factor in (8.0, 3.0, 1.0, 1.0):
         cutoff = (2.0 * noise * factor) ** 2
@@ -76,10 +83,10 @@ def _resected(rotation, translation, points, scales, pixels, weights, focal, cen
             rows_u = focal * np.stack([s, zero, -s * a, -a * b, 1 + a * a, -b])
             rows_v = focal * np.stack([zero, s, -s * b, -(1 + b * b), a * b, a])
             matrix = (rows_u * weight) @ rows_u.T + (rows_v * weight) @ rows_v.T
-            slope = rows_u @ (weight * u) + rows_v @ (weight * v)
+            gradient = rows_u @ (weight * u) + rows_v @ (weight * v)
             diagonal = np.diag(matrix)
             matrix = matrix + np.diag(1e-6 * diagonal + 1e-9 * max(float(diagonal.max()), 1e-9))
-            step = -np.linalg.solve(matrix, slope)
+            step = -np.linalg.solve(matrix, gradient)
             turn = rotation_from_vector(np.clip(step[3:], -0.3, 0.3))
             rotation, translation = turn @ rotation, turn @ translation + step[:3]
             if np.abs(step).max() < 1e-6:
@@ -87,8 +94,9 @@ def _resected(rotation, translation, points, scales, pixels, weights, focal, cen
     return cost, rotation, translation
 
 
-def carry_depths(geometry: Geometry, host: HostTracks) -> np.ndarray:
-    """Inverse depths for the tracks of a new host: those of the nearest known points as seen from there."""
+def predicted_inverse_depths(geometry: Geometry, host: HostTracks) -> np.ndarray:
+    """Inverse depths (T,) for the tracks of a new host: the median of the nearest points of other hosts, projected into
+    its frame; 1 where there are none."""
     pixels, depths = [], []
     for known, inverse_depth, weight in zip(
         geometry.hosts, geometry.inverse_depths, geometry.track_weights, strict=True
@@ -121,9 +129,8 @@ def refine(
     free_focal: bool,
     rounds: int,
     iterations: int,
-    free_frames: np.ndarray | None = None,
 ) -> None:
-    """Bundle adjustment in rounds: each measures the noise, then the weights of the tracks, then minimizes."""
+    """Bundle adjustment in place, in rounds: each estimates the noise and the track weights, then minimizes."""
     for index in range(rounds):
         problem = geometry.problem()
         norms = residual_norms(problem, geometry.poses, geometry.inverse_depths)
@@ -137,7 +144,6 @@ def refine(
             geometry.inverse_depths,
             scale=scale,
             iterations=iterations,
-            free_frames=free_frames,
             free_focal=free_focal,
             focal_prior=focal_prior,
         )
@@ -147,24 +153,24 @@ def refine(
     geometry.scale = max(noise_scale(norms, geometry.track_weights), SMALLEST_SCALE)
 
 
-def grow(
+def extend(
     geometry: Geometry,
     hosts: list[HostTracks],
     *,
     focal_prior: tuple[float, float] | None,
     free_focal: bool,
-    progress=None,
+    progress: Progress = ignore_progress,
 ) -> Geometry:
-    """The window's solution grown over all frames that can be reached; `hosts` are all hosts of the clip."""
+    """A solved window extended to all frames that share tracks with it; `hosts` are all hosts of the clip."""
     whole = {host.host: host for host in hosts}
     count = len(geometry.registered)
-    # the window left out tracks that are short in it: give the active hosts all their tracks back
-    grown = with_all_tracks(geometry, [whole[host.host] for host in geometry.hosts])
-    since = 0
+    # the window has only tracks that are long in it; from here on all tracks of its hosts are used
+    extended = with_all_tracks(geometry, [whole[host.host] for host in geometry.hosts])
+    since_adjustment = 0
     failed = np.zeros(count, bool)
     while True:
-        known = np.flatnonzero(grown.registered)
-        candidates = np.flatnonzero(~grown.registered & ~failed)
+        known = np.flatnonzero(extended.registered)
+        candidates = np.flatnonzero(~extended.registered & ~failed)
         candidates = candidates[(candidates > known.min()) & (candidates < known.max())].tolist()
         for end, direction in ((known.min(), -1), (known.max(), 1)):
             frame = end + direction
@@ -175,35 +181,35 @@ def grow(
         if not candidates:
             break
         for frame in candidates:
-            if not register_frame(grown, int(frame)):
+            if not register_frame(extended, int(frame)):
                 failed[frame] = True
                 continue
-            since += 1
-            if frame in whole and frame not in {host.host for host in grown.hosts}:
-                _activate(grown, whole[frame], grown)
-                refine_depths(grown, only=frame)
-        if since >= max(3, 0.2 * grown.registered.sum()):
-            since = 0
-            refine_registered(grown, focal_prior, free_focal, rounds=1, iterations=5)
-        if progress is not None:
-            progress("solving for cameras", int(grown.registered.sum()), count)
-    refine_registered(grown, focal_prior, free_focal, rounds=2, iterations=8)
-    return grown
+            since_adjustment += 1
+            if frame in whole and frame not in {host.host for host in extended.hosts}:
+                _add_host(extended, whole[frame], extended)
+                refine_depths(extended, only=frame)
+        if since_adjustment >= max(3, 0.2 * extended.registered.sum()):
+            since_adjustment = 0
+            refine_registered(extended, focal_prior, free_focal, rounds=1, iterations=5)
+        progress("solving for cameras", int(extended.registered.sum()), count)
+    refine_registered(extended, focal_prior, free_focal, rounds=2, iterations=8)
+    return extended
 
 
 def with_all_tracks(geometry: Geometry, hosts: list[HostTracks]) -> Geometry:
-    """The same poses with all tracks of `hosts`, their depths carried over from those that are known."""
+    """The same poses with all tracks of `hosts`, whose inverse depths start from those of `geometry`."""
     poses, registered = geometry.poses.copy(), geometry.registered.copy()
     full = Geometry([], [], [], poses, registered, geometry.center, geometry.scale, geometry.cost)
     for host in hosts:
         if geometry.registered[host.host]:
-            _activate(full, host, geometry)
+            _add_host(full, host, geometry)
     refine_depths(full)
     return full
 
 
-def _activate(geometry: Geometry, host: HostTracks, source: Geometry) -> None:
-    inverse_depth = carry_depths(source, host)
+def _add_host(geometry: Geometry, host: HostTracks, source: Geometry) -> None:
+    """Adds the tracks of `host`, with inverse depths that are known in or predicted from `source`."""
+    inverse_depth = predicted_inverse_depths(source, host)
     for known, known_depth in zip(source.hosts, source.inverse_depths, strict=True):
         if known.host == host.host:
             tree = KDTree(known.host_pixels)
@@ -215,6 +221,8 @@ def _activate(geometry: Geometry, host: HostTracks, source: Geometry) -> None:
 
 
 def _registered_problem(geometry: Geometry, only: int | None = None):
+    """The tracks (of the host `only`, or of all) in registered frames, and the positions of their hosts in
+    `geometry`."""
     hosts, depths, weights, at = [], [], [], []
     for index, host in enumerate(geometry.hosts):
         if only is not None and host.host != only:
@@ -229,7 +237,8 @@ def _registered_problem(geometry: Geometry, only: int | None = None):
 
 
 def refine_depths(geometry: Geometry, only: int | None = None, iterations: int = 6) -> None:
-    """Inverse depths alone, all poses fixed; then the weights of these tracks."""
+    """Adjusts the inverse depths and weights of the tracks (of the host `only`, or of all) in place, all poses
+    fixed."""
     problem, at = _registered_problem(geometry, only)
     if not problem.hosts:
         return
@@ -251,16 +260,14 @@ def refine_depths(geometry: Geometry, only: int | None = None, iterations: int =
 
 
 def refine_registered(geometry: Geometry, focal_prior, free_focal, rounds: int, iterations: int) -> None:
+    """`refine` on the registered frames alone."""
     problem, at = _registered_problem(geometry)
-    part = Geometry(
-        problem.hosts,
-        problem.inverse_depths,
-        problem.track_weights,
-        geometry.poses,
-        geometry.registered,
-        geometry.center,
-        geometry.scale,
-        0.0,
+    part = replace(
+        geometry,
+        hosts=problem.hosts,
+        inverse_depths=problem.inverse_depths,
+        track_weights=problem.track_weights,
+        cost=0.0,
     )
     refine(part, focal_prior=focal_prior, free_focal=free_focal, rounds=rounds, iterations=iterations)
     geometry.poses, geometry.scale, geometry.cost = part.poses, part.scale, part.cost

@@ -1,8 +1,8 @@
-"""First poses and inverse depths: a window of frames in the middle of a clip.
+"""First poses and inverse depths, of a window of frames of the clip.
 
-The window is solved from several starts: rotation-compensated small motion with one constant inverse depth, its
-depth-reversed twin, and the essential matrix, each under several focal lengths (small motion: Yu and Gallup, CVPR 2014;
-Ha et al., CVPR 2016). The start with the least robust cost wins; `growing` takes it to both ends.
+The window is solved from several starts: rotations only with one constant inverse depth, the depth-reversed twin of its
+solution, and the essential matrix, each with several focal lengths (small motion: Yu and Gallup, CVPR 2014; Ha et al.,
+CVPR 2016). The solutions are sorted by robust cost; `incremental_mapping` extends the best ones to the other frames.
 """
 
 import numpy as np
@@ -10,22 +10,23 @@ import numpy as np
 from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, project_host, rotation_from_vector
 from dynamic_predictor.geometric.epipolar import two_view_pose
 from dynamic_predictor.geometric.geometry import Geometry, cost_at, restricted
-from dynamic_predictor.geometric.incremental_mapping import carry_depths, refine, register_frame
+from dynamic_predictor.geometric.incremental_mapping import predicted_inverse_depths, refine, register_frame
 from dynamic_predictor.geometric.tracks import HostTracks
 
 
 def fit_rotations(hosts: list[HostTracks], count: int, focal: float, center: tuple[float, float]) -> Poses:
-    """Robust rotation-only poses, chained over neighbouring frames from the tracks of all hosts."""
+    """Poses without translation: robust rotations between neighbouring frames, from the tracks of all hosts,
+    chained."""
     poses = identity_poses(count, focal)
     for frame in range(1, count):
         first, second = [], []
         for host in hosts:
-            here, there = _positions(host, frame - 1), _positions(host, frame)
-            if here is None or there is None:
+            previous, current = _positions(host, frame - 1), _positions(host, frame)
+            if previous is None or current is None:
                 continue
-            both = here[1] & there[1]
-            first.append(here[0][both])
-            second.append(there[0][both])
+            both = previous[1] & current[1]
+            first.append(previous[0][both])
+            second.append(current[0][both])
         if not first or sum(len(part) for part in first) < 6:
             poses.rotations[frame] = poses.rotations[frame - 1]
             continue
@@ -35,6 +36,7 @@ def fit_rotations(hosts: list[HostTracks], count: int, focal: float, center: tup
 
 
 def _positions(host: HostTracks, frame: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pixels (T, 2) and visibility (T,) of the host's tracks in `frame`; None if they were not tracked there."""
     if frame == host.host:
         return host.host_pixels, np.ones(host.count, bool)
     at = np.searchsorted(host.frames, frame)
@@ -44,12 +46,12 @@ def _positions(host: HostTracks, frame: int) -> tuple[np.ndarray, np.ndarray] | 
 
 
 def rotation_between(first: np.ndarray, second: np.ndarray, focal: float, center: tuple[float, float]) -> np.ndarray:
-    """The rotation that best takes the rays of pixels `first` (N, 2) to those of `second`, robustly."""
+    """The rotation (3, 3) that maps the rays of pixels `first` (N, 2) to those of `second`, by robust least squares."""
     one = np.column_stack([(first - center) / focal, np.ones(len(first))])
     rotation = np.eye(3)
     for _ in range(12):
-        turned = one @ rotation.T
-        a, b = turned[:, 0] / turned[:, 2], turned[:, 1] / turned[:, 2]
+        rotated = one @ rotation.T
+        a, b = rotated[:, 0] / rotated[:, 2], rotated[:, 1] / rotated[:, 2]
         u, v = focal * a + center[0] - second[:, 0], focal * b + center[1] - second[:, 1]
         norm = np.hypot(u, v)
         scale = max(float(np.median(norm)), 0.05)
@@ -57,8 +59,8 @@ def rotation_between(first: np.ndarray, second: np.ndarray, focal: float, center
         rows_u = focal * np.column_stack([-a * b, 1 + a * a, -b])
         rows_v = focal * np.column_stack([-(1 + b * b), a * b, a])
         matrix = (rows_u * weight[:, None]).T @ rows_u + (rows_v * weight[:, None]).T @ rows_v
-        slope = rows_u.T @ (weight * u) + rows_v.T @ (weight * v)
-        step = -np.linalg.solve(matrix + 1e-9 * np.trace(matrix) * np.eye(3), slope)
+        gradient = rows_u.T @ (weight * u) + rows_v.T @ (weight * v)
+        step = -np.linalg.solve(matrix + 1e-9 * np.trace(matrix) * np.eye(3), gradient)
         rotation = rotation_from_vector(step) @ rotation
         if np.linalg.norm(step) < 1e-6:
             break
@@ -66,9 +68,9 @@ def rotation_between(first: np.ndarray, second: np.ndarray, focal: float, center
 
 
 def start_window(hosts: list[HostTracks], rotations: Poses, center, parallax: float) -> np.ndarray:
-    """The window of frames (F,) bool to start from, around a host: widened until rotation alone is off by `parallax`
-    pixels in the median or half of the tracks are lost. Of several hosts the one with most parallax wins, the middle
-    of the clip being preferred among equals."""
+    """The window of frames (F,) bool to start from. The window around a host is widened until the median error of
+    rotation alone exceeds `parallax` pixels or half of the tracks are lost; of all hosts the one with most parallax and
+    most tracks is chosen, preferably in the middle of the clip."""
     count = len(rotations.rotations)
     best, best_score = np.ones(count, bool), -1.0
     for host in hosts:
@@ -107,7 +109,7 @@ def solve_window(
     focal_is_known: bool,
     seed: int,
 ) -> list[Geometry]:
-    """Solutions of the window, the best first."""
+    """Up to four solutions of the window, the best one first."""
     inside = [host for host in hosts if window[host.host]]
     if len(inside) > 6:
         inside = [inside[index] for index in np.unique(np.linspace(0, len(inside) - 1, 6).astype(int))]
@@ -139,7 +141,7 @@ def solve_window(
             )
             refine(twin, focal_prior=focal_prior, free_focal=False, rounds=2, iterations=8)
             solutions.append(twin)
-    # one scale for all, or costs do not compare
+    # costs are comparable only at a common noise scale
     scale = min(solution.scale for solution in solutions)
     for solution in solutions:
         solution.cost = cost_at(solution, scale)
@@ -154,9 +156,9 @@ def solve_window(
     return solutions
 
 
-def distinct(solutions: list[Geometry]) -> list[Geometry]:
-    """Of sorted solutions those that are not nearly as costly as, and of the same focal length as, a better one, nor
-    far worse than the best."""
+def distinct_solutions(solutions: list[Geometry]) -> list[Geometry]:
+    """The solutions, sorted by cost, without those of nearly the same cost and focal length as a better one and without
+    those that are far worse than the best."""
     kept: list[Geometry] = []
     for solution in solutions:
         if kept and solution.cost > 1.5 * kept[0].cost + 0.05:
@@ -171,7 +173,7 @@ def distinct(solutions: list[Geometry]) -> list[Geometry]:
 
 
 def _thinned_window(window: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of the frames of a window, evenly spread."""
+    """At most `most` frames of the window, evenly spread."""
     frames = np.flatnonzero(window)
     thin = np.zeros_like(window)
     thin[frames[np.unique(np.linspace(0, len(frames) - 1, most).astype(int))]] = True
@@ -179,15 +181,14 @@ def _thinned_window(window: np.ndarray, most: int) -> np.ndarray:
 
 
 def _reversed(poses: Poses, reference: int) -> Poses:
-    """Translations negated as seen from the reference frame."""
+    """The poses with the reference frame as world and with negated translations."""
     rotation, translation = poses.rotations[reference], poses.translations[reference]
     relative = poses.rotations @ rotation.T
-    moved = poses.translations - relative @ translation
-    return Poses(relative, -moved, poses.focal)
+    return Poses(relative, relative @ translation - poses.translations, poses.focal)
 
 
 def _essential_starts(inside, rotations: Poses, center, seed):
-    """A start from the essential matrix between each end of the window and its middle host."""
+    """Starts (poses, inverse depths) from the essential matrix between the middle host and either end of its tracks."""
     host = inside[len(inside) // 2]
     starts = []
     for k in {0, len(host.frames) - 1}:
@@ -218,6 +219,6 @@ def _essential_starts(inside, rotations: Poses, center, seed):
                 register_frame(geometry, frame, scale=2.0)
         depths = []
         for other in inside:
-            depths.append(inverse if other is host else carry_depths(geometry, other))
+            depths.append(inverse if other is host else predicted_inverse_depths(geometry, other))
         starts.append((geometry.poses.copy(), depths))
     return starts

@@ -1,9 +1,9 @@
-"""What moves: pixels whose optical flow camera and depth do not explain, in units of the flow's own noise.
+"""Motion masks: the pixels whose optical flow is not explained by cameras and depth.
 
-Three steps. `residual_evidence` compares the observed flow of one frame at several strides with the rigid flow of a
-static world and turns the whitened residual into log odds. `segment_graph` links the superpixels of all frames of a
-window by colour, flow and appearance, and spreads the evidence over them, so that an object is decided as a whole and
-over time. Last, the decision is brought to pixels along the edges of the image.
+Three steps. `residual_evidence` compares the flow of one frame to frames at several distances with the rigid flow of a
+static world, and converts the residual, in units of its standard deviation, into evidence. `segment_graph` links the
+superpixels of all frames of a window by color, flow and position and spreads the evidence over them, so that objects
+are classified as a whole and over time. Last, edge-aware smoothing transfers the result to pixels.
 """
 
 from collections.abc import Sequence
@@ -22,23 +22,26 @@ from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 from dynamic_predictor.geometric.rigid_flow import RigidPair, pixel_grid
 from dynamic_predictor.geometric.segment_graph import FrameSegments, SegmentGraph, mean_per_segment
 from dynamic_predictor.geometric.superpixels import superpixels
+from dynamic_predictor.optical_flow.contract import OpticalFlow
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.camera import Camera
 from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
-#: how far away, in frames, motion is looked for
+#: distances, in frames, of the flows that are compared with rigid flow
 MOTION_STRIDES = (1, 2, 4, 8)
+#: largest log-likelihood ratio of one pair of frames, so that no single flow decides
+EVIDENCE_LIMIT = 12.0
 
 
 @dataclass
 class Evidence:
-    """Evidence about one frame, each float32 (H, W).
+    """Evidence about the pixels of one frame, float32.
 
-    `moving` and `static` are at least 0: mean log-likelihood ratios over the pairs of frames, cut off at
-    `EVIDENCE_LIMIT`, times the share of flow that could be trusted. `residual` (H, W, 2) is the flow per frame that
-    the rigid world leaves unexplained, in pixels.
+    `moving` and `static` (H, W) are at least 0: mean log-likelihood ratios over the pairs of frames, clipped at
+    `EVIDENCE_LIMIT`, times the share of the flows that could be trusted. `residual` (H, W, 2) is the mean difference
+    between observed and rigid flow, in pixels per frame.
     """
 
     moving: np.ndarray
@@ -46,16 +49,12 @@ class Evidence:
     residual: np.ndarray
 
 
-#: cut-off of one pair's log-likelihood ratio, so that no single flow decides
-EVIDENCE_LIMIT = 12.0
-
-
 def background_drift(error: np.ndarray, variance: np.ndarray, step: int = 6) -> tuple[np.ndarray, float]:
-    """The smooth part of the residual flow that most of the image shares: what an error of camera, focal length or
-    lens leaves, not motion.
+    """The smooth part of the residual flow that is common to most of the image: it is due to errors of the camera, the
+    focal length or the lens, and not to motion.
 
-    A quadratic polynomial of the pixel's place is fitted robustly to `error` (H, W, 2). Returns it (H, W, 2) and the
-    noise of what remains in units of `variance` (at least 1).
+    Fits a quadratic polynomial of the pixel position robustly to `error` (H, W, 2). Returns the polynomial (H, W, 2),
+    in pixels, and the standard deviation of the rest in units of that of `variance` (H, W), at least 1.
     """
     height, width = variance.shape
     y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
@@ -72,29 +71,20 @@ def background_drift(error: np.ndarray, variance: np.ndarray, step: int = 6) -> 
     coefficients[0] = center
     scale = 1.0
     for _ in range(8):
-        left = ((values - basis @ coefficients) ** 2).sum(axis=1) / noise
-        # median of a chi-square with two degrees of freedom
-        scale = max(float(np.sqrt(np.median(left) / 1.386)), 1.0)
-        weight = 1.0 / (1.0 + left / (4.0 * scale * scale)) ** 2 / noise
+        squared = ((values - basis @ coefficients) ** 2).sum(axis=1) / noise
+        # 1.386 is the median of a chi-square distribution with two degrees of freedom
+        scale = max(float(np.sqrt(np.median(squared) / 1.386)), 1.0)
+        weight = 1.0 / (1.0 + squared / (4.0 * scale * scale)) ** 2 / noise
         weighted = basis * weight[:, None]
         coefficients = np.linalg.solve(
             weighted.T @ basis + 1e-3 * np.eye(6) * weight.sum() / 100.0, weighted.T @ values
         )
-    gx, gy = np.arange(width) * (2.0 / width) - 1.0, np.arange(height) * (2.0 / height) - 1.0
-    columns, rows = gx[None, :], gy[:, None]
-    c = coefficients
-    drift = np.stack(
-        [
-            c[0, k]
-            + c[1, k] * columns
-            + c[2, k] * rows
-            + c[3, k] * columns**2
-            + c[4, k] * columns * rows
-            + c[5, k] * rows**2
-            for k in range(2)
-        ],
-        axis=-1,
+    x, y = (
+        np.arange(width)[None, :, None] * (2.0 / width) - 1.0,
+        np.arange(height)[:, None, None] * (2.0 / height) - 1.0,
     )
+    c = coefficients
+    drift = c[0] + c[1] * x + c[2] * y + c[3] * x**2 + c[4] * x * y + c[5] * y**2
     return drift.astype(np.float32), scale
 
 
@@ -106,14 +96,14 @@ def residual_evidence(
     deviation: np.ndarray,
     strides: Sequence[int] = MOTION_STRIDES,
 ) -> Evidence:
-    """Evidence about frame `index` whose `inverse_depth` (H, W) has the standard deviation `deviation` (H, W)."""
+    """Evidence about frame `index`, whose `inverse_depth` (H, W) has the standard deviation `deviation` (H, W)."""
     shape = inverse_depth.shape
     moving, static, total = (np.zeros(shape, np.float32) for _ in range(3))
     residual = np.zeros((*shape, 2), np.float32)
     residual_weight = np.zeros(shape, np.float32)
     depth_variance = deviation * deviation
     texture = texture_variance(flow.gray(index))
-    shift, unexplained, explained = (np.zeros(shape, np.float32) for _ in range(3))
+    shift, rigid_difference, flow_difference = (np.zeros(shape, np.float32) for _ in range(3))
     gray = flow.gray(index).astype(np.float32)
     differences, visible = np.zeros((2, *shape), np.float32), np.zeros((2, *shape), np.float32)
     for other in partner_frames(index, len(cameras), strides):
@@ -130,10 +120,11 @@ def residual_evidence(
         across = np.maximum(ex * ex + ey * ey - along, 0.0)
         spread = variance * (scale * scale)
         chi = across / spread + along / (spread + leverage * depth_variance)
-        # trust: how much of this flow's noise is its floor; nothing where it leaves the image
+        # near 1 for flow with little noise, 0 where it leaves the image
         trust = np.where(np.isfinite(variance), 1.0 / (1.0 + variance), 0.0)
         chi = np.where(np.isfinite(chi), chi, 0.0)
-        # static: Rayleigh residual; moving: broad, so that the odds turn at three standard deviations
+        # log odds of a broad distribution (moving) against the Rayleigh distribution (static): the sign changes at
+        # three standard deviations
         odds = np.clip(0.5 * chi - 4.5, -4.5, EVIDENCE_LIMIT)
         moving += trust * np.maximum(odds, 0.0)
         static += trust * np.maximum(-odds, 0.0)
@@ -143,47 +134,49 @@ def residual_evidence(
             image = flow.gray(other)
             seen = np.where(np.isfinite(chi), trust, 0.0)
             rigid = np.nan_to_num(pair_flow.displacement - error, posinf=0.0, neginf=0.0)
-            difference = np.square(_fetched(image, rigid) - gray)
+            difference = np.square(_warped(image, rigid) - gray)
             side = int(frames_apart > 0)
             inside = _inside(rigid)
             differences[side] += inside * difference
             visible[side] += inside
-            unexplained += seen * difference
-            explained += seen * np.square(_fetched(image, pair_flow.displacement) - gray)
+            rigid_difference += seen * difference
+            flow_difference += seen * np.square(_warped(image, pair_flow.displacement) - gray)
         weight = trust / abs(frames_apart)
         residual += np.nan_to_num(error, posinf=0.0, neginf=0.0) * (weight / frames_apart)[..., None]
         residual_weight += weight
         shift = np.maximum(shift, np.where(trust > 0.3, leverage, 0.0))
     share = 1.0 / (total + 0.5)
-    moving *= share * _photometric_gain(unexplained, explained)
+    moving *= share * _photometric_factor(rigid_difference, flow_difference)
     static *= share
-    moving += (1.0 - total * share) * _unlikeness(gray, differences, visible)
-    floating, spread = prominence(inverse_depth, moving <= static)
-    # floats, by more than the depth of all that stands on something, and by at least two pixels of flow
-    certain = np.clip(floating / max(spread, 1e-12) - 1.0, 0.0, 1.0)
-    certain *= np.clip(0.5 * floating * np.sqrt(shift) - 1.0, 0.0, 1.0)
+    moving += (1.0 - total * share) * _appearance_evidence(gray, differences, visible)
+    height, spread = prominence(inverse_depth, moving <= static)
+    # more prominent than the range of connected inverse depths, and by at least two pixels of flow
+    certain = np.clip(height / max(spread, 1e-12) - 1.0, 0.0, 1.0)
+    certain *= np.clip(0.5 * height * np.sqrt(shift) - 1.0, 0.0, 1.0)
     moving = np.maximum(moving, EVIDENCE_LIMIT * certain)
     static *= 1.0 - certain
     residual /= np.maximum(residual_weight, 1e-6)[..., None]
     return Evidence(moving, static, residual)
 
 
-#: frames apart up to which images are compared, and what is left of motion that no image confirms
+#: largest distance, in frames, of images that are compared
 PHOTOMETRIC_STRIDE = 4
+#: factor of evidence for motion that the comparison of images does not confirm
 PHOTOMETRIC_FLOOR = 0.4
-#: most evidence that images alone give
-UNLIKENESS_LIMIT = 4.0
-#: levels at which `prominence` looks for islands
+#: largest evidence from the comparison of images alone
+APPEARANCE_LIMIT = 4.0
+#: number of level sets in `prominence`
 PROMINENCE_LEVELS = 24
 
 
 def prominence(inverse_depth: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, float]:
-    """How much nearer each pixel is than every way from it to the border of the image: (H, W) inverse depth, and the
-    range of inverse depths of what is connected to the border.
+    """The topographic prominence (H, W) of each pixel on the map of inverse depth: how far inverse depth has to fall
+    along any path from the pixel to the image border. Also returns the range of inverse depth of the pixels that are
+    connected to the border. Paths lead over `usable` (H, W) pixels only.
 
-    Topographic prominence on the map of inverse depth, by components of its level sets. A static thing stands on
-    something: along the ground there is a way to the border without a jump. What moves along its epipolar lines (a car
-    that a panning camera follows) looks static but near, and floats. Ways lead over `usable` pixels only.
+    A static object stands on something, so that a path along the ground leads to the border without a jump of depth. An
+    object that moves along its epipolar lines (a car that a panning camera follows) looks like a static near object,
+    but it is connected to nothing: its prominence is large. Computed from the connected components of level sets.
     """
     bottom = float(np.quantile(inverse_depth, 0.02))
     levels = np.linspace(bottom, float(np.quantile(inverse_depth, 0.995)), PROMINENCE_LEVELS)
@@ -200,8 +193,8 @@ def prominence(inverse_depth: np.ndarray, usable: np.ndarray) -> tuple[np.ndarra
     return inverse_depth - connected, float(spread[1] - spread[0])
 
 
-def _fetched(image: np.ndarray, displacement: np.ndarray) -> np.ndarray:
-    """The uint8 `image` (H, W) as seen from where the displacement starts, float32."""
+def _warped(image: np.ndarray, displacement: np.ndarray) -> np.ndarray:
+    """The uint8 `image` (H, W) sampled at the end points of `displacement` (H, W, 2), float32."""
     height, width = image.shape
     x = np.arange(width, dtype=np.float32)[None, :] + displacement[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + displacement[..., 1]
@@ -209,19 +202,21 @@ def _fetched(image: np.ndarray, displacement: np.ndarray) -> np.ndarray:
 
 
 def _inside(displacement: np.ndarray) -> np.ndarray:
+    """(H, W) bool: whether `displacement` (H, W, 2) ends inside the image."""
     height, width = displacement.shape[:2]
     x = np.arange(width, dtype=np.float32)[None, :] + displacement[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + displacement[..., 1]
     return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
-def _unlikeness(gray: np.ndarray, differences: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """Evidence, in [0, UNLIKENESS_LIMIT], that a pixel is not where a static world has it, where no flow can be had: it
-    looks different in the frames before and in those after. (What is merely hidden from one side is seen from the
-    other.) `differences` (2, H, W) are sums of squared grey levels over `visible` frames of each side."""
+def _appearance_evidence(gray: np.ndarray, differences: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """Evidence for motion (H, W) in [0, APPEARANCE_LIMIT] for pixels without usable flow: the rigid flow leads to
+    pixels that look different both in earlier and in later frames. (A static pixel is usually occluded in one direction
+    of time only.) `differences` (2, H, W) are the sums of squared differences of gray levels over the `visible` (2, H,
+    W) frames before and after."""
     dx = cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
     dy = cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-    # half a pixel off, and sensor noise
+    # the difference that half a pixel of misalignment and sensor noise cause
     expected = cv2.GaussianBlur(0.25 * (dx * dx + dy * dy), (0, 0), 3.0) + 25.0
     ratios = []
     for difference, count in zip(differences, visible, strict=True):
@@ -229,32 +224,35 @@ def _unlikeness(gray: np.ndarray, differences: np.ndarray, visible: np.ndarray) 
         ratios.append(np.where(count > 0, mean / expected, np.inf))
     smaller = np.minimum(ratios[0], ratios[1])
     smaller[~np.isfinite(smaller) | ~(visible > 0).all(axis=0)] = 0.0
-    return np.clip(np.log2(np.maximum(smaller, 1e-3)) - 1.0, 0.0, UNLIKENESS_LIMIT)
+    return np.clip(np.log2(np.maximum(smaller, 1e-3)) - 1.0, 0.0, APPEARANCE_LIMIT)
 
 
-def _photometric_gain(unexplained: np.ndarray, explained: np.ndarray) -> np.ndarray:
-    """How far to believe in motion, in [PHOTOMETRIC_FLOOR, 1]: flow that does not predict the image better than the
-    static world does (ripples, reflections, flicker) has found nothing that moves."""
-    ratio = (cv2.GaussianBlur(unexplained, (0, 0), 5.0) + 1e-3) / (cv2.GaussianBlur(explained, (0, 0), 5.0) + 4.0)
+def _photometric_factor(rigid_difference: np.ndarray, flow_difference: np.ndarray) -> np.ndarray:
+    """Factor (H, W) of the evidence for motion, in [PHOTOMETRIC_FLOOR, 1], from the squared differences between images
+    after warping by rigid flow and by observed flow: it is small where the observed flow predicts the image no better
+    (ripples, reflections, flicker)."""
+    rigid, observed = (cv2.GaussianBlur(difference, (0, 0), 5.0) for difference in (rigid_difference, flow_difference))
+    ratio = (rigid + 1e-3) / (observed + 4.0)
     return np.clip(np.log2(np.maximum(ratio, 1e-6)) - 0.3, PHOTOMETRIC_FLOOR, 1.0)
 
 
 def _edge_variance(displacement: np.ndarray) -> np.ndarray:
-    """Flow is smeared over a few pixels where it jumps: variance from its range in the surroundings."""
+    """Additional variance (H, W) of the flow near its discontinuities, where it is blurred over a few pixels: from the
+    range of `displacement` in a 5x5 neighbourhood."""
     kernel = np.ones((5, 5), np.uint8)
     spread = cv2.dilate(displacement, kernel) - cv2.erode(displacement, kernel)
     return np.square(np.float32(0.15) * spread).sum(axis=-1)
 
 
-#: width of superpixels in pixels at a long side of 512
+#: width of superpixels in pixels if the long side of the image is 512
 SUPERPIXEL_SPACING = 8
-#: frames that are decided together, and how many of them on either side only lend context
+#: number of frames that are classified together, and of further frames on either side that are only used as context
 WINDOW, CONTEXT = 96, 16
-#: weight of a superpixel's evidence against its links
+#: weight of the evidence relative to that of the links
 EVIDENCE_WEIGHT = 0.1
-#: evidence against motion that everything starts with
+#: evidence against motion of every superpixel
 STATIC_PRIOR = 0.03
-#: difference in colour (Lab / 100) that separates
+#: standard deviation of color differences (Lab / 100) within an object
 COLOR_SCALE = 0.05
 
 
@@ -267,10 +265,10 @@ def estimate_motion(
     strides: Sequence[int] = MOTION_STRIDES,
     progress: Progress = ignore_progress,
 ) -> StoredMaps:
-    """Probability that a pixel shows something that moves, float (H, W) in [0, 1] per frame.
+    """Motion masks: per frame the probability (H, W), in [0, 1], that a pixel shows a moving object.
 
-    `cameras`, `z_depths` (0 = unknown) and `confidences` may come from any predictor and must have the size of
-    `flow.frames`; without confidences the depth counts as two percent uncertain.
+    `cameras`, `z_depths` (0 = unknown) and `confidences` may come from any predictor and have the size of
+    `flow.frames`. Without confidences, the relative standard deviation of depth is two percent.
     """
     frames = flow.frames
     count = len(frames)
@@ -286,28 +284,27 @@ def estimate_motion(
         _link(graph, flow, span)
         moving = np.concatenate([s.moving for s in graph.frames]) * EVIDENCE_WEIGHT
         static = (np.concatenate([s.static for s in graph.frames]) + STATIC_PRIOR) * EVIDENCE_WEIGHT
-        decided = graph.spread(moving, static)
-        # what moves at some time may rest at another, however long: then the flow's silence is no evidence
-        memory = graph.remembered(np.clip(4.0 * decided - 2.0, 0.0, 1.0))
-        rested = _certain_memory(memory)
-        decided = graph.spread(moving + EVIDENCE_WEIGHT * rested, static * (1.0 - rested), decided)
-        for index, values, segments in zip(span, graph.per_frame(decided), graph.frames, strict=True):
+        probability = graph.spread(moving, static)
+        # an object that moves at one time may rest at other times; then zero flow is no evidence against motion. Weak
+        # propagated values are ignored, because they come from object borders
+        propagated = graph.propagated(np.clip(4.0 * probability - 2.0, 0.0, 1.0))
+        resting = np.clip((propagated - 0.6) / 0.3, 0.0, 1.0)
+        probability = graph.spread(moving + EVIDENCE_WEIGHT * resting, static * (1.0 - resting), probability)
+        for index, values, segments in zip(span, graph.per_frame(probability), graph.frames, strict=True):
             if first <= index < last:
                 motion[index] = _to_pixels(values[segments.labels], frames[index])
     progress("motion", count, count)
     return motion
 
 
-def scene_motion(scene: Scene, *, progress: Progress = ignore_progress) -> StoredMaps:
-    """`estimate_motion` for the scene of a predictor that has no masks of its own, from its cameras and depth."""
+def scene_motion(scene: Scene, *, flow: OpticalFlow | None = None, progress: Progress = ignore_progress) -> StoredMaps:
+    """`estimate_motion` for the scene of a predictor without motion masks, from its cameras and depth, by any optical
+    `flow` (default: DIS). Raises `ValueError` for a scene without depth."""
     if scene.z_depths is None:
-        raise ValueError("motion is found from depth; this scene has none")
-    return estimate_motion(FlowField(scene.frames), scene.cameras, scene.z_depths, scene.confidences, progress=progress)
-
-
-def _certain_memory(memory: np.ndarray) -> np.ndarray:
-    """The part of a memory that may silence evidence of rest: faint traces come from borders, not from objects."""
-    return np.clip((memory - 0.6) / 0.3, 0.0, 1.0)
+        raise ValueError("motion estimation needs depth; this scene has none")
+    field = FlowField(scene.frames, flow)
+    with np.errstate(all="ignore"):  # the depths of a damaged network may have any value
+        return estimate_motion(field, scene.cameras, scene.z_depths, scene.confidences, progress=progress)
 
 
 def _frame_evidence(
@@ -318,6 +315,7 @@ def _frame_evidence(
     confidences: FrameMaps | None,
     strides: Sequence[int],
 ) -> Evidence:
+    """The evidence about frame `index`; pixels without depth have the median inverse depth, with a large deviation."""
     z_depth = z_depths[index]
     known = z_depth > 0
     if not known.any():
@@ -336,18 +334,19 @@ def _frame_evidence(
 
 
 def _segments(image: np.ndarray, evidence: Evidence) -> FrameSegments:
+    """The superpixels of the uint8 `image` with their mean evidence."""
     height, width = image.shape[:2]
     spacing = max(4, round(SUPERPIXEL_SPACING * max(height, width) / 512))
     labels = superpixels(image, spacing)
     count = int(labels.max()) + 1
     lab = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB) / 100.0
     columns, rows = pixel_grid(height, width)
-    place = np.stack(np.broadcast_arrays(columns, rows), axis=-1)
+    position = np.stack(np.broadcast_arrays(columns, rows), axis=-1)
     return FrameSegments(
         labels=labels,
         size=np.bincount(labels.ravel(), minlength=count),
         color=mean_per_segment(labels, count, lab),
-        place=mean_per_segment(labels, count, place),
+        position=mean_per_segment(labels, count, position),
         flow=mean_per_segment(labels, count, evidence.residual),
         moving=mean_per_segment(labels, count, evidence.moving),
         static=mean_per_segment(labels, count, evidence.static),
@@ -355,6 +354,7 @@ def _segments(image: np.ndarray, evidence: Evidence) -> FrameSegments:
 
 
 def _link(graph: SegmentGraph, flow: FlowField, span: range) -> None:
+    """Adds all links between the superpixels of the frames `span`."""
     for position, index in enumerate(span):
         graph.link_neighbors(position, COLOR_SCALE, flow_scale=1.0, strength=1.0)
         for ahead in (1, 2):
@@ -364,12 +364,13 @@ def _link(graph: SegmentGraph, flow: FlowField, span: range) -> None:
                 graph.link_overlaps(position, position + ahead, step.displacement, trusted, COLOR_SCALE, strength=4.0)
     reach_in_pixels = 20.0 * max(flow.frames.width, flow.frames.height) / 512
     for reach in (4, 8, 16):
-        graph.link_alike(reach, 3, COLOR_SCALE, reach_in_pixels, strength=0.5)
+        graph.link_similar(reach, 3, COLOR_SCALE, reach_in_pixels, strength=0.5)
 
 
 def _to_pixels(values: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Probabilities per pixel (H, W) from those of the superpixels, smoothed along the edges of `image`."""
     lab = cv2.cvtColor(np.ascontiguousarray(image, dtype=np.float32), cv2.COLOR_RGB2LAB) / 100.0
     smooth = np.clip(EdgeAwareSmoother(lab, 30.0, 0.06)(values)[0], 0.0, 1.0)
-    # the random walk is timid: its odds are cubed, which leaves the decision at one half where it is
+    # the probabilities of the random walk are too close to one half; cubing the odds does not move that threshold
     moving, static = smooth**3, (1.0 - smooth) ** 3
     return moving / (moving + static)

@@ -1,9 +1,10 @@
-"""Closing loops: host points seen again in frames far away in time, when the camera comes back to a place.
+"""Loop closure: observations of host points in distant frames, for clips in which the camera returns to a place.
 
-Chained tracking ends after a while and drifts apart; a frame that looks like the host's is asked directly. Candidates
-are found by comparing thumbnails of all frames (as in the place recognition of Milford and Wyeth, SeqSLAM, ICRA 2012,
-without its sequences), and count only when dense flow there and back and the alignment of patches confirm many points.
-To bundle adjustment a revisit is one more frame that the host's tracks are seen in, so the loop closes by itself.
+Chained tracks end after a while, and chained poses drift. Therefore the points of a host frame are also tracked
+directly into frames that look like it. Such candidates are found by comparing thumbnails of all frames (as in Milford
+and Wyeth, SeqSLAM, ICRA 2012, but of single frames instead of sequences); a candidate is used only if forward-backward
+flow and patch alignment confirm many points. For bundle adjustment a revisit is a further frame of the host's tracks,
+which closes the loop.
 """
 
 from dataclasses import replace
@@ -11,78 +12,87 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from dynamic_predictor.geometric.tracks import HostTracks, Tracks, aligned_points, followed_points, keyframe_stride
+from dynamic_predictor.geometric.tracks import (
+    HostTracks,
+    Tracks,
+    aligned_points,
+    displaced_points,
+    inside_image,
+    keyframe_stride,
+)
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.maps import FrameMaps
 
 #: width and height of thumbnails in pixels
 _THUMBNAIL = (32, 18)
-#: correlation of thumbnails from which on two frames may show the same place
-_ALIKE = 0.5
-#: how many frames each host asks, and how far apart in frames these are at least
-_ASKED, _APART = 3, 6
-#: a revisit counts from this many confirmed points and this share of the host's points
+#: smallest correlation of the thumbnails of two frames that may show the same place
+_LEAST_CORRELATION = 0.5
+#: largest number of candidates per host, and their smallest distance from each other in frames
+_MOST_CANDIDATES, _CANDIDATE_DISTANCE = 3, 6
+#: smallest number of confirmed points of a revisit, and their smallest share of the points of the host
 _LEAST_POINTS, _LEAST_SHARE = 20, 0.15
+#: distance of observations from the image border in pixels
+_MARGIN = 3
 
 
 def with_revisits(tracks: Tracks, flow: FlowField, motion_masks: FrameMaps | None = None) -> Tracks:
-    """`tracks` with observations in frames that show the same place again, beyond where each host's tracks ended.
-    `motion_masks` (1 = moves) keep observations off moving pixels."""
+    """`tracks` with additional observations in frames that show the place of a host frame again, outside the frames
+    that its tracks reach. There are no observations on pixels that `motion_masks` (1 = moves) mark."""
     if not tracks.hosts:
         return tracks
     thumbnails = _thumbnails(flow)
     stride = keyframe_stride(tracks.frame_count)
-    asked = np.zeros(tracks.frame_count, bool)
-    asked[::stride] = True
-    asked[-1] = True
+    is_keyframe = np.zeros(tracks.frame_count, bool)
+    is_keyframe[::stride] = True
+    is_keyframe[-1] = True
     hosts = []
     for host in tracks.hosts:
-        likeness = thumbnails @ thumbnails[host.host]
-        # what the tracks reach, and a little more, is no return
+        correlation = thumbnails @ thumbnails[host.host]
+        # frames that the tracks reach, and a few more, are no revisits
         first, last = min(host.frames[0], host.host), max(host.frames[-1], host.host)
-        likeness[max(first - _APART, 0) : last + _APART + 1] = -1.0
-        likeness[~asked] = -1.0
-        for _ in range(_ASKED):
-            candidate = int(likeness.argmax())
-            if likeness[candidate] < _ALIKE:
+        correlation[max(first - _CANDIDATE_DISTANCE, 0) : last + _CANDIDATE_DISTANCE + 1] = -1.0
+        correlation[~is_keyframe] = -1.0
+        distance = _CANDIDATE_DISTANCE * stride
+        for _ in range(_MOST_CANDIDATES):
+            candidate = int(correlation.argmax())
+            if correlation[candidate] < _LEAST_CORRELATION:
                 break
-            likeness[max(candidate - _APART * stride, 0) : candidate + _APART * stride + 1] = -1.0
-            host = _seen_again(host, candidate, flow, motion_masks)
+            correlation[max(candidate - distance, 0) : candidate + distance + 1] = -1.0
+            host = _with_revisit(host, candidate, flow, motion_masks)
         hosts.append(host)
     return replace(tracks, hosts=hosts)
 
 
 def _thumbnails(flow: FlowField) -> np.ndarray:
-    """(F, pixels) float32 of unit length and no mean: their products are correlations."""
+    """(F, pixels) float32, each of length 1 and without its low frequencies, so that dot products are correlations."""
     rows = []
     for index in range(len(flow)):
         small = cv2.resize(flow.gray(index), _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
-        # without the light that falls off slowly over the image, which all frames of a clip share
+        # without low frequencies, because slow changes of brightness over the image are common to all frames
         small -= cv2.GaussianBlur(small, (0, 0), 6.0)
         rows.append(small.ravel() / max(float(np.linalg.norm(small)), 1e-6))
     return np.stack(rows)
 
 
-def _seen_again(host: HostTracks, frame: int, flow: FlowField, motion_masks: FrameMaps | None) -> HostTracks:
+def _with_revisit(host: HostTracks, frame: int, flow: FlowField, motion_masks: FrameMaps | None) -> HostTracks:
+    """`host` with the observations of its points in `frame`; unchanged if too few points are confirmed."""
     height, width = flow.gray(frame).shape
     points = (host.host_pixels - 0.5).astype(np.float32)
-    there, error = followed_points(flow, host.host, frame, points)
-    margin = 3
-    inside = (there >= margin).all(axis=1) & (there <= [width - 1 - margin, height - 1 - margin]).all(axis=1)
-    good = np.flatnonzero((error < 1.0) & inside)
+    displaced, error = displaced_points(flow, host.host, frame, points)
+    good = np.flatnonzero((error < 1.0) & inside_image(displaced, width, height, _MARGIN))
     if len(good) < _LEAST_POINTS:
         return host
-    aligned, works = aligned_points(flow, host.host, frame, points[good], there[good])
-    works &= (aligned >= margin).all(axis=1) & (aligned <= [width - 1 - margin, height - 1 - margin]).all(axis=1)
+    aligned, success = aligned_points(flow, host.host, frame, points[good], displaced[good])
+    success &= inside_image(aligned, width, height, _MARGIN)
     if motion_masks is not None:
         column, row = np.clip(np.rint(aligned).astype(int), 0, [width - 1, height - 1]).T
-        works &= motion_masks[frame][row, column] <= 0.5
-    if works.sum() < max(_LEAST_POINTS, _LEAST_SHARE * host.count):
+        success &= motion_masks[frame][row, column] <= 0.5
+    if success.sum() < max(_LEAST_POINTS, _LEAST_SHARE * host.count):
         return host
     visible = np.zeros(host.count, bool)
-    visible[good[works]] = True
-    positions = there.astype(np.float64)
-    positions[good[works]] = aligned[works]
+    visible[good[success]] = True
+    positions = displaced.astype(np.float64)
+    positions[good[success]] = aligned[success]
     at = int(np.searchsorted(host.frames, frame))
     return replace(
         host,

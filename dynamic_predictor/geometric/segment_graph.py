@@ -1,11 +1,11 @@
-"""A graph over the superpixels of many frames, and the spreading of evidence over it.
+"""A graph of the superpixels of many frames, and the motion of all superpixels from evidence about each of them.
 
-Each superpixel u carries evidence for (`moving`) and against (`static`) motion. The motion x of all superpixels
-minimises
-    sum_u moving_u (1 - x_u)^2 + static_u x_u^2 + sum_uv link_uv (x_u - x_v)^2,
-a random walk with absorption (Grady, "Random walks for image segmentation", PAMI 2006): a sparse symmetric positive
-definite system. Links follow colour and flow within a frame, flow from frame to frame, and likeness in appearance
-and place across more frames (after Faktor and Irani, "Video segmentation by non-local consensus voting", BMVC 2014).
+Each superpixel u has evidence for motion (`moving`) and against it (`static`). The motion x of all superpixels
+minimizes sum_u moving_u (1 - x_u)^2 + static_u x_u^2 + sum_uv link_uv (x_u - x_v)^2,
+a random walk with absorption (Grady, "Random walks for image segmentation", PAMI 2006), which is a sparse symmetric
+positive definite system. Superpixels are linked by color and flow within a frame, by flow from frame to frame, and by
+similar color and position in more distant frames (after Faktor and Irani, "Video segmentation by non-local consensus
+voting", BMVC 2014).
 """
 
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ from scipy.spatial import KDTree
 
 @dataclass
 class FrameSegments:
-    """The superpixels of one frame: `labels` (H, W), and per superpixel its size in pixels, mean colour (n, 3) in
-    Lab / 100, place (n, 2) in pixels, `flow` (n, 2) unexplained flow per frame in pixels, evidence for and against."""
+    """The n superpixels of one frame: `labels` (H, W), and per superpixel its size in pixels (n,), mean color (n, 3) in
+    Lab / 100, mean position (n, 2) in pixels, mean residual flow (n, 2) in pixels per frame, and evidence (n,)."""
 
     labels: np.ndarray
     size: np.ndarray
     color: np.ndarray
-    place: np.ndarray
+    position: np.ndarray
     flow: np.ndarray
     moving: np.ndarray
     static: np.ndarray
@@ -34,34 +34,32 @@ class FrameSegments:
         return len(self.size)
 
 
-def mean_per_segment(
-    labels: np.ndarray, count: int, values: np.ndarray, weight: np.ndarray | None = None
-) -> np.ndarray:
+def mean_per_segment(labels: np.ndarray, count: int, values: np.ndarray) -> np.ndarray:
     """Mean of `values` (H, W) or (H, W, C) over each superpixel: (n,) or (n, C)."""
+    if values.ndim == 3:
+        return np.stack([mean_per_segment(labels, count, values[..., k]) for k in range(values.shape[-1])], axis=-1)
     flat = labels.ravel()
-    w = None if weight is None else weight.ravel()
-    total = np.maximum(np.bincount(flat, w, count), 1e-9)
-    if values.ndim == 2:
-        v = values.ravel() if w is None else values.ravel() * w
-        return np.bincount(flat, v, count) / total
-    return np.stack([mean_per_segment(labels, count, values[..., k], weight) for k in range(values.shape[-1])], axis=-1)
+    return np.bincount(flat, values.ravel(), count) / np.maximum(np.bincount(flat, None, count), 1e-9)
 
 
 @dataclass
 class SegmentGraph:
-    """Collects superpixels and links; nodes are numbered frame after frame."""
+    """The superpixels and links of consecutive frames; nodes are numbered frame after frame."""
 
     frames: list[FrameSegments] = field(default_factory=list)
+    #: number of the first node of each frame
     first: list[int] = field(default_factory=lambda: [0])
+    #: superpixels u of frame `position` and v of the next frame that overlap, and their overlaps in pixels
     _steps: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
     _links: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     def add_frame(self, segments: FrameSegments) -> None:
+        """Appends the superpixels of the next frame."""
         self.frames.append(segments)
         self.first.append(self.first[-1] + segments.count)
 
     def link_neighbors(self, position: int, color_scale: float, flow_scale: float, strength: float) -> None:
-        """Links superpixels of frame `position` that touch, by border length, colour and unexplained flow."""
+        """Links adjacent superpixels of frame `position`, by border length, color and residual flow."""
         s = self.frames[position]
         a = np.concatenate([s.labels[:, :-1].ravel(), s.labels[:-1].ravel()])
         b = np.concatenate([s.labels[:, 1:].ravel(), s.labels[1:].ravel()])
@@ -83,7 +81,8 @@ class SegmentGraph:
         color_scale: float,
         strength: float,
     ) -> None:
-        """Links superpixels that the flow from frame `position` to frame `other` lays over each other."""
+        """Links superpixels that overlap after the flow `displacement` (H, W, 2) from frame `position` to frame
+        `other`, by overlap and color; only `trusted` (H, W) pixels count."""
         s, t = self.frames[position], self.frames[other]
         height, width = s.labels.shape
         y, x = np.nonzero(trusted)
@@ -96,15 +95,17 @@ class SegmentGraph:
         share = overlap / np.maximum(np.maximum(s.size[u], t.size[v]), 1)
         color = ((s.color[u] - t.color[v]) ** 2).sum(axis=1) / color_scale**2
         if other == position + 1:
-            alike = color < 25.0
-            self._steps[position] = u[alike], v[alike], overlap[alike].astype(np.float64)
+            similar = color < 25.0
+            self._steps[position] = u[similar], v[similar], overlap[similar].astype(np.float64)
         self._add(position, other, u, v, strength * share * np.exp(-0.5 * color))
 
-    def link_alike(self, reach: int, neighbors: int, color_scale: float, place_scale: float, strength: float) -> None:
-        """Links each superpixel to its `neighbors` most alike ones, in colour and place, of the frames at `reach`."""
+    def link_similar(
+        self, reach: int, neighbors: int, color_scale: float, position_scale: float, strength: float
+    ) -> None:
+        """Links each superpixel to the `neighbors` ones most similar in color and position, `reach` frames later."""
         trees, features = [], []
         for s in self.frames:
-            feature = np.concatenate([s.color / color_scale, s.place / place_scale], axis=1)
+            feature = np.concatenate([s.color / color_scale, s.position / position_scale], axis=1)
             features.append(feature)
             trees.append(KDTree(feature))
         for position in range(len(self.frames) - reach):
@@ -118,7 +119,8 @@ class SegmentGraph:
         self._links.append((u[strong] + self.first[position], v[strong] + self.first[other], weight[strong]))
 
     def spread(self, moving: np.ndarray, static: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
-        """The x of the module's docstring for every node, in [0, 1]; evidence as arrays over all nodes."""
+        """The motion x of every node, in [0, 1] (see the docstring of the module), from the evidence of every node.
+        `start` is a first guess of the result."""
         count = self.first[-1]
         u = np.concatenate([link[0] for link in self._links])
         v = np.concatenate([link[1] for link in self._links])
@@ -129,12 +131,12 @@ class SegmentGraph:
         solution, _ = cg(system, moving, x0=start, rtol=1e-4, maxiter=300, M=sparse.diags(1.0 / diagonal))
         return np.clip(solution, 0.0, 1.0)
 
-    def remembered(self, values: np.ndarray) -> np.ndarray:
-        """The largest of `values` (one per node, in [0, 1]) that the flow carries to each node from any frame before
-        or after it; a mean where several superpixels arrive at one."""
-        memory = []
+    def propagated(self, values: np.ndarray) -> np.ndarray:
+        """The largest of the `values` (one per node, in [0, 1]) that reach each node along the flow, from any earlier
+        or later frame; where several superpixels overlap one, their mean is propagated."""
+        results = []
         for forward in (True, False):
-            carried = [part.copy() for part in self.per_frame(values)]
+            propagated = [part.copy() for part in self.per_frame(values)]
             order = range(len(self.frames) - 1) if forward else range(len(self.frames) - 2, -1, -1)
             for position in order:
                 if position not in self._steps:
@@ -144,10 +146,10 @@ class SegmentGraph:
                 start, end = (position, position + 1) if forward else (position + 1, position)
                 count = self.frames[end].count
                 covered = np.maximum(np.bincount(target, overlap, count), 0.3 * self.frames[end].size)
-                arriving = np.bincount(target, overlap * carried[start][source], count) / np.maximum(covered, 1.0)
-                carried[end] = np.maximum(carried[end], arriving)
-            memory.append(np.concatenate(carried))
-        return np.maximum(*memory)
+                arriving = np.bincount(target, overlap * propagated[start][source], count) / np.maximum(covered, 1.0)
+                propagated[end] = np.maximum(propagated[end], arriving)
+            results.append(np.concatenate(propagated))
+        return np.maximum(*results)
 
     def per_frame(self, values: np.ndarray) -> list[np.ndarray]:
         """Splits an array over all nodes by frame."""

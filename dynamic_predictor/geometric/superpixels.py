@@ -1,4 +1,4 @@
-"""Superpixels: small patches that follow the edges of the image."""
+"""Superpixels: small patches whose borders follow the edges of the image."""
 
 import cv2
 import numpy as np
@@ -7,8 +7,8 @@ import numpy as np
 def superpixels(image: np.ndarray, spacing: int) -> np.ndarray:
     """Labels (H, W) int32, 0 to n - 1 without gaps, of patches about `spacing` pixels wide.
 
-    `image` (H, W, 3) uint8. Seeded watershed (Meyer, 1992) from a grid of seeds that are moved to the flattest place
-    near them, so that no patch starts on an edge.
+    `image` (H, W, 3) uint8. Seeded watershed (Meyer, "Color image segmentation", 1992). There is one seed per grid
+    cell, at the pixel with the smallest gradient, so that no patch starts on an edge.
     """
     height, width = image.shape[:2]
     smooth = cv2.GaussianBlur(image, (0, 0), 0.8)
@@ -16,7 +16,7 @@ def superpixels(image: np.ndarray, spacing: int) -> np.ndarray:
     rows, columns = -(-height // spacing), -(-width // spacing)
     padded = np.full((rows * spacing, columns * spacing), np.inf, np.float32)
     padded[:height, :width] = gradient
-    # a little penalty for leaving the cell's centre keeps the patches compact in flat areas
+    # a small penalty on the distance from the cell's centre keeps the patches compact in flat areas
     offset = (np.arange(spacing) - (spacing - 1) / 2.0) ** 2
     penalty = (offset[:, None] + offset[None, :]) * (8.0 / spacing)
     cells = padded.reshape(rows, spacing, columns, spacing).transpose(0, 2, 1, 3) + penalty
@@ -27,12 +27,12 @@ def superpixels(image: np.ndarray, spacing: int) -> np.ndarray:
     inside = (y < height) & (x < width)
     markers[y[inside], x[inside]] = np.arange(1, int(inside.sum()) + 1)
     labels = cv2.watershed(smooth, markers.copy())
-    _adopt_borders(labels, markers)
+    _label_borders(labels, markers)
     return labels - 1
 
 
-def _adopt_borders(labels: np.ndarray, markers: np.ndarray) -> None:
-    """Watershed leaves lines of -1 between patches: give them to a neighbour, in place."""
+def _label_borders(labels: np.ndarray, markers: np.ndarray) -> None:
+    """Replaces the lines of -1 that the watershed leaves between patches by a neighbouring label, in place."""
     for _ in range(8):
         missing = labels <= 0
         if not missing.any():

@@ -1,9 +1,9 @@
-"""Point tracks: corners of host frames, followed through the clip by dense flow and sharpened by patch alignment.
+"""Point tracks: corners of host frames, tracked through the clip by dense flow and refined by patch alignment.
 
-Every track starts in its host frame and is followed forward and backward in time until forward and backward flow
-disagree, the patch no longer looks the same, or the point leaves the image. Chained flow drifts; so at every frame
-the chained position is only the start of a Lucas-Kanade alignment (Lucas and Kanade, IJCAI 1981; pyramidal as in
-Bouguet, 2000) of the patch in the host frame itself.
+Every track starts in its host frame and is tracked forward and backward in time until forward and backward flow
+disagree, the patch looks different, or the point leaves the image. Chained flow drifts; therefore the chained position
+is only the start of a Lucas-Kanade alignment with the patch of the host frame, in every frame (Lucas and Kanade, IJCAI
+1981; pyramidal as in Bouguet, 2000).
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 
-#: above this many frames only keyframes are solved together, and hosts are keyframes
+#: clips with more frames are solved at their keyframes first, and their host frames are keyframes
 MOST_FRAMES_TOGETHER = 160
 
 
 def keyframe_stride(frame_count: int) -> int:
-    """Every how many frames there is a keyframe."""
+    """The distance between keyframes, in frames."""
     if frame_count <= MOST_FRAMES_TOGETHER:
         return 1
     return min(15, -(-frame_count // (MOST_FRAMES_TOGETHER - 10)))
@@ -28,14 +28,14 @@ def keyframe_stride(frame_count: int) -> int:
 
 @dataclass
 class HostTracks:
-    """The tracks that start in one host frame. Pixels are (u, v) with pixel centres at +0.5."""
+    """The tracks that start in the frame `host`. Pixels are (u, v) with pixel centres at +0.5."""
 
     host: int
-    #: (T, 2) float64, where the points are in the host frame
+    #: (T, 2) float64, positions in the host frame
     host_pixels: np.ndarray
-    #: (K,) the other frames in which they were looked for, ascending, without the host
+    #: (K,) the other frames that the points were tracked into, ascending
     frames: np.ndarray
-    #: (K, T, 2) float64, where they are there; meaningless where not visible
+    #: (K, T, 2) float64, positions in these frames; meaningless where not visible
     pixels: np.ndarray
     #: (K, T) bool
     visible: np.ndarray
@@ -45,7 +45,7 @@ class HostTracks:
         return len(self.host_pixels)
 
     def subset(self, tracks: np.ndarray | None = None, frames: np.ndarray | None = None) -> "HostTracks":
-        """Some tracks (mask or indices) in some frames (mask or indices into `frames`)."""
+        """The `tracks` (mask or indices) in the `frames` (mask of, or indices into, `self.frames`); None: all."""
         tracks = np.arange(self.count) if tracks is None else np.arange(self.count)[tracks]
         kept = np.arange(len(self.frames)) if frames is None else np.arange(len(self.frames))[frames]
         return HostTracks(
@@ -65,22 +65,16 @@ class Tracks:
     height: int
     frame_count: int
     hosts: list[HostTracks]
-    #: (F - 1,) share of well-followed points from frame i to i + 1
-    link_quality: np.ndarray
-
-    @property
-    def count(self) -> int:
-        return sum(host.count for host in self.hosts)
 
 
-#: side of the aligned patches in pixels and number of pyramid levels below the full size
+#: size of the aligned patches in pixels, and number of pyramid levels above the full size
 _PATCH = (17, 17)
 _LEVELS = 1
 
 
 def detect_points(gray: np.ndarray, excluded: np.ndarray | None, spacing: int) -> np.ndarray:
-    """The best corner (Shi and Tomasi, CVPR 1994) of every cell of `spacing` pixels, (N, 2) float32, with cv2's pixel
-    centres at integers. Cells without any texture and pixels in `excluded` (H, W) bool give none."""
+    """The strongest corner (Shi and Tomasi, CVPR 1994) of every cell of `spacing` pixels, (N, 2) float32, pixel centres
+    at integers. There are none in cells without texture and on pixels marked in `excluded` (H, W) bool."""
     smooth = cv2.GaussianBlur(gray, (0, 0), 0.8)
     strength = cv2.cornerMinEigenVal(smooth, 5, ksize=3)
     border = 5
@@ -89,7 +83,7 @@ def detect_points(gray: np.ndarray, excluded: np.ndarray | None, spacing: int) -
     if excluded is not None:
         allowed &= ~excluded
     strength = np.where(allowed, strength, 0)
-    # far below this an aligned patch slides freely; the scale is that of cv2 for 8 bit images
+    # a patch of much smaller corner strength cannot be aligned; the unit is that of cv2 for 8-bit images
     floor = max(2e-5, 1e-3 * float(np.percentile(strength, 99)))
     points = []
     height, width = gray.shape
@@ -116,7 +110,7 @@ def detect_points(gray: np.ndarray, excluded: np.ndarray | None, spacing: int) -
 
 
 def _sample(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Bilinear samples (N, C) of (H, W, C) at (N, 2) points, cv2's pixel centres."""
+    """Bilinear samples (N, C) of `image` (H, W, C) at `points` (N, 2), pixel centres at integers."""
     if len(points) == 0:
         return np.zeros((0, image.shape[2]), image.dtype)
     x = np.ascontiguousarray(points[:, :1], np.float32)
@@ -124,56 +118,56 @@ def _sample(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(len(points), -1)
 
 
-def _inside(points: np.ndarray, width: int, height: int, margin: float = 2.0) -> np.ndarray:
+def inside_image(points: np.ndarray, width: int, height: int, margin: float = 2.0) -> np.ndarray:
+    """(N,) bool: which `points` (N, 2) are at least `margin` pixels away from the image border."""
     x, y = points[:, 0], points[:, 1]
     return (x >= margin) & (y >= margin) & (x <= width - 1 - margin) & (y <= height - 1 - margin)
 
 
-def followed_points(flow: FlowField, source: int, target: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points moved by the flow and their forward-backward error in pixels."""
-    there = points + _sample(flow.displacement(source, target), points)
-    back = there + _sample(flow.displacement(target, source), there)
-    return there, np.linalg.norm(back - points, axis=1)
+def displaced_points(flow: FlowField, source: int, target: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The `points` (N, 2) displaced by the flow, and their forward-backward errors (N,) in pixels."""
+    displaced = points + _sample(flow.displacement(source, target), points)
+    returned = displaced + _sample(flow.displacement(target, source), displaced)
+    return displaced, np.linalg.norm(returned - points, axis=1)
 
 
 def aligned_points(
     flow: FlowField, host: int, frame: int, host_points: np.ndarray, guess: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`guess` sharpened by aligning the patch of the host; the flag says whether it worked there and back."""
+    """The positions `guess` (N, 2) in `frame`, refined by alignment with the patches around `host_points` in frame
+    `host`, and whether the alignment succeeded (N,): it is close to the guess, and its reverse returns to the host
+    point."""
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01)
     flags = cv2.OPTFLOW_USE_INITIAL_FLOW
     first, second = flow.gray(host), flow.gray(frame)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(
+    aligned, found, _ = cv2.calcOpticalFlowPyrLK(
         first, second, host_points, guess.astype(np.float32).copy(), None, None, _PATCH, _LEVELS, criteria, flags, 1e-4
     )
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(
-        second, first, there, host_points.copy(), None, None, _PATCH, _LEVELS, criteria, flags, 1e-4
+    returned, found_back, _ = cv2.calcOpticalFlowPyrLK(
+        second, first, aligned, host_points.copy(), None, None, _PATCH, _LEVELS, criteria, flags, 1e-4
     )
-    works = (found.ravel() > 0) & (found_back.ravel() > 0)
-    works &= np.linalg.norm(back - host_points, axis=1) < 0.3
-    works &= np.linalg.norm(there - guess, axis=1) < 2.5
-    return there, works
+    success = (found.ravel() > 0) & (found_back.ravel() > 0)
+    success &= np.linalg.norm(returned - host_points, axis=1) < 0.3
+    success &= np.linalg.norm(aligned - guess, axis=1) < 2.5
+    return aligned, success
 
 
 def track_points(
     flow: FlowField,
     motion_masks: FrameMaps | None = None,
     *,
-    spacing: int | None = None,
-    host_step: int | None = None,
     reach: int = 60,
     progress: Progress = ignore_progress,
 ) -> Tracks:
-    """Tracks from evenly spread host frames, each followed for up to `reach` frames both ways.
+    """Tracks of points in evenly spread host frames, each over up to `reach` frames in both directions of time.
 
-    `motion_masks` (1 = moves) keep points and observations off moving pixels.
+    There are no points and no observations on pixels that `motion_masks` (1 = moves) mark.
     """
     count = len(flow.frames)
     height, width = flow.gray(0).shape
-    spacing = spacing or max(6, round(max(width, height) / 28))
+    spacing = max(6, round(max(width, height) / 28))
     stride = keyframe_stride(count)
-    if host_step is None:
-        host_step = int(np.clip(round(count / 12), 1, 6)) if stride == 1 else stride * -(-6 // stride)
+    host_step = int(np.clip(round(count / 12), 1, 6)) if stride == 1 else stride * -(-6 // stride)
     first = host_step // 2 if stride == 1 and count > 2 else 0
     moving: dict[int, np.ndarray] = {}
 
@@ -188,7 +182,6 @@ def track_points(
         return moving[index]
 
     host_frames = sorted(set(range(first, count, host_step)) | ({0, count - 1}))
-    links: dict[int, list[float]] = {index: [] for index in range(count - 1)}
     hosts = []
     for done, host in enumerate(host_frames):
         progress("tracking points", done, len(host_frames))
@@ -199,10 +192,10 @@ def track_points(
         if len(points):
             for direction in (-1, 1):
                 limit = max(0, host - reach) if direction < 0 else min(count - 1, host + reach)
-                found = _track_one_way(flow, host, points, direction, limit, links, moving_at)
-                for frame, there, seen in found if direction > 0 else reversed(found):
+                found = _track_one_way(flow, host, points, direction, limit, moving_at)
+                for frame, positions, seen in found if direction > 0 else reversed(found):
                     frames.append(frame)
-                    pixels.append(there)
+                    pixels.append(positions)
                     visible.append(seen)
         seen = np.array(visible).reshape(len(frames), len(points))
         enough = seen.sum(0) >= min(2, count - 1)
@@ -216,12 +209,11 @@ def track_points(
             )
         )
     progress("tracking points", len(host_frames), len(host_frames))
-    quality = np.array([np.mean(links[index]) if links[index] else 0.0 for index in range(count - 1)])
-    return Tracks(width, height, count, [host for host in hosts if host.count and len(host.frames)], quality)
+    return Tracks(width, height, count, [host for host in hosts if host.count and len(host.frames)])
 
 
-def _track_one_way(flow, host, points, direction, limit, links, moving_at):
-    """[(frame, positions (N, 2), visible (N,))] from the host towards `limit`."""
+def _track_one_way(flow, host, points, direction, limit, moving_at):
+    """[(frame, positions (N, 2), visible (N,))] of the `points` of the host, frame after frame up to `limit`."""
     height, width = flow.gray(0).shape
     found = []
     position = points.copy()
@@ -229,35 +221,33 @@ def _track_one_way(flow, host, points, direction, limit, links, moving_at):
     unaligned = np.zeros(len(points), int)
     previous, missed = host, 0
     for frame in range(host + direction, limit + direction, direction):
-        there, error = followed_points(flow, previous, frame, position)
-        moved = np.linalg.norm(there - position, axis=1)
-        good = alive & (error < 0.6 + 0.05 * moved) & _inside(there, width, height)
-        if previous == frame - direction and alive.sum() >= 8:
-            links[min(previous, frame)].append(float(good.sum() / alive.sum()))
+        displaced, error = displaced_points(flow, previous, frame, position)
+        distance = np.linalg.norm(displaced - position, axis=1)
+        good = alive & (error < 0.6 + 0.05 * distance) & inside_image(displaced, width, height)
         if alive.sum() >= 8 and good.sum() < 0.15 * alive.sum():
-            # a bad frame: try to step over it
+            # a bad frame: the next one is tried instead
             missed += 1
             if missed > 3:
                 break
-            found.append((frame, there, np.zeros(len(points), bool)))
+            found.append((frame, displaced, np.zeros(len(points), bool)))
             continue
         missed = 0
-        aligned, works = there, np.zeros(len(points), bool)
+        aligned, is_aligned = displaced, np.zeros(len(points), bool)
         chosen = np.flatnonzero(good)
         if len(chosen):
-            sharp, sharp_works = aligned_points(flow, host, frame, points[chosen], there[chosen])
-            aligned = there.copy()
-            aligned[chosen[sharp_works]] = sharp[sharp_works]
-            works[chosen[sharp_works]] = True
-        seen = works & _inside(aligned, width, height)
+            refined, success = aligned_points(flow, host, frame, points[chosen], displaced[chosen])
+            aligned = displaced.copy()
+            aligned[chosen[success]] = refined[success]
+            is_aligned[chosen[success]] = True
+        seen = is_aligned & inside_image(aligned, width, height)
         excluded = moving_at(frame)
         if excluded is not None and len(chosen):
             column = np.clip(np.rint(aligned[:, 0]).astype(int), 0, width - 1)
             row = np.clip(np.rint(aligned[:, 1]).astype(int), 0, height - 1)
             seen &= ~excluded[row, column]
         found.append((frame, aligned, seen))
-        # a patch that cannot be aligned goes on for a while on flow alone: short occlusions, blur
-        unaligned = np.where(works, 0, unaligned + 1)
+        # a patch that cannot be aligned is tracked by flow alone for three more frames: short occlusions, blur
+        unaligned = np.where(is_aligned, 0, unaligned + 1)
         position, alive, previous = aligned, good & (unaligned <= 3), frame
         if alive.sum() < 4:
             break

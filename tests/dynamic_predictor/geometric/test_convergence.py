@@ -1,11 +1,11 @@
-"""When the predictor may stop: two estimates of one clip compared by what they say about flow."""
+"""The convergence test of the predictor: two estimates of one clip compared by their rigid flow."""
 
 from dataclasses import replace
 
 import numpy as np
 
+from dynamic_predictor.geometric.camera_estimate import CameraEstimate, SparseObservations
 from dynamic_predictor.geometric.convergence import in_units_of, rigid_flow_shift
-from dynamic_predictor.geometric.structure_from_motion import CameraEstimate, MovingObservations, SparseObservations
 from scene.camera import Camera
 from scene.scene import PointCloud
 
@@ -24,10 +24,9 @@ def estimate(scale: float = 1.0, turn: float = 0.0, focal: float = 200.0) -> Cam
     pixels = rng.uniform([0, 0], [160, 96], (COUNT * 30, 2)).astype(np.float32)
     inverse_depths = rng.uniform(0.1, 0.5, COUNT * 30) / scale
     starts = np.arange(COUNT + 1) * 30
-    nothing = MovingObservations(np.zeros(COUNT + 1, int), np.zeros((0, 2)), np.zeros(0))
     points = PointCloud(scale * rng.uniform(-1, 1, (5, 3)).astype(np.float32), np.zeros((5, 3), np.uint8))
-    tracks = SparseObservations(starts, pixels, inverse_depths, 0.01 * inverse_depths, np.arange(COUNT * 30))
-    return CameraEstimate(cameras, "bundle_adjustment", 0.1, points, tracks, True, nothing)
+    tracks = SparseObservations(starts, pixels, inverse_depths, np.arange(COUNT * 30))
+    return CameraEstimate(cameras, "bundle_adjustment", 0.1, points, tracks, True)
 
 
 def test_another_unit_of_length_is_no_change():
@@ -39,10 +38,10 @@ def test_another_unit_of_length_is_no_change():
     np.testing.assert_allclose(same.point_tracks.inverse_depths, one.point_tracks.inverse_depths)
 
 
-def test_turning_shifts_the_flow_by_focal_length_times_angle():
+def test_rotation_shifts_the_flow_by_focal_length_times_angle():
     # eight frames at 1e-4 radians each: 200 * 8e-4 = 0.16 pixels in the middle of the image, more off it
     turned = estimate(turn=1e-4)
-    # far away, where only turning shows
+    # points far away, on which only rotation has an effect
     far = replace(turned, point_tracks=replace(turned.point_tracks, inverse_depths=np.full(COUNT * 30, 1e-9)))
     shift = rigid_flow_shift(estimate(), far)
     assert 0.16 < shift < 0.16 * (1 + (80 / 200) ** 2) * (1 + (48 / 200) ** 2)

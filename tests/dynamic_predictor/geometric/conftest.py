@@ -1,0 +1,11 @@
+"""Fixtures of the tests of the weight-free predictor."""
+
+import pytest
+
+from dynamic_predictor.geometric.bundle_adjustment import one_blas_thread
+
+
+@pytest.fixture
+def calm_linear_algebra():
+    with one_blas_thread():
+        yield

@@ -1,0 +1,62 @@
+"""Bundle adjustment on exact synthetic tracks, whose cameras are known."""
+
+import numpy as np
+import pytest
+
+from dynamic_predictor.geometric.bundle_adjustment import Problem, _linearize, adjust, project_host, residual_norms
+from dynamic_predictor.geometric.tracks import HostTracks
+from tests.dynamic_predictor.geometric.synthetic_tracks import CENTER, center_error, curved_path, synthetic_tracks
+
+pytestmark = pytest.mark.usefixtures("calm_linear_algebra")
+
+
+def test_adjust_finds_the_exact_cameras_again():
+    rng = np.random.default_rng(0)
+    truth = curved_path()
+    hosts, inverse_depths, _ = synthetic_tracks(truth, rng)
+    start = truth.moved(0.02 * rng.standard_normal((13, 6)), 0.1)
+    depths = [depth * np.exp(0.2 * rng.standard_normal(len(depth))) for depth in inverse_depths]
+    problem = Problem(hosts, depths, [np.ones(host.count) for host in hosts], CENTER)
+    solution = adjust(problem, start, depths, scale=0.1, iterations=60, depth_prior=0.0, tolerance=0.0)
+    assert center_error(solution.poses, truth) < 1e-6
+    assert solution.poses.focal == pytest.approx(truth.focal, rel=1e-6)
+    assert max(np.nanmax(norm) for norm in residual_norms(problem, solution.poses, solution.inverse_depths)) < 1e-4
+
+
+def test_the_gradient_is_that_of_the_cost():
+    # the gradient of the normal equations against finite differences of the cost, for each unknown
+    rng = np.random.default_rng(1)
+    truth = curved_path(count=5)
+    hosts, depths, _ = synthetic_tracks(truth, rng, per_host=20, host_step=2)
+    start = truth.moved(0.005 * rng.standard_normal((5, 6)), 0.02)
+    problem = Problem(hosts, depths, [np.ones(host.count) for host in hosts], CENTER)
+    slots = np.arange(5)
+    # a huge scale makes the loss quadratic: the robust weights are 1
+    system = _linearize(problem, start, depths, 1e4, slots, 31, 0.0)
+
+    def half_squares(poses, inverse_depths):
+        return 0.5 * sum(np.nansum(norm**2) for norm in residual_norms(problem, poses, inverse_depths)) / 1e8
+
+    for unknown in range(31):
+        step = np.zeros(31)
+        step[unknown] = 1e-5
+        up = half_squares(start.moved(step[:-1].reshape(5, 6), step[-1]), depths)
+        down = half_squares(start.moved(-step[:-1].reshape(5, 6), -step[-1]), depths)
+        assert (up - down) / 2e-5 == pytest.approx(system.gradient[unknown], rel=2e-3, abs=1e-8)
+    changed = [depth.copy() for depth in depths]
+    changed[1][7] += 1e-6
+    lowered = [depth.copy() for depth in depths]
+    lowered[1][7] -= 1e-6
+    gradient = (half_squares(start, changed) - half_squares(start, lowered)) / 2e-6
+    assert gradient == pytest.approx(system.hosts[1].gradient[7], rel=2e-3)
+
+
+def test_projection_agrees_with_the_pinhole_formula():
+    truth = curved_path(count=3)
+    host = HostTracks(0, np.array([[100.0, 50.0]]), np.array([2]), np.zeros((1, 1, 2)), np.ones((1, 1), bool))
+    pixels, relative_depth = project_host(host, np.array([0.25]), truth, CENTER)
+    point = np.array([(100 - CENTER[0]) / 350, (50 - CENTER[1]) / 350, 1.0]) * 4
+    world = truth.rotations[0].T @ (point - truth.translations[0])
+    target = truth.rotations[2] @ world + truth.translations[2]
+    np.testing.assert_allclose(pixels[0, 0], 350 * target[:2] / target[2] + CENTER)
+    assert relative_depth[0, 0] == pytest.approx(target[2] / 4)
