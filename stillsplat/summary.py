@@ -1,4 +1,4 @@
-"""What is printed when a run or an evaluation has ended: the figures, and where to look."""
+"""The summaries printed at the end of a run and of an evaluation."""
 
 from pathlib import Path
 from typing import Any
@@ -7,23 +7,22 @@ from rich.console import Console
 from rich.text import Text
 
 from stillsplat.reconstruct import Reconstruction
-from stillsplat.scores.evaluation import SHORT
-from stillsplat.scores.scoring import format_value
+from stillsplat.scores.against_truth import FIGURES
+from stillsplat.scores.scoring import format_value, listed_scores
 from terminal.progress_bars import spoken_time
 from terminal.tables import figures_table
 
-_SPLITS = {"held_out": "held-out frames", "training": "training frames", "all": "all frames"}
 _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mask_iou", "mask_j", "mask_f")
 
 
 def print_run_summary(result: Reconstruction, console: Console | None = None) -> None:
-    """Figures, times and places of a finished run."""
+    """Prints the figures, times and output files of a finished run."""
     console = console or Console(highlight=False)
     metrics, folder = result.metrics, result.folder
     width, height = metrics["size"]
     rows = [("frames", str(metrics["frames"]), f"{width} x {height} pixels, a camera for each")]
     rows.append(("Gaussians", f"{metrics['gaussians']:,}", ""))
-    rows += score_rows(metrics["scores"], _RUN_FIGURES)
+    rows += [row[:3] for row in listed_scores(metrics["scores"], _RUN_FIGURES)]
     seconds = metrics["seconds"]
     parts = ", ".join(f"{name} {spoken_time(value)}" for name, value in seconds.items())
     rows.append(("time", spoken_time(sum(seconds.values())), parts))
@@ -42,29 +41,16 @@ def print_run_summary(result: Reconstruction, console: Console | None = None) ->
 
 
 def print_evaluation_summary(output: Path, evaluation: dict[str, Any], console: Console | None = None) -> None:
-    """The figures of an evaluation."""
+    """Prints the figures of an evaluation."""
     console = console or Console(highlight=False)
     console.print()
     if "truth" in evaluation:
         rows = [
-            (name, format_value(entry), SHORT.get(name, "")) for name, entry in evaluation["truth"]["figures"].items()
+            (name, format_value(entry), FIGURES[name].short if name in FIGURES else "")
+            for name, entry in evaluation["truth"]["figures"].items()
         ]
         console.print(figures_table(f"Against the truth in {evaluation['truth']['folder']}", rows))
     if "annotations" in evaluation:
-        rows = score_rows(evaluation["annotations"]["scores"], _RUN_FIGURES)
+        rows = [row[:3] for row in listed_scores(evaluation["annotations"]["scores"], _RUN_FIGURES)]
         console.print(figures_table(f"Against the annotations in {evaluation['annotations']['folder']}", rows))
     console.print(Text(f"\nwritten to {output / 'evaluation.json'}", style="dim"), soft_wrap=True)
-
-
-def score_rows(scores: dict[str, dict[str, Any]], names: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    """Rows (figure, value, how) of the figures that have a value."""
-    rows = []
-    for split in ("held_out", "training", "all"):
-        for name in names:
-            entry = scores.get(split, {}).get(name)
-            if entry is not None and entry["value"] is not None:
-                how = f"{entry['frames']} {_SPLITS[split]}"
-                if entry["masks"] != "none":
-                    how += f", {entry['masks']}"
-                rows.append((name, format_value(entry), how))
-    return rows

@@ -24,8 +24,6 @@ def run(options: argparse.Namespace) -> int:
     from terminal.progress_bars import ProgressBars
 
     with ProgressBars() as bars:
-        evaluation = evaluate(
-            options.output, truth=options.truth, annotations=options.annotations, progress=bars, warn=bars.warn
-        )
+        evaluation = evaluate(options.output, truth=options.truth, annotations=options.annotations, progress=bars)
     print_evaluation_summary(Path(options.output), evaluation)
     return 0

@@ -1,4 +1,4 @@
-"""Scores of a run without truth: its renders against the frames, its masks against annotations. See docs/scores.md."""
+"""Scores of a run that need no ground truth: renders against frames, masks against annotations (docs/scores.md)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ PROTOCOLS = {
     "ssim_static": "structural similarity over the windows that touch no moving pixel; mean over frames",
     "lpips": "learned perceptual distance with AlexNet, whole images; mean over frames (0 is equal)",
     "lpips_static": "learned perceptual distance with AlexNet over static pixels; mean over frames (0 is equal)",
-    "mask_iou": "intersection over union of predicted and annotated moving pixels, all frames in one pot",
+    "mask_iou": "intersection over union of predicted and annotated moving pixels of all frames together",
     "mask_j": "region similarity J of the DAVIS benchmark: IoU per frame (1 when both are empty), mean over frames",
     "mask_j_recall": "share of frames whose J is above 0.5",
     "mask_f": "boundary accuracy F of the DAVIS benchmark: tolerance 0.8 % of the diagonal, mean over frames",
@@ -34,17 +34,19 @@ PROTOCOLS = {
 }
 
 UNITS = {"psnr": "dB", "psnr_static": "dB", "psnr_das3r": "dB"}
+#: splits of the frames, as they are named to the user
+SPLITS = {"held_out": "held-out frames", "training": "training frames", "all": "frames"}
 
 
 @dataclass
 class RunScores:
-    """Everything that metrics.json holds about quality."""
+    """The scores in metrics.json."""
 
-    #: split ("held_out", "training", "all") -> figure -> entry with value, protocol, split, masks, frames, code
+    #: split (see `SPLITS`) -> figure -> entry (see `figure`)
     figures: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    #: per frame: file, split and the image scores
+    #: for each frame: file, split and image scores
     per_frame: list[dict[str, Any]] = field(default_factory=list)
-    #: sentences about what is missing and why
+    #: sentences that explain missing scores
     notes: list[str] = field(default_factory=list)
 
 
@@ -59,11 +61,11 @@ def score_run(
     protocol_suffix: str = "",
     progress: Progress = ignore_progress,
 ) -> RunScores:
-    """Scores renders against frames, one frame in memory at a time.
+    """Scores renders against frames. Only one frame is held in memory.
 
     `render(i)` is uint8 RGB (H, W, 3). Pixels are static where `annotations`, or without them `motion_masks`, are below
-    a half; `mask_source` says in words where the motion masks are from. `protocol_suffix` is appended to the protocol
-    of every score of held-out frames (how their cameras came about, deviations from a named protocol).
+    0.5. `mask_source` names the source of the motion masks. `protocol_suffix` is appended to the protocol of each score
+    of held-out frames, for example to describe how their cameras were obtained.
     """
     scores = RunScores()
     lpips_reason = metrics.Lpips.unavailable_because()
@@ -105,27 +107,27 @@ def score_run(
     if annotations is not None and motion_masks is not None:
         scores.figures["all"] = mask_figures(motion_masks, annotations, "annotations")
     elif annotations is not None:
-        scores.notes.append("Masks were not scored: the scene has none.")
+        scores.notes.append("Masks were not scored because the scene has none.")
     return scores
 
 
 def mask_figures(predicted: FrameMaps, annotated: FrameMaps, source: str) -> dict[str, dict[str, Any]]:
-    """The mask figures of a clip, all frames; a pixel moves where its value is at least a half."""
-    found = score_masks((predicted[index] >= 0.5, annotated[index] >= 0.5) for index in range(len(annotated)))
+    """The mask figures of all frames of a clip; pixels with a value of at least 0.5 are moving."""
+    scores = score_masks((predicted[index] >= 0.5, annotated[index] >= 0.5) for index in range(len(annotated)))
     values = {
-        "mask_iou": found.iou_pooled,
-        "mask_j": found.j_mean,
-        "mask_j_recall": found.j_recall,
-        "mask_f": found.f_mean,
-        "mask_f_recall": found.f_recall,
+        "mask_iou": scores.iou_pooled,
+        "mask_j": scores.j_mean,
+        "mask_j_recall": scores.j_recall,
+        "mask_f": scores.f_mean,
+        "mask_f_recall": scores.f_recall,
     }
-    return {name: figure(name, value, "all", source, found.frames) for name, value in values.items()}
+    return {name: figure(name, value, "all", source, scores.frames) for name, value in values.items()}
 
 
 def figure(
     name: str, value: float | None, split: str, masks: str, frames: int, *, protocol: str | None = None
 ) -> dict[str, Any]:
-    """One figure as it stands in metrics.json and evaluation.json; a value that is not finite is None."""
+    """The entry of a figure in metrics.json and evaluation.json. A value that is not finite becomes None."""
     return {
         "value": None if value is None or not math.isfinite(value) else round(float(value), 6),
         "unit": UNITS.get(name, ""),
@@ -138,13 +140,28 @@ def figure(
 
 
 def format_value(entry: dict[str, Any]) -> str:
-    """A figure as people read it, with its unit."""
+    """The value of a figure with its unit, for the user; a dash where there is none."""
     value, unit = entry["value"], entry["unit"]
     if value is None:
         return "–"
     if unit == "dB":
         return f"{value:.2f} dB"
     return f"{value:.4f}" + (f" {unit}" if unit else "")
+
+
+def listed_scores(
+    scores: dict[str, dict[str, Any]], names: Sequence[str] | None = None
+) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """The figures (of `names`; None: all) that have a value: name, formatted value, frames and masks, and entry."""
+    rows = []
+    for split, of_frames in SPLITS.items():
+        entries = scores.get(split, {})
+        for name in entries if names is None else names:
+            entry = entries.get(name)
+            if entry is not None and entry["value"] is not None:
+                masks = "" if entry["masks"] == "none" else f", {entry['masks']}"
+                rows.append((name, format_value(entry), f"{entry['frames']} {of_frames}{masks}", entry))
+    return rows
 
 
 def _mean_figure(name: str, entries: list[dict[str, Any]], split: str, masks: str, suffix: str) -> dict[str, Any]:

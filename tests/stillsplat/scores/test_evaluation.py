@@ -1,4 +1,4 @@
-"""`stillsplat evaluate` against a truth whose answers are known."""
+"""`stillsplat evaluate` against a truth with known scores."""
 
 import json
 
@@ -24,7 +24,7 @@ def image(path):
     return cv2.imread(str(path)).astype(float) / 255
 
 
-def test_every_figure_is_what_it_says(evaluated, truth):
+def test_figures_equal_their_definitions(evaluated, truth):
     out, found, output = evaluated()
     figures = {name: entry["value"] for name, entry in found["figures"].items()}
     clean, behind = [], []
@@ -35,7 +35,7 @@ def test_every_figure_is_what_it_says(evaluated, truth):
         behind.append(-10 * np.log10(np.mean(error[hidden] ** 2)))
     assert figures["psnr_clean"] == pytest.approx(np.mean(clean), abs=1e-5)
     assert figures["psnr_behind"] == pytest.approx(np.mean(behind), abs=1e-5)
-    # the fake predictor is right up to a scale of two
+    # the fake predictor is exact up to a scale of two
     assert figures["ate"] == pytest.approx(0, abs=1e-9) and figures["rpe_rotation"] == pytest.approx(0, abs=1e-9)
     assert figures["focal_error"] == pytest.approx(0, abs=1e-9)
     assert figures["depth_abs_rel"] == pytest.approx(0, abs=1e-6) and figures["depth_coverage"] == 1
@@ -48,7 +48,7 @@ def test_every_figure_is_what_it_says(evaluated, truth):
         assert {"value", "unit", "protocol", "split", "masks", "frames", "code"} <= set(entry)
 
 
-def test_a_part_of_the_clip_is_compared_with_the_same_part(evaluated, truth):
+def test_selected_frames_are_compared_with_the_same_frames(evaluated, truth):
     out, found, _ = evaluated("--frames", "1:8:3", "--max-size", "32")
     assert [entry["file"] for entry in found["per_frame"]] == ["00000.png", "00001.png", "00002.png"]
     figures = {name: entry["value"] for name, entry in found["figures"].items()}
@@ -60,7 +60,7 @@ def test_a_part_of_the_clip_is_compared_with_the_same_part(evaluated, truth):
         values.append(-10 * np.log10(np.mean(error**2)))
     assert figures["psnr_clean"] == pytest.approx(np.mean(values), abs=1e-5)
     assert found["figures"]["psnr_clean"]["frames"] == 3
-    # the fake path is 0.05 per frame of the run, the true one 0.3 per frame that was chosen
+    # the fake camera moves 0.05 per frame of the run, the true one 0.3 per selected frame
     assert found["alignment"]["scale"] == pytest.approx(0.05 / 0.3)
 
 
@@ -75,7 +75,7 @@ def test_truth_of_another_clip_is_refused(evaluated, run_cli, truth, tmp_path):
     assert status == 2 and "Traceback" not in error
 
 
-def test_annotations_afterwards_give_the_same_as_at_once(run_cli, clip, tmp_path, fakes):
+def test_annotations_of_a_finished_run_give_the_same_scores(run_cli, clip, tmp_path, fakes):
     masks = tmp_path / "annotations"
     masks.mkdir()
     for index in range(8):

@@ -1,4 +1,4 @@
-"""Held-out frames of a results folder, and the scripts around it."""
+"""Scores of held-out frames of a results folder, and the scripts that use them."""
 
 import json
 import os
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from scene.folder import save_scene
-from scene.frames import open_frames
-from scene.images import write_png
+from scene.frames import ImageFolderFrames
+from scene.images import read_image, resize_image, write_png
 from scene.maps import LoadedMaps
 from scene.scene import Scene
 from scene.truth import TruthScene
@@ -25,12 +25,16 @@ WIDTH, HEIGHT, COUNT = 120, 68, 8
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """results/davis/dog: the sample's true scene at a quarter of its size; data/davis with masks at full size, of which
-    the last is missing."""
+    """results/davis/dog with the true scene of the sample at a quarter of its size, and data/davis with masks at full
+    size, without the last one."""
     root = tmp_path_factory.mktemp("psnr")
     truth = TruthScene(ROOT / "data" / "sample")
     images = [ROOT / "data" / "sample" / "rgb" / f"{index:05d}.jpg" for index in range(COUNT)]
-    frames = open_frames(images, max_size=WIDTH, working_folder=root / "frames")
+    (root / "frames").mkdir()
+    shrunk = [root / "frames" / f"{index:05d}.png" for index in range(COUNT)]
+    for source, target in zip(images, shrunk, strict=True):
+        write_png(target, resize_image(read_image(source), WIDTH, HEIGHT))
+    frames = ImageFolderFrames(shrunk)
 
     def small(values: np.ndarray) -> np.ndarray:
         return cv2.resize(values.astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -61,7 +65,7 @@ def run(root: Path, *arguments: str) -> int:
     return main([*fixed, "--iterations=60", *arguments])
 
 
-def test_scores_tables_and_going_on(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_tables_and_resuming(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folders) == 0
     printed = capsys.readouterr().out
     assert "dog" in printed and "DAS3R" in printed and "28.63" in printed
@@ -71,7 +75,7 @@ def test_scores_tables_and_going_on(folders: Path, capsys: pytest.CaptureFixture
     assert 15 < description["test_metrics"]["psnr_static"] < description["test_metrics"]["psnr_das3r"]
     tables = json.loads((models / "psnr.json").read_text())
     assert tables[1]["rows"]["ours"]["dog"] == pytest.approx(description["test_metrics"]["psnr_das3r"])
-    # a second time nothing is optimized: the checkpoint is not even there any more
+    # the second call optimizes nothing: it works without the checkpoint
     written = (models / "dog" / "settings.json").stat().st_mtime_ns
     (models / "dog" / "checkpoint.pt").unlink()
     assert run(folders, "--name=again") == 0
@@ -80,7 +84,7 @@ def test_scores_tables_and_going_on(folders: Path, capsys: pytest.CaptureFixture
     assert "was optimized with other settings" in capsys.readouterr().err
 
 
-def test_what_cannot_be_scored(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folders, "--clips", "cat", f"--models={tmp_path}") == 2
     assert "cat does not exist" in capsys.readouterr().err
     assert run(tmp_path) == 2
@@ -93,8 +97,8 @@ def test_what_cannot_be_scored(folders: Path, tmp_path: Path, capsys: pytest.Cap
     assert "dog has no annotation of frame 5" in capsys.readouterr().err
 
 
-def test_averages_are_over_the_same_clips() -> None:
-    """The published averages come out of the published rows, and a method is averaged over our clips only."""
+def test_averages_use_the_same_clips() -> None:
+    """Averages of published methods equal the published ones, and use only the clips that were scored."""
     everything = dict.fromkeys(
         "blackswan camel car-shadow dog horsejump-high motocross-jump parkour soapbox".split(), {"psnr_das3r": 20.0}
     )
@@ -107,7 +111,7 @@ def test_averages_are_over_the_same_clips() -> None:
 
 @pytest.fixture
 def scripts(tmp_path: Path) -> Path:
-    """The scripts in a repository where python only notes its arguments and makes the files that it would make."""
+    """A copy of the scripts whose python only records its arguments and creates the expected files."""
     (tmp_path / ".venv/bin").mkdir(parents=True)
     python = tmp_path / ".venv/bin/python"
     python.write_text(
@@ -153,7 +157,7 @@ def test_rendering_script(scripts: Path) -> None:
     ]
     (scripts / "calls").unlink()
     status, _, calls = call(scripts, "rendering_davis.sh", "dog", "old")
-    assert status == 0 and not calls  # all of it is there
+    assert status == 0 and not calls  # all renders exist
     (scripts / "results/davis_rendering_4000/old/renders/interpolated.mp4").unlink()
     assert call(scripts, "rendering_davis.sh", "old")[2] == [
         "render.py -m results/davis_rendering_4000/old --get_video"
