@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from scene.camera import Camera
 from scene.errors import InputError
 from scene.option import option
+
+if TYPE_CHECKING:
+    from scene.camera import Camera
 
 #: camera paths of gs_video, made by `scene.showcase_paths`
 ShowcasePath = Literal[
@@ -18,6 +20,7 @@ VideoQuality = Literal["low", "medium", "high"]
 VIDEO_QUALITIES: tuple[VideoQuality, ...] = get_args(VideoQuality)
 #: where gs_video shows depth: right of the image, below it, or nowhere
 DepthPlace = Literal["right", "below", "nowhere"]
+_DEPTH_PLACES: tuple[DepthPlace, ...] = get_args(DepthPlace)
 
 _MAX_FRAME_RATE = 240
 _GROUP = "exports"
@@ -58,7 +61,7 @@ class ExportOptions:
     view_step: int = 1
     #: gs_video: cameras along which the path leads (None: those of the scene), place of the depth, and name of the file
     #: without suffix (None: from the path)
-    video_cameras: Sequence[Camera] | None = None
+    video_cameras: "Sequence[Camera] | None" = None
     depth_place: DepthPlace = "right"
     video_name: str | None = None
     #: chooses among more than `max_points` points
@@ -78,9 +81,12 @@ class ExportOptions:
             )
         if not self.camera_size > 0:
             raise InputError(f"The size of the cameras must be above 0, not {self.camera_size:g}.")
-        if self.trajectory not in SHOWCASE_PATHS:
-            raise InputError(f'There is no camera path "{self.trajectory}"; choose from: {", ".join(SHOWCASE_PATHS)}.')
-        if self.quality not in VIDEO_QUALITIES:
-            raise InputError(f'There is no quality "{self.quality}"; choose from: {", ".join(VIDEO_QUALITIES)}.')
+        for what, value, known in (
+            ("camera path", self.trajectory, SHOWCASE_PATHS),
+            ("video quality", self.quality, VIDEO_QUALITIES),
+            ("depth place", self.depth_place, _DEPTH_PLACES),
+        ):
+            if value not in known:
+                raise InputError(f'There is no {what} "{value}"; choose from: {", ".join(known)}.')
         if self.video_name is not None and (not self.video_name or Path(self.video_name).name != self.video_name):
             raise InputError(f'The name of the video must be a plain name, not "{self.video_name}".')
