@@ -6,6 +6,7 @@ command line: those are the driver's (`dynamic_predictor.driver`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud
 
 if TYPE_CHECKING:
-    from scene.gaussians import Gaussians
+    from scene.formats.exportable import Exportable
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,8 @@ class Prediction:
     is_metric: bool = False
     #: sparse points of the static world, where the predictor has triangulated some
     points: PointCloud | None = None
-    #: one Gaussian per pixel, view after view, from networks that predict them
-    gaussians: "Gaussians | None" = None
-    #: features of a network by name, (N, rows, columns, channels)
-    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    #: the same for exports, with what else a network gives: Gaussians, features, original names, sizes and confidences
+    exportable: "Exportable | None" = None
     #: confidences are those of a network: chunks are joined by weights c - 1 instead of 1 - 1 / c
     has_network_confidence: bool = False
     #: settings, errors, times in seconds: kept in the scene as its provenance
@@ -115,6 +114,14 @@ class Predictor(Protocol):
 
     def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
         """Raises `InputError` for views that cannot be used, missing weights and too little memory."""
+        ...
+
+
+class CollectionPredictor(Predictor, Protocol):
+    """Also predicts images of different sizes together."""
+
+    def predict_collection(self, images: Sequence[Path], *, progress: Progress = ignore_progress) -> Prediction:
+        """The prediction of image files, cropped to a size that all have; with `exportable`."""
         ...
 
 

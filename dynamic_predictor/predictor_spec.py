@@ -48,6 +48,8 @@ class PredictorSpec:
     shares_focal: bool = False
     #: known poses and intrinsics are used
     known_poses: bool = False
+    #: images of different sizes together (`contract.CollectionPredictor`)
+    mixed_sizes: bool = False
     #: one Gaussian per pixel
     gaussians: bool = False
     #: features of its blocks

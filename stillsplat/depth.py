@@ -11,17 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 
-from dynamic_predictor.confidence import odds
-from dynamic_predictor.contract import Prediction, Predictor, Views
+from dynamic_predictor.contract import CollectionPredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.checks import check_options
-from dynamic_predictor.driver.scene_driver import DrivenScene, SceneDriver
+from dynamic_predictor.driver.scene_driver import SceneDriver
 from dynamic_predictor.driver.settings import StreamSettings
-from dynamic_predictor.driver.sources import FrameSource
+from dynamic_predictor.driver.sources import FrameSource, ImageFiles
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.camera import focal_length
 from scene.depth_colors import depth_colors, inverse_depth_limits
@@ -87,6 +86,9 @@ def estimate_depth_maps(
                 export(_of_maps(found), folder, formats, settings.export_options, progress=progress)
                 maps = iter(found)
             return _write(folder, maps, None, description, settings, warn)
+        if formats and spec.mixed_sizes and isinstance(source, ImageFiles):
+            prediction = cast(CollectionPredictor, driver.predictor).predict_collection(source.files, progress=progress)
+            return _write_collection(folder, prediction, formats, settings, progress, warn)
         workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
         stream = StreamSettings(chunk_size=settings.chunk_size, overlap=settings.overlap, loop=False)
         driven = driver.scene(
@@ -99,9 +101,34 @@ def estimate_depth_maps(
         is_metric = bool(driven.scene.provenance.get("is_metric"))
         _require_metres(settings, is_metric)
         if formats:
-            export(_exportable(driven), folder, formats, settings.export_options, progress=progress)
+            exportable = driven.prediction.exportable if driven.prediction is not None else None
+            export(exportable or driven.scene, folder, formats, settings.export_options, progress=progress)
         limits = _clip_limits(driven.scene)
         return _write(folder, _maps_of(driven.scene, progress), limits, {"is_metric": is_metric}, settings, warn)
+
+
+def _write_collection(
+    folder: Path,
+    prediction: Prediction,
+    formats: Sequence[str],
+    settings: DepthSettings,
+    progress: Progress,
+    warn: Callable[[str], None],
+) -> int:
+    """Images that were predicted together, whatever their sizes: maps and exports at the size of the prediction."""
+    _require_metres(settings, prediction.is_metric)
+    for sentence in prediction.warnings:
+        warn(sentence)
+    exportable = prediction.exportable
+    assert exportable is not None
+    export(exportable, folder, formats, settings.export_options, progress=progress)
+    count = len(prediction)
+    maps = (
+        _Map(exportable.frames.rgb8(index), prediction.z_depth[index], prediction.confidence[index])
+        for index in range(count)
+    )
+    limits = inverse_depth_limits(np.concatenate([prediction.z_depth[i][::4, ::4].ravel() for i in range(count)]))
+    return _write(folder, maps, limits, {"is_metric": prediction.is_metric}, settings, warn)
 
 
 def _checked_formats(settings: DepthSettings) -> list[str]:
@@ -113,6 +140,8 @@ def _checked_formats(settings: DepthSettings) -> list[str]:
         available |= {"gaussians", "pixel_gaussians"}
     if settings.feature_blocks() and not settings.each:
         available.add("features")
+    if spec.features and not settings.feature_blocks() and settings.export and "feat_vis" in settings.export:
+        raise InputError("The format feat_vis needs --export-features, the blocks whose features are shown: 5,11.")
     return check_formats(settings.export, available) if settings.export is not None else []  # type: ignore[arg-type]
 
 
@@ -159,30 +188,6 @@ def _of_maps(maps: Sequence[_Map]) -> Exportable:
         z_depths=np.stack([item.z_depth for item in maps]),
         confidences=np.stack([item.confidence for item in maps]),
     )
-
-
-def _exportable(driven: DrivenScene) -> Exportable:
-    """The scene for exports: where the clip was predicted as a whole, at the size of the prediction, with Gaussians and
-    features; a network's confidence as it came, c >= 1."""
-    scene, prediction = driven.scene, driven.prediction
-    if prediction is None or not prediction.has_network_confidence:
-        return Exportable.of_scene(scene)
-    height, width = prediction.size
-    frames = np.stack([resize_image(scene.frames.rgb8(index), width, height) for index in range(len(scene.frames))])
-    return Exportable(
-        frames=MemoryFrames(frames),
-        cameras=prediction.cameras(),
-        z_depths=prediction.z_depth,
-        confidences=_network_confidence(prediction),
-        has_network_confidence=True,
-        gaussians=prediction.gaussians,
-        has_pixel_gaussians=prediction.gaussians is not None,
-        features=prediction.features,
-    )
-
-
-def _network_confidence(prediction: Prediction) -> np.ndarray:
-    return np.stack([1.0 + odds(prediction.confidence[index]) for index in range(len(prediction))])
 
 
 def _maps_of(scene: Scene, progress: Progress) -> Iterator[_Map]:

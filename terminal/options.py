@@ -77,10 +77,8 @@ def _add(target: Any, item: Field, declared: Option, hint: Any, default: Any) ->
     if kind is bool:
         words["action"] = argparse.BooleanOptionalAction if default is True else "store_true"
     else:
-        words |= {"type": kind, "metavar": declared.metavar}
         choices = declared.choices if declared.choices is not None else _literal_values(hint)
-        if choices is not None:
-            words |= {"choices": list(choices), "metavar": None}
+        words |= {"type": kind, "metavar": declared.metavar, "choices": None if choices is None else list(choices)}
         if kind is not str and default not in (MISSING, None, 0) or isinstance(default, str):
             words["help"] += f" (default: {default})"
     target.add_argument(*flags, **words)

@@ -1,7 +1,8 @@
 """Depth Anything 3 as a predictor: cameras, depth and confidence by the network; it has no motion masks."""
 
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,7 @@ import numpy as np
 
 from dynamic_predictor.confidence import from_network
 from dynamic_predictor.contract import Prediction, Views
-from dynamic_predictor.depth_anything3.gaussians import as_scene_gaussians
-from dynamic_predictor.depth_anything3.model import DepthAnything3, Precision
+from dynamic_predictor.depth_anything3.model import DepthAnything3, ImageWarning, Precision
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.preprocessing import ResizeMethod
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
@@ -66,33 +66,48 @@ class DepthAnything3Predictor:
 
         Raises `InputError` for missing or wrong weights and too little memory.
         """
-        seconds: dict[str, float] = {}
-        model = _timed(seconds, "weights", self._loaded)
-        settings, frames = self.settings, views.frames
+        frames, poses, intrinsics = views.frames, None, views.intrinsics
         images = [frames.rgb8(index) for index in range(len(views))]
-        poses, intrinsics = None, views.intrinsics
         if views.world_from_camera is not None:
             poses = np.linalg.inv(views.world_from_camera)
         elif views.focal is not None:
             matrix = [[views.focal, 0.0, frames.width / 2], [0.0, views.focal, frames.height / 2], [0.0, 0.0, 1.0]]
             intrinsics = np.tile(np.array(matrix), (len(views), 1, 1))
-        progress("network", 0, len(views))
-        found = _timed(
-            seconds,
-            "network",
-            lambda: model.inference(
-                images,
-                extrinsics=poses,
-                intrinsics=intrinsics,
-                infer_gs=settings.infer_gs,
-                use_ray_pose=settings.use_ray_pose,
-                ref_view_strategy=settings.ref_view_strategy,
-                process_res=settings.process_res,
-                process_res_method=settings.process_res_method,
-                export_feat_layers=settings.export_feat_layers,
-            ),
-        )
-        progress("network", len(views), len(views))
+        return self._predict(images, poses, intrinsics, progress)
+
+    def predict_collection(self, images: Sequence[Path], *, progress: Progress = ignore_progress) -> Prediction:
+        """As `predict`, for image files of any sizes."""
+        return self._predict(images, None, None, progress)
+
+    def _predict(
+        self,
+        images: Sequence[np.ndarray | Path],
+        camera_from_world: np.ndarray | None,
+        intrinsics: np.ndarray | None,
+        progress: Progress,
+    ) -> Prediction:
+        seconds: dict[str, float] = {}
+        model = _timed(seconds, "weights", self._loaded)
+        settings = self.settings
+        progress("network", 0, len(images))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImageWarning)  # its sentences are among the prediction's warnings
+            found = _timed(
+                seconds,
+                "network",
+                lambda: model.inference(
+                    list(images),
+                    extrinsics=camera_from_world,
+                    intrinsics=intrinsics,
+                    infer_gs=settings.infer_gs,
+                    use_ray_pose=settings.use_ray_pose,
+                    ref_view_strategy=settings.ref_view_strategy,
+                    process_res=settings.process_res,
+                    process_res_method=settings.process_res_method,
+                    export_feat_layers=settings.export_feat_layers,
+                ),
+            )
+        progress("network", len(images), len(images))
         described = {**asdict(settings), "seed": self.seed}
         if settings.weights is not None:
             described["weights"] = Path(settings.weights).name
@@ -127,8 +142,7 @@ def as_prediction(found: DepthAnything3Prediction, provenance: dict[str, Any]) -
         world_from_camera=poses,
         intrinsics=matrices,
         is_metric=bool(found.is_metric),
-        gaussians=None if found.gaussians is None else as_scene_gaussians(found.gaussians),
-        features={name: values for name, values in found.aux.items() if name.startswith("feat_layer_")},
+        exportable=found.exportable(),
         has_network_confidence=True,
         provenance=provenance,
         warnings=tuple(found.warnings),

@@ -56,6 +56,7 @@ def _row(model: PublishedModel) -> PredictorSpec:
         known_poses=cameras,
         gaussians=network.gaussians,
         features=True,
+        mixed_sizes=True,
         largest_views=_LARGEST_VIEWS if cameras else 1,
         working_size=WORKING_SIZE,
     )

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 
 from dynamic_predictor.contract import Prediction
+from dynamic_predictor.depth_anything3.model import DepthAnything3
+from dynamic_predictor.depth_anything3.network import build_network
+from dynamic_predictor.depth_anything3.settings import BackboneSettings, HeadSettings, NetworkSettings
 from dynamic_predictor.predictor_spec import PredictorSpec
 from gaussian import model_folder, rendering
 from gaussian.train_result import TrainResult
@@ -80,6 +83,17 @@ def fake_spec(name: str, predictor=FakePredictor, **capabilities) -> PredictorSp
         load=lambda settings, device, seed: predictor(),
         **{"motion": True, "known_focal": True, **capabilities},
     )
+
+
+def tiny_model():
+    """A small any-view network of Depth Anything 3 with Gaussians and made-up weights."""
+    torch.manual_seed(0)
+    head = HeadSettings(16, (12, 16, 24, 32))
+    network = build_network(NetworkSettings(BackboneSettings(32, 6, 2, (2, 3, 4, 5), 2), head, gaussians=True))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, 0.0, 0.05)
+    torch.nn.init.constant_(network.cam_dec.fc_fov[0].bias, 1.0)
+    return DepthAnything3(network, name="tiny", device="cpu")
 
 
 def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_: None, resume=False):

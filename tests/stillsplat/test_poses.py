@@ -1,9 +1,7 @@
-"""stillsplat poses and stillsplat depth: what they write, how they go on, what they say when they cannot."""
+"""`stillsplat poses`: what it writes, how it is resumed, and one sentence for every mistake."""
 
-import json
 import threading
 import time
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +9,9 @@ import pycolmap
 import pytest
 
 from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk, true_poses
+from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor, DepthAnything3Settings
 from dynamic_predictor.driver.sources import LiveSource
+from dynamic_predictor.specs import registered
 from scene.errors import InputError
 from scene.folder import load_scene
 from scene.formats.nerfstudio import read_nerfstudio
@@ -19,8 +19,9 @@ from scene.formats.tum import read_tum
 from scene.images import write_png
 from scene.trajectory import absolute_trajectory_error
 from stillsplat.cli import main
-from stillsplat.depth import DepthSettings, estimate_depth_maps
-from stillsplat.poses import PosesSettings, extract_poses
+from stillsplat.poses import extract_poses
+from stillsplat.settings import PosesSettings
+from tests.stillsplat.stand_ins import fake_spec, tiny_model
 
 pytest.importorskip("trimesh")
 
@@ -61,10 +62,10 @@ class _Stopped(Exception):
 
 
 class _StoppingPredictor(SimulatedPredictor):
-    def predict_chunk(self, frames):
+    def predict(self, views, **more):
         if len(self.calls) == 2:
             raise _Stopped
-        return super().predict_chunk(frames)
+        return super().predict(views)
 
 
 def test_an_unfinished_run_is_taken_up_again_or_thrown_away(tmp_path):
@@ -117,17 +118,17 @@ class _Capture:
 def test_a_camera_that_disappears_in_the_middle_leaves_what_it_gave(tmp_path, monkeypatch, capsys, then, words):
     made = []
 
-    def predictor(*arguments, **options):
+    def predictor():
         made.append(SimulatedPredictor(_Capture.walk, seconds=0.02))
         return made[-1]
 
     monkeypatch.setattr(cv2, "VideoCapture", _Capture)
     monkeypatch.setattr(_Capture, "then", then)
-    monkeypatch.setattr("stillsplat.poses.create_chunk_predictor", predictor)
     monkeypatch.setattr(LiveSource.__init__, "__kwdefaults__", {**LiveSource.__init__.__kwdefaults__, "patience": 0.5})
     out = tmp_path / "out"
     command = ["poses", "--video", "0", "-o", str(out), "--fps", "1000000", "--chunk-size", "20", "--overlap", "8"]
-    assert main(command) == 0
+    with registered(fake_spec("simulated", predictor)):
+        assert main([*command, "--predictor", "simulated"]) == 0
     said = " ".join(capsys.readouterr().err.split())
     scene = load_scene(out)
     count = len(scene.cameras)
@@ -151,10 +152,10 @@ def test_a_resumed_run_that_has_all_frames_needs_its_source_no_more(tmp_path):
         write_png(images / f"{index:05d}.png", walk.image(index))
 
     class StopsAtTheLast(SimulatedPredictor):
-        def predict_chunk(self, frames):
-            if len(frames) < 20:
+        def predict(self, views, **more):
+            if len(views) < 20:
                 raise _Stopped
-            return super().predict_chunk(frames)
+            return super().predict(views)
 
     settings = _settings(input=str(images))
     with pytest.raises(_Stopped):
@@ -191,9 +192,6 @@ def test_other_things_are_not_replaced(tmp_path):
         ["poses", "{}", "-o", "{}/out", "--predictor", "no-such-thing"],
         ["poses", "{}", "-o", "{}/out", "--max-frames", "1"],
         ["poses", "{}", "-o", "{}/out", "--fps", "0"],
-        ["depth", "no_such_folder", "-o", "{}/out"],
-        ["depth", "{}", "-o", "{}/out", "--metric"],
-        ["depth", "{}", "-o", "{}/out", "--each"],
     ],
 )
 def test_mistakes_are_one_sentence(arguments, tmp_path, capsys):
@@ -205,82 +203,16 @@ def test_mistakes_are_one_sentence(arguments, tmp_path, capsys):
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.part").exists()
 
 
-def test_depth_of_a_clip(tmp_path, monkeypatch):
-    walk = SimulatedWalk(30)
-    images = tmp_path / "images"
-    images.mkdir()
-    for index in range(30):
-        write_png(images / f"{index:05d}.png", walk.image(index))
-    monkeypatch.setattr("stillsplat.depth.create_chunk_predictor", lambda *a, **b: SimulatedPredictor(walk))
-    settings = DepthSettings(str(images), chunk_size=20, overlap=8, png16=True)
-    assert estimate_depth_maps(settings, tmp_path / "out") == 30
-    out = tmp_path / "out"
-    description = json.loads((out / "depth.json").read_text())
-    found = np.load(out / "depth" / "00021.npz")["z_depth"]
-    ratio = found / walk.z_depth(21)
-    np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-4)
-    from PIL import Image
-
-    steps = np.asarray(Image.open(out / "png16" / "00021.png")).astype(np.float64)
-    np.testing.assert_allclose(steps * description["png16_step"], found, atol=description["png16_step"])
-    assert len(list((out / "previews").iterdir())) == 30 and (out / "preview.mp4").stat().st_size > 500
-    assert description["unit"] == "relative"
-    with pytest.raises(InputError, match="exists already"):
-        estimate_depth_maps(settings, out)
-
-
-class _Monocular:
-    """Stands in for a metric model: depth is the width of the image over the focal length, in metres when told."""
-
-    predicts_cameras, metric = False, True
-
-    def inference(self, images, intrinsics=None, process_res=504):
-        height, width = images[0].shape[:2]
-        focal = 1.0 if intrinsics is None else intrinsics[0, 0, 0]
-        depth = np.full((1, height // 2, width // 2), width / focal, np.float32)
-        return SimpleNamespace(depth=depth, conf=None, is_metric=intrinsics is not None)
-
-
-def test_depth_of_single_images_of_any_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("stillsplat.depth.load_depth_anything3", lambda name, weights=None: _Monocular())
-    for index, (width, height) in enumerate(((64, 48), (40, 80))):
-        write_png(tmp_path / f"{index}.png", np.full((height, width, 3), 90 + index, np.uint8))
-    settings = DepthSettings(str(tmp_path / "*.png"), predictor="da3-metric", metric=True, fov=90.0)
-    assert estimate_depth_maps(settings, tmp_path / "out") == 2
-    for index, shape in enumerate(((24, 32), (40, 20))):
-        found = np.load(tmp_path / "out" / "depth" / f"{index:05d}.npz")["z_depth"]
-        assert found.shape == shape
-        np.testing.assert_allclose(found, 2.0, rtol=1e-6)  # width / (width / 2)
-    assert json.loads((tmp_path / "out" / "depth.json").read_text())["unit"] == "m"
-    with pytest.raises(InputError, match="--fov"):
-        estimate_depth_maps(DepthSettings(str(tmp_path), predictor="da3-metric", metric=True), tmp_path / "b")
-    assert not (tmp_path / "b").exists()
-
-
 def test_a_depth_anything_3_network_streams(tmp_path):
-    """A small network with made-up weights: what it says is nonsense, but every chunk has its size and all fit."""
-    import torch
-
-    from dynamic_predictor.depth_anything3 import DepthAnything3
-    from dynamic_predictor.depth_anything3.network import build_network
-    from dynamic_predictor.depth_anything3.settings import BackboneSettings, HeadSettings, NetworkSettings
-    from dynamic_predictor.driver.chunk_predictor import DepthAnything3Chunks
-
-    torch.manual_seed(0)
-    settings = NetworkSettings(BackboneSettings(32, 6, 2, (2, 3, 4, 5), 2), HeadSettings(16, (12, 16, 24, 32)))
-    network = build_network(settings)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, 0.0, 0.05)
-    torch.nn.init.constant_(network.cam_dec.fc_fov[0].bias, 1.0)
-    predictor = DepthAnything3Chunks("tiny", DepthAnything3(network, name="tiny", device="cpu"), process_res=70)
+    """A small network with made-up weights: its predictions are nonsense, but every chunk has its size and all fit."""
+    model = tiny_model()
+    predictor = DepthAnything3Predictor("da3-small", DepthAnything3Settings(process_res=70), model=model)
     walk = SimulatedWalk(14, width=70, height=42)
-    out = _run(walk, tmp_path / "out", predictor, _settings(chunk_size=6, overlap=2))
+    out = _run(walk, tmp_path / "out", predictor, _settings(chunk_size=6, overlap=2, predictor="da3-small"))
     scene = load_scene(out)
     assert len(scene.cameras) == 14 and (scene.frames.width, scene.frames.height) == (70, 42)
-    assert all(np.isfinite(scene.z_depths[index]).all() for index in range(14))
-    cameras = np.stack([camera.world_from_camera for camera in scene.cameras])
-    posed = predictor.predict_posed_chunk(scene.frames, np.linalg.inv(cameras), np.tile(walk.intrinsics, (14, 1, 1)))
-    np.testing.assert_allclose(posed.world_from_camera, cameras, atol=1e-4)
+    assert scene.z_depths is not None and all(np.isfinite(scene.z_depths[index]).all() for index in range(14))
+    assert scene.motion_masks is not None and scene.provenance["masks"].startswith("estimated")
 
 
 def test_two_runs_to_one_place_do_not_mix(tmp_path):
@@ -288,11 +220,11 @@ def test_two_runs_to_one_place_do_not_mix(tmp_path):
     out = tmp_path / "out"
 
     class Watched(SimulatedPredictor):
-        def predict_chunk(self, frames):
+        def predict(self, views, **more):
             for options in ({}, {"resume": True}, {"overwrite": True}):
                 with pytest.raises(InputError, match="out.part is being worked on by another process; wait"):
                     _run(walk, out, SimulatedPredictor(walk), **options)
-            return super().predict_chunk(frames)
+            return super().predict(views)
 
     _run(walk, out, Watched(walk))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
