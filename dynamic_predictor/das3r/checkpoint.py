@@ -1,8 +1,6 @@
-"""DAS3R and MonST3R out of their published files, as they are.
-
-Accepted are the .pth of the training code (a dictionary with `model` and `args`) and the hub's model.safetensors with
-config.json; parameters under either of the names that some have.
-"""
+"""Loads DAS3R and MonST3R from their published files: the .pth of the training code (a dictionary with `model` and
+`args`), or model.safetensors with config.json from the Hugging Face hub. Parameters with two names are accepted under
+either."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,12 +21,12 @@ _POINT_HEAD = "downstream_head1."
 
 
 def load_network(path: str | Path, *, mask_heads: bool, new_mask_heads: bool = False) -> TwoViewNetwork:
-    """The network in checkpoint `path`, a file or a folder that holds model.safetensors; float32 on the CPU, in
-    evaluation mode.
+    """The network in checkpoint `path`, a file or a folder with model.safetensors; float32 on the CPU, in evaluation
+    mode.
 
-    `mask_heads`: whether it is to be DAS3R (with) or MonST3R (without). `new_mask_heads`: a MonST3R checkpoint may
-    become DAS3R with mask heads that torch initializes, for training. Raises `InputError` for a file of another kind,
-    of the other network, or with unknown, missing or mis-shaped keys, which it names.
+    `mask_heads` chooses DAS3R (true) or MonST3R (false). With `new_mask_heads`, a MonST3R checkpoint becomes DAS3R with
+    freshly initialized mask heads, for training. Raises `InputError` for a file of another kind or of the other
+    network, and for unknown, missing or mis-shaped keys, which the message names.
     """
     checkpoint = read_checkpoint(path)
     path = checkpoint.path
@@ -37,10 +35,12 @@ def load_network(path: str | Path, *, mask_heads: bool, new_mask_heads: bool = F
     has_mask_heads = any(key.startswith(_MASK_HEAD) for key in tensors)
     is_two_view = any(key.startswith(_POINT_HEAD) for key in tensors)
     if has_mask_heads and is_two_view and not mask_heads:
-        raise InputError(f"{path} has mask heads, so it is DAS3R's, not MonST3R's; choose das3r for it.")
+        raise InputError(f"{path} has mask heads, so it is a checkpoint of DAS3R, not of MonST3R; choose das3r for it.")
     if mask_heads and not has_mask_heads and is_two_view:
         if not new_mask_heads:
-            raise InputError(f"{path} has no mask heads, so it is MonST3R's, not DAS3R's; choose monst3r for it.")
+            raise InputError(
+                f"{path} has no mask heads, so it is a checkpoint of MonST3R, not of DAS3R; choose monst3r for it."
+            )
         tensors = tensors | _initial_mask_heads(config)
     with torch.device("meta"):
         network = TwoViewNetwork(config if mask_heads else config.without_mask_heads())
@@ -49,7 +49,7 @@ def load_network(path: str | Path, *, mask_heads: bool, new_mask_heads: bool = F
 
 
 def two_view_predictor(keys: Iterable[str]) -> str | None:
-    """Which predictor takes a network of any size with parameters of these names: das3r, monst3r or None."""
+    """The predictor, "das3r" or "monst3r", whose network has parameters with these names; None for other networks."""
     names = set(keys)
     if not any(name.startswith(_POINT_HEAD) for name in names) or "enc_norm.weight" not in names:
         return None
@@ -57,7 +57,7 @@ def two_view_predictor(keys: Iterable[str]) -> str | None:
 
 
 def _with_both_decoders(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Where there is one decoder, as after pretraining on single images, it stands for both."""
+    """Copies the first decoder to the second for checkpoints with a single one, as after CroCo's pretraining."""
     if any(key.startswith("dec_blocks2.") for key in tensors):
         return tensors
     twins = {
@@ -69,7 +69,7 @@ def _with_both_decoders(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _config(checkpoint: Checkpoint) -> TwoViewConfig:
-    """From the saved arguments or config.json; the published size when neither says anything."""
+    """The sizes from the saved arguments or config.json; the published sizes if there is neither."""
     arguments: dict[str, Any] = checkpoint.config or {}
     text = getattr(checkpoint.arguments, "model", None)
     if isinstance(text, str):

@@ -1,4 +1,4 @@
-"""The size of a two-view network, and how it is read from what the published checkpoints carry."""
+"""The sizes of a two-view network, read from config.json or from the model string of a published checkpoint."""
 
 import ast
 import math
@@ -13,7 +13,7 @@ from scene.errors import InputError
 class TwoViewConfig:
     """Sizes of the network. The defaults are those of the published DAS3R (ViT-L encoder, base decoders, DPT heads).
 
-    `has_mask_heads` is what tells DAS3R from MonST3R.
+    DAS3R has mask heads, MonST3R has none.
     """
 
     patch_size: int = 16
@@ -25,19 +25,19 @@ class TwoViewConfig:
     decoder_heads: int = 12
     feed_forward_ratio: float = 4.0
     rotary_base: float = 100.0
-    #: channels of the four feature maps that a prediction head starts from, fine to coarse
+    #: channels of the four input feature maps of a prediction head, fine to coarse
     head_stage_widths: tuple[int, int, int, int] = (96, 192, 384, 768)
     head_width: int = 256
     has_mask_heads: bool = True
 
     @property
     def hooked_layers(self) -> tuple[int, int, int, int]:
-        """What the heads read: 0 is the encoder's output, k the output of decoder layer k."""
+        """The layers that the heads read: 0 is the encoder's output, k the output of decoder layer k."""
         depth = self.decoder_depth
         return 0, depth // 2, depth * 3 // 4, depth
 
     def without_mask_heads(self) -> "TwoViewConfig":
-        """The same network as MonST3R has it."""
+        """The same sizes for MonST3R."""
         return replace(self, has_mask_heads=False)
 
 
@@ -52,7 +52,7 @@ _SIZES = {
     "dec_num_heads": "decoder_heads",
     "mlp_ratio": "feed_forward_ratio",
 }
-#: official constructor argument -> the one value that this network implements
+#: official constructor argument -> the only value that this network implements
 _FIXED = {
     "head_type": "dpt",
     "output_mode": "pts3d",
@@ -60,15 +60,15 @@ _FIXED = {
     "conf_mode": ("exp", 1, math.inf),
     "mask_mode": ("sigmoid", 0, 1),
 }
-#: no network that fits a machine is larger; a damaged file must not make us try
+#: upper limits, so that a damaged file cannot demand a network that fits no machine
 _LARGEST_WIDTH, _LARGEST_DEPTH = 8192, 256
 
 
 def config_from_arguments(arguments: Mapping[str, Any], source: str) -> TwoViewConfig:
     """The sizes from the official constructor's `arguments` (config.json, or the model string of a .pth).
 
-    What is absent keeps the default. `source` names the file in errors. Raises `InputError` for arguments that make
-    another network (a linear head, another depth mode) or sizes out of reason.
+    Missing arguments keep their defaults. `source` names the file in errors. Raises `InputError` for arguments of a
+    different network (a linear head, another depth mode) and for sizes out of range.
     """
     for name, expected in _FIXED.items():
         given = arguments.get(name, expected)
@@ -84,12 +84,12 @@ def config_from_arguments(arguments: Mapping[str, Any], source: str) -> TwoViewC
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limit:
             raise InputError(f"{source} gives {official} as {value!r}; a number from 1 to {limit} was expected.")
         sizes[field] = value if field == "feed_forward_ratio" else int(value)
-    if "head_width" in arguments:  # of our own: no official network has other heads than the default
+    if "head_width" in arguments:  # our own argument: all official networks have the default heads
         sizes |= _head_sizes(arguments, source)
     position_embedding = str(arguments.get("pos_embed", "RoPE100"))
     base = position_embedding.removeprefix("RoPE")
     if base == position_embedding or not base.isdigit() or int(base) < 2:
-        raise InputError(f"{source} asks for the position embedding {position_embedding!r}; only RoPE is supported.")
+        raise InputError(f"{source} has the position embedding {position_embedding!r}; only RoPE is supported.")
     config = TwoViewConfig(**sizes, rotary_base=float(base))
     for width, heads in (
         (config.encoder_width, config.encoder_heads),
@@ -106,16 +106,16 @@ def _head_sizes(arguments: Mapping[str, Any], source: str) -> dict[str, Any]:
     width, stages = arguments["head_width"], arguments.get("head_stage_widths")
     numbers = [width, *(stages if isinstance(stages, list | tuple) else ())]
     if len(numbers) != 5 or not all(isinstance(n, int) and 1 < n <= _LARGEST_WIDTH for n in numbers) or width % 2:
-        raise InputError(f"{source} gives sizes of the heads that make no sense: {width!r} and {stages!r}.")
+        raise InputError(f"{source} gives invalid sizes of the heads: {width!r} and {stages!r}.")
     return {"head_width": width, "head_stage_widths": tuple(numbers[1:])}
 
 
 def arguments_from_model_string(text: str, source: str) -> dict[str, Any]:
     """The keyword arguments of the constructor call in a checkpoint's `args.model`; nothing is executed.
 
-    Raises `InputError` when it is not one call of the two-view class with plain values.
+    Raises `InputError` if it is not a single call of the two-view class with literal arguments.
     """
-    broken = InputError(f"{source} describes its network in a way that is not understood: {text[:80]!r}.")
+    broken = InputError(f"{source} has a model string that cannot be parsed: {text[:80]!r}.")
     try:
         call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -131,7 +131,7 @@ def arguments_from_model_string(text: str, source: str) -> dict[str, Any]:
 
 
 def _plain_value(node: ast.expr) -> Any:
-    """A literal, where the bare name `inf` also counts as a number."""
+    """The value of a literal; the bare name `inf` counts as a number."""
     if isinstance(node, ast.Name) and node.id == "inf":
         return math.inf
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

@@ -1,4 +1,5 @@
-"""Prediction heads: tokens of four layers in, one map per pixel out (DPT; Ranftl et al. 2021)."""
+"""Prediction heads: dense maps from the tokens of four layers (DPT; Ranftl et al., "Vision transformers for dense
+prediction", ICCV 2021)."""
 
 from collections.abc import Sequence
 
@@ -10,14 +11,14 @@ from dynamic_predictor.networks.dense_prediction import FeatureFusion
 
 
 class Enlarge(nn.Module):
-    """Twice the size, bilinear, corner pixels aligned."""
+    """Doubles height and width, bilinear with aligned corner pixels."""
 
     def forward(self, features: Tensor) -> Tensor:
         return interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=True)
 
 
 class _Refinement(nn.Module):
-    """3x3 convolutions to one width, then fusion from coarse to fine."""
+    """3x3 convolutions of the four stages to one width, then fusion from coarse to fine."""
 
     def __init__(self, config: TwoViewConfig) -> None:
         super().__init__()
@@ -30,18 +31,18 @@ class _Refinement(nn.Module):
         self.refinenet1 = FeatureFusion(width)
         self.refinenet2 = FeatureFusion(width)
         self.refinenet3 = FeatureFusion(width)
-        # its lateral unit never runs, but every published checkpoint has its parameters
+        # its lateral unit is never used, but every published checkpoint has its parameters
         self.refinenet4 = FeatureFusion(width)
 
     def refined_lateral(self, first: Tensor) -> Tensor:
-        """What the finest stage adds to the rest."""
+        """The contribution of the finest stage to the fusion."""
         return self.refinenet1.resConfUnit1(self.layer1_rn(first))
 
     def forward(self, lateral: Tensor, stages: Sequence[Tensor]) -> Tensor:
-        """`lateral` from `refined_lateral`, and the three coarser `stages`."""
+        """Fuses `lateral`, from `refined_lateral`, and the three coarser `stages`."""
         second, third, fourth = stages
         third = self.layer3_rn(third)
-        # an odd token grid is rounded up on its way to half the size and comes back one too large
+        # halving an odd token grid rounds up, so the enlarged map may be one too large
         path = self.refinenet4(self.layer4_rn(fourth))[..., : third.shape[-2], : third.shape[-1]]
         path = self.refinenet3(path, third)
         path = self.refinenet2(path, self.layer2_rn(second))
@@ -49,7 +50,7 @@ class _Refinement(nn.Module):
 
 
 class _DensePrediction(nn.Module):
-    """`output` turns the refined features (head width, half the image's size) into the map."""
+    """A DPT head; `output` maps the refined features (head width, half the image's size) to the result."""
 
     def __init__(self, config: TwoViewConfig, output: nn.Sequential) -> None:
         super().__init__()
@@ -82,29 +83,29 @@ class _DensePrediction(nn.Module):
 
 
 def _stage(resize: nn.Module, tokens: Tensor, rows: int, columns: int) -> Tensor:
-    """Tokens (B, N, width) as a map of the stage's size."""
+    """The feature map of a stage from tokens (B, N, width)."""
     return resize(tokens.transpose(1, 2).unflatten(2, (rows, columns)))
 
 
 class _Head(nn.Module):
-    """What both kinds of heads share; `dpt` is the whole of it."""
+    """The interface of both heads; `dpt` holds all parameters, for the names in the published checkpoints."""
 
     dpt: _DensePrediction
 
     def frame_features(self, encoded: Tensor, rows: int, columns: int) -> Tensor:
-        """The part that depends on one image alone, of its encoder's tokens (B, N, width): a fifth of the work, which
-        need not be repeated for every pair of the image. (B, head width, H / 4, W / 4)."""
+        """The features (B, head width, H / 4, W / 4) that depend only on the image's encoder tokens (B, N, width): a
+        fifth of the work, done once for all pairs of the image."""
         return self.dpt.frame_features(encoded, rows, columns)
 
     def forward(
         self, layers: Sequence[Tensor], rows: int, columns: int, frame_features: Tensor | None = None
     ) -> Tensor:
-        """Maps (B, channels, H, W) of the tokens (B, N, width) of the four hooked layers."""
+        """Maps (B, channels, H, W) from the tokens (B, N, width) of the four hooked layers."""
         return self.dpt(layers, rows, columns, frame_features)
 
 
 class PointHead(_Head):
-    """Raw points and confidence: four channels."""
+    """Four channels: raw points and confidence."""
 
     def __init__(self, config: TwoViewConfig) -> None:
         super().__init__()
@@ -122,7 +123,7 @@ class PointHead(_Head):
 
 
 class MaskHead(_Head):
-    """Logit of motion: one channel."""
+    """One channel: the logit of motion."""
 
     def __init__(self, config: TwoViewConfig) -> None:
         super().__init__()
@@ -131,7 +132,7 @@ class MaskHead(_Head):
             config,
             nn.Sequential(
                 nn.Conv2d(width, width, 3, padding=1, bias=False),
-                nn.Identity(),  # keeps the numbers of the published keys
+                nn.Identity(),  # keeps the indices in the published keys
                 nn.ReLU(inplace=True),
                 nn.Dropout(0.1),
                 nn.Conv2d(width, 1, 1),

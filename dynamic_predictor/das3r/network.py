@@ -1,10 +1,10 @@
 """The two-view network of DUSt3R (Wang et al., CVPR 2024), MonST3R (Zhang et al., 2024) and DAS3R (Xu et al., 2024).
 
-A siamese ViT encodes both images. Two decoders exchange information by cross-attention, and for either image a head
-gives the 3-D point of every pixel in the camera frame of image 1 and a confidence. DAS3R adds, for either image, a head
-for the probability that a pixel moves; without these two heads it is MonST3R.
+A siamese ViT encodes both images. Two decoders exchange information by cross-attention. For each image, a head predicts
+the 3D point of every pixel in the camera frame of image 1, and a confidence. DAS3R adds for each image a head for the
+probability that a pixel moves; without these two heads it is MonST3R.
 
-Modules are named as in the published checkpoints. The rotary position embedding is plain torch.
+Modules are named as in the published checkpoints.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from dynamic_predictor.networks.transformer import DecoderBlock, TransformerBloc
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """What the encoder makes of B images of one stored size; encode a frame once and use it in all its pairs.
+    """The encoder's output for B images of one stored size; a frame is encoded once for all its pairs.
 
-    `tokens` (B, N, width), `positions` (row, column) of the tokens (B or 1, N, 2), `height` and `width` of the images
-    in pixels, `is_transposed` (B,) bool where portrait images lie on their side in a landscape batch.
+    `tokens` (B, N, width); `positions` (B or 1, N, 2), row and column of the tokens; `height` and `width` of the images
+    in pixels; `is_transposed` (B,) bool, true for portrait images stored transposed in a landscape batch.
     """
 
     tokens: Tensor
@@ -35,7 +35,7 @@ class EncodedImages:
     is_transposed: Tensor | None = None
 
     def select(self, indices: Tensor) -> "EncodedImages":
-        """Those of `indices` (K,), with repetitions if wanted."""
+        """The images with `indices` (K,), which may repeat."""
         shared = len(self.positions) == 1
         return EncodedImages(
             self.tokens[indices],
@@ -48,10 +48,10 @@ class EncodedImages:
 
 @dataclass(frozen=True)
 class ViewPrediction:
-    """For one image of each of B pairs, at the images' stored size:
+    """The prediction for one image of each of B pairs, at the images' stored size.
 
-    `points` (B, H, W, 3) in the camera frame of image 1 of the pair, in units of the network's own;
-    `confidence` (B, H, W) above 1; `motion` (B, H, W) probability of motion, None without mask heads.
+    `points` (B, H, W, 3) in the camera frame of image 1 of the pair, up to scale; `confidence` (B, H, W) above 1;
+    `motion` (B, H, W), the probability of motion, None without mask heads.
     """
 
     points: Tensor
@@ -60,8 +60,8 @@ class ViewPrediction:
 
 
 class TwoViewNetwork(nn.Module):
-    """DAS3R, or MonST3R with `config.has_mask_heads` false. Parameters are what torch makes of them: load a checkpoint
-    with `checkpoint.load_network`."""
+    """DAS3R, or MonST3R if `config.has_mask_heads` is false. Parameters are initialized by torch;
+    `checkpoint.load_network` loads trained ones."""
 
     def __init__(self, config: TwoViewConfig | None = None) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class TwoViewNetwork(nn.Module):
         )
         self.enc_norm = nn.LayerNorm(config.encoder_width, eps=1e-6)
         self.decoder_embed = nn.Linear(config.encoder_width, config.decoder_width)
-        # of the pretraining by masking; unused, but every published checkpoint has it
+        # only pretraining uses it, but every published checkpoint has it
         self.mask_token = nn.Parameter(torch.zeros(1, 1, config.decoder_width))
         self.dec_blocks = self._decoder()
         self.dec_blocks2 = self._decoder()
@@ -106,7 +106,7 @@ class TwoViewNetwork(nn.Module):
         return EncodedImages(self.enc_norm(tokens), positions, height, width, is_transposed)
 
     def decode(self, view1: EncodedImages, view2: EncodedImages) -> tuple[list[Tensor], list[Tensor]]:
-        """For either image, the tokens of the four layers that the heads read (see `TwoViewConfig.hooked_layers`)."""
+        """For each image, the tokens of the four layers that the heads read (see `TwoViewConfig.hooked_layers`)."""
         head_width = self.config.decoder_width // self.config.decoder_heads
         rotation1 = rotation_2d(view1.positions, head_width, self._rotary_base)
         rotation2 = rotation_2d(view2.positions, head_width, self._rotary_base)
@@ -114,7 +114,7 @@ class TwoViewNetwork(nn.Module):
         hooked = self.config.hooked_layers
         layers1, layers2 = [view1.tokens] * hooked.count(0), [view2.tokens] * hooked.count(0)
         for number, (block1, block2) in enumerate(zip(self.dec_blocks, self.dec_blocks2, strict=True), start=1):
-            # both look at the other view as it was before this layer
+            # both attend to the other view's tokens from before this layer
             tokens1, tokens2 = (
                 block1(tokens1, tokens2, rotation1, rotation2),
                 block2(tokens2, tokens1, rotation2, rotation1),
@@ -127,8 +127,8 @@ class TwoViewNetwork(nn.Module):
         return layers1, layers2
 
     def frame_features(self, number: int, view: EncodedImages) -> list[Tensor]:
-        """What the heads of image `number` (1 or 2) make of the encoder's tokens alone, for `predict_view`: compute it
-        once for a frame that is in many pairs. Not for images that lie on their side."""
+        """The part of `predict_view` for image `number` (1 or 2) that depends on the encoder's tokens alone, so that it
+        is computed once for a frame in many pairs. It does not support transposed images."""
         rows, columns = view.height // self.config.patch_size, view.width // self.config.patch_size
         with torch.autocast(view.tokens.device.type, enabled=False):
             return [head.frame_features(view.tokens.float(), rows, columns) for head in self._heads(number)]
@@ -140,20 +140,20 @@ class TwoViewNetwork(nn.Module):
         view: EncodedImages,
         frame_features: Sequence[Tensor] | None = None,
     ) -> ViewPrediction:
-        """Heads of image `number` (1 or 2) of the pairs, in float32 whatever the trunk ran in."""
+        """Runs the heads of image `number` (1 or 2) of the pairs, in float32 even under autocast."""
         heads = self._heads(number)
         features = frame_features or [None] * len(heads)
         with torch.autocast(view.tokens.device.type, enabled=False):
             layers = [tokens.float() for tokens in layers]
-            maps = [self._upright_maps(head, layers, view, part) for head, part in zip(heads, features, strict=True)]
+            maps = [self._stored_maps(head, layers, view, part) for head, part in zip(heads, features, strict=True)]
             raw, motion = maps[0], maps[1][:, 0].sigmoid() if len(maps) > 1 else None
             return ViewPrediction(_points(raw[:, :3]), 1.0 + raw[:, 3].exp(), motion)
 
     def predict_motion(self, number: int, layers: Sequence[Tensor], view: EncodedImages) -> Tensor:
-        """The `motion` of `predict_view` alone, without the work for points. Only with mask heads."""
+        """`predict_view(...).motion` without computing points. Requires mask heads."""
         with torch.autocast(view.tokens.device.type, enabled=False):
             layers = [tokens.float() for tokens in layers]
-            return self._upright_maps(self._heads(number)[1], layers, view, None)[:, 0].sigmoid()
+            return self._stored_maps(self._heads(number)[1], layers, view, None)[:, 0].sigmoid()
 
     def forward(
         self,
@@ -182,25 +182,25 @@ class TwoViewNetwork(nn.Module):
             heads.append(self.downstream_head_dynamic_mask1 if number == 1 else self.downstream_head_dynamic_mask2)
         return heads
 
-    def _upright_maps(
+    def _stored_maps(
         self, head: nn.Module, layers: Sequence[Tensor], view: EncodedImages, frame_features: Tensor | None
     ) -> Tensor:
-        """The head's maps (B, C, H, W) at the stored size: tokens of transposed images are in upright reading order,
-        so their maps come out upright and are laid on their side again."""
+        """The head's maps (B, C, H, W) at the stored size. Tokens of transposed images are in the reading order of the
+        upright image, so their maps come out upright and are transposed back."""
         rows, columns = view.height // self.config.patch_size, view.width // self.config.patch_size
         transposed = view.is_transposed
         if transposed is None or not bool(transposed.any()):
             return head(layers, rows, columns, frame_features)
-        on_side = head([tokens[transposed] for tokens in layers], columns, rows).transpose(-1, -2)
-        maps = on_side.new_empty((len(transposed), *on_side.shape[1:]))
-        maps[transposed] = on_side
+        transposed_maps = head([tokens[transposed] for tokens in layers], columns, rows).transpose(-1, -2)
+        maps = transposed_maps.new_empty((len(transposed), *transposed_maps.shape[1:]))
+        maps[transposed] = transposed_maps
         if not bool(transposed.all()):
             maps[~transposed] = head([tokens[~transposed] for tokens in layers], rows, columns)
         return maps
 
 
 def _points(raw: Tensor) -> Tensor:
-    """Raw (B, 3, H, W) to points (B, H, W, 3): the same direction, distance exp(length) - 1."""
+    """Points (B, H, W, 3) from raw outputs (B, 3, H, W): the same directions, at the distances exp(length) - 1."""
     raw = raw.permute(0, 2, 3, 1)
     length = raw.norm(dim=-1, keepdim=True)
     return raw / length.clamp_min(1e-8) * torch.expm1(length)

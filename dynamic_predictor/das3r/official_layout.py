@@ -1,21 +1,19 @@
-"""Writing checkpoints in the layouts that the authors publish, so that their tools read ours too."""
+"""Writes checkpoints in the layout of the official training code, so that the official tools can read them."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from dynamic_predictor.das3r.checkpoint_keys import key_aliases
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
-from scene.files.atomic import atomic_file, atomic_folder
+from scene.files.atomic import atomic_file
 
 
 def official_arguments(config: TwoViewConfig) -> dict[str, object]:
-    """The official constructor's arguments for a network of this size."""
+    """The arguments of the official constructor for a network with these sizes."""
     arguments: dict[str, object] = {
         "pos_embed": f"RoPE{config.rotary_base:g}",
         "patch_embed_cls": "PatchEmbedDust3R",
@@ -40,7 +38,7 @@ def official_arguments(config: TwoViewConfig) -> dict[str, object]:
 
 
 def official_model_string(config: TwoViewConfig) -> str:
-    """The call that official code evaluates to build the network."""
+    """The constructor call, as text, that the official code evaluates to build the network."""
     text = ", ".join(f"{name}={value!r}" for name, value in official_arguments(config).items())
     return f"AsymmetricCroCo3DStereo({text})"
 
@@ -48,21 +46,10 @@ def official_model_string(config: TwoViewConfig) -> str:
 def save_pth(
     network: TwoViewNetwork, path: str | Path, *, state: dict[str, torch.Tensor] | None = None, **extras: object
 ) -> None:
-    """Writes the training code's layout: `model` with both names of the parameters that have two, `args` with the model
-    string, and `extras` (epoch, optimizer, ...) beside them. `state` stands for that of `network` where its parameters
-    are not whole."""
+    """Writes `model` (parameters with two names under both), `args` with the model string, and `extras` (epoch,
+    optimizer, ...). `state` replaces the state of `network` when its parameters are sharded."""
     state = dict(network.state_dict() if state is None else state)
     state |= {alias: state[key] for alias, key in key_aliases(state).items()}
     arguments = argparse.Namespace(model=official_model_string(network.config))
     with atomic_file(path) as temporary:
         torch.save({"args": arguments, "model": state, **extras}, temporary)
-
-
-def save_hub_folder(network: TwoViewNetwork, folder: str | Path, *, overwrite: bool = False) -> None:
-    """Writes the hub's layout: model.safetensors and config.json in `folder`."""
-    with atomic_folder(folder, overwrite=overwrite) as temporary:
-        state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-        save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
-        config = json.dumps(official_arguments(network.config), indent=2)
-        (temporary / "model.safetensors").chmod(temporary.stat().st_mode & 0o666)  # it writes for the owner alone
-        (temporary / "config.json").write_text(config + "\n", encoding="utf-8")

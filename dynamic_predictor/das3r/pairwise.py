@@ -1,12 +1,12 @@
-"""Asking the two-view network about many pairs of frames: every frame is encoded once, pairs are decoded in batches.
+"""Runs the two-view network on many pairs of frames: every frame is encoded once, pairs are decoded in batches.
 
-Memory in bytes for F frames and P pairs of H x W pixels with n pairs at once, beside the parameters (2.45 GB for DAS3R,
-2.28 GB for MonST3R):
+Memory in bytes for F frames and P pairs of H x W pixels with n pairs per batch, in addition to the parameters (2.45 GB
+for DAS3R, 2.28 GB for MonST3R):
 
     16 F H W                   encoded frames (1024 float32 features per 16 x 16 patch)
-    20 P H W                   predictions kept, float16 (16 without mask heads)
-    n H W * WORKING_BYTES      while n pairs are decoded
-    FRAME_FEATURE_BYTES        what heads make of single frames, kept for the next pairs of a frame
+    20 P H W                   predictions in float16 (16 without mask heads)
+    n H W * WORKING_BYTES      while a batch is decoded
+    FRAME_FEATURE_BYTES        cache of the heads' features of single frames
 """
 
 from collections import OrderedDict
@@ -24,12 +24,12 @@ from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from scene.errors import InputError, is_out_of_memory
 from scene.progress import Progress, ignore_progress
 
-#: most memory that decoding one pair takes per pixel, in bytes (benchmarks/networks.py measures it)
+#: peak memory per pixel in bytes while one pair is decoded (benchmarks/networks.py measures it)
 WORKING_BYTES = 5500
-#: at 512x288 a frame takes 19 MB for either place in a pair, and a window of ten frames is in use at a time
+#: at 512x288 a frame takes 19 MB for each of the two places in a pair, and about ten frames are in use at a time
 FRAME_FEATURE_BYTES = 512 << 20
-#: share of a GPU's free memory that a batch may take
-_GPU_SHARE = 0.5
+#: fraction of a GPU's free memory that a batch may take
+_GPU_FRACTION = 0.5
 _MOST_PAIRS_AT_ONCE = 16
 _FRAMES_AT_ONCE = 4
 
@@ -46,14 +46,13 @@ def predict_pairs(
     half_precision: bool = True,
     progress: Progress = ignore_progress,
 ) -> PairPredictions:
-    """What `network` says about the pairs `edges` (first frame, second frame).
+    """The predictions of `network` for the pairs `edges` (first frame, second frame), on `device`.
 
-    `image(index)` is a frame as the network takes it, float32 (3, height, width) in [-1, 1]; each is asked for once.
-    `batch_size` pairs are decoded at once (None: by the free memory); on GPUs encoder and decoders run in bfloat16
-    unless `half_precision` is false, heads always in float32. The predictions lie on the CPU or, when there is one, on
-    the GPU.
+    `image(index)` returns a frame as network input, float32 (3, height, width) in [-1, 1]; it is called once per frame.
+    `batch_size` is the number of pairs decoded together; None chooses it by the free memory. On GPUs encoder and
+    decoders run in bfloat16 unless `half_precision` is false; heads always run in float32.
 
-    Raises `InputError` when outputs are not numbers, or when the memory is not enough even for one pair.
+    Raises `InputError` if an output is NaN, or if the memory is insufficient even for one pair.
     """
     device = torch.device(device)
     precision = _Precision(device, half_precision)
@@ -75,13 +74,13 @@ def predict_pairs(
 
 @dataclass(frozen=True)
 class _Precision:
-    """Where the network runs and how exactly."""
+    """The device of the network, and whether its encoder and decoders run in bfloat16 on a GPU."""
 
     device: torch.device
     half: bool
 
     def trunk(self) -> AbstractContextManager[object]:
-        """What encoder and decoders run under."""
+        """The context in which encoder and decoders run."""
         if self.device.type == "cuda" and self.half:
             return torch.autocast("cuda", torch.bfloat16)
         return nullcontext()
@@ -130,7 +129,7 @@ def _decode_pairs(
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             continue
-        _refuse_what_is_no_number(views, predictions.edges[chosen])
+        _check_for_nan(views, predictions.edges[chosen])
         first, second = views
         motion = () if first.motion is None else (first.motion, second.motion)
         predictions.store(chosen, first.points, first.confidence, second.points, second.confidence, *motion)
@@ -139,7 +138,7 @@ def _decode_pairs(
 
 
 class _FrameFeatures:
-    """What heads make of one frame alone, kept for the next pairs of the frame; the longest unused goes first."""
+    """A cache of the parts of the heads' work that depend on one frame alone; it discards the least recently used."""
 
     def __init__(self, network: TwoViewNetwork, encoded: EncodedImages, precision: _Precision) -> None:
         self._network, self._encoded, self._device = network, encoded, precision.device
@@ -150,7 +149,7 @@ class _FrameFeatures:
         self._limit = max(2, FRAME_FEATURE_BYTES // size)
 
     def of(self, number: int, frames: np.ndarray) -> list[Tensor]:
-        """For the heads of image `number` of pairs whose images show `frames` (B,)."""
+        """The features of `frames` (B,), for the heads of image `number` (1 or 2) of their pairs."""
         parts = [self._single(number, int(frame)) for frame in frames]
         return parts[0] if len(parts) == 1 else [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
@@ -185,10 +184,10 @@ def _batch_that_fits(pixels: int, device: torch.device) -> int:
     if device.type != "cuda":
         return 1  # a larger batch is no faster on a CPU
     free, _ = torch.cuda.mem_get_info(device)
-    return int(np.clip(_GPU_SHARE * free / (pixels * WORKING_BYTES), 1, _MOST_PAIRS_AT_ONCE))
+    return int(np.clip(_GPU_FRACTION * free / (pixels * WORKING_BYTES), 1, _MOST_PAIRS_AT_ONCE))
 
 
-def _refuse_what_is_no_number(views: tuple[ViewPrediction, ViewPrediction], edges: np.ndarray) -> None:
+def _check_for_nan(views: tuple[ViewPrediction, ViewPrediction], edges: np.ndarray) -> None:
     for view in views:
         for values in (view.points, view.confidence, view.motion):
             if values is None:

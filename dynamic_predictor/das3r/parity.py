@@ -1,4 +1,4 @@
-"""DAS3R and MonST3R for `dynamic_predictor.parity.run`."""
+"""The networks of DAS3R and MonST3R for the parity command, `dynamic_predictor.parity.run`."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from dynamic_predictor.parity.case import ParityCase, network_without_values
 
 
 def parity_case(name: str) -> ParityCase:
-    """The network of the published size: `name` is "das3r" or "monst3r"."""
+    """The network of the published size; `name` is "das3r" or "monst3r"."""
     config = TwoViewConfig(has_mask_heads=name == "das3r")
     network = network_without_values(lambda: TwoViewNetwork(config))
     parameters = network.state_dict()

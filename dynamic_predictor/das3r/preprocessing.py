@@ -1,8 +1,8 @@
-"""Frames to the network's input and the network's maps back to frames.
+"""Conversion of frames to network inputs, and of the network's maps back to frames.
 
-The long side becomes 512 pixels (shrunk by Lanczos, enlarged bicubic), then the middle is cut out so that both sides
-are multiples of 16; a square image is cut to 4:3. For networks of 224 pixels the short side becomes 224 and the
-middle square is cut out. This is how DUSt3R, MonST3R and DAS3R were evaluated.
+The long side becomes 512 pixels (Lanczos for shrinking, bicubic for enlarging), then the center is cropped so that both
+sides are multiples of 16; square images are cropped to 4:3. For networks of 224 pixels the short side becomes 224 and
+the central square is cropped. This is how DUSt3R, MonST3R and DAS3R were evaluated.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from PIL import Image
 from scene.camera import Camera
 from scene.errors import InputError
 
-#: the network's patch
+#: side of the network's patches
 _MULTIPLE = 16
 _SMALL_NETWORK = 224
 
 
 @dataclass(frozen=True)
 class InputGeometry:
-    """Where the network's pixels lie in a frame.
+    """The mapping between the pixels of a frame and of the network's input.
 
-    A frame of `frame_width` x `frame_height` is resized to `resized_width` x `resized_height`; the network's `width` x
-    `height` pixels start there at (`left`, `top`). With `is_cropped` false the resized image is squeezed to the
-    network's size instead of being cut.
+    A frame of `frame_width` x `frame_height` is resized to `resized_width` x `resized_height`; the network's input is
+    the crop of `width` x `height` pixels at (`left`, `top`). If `is_cropped` is false, the resized image is squeezed to
+    the input's size instead.
     """
 
     frame_width: int
@@ -39,7 +39,8 @@ class InputGeometry:
     is_cropped: bool = True
 
     def prepare(self, rgb8: np.ndarray) -> np.ndarray:
-        """A frame, uint8 RGB (frame height, frame width, 3), as float32 (3, height, width) in [-1, 1]."""
+        """The network input, float32 (3, height, width) in [-1, 1], of a frame, uint8 RGB (frame height, frame width,
+        3). Raises `ValueError` for a frame of another size."""
         if rgb8.shape[:2] != (self.frame_height, self.frame_width):
             raise ValueError(f"a frame of {rgb8.shape[:2]} where {(self.frame_height, self.frame_width)} was expected")
         shrinks = max(rgb8.shape[:2]) > max(self.resized_width, self.resized_height)
@@ -53,10 +54,10 @@ class InputGeometry:
         return np.ascontiguousarray(((values - 0.5) / 0.5).transpose(2, 0, 1))
 
     def to_frame(self, values: np.ndarray, *, outside: float | None, nearest: bool = False) -> np.ndarray:
-        """A map (height, width) of the network as float32 at the frame's size.
+        """Resizes a map (height, width) of the network to the frame's size, float32.
 
-        What was cut away gets the value `outside`, or that of the nearest pixel inside when it is None. `nearest` picks
-        values instead of mixing them: for depths, whose mixture lies on no surface.
+        Cropped pixels get the value `outside`, or that of the nearest pixel inside if it is None. `nearest` disables
+        interpolation, for depths, whose mean across an edge lies on no surface.
         """
         values = np.asarray(values, np.float32)
         if self.is_cropped and (self.width, self.height) != (self.resized_width, self.resized_height):
@@ -76,7 +77,7 @@ class InputGeometry:
         return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR)
 
     def to_network(self, values: np.ndarray) -> np.ndarray:
-        """A map (frame height, frame width), for example a user's mask, as float32 (height, width) of the network."""
+        """Resizes a map (frame height, frame width), for example a user's mask, to the network's size, float32."""
         values = np.asarray(values, np.float32)
         if not self.is_cropped:
             return cv2.resize(values, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
@@ -93,7 +94,7 @@ class InputGeometry:
         return self.width / self.frame_width, self.height / self.frame_height
 
     def frame_camera(self, camera: Camera) -> Camera:
-        """The camera of the frame whose network-sized image `camera` took."""
+        """The camera of the frame, from the `camera` of the network's input."""
         x_scale, y_scale = self.scale
         return Camera(
             width=self.frame_width,
@@ -109,10 +110,10 @@ class InputGeometry:
 def input_geometry(
     width: int, height: int, *, size: int = 512, crop: bool = True, square_ok: bool = False
 ) -> InputGeometry:
-    """How frames of `width` x `height` go into a network of `size` pixels.
+    """The geometry of frames of `width` x `height` for a network of `size` pixels.
 
-    `crop` false squeezes to multiples of 16 instead of cutting; `square_ok` leaves squares square. Raises `InputError`
-    for a clip so narrow that nothing would be left of it.
+    With `crop` false, frames are squeezed to multiples of 16 instead of cropped; `square_ok` keeps squares square.
+    Raises `InputError` for frames too narrow for a single patch.
     """
     long_side = max(width, height)
     if size == _SMALL_NETWORK:
@@ -130,8 +131,8 @@ def input_geometry(
             half_height = 3 * half_width // 4 // (_MULTIPLE // 2) * (_MULTIPLE // 2)
     if min(half_width, half_height) < _MULTIPLE // 2:
         raise InputError(
-            f"Frames of {width}x{height} would be {resized_width}x{resized_height} for the network, too narrow for its "
-            f"patches of {_MULTIPLE} pixels; cut the clip to a wider shape."
+            f"Frames of {width}x{height} become {resized_width}x{resized_height} for the network, too narrow for its "
+            f"patches of {_MULTIPLE} pixels; crop the clip to a wider shape."
         )
     return InputGeometry(
         frame_width=width,

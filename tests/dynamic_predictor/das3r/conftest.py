@@ -1,4 +1,4 @@
-"""Small networks with made-up weights, and the goldens that official code computed with the same weights."""
+"""Small networks with made-up weights, and goldens that the official code computed with the same weights."""
 
 from collections.abc import Callable
 
@@ -22,8 +22,8 @@ def monst3r_tiny() -> TwoViewNetwork:
 
 @pytest.fixture(scope="session")
 def golden(request: pytest.FixtureRequest) -> Callable[[str], dict[str, np.ndarray]]:
-    """Reads a golden by file name from ../shared, or else the copy in this repository (some copies hold every fourth
-    pixel of the outputs)."""
+    """Reads a golden by file name from ../shared, or its copy in this repository, which may have every fourth pixel of
+    the outputs only."""
 
     def read(name: str) -> dict[str, np.ndarray]:
         path = SHARED / name if (SHARED / name).exists() else COPIES / name

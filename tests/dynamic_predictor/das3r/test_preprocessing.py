@@ -1,4 +1,4 @@
-"""Sizes and pixels against the official loader; the way back against geometry."""
+"""Sizes and pixels against the official loader; maps and cameras of frames against geometry."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ def test_sizes_of_the_official_loader():
     assert len(cases) == 136
     for case in cases:
         settings = {key: case[key] for key in ("size", "crop", "square_ok")}
-        if case["out_wh"] == "error TypeError":  # where the official loader stops at its own mistake, ours goes on
+        if case["out_wh"] == "error TypeError":  # the official loader crashes here
             assert case["in_wh"][0] == case["in_wh"][1] and not case["crop"]
             continue
         if min(case["out_wh"]) == 0:
@@ -43,12 +43,12 @@ def test_pixels_of_the_official_loader(golden, name, output, settings):
     assert np.mean(geometry.prepare(image) == expected) > 0.99
     if f"{name}_{output}_true_shape" in arrays:
         assert arrays[f"{name}_{output}_true_shape"].tolist() == [[geometry.height, geometry.width]]
-        # the official loader's masks of frames without any are all true; ours of a frame that is all 1
+        # the official loader gives frames without a mask one that is all true
         inside = geometry.to_network(np.ones(image.shape[:2]))
         assert np.array_equal(inside > 0.5, arrays[f"{name}_{output}_mask"][0])
 
 
-def test_a_pixel_of_the_network_is_where_the_frame_camera_sees_it():
+def test_frame_and_network_cameras_see_the_same_pixel():
     geometry = input_geometry(700, 390)
     assert (geometry.width, geometry.height) == (512, 272)  # 512x285, six rows cut above and seven below
     network_camera = Camera(geometry.width, geometry.height, 400.0, 400.0, 256.0, 136.0, np.eye(4))
@@ -61,7 +61,7 @@ def test_a_pixel_of_the_network_is_where_the_frame_camera_sees_it():
     assert (frame_camera.width, frame_camera.height) == (700, 390)
 
 
-def test_maps_come_back_to_their_place():
+def test_maps_return_to_their_position_in_the_frame():
     geometry = input_geometry(512, 218)
     assert (geometry.width, geometry.height, geometry.top) == (512, 208, 5)
     values = np.random.default_rng(0).random((208, 512)).astype(np.float32)
@@ -71,12 +71,12 @@ def test_maps_come_back_to_their_place():
     np.testing.assert_array_equal(geometry.to_frame(values, outside=None)[0], values[0])
 
 
-def test_enlarged_depths_are_picked_not_mixed():
+def test_enlarged_depths_are_not_interpolated():
     geometry = input_geometry(1024, 512)
     values = np.where(np.arange(512) < 256, 1.0, 9.0)[None].repeat(256, axis=0)
     assert set(np.unique(geometry.to_frame(values, outside=0.0, nearest=True))) == {1.0, 9.0}
 
 
-def test_frames_of_another_size_are_a_mistake():
+def test_frames_of_another_size_are_refused():
     with pytest.raises(ValueError, match="expected"):
         input_geometry(512, 288).prepare(np.zeros((10, 10, 3), np.uint8))

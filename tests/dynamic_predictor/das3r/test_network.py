@@ -1,4 +1,4 @@
-"""Our network against outputs and inner values of the official code, both with made-up weights."""
+"""Outputs and intermediate values of our network against those of the official code, with the same made-up weights."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ CASES = ["landscape", "portrait", "land_vs_port", "batch2", "symmetrised", "many
 
 
 def assert_close(ours: torch.Tensor, golden: np.ndarray, what: str) -> None:
-    """1e-4 relative, and 2e-5 of the array's spread for values near zero."""
+    """Tolerances: 1e-4 relative, plus 2e-5 of the array's standard deviation for values near zero."""
     step = ours.shape[1] // golden.shape[1]  # a copy may hold every fourth pixel
     ours = ours[:, ::step, ::step] if step > 1 else ours
     np.testing.assert_allclose(ours.numpy(), golden, rtol=1e-4, atol=2e-5 * golden.std(), err_msg=what)
@@ -51,7 +51,7 @@ def test_monst3r_outputs(monst3r_tiny, golden, case):
 
 
 @pytest.mark.parametrize("name", ["das3r", "monst3r"])
-def test_inner_values(name, golden, request):
+def test_intermediate_values(name, golden, request):
     arrays = golden(f"{name}_tiny_landscape.npz")
     network = request.getfixturevalue(f"{name}_tiny")
     calls: dict[str, list[torch.Tensor]] = {}
