@@ -1,1 +1,1 @@
-"""Training two-view predictors: pairs with truth, losses, the loop, its command."""
+"""Training of two-view networks: pairs of frames with ground truth, losses, the training loop and its command."""

@@ -1,4 +1,4 @@
-"""Crops to one size, zoom, and changes of colour, applied to a view and its truth alike (as DUSt3R trains)."""
+"""Augmentation as in the training of DUSt3R: crops of a view with its ground truth to one size, and color jitter."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import numpy as np
 from dynamic_predictor.training.tracked_clips import TrackedView
 
 
-def cropped(
+def crop(
     view: TrackedView,
     width: int,
     height: int,
@@ -17,30 +17,32 @@ def cropped(
     extra: int = 0,
     rng: np.random.Generator | None = None,
 ) -> TrackedView:
-    """The view at `width` x `height`, around its principal point; depth and intrinsics follow.
+    """The view resized and cropped to `width` x `height` about its principal point, with its depth and intrinsics.
 
-    With `rng`, the crop covers between `zoom` and all of what fits, and up to `extra` more pixels are rendered than
-    needed before the last cut, which makes the field of view vary. Depth is taken from the nearest pixel.
+    With `rng`, the size of the crop is a random fraction, from `zoom` to 1, of the largest possible one, and up to
+    `extra` pixels per side are cut off after resizing, which varies the field of view. Depth is interpolated by the
+    nearest pixel.
     """
     rows, columns = view.z_depth.shape
     intrinsics = view.intrinsics.astype(np.float64).copy()
-    # as much as lies evenly around the principal point, at the wanted shape
+    # the largest region that is symmetric about the principal point
     half_width = min(intrinsics[0, 2], columns - intrinsics[0, 2])
     half_height = min(intrinsics[1, 2], rows - intrinsics[1, 2])
-    share = float(rng.uniform(zoom, 1.0)) if rng is not None else 1.0
+    fraction = float(rng.uniform(zoom, 1.0)) if rng is not None else 1.0
     margin = int(rng.integers(0, extra + 1)) if rng is not None and extra else 0
-    half_width, half_height = share * max(half_width, 1.0), share * max(half_height, 1.0)
+    half_width, half_height = fraction * max(half_width, 1.0), fraction * max(half_height, 1.0)
     scale = max((width + margin) / (2 * half_width), (height + margin) / (2 * half_height))
     left, top = intrinsics[0, 2] - width / (2 * scale), intrinsics[1, 2] - height / (2 * scale)
-    # output pixel centre (u + 0.5) is at left + (u + 0.5) / scale in the source, in cv2's grid half a pixel less
+    # the output pixel with center u + 0.5 is at left + (u + 0.5) / scale in the source; OpenCV, which has 0 at the center
+    # of the first pixel, counts half a pixel less
     matrix = np.array([[1 / scale, 0, left + 0.5 / scale - 0.5], [0, 1 / scale, top + 0.5 / scale - 0.5]], np.float64)
     inverse = cv2.WARP_INVERSE_MAP
     source = view.image
     if scale < 1:
-        # no aliasing: a box of the size of an output pixel first
+        # a box filter of the size of an output pixel avoids aliasing
         size = max(1, round(1 / scale))
         source = cv2.blur(source, (size, size)) if size > 1 else source
-    picture = cv2.warpAffine(
+    image = cv2.warpAffine(
         source, matrix, (width, height), flags=cv2.INTER_LINEAR | inverse, borderMode=cv2.BORDER_REPLICATE
     )
     z_depth = cv2.warpAffine(view.z_depth, matrix, (width, height), flags=cv2.INTER_NEAREST | inverse)
@@ -48,13 +50,13 @@ def cropped(
     intrinsics[1, 1] *= scale
     intrinsics[0, 2] = (intrinsics[0, 2] - left) * scale
     intrinsics[1, 2] = (intrinsics[1, 2] - top) * scale
-    return replace(view, image=picture, z_depth=z_depth, intrinsics=intrinsics)
+    return replace(view, image=image, z_depth=z_depth, intrinsics=intrinsics)
 
 
-def recolored(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """`image` (H, W, 3) uint8 RGB with brightness, contrast and saturation changed by up to the factor 1 ± `strength`
-    and the hue by up to a tenth of the circle times twice `strength`, in random order."""
-    image = picture.astype(np.float32) / 255
+def jitter_colors(pixels: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """`pixels` (H, W, 3) uint8 RGB with brightness, contrast and saturation multiplied by random factors in 1 ±
+    `strength` and the hue rotated by up to `strength` times 72 degrees, in random order."""
+    image = pixels.astype(np.float32) / 255
     factors = rng.uniform(1 - strength, 1 + strength, 3)
     hue = float(rng.uniform(-0.2, 0.2)) * strength * 360
     for change in rng.permutation(4):

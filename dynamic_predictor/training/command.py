@@ -1,4 +1,4 @@
-"""launch.py --mode=train: the options and the run.
+"""The command `launch.py --mode=train`.
 
 python dynamic_predictor/launch.py --mode=train --pretrained=MonST3R.pth --output_dir=results/train
 torchrun --nproc_per_node=4 dynamic_predictor/launch.py --mode=train ...
@@ -6,10 +6,10 @@ torchrun --nproc_per_node=4 dynamic_predictor/launch.py --mode=train ...
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
-from dynamic_predictor.training.settings import FREEZES, RECIPES, TrainingSettings, changed
+from dynamic_predictor.training.settings import FREEZES, RECIPES, TrainingSettings
 from scene.errors import InputError
 from terminal.option_parser import OptionParser
 
@@ -17,26 +17,29 @@ _DONE, _INTERRUPTED = 0, 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains as the options say; returns the exit status. Raises `InputError` for what the user can mend."""
+    """Trains with the given options and returns the exit status. Raises `InputError` for wrong options and data."""
     options = _parser().parse_args(list(arguments))
-    settings, config = RECIPES[options.recipe]
+    recipe, config = RECIPES[options.recipe]
+    given = {name: value for name, value in vars(options).items() if value is not None}
     names = {field.name for field in fields(TrainingSettings)}
-    settings = changed(settings, **{name: value for name, value in vars(options).items() if name in names})
+    settings = replace(recipe, **{name: value for name, value in given.items() if name in names})
     if options.amp:
-        settings = changed(settings, precision="bfloat16")
+        settings = replace(settings, precision="bfloat16")
     output = Path(options.output_dir)
     if (output / "checkpoint-last.pth").exists() and not (options.resume or options.overwrite):
-        raise InputError(f"{output} holds a training run already; give --resume, --overwrite or another --output_dir.")
+        raise InputError(
+            f"{output} already contains a training run; give --resume, --overwrite or another --output_dir."
+        )
     if options.pretrained is None and options.recipe == "das3r" and not options.resume:
         raise InputError(
             "The recipe das3r starts from MonST3R's weights; give --pretrained=FILE (stillsplat weights get monst3r), "
-            "or --recipe=small to train a small network from nothing."
+            "or --recipe=small to train a small network from scratch."
         )
     import torch
 
     from dynamic_predictor.das3r.checkpoint import load_network
     from dynamic_predictor.das3r.network import TwoViewNetwork
-    from dynamic_predictor.training.processes import joined_processes
+    from dynamic_predictor.training.processes import process_group
     from dynamic_predictor.training.tracked_clips import list_tracked_clips
     from dynamic_predictor.training.training_run import train
     from dynamic_predictor.weights.registry import given_weights
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         network = load_network(
             start if options.resume else given_weights(start), mask_heads=True, new_mask_heads=not options.resume
         )
-    with joined_processes(options.device) as process, ProgressBars() as bars:
+    with process_group(options.device) as process, ProgressBars() as bars:
         try:
             validation = train(
                 network,
@@ -69,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
             )
         except KeyboardInterrupt:
             if process.is_first:
-                bars.warn(f"Stopped; {output}/checkpoint-last.pth is saved, go on with --resume.")
+                bars.warn(f"Stopped; {output}/checkpoint-last.pth is saved, continue with --resume.")
             return _INTERRUPTED
     if process.is_first:
         score = f"; mask IoU on {validation.pairs} test pairs {validation.mask_iou:.3f}" if validation else ""
@@ -86,21 +89,21 @@ def _parser() -> argparse.ArgumentParser:
         argument_default=None,
     )
     parser.add_argument("--mode", choices=("train",), default="train", help=argparse.SUPPRESS)
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="das3r", help="all settings that are not given")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="das3r", help="defaults of all settings below")
     parser.add_argument("--pretrained", metavar="FILE", help="checkpoint to start from, MonST3R's or DAS3R's")
     parser.add_argument("--output_dir", default="results/train", metavar="DIR", help="checkpoints, log, images")
     parser.add_argument("--train_dataset", default="data/point_odyssey/train", metavar="DIR", help="clips to train on")
     parser.add_argument("--test_dataset", default=None, metavar="DIR", help="clips to test on")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --output_dir")
-    parser.add_argument("--overwrite", action="store_true", help="start anew in --output_dir")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --output_dir")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --output_dir")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--num_workers", type=int, default=0, help="processes that read pairs ahead")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that prefetch pairs")
     parser.add_argument(
-        "--sharded", action="store_true", help="spread parameters and optimizer over the processes (FSDP)"
+        "--sharded", action="store_true", help="distribute parameters and optimizer over the processes (FSDP)"
     )
     parser.add_argument("--amp", action="store_true", help="bfloat16 in the trunk")
-    group = parser.add_argument_group("settings of the recipe that can be changed")
-    group.add_argument("--freeze", choices=FREEZES, help="what does not learn")
+    group = parser.add_argument_group("settings of the recipe")
+    group.add_argument("--freeze", choices=FREEZES, help="parts of the network that are not trained")
     group.add_argument("--epochs", type=int)
     group.add_argument("--pairs_per_epoch", type=int)
     group.add_argument("--test_pairs", type=int)

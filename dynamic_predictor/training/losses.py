@@ -1,8 +1,8 @@
 """The losses of DAS3R's training (Xu et al., 2024): confidence-weighted point regression as in DUSt3R (Wang et al.,
-CVPR 2024, eq. 2 to 4), and cross-entropy of the motion masks under the same confidence.
+CVPR 2024, eq. 2 to 4), and the cross-entropy of motion masks with the same confidence.
 
-Everything is a sum with a count beside it, so that batches that are spread over processes or over accumulated steps
-have the mean of the whole batch, and not a mean of means.
+All terms are sums with counts, so that the loss of a batch that is distributed over processes or accumulated over
+forward passes is the mean over all its pixels, not a mean of means.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from dynamic_predictor.das3r.network import ViewPrediction
 
 @dataclass(frozen=True)
 class ViewTruth:
-    """What is true of one image of each of B pairs.
+    """Ground truth of one image of each of B pairs.
 
     `points` (B, H, W, 3) in the world, `valid` (B, H, W) bool where they are known, `motion` (B, H, W) 1 = moves
     between the two images, NaN = unknown, `world_from_camera` (B, 4, 4).
@@ -28,13 +28,13 @@ class ViewTruth:
     world_from_camera: Tensor
 
     def known_motion(self) -> Tensor:
-        """(B, H, W) bool: pixels that count for the mask."""
+        """(B, H, W) bool: pixels whose motion and points are known."""
         return self.valid & ~self.motion.isnan()
 
 
 @dataclass(frozen=True)
 class Sum:
-    """A sum over pixels and how many there were."""
+    """A sum over pixels and their number."""
 
     total: Tensor
     count: Tensor
@@ -47,15 +47,18 @@ class Sum:
 def pair_losses(
     predictions: tuple[ViewPrediction, ViewPrediction], truths: tuple[ViewTruth, ViewTruth], alpha: float = 0.2
 ) -> dict[str, Sum]:
-    """The terms by name: for images 1 and 2 `weighted_points_k` (confidence times distance minus `alpha` log
-    confidence), `weighted_motion_k` (the same with cross-entropy for the distance) and, unweighted, to look at,
-    `points_k` and `motion_k`. The loss is the sum of the means of the weighted four; without mask heads, two."""
+    """The terms of the training loss by name, for images k = 1 and 2.
+
+    `weighted_points_k` is confidence times distance minus `alpha` log confidence, `weighted_motion_k` the same with the
+    cross-entropy instead of the distance; the loss is the sum of the means of these. `points_k` and `motion_k` are the
+    same without confidence, for the log. Networks without mask heads have no terms of motion.
+    """
     found, wanted = normalized_points(predictions, truths)
     terms: dict[str, Sum] = {}
     for number, (prediction, truth, points, true_points) in enumerate(
         zip(predictions, truths, found, wanted, strict=True), start=1
     ):
-        # a pixel whose motion is unknown counts for nothing: the published training leaves it out everywhere
+        # as in the published training, pixels with unknown motion are excluded from all terms
         known = truth.known_motion()
         confidence = prediction.confidence[known]
         distance = (points - true_points)[known].norm(dim=-1)
@@ -69,7 +72,7 @@ def pair_losses(
 
 
 def motion_losses(motions: tuple[Tensor, Tensor], truths: tuple[ViewTruth, ViewTruth]) -> dict[str, Sum]:
-    """The terms `motion_k` of `pair_losses`, of probabilities (B, H, W) of images 1 and 2."""
+    """The terms `motion_k` of `pair_losses` for motion probabilities (B, H, W) of images 1 and 2."""
     both = zip(motions, truths, strict=True)
     return {f"motion_{number}": _sum(_cross_entropy(*one)) for number, one in enumerate(both, start=1)}
 
@@ -82,10 +85,10 @@ def _cross_entropy(motion: Tensor, truth: ViewTruth) -> Tensor:
 def validation_losses(
     predictions: tuple[ViewPrediction, ViewPrediction], truths: tuple[ViewTruth, ViewTruth]
 ) -> dict[str, Sum]:
-    """What tests are scored by: distances of points in units of the truth, up to a common shift in depth and a common
-    scale, and plain cross-entropy. `points_k` and `motion_k`; the figure is the sum of their means."""
-    wanted = _depth_centred(_in_camera_1(truths), truths)
-    found = _depth_centred((predictions[0].points, predictions[1].points), truths)
+    """The terms of the validation loss, the sum of their means: `points_k`, distances of points after alignment by a
+    common shift in depth and a common scale, in the unit of the truth, and `motion_k`, cross-entropy."""
+    wanted = _centered_in_depth(_in_camera_1(truths), truths)
+    found = _centered_in_depth((predictions[0].points, predictions[1].points), truths)
     scale = (_spread(wanted, truths) / _spread(found, truths).clip(1e-3, 1e3))[:, None, None, None]
     terms: dict[str, Sum] = {}
     for number, (prediction, truth, points, true_points) in enumerate(
@@ -101,8 +104,8 @@ def validation_losses(
 def normalized_points(
     predictions: tuple[ViewPrediction, ViewPrediction], truths: tuple[ViewTruth, ViewTruth]
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Predicted and true points of both images in the camera frame of image 1, each divided by the mean distance of
-    their valid points from that camera."""
+    """Predicted and true points of both images in the camera frame of image 1, each divided by the mean distance of its
+    valid points from that camera."""
     return (
         _divided_by_mean_distance((predictions[0].points, predictions[1].points), truths),
         _divided_by_mean_distance(_in_camera_1(truths), truths),
@@ -128,7 +131,7 @@ def _divided_by_mean_distance(points: tuple[Tensor, Tensor], truths) -> tuple[Te
 
 
 def _joint_median(values: tuple[Tensor, Tensor], truths) -> Tensor:
-    """Median over the valid pixels of both images: (B, H, W, ...) each to (B, ...)."""
+    """Medians (B, ...) over the valid pixels of both images' `values` (B, H, W, ...)."""
     flat = []
     for part, truth in zip(values, truths, strict=True):
         valid = truth.valid.reshape(*truth.valid.shape, *[1] * (part.dim() - 3))
@@ -136,14 +139,14 @@ def _joint_median(values: tuple[Tensor, Tensor], truths) -> Tensor:
     return torch.cat(flat, dim=1).nanmedian(dim=1).values
 
 
-def _depth_centred(points: tuple[Tensor, Tensor], truths) -> tuple[Tensor, Tensor]:
+def _centered_in_depth(points: tuple[Tensor, Tensor], truths) -> tuple[Tensor, Tensor]:
     depth = _joint_median((points[0][..., 2], points[1][..., 2]), truths)
     shift = torch.stack([torch.zeros_like(depth), torch.zeros_like(depth), depth], dim=-1)[:, None, None]
     return points[0] - shift, points[1] - shift
 
 
 def _spread(points: tuple[Tensor, Tensor], truths) -> Tensor:
-    """(B,) median distance of the valid points of both images from their median point."""
+    """Median distances (B,) of the valid points of both images from their median point."""
     center = _joint_median(points, truths)[:, None, None]
     return _joint_median(((points[0] - center).norm(dim=-1), (points[1] - center).norm(dim=-1)), truths)
 

@@ -1,5 +1,5 @@
-"""Batches of pairs. Which pairs an epoch has, and how each is cropped and coloured, follows from the seed, the epoch
-and the pair's number alone: not from the number of processes or workers, nor from where a run was stopped.
+"""Batches of pairs of frames. The frames of a pair and its augmentation depend only on the seed, the epoch and the
+pair's number, not on the number of processes or workers, nor on interruptions of the run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dynamic_predictor.training.augmentation import cropped, recolored
+from dynamic_predictor.training.augmentation import crop, jitter_colors
 from dynamic_predictor.training.losses import ViewTruth
 from dynamic_predictor.training.settings import TrainingSettings
 from dynamic_predictor.training.tracked_clips import TrackedClip, TrackedView
@@ -22,12 +22,14 @@ PairKey = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class PairBatch:
-    """B pairs: `images` two of (B, 3, H, W) in [-1, 1], and what is true of either."""
+    """B pairs: two tensors of `images` (B, 3, H, W) in [-1, 1], with their ground truth."""
 
     images: tuple[Tensor, Tensor]
     truths: tuple[ViewTruth, ViewTruth]
 
     def to(self, device: torch.device) -> "PairBatch":
+        """The batch on `device`."""
+
         def moved(truth: ViewTruth) -> ViewTruth:
             values = (truth.points, truth.valid, truth.motion, truth.world_from_camera)
             return ViewTruth(*(value.to(device, non_blocking=True) for value in values))
@@ -37,7 +39,7 @@ class PairBatch:
 
 
 class _Pairs(Dataset):
-    """Pairs of one epoch by `PairKey`."""
+    """The pairs of one epoch by `PairKey`."""
 
     def __init__(
         self, clips: Sequence[TrackedClip], settings: TrainingSettings, epoch: int, *, augmented: bool
@@ -50,7 +52,7 @@ class _Pairs(Dataset):
     def __getitem__(self, key: PairKey) -> tuple[TrackedView, TrackedView]:
         number, width, height = key
         settings = self._settings
-        # tests have their own numbers, whatever the epoch
+        # test pairs are the same in all epochs
         rng = np.random.default_rng([settings.seed, self._epoch if self._augmented else 2**31, number])
         clip = self._clips[int(rng.choice(len(self._clips), p=self._lengths / self._lengths.sum()))]
         strides = np.array([stride for stride in settings.strides if stride < len(clip)])
@@ -62,10 +64,10 @@ class _Pairs(Dataset):
         for view in clip.pair(*pair):
             if self._augmented:
                 zoom, extra = settings.crop_zoom, settings.crop_extra
-                view = cropped(view, width, height, zoom=zoom, extra=extra, rng=rng)
-                view = replace(view, image=recolored(view.image, settings.color_jitter, rng))
+                view = crop(view, width, height, zoom=zoom, extra=extra, rng=rng)
+                view = replace(view, image=jitter_colors(view.image, settings.color_jitter, rng))
             else:
-                view = cropped(view, width, height)
+                view = crop(view, width, height)
             views.append(view)
         return views[0], views[1]
 
@@ -80,8 +82,8 @@ def batches(
     first_step: int = 0,
     workers: int = 0,
 ) -> Iterator[list[PairBatch]]:
-    """The training steps of an epoch from `first_step` on, for process `rank`: for each the batches to accumulate. All
-    pairs of a step have one resolution."""
+    """The training steps of an epoch from `first_step` on, each as the list of batches that process `rank` accumulates.
+    All pairs of a step have the same resolution."""
     keys = []
     size, accumulation = settings.batch_size, settings.accumulation
     for step in range(first_step, steps_per_epoch(settings, world_size)):
@@ -102,7 +104,7 @@ def batches(
 def validation_batches(
     clips: Sequence[TrackedClip], settings: TrainingSettings, *, rank: int = 0, world_size: int = 1, workers: int = 0
 ) -> Iterator[PairBatch]:
-    """The same test pairs every time, this process's share of them."""
+    """The test pairs of process `rank`, the same in every call."""
     numbers = range(rank, settings.test_pairs, world_size)
     size = settings.batch_size
     width, height = settings.test_resolution
@@ -111,7 +113,7 @@ def validation_batches(
 
 
 def steps_per_epoch(settings: TrainingSettings, world_size: int) -> int:
-    """Steps of an epoch; pairs that do not fill a step are left out, but there is at least one step."""
+    """Number of steps of an epoch, at least one; pairs that do not fill a step are left out."""
     return max(settings.pairs_per_epoch // (settings.batch_size * settings.accumulation * world_size), 1)
 
 
@@ -122,17 +124,17 @@ def _loader(pairs: _Pairs, keys: list[list[PairKey]], workers: int) -> DataLoade
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
-        # forked workers inherit locks of the threads that read images
+        # forked workers would inherit the locks of threads that read images
         multiprocessing_context="spawn" if workers else None,
     )
 
 
 def collate(pairs: Sequence[tuple[TrackedView, TrackedView]]) -> PairBatch:
-    """One batch of pairs whose views have one size."""
+    """A batch of pairs whose views have the same size."""
 
     def images(side: int) -> Tensor:
-        pictures = np.stack([pair[side].image for pair in pairs])
-        return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
+        stacked = np.stack([pair[side].image for pair in pairs])
+        return torch.from_numpy(stacked).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
 
     def truth(side: int) -> ViewTruth:
         views = [pair[side] for pair in pairs]

@@ -1,4 +1,4 @@
-"""One training run on one process or on many (torchrun)."""
+"""The processes of a training run, one or several (torchrun)."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from torch.distributed.fsdp import FSDPModule
 
 @dataclass(frozen=True)
 class Process:
-    """This process among all: `rank` of `world_size`, and where its tensors live."""
+    """This process: `rank` among `world_size` processes, and the `device` of its tensors."""
 
     rank: int
     world_size: int
@@ -24,13 +24,13 @@ class Process:
         return self.rank == 0
 
     def summed(self, values: Tensor) -> Tensor:
-        """`values` added up over all processes."""
+        """The sum of `values` over all processes."""
         if self.world_size > 1:
             values = values.clone()
             distributed.all_reduce(values)
         return values
 
-    def agreed(self, flag: bool) -> bool:
+    def any(self, flag: bool) -> bool:
         """Whether `flag` is set on any process."""
         if self.world_size == 1:
             return flag
@@ -38,12 +38,12 @@ class Process:
 
 
 @contextmanager
-def sharing_gradients(model: nn.Module, wanted: bool) -> Iterator[None]:
-    """Whether the gradients of a backward pass inside go to the other processes at once; before the last of several
-    they need not."""
+def gradient_sync(model: nn.Module, enabled: bool) -> Iterator[None]:
+    """Enables or disables the reduction of gradients over processes for the backward passes inside; only the last of
+    several accumulated passes needs it."""
     if isinstance(model, FSDPModule):
-        model.set_requires_gradient_sync(wanted)
-    elif isinstance(model, nn.parallel.DistributedDataParallel) and not wanted:
+        model.set_requires_gradient_sync(enabled)
+    elif isinstance(model, nn.parallel.DistributedDataParallel) and not enabled:
         with model.no_sync():
             yield
         return
@@ -51,19 +51,19 @@ def sharing_gradients(model: nn.Module, wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def joined_processes(device: str = "auto") -> Iterator[Process]:
-    """The processes that torchrun started, or this one alone. `device`: auto, cpu or cuda."""
+def process_group(device: str = "auto") -> Iterator[Process]:
+    """Joins the processes that torchrun started, if any, and yields this one. `device`: "auto", "cpu" or "cuda"."""
     cuda = torch.cuda.is_available() and device != "cpu"
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local_rank = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    own = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
     if cuda:
-        torch.cuda.set_device(place)
+        torch.cuda.set_device(own)
     if world_size == 1:
-        yield Process(0, 1, place)
+        yield Process(0, 1, own)
         return
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield Process(rank, world_size, place)
+        yield Process(rank, world_size, own)
     finally:
         distributed.destroy_process_group()

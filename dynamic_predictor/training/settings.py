@@ -1,6 +1,6 @@
-"""What a training run is made of, and the recipes by name."""
+"""Settings of a training run, and the recipes by name."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dynamic_predictor.das3r.config import TwoViewConfig
 from scene.errors import InputError
@@ -8,10 +8,13 @@ from scene.errors import InputError
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """One training run. Lengths are in epochs of `pairs_per_epoch` pairs; `batch_size` counts pairs per process and
-    forward pass, and a step takes `accumulation` of them on every process."""
+    """Settings of a training run. Raises `InputError` for values out of range.
 
-    #: "encoder_and_3d_predictor": only the mask heads learn; "encoder": decoders and heads; "none": everything
+    Durations are in epochs of `pairs_per_epoch` pairs. `batch_size` is the number of pairs per process and forward
+    pass; an optimizer step accumulates `accumulation` forward passes on every process.
+    """
+
+    #: "encoder_and_3d_predictor": only the mask heads are trained; "encoder": decoders and heads; "none": everything
     freeze: str = "encoder_and_3d_predictor"
     pairs_per_epoch: int = 10_000
     test_pairs: int = 1_000
@@ -23,25 +26,25 @@ class TrainingSettings:
     least_learning_rate: float = 1e-6
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
-    #: weight of the logarithm of the confidence
+    #: regularization weight of the logarithm of the confidence
     alpha: float = 0.2
-    #: whether points and confidence are learned too (they cannot while the 3-D predictor is frozen)
+    #: whether the loss includes points and confidence (without effect on a frozen 3D predictor)
     learn_points: bool = True
     mask_dropout: float = 0.1
-    #: widths and heights of batches, multiples of 16; each batch has one
+    #: widths and heights, multiples of 16, of which each step has one
     resolutions: tuple[tuple[int, int], ...] = ((512, 288), (512, 384), (512, 336))
     test_resolution: tuple[int, int] = (512, 288)
-    #: frames between the images of a pair; the farthest are twice as likely as the nearest
+    #: distances in frames between the images of a pair; the largest is twice as likely as the smallest
     strides: tuple[int, ...] = tuple(range(1, 10))
     crop_extra: int = 16
     crop_zoom: float = 0.9
     color_jitter: float = 0.5
-    #: every pair also the other way round
+    #: whether every pair is also used with its images swapped
     symmetrize: bool = True
     test_every_epochs: int = 1
     keep_every_epochs: int = 5
     seed: int = 0
-    #: float32 or bfloat16 for the trunk; heads and losses are float32
+    #: type that encoder and decoders compute in, "float32" or "bfloat16"; heads and losses use float32
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -64,10 +67,10 @@ class TrainingSettings:
 
 FREEZES = ("encoder_and_3d_predictor", "encoder", "none")
 
-#: the recipe of the published checkpoint (four GPUs; the heads alone learn)
+#: the recipe of the published checkpoint (four GPUs; only the mask heads are trained)
 PUBLISHED = TrainingSettings()
 
-#: everything from nothing, for two CPU cores and minutes: to see that training works
+#: a small network trained from scratch within minutes on two CPU cores, to check that training works
 SMALL = TrainingSettings(
     freeze="none",
     pairs_per_epoch=150,
@@ -101,8 +104,3 @@ RECIPES: dict[str, tuple[TrainingSettings, TwoViewConfig]] = {
     "das3r": (PUBLISHED, TwoViewConfig()),
     "small": (SMALL, SMALL_NETWORK),
 }
-
-
-def changed(settings: TrainingSettings, **values: object) -> TrainingSettings:
-    """`settings` with those of `values` that are not None."""
-    return replace(settings, **{name: value for name, value in values.items() if value is not None})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What one training step computes: predictions of a batch, its loss, which parameters learn, how fast."""
+"""One training step: predictions, gradients of the loss, trainable parameters, optimizer and learning rate."""
 
 import math
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from dynamic_predictor.das3r.network import TwoViewNetwork, ViewPrediction
 from dynamic_predictor.training.losses import ViewTruth, motion_losses, pair_losses
 from dynamic_predictor.training.pair_batches import PairBatch
-from dynamic_predictor.training.processes import Process, sharing_gradients
+from dynamic_predictor.training.processes import Process, gradient_sync
 from dynamic_predictor.training.settings import TrainingSettings
 
 _ENCODER = ("patch_embed.", "enc_blocks.", "enc_norm.")
 _POINT_HEADS = ("downstream_head1.", "downstream_head2.")
 _MASK_HEADS = ("downstream_head_dynamic_mask1.", "downstream_head_dynamic_mask2.")
-#: parameters that published checkpoints have and no forward pass uses
+#: parameters in published checkpoints that no forward pass uses
 _UNUSED = ("mask_token", "refinenet4.resConfUnit1.")
 
 
 class PairPredictions(nn.Module):
-    """The network on a batch of pairs, each also the other way round if wanted; every image is encoded once. While it
-    trains and points are not learned, probabilities of motion are all that it computes."""
+    """The network applied to a batch of pairs and, with `settings.symmetrize`, the same pairs with swapped images; each
+    image is encoded once. In training without `settings.learn_points` only motion probabilities are computed."""
 
     def __init__(self, network: TwoViewNetwork, settings: TrainingSettings) -> None:
         super().__init__()
@@ -33,7 +33,8 @@ class PairPredictions(nn.Module):
     def forward(
         self, images1: Tensor, images2: Tensor
     ) -> tuple[ViewPrediction, ViewPrediction] | tuple[Tensor, Tensor]:
-        """Of (B, 3, H, W) images in [-1, 1]: predictions of B pairs, or of 2B with the swapped ones behind."""
+        """Predictions for both images of B pairs, or of 2B pairs with the swapped ones last, from images (B, 3, H, W)
+        in [-1, 1]."""
         count = len(images1)
         with torch.autocast(images1.device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None):
             encoded = self.network.encode(torch.cat([images1, images2]))
@@ -49,7 +50,7 @@ class PairPredictions(nn.Module):
 
 
 def pair_truths(batch: PairBatch, *, symmetrize: bool) -> tuple[ViewTruth, ViewTruth]:
-    """The truths that belong to what `PairPredictions` gives for `batch`."""
+    """The ground truth for the predictions of `PairPredictions` for `batch`."""
     first, second = batch.truths
     return (_joined(first, second), _joined(second, first)) if symmetrize else (first, second)
 
@@ -66,8 +67,8 @@ def _joined(one: ViewTruth, two: ViewTruth) -> ViewTruth:
 def accumulate_gradients(
     model: nn.Module, parts: Sequence[PairBatch], settings: TrainingSettings, process: Process
 ) -> float:
-    """Adds the gradients of one step to the parameters of `model` (a `PairPredictions`, DDP around one, or a sharded
-    one) and returns the loss: that of all parts on all processes as if they were one batch."""
+    """Adds the gradients of one step to those of `model` (a `PairPredictions`, possibly sharded or wrapped in DDP) and
+    returns the loss of all `parts` on all processes as one batch."""
     truths = [pair_truths(part, symmetrize=settings.symmetrize) for part in parts]
     counts = torch.tensor(
         [[float(truth.known_motion().sum()) for truth in pair] for pair in truths], device=process.device
@@ -75,25 +76,24 @@ def accumulate_gradients(
     counts = process.summed(counts).clamp_min(1)
     loss = torch.zeros((), device=process.device)
     for number, (part, pair) in enumerate(zip(parts, truths, strict=True), start=1):
-        with sharing_gradients(model, number == len(parts)):
+        with gradient_sync(model, number == len(parts)):
             predictions = model(*part.images)
             if settings.learn_points:
                 terms = pair_losses(predictions, pair, settings.alpha)
-                wanted = [name for name in terms if name.startswith("weighted_")]
+                names = [name for name in terms if name.startswith("weighted_")]
             else:
-                # confidence stands for how well points are known; where they are not learned it says nothing
+                # confidence measures the accuracy of points, so it is no weight if points are not learned
                 terms = motion_losses(predictions, pair)
-                wanted = list(terms)
-            objective = torch.stack([terms[name].total / counts[int(name[-1]) - 1] for name in wanted]).sum()
-            # DDP and FSDP average gradients over the processes; sums are wanted
-            share = objective * process.world_size
-            share.backward()
-        loss += share.detach() / process.world_size
+                names = list(terms)
+            objective = torch.stack([terms[name].total / counts[int(name[-1]) - 1] for name in names]).sum()
+            # DDP and FSDP average gradients over processes, but the loss is a sum
+            (objective * process.world_size).backward()
+        loss += objective.detach()
     return float(process.summed(loss))
 
 
-def choose_what_learns(network: TwoViewNetwork, settings: TrainingSettings) -> list[nn.Parameter]:
-    """Marks the parameters that learn and returns them."""
+def select_trainable(network: TwoViewNetwork, settings: TrainingSettings) -> list[nn.Parameter]:
+    """Sets `requires_grad` of all parameters, and the dropout, by `settings`; returns the trainable parameters."""
     frozen: tuple[str, ...] = ()
     if settings.freeze == "encoder":
         frozen = _ENCODER
@@ -101,20 +101,20 @@ def choose_what_learns(network: TwoViewNetwork, settings: TrainingSettings) -> l
         frozen = tuple(name for name, _ in network.named_parameters() if not name.startswith(_MASK_HEADS))
     if not settings.learn_points:
         frozen += _POINT_HEADS
-    chosen = []
+    trainable = []
     for name, parameter in network.named_parameters():
         learns = not name.startswith(frozen) and not any(part in name for part in _UNUSED)
         parameter.requires_grad_(learns)
         if learns:
-            chosen.append(parameter)
+            trainable.append(parameter)
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = settings.mask_dropout
-    return chosen
+    return trainable
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW; biases and norms (one dimension) do not decay."""
+    """AdamW without weight decay for biases and norms (parameters of one dimension)."""
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -122,7 +122,7 @@ def make_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSetting
 
 
 def learning_rate_at(epoch: float, settings: TrainingSettings) -> float:
-    """Linear warm-up, then half a cosine, at a broken number of epochs."""
+    """The learning rate after a fractional number of epochs: linear warm-up, then half a cosine."""
     if epoch < settings.warmup_epochs:
         return settings.learning_rate * epoch / settings.warmup_epochs
     progress = (epoch - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, 1e-9)

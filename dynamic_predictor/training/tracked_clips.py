@@ -1,7 +1,7 @@
-"""Clips with depth, cameras and 3-D tracks, in the layout of PointOdyssey as rearranged for fast loading.
+"""Clips with depth, cameras and 3D tracks, in the layout of PointOdyssey rearranged for fast loading.
 
-What moves between two frames follows from the tracks: a track whose coordinates differ at all between the two moves,
-and a pixel moves if the track nearest to its 3-D point does (DAS3R, Xu et al., 2024).
+Motion between two frames is derived from the tracks: a track moves if its coordinates differ between the frames, and a
+pixel moves if the track nearest to its 3D point does (DAS3R, Xu et al., 2024).
 """
 
 from collections.abc import Callable
@@ -17,15 +17,15 @@ from scene.errors import InputError
 from scene.files.arrays import check_npy, read_npy
 from scene.images import read_image
 
-#: metres beyond which depth counts as unknown
-FARTHEST = 80.0
+#: depth beyond this, in meters, counts as unknown
+MAX_DEPTH = 80.0
 
 
 @dataclass(frozen=True)
 class TrackedView:
-    """One frame of a pair: `image` (H, W, 3) uint8 RGB, `z_depth` (H, W) float32 with 0 = unknown, `intrinsics`
-    (3, 3) in pixels, centres at +0.5, `world_from_camera` (4, 4); `tracks` (T, 3), where the tracks are in the world in
-    this frame, and `moves` (T,) bool, whether they move between the pair's frames."""
+    """One frame of a pair: `image` (H, W, 3) uint8 RGB, `z_depth` (H, W) float32 with 0 = unknown, `intrinsics` (3, 3)
+    in pixels with centers at +0.5, `world_from_camera` (4, 4), `tracks` (T, 3) world points of the tracks in this
+    frame, and `moves` (T,) bool, whether the tracks move between the frames of the pair."""
 
     image: np.ndarray
     z_depth: np.ndarray
@@ -35,7 +35,7 @@ class TrackedView:
     moves: np.ndarray
 
     def points(self) -> np.ndarray:
-        """World points (H, W, 3) float32 of all pixels; meaningless where the depth is unknown."""
+        """World points (H, W, 3) float32 of all pixels; undefined where the depth is unknown."""
         height, width = self.z_depth.shape
         x = (np.arange(width) + 0.5 - self.intrinsics[0, 2]) / self.intrinsics[0, 0]
         y = (np.arange(height) + 0.5 - self.intrinsics[1, 2]) / self.intrinsics[1, 1]
@@ -44,7 +44,7 @@ class TrackedView:
         return points.astype(np.float32)
 
     def motion(self) -> np.ndarray:
-        """(H, W) float32: 1 = moves, NaN = unknown, for want of depth or of tracks."""
+        """Motion mask (H, W) float32: 1 = moves, NaN = unknown, because depth or tracks are missing."""
         motion = np.full(self.z_depth.shape, np.nan, np.float32)
         known = self.z_depth > 0
         if len(self.tracks) and known.any():
@@ -53,32 +53,32 @@ class TrackedView:
         return motion
 
 
-class _ReadFrames:
-    """What was read of frames, kept as long as there is room: small data sets are read once."""
+class _FrameCache:
+    """Cache of arrays by file, up to a number of bytes, so that small data sets are read only once."""
 
-    def __init__(self, room: int = 1 << 28) -> None:
-        self._room = room
-        self._kept: dict[Path, tuple[np.ndarray, ...]] = {}
+    def __init__(self, capacity: int = 1 << 28) -> None:
+        self._free = capacity
+        self._arrays: dict[Path, tuple[np.ndarray, ...]] = {}
 
     def get(self, path: Path, read: Callable[[], tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-        """The arrays that `read` gives for `path`; not to be changed."""
-        if path in self._kept:
-            return self._kept[path]
+        """The result of `read` for `path`; must not be modified."""
+        if path in self._arrays:
+            return self._arrays[path]
         arrays = read()
         size = sum(array.nbytes for array in arrays)
-        if size <= self._room:
-            self._room -= size
-            self._kept[path] = arrays
+        if size <= self._free:
+            self._free -= size
+            self._arrays[path] = arrays
         return arrays
 
 
 class TrackedClip:
-    """One clip of `folder`, a data set's part such as data/point_odyssey/train."""
+    """One clip of `folder`, a split of a data set such as data/point_odyssey/train."""
 
-    def __init__(self, folder: str | Path, name: str, read_frames: _ReadFrames | None = None) -> None:
-        """Clips may share `read_frames`. Raises `InputError` when frames, depth, cameras or tracks are missing."""
+    def __init__(self, folder: str | Path, name: str, cache: _FrameCache | None = None) -> None:
+        """Clips may share a `cache`. Raises `InputError` if frames, depth, cameras or tracks are missing."""
         self.name = name
-        self._read = read_frames or _ReadFrames()
+        self._cache = cache or _FrameCache()
         self._folder = Path(folder) / name
         self._clip: DatasetClip = open_clip(Path(folder).parent, f"{Path(folder).name}/{name}")
         if self._clip.z_depths is None or self._clip.world_from_cameras is None or self._clip.intrinsics is None:
@@ -96,7 +96,7 @@ class TrackedClip:
         return len(self._tracks)
 
     def pair(self, first: int, second: int) -> tuple[TrackedView, TrackedView]:
-        """Frames `first` and `second` as a pair."""
+        """Frames `first` and `second` as a pair. Raises `InputError` if their files are missing or inconsistent."""
         tracks = self._read_tracks(first), self._read_tracks(second)
         if len(tracks[0]) != len(tracks[1]):
             raise InputError(f"{self._folder} has different numbers of tracks in its frames; rearrange it again.")
@@ -105,7 +105,7 @@ class TrackedClip:
         return self._view(first, tracks[0][known], moves), self._view(second, tracks[1][known], moves)
 
     def _read_tracks(self, index: int) -> np.ndarray:
-        return self._read.get(self._tracks[index], lambda: (self._tracks_of(self._tracks[index]),))[0]
+        return self._cache.get(self._tracks[index], lambda: (self._tracks_of(self._tracks[index]),))[0]
 
     def _tracks_of(self, path: Path) -> np.ndarray:
         if not path.is_file():
@@ -118,7 +118,7 @@ class TrackedClip:
     def _view(self, index: int, points: np.ndarray, moves: np.ndarray) -> TrackedView:
         clip = self._clip
         assert clip.intrinsics is not None and clip.world_from_cameras is not None
-        image, z_depth = self._read.get(clip.images[index], lambda: self._image_and_depth(index))
+        image, z_depth = self._cache.get(clip.images[index], lambda: self._image_and_depth(index))
         return TrackedView(image, z_depth, clip.intrinsics[index], clip.world_from_cameras[index], points, moves)
 
     def _image_and_depth(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,18 +128,16 @@ class TrackedClip:
         z_depth = clip.z_depths[index]
         if image.shape[:2] != z_depth.shape:
             raise InputError(f"{clip.images[index]} and its depth differ in size; fetch the data set again.")
-        return image, np.where(z_depth <= FARTHEST, z_depth, 0.0).astype(np.float32)
+        return image, np.where(z_depth <= MAX_DEPTH, z_depth, 0.0).astype(np.float32)
 
 
 def list_tracked_clips(folder: str | Path) -> list[TrackedClip]:
-    """All clips of one part of the data set that have tracks; `InputError` when there is none."""
+    """All clips in `folder` that have tracks. Raises `InputError` if there are none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; fetch the data set with: python data/download_pointodyssey.py.")
-    read_frames = _ReadFrames()
-    clips = [
-        TrackedClip(folder, name, read_frames) for name in folders_in(folder) if (folder / name / "trajs_3d").is_dir()
-    ]
+    cache = _FrameCache()
+    clips = [TrackedClip(folder, name, cache) for name in folders_in(folder) if (folder / name / "trajs_3d").is_dir()]
     if not clips:
         raise InputError(f"No clip in {folder} has tracks in trajs_3d/; rearrange the data set first (docs/data.md).")
     return clips

@@ -1,4 +1,4 @@
-"""What training leaves to look at: log.jsonl, curves.png, examples.png, and TensorBoard's files if it is installed."""
+"""The log of a training run: log.jsonl, curves.png, examples.png, and files for TensorBoard if it is installed."""
 
 import json
 import math
@@ -11,12 +11,13 @@ import numpy as np
 from dynamic_predictor.training.validation import Validation
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
+from scene.files.json_files import json_text
 from scene.images import write_png
 
 
 class TrainingLog:
-    """Writes as it goes; a context manager. What an earlier run logged beyond (`epoch`, `step`) is dropped, so that a
-    run that goes on has one line per step."""
+    """Writes the log while a run goes on; a context manager. Removes the lines of an earlier run from (`epoch`, `step`)
+    on, so that a resumed run has one line per step."""
 
     def __init__(self, folder: Path, epoch: int, step: int, *, enabled: bool = True) -> None:
         self._folder, self._enabled = folder, enabled
@@ -30,13 +31,13 @@ class TrainingLog:
                 line for line in read_log(folder) if (line["epoch"], line.get("step", math.inf)) < (epoch, step)
             ]
         with atomic_file(folder / "log.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in self._lines), encoding="utf-8")
+            temporary.write_text("".join(json_text(line, indent=None) + "\n" for line in self._lines), encoding="utf-8")
         try:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=len(self._lines))
         except ImportError:
-            pass  # the extra "train" is not installed: the other files say the same
+            pass  # the extra "train" is not installed; the other files contain the same values
 
     def __enter__(self) -> "TrainingLog":
         return self
@@ -48,11 +49,11 @@ class TrainingLog:
             self._board.close()
 
     def step(self, epoch: int, step: int, loss: float, learning_rate: float) -> None:
-        """One step is done."""
+        """Adds the loss of a step."""
         self._add({"epoch": epoch, "step": step, "loss": loss, "learning_rate": learning_rate})
 
     def validation(self, epoch: int, validation: Validation, seconds: float) -> None:
-        """One epoch is tested; the images are drawn anew."""
+        """Adds the scores of an epoch, and draws the images again."""
         iou = validation.mask_iou if math.isfinite(validation.mask_iou) else None
         self._add({"epoch": epoch, "test_loss": validation.loss, "mask_iou": iou, "seconds": round(seconds, 2)})
         if self._enabled:
@@ -65,7 +66,7 @@ class TrainingLog:
             return
         self._lines.append(line)
         with (self._folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json_text(line, indent=None) + "\n")
         if self._board is not None:
             for name, value in line.items():
                 if name not in ("epoch", "step") and value is not None:
@@ -92,10 +93,11 @@ class TrainingLog:
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
-    """The lines of log.jsonl in `folder`, as dictionaries; those that were cut off are left out."""
+    """The lines of log.jsonl in `folder` as dictionaries, without truncated lines. Raises `InputError` if there is no
+    log."""
     path = Path(folder) / "log.jsonl"
     if not path.is_file():
-        raise InputError(f"{path} does not exist; there was no training in this folder.")
+        raise InputError(f"{path} does not exist; this folder contains no training run.")
     lines = []
     for text in path.read_text("utf-8").splitlines():
         try:

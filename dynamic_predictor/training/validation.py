@@ -1,4 +1,4 @@
-"""Test loss and mask IoU of a network on the test pairs, with images to look at."""
+"""Loss and mask IoU of a network on the test pairs, with example images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,8 +18,9 @@ _EXAMPLES = 4
 
 @dataclass(frozen=True)
 class Validation:
-    """`loss` as the published training scores tests, `mask_iou` of image 1 pooled over all pixels of all pairs at one
-    half (NaN when nothing moves), `pairs`; `examples` (uint8 RGB): image, truth and prediction below each other."""
+    """`loss`: that of the published validation. `mask_iou`: of image 1, over all pixels of all pairs, at the threshold
+    0.5 (NaN if nothing moves). `pairs`: their number. `examples`: one uint8 RGB image with columns of image, true and
+    predicted motion."""
 
     loss: float
     mask_iou: float
@@ -31,7 +32,7 @@ class Validation:
 def validate(
     model: PairPredictions, batches: Iterable[PairBatch], settings: TrainingSettings, process: Process
 ) -> Validation:
-    """Scores `model` on the batches of all processes; it is in evaluation mode meanwhile."""
+    """Scores `model`, in evaluation mode, on the batches of all processes."""
     network = model.network
     was_training = network.training
     network.eval()
@@ -43,9 +44,9 @@ def validate(
         first, second = model(*batch.images)
         predictions = (_first(first, count), _first(second, count))
         terms = validation_losses(predictions, batch.truths)
-        for place, name in enumerate(("points_1", "points_2", "motion_1", "motion_2")):
-            sums[place] += terms[name].total.double()
-            sums[4 + place] += terms[name].count
+        for index, name in enumerate(("points_1", "points_2", "motion_1", "motion_2")):
+            sums[index] += terms[name].total.double()
+            sums[4 + index] += terms[name].count
         assert predictions[0].motion is not None
         known = batch.truths[0].known_motion()
         found, true = (predictions[0].motion > 0.5) & known, (batch.truths[0].motion > 0.5) & known
@@ -67,9 +68,9 @@ def _first(prediction: ViewPrediction, count: int) -> ViewPrediction:
 
 
 def _example(image: torch.Tensor, truth: ViewTruth, prediction: ViewPrediction, index: int) -> np.ndarray:
-    picture = ((image.permute(1, 2, 0).cpu().numpy() + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    pixels = ((image.permute(1, 2, 0).cpu().numpy() + 1) * 127.5).clip(0, 255).astype(np.uint8)
     assert prediction.motion is not None
-    rows = [picture]
+    rows = [pixels]
     for motion in (truth.motion[index].nan_to_num(0.5), prediction.motion[index]):
         gray = np.rint(motion.float().cpu().numpy() * 255).astype(np.uint8)
         rows.append(np.repeat(gray[..., None], 3, axis=2))

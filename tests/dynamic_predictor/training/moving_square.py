@@ -1,4 +1,4 @@
-"""A tiny data set in PointOdyssey's layout: a textured wall, and a square before it that moves."""
+"""A tiny data set in PointOdyssey's layout: a moving square in front of a textured wall."""
 
 from pathlib import Path
 
@@ -9,11 +9,12 @@ WIDTH, HEIGHT, FRAMES, FOCAL = 96, 64, 12, 80.0
 
 
 def square_at(number: int) -> tuple[int, int, int]:
-    """Left, top and side in pixels of the square in a frame."""
+    """Left, top and side, in pixels, of the square in a frame."""
     return 10 + 4 * number, 18, 22
 
 
 def write_clip(folder: Path, seed: int) -> None:
+    """Writes a clip with images, depth, cameras and tracks."""
     rng = np.random.default_rng(seed)
     wall = cv2.GaussianBlur(rng.uniform(0, 255, (HEIGHT, WIDTH, 3)).astype(np.float32), (0, 0), 2)
     wall = cv2.normalize(wall, None, 40, 120, cv2.NORM_MINMAX)

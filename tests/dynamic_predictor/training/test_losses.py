@@ -76,7 +76,7 @@ def test_validation_loss(golden):
             assert terms[f"{ours}_{number}"].mean.item() == pytest.approx(wanted, rel=1e-4)
 
 
-def test_sums_of_parts_make_the_mean_of_the_whole(golden):
+def test_sums_of_parts_give_the_mean_of_the_whole(golden):
     found, wanted = predictions(golden), truths(golden)
     whole = pair_losses(found, wanted)
     parts = [
