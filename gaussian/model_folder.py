@@ -9,7 +9,6 @@ history.json                              loss, PSNR, number of Gaussians and se
 checkpoint.pt                             the state of the run, for `--resume`
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from scene.camera import Camera
+from scene.camera_files import read_cameras
 from scene.errors import InputError
-from scene.files.json_files import read_json, write_json
-from scene.folder import read_cameras
+from scene.files.json_files import read_json
 from scene.formats.splat_ply import load_ply, save_ply
 from scene.gaussians import Gaussians
 
@@ -36,24 +35,6 @@ class Model:
     frame_rate: float
     #: the content of settings.json
     description: dict[str, Any]
-
-
-def save_cameras(path: Path, names: Sequence[str], cameras: Sequence[Camera]) -> None:
-    """Writes cameras.json in the format of scene folders."""
-    frames = [
-        {
-            "file": name,
-            "width": camera.width,
-            "height": camera.height,
-            "fx": camera.fx,
-            "fy": camera.fy,
-            "cx": camera.cx,
-            "cy": camera.cy,
-            "world_from_camera": camera.world_from_camera,
-        }
-        for name, camera in zip(names, cameras, strict=True)
-    ]
-    write_json(path, {"frames": frames})
 
 
 def point_cloud_path(folder: Path, iteration: int) -> Path:

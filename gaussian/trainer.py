@@ -13,10 +13,11 @@ import torch
 
 from gaussian import held_out
 from gaussian.checkpoint import load_checkpoint, save_checkpoint
-from gaussian.model_folder import save_cameras, save_gaussians
+from gaussian.model_folder import save_gaussians
 from gaussian.settings import TrainSettings
 from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
+from scene.camera_files import save_cameras
 from scene.errors import InputError
 from scene.files.json_files import write_json
 from scene.maps import FrameMaps

@@ -20,8 +20,8 @@ from scene.scene import PointCloud, Scene
 _DEPTH_POINTS = 20_000
 
 
-def write_cameras(folder: Path, names: Sequence[str], scene: Scene, cameras: Sequence[Camera]) -> None:
-    """Writes `cameras` of the images `names` into a scene folder. Points and times come from `scene`."""
+def save_cameras(path: Path, names: Sequence[str], cameras: Sequence[Camera]) -> None:
+    """Writes a cameras.json with `cameras` of the images `names`."""
     entries = [
         {
             "file": name,
@@ -35,7 +35,12 @@ def write_cameras(folder: Path, names: Sequence[str], scene: Scene, cameras: Seq
         }
         for name, camera in zip(names, cameras, strict=True)
     ]
-    write_json(folder / "cameras.json", {"frames": entries})
+    write_json(path, {"frames": entries})
+
+
+def write_cameras(folder: Path, names: Sequence[str], scene: Scene, cameras: Sequence[Camera]) -> None:
+    """Writes `cameras` of the images `names` into a scene folder. Points and times come from `scene`."""
+    save_cameras(folder / "cameras.json", names, cameras)
     points = scene.points if scene.points is not None else _points_from_depth(scene, cameras)
     observations = None
     if points is not None:

@@ -14,6 +14,8 @@ from dynamic_predictor.depth_anything3.settings import BackboneSettings, HeadSet
 from dynamic_predictor.predictor_spec import PredictorSpec
 from gaussian import model_folder, rendering
 from gaussian.train_result import TrainResult
+from scene.camera_files import save_cameras
+from scene.files.json_files import write_json
 from scene.gaussians import Gaussians
 from scene.maps import StoredMaps
 
@@ -100,7 +102,7 @@ def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_:
     fake_train.calls.append({"settings": settings, "resume": resume, "annotations": annotations is not None})
     if fake_train.error is not None:
         (folder / "point_cloud").mkdir(parents=True, exist_ok=True)
-        model_folder.write_json(folder / "checkpoint.pt", {})
+        write_json(folder / "checkpoint.pt", {})
         raise fake_train.error
     count = len(scene.frames)
     gaussians = Gaussians(
@@ -114,10 +116,10 @@ def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_:
     exposures = np.tile(np.array([1.0, 0.0], np.float32), (count, 3, 1))
     model_folder.save_gaussians(folder, settings.iterations, gaussians)
     names = list(scene.frames.names)
-    model_folder.save_cameras(folder / "cameras.json", names, scene.cameras)
-    model_folder.write_json(folder / "exposures.json", {"exposures": exposures})
+    save_cameras(folder / "cameras.json", names, scene.cameras)
+    write_json(folder / "exposures.json", {"exposures": exposures})
     size = {"width": scene.frames.width, "height": scene.frames.height}
-    model_folder.write_json(folder / "settings.json", {"frames": names, **size, "settings": settings.to_dict()})
+    write_json(folder / "settings.json", {"frames": names, **size, "settings": settings.to_dict()})
     for step in range(4):
         progress("optimizing", step + 1, 4)
     history = [
