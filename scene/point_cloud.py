@@ -3,6 +3,7 @@
 import numpy as np
 
 from scene.camera import Camera
+from scene.formats.options import ExportOptions
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud, Scene
 
@@ -28,22 +29,18 @@ def confidence_threshold(
 
 def scene_points(
     scene: Scene,
+    options: ExportOptions | None = None,
     *,
-    max_points: int = 1_000_000,
-    percentile: float = 40.0,
     least_confidence: float = -np.inf,
-    ceiling_percentile: float = 90.0,
-    drop_black: bool = False,
-    drop_white: bool = False,
-    seed: int = 0,
     progress: Progress = ignore_progress,
 ) -> PointCloud:
-    """World points of all static pixels with depth and enough confidence (`confidence_threshold`), at most `max_points`
-    of them, chosen at random. `drop_black` and `drop_white` leave out pixels that are nearly black or white.
+    """World points of all static pixels with depth and enough confidence (`confidence_threshold`), at most as many as
+    `options` allow, chosen at random. `least_confidence` holds where the options have none.
 
     Scenes whose depth maps are one array in memory are evaluated exactly. For others the threshold is computed from
     about a million of their pixels. Empty for a scene without depth or cameras.
     """
+    options = options or ExportOptions()
     count = len(scene.cameras)
     if scene.z_depths is None or not count:
         return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
@@ -53,20 +50,23 @@ def scene_points(
     sampled = [_point_confidence(scene, index)[::step, ::step] for index in range(count)]
     sampled = [values[values > 0] for values in sampled]
     threshold = confidence_threshold(
-        np.concatenate(sampled), percentile=percentile, least=least_confidence, ceiling=ceiling_percentile
+        np.concatenate(sampled),
+        percentile=options.confidence_percentile,
+        least=least_confidence if options.least_confidence is None else options.least_confidence,
+        ceiling=options.ceiling_percentile,
     )
     # the expected number of points, from the same samples; where there are too many, each frame is thinned at once
     expected = sum(np.count_nonzero(values >= threshold) for values in sampled) * float(step**2)
     del sampled
-    share = 1.0 if is_in_memory else min(1.0, max_points / max(expected, 1.0))
-    rng = np.random.default_rng(seed)
+    share = 1.0 if is_in_memory else min(1.0, options.max_points / max(expected, 1.0))
+    rng = np.random.default_rng(options.seed)
     positions, colors = [], []
     for index, camera in enumerate(scene.cameras):
         confidence, image = _point_confidence(scene, index), scene.frames.rgb8(index)
         is_chosen = (confidence > 0) & (confidence >= threshold)
-        if drop_black:
+        if options.drop_black:
             is_chosen &= (image >= _BLACK).any(axis=-1)
-        if drop_white:
+        if options.drop_white:
             is_chosen &= (image < _WHITE).any(axis=-1)
         chosen = np.flatnonzero(is_chosen)
         if share < 1.0:
@@ -75,8 +75,8 @@ def scene_points(
         colors.append(image.reshape(-1, 3)[chosen])
         progress("collecting points", index + 1, count)
     cloud = PointCloud(np.concatenate(positions), np.concatenate(colors))
-    if len(cloud.positions) > max_points:
-        kept = np.sort(rng.choice(len(cloud.positions), max_points, replace=False))
+    if len(cloud.positions) > options.max_points:
+        kept = np.sort(rng.choice(len(cloud.positions), options.max_points, replace=False))
         cloud = PointCloud(cloud.positions[kept], cloud.colors[kept])
     return cloud
 

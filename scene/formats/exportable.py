@@ -72,20 +72,8 @@ class Exportable(Scene):
         """World points of the depth maps (`scene.point_cloud.scene_points`), or `points` where there is no depth."""
         if self.z_depths is None and self.points is not None:
             return self.points
-        least = options.least_confidence
-        if least is None:
-            least = _LEAST_NETWORK_CONFIDENCE if self.has_network_confidence else -np.inf
-        return scene_points(
-            self,
-            max_points=options.max_points,
-            percentile=options.confidence_percentile,
-            least_confidence=least,
-            ceiling_percentile=options.ceiling_percentile,
-            drop_black=options.drop_black,
-            drop_white=options.drop_white,
-            seed=options.seed,
-            progress=progress,
-        )
+        least = _LEAST_NETWORK_CONFIDENCE if self.has_network_confidence else -np.inf
+        return scene_points(self, options, least_confidence=least, progress=progress)
 
     def with_unit_confidences(self) -> "Exportable":
         """The same results with confidences in [0, 1]: a network's c becomes 1 - 1 / c."""

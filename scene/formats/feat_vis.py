@@ -1,6 +1,5 @@
 """feat_vis: features of a network as images, their first three principal components as red, green and blue."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,6 @@ from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
-from scene.frames import Frames
 from scene.images import read_image, write_jpeg
 from scene.progress import Progress
 from scene.video import write_video
@@ -21,8 +19,19 @@ _SAMPLES = 20_000
 
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
-    """Writes feat_vis/NAME.mp4 and feat_vis/NAME/000000.jpg, ...; replaces an earlier feat_vis."""
-    write_feat_vis(folder / "feat_vis", source.frames, source.features, fps=options.feature_rate, overwrite=True)
+    """Writes feat_vis/NAME/000000.jpg, ... and feat_vis/NAME.mp4 for each of the features (N, rows, columns, C): frames
+    beside their features. The folder appears whole or not at all."""
+    size = (source.frames.width, source.frames.height)
+    with atomic_folder(folder / "feat_vis", overwrite=True) as temporary:
+        for name, values in source.features.items():
+            (temporary / name).mkdir()
+            paths = []
+            for index, colors in enumerate(feature_colors(values)):
+                enlarged = cv2.resize((colors * 255).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+                path = temporary / name / f"{index:06d}.jpg"
+                write_jpeg(path, np.hstack([source.frames.rgb8(index), enlarged]))
+                paths.append(path)
+            write_video(temporary / f"{name}.mp4", map(read_image, paths), options.feature_rate)
 
 
 def feature_colors(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
@@ -44,32 +53,3 @@ def feature_colors(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
     low, high = np.percentile(components, [_CLIP_PERCENT, 100.0 - _CLIP_PERCENT], axis=0)
     shown = np.clip((components - low) / np.maximum(high - low, 1e-8), 0.0, 1.0)
     return shown.reshape(*features.shape[:-1], 3).astype(np.float32)
-
-
-def write_feat_vis(
-    folder: str | Path,
-    frames: Frames,
-    features: Mapping[str, np.ndarray],
-    *,
-    fps: float = 15.0,
-    overwrite: bool = False,
-) -> None:
-    """Writes NAME/000000.jpg, ... and NAME.mp4 for every entry of `features` (N, rows, columns, C): frames side by side
-    with their features.
-
-    The folder appears whole or not at all. Raises `InputError` when there are no features, and when the folder exists
-    and `overwrite` is not set.
-    """
-    if not features:
-        raise InputError(f"There are no features to write to {folder}; choose the blocks of the network to show.")
-    size = (frames.width, frames.height)
-    with atomic_folder(folder, overwrite=overwrite) as temporary:
-        for name, values in features.items():
-            (temporary / name).mkdir()
-            paths = []
-            for index, colors in enumerate(feature_colors(values)):
-                enlarged = cv2.resize((colors * 255).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-                path = temporary / name / f"{index:06d}.jpg"
-                write_jpeg(path, np.hstack([frames.rgb8(index), enlarged]))
-                paths.append(path)
-            write_video(temporary / f"{name}.mp4", map(read_image, paths), fps)

@@ -19,9 +19,9 @@ from scene.formats import (
     gs_ply,
     gs_video,
     nerfstudio,
+    npz,
     ply,
     poses_npz,
-    prediction_npz,
     splat_ply,
     tum,
 )
@@ -144,75 +144,25 @@ def check_export_folder(folder: Path) -> None:
         raise InputError(f"{folder} exists and is not a folder; choose another place for the exports.")
 
 
+_POSES = ("cameras", "images")
+_POINTS = ("cameras", "points")
+_DEPTH = ("images", "depth")
+
 for _row in (
-    Format(
-        "mini_npz",
-        "depth, confidence and cameras in one compressed file, named as by Depth Anything 3",
-        "exports/mini_npz/results.npz",
-        ("depth",),
-        prediction_npz.export_mini,
-    ),
-    Format("npz", "mini_npz and the images", "exports/npz/results.npz", ("images", "depth"), prediction_npz.export),
-    Format("glb", "points, a pyramid per camera and the camera's path", "scene.glb", ("cameras", "points"), glb.export),
-    Format(
-        "glb_cameras",
-        "glb without points",
-        "camera_poses.glb",
-        ("cameras", "points"),
-        glb.export_cameras,
-    ),
-    Format("ply", "points: float x y z, uchar red green blue", "points.ply", ("points",), ply.export),
-    Format(
-        "colmap",
-        "COLMAP model with tracks, binary and text, PINHOLE, in pixels of the original images",
-        "cameras, images and points3D, each .bin and .txt",
-        ("cameras", "points"),
-        colmap.export,
-    ),
-    Format(
-        "nerfstudio",
-        "cameras and frames for nerfstudio",
-        "transforms.json, images/",
-        ("cameras", "images"),
-        nerfstudio.export,
-    ),
-    Format("tum", "trajectory of the TUM RGB-D benchmark", "trajectory.txt", ("cameras", "images"), tum.export),
-    Format("poses_npz", "cameras as arrays", "poses.npz", ("cameras", "images"), poses_npz.export),
-    Format(
-        "das3r",
-        "the folder that DAS3R's predictor writes and its trainer reads",
-        "das3r/",
-        ("images", "cameras", "depth"),
-        das3r.export,
-    ),
-    Format("depth_vis", "images beside their depth in color", "depth_vis/", ("images", "depth"), depth_vis.export),
-    Format(
-        "feat_vis",
-        "features of a network in color, as images and videos",
-        "feat_vis/",
-        ("images", "features"),
-        feat_vis.export,
-    ),
-    Format(
-        "splat_ply",
-        "all Gaussians for 3DGS viewers, spherical harmonics of degree 3",
-        "gaussians.ply",
-        ("gaussians",),
-        splat_ply.export,
-    ),
-    Format(
-        "gs_ply",
-        "predicted Gaussians without borders and far parts, spherical harmonics of degree 0",
-        "gs_ply/0000.ply",
-        ("pixel_gaussians", "depth"),
-        gs_ply.export,
-    ),
-    Format(
-        "gs_video",
-        "video of the Gaussians along a camera path, with their depth",
-        "gs_video/0000_PATH.mp4",
-        ("gaussians", "cameras"),
-        gs_video.export,
-    ),
+    Format("mini_npz", "depth, confidence and cameras", "exports/mini_npz/results.npz", ("depth",), npz.export_mini),
+    Format("npz", "mini_npz with the images", "exports/npz/results.npz", _DEPTH, npz.export),
+    Format("glb", "points, cameras as pyramids, and their path", "scene.glb", _POINTS, glb.export),
+    Format("glb_cameras", "glb without points", "camera_poses.glb", _POINTS, glb.export_cameras),
+    Format("ply", "points with colors", "points.ply", ("points",), ply.export),
+    Format("colmap", "COLMAP model with tracks, .bin and .txt", "cameras, images, points3D", _POINTS, colmap.export),
+    Format("nerfstudio", "cameras and frames", "transforms.json, images/", _POSES, nerfstudio.export),
+    Format("tum", "trajectory of the TUM RGB-D benchmark", "trajectory.txt", _POSES, tum.export),
+    Format("poses_npz", "cameras and times as arrays", "poses.npz", _POSES, poses_npz.export),
+    Format("das3r", "files of DAS3R's predictor", "das3r/", ("cameras", *_DEPTH), das3r.export),
+    Format("depth_vis", "images beside their depth in color", "depth_vis/", _DEPTH, depth_vis.export),
+    Format("feat_vis", "features of a network in color", "feat_vis/", ("images", "features"), feat_vis.export),
+    Format("splat_ply", "Gaussians for 3DGS viewers", "gaussians.ply", ("gaussians",), splat_ply.export),
+    Format("gs_ply", "Gaussians, trimmed", "gs_ply/0000.ply", ("pixel_gaussians", "depth"), gs_ply.export),
+    Format("gs_video", "video of Gaussians", "gs_video/0000_PATH.mp4", ("gaussians", "cameras"), gs_video.export),
 ):
     register(_row)

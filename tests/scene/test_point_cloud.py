@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scene.formats.options import ExportOptions
 from scene.frames import MemoryFrames
 from scene.maps import LoadedMaps, StoredMaps
 from scene.point_cloud import confidence_threshold, scene_points
@@ -32,19 +33,20 @@ def test_points_of_a_scene_are_those_of_its_sure_static_pixels(golden, scene):
     masks[0] = np.ones((20, 28))
     scene.motion_masks = masks
     assert len(scene_points(scene).positions) < len(points.positions)
-    assert len(scene_points(scene, max_points=100).positions) <= 100
+    assert len(scene_points(scene, ExportOptions(max_points=100)).positions) <= 100
 
 
 def test_scenes_in_memory_and_on_the_disk_give_the_same_points(scene):
     on_disk = replace(scene, z_depths=LoadedMaps(3, lambda index: scene.z_depths[index]))
-    for options in ({}, {"percentile": 70.0}, {"least_confidence": 0.5}, {"drop_black": True, "drop_white": True}):
-        ours, theirs = scene_points(scene, **options), scene_points(on_disk, **options)
+    for given in ({}, {"confidence_percentile": 70.0}, {"least_confidence": 0.5}, {"drop_black": True}):
+        options = ExportOptions(**given)
+        ours, theirs = scene_points(scene, options), scene_points(on_disk, options)
         np.testing.assert_array_equal(ours.positions, theirs.positions)
         np.testing.assert_array_equal(ours.colors, theirs.colors)
 
 
 def test_a_random_choice_of_points_depends_on_the_seed_alone(scene):
-    first, again, other = (scene_points(scene, max_points=50, seed=seed).positions for seed in (0, 0, 1))
+    first, again, other = (scene_points(scene, ExportOptions(max_points=50, seed=seed)).positions for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert len(first) == len(other) == 50 and not np.array_equal(first, other)
 
@@ -53,8 +55,9 @@ def test_black_and_white_pixels_give_no_points(scene):
     images = scene.frames.rgb8(0).copy()[None].repeat(3, axis=0)
     images[:, :5], images[:, 5:9] = 3, 250
     scene.frames = MemoryFrames(images)
-    assert len(scene_points(scene, percentile=0, drop_black=True, drop_white=True).positions) <= 3 * 11 * 28
-    colors = scene_points(scene, percentile=0, drop_black=True, drop_white=True).colors
+    options = ExportOptions(confidence_percentile=0, drop_black=True, drop_white=True)
+    colors = scene_points(scene, options).colors
+    assert 0 < len(colors) <= 3 * 11 * 28
     assert (colors != 3).any(axis=1).all() and (colors != 250).any(axis=1).all()
 
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from scene.formats.feat_vis import feature_colors, write_feat_vis
+from scene.formats.exportable import Exportable
+from scene.formats.feat_vis import feature_colors
+from scene.formats.registry import export
 from scene.frames import MemoryFrames
 from scene.video import decode_video
 from tests.scene.formats.da3_export_goldens import load_goldens
@@ -11,7 +13,8 @@ from tests.scene.formats.da3_export_goldens import load_goldens
 def test_images_and_a_video(tmp_path):
     golden = load_goldens()
     features = np.random.default_rng(0).normal(size=(3, 5, 7, 12))
-    write_feat_vis(tmp_path / "feat_vis", MemoryFrames(golden["glb/images"]), {"feat_layer_3": features})
+    source = Exportable(MemoryFrames(golden["glb/images"]), [], features={"feat_layer_3": features})
+    export(source, tmp_path, "feat_vis")
     frames = list(decode_video(tmp_path / "feat_vis" / "feat_layer_3.mp4", lambda i: True, None, print))
     assert len(frames) == 3 and frames[0].pixels.shape == (20, 56, 3)
 

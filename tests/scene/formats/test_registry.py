@@ -33,8 +33,8 @@ from scene.scene import Scene
 from tests.paths import ROOT
 from tests.scene.formats import toy_format
 
-#: modules that are not named after their formats, because they write two
-MODULES = {"mini_npz": "prediction_npz", "npz": "prediction_npz", "glb_cameras": "glb"}
+#: modules of the formats that are not named after them
+MODULES = {"mini_npz": "npz", "glb_cameras": "glb"}
 
 
 def gaussians_of(count: int) -> Gaussians:

@@ -24,53 +24,31 @@ _DEPTH_DIGITS, _MINI_DEPTH_DIGITS, _CONFIDENCE_DIGITS = 6, 8, 2
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
     """Writes exports/npz/results.npz. The maps and images of all frames are in memory at once."""
     images = np.stack([source.frames.rgb8(index) for index in range(len(source.frames))])
-    _write(source, folder / "exports" / "npz" / "results.npz", images)
+    _write(source, folder / "exports" / "npz" / "results.npz", _DEPTH_DIGITS, {"image": images})
 
 
 def export_mini(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
     """Writes exports/mini_npz/results.npz. The maps of all frames are in memory at once."""
-    _write(source, folder / "exports" / "mini_npz" / "results.npz", None)
+    _write(source, folder / "exports" / "mini_npz" / "results.npz", _MINI_DEPTH_DIGITS, {})
 
 
-def _write(source: Exportable, path: Path, images: np.ndarray | None) -> None:
+def _write(source: Exportable, path: Path, depth_digits: int, further: dict[str, np.ndarray]) -> None:
     assert source.z_depths is not None
     extrinsics, intrinsics = source.extrinsics, source.intrinsics
     if source.cameras and extrinsics is None:
         extrinsics = np.stack([camera.camera_from_world[:3] for camera in source.cameras]).astype(np.float32)
     if source.cameras and intrinsics is None:
         intrinsics = np.stack([camera.intrinsics for camera in source.cameras]).astype(np.float32)
-    write_npz(
-        path,
-        _array(source.z_depths),
-        confidence=None if source.confidences is None else _array(source.confidences),
-        extrinsics=extrinsics,
-        intrinsics=intrinsics,
-        images=images,
-    )
-
-
-def _array(maps: FrameMaps) -> np.ndarray:
-    return maps if isinstance(maps, np.ndarray) else np.stack([maps[index] for index in range(len(maps))])
-
-
-def write_npz(
-    path: str | Path,
-    depth: np.ndarray,
-    *,
-    confidence: np.ndarray | None = None,
-    extrinsics: np.ndarray | None = None,
-    intrinsics: np.ndarray | None = None,
-    images: np.ndarray | None = None,
-) -> None:
-    """Writes npz with `images` and mini_npz without them; shapes as above. Whole or not at all."""
-    arrays: dict[str, Any] = {"depth": np.round(depth, _MINI_DEPTH_DIGITS if images is None else _DEPTH_DIGITS)}
-    if images is not None:
-        arrays["image"] = images
-    if confidence is not None:
-        arrays["conf"] = np.round(confidence, _CONFIDENCE_DIGITS)
+    arrays: dict[str, Any] = {"depth": np.round(_array(source.z_depths), depth_digits), **further}
+    if source.confidences is not None:
+        arrays["conf"] = np.round(_array(source.confidences), _CONFIDENCE_DIGITS)
     if extrinsics is not None:
         arrays["extrinsics"] = extrinsics
     if intrinsics is not None:
         arrays["intrinsics"] = intrinsics
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+def _array(maps: FrameMaps) -> np.ndarray:
+    return maps if isinstance(maps, np.ndarray) else np.stack([maps[index] for index in range(len(maps))])
