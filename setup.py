@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 setup(
     packages=find_packages(include=["scene*", "terminal*", "dynamic_predictor*", "gaussian*", "stillsplat*"]),
     package_data={
-        "stillsplat.report": ["page.css", "page.js"],
+        "stillsplat.report": ["*.html.jinja", "page.css", "page.js"],
         "dynamic_predictor.weights": ["inventories/*.json.gz"],
     },
 )

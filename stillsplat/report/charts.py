@@ -1,34 +1,34 @@
-"""Plots as inline SVG. Colours come from the page's own variables, so they follow its light and dark dress."""
+"""Plots as inline SVG. Colors are CSS variables of the page, so that plots follow its light and dark theme."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
+from markupsafe import Markup, escape
 
 
 @dataclass(frozen=True)
-class Series:
-    """One line of a plot; `color` is the name of a CSS variable of the page."""
+class Plot:
+    """A plot with an optional title and caption."""
 
-    label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    color: str = "accent"
+    svg: Markup
+    title: str = ""
+    caption: str = ""
 
 
 def line_chart(
-    series: Sequence[Series], *, x_label: str, y_label: str, width: int = 360, height: int = 230, log_y: bool = False
-) -> str:
-    """Lines over a common axis with a legend when there are several; points that are not finite break a line."""
+    label: str, x: Sequence[float], y: Sequence[float], *, x_label: str, y_label: str, color: str = "accent"
+) -> Markup:
+    """A line through the points with finite coordinates, in the CSS variable `color`."""
+    width, height = 360, 230
     left, right, top, bottom = 50, 12, 12, 38
-    cleaned = [_finite_pairs(item, log_y) for item in series]
-    every = np.concatenate([pairs for pairs in cleaned if len(pairs)]) if any(len(p) for p in cleaned) else None
-    if every is None:
+    pairs = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    if len(pairs) == 0:
         return _empty(width, height, "nothing to plot")
-    x_low, x_high = _padded(every[:, 0].min(), every[:, 0].max(), 0.0)
-    y_low, y_high = _padded(*_robust_range(every[:, 1]), 0.06)
+    x_low, x_high = _padded(pairs[:, 0].min(), pairs[:, 0].max(), 0.0)
+    y_low, y_high = _padded(*_robust_range(pairs[:, 1]), 0.06)
     inner_width, inner_height = width - left - right, height - top - bottom
 
     def x_at(value: float) -> float:
@@ -39,36 +39,26 @@ def line_chart(
         return top + (1 - level) * inner_height
 
     parts = [_open(width, height, f"{y_label} over {x_label}")]
-    for tick in _ticks(y_low, y_high, 5):
-        shown = _number(10**tick if log_y else tick)
-        parts.append(
-            f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y_at(tick):.1f}" y2="{y_at(tick):.1f}"/>'
-        )
-        parts.append(f'<text class="tick" x="{left - 8}" y="{y_at(tick) + 3.5:.1f}" text-anchor="end">{shown}</text>')
+    parts += [_grid_line(left, width - right, y_at(tick), tick) for tick in _ticks(y_low, y_high, 5)]
     below = height - bottom + 16
     for tick in _ticks(x_low, x_high, 4):
         parts.append(f'<text class="tick" x="{x_at(tick):.1f}" y="{below}" text-anchor="middle">{_number(tick)}</text>')
     parts.append(_axes(left, width - right, top, height - bottom, height, x_label, y_label))
-    for item, pairs in zip(series, cleaned, strict=True):
-        if len(pairs) == 0:
-            continue
-        points = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in pairs)
-        parts.append(f'<polyline class="line" style="stroke:var(--{item.color})" points="{points}"/>')
-        x, y = pairs[-1]
-        shown = _number(10**y if log_y else y)
-        parts.append(
-            f'<circle cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="3" style="fill:var(--{item.color})">'
-            f"<title>{escape(item.label)}: {shown}</title></circle>"
-        )
-    if len(series) > 1:
-        parts.append(_legend([(item.label, item.color) for item in series], left + 8, top + 6))
-    return "".join(parts) + "</svg>"
+    points = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in pairs)
+    last_x, last_y = pairs[-1]
+    parts.append(
+        f'<polyline class="line" style="stroke:var(--{color})" points="{points}"/>'
+        f'<circle cx="{x_at(last_x):.1f}" cy="{y_at(last_y):.1f}" r="3" style="fill:var(--{color})">'
+        f"<title>{escape(label)}: {_number(last_y)}</title></circle>"
+    )
+    return _close(parts)
 
 
 def frame_chart(
     values: Sequence[float], highlighted: Sequence[bool], *, x_label: str, y_label: str, labels: tuple[str, str]
-) -> str:
-    """One dot per frame on a thin line, `highlighted` ones in the accent colour; `labels`: (others, highlighted)."""
+) -> Markup:
+    """A dot for each frame on a thin line. Highlighted frames have the accent color; `labels` name the (other,
+    highlighted) frames."""
     width, height = 1080, 220
     left, right, top, bottom = 52, 12, 30, 38
     finite = np.array([value for value in values if math.isfinite(value)])
@@ -82,10 +72,7 @@ def frame_chart(
         return top + (1 - (value - low) / (high - low)) * inner_height
 
     parts = [_open(width, height, f"{y_label} per {x_label}")]
-    for tick in _ticks(low, high, 4):
-        y = y_at(tick)
-        parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="{left - 8}" y="{y + 3.5:.1f}" text-anchor="end">{_number(tick)}</text>')
+    parts += [_grid_line(left, width - right, y_at(tick), tick) for tick in _ticks(low, high, 4)]
     known = [(index, value) for index, value in enumerate(values) if math.isfinite(value)]
     line = " ".join(f"{left + (index + 0.5) * step:.1f},{y_at(value):.1f}" for index, value in known)
     parts.append(f'<polyline class="line" style="stroke:var(--quiet);stroke-width:1.4" points="{line}"/>')
@@ -104,7 +91,7 @@ def frame_chart(
     parts.append(_axes(left, width - right, top, height - bottom, height, x_label, y_label))
     if any(highlighted) and not all(highlighted):
         parts.append(_legend([(labels[0], "soft"), (labels[1], "accent")], left, 8))
-    return "".join(parts) + "</svg>"
+    return _close(parts)
 
 
 def path_chart(
@@ -115,15 +102,13 @@ def path_chart(
     axes: tuple[str, str],
     others: Sequence[tuple[str, str, np.ndarray]] = (),
     points: np.ndarray | None = None,
-    width: int = 340,
-    height: int = 270,
-) -> str:
-    """Camera centres (N, 2) with viewing directions (N, 2) seen from one side, both axes at one scale.
+) -> Markup:
+    """A camera path: centers (N, 2) and viewing directions (N, 2), with both axes at the same scale.
 
-    `others` are more paths as (label, CSS variable, centres); `points` (M, 2) are places of the scene, for orientation,
-    and then the view takes in most of them.
+    `others` are further paths as (label, CSS variable, centers). `points` (M, 2) are points of the scene, for
+    orientation; the plot is large enough to contain most of them.
     """
-    margin = 34
+    width, height, margin = 340, 270, 34
     shown = [centers] + [path for _, _, path in others]
     if points is not None and len(points):
         low, high = np.percentile(points, [3, 97], axis=0)
@@ -131,8 +116,8 @@ def path_chart(
     bounds = np.concatenate(shown)
     low, high = bounds.min(axis=0), bounds.max(axis=0)
     middle = (low + high) / 2
-    room = np.array([width - 2 * margin, height - 2.4 * margin])
-    scale = float((room / np.maximum(high - low, 1e-9)).min())
+    available = np.array([width - 2 * margin, height - 2.4 * margin])
+    scale = float((available / np.maximum(high - low, 1e-9)).min())
 
     def place(values: np.ndarray) -> np.ndarray:
         placed = (values - middle) * scale
@@ -156,7 +141,7 @@ def path_chart(
     for index in range(0, len(centers), every):
         x, y = at[index]
         dx, dy = directions[index][0], -directions[index][1]
-        # the cone of view, flat
+        # the two sides of the field of view
         for turn in (-0.32, 0.32):
             ax = (dx * math.cos(turn) - dy * math.sin(turn)) * reach
             ay = (dx * math.sin(turn) + dy * math.cos(turn)) * reach
@@ -177,16 +162,16 @@ def path_chart(
         f'<text class="label" x="{width - 6}" y="{height - 6.5:.1f}" text-anchor="end">{escape(axes[0])} →</text>'
         f'<text class="label" x="12" y="6" text-anchor="end" transform="rotate(-90 12 6)">{escape(axes[1])} →</text>'
     )
-    return "".join(parts) + "</svg>"
+    return _close(parts)
 
 
-def time_bars(parts_of: Sequence[tuple[str, float, str]]) -> str:
-    """Horizontal bars of (label, seconds, shown time), all at one scale."""
+def time_bars(times: Sequence[tuple[str, float, str]]) -> Markup:
+    """Horizontal bars of (label, seconds, formatted time) at the same scale."""
     width, row, left = 520, 26, 190
-    longest = max([seconds for _, seconds, _ in parts_of], default=0.0) or 1.0
-    height = row * len(parts_of) + 6
+    longest = max([seconds for _, seconds, _ in times], default=0.0) or 1.0
+    height = row * len(times) + 6
     lines = [_open(width, height, "time per step")]
-    for index, (label, seconds, shown) in enumerate(parts_of):
+    for index, (label, seconds, shown) in enumerate(times):
         y = index * row + 4
         size = max(seconds / longest * (width - left - 90), 1.5)
         lines.append(
@@ -194,22 +179,31 @@ def time_bars(parts_of: Sequence[tuple[str, float, str]]) -> str:
             f'<rect x="{left}" y="{y + 2}" width="{size:.1f}" height="14" rx="2.5" style="fill:var(--accent)"/>'
             f'<text class="tick" x="{left + size + 8:.1f}" y="{y + 13}">{escape(shown)}</text>'
         )
-    return "".join(lines) + "</svg>"
+    return _close(lines)
 
 
 def _open(width: float, height: float, description: str) -> str:
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description, quote=True)}">'
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description)}">'
 
 
-def _empty(width: int, height: int, why: str) -> str:
+def _close(parts: Sequence[str]) -> Markup:
+    return Markup("".join(parts) + "</svg>")
+
+
+def _empty(width: int, height: int, reason: str) -> Markup:
+    text = f'<text class="label" x="{width / 2}" y="{height / 2}" text-anchor="middle">{escape(reason)}</text>'
+    return _close([_open(width, height, reason), text])
+
+
+def _grid_line(left: float, right: float, y: float, value: float) -> str:
     return (
-        _open(width, height, why)
-        + f'<text class="label" x="{width / 2}" y="{height / 2}" text-anchor="middle">{escape(why)}</text></svg>'
+        f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="tick" x="{left - 8}" y="{y + 3.5:.1f}" text-anchor="end">{_number(value)}</text>'
     )
 
 
 def _axes(left: float, right: float, top: float, bottom: float, height: float, x_label: str, y_label: str) -> str:
-    """The base line and the names of both axes."""
+    """The horizontal axis and the labels of both axes."""
     across, along = (left + right) / 2, (top + bottom) / 2
     return (
         f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>'
@@ -230,17 +224,8 @@ def _legend(entries: Sequence[tuple[str, str]], x: float, y: float) -> str:
     return "".join(parts)
 
 
-def _finite_pairs(series: Series, log_y: bool) -> np.ndarray:
-    pairs = [
-        (float(x), math.log10(y) if log_y else float(y))
-        for x, y in zip(series.x, series.y, strict=True)
-        if x is not None and y is not None and math.isfinite(x) and math.isfinite(y) and (y > 0 or not log_y)
-    ]
-    return np.array(pairs).reshape(-1, 2)
-
-
 def _robust_range(values: np.ndarray) -> tuple[float, float]:
-    """The range without the first wild values of an optimization, if they stand far off."""
+    """The range of most values: the first ones of an optimization can be outliers."""
     low, high = np.percentile(values, [1, 99]) if len(values) > 20 else (values.min(), values.max())
     return float(low), float(high)
 
