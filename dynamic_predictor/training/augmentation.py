@@ -33,8 +33,7 @@ def crop(
     half_width, half_height = fraction * max(half_width, 1.0), fraction * max(half_height, 1.0)
     scale = max((width + margin) / (2 * half_width), (height + margin) / (2 * half_height))
     left, top = intrinsics[0, 2] - width / (2 * scale), intrinsics[1, 2] - height / (2 * scale)
-    # the output pixel with center u + 0.5 is at left + (u + 0.5) / scale in the source; OpenCV, which has 0 at the center
-    # of the first pixel, counts half a pixel less
+    # output pixel centers u + 0.5 are at left + (u + 0.5) / scale in the source; OpenCV's coordinates are 0.5 less
     matrix = np.array([[1 / scale, 0, left + 0.5 / scale - 0.5], [0, 1 / scale, top + 0.5 / scale - 0.5]], np.float64)
     inverse = cv2.WARP_INVERSE_MAP
     source = view.image
