@@ -1,7 +1,6 @@
-"""Multi-head attention, of a sequence to itself and to another (Vaswani et al., "Attention is all you need", 2017).
+"""Multi-head self-attention and cross-attention (Vaswani et al., "Attention is all you need", NeurIPS 2017).
 
-Both run on torch's fused `scaled_dot_product_attention`, which never holds the N x N weights where the machine has a
-kernel for it.
+Both use torch's `scaled_dot_product_attention`, whose fused kernels do not store the N x N attention weights.
 """
 
 from torch import Tensor, nn
@@ -19,7 +18,8 @@ def _check_heads(width: int, heads: int) -> None:
 class SelfAttention(nn.Module):
     """Attention of tokens (B, N, width) to each other.
 
-    `normalize_queries_and_keys` puts a LayerNorm over the features of a head on queries and keys, before the rotation.
+    `normalize_queries_and_keys` applies a LayerNorm over the features of each head to queries and keys, before the
+    rotary embedding. Raises `ValueError` if `width` is not a multiple of `heads`.
     """
 
     def __init__(
@@ -28,7 +28,6 @@ class SelfAttention(nn.Module):
         heads: int,
         *,
         qkv_bias: bool = True,
-        projection_bias: bool = True,
         normalize_queries_and_keys: bool = False,
         norm_epsilon: float = 1e-5,
     ) -> None:
@@ -41,10 +40,10 @@ class SelfAttention(nn.Module):
         if normalize_queries_and_keys:
             self.q_norm = nn.LayerNorm(width // heads, eps=norm_epsilon)
             self.k_norm = nn.LayerNorm(width // heads, eps=norm_epsilon)
-        self.proj = nn.Linear(width, width, bias=projection_bias)
+        self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor, rotation: Rotation | None = None, mask: Tensor | None = None) -> Tensor:
-        """Tokens (B, N, width) to the same shape. `mask` as in `scaled_dot_product_attention`, broadcast to
+        """Maps tokens (B, N, width) to the same shape. `mask` is as in `scaled_dot_product_attention`, broadcast to
         (B, heads, N, N)."""
         batch, count, width = tokens.shape
         qkv = linear(self.qkv, tokens).view(batch, count, 3, self.heads, width // self.heads)
@@ -52,7 +51,7 @@ class SelfAttention(nn.Module):
         query, key = self.q_norm(query), self.k_norm(key)
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
-        # a norm computed in float32 under autocast must not leave three types behind
+        # under autocast the norms return float32, but queries, keys and values must have one type
         mixed = scaled_dot_product_attention(query.to(value.dtype), key.to(value.dtype), value, attn_mask=mask)
         return linear(self.proj, mixed.transpose(1, 2).reshape(batch, count, width))
 
@@ -76,7 +75,7 @@ class CrossAttention(nn.Module):
         rotation: Rotation | None = None,
         memory_rotation: Rotation | None = None,
     ) -> Tensor:
-        """Queries come from `tokens`, keys and values from `memory`; the result has the shape of `tokens`."""
+        """Attends from `tokens` to `memory`; the result has the shape of `tokens`."""
         query = self._split(linear(self.projq, tokens))
         key, value = self._split(linear(self.projk, memory)), self._split(linear(self.projv, memory))
         if rotation is not None:

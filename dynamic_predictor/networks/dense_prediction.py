@@ -1,12 +1,12 @@
-"""Refinement stages of a dense prediction transformer (DPT; Ranftl et al., "Vision transformers for dense
-prediction", 2021): feature maps of four sizes are merged from coarse to fine."""
+"""Refinement stages of a dense prediction transformer, which fuse feature maps of four sizes from coarse to fine (DPT;
+Ranftl et al., "Vision transformers for dense prediction", ICCV 2021)."""
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 
 class ResidualConvolutionUnit(nn.Module):
-    """ReLU, 3x3 convolution, ReLU, 3x3 convolution, added to the input: (B, channels, H, W) to the same."""
+    """A residual block of ReLU, 3x3 convolution, ReLU, 3x3 convolution on maps (B, channels, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -18,9 +18,9 @@ class ResidualConvolutionUnit(nn.Module):
 
 
 class FeatureFusion(nn.Module):
-    """Adds a finer map to what comes from below, refines, enlarges, and mixes the channels.
+    """Adds a lateral map to a coarse one of the same size, refines the sum, mixes its channels and enlarges it.
 
-    `has_lateral_unit=False` leaves out the parameters of the unit for the finer map (for the coarsest stage).
+    `has_lateral_unit=False`, for the coarsest stage, omits the parameters of the unit that refines the lateral map.
     """
 
     def __init__(self, channels: int, *, has_lateral_unit: bool = True) -> None:
@@ -38,13 +38,13 @@ class FeatureFusion(nn.Module):
         *,
         lateral_is_refined: bool = False,
     ) -> Tensor:
-        """`coarse` and `lateral` (B, channels, H, W); enlarged to `size`, by two when it is None (bilinear, corner
-        pixels aligned). `lateral_is_refined`: the lateral unit, `resConfUnit1`, has been applied to it already."""
+        """Fuses `coarse` and `lateral` (B, channels, H, W) and enlarges to `size`, by default twofold (bilinear with
+        aligned corner pixels). `lateral_is_refined`: `resConfUnit1` has already been applied to `lateral`."""
         features = coarse
         if lateral is not None:
             features = coarse + (lateral if lateral_is_refined else self.resConfUnit1(lateral))
         features = self.resConfUnit2(features)
-        # A 1x1 convolution and bilinear enlarging commute: first mixing, then enlarging, is a quarter of the work.
+        # a 1x1 convolution commutes with bilinear enlarging, and costs a quarter before it
         features = self.out_conv(features)
         return interpolate(
             features, size=size, scale_factor=2.0 if size is None else None, mode="bilinear", align_corners=True

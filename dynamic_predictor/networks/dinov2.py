@@ -1,4 +1,5 @@
-"""The vision transformer of DINOv2 (Oquab et al., 2023), with the options that geometry networks add to it."""
+"""The vision transformer of DINOv2 (Oquab et al., "DINOv2: Learning robust visual features without supervision", 2023),
+with options of the geometry networks that are built on it."""
 
 from typing import Literal
 
@@ -14,7 +15,7 @@ from dynamic_predictor.networks.transformer import TransformerBlock
 class GatedFeedForward(nn.Module):
     """SwiGLU (Shazeer, "GLU variants improve transformer", 2020): silu(first half) * second half, then a linear layer.
 
-    Its hidden width is two thirds of the usual one, up to the next multiple of eight.
+    Its hidden width is two thirds of that of `FeedForward`, rounded up to a multiple of eight.
     """
 
     def __init__(self, width: int, ratio: float = 4.0) -> None:
@@ -24,21 +25,21 @@ class GatedFeedForward(nn.Module):
         self.w3 = nn.Linear(hidden, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (..., width) to the same shape."""
+        """Maps tokens (..., width) to the same shape."""
         gate, value = linear(self.w12, tokens).chunk(2, dim=-1)
         return linear(self.w3, silu(gate) * value)
 
 
 class VisionTransformer(nn.Module):
-    """DINOv2: patch tokens behind a class token and register tokens, position embedding, blocks, a last norm.
+    """DINOv2: a class token, register tokens and patch tokens with a position embedding; blocks; a final norm.
 
-    From block `normalized_from` on (None: never), queries and keys are normalized per head. `position_offset` is what
-    DINOv2 adds to the size of the grid when it resizes its position embedding and `position_antialias` whether it
-    smooths while doing so: published networks differ in both.
+    From block `normalized_from` on (None: never), queries and keys are normalized per head. Published networks resize
+    the position embedding in different ways: `position_offset` is added to the size of the grid, and
+    `position_antialias` smooths while resizing.
     """
 
     patch_size = 14
-    #: patches along each side of the square image (518 pixels) that the position embedding was learned on
+    #: patches per side of the square training images (518 pixels), for which the position embedding was learned
     position_grid = 37
 
     def __init__(
@@ -77,10 +78,11 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=final_norm_epsilon)
 
     def position_embedding(self, rows: int, columns: int) -> Tensor:
-        """(1, 1 + rows * columns, width): the class token's entry, then the grid's, resized bicubically.
+        """The embedding (1, 1 + rows * columns, width) of the class token and of the grid, bicubically resized unless
+        the grid has the learned size.
 
-        With an offset DINOv2 resizes by a factor that is slightly larger than the ratio of sizes, and the factor, not
-        the size, places the samples. Only the grid that was learned is taken as it is.
+        With an offset, DINOv2 passes a scale factor slightly larger than the ratio of the sizes, and that factor, not
+        the size, determines the sampling positions.
         """
         side = self.position_grid
         if rows == columns == side:
@@ -95,10 +97,8 @@ class VisionTransformer(nn.Module):
         )
 
     def embed(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) with sides that are multiples of the patch size to tokens: class, registers, patches.
-
-        Raises `ValueError` for other sizes.
-        """
+        """Tokens of images (N, 3, H, W): class token, registers, patches. Raises `ValueError` if a side is not a
+        multiple of the patch size."""
         rows, columns = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
         patches, _ = self.patch_embed(images)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)

@@ -1,8 +1,8 @@
-"""Keeps memory that tensors have given back for the next ones, while a network runs on a CPU.
+"""Makes the C library reuse the memory of freed tensors while a network runs on a CPU.
 
-glibc takes every block of more than 32 MiB fresh from the system and gives it back at once, so that a network touches
-new pages, which the kernel must find and clear, with every large tensor. Where the kernel is slow at that (small
-virtual machines), more than nine tenths of the time of a forward pass were spent there.
+By default glibc requests every block of more than 32 MiB from the operating system and returns it as soon as it is
+freed, so that each large tensor consists of new pages, which the kernel has to find and clear. On small virtual
+machines this took more than nine tenths of the time of a forward pass.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# parameters of mallopt(3) and their defaults
+#: parameters of mallopt(3) and their defaults
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _DEFAULT_TRIM_THRESHOLD, _DEFAULT_MMAP_MAX = 128 << 10, 65536
 _LARGEST = (1 << 31) - 1
@@ -22,8 +22,8 @@ _users = 0
 
 @contextmanager
 def kept_freed_memory() -> Iterator[None]:
-    """Inside, freed memory stays with this process; afterwards it goes back to the system. Does nothing where the C
-    library is not glibc."""
+    """Inside this context the process keeps freed memory; on exit it returns it to the operating system. Has no effect
+    if the C library is not glibc."""
     global _users
     library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
     if library is None:

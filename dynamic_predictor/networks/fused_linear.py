@@ -1,8 +1,9 @@
-"""Linear layers as one call of oneDNN, where torch's own take two or three.
+"""Linear layers with bias and activation fused into one call of oneDNN.
 
-On x86 CPUs torch multiplies float32 matrices by MKL, adds the bias in a pass of its own, and GELU in another. oneDNN,
-which comes with torch, does all three at once, and its product alone is a quarter to a third faster on AMD processors
-(measured on a Zen 4: 100 to 105 against 75 to 85 Gflop/s of one core). Results differ by float32 rounding only.
+On x86 CPUs torch multiplies float32 matrices with MKL, and adds the bias and applies GELU in further passes. oneDNN,
+which is part of torch, does all three at once, and its matrix product alone is a quarter to a third faster on AMD
+processors (measured on one Zen 4 core: 100 to 105 Gflop/s instead of 75 to 85). Results differ by float32 rounding
+only.
 """
 
 import platform
@@ -16,16 +17,16 @@ _ON_X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 def linear(layer: nn.Linear, features: Tensor, activation: Literal["none", "gelu"] = "none") -> Tensor:
-    """`layer` of `features` (..., width), then the exact GELU where it is asked for."""
+    """Applies `layer`, and the exact GELU if `activation` is "gelu", to `features` (..., width)."""
     if _fusable(layer, features):
-        how = "none" if activation == "gelu" else ""  # "none": the exact GELU, not the one by tanh
+        how = "none" if activation == "gelu" else ""  # "none" selects the exact GELU instead of the tanh approximation
         return torch.ops.mkldnn._linear_pointwise(features, layer.weight, layer.bias, activation, [], how)
     result = layer(features)
     return gelu(result) if activation == "gelu" else result
 
 
 def _fusable(layer: nn.Linear, features: Tensor) -> bool:
-    """oneDNN's call knows no gradients and no autocast; hooks of a layer must run."""
+    """Whether the fused call may replace `layer`: it supports neither gradients nor autocast nor forward hooks."""
     return (
         _ON_X86
         and features.device.type == "cpu"

@@ -1,4 +1,4 @@
-"""Images to tokens: one linear map per square patch, for landscape, portrait and mixed batches."""
+"""Patch embedding: maps square patches of images linearly to tokens, also in batches of mixed orientation."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from dynamic_predictor.networks.rotary import grid_positions
 
 
 class PatchEmbedding(nn.Module):
-    """Square patches of `patch_size` pixels to `width` features each, in reading order."""
+    """Maps square patches of `patch_size` pixels to tokens of `width` features, in reading order."""
 
     def __init__(self, patch_size: int, width: int, channels: int = 3) -> None:
         super().__init__()
@@ -14,11 +14,11 @@ class PatchEmbedding(nn.Module):
         self.proj = nn.Conv2d(channels, width, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor, is_transposed: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens (B, N, width) of images (B, channels, H, W) and their (row, column), (B or 1, N, 2).
+        """Tokens (B, N, width) of images (B, channels, H, W), and their positions (row, column), (B or 1, N, 2).
 
-        `is_transposed` (B,) bool marks upright images that lie on their side in a batch of landscape ones (rows and
-        columns exchanged): their tokens and positions come in the reading order of the upright image. Raises
-        `ValueError` when a side is not a multiple of the patch size.
+        `is_transposed` (B,) bool marks portrait images that are stored transposed in a landscape batch; their tokens
+        and positions are in the reading order of the upright image. Raises `ValueError` if a side is not a multiple of
+        the patch size.
         """
         height, width = images.shape[-2:]
         if height % self.patch_size or width % self.patch_size:

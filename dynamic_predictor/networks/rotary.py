@@ -1,7 +1,7 @@
-"""Two-dimensional rotary position embedding in plain torch.
+"""Two-dimensional rotary position embedding.
 
-RoPE (Su et al., "RoFormer", 2021) turns pairs of features by an angle proportional to the token's position; in two
-dimensions (CroCo v2, Weinzaepfel et al. 2023) the first half of the features of a head turns with the row and the
+RoPE (Su et al., "RoFormer", 2021) rotates pairs of features by an angle proportional to the token's position. In two
+dimensions (Weinzaepfel et al., "CroCo v2", ICCV 2023) the first half of a head's features rotates with the row and the
 second half with the column.
 """
 
@@ -12,24 +12,24 @@ from torch import Tensor
 
 
 class Rotation(NamedTuple):
-    """Cosine and sine of every feature's angle, each (B or 1, 1, N, head width) float32: one table for all layers and
-    heads that see the same tokens."""
+    """Cosine and sine of every feature's angle, each (B or 1, 1, N, head width) float32, for all layers and heads that
+    process the same tokens."""
 
     cosine: Tensor
     sine: Tensor
 
 
 def grid_positions(rows: int, columns: int, device: torch.device | str | None = None) -> Tensor:
-    """(row, column) of the tokens of a grid in reading order, (rows * columns, 2) int64."""
+    """The positions (row, column) of a grid's tokens in reading order, (rows * columns, 2) int64."""
     row, column = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
     return torch.stack([row.flatten(), column.flatten()], dim=-1)
 
 
 def rotation_2d(positions: Tensor, head_width: int, base: float = 100.0) -> Rotation:
-    """The rotation of tokens at `positions` (N, 2) or (B, N, 2), (row, column), for heads of `head_width` features.
+    """The rotation of tokens at `positions` (row, column), (N, 2) or (B, N, 2), for heads of `head_width` features.
 
-    With D = head_width / 2, feature k of the D / 2 pairs of either half turns by position * base^(-2k / D). Raises
-    `ValueError` for a head width that is not a multiple of 4.
+    With D = head_width / 2, pair k of the D / 2 pairs in each half rotates by position * base^(-2k / D). Raises
+    `ValueError` if the head width is not a multiple of 4.
     """
     if head_width % 4:
         raise ValueError(f"a 2-D rotation needs heads of a multiple of 4 features, not {head_width}")
@@ -39,14 +39,14 @@ def rotation_2d(positions: Tensor, head_width: int, base: float = 100.0) -> Rota
     exponents = torch.arange(0, half, 2, dtype=torch.float32, device=positions.device) / half
     frequencies = 1.0 / base**exponents
     angles = positions.to(torch.float32)[..., None] * frequencies  # (B, N, 2, half / 2)
-    angles = torch.cat([angles, angles], dim=-1).flatten(-2)[:, None]  # both features of a pair turn alike
+    angles = torch.cat([angles, angles], dim=-1).flatten(-2)[:, None]  # both features of a pair have the same angle
     return Rotation(angles.cos(), angles.sin())
 
 
 def rotate(features: Tensor, rotation: Rotation) -> Tensor:
-    """`features` (B, heads, N, head width) turned by `rotation`; the type is kept.
+    """Rotates `features` (B, heads, N, head width) and keeps their type.
 
-    In each half, feature k and feature k + D / 2 form the pair that turns (the "rotate half" layout).
+    In each half, features k and k + D / 2 form a pair (the "rotate half" layout).
     """
     first, second, third, fourth = features.chunk(4, dim=-1)
     turned = torch.cat([-second, first, -fourth, third], dim=-1)

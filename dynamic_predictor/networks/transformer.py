@@ -1,7 +1,7 @@
-"""Transformer layers: the block of a Vision Transformer and the decoder block that looks at a second sequence.
+"""Transformer layers: the block of a Vision Transformer, and a decoder block that attends to a second sequence.
 
-ViT: Dosovitskiy et al. 2021 (pre-norm residual blocks); LayerScale: Touvron et al. 2021; the decoder block: CroCo
-(Weinzaepfel et al. 2022).
+ViT: Dosovitskiy et al., ICLR 2021 (pre-norm residual blocks). LayerScale: Touvron et al., ICCV 2021. Decoder block:
+CroCo (Weinzaepfel et al., NeurIPS 2022).
 """
 
 import torch
@@ -13,7 +13,7 @@ from dynamic_predictor.networks.rotary import Rotation
 
 
 class FeedForward(nn.Module):
-    """Linear, exact GELU, linear: (…, width) to (…, width)."""
+    """Linear layer, exact GELU, linear layer, on tokens (..., width)."""
 
     def __init__(self, width: int, hidden_width: int, *, bias: bool = True) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class LayerScale(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and feed-forward, each on normalized tokens and added to them.
+    """Residual blocks of self-attention and of a feed-forward layer, each on normalized tokens.
 
-    `layer_scale` is the first gain of LayerScale (None: no LayerScale); `feed_forward` replaces the usual
-    four-times-wider layer, for example by a SwiGLU.
+    `layer_scale` is the initial gain of LayerScale (None: no LayerScale). `feed_forward` replaces `FeedForward`, for
+    example by SwiGLU.
     """
 
     def __init__(
@@ -70,13 +70,14 @@ class TransformerBlock(nn.Module):
         self.ls2: nn.Module = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
 
     def forward(self, tokens: Tensor, rotation: Rotation | None = None, mask: Tensor | None = None) -> Tensor:
-        """Tokens (B, N, width) to the same shape."""
+        """Maps tokens (B, N, width) to the same shape."""
         tokens = tokens + self.ls1(self.attn(self.norm1(tokens), rotation, mask))
         return tokens + self.ls2(self.mlp(self.norm2(tokens)))
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention, attention to the tokens of the other view, feed-forward; each on normalized tokens."""
+    """Residual blocks of self-attention, of cross-attention to the other view, and of a feed-forward layer, each on
+    normalized tokens."""
 
     def __init__(self, width: int, heads: int, *, feed_forward_ratio: float = 4.0, norm_epsilon: float = 1e-6) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class DecoderBlock(nn.Module):
         rotation: Rotation | None = None,
         memory_rotation: Rotation | None = None,
     ) -> Tensor:
-        """`tokens` (B, N, width) of one view, `memory` (B, M, width) of the other; the result is like `tokens`."""
+        """Maps the `tokens` (B, N, width) of one view to the same shape, given `memory` (B, M, width) of the other."""
         tokens = tokens + self.attn(self.norm1(tokens), rotation)
         tokens = tokens + self.cross_attn(self.norm2(tokens), self.norm_y(memory), rotation, memory_rotation)
         return tokens + self.mlp(self.norm3(tokens))

@@ -1,1 +1,1 @@
-"""Networks of the published sizes on made-up weights, to compare with the official code number by number."""
+"""Compares networks of the published sizes with the official code, number by number, on made-up weights."""

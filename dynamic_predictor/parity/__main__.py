@@ -1,4 +1,4 @@
-"""`python -m dynamic_predictor.parity NAME ...`."""
+"""The entry point of `python -m dynamic_predictor.parity NAME ...`."""
 
 from dynamic_predictor.parity.run import main
 

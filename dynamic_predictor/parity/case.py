@@ -1,4 +1,4 @@
-"""What a system hands to `dynamic_predictor.parity.run`, apart from the command so that systems can import it."""
+"""The interface between a predictor's network and the parity command, `dynamic_predictor.parity.run`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,31 +12,30 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class ParityCase:
-    """A network of the published size, ready to be filled.
+    """A network of the published size whose parameters have no values yet."""
 
-    `parameters`: official checkpoint key -> the network's own tensor (float32, on the CPU), each tensor once.
-    `run`: images (1, S, 3, H, W), normalised as the official forward expects -> arrays to write, by name.
-    `image_count`: S, or None for any. `size_multiple`: what H and W must be multiples of.
-    `aliases`: another spelling that official checkpoints have -> the key in `parameters`.
-    """
-
+    #: official checkpoint key -> the network's tensor (float32, on the CPU), each tensor once
     parameters: Mapping[str, Tensor]
+    #: maps images (1, S, 3, H, W), normalized as for the official code, to output arrays by name
     run: Callable[[Tensor], Mapping[str, Tensor]]
+    #: S; None: any number
     image_count: int | None = None
+    #: H and W must be multiples of this
     size_multiple: int = 1
+    #: second name of a parameter in official checkpoints -> its key in `parameters`
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def network_without_values(build: Callable[[], Network]) -> Network:
-    """`build()` in float32 on the CPU, its parameters without values: no time is lost on random ones.
+    """The network of `build()` in float32 on the CPU with uninitialized parameters, which saves the time to draw random
+    ones.
 
-    Buffers that are not saved in checkpoints would lose theirs too, so `build` must not make any; raises `ValueError`
-    if it does.
+    Raises `ValueError` if `build` creates buffers that checkpoints do not save, because their values would be lost.
     """
     with torch.device("meta"):
         network = build()
     saved = set(network.state_dict())
     for name, _ in network.named_buffers():
         if name not in saved:
-            raise ValueError(f"{name} is a buffer without a place in checkpoints; make it when it is used instead")
+            raise ValueError(f"{name} is a buffer that checkpoints do not save; compute it where it is used instead")
     return network.to_empty(device="cpu").eval()

@@ -1,9 +1,9 @@
-"""Weights made from parameter names alone, to compare networks number by number without a checkpoint.
+"""Made-up weights: pseudo-random values that depend on parameter names only, to compare networks without a checkpoint.
 
-The rule: parameter `key` of `shape` gets zero-mean, unit-variance uniform noise from the raw 64-bit stream of a PCG64
-generator whose seed is the CRC-32 of the key; what it is scaled to depends on the key's last part and the shape (see
-`made_up_weight`). Two networks that hold the same parameters under the same keys then give the same outputs, on every
-machine. Networks filled so run, but what they say about images means nothing.
+Parameter `key` gets uniform noise of mean 0 and variance 1 from the raw 64-bit stream of a PCG64 generator, seeded with
+the CRC-32 of the key, scaled according to the last part of the key and the shape (see `made_up_weight`). Two networks
+with the same parameters under the same keys then have the same outputs on every machine. These outputs say nothing
+about the images.
 """
 
 import math
@@ -19,12 +19,12 @@ _GAINS = frozenset({"weight", "gamma", "scale"})
 
 
 def made_up_noise(key: str, shape: Sequence[int]) -> np.ndarray:
-    """Uniform float32 noise of `shape` with mean 0 and variance 1, fixed by `key`: the upper 24 bits of each 64-bit
-    word are a number in [0, 1), stretched to [-sqrt(3), sqrt(3))."""
+    """Uniform float32 noise of `shape` with mean 0 and variance 1, determined by `key`: the upper 24 bits of each
+    64-bit word are a number in [0, 1), mapped to [-sqrt(3), sqrt(3))."""
     count = math.prod(shape)
     generator = np.random.PCG64(zlib.crc32(key.encode()))
     noise = np.empty(count, np.float32)
-    for start in range(0, count, _CHUNK):  # the words are twice as large as the result: not all at once
+    for start in range(0, count, _CHUNK):  # in chunks, because the words take twice the memory of the result
         part = noise[start : start + _CHUNK]
         words = generator.random_raw(len(part))
         np.right_shift(words, np.uint64(40), out=words)
@@ -36,11 +36,10 @@ def made_up_noise(key: str, shape: Sequence[int]) -> np.ndarray:
 
 
 def made_up_weight(key: str, shape: Sequence[int]) -> np.ndarray:
-    """The float32 value of parameter `key`, scaled so that activations keep about unit size.
+    """The float32 value of parameter `key`, scaled so that activations stay near unit size.
 
-    A `weight` of two or more dimensions: noise / sqrt(fan in). One dimension or none: 1 + |0.1 noise| for
-    `running_var`, 1 + 0.1 noise for `weight`, `gamma` and `scale`, 0.1 noise for the rest. Anything else (tokens,
-    position embeddings): 0.2 noise.
+    With two or more dimensions: noise / sqrt(fan in) for `weight`, else 0.2 noise (tokens, position embeddings). With
+    fewer: 1 + |0.1 noise| for `running_var`, 1 + 0.1 noise for `weight`, `gamma` and `scale`, else 0.1 noise.
     """
     noise = made_up_noise(key, shape)
     leaf = key.rsplit(".", 1)[-1]
@@ -60,8 +59,8 @@ def made_up_weight(key: str, shape: Sequence[int]) -> np.ndarray:
 
 @torch.no_grad()
 def fill_with_made_up_weights(parameters: Mapping[str, Tensor]) -> None:
-    """Writes its made-up value into every floating-point tensor of `parameters` (checkpoint key -> tensor on the CPU);
-    of tensors that stand under two keys give the one whose name counts."""
+    """Sets every floating-point tensor of `parameters` (checkpoint key -> tensor on the CPU) to its made-up value. A
+    tensor with two keys must be given once, under the key that determines its value."""
     for key, tensor in parameters.items():
         if tensor.is_floating_point():
             tensor.copy_(torch.from_numpy(made_up_weight(key, tuple(tensor.shape))))

@@ -2,11 +2,11 @@
 
     python -m dynamic_predictor.parity NAME --input IN.npz --output OUT.npz [--overrides FILE.json]
 
-builds network NAME in float32, gives every parameter the value that follows from its official checkpoint key and shape
-(`made_up_weights`), applies the overrides, `{"official.key": ["mul" | "add", number], ...}`, in their order, reads
-`images` (1, S, 3, H, W), already normalised as the official forward expects, from IN, runs, and writes float32 arrays.
+builds network NAME in float32, sets every parameter to its made-up value (`made_up_weights`), applies the overrides,
+`{"official.key": ["mul" | "add", number], ...}`, in their order, runs the network on `images` (1, S, 3, H, W) of IN,
+which are normalized as for the official code, and writes the outputs as float32 arrays.
 
-The networks are those of the rows of `dynamic_predictor.specs` and `optical_flow.specs` that have a parity case.
+The networks are those in `dynamic_predictor.specs` and `optical_flow.specs` that have a parity case.
 """
 
 import argparse
@@ -29,17 +29,17 @@ from dynamic_predictor.specs import specs
 from scene.errors import InputError, is_out_of_memory
 from scene.files.atomic import atomic_file
 
-#: values in the input, so that a mistaken file does not fill the memory
+#: largest number of values in the input, so that a wrong file does not fill the memory
 _MOST_INPUT_VALUES = 1 << 28
 
 
 def parity_names() -> list[str]:
-    """All networks that can be compared, from the tables of predictors and optical flows."""
+    """The names of all networks that can be compared."""
     return sorted(name for name, spec in {**specs(), **FLOWS}.items() if spec.parity_case is not None)
 
 
 def build_case(name: str) -> ParityCase:
-    """The full-size network called `name`, not yet filled; `InputError` lists the names when there is none."""
+    """The network `name` of the published size, without parameter values. Raises `InputError` for an unknown name."""
     spec = {**specs(), **FLOWS}.get(name)
     if spec is None or spec.parity_case is None:
         raise InputError(f'There is no network called "{name}"; choose one of: {", ".join(parity_names())}.')
@@ -49,7 +49,8 @@ def build_case(name: str) -> ParityCase:
 @torch.inference_mode()
 @kept_freed_memory()
 def run_parity(name: str, images: Tensor, overrides: Mapping[str, Sequence] | None = None) -> dict[str, np.ndarray]:
-    """Float32 outputs of network `name`, filled and overridden, for `images` (1, S, 3, H, W)."""
+    """The float32 outputs of network `name`, with made-up weights and `overrides`, for `images` (1, S, 3, H, W). Raises
+    `InputError` for images or overrides that do not fit the network."""
     case = build_case(name)
     _check_images(name, case, images)
     changes = _checked_overrides(case, overrides or {})
@@ -89,7 +90,7 @@ def _checked_overrides(case: ParityCase, overrides: Mapping[str, Sequence]) -> l
 
 
 def read_images(path: Path) -> Tensor:
-    """`images` of an .npz file as float32; `InputError` when there is no such array."""
+    """The float32 array `images` of an .npz file. Raises `InputError` if it is missing, too large or not finite."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if "images" not in getattr(arrays, "files", ()):
@@ -112,7 +113,7 @@ def read_images(path: Path) -> Tensor:
 
 
 def read_overrides(path: Path) -> dict[str, Sequence]:
-    """The content of an overrides file; `InputError` when it is not a JSON object."""
+    """The contents of an overrides file. Raises `InputError` if it is not a JSON object."""
     try:
         overrides = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -125,7 +126,7 @@ def read_overrides(path: Path) -> dict[str, Sequence]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit status 2 with one sentence for bad input."""
+    """The command; prints one sentence and returns 2 for invalid input."""
     parser = argparse.ArgumentParser(
         prog="python -m dynamic_predictor.parity", description=(__doc__ or "").split("\n")[0]
     )
@@ -146,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_out_of_memory(error):
             raise
         print(
-            f"parity: The memory is not enough for {options.name} and these images; use smaller ones.", file=sys.stderr
+            f"parity: The memory is not enough for {options.name} and these images; use smaller images.",
+            file=sys.stderr,
         )
         return 2
     return 0

@@ -1,3 +1,3 @@
-"""The goldens of the two-view networks serve the parity command too."""
+"""The parity command is tested with the goldens of the two-view networks."""
 
 from tests.dynamic_predictor.das3r.conftest import _no_gradients, golden  # noqa: F401

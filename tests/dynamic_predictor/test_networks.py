@@ -1,4 +1,4 @@
-"""The shared blocks against torch's own layers, complex numbers and definitions written out."""
+"""The shared building blocks against torch's own layers and against their definitions."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def _seed():
 
 
 def _rotated_by_complex_numbers(features, positions, base):
-    """Each pair as a complex number times exp(i * angle), feature by feature."""
+    """Multiplies each pair, as a complex number, by exp(i * angle), feature by feature."""
     half = features.shape[-1] // 2
     result = torch.empty_like(features)
     for axis in range(2):
@@ -67,7 +67,7 @@ def _torch_attention(width, heads, weight, bias, projection):
 @pytest.mark.parametrize("activation", ["none", "gelu"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_fused_linear_layer_equals_that_of_torch(activation, bias):
-    """Without gradients one call of oneDNN does it; with them torch's own layers do, and the gradients are theirs."""
+    """Without gradients one call of oneDNN computes the layer; with gradients torch does."""
     layer = torch.nn.Linear(24, 40, bias=bias)
     for shape in ((24,), (5, 24), (2, 3, 7, 24)):
         features = torch.randn(shape, requires_grad=True)
@@ -82,7 +82,7 @@ def test_a_fused_linear_layer_equals_that_of_torch(activation, bias):
                 torch.testing.assert_close(linear(layer, features.detach(), activation), expected.detach())
 
 
-def test_a_fused_linear_layer_keeps_out_of_the_way_of_autocast_and_hooks():
+def test_autocast_and_hooks_disable_the_fused_linear_layer():
     layer, features = torch.nn.Linear(24, 40), torch.randn(5, 24)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert linear(layer, features).dtype == torch.bfloat16

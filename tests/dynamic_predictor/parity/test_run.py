@@ -1,8 +1,6 @@
-"""The command that outputs are compared with, and the rule of the made-up weights."""
+"""The parity command on small networks, and input that it refuses."""
 
-import importlib.util
 import json
-import zlib
 
 import numpy as np
 import pytest
@@ -11,39 +9,8 @@ import torch
 from dynamic_predictor.das3r import parity as das3r_parity
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.parity import run as parity
-from dynamic_predictor.parity.case import network_without_values
-from dynamic_predictor.parity.made_up_weights import made_up_weight
 from scene.errors import InputError
 from tests.dynamic_predictor.das3r.small_networks import TINY
-
-SHAPES = {
-    "block.attn.weight": (6, 4, 3),
-    "norm.weight": (5,),
-    "norm.bias": (5,),
-    "scale": (),
-    "layer.gamma": (7,),
-    "bn.running_var": (9,),
-    "bn.running_mean": (9,),
-    "token": (1, 2, 3),
-    "wide.weight": (2300, 2000),
-}
-
-
-def test_made_up_weights_follow_the_rule_of_the_goldens(shared):
-    spec = importlib.util.spec_from_file_location("fill", shared / "parity" / "fill.py")
-    assert spec and spec.loader
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
-    for key, shape in SHAPES.items():
-        ours = made_up_weight(key, shape)
-        assert ours.dtype == np.float32
-        np.testing.assert_array_equal(ours, reference.fill(key, shape), err_msg=key)
-
-
-def test_made_up_weights_start_from_the_checksum_of_the_key():
-    word = int(np.random.PCG64(zlib.crc32(b"x.bias")).random_raw(1)[0])
-    expected = ((word >> 40) / 2**24 * 2 - 1) * 3**0.5 * 0.1
-    assert made_up_weight("x.bias", (1,))[0] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.fixture
@@ -57,7 +24,7 @@ _GAINS = {f"downstream_head{number}.dpt.head.4.weight": ["mul", 0.2] for number 
 
 
 @pytest.mark.parametrize("name", ["das3r", "monst3r"])
-def test_command_gives_the_official_outputs(tiny_case, golden, tmp_path, name):
+def test_outputs_are_the_official_ones(tiny_case, golden, tmp_path, name):
     arrays = golden(f"{name}_tiny_landscape.npz")
     np.savez(tmp_path / "in.npz", images=np.stack([arrays["in_img1"], arrays["in_img2"]], axis=1))
     (tmp_path / "overrides.json").write_text(json.dumps(_GAINS))
@@ -72,7 +39,7 @@ def test_command_gives_the_official_outputs(tiny_case, golden, tmp_path, name):
             np.testing.assert_allclose(outputs[output], expected, rtol=1e-4, atol=2e-5 * expected.std())
 
 
-def test_overrides_multiply_add_and_know_both_names_of_a_key(tiny_case):
+def test_overrides_multiply_and_add_under_either_name_of_a_key(tiny_case):
     images = torch.rand(1, 2, 3, 32, 48)
     plain = parity.run_parity("monst3r", images, _GAINS)
     key = "downstream_head1.dpt.scratch.layer_rn.0.weight"
@@ -109,7 +76,7 @@ def test_bad_images_are_refused(tiny_case, shape, message):
         parity.run_parity("das3r", torch.zeros(shape))
 
 
-def test_mistakes_end_with_one_sentence(tmp_path, capsys):
+def test_invalid_input_ends_with_one_sentence(tmp_path, capsys):
     output = tmp_path / "out.npz"
     (tmp_path / "text.npz").write_text("not numbers")
     np.savez(tmp_path / "other.npz", images=np.zeros(3))
@@ -153,22 +120,12 @@ def test_too_little_memory_is_one_sentence(tmp_path, capsys, monkeypatch, error,
     assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
 
 
-def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path, capsys, monkeypatch):
+def test_an_output_that_cannot_be_written_is_refused_before_the_run(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(parity, "run_parity", lambda *args: pytest.fail("it ran"))
     np.savez(tmp_path / "in.npz", images=np.zeros((1, 2, 3, 32, 32), np.float32))
     output = tmp_path / "in.npz" / "out.npz"
     assert parity.main(["das3r", "--input", str(tmp_path / "in.npz"), "--output", str(output)]) == 2
     assert "cannot be written" in capsys.readouterr().err
-
-
-def test_buffers_without_a_place_in_checkpoints_are_refused():
-    class Network(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("table", torch.zeros(3), persistent=False)
-
-    with pytest.raises(ValueError, match="table"):
-        network_without_values(Network)
 
 
 @pytest.mark.slow
