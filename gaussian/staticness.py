@@ -113,7 +113,7 @@ class StaticWeights:
         static = prior > 0
         if not static.any():
             return
-        # the residual of a static pixel, by a robust fit of a line over contrast
+        # the residual of a static pixel of that contrast, by a robust fit of a line
         flat_noise = float(np.median(residual[static & (contrast <= np.median(contrast[static]))]))
         per_contrast = float(np.median(residual[static] / (contrast[static] + settings.noise_floor)))
         expected = 0.5 * flat_noise + 0.5 * per_contrast * (contrast + settings.noise_floor)

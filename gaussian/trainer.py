@@ -68,8 +68,8 @@ def train(
     run.finish()
     if len(run.gaussians) == 0:
         raise InputError(
-            "No Gaussian is left at the end: by the motion masks next to nothing stands still in the frames. "
-            "Look at the masks of the scene; give better ones, another predictor or other frames."
+            "No Gaussian is left at the end, because the motion masks mark nearly everything as moving; "
+            "check the masks of the scene, and use other masks, another predictor or other frames."
         )
     result = _result(run)
     held_out.score(run, result, annotations, progress)
@@ -79,6 +79,7 @@ def train(
 
 
 def _result(run: TrainingRun) -> TrainResult:
+    """The result of a finished run, before held-out frames are scored."""
     frames = range(len(run.scene.frames))
     moved = run.settings.refine_cameras or run.settings.refine_focal
     return TrainResult(

@@ -43,17 +43,20 @@ class _Report:
 
     #: sum of the losses; on a GPU a scalar tensor there
     loss: float | Tensor = 0.0
+    #: of the static pixels of a recent frame, in dB
     psnr: float = 0.0
+    #: number of iterations
     count: int = 0
 
 
 class TrainingRun:
     """An optimization: `prepare` or `restore`, then `advance` for each iteration, then `finish`."""
 
-    def __init__(self, scene: Scene, settings: TrainSettings, schedules: Schedules | None = None) -> None:
+    def __init__(self, scene: Scene, settings: TrainSettings) -> None:
+        """Raises `InputError` if every frame is held out."""
         self.scene = scene
         self.settings = settings
-        self.schedules = schedules or Schedules()
+        self.schedules = Schedules()
         count = len(scene.frames)
         self.test_frames = settings.test_frames(count)
         held_out = set(self.test_frames)
