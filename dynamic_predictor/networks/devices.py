@@ -6,8 +6,8 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def resolved_device(device: str) -> str:
-    """"cpu" or "cuda" for one of `DEVICES`: "auto" is a GPU where torch can use one. Raises `InputError` for another
-    name, and for "cuda" without a GPU."""
+    """The device, "cpu" or "cuda", for one of `DEVICES`; "auto" is "cuda" if torch can use a GPU. Raises `InputError`
+    for another name, and for "cuda" without a GPU."""
     if device not in DEVICES:
         raise InputError(f'There is no device called "{device}"; use auto, cpu or cuda.')
     if device == "cpu":

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dynamic_predictor.driver.chunks import chunk_windows
+from dynamic_predictor.driver.chunk_windows import chunk_windows
 from dynamic_predictor.driver.loop_closure import LoopCandidate, find_loops, loop_windows
 
 
