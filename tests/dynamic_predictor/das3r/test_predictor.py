@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 import torch
 
+from dynamic_predictor.contract import Views
 from dynamic_predictor.das3r.official_layout import save_pth
 from dynamic_predictor.das3r.pairwise import predict_pairs
 from dynamic_predictor.das3r.predictor import TwoViewPredictor
 from dynamic_predictor.das3r.settings import TwoViewSettings
-from dynamic_predictor.specs import available_predictors, create_predictor
+from dynamic_predictor.das3r.weights import DAS3R, MONST3R
+from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.errors import InputError
-from scene.frames import ImageFolderFrames
+from scene.frames import Frames, ImageFolderFrames
 from scene.images import write_png
+from scene.scene import Scene
 from stillsplat.cli import main
 from tests.dynamic_predictor.das3r.small_networks import MINIMAL, filled_network
+from tests.dynamic_predictor.predicted_scene import predicted_scene
 
 
 @pytest.fixture(autouse=True)
@@ -48,20 +52,27 @@ def _frames(folder: Path, count: int, width: int = 100, height: int = 60) -> Ima
 
 def _predictor(name: str, weights: dict[str, Path], **changes) -> TwoViewPredictor:
     settings = {"weights": weights[name], "image_size": 96, "iterations": 5, "flow": "dis", **changes}
-    return TwoViewPredictor(name, TwoViewSettings(**settings))
+    return TwoViewPredictor({"das3r": DAS3R, "monst3r": MONST3R}[name], TwoViewSettings(**settings))
+
+
+def _scene(predictor: TwoViewPredictor, frames: Frames, **known) -> Scene:
+    return predicted_scene(predictor, frames, **known)
 
 
 @pytest.mark.parametrize("name", ["das3r", "monst3r"])
 def test_a_clip_becomes_a_scene_of_its_size(weights, tmp_path, name):
     frames = _frames(tmp_path, 4)
     stages = []
-    scene = _predictor(name, weights).predict(frames, progress=lambda stage, done, total: stages.append(stage))
-    assert scene.predictor == name and len(scene.cameras) == 4
-    assert scene.motion_masks is not None and scene.z_depths is not None and scene.confidences is not None
+    scene = _scene(_predictor(name, weights), frames, progress=lambda stage, done, total: stages.append(stage))
+    assert len(scene.cameras) == 4
+    # MonST3R leaves motion to the driver's motion stage
+    assert (scene.motion_masks is not None) == (name == "das3r")
+    assert scene.z_depths is not None and scene.confidences is not None
     for index in range(4):
         for maps in (scene.motion_masks, scene.z_depths, scene.confidences):
-            assert maps[index].shape == (60, 100) and np.isfinite(maps[index]).all()
-        assert 0 <= scene.motion_masks[index].min() and scene.motion_masks[index].max() <= 1
+            assert maps is None or (maps[index].shape == (60, 100) and np.isfinite(maps[index]).all())
+        if scene.motion_masks is not None:
+            assert 0 <= scene.motion_masks[index].min() and scene.motion_masks[index].max() <= 1
         assert 0 <= scene.confidences[index].min() and scene.confidences[index].max() <= 1
         assert scene.z_depths[index].min() >= 0
         assert (scene.cameras[index].width, scene.cameras[index].height) == (100, 60)
@@ -75,7 +86,7 @@ def test_a_clip_becomes_a_scene_of_its_size(weights, tmp_path, name):
 
 def test_two_frames_portrait_squeezed_and_a_known_focal_length(weights, tmp_path):
     frames = _frames(tmp_path, 2, width=60, height=110)
-    scene = _predictor("das3r", weights, crop=False, focal=80.0, image_size=64).predict(frames)
+    scene = _scene(_predictor("das3r", weights, crop=False, image_size=64), frames, focal=80.0)
     camera = scene.cameras[1]
     assert (camera.width, camera.height) == (60, 110)
     assert camera.fx == pytest.approx(80.0, rel=1e-5) and camera.fy == pytest.approx(80.0, rel=1e-5)
@@ -87,16 +98,15 @@ def test_masks_of_the_user_win(weights, tmp_path):
     frames = _frames(tmp_path, 3)
     masks = np.zeros((3, 60, 100), np.float32)
     masks[:, 20:40, 20:50] = 1.0
-    scene = _predictor("monst3r", weights).predict(frames, masks=masks)
+    scene = _scene(_predictor("monst3r", weights), frames, motion_masks=masks)
     assert scene.motion_masks is masks
-    assert scene.provenance["motion_masks"] == "the user's"
     with pytest.raises(InputError, match="2 motion masks for 3 frames"):
-        _predictor("monst3r", weights).predict(frames, masks=masks[:2])
+        _scene(_predictor("monst3r", weights), frames, motion_masks=masks[:2])
 
 
 def test_long_clips_go_window_by_window(weights, tmp_path):
     frames = _frames(tmp_path, 8)
-    scene = _predictor("das3r", weights, window=4, window_overlap=2).predict(frames)
+    scene = _scene(_predictor("das3r", weights, window=4, window_overlap=2), frames)
     assert scene.provenance["windows"] == [(0, 4), (2, 6), (4, 8)]
     assert scene.z_depths is not None and len(scene.cameras) == len(scene.z_depths) == 8
     assert all(np.isfinite(scene.z_depths[index]).all() and scene.z_depths[index].any() for index in range(8))
@@ -104,26 +114,27 @@ def test_long_clips_go_window_by_window(weights, tmp_path):
         TwoViewSettings(window=4, window_overlap=4)
 
 
-def test_two_equal_images_stand_for_a_single_one(weights, tmp_path):
-    """Scores of single images come from a image that is paired with itself."""
+def test_a_single_image_is_predicted_as_a_pair_of_equal_frames(weights, tmp_path):
     path = _frames(tmp_path, 2).paths[0]
-    scene = _predictor("monst3r", weights).predict(ImageFolderFrames([path, path]))
-    assert scene.z_depths is not None and np.isfinite(scene.z_depths[0]).all() and scene.z_depths[0][30].all()
+    predictor = _predictor("monst3r", weights)
+    single = predictor.predict(Views(ImageFolderFrames([path])))
+    pair = predictor.predict(Views(ImageFolderFrames([path, path])))
+    assert len(single) == 1 and np.isfinite(single.z_depth[0]).all() and single.z_depth[0][30].all()
+    np.testing.assert_allclose(single.z_depth[0], (pair.z_depth[0] + pair.z_depth[1]) / 2, rtol=1e-5)
 
 
 def test_square_frames_and_official_oversights(weights, tmp_path):
     frames = _frames(tmp_path, 4, width=80, height=80)
-    scene = _predictor("das3r", weights, strict_official=True).predict(frames)
+    scene = _scene(_predictor("das3r", weights, strict_official=True), frames)
     assert scene.provenance["network_size"] == [96, 64]
     assert scene.z_depths is not None and not scene.z_depths[0][0].any()  # squares are cut to 4:3
 
 
 def test_monst3r_has_its_papers_masks_when_strict(weights, tmp_path):
     frames = _frames(tmp_path, 3)
-    strict = _predictor("monst3r", weights, strict_official=True).predict(frames)
-    ours = _predictor("monst3r", weights).predict(frames)
-    assert strict.motion_masks is not None and ours.motion_masks is not None
-    assert not np.allclose(strict.motion_masks[1], ours.motion_masks[1])
+    strict = _scene(_predictor("monst3r", weights, strict_official=True), frames)
+    ours = _scene(_predictor("monst3r", weights), frames)
+    assert strict.motion_masks is not None and ours.motion_masks is None
 
 
 def test_batches_do_not_change_predictions(weights, tmp_path):
@@ -197,7 +208,7 @@ def test_missing_weights_name_the_file_and_the_place(monkeypatch, tmp_path):
     monkeypatch.setattr("dynamic_predictor.weights.finding._in_hub_cache", lambda entry: None)
     for name in ("das3r", "monst3r"):
         with pytest.raises(InputError) as caught:
-            create_predictor(name).predict(frames)
+            create_predictor(name).predict(Views(frames))
         sentence = str(caught.value)
         assert "model.safetensors" in sentence and str(tmp_path / "weights" / name) in sentence
 
@@ -205,10 +216,8 @@ def test_missing_weights_name_the_file_and_the_place(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"device": "tpu"}, "no device called"),
         ({"batch_size": 0}, "At least one pair"),
         ({"image_size": 8}, "at least 32 pixels"),
-        ({"focal": -1.0}, "focal length"),
         ({"schedule": "sudden"}, "schedule"),
     ],
 )
@@ -217,18 +226,15 @@ def test_settings_that_make_no_sense(changes, message):
         TwoViewSettings(**changes)
 
 
-def test_one_frame_and_unknown_graphs_are_refused(weights, tmp_path):
+def test_unknown_graphs_are_refused(weights, tmp_path):
     frames = _frames(tmp_path, 2)
-    single = ImageFolderFrames(frames.paths[:1])
-    with pytest.raises(InputError, match="only 1 frame"):
-        _predictor("das3r", weights).predict(single)
     with pytest.raises(InputError, match="no pair graph called"):
-        _predictor("das3r", weights, scene_graph="star").predict(frames)
+        _scene(_predictor("das3r", weights, scene_graph="star"), frames)
 
 
 def test_both_are_registered_with_their_settings(weights):
     for name in ("das3r", "monst3r"):
-        assert "NC" in (available_predictors()[name].weights_license or "")
+        assert "NC" in (predictor_spec(name).license or "")
         assert create_predictor(name, weights=weights[name], iterations=3).settings.iterations == 3  # type: ignore[attr-defined]
 
 

@@ -2,24 +2,29 @@
 scene must be true."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from dynamic_predictor import specs as registry
+from dynamic_predictor.contract import Views
 from dynamic_predictor.depth_anything3 import DepthAnything3, DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.network import build_network
 from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor, DepthAnything3Settings
 from dynamic_predictor.depth_anything3.settings import BackboneSettings, HeadSettings, NetworkSettings
-from dynamic_predictor.specs import PredictorEntry, available_predictors, create_predictor
+from dynamic_predictor.driver.scene_driver import SceneDriver
+from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
+from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.errors import InputError
-from scene.frames import ImageFolderFrames, MemoryFrames, open_frames
+from scene.frames import Frames, ImageFolderFrames
 from scene.maps import LoadedMaps
 from scene.scene import Scene
 from scene.truth import TruthScene
 from tests.dynamic_predictor.depth_anything3.da3_goldens import filled
+from tests.dynamic_predictor.driver.clip_frames import open_frames
 from tests.paths import ROOT
 
 SAMPLE = ROOT / "data" / "sample"
@@ -70,6 +75,15 @@ class KnowingModel:
         )
 
 
+def _driven(predictor, frames: Frames, folder: Path, **options) -> Scene:
+    workspace = StreamWorkspace(folder / "clip", {}, resume=False)
+    for index in range(len(frames)):
+        workspace.append(frames.timestamps[index], frames.rgb8(index))
+    workspace.finish_frames()
+    settings = DriverSettings("clip", predictor="da3-small")
+    return SceneDriver(settings, predictor=predictor).scene(workspace, **options).scene
+
+
 def _overlap(scene: Scene, truth: TruthScene) -> float:
     """Intersection over union of predicted and true masks, all frames together."""
     assert scene.motion_masks is not None
@@ -78,10 +92,10 @@ def _overlap(scene: Scene, truth: TruthScene) -> float:
     return float((found & true).sum() / (found | true).sum())
 
 
-def test_true_depth_gives_a_true_scene_with_masks_of_what_moves():
+def test_true_depth_gives_a_true_scene_with_masks_of_what_moves(tmp_path):
     truth = TruthScene(SAMPLE)
     model = KnowingModel(truth)
-    scene = DepthAnything3Predictor("da3-small", model=model).predict(truth.frames)  # type: ignore[arg-type]
+    scene = _driven(DepthAnything3Predictor("da3-small", model=model), truth.frames, tmp_path)  # type: ignore[arg-type]
     assert model.asked == [len(truth)]
     for camera, expected in zip(scene.cameras, truth.cameras, strict=True):
         np.testing.assert_allclose(camera.world_from_camera, expected.world_from_camera, atol=1e-5)
@@ -92,29 +106,30 @@ def test_true_depth_gives_a_true_scene_with_masks_of_what_moves():
     assert _overlap(scene, truth) > 0.5
 
 
-def test_long_clips_are_put_together_from_chunks():
+def test_long_clips_are_stitched_from_chunks(tmp_path):
     truth = TruthScene(SAMPLE)
     frames, model = truth.frames, KnowingModel(truth)
     masks = LoadedMaps(len(frames), lambda index: np.zeros((frames.height, frames.width), np.float32))
-    settings = DepthAnything3Settings(chunk_size=8, overlap=4)
-    scene = DepthAnything3Predictor("da3-small", settings, model=model).predict(frames, masks=masks)  # type: ignore[arg-type]
+    predictor = DepthAnything3Predictor("da3-small", model=model)  # type: ignore[arg-type]
+    chunks = StreamSettings(chunk_size=8, overlap=4, loop=False)
+    scene = _driven(predictor, frames, tmp_path, known=lambda f: Views(f, motion_masks=masks), stream=chunks)
     assert max(model.asked) == 8 and len(model.asked) > 2
-    assert scene.motion_masks is masks and scene.provenance["motion_masks"] == "the user's"
+    assert scene.motion_masks is masks and scene.provenance["masks"] == "given by the user"
     first, true_first = (np.linalg.inv(found[0].world_from_camera) for found in (scene.cameras, truth.cameras))
     for camera, expected in zip(scene.cameras, truth.cameras, strict=True):
         ours, true = first @ camera.world_from_camera, true_first @ expected.world_from_camera
         np.testing.assert_allclose(ours, true, atol=1e-2)
 
 
-def test_made_up_weights_give_a_whole_scene(tiny, clip):
+def test_made_up_weights_give_a_whole_scene(tiny, clip, tmp_path):
     settings = DepthAnything3Settings(process_res=112)
-    scene = DepthAnything3Predictor("da3-small", settings, model=tiny).predict(clip)
+    scene = _driven(DepthAnything3Predictor("da3-small", settings, model=tiny), clip, tmp_path / "a")
     assert scene.predictor == "da3-small" and len(scene.cameras) == 8
     for maps in (scene.motion_masks, scene.z_depths, scene.confidences):
         assert maps is not None and maps[5].shape == (clip.height, clip.width)
         assert np.isfinite(maps[5]).all()
-    assert set(scene.provenance["seconds"]) == {"weights", "network", "motion"}
-    again = DepthAnything3Predictor("da3-small", settings, model=tiny).predict(clip)
+    assert scene.provenance["masks"].startswith("estimated")
+    again = _driven(DepthAnything3Predictor("da3-small", settings, model=tiny), clip, tmp_path / "b")
     for camera, other in zip(scene.cameras, again.cameras, strict=True):
         np.testing.assert_array_equal(camera.world_from_camera, other.world_from_camera)
 
@@ -122,12 +137,7 @@ def test_made_up_weights_give_a_whole_scene(tiny, clip):
 def test_run_with_the_network_ends_in_splats(tiny, tmp_path, monkeypatch):
     from stillsplat.cli import main
 
-    def create(seed: int) -> DepthAnything3Predictor:
-        return DepthAnything3Predictor("da3-small", DepthAnything3Settings(process_res=112), seed=seed, model=tiny)
-
-    entry = available_predictors()["da3-small"]
-    replaced = PredictorEntry(entry.name, entry.description, entry.weights_license, entry.memory, create)
-    monkeypatch.setitem(registry._REGISTRY, "da3-small", replaced)
+    monkeypatch.setattr(DepthAnything3, "from_pretrained", lambda *arguments, **options: tiny)
     out = tmp_path / "out"
     arguments = ["--predictor", "da3-small", "--frames", "0:6", "--max-size", "120", "--iterations", "5"]
     with torch.enable_grad():
@@ -138,20 +148,17 @@ def test_run_with_the_network_ends_in_splats(tiny, tmp_path, monkeypatch):
 
 
 def test_all_sizes_are_registered_with_their_licences():
-    entries = available_predictors()
     for size in ("small", "base", "large", "giant", "nested"):
         free = size in ("small", "base")
-        assert ("NC" in (entries[f"da3-{size}"].weights_license or "")) is not free
+        assert ("NC" in (predictor_spec(f"da3-{size}").license or "")) is not free
     predictor = create_predictor("da3-base", seed=3, process_res=280)
     assert predictor.settings.process_res == 280 and predictor.seed == 3  # type: ignore[attr-defined]
 
 
-def test_what_cannot_be_a_scene_is_said_in_one_sentence(tiny, clip, monkeypatch, tmp_path):
+def test_missing_weights_and_masks_that_do_not_fit_are_one_sentence(tiny, clip, monkeypatch, tmp_path):
     monkeypatch.setenv("STILLSPLAT_WEIGHTS", str(tmp_path))
     with pytest.raises(InputError, match="stillsplat weights get da3-small"):
-        create_predictor("da3-small").predict(clip)
-    with pytest.raises(InputError, match="only 1 frame"):
-        DepthAnything3Predictor("da3-small", model=tiny).predict(MemoryFrames(np.zeros((1, 28, 28, 3), np.uint8)))
+        create_predictor("da3-small").predict(Views(clip))
     masks = LoadedMaps(3, lambda index: np.zeros((clip.height, clip.width), np.float32))
     with pytest.raises(InputError, match="3 motion masks for 8 frames"):
-        DepthAnything3Predictor("da3-small", model=tiny).predict(clip, masks=masks)
+        Views(clip, motion_masks=masks)

@@ -13,7 +13,6 @@ from dynamic_predictor.optical_flow.specs import FLOWS, FlowSpec
 from scene.errors import InputError
 from scene.frames import ImageFolderFrames, MemoryFrames
 from scene.maps import LoadedMaps
-from tests.dynamic_predictor.predicted_scene import predicted_scene
 from tests.paths import ROOT
 
 SIZE = (320, 181)
@@ -33,7 +32,7 @@ def small(images: list[np.ndarray], width: int, height: int) -> Views:
 
 @pytest.fixture(scope="module")
 def predicted():
-    return predicted_scene(GeometricPredictor(), small(sample("rgb", 12), *SIZE)), 12
+    return GeometricPredictor().predict(small(sample("rgb", 12), *SIZE)), 12
 
 
 def truth_mask(index: int) -> np.ndarray:
@@ -79,7 +78,7 @@ def test_cameras_points_and_provenance(predicted):
 
 
 def test_nothing_moves_in_the_clean_sample():
-    motion = predicted_scene(GeometricPredictor(), small(sample("clean", 6), 240, 136)).motion
+    motion = GeometricPredictor().predict(small(sample("clean", 6), 240, 136)).motion
     assert motion is not None
     assert np.mean([(motion[k] > 0.5).mean() for k in range(6)]) < 0.01
 
@@ -88,7 +87,7 @@ def test_masks_of_the_user_replace_motion_estimation():
     views = small(sample("rgb", 4), 160, 90)
     masks = np.zeros((4, 90, 160), np.float32)
     masks[:, 20:50, 30:70] = 1.0
-    prediction = predicted_scene(GeometricPredictor(), Views(views.frames, LoadedMaps(4, lambda index: masks[index])))
+    prediction = GeometricPredictor().predict(Views(views.frames, LoadedMaps(4, lambda index: masks[index])))
     assert prediction.motion is not None
     for index in range(4):
         np.testing.assert_array_equal(prediction.motion[index], masks[index])
@@ -113,7 +112,7 @@ def test_the_flow_is_that_of_the_settings(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("size", [(161, 91), (90, 160), (64, 48)])
 def test_two_frames_and_odd_sizes(size: tuple[int, int]):
     width, height = size
-    prediction = predicted_scene(GeometricPredictor(), small(sample("rgb", 2), width, height))
+    prediction = GeometricPredictor().predict(small(sample("rgb", 2), width, height))
     assert len(prediction.cameras()) == 2 and prediction.size == (height, width)
     assert prediction.motion is not None
     for maps in (prediction.motion, prediction.z_depth, prediction.confidence):
@@ -125,7 +124,7 @@ def test_two_frames_and_odd_sizes(size: tuple[int, int]):
 def test_frames_without_any_motion_have_empty_masks(image: str):
     first = sample("rgb", 1)[0]
     images = [first] * 4 if image == "same" else [np.full_like(first, 128)] * 4
-    prediction = predicted_scene(GeometricPredictor(), small(images, 160, 90))
+    prediction = GeometricPredictor().predict(small(images, 160, 90))
     assert prediction.motion is not None
     assert max(float(prediction.motion[k].max()) for k in range(4)) < 0.5
     assert (prediction.z_depth[0] > 0).all()
@@ -135,9 +134,9 @@ def test_frames_without_any_motion_have_empty_masks(image: str):
 def test_one_frame_and_too_few_masks_are_refused():
     images = np.stack(sample("rgb", 3))
     with pytest.raises(InputError, match="at least two"):
-        predicted_scene(GeometricPredictor(), Views(MemoryFrames(images[:1])))
+        GeometricPredictor().predict(Views(MemoryFrames(images[:1])))
     with pytest.raises(InputError, match="2 motion masks for 3 frames"):
         Views(
             MemoryFrames(images),
-            motion_motion_masks=LoadedMaps(2, lambda index: np.zeros(images.shape[1:3], np.float32)),
+            motion_masks=LoadedMaps(2, lambda index: np.zeros(images.shape[1:3], np.float32)),
         )
