@@ -65,8 +65,8 @@ def _train(options: argparse.Namespace) -> int:
     scene = open_scene(options.scene)
     if scene.motion_masks is None:
         print(
-            f"Warning: {options.scene} has no motion masks, so everything is taken as static and moving things end up in "
-            f"the model; 'stillsplat run {options.scene}' makes masks first.",
+            f"Warning: {options.scene} has no motion masks, so everything is taken as static and moving things end up "
+            f"in the model; 'stillsplat run {options.scene}' makes masks first.",
             file=sys.stderr,
         )
     annotations = None
