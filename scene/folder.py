@@ -155,9 +155,7 @@ def load_scene(folder: str | Path) -> Scene:
     )
 
 
-def replace_cameras(
-    folder: str | Path, cameras: Sequence[Camera], note: str, *, scene: Scene | None = None
-) -> None:
+def replace_cameras(folder: str | Path, cameras: Sequence[Camera], note: str, *, scene: Scene | None = None) -> None:
     """Replaces the cameras of the scene at `folder` (cameras.json, sparse/0, trajectory.txt) by refined `cameras`; all
     files are replaced or none.
 
@@ -183,7 +181,8 @@ def replace_cameras(
         if not (temporary / "cameras_predicted.json").exists():
             shutil.copyfile(folder / "cameras.json", temporary / "cameras_predicted.json")
         write_json(temporary / "scene.json", description)
-        write_cameras(temporary, scene.frames.names, scene, cameras)
+        names, _ = _read_frame_list(folder / "scene.json", description)
+        write_cameras(temporary, names, scene, cameras)
 
 
 def _check_consistent(scene: Scene) -> None:

@@ -183,8 +183,8 @@ class _VideoCameras:
         if len(self._intrinsics) != len(poses):
             raise InputError(f"There are {len(self._intrinsics)} render_ixts for {len(poses)} cameras; give as many.")
         return [
-            Camera(width, height, float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), pose)
-            for k, pose in zip(self._intrinsics, poses, strict=True)
+            Camera.from_intrinsics(width, height, matrix, pose)
+            for matrix, pose in zip(self._intrinsics, poses, strict=True)
         ]
 
 

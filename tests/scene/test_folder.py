@@ -1,4 +1,4 @@
-"""The scene folder: what is saved comes back, and every defect is one sentence that names the file."""
+"""Scene folders: a saved scene is loaded unchanged, and every defect gives one sentence that names the file."""
 
 import json
 import os
@@ -101,7 +101,7 @@ def test_unknown_depth_is_zero(tmp_path: Path, small_scene: Scene) -> None:
 
 
 def test_points_come_from_static_depth_when_there_are_none(tmp_path: Path, small_scene: Scene) -> None:
-    """They are in the COLMAP model only, on surfaces of the depth maps, and not where something moves."""
+    """They are in the COLMAP model only, lie on surfaces of the depth maps, and none is where something moves."""
     assert small_scene.motion_masks
     for index in range(5):
         mask = np.zeros((30, 41))
@@ -192,7 +192,7 @@ def replace_npz(folder: Path, **arrays: np.ndarray) -> None:
 
 
 def make_bomb(folder: Path) -> None:
-    """A depth file whose header promises 80 GB of zeros, packed small."""
+    """A small depth file that unpacks to 80 GB of zeros."""
     with zipfile.ZipFile(folder / "depth" / "00002.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         for key in ("z_depth", "confidence"):
             with archive.open(f"{key}.npy", "w") as file:
