@@ -1,21 +1,20 @@
-"""Time, operations and memory of Depth Anything 3 at the published sizes, side by side with the official code.
+"""Time, operations and memory of Depth Anything 3 at the published sizes, compared with the official code.
 
     python benchmarks/depth_anything3.py [--models da3-small da3-base da3-large] [--width 504] [--height 280]
         [--views 2] [--threads 2] [--repeats 3] [--official SRC] [--json OUT.json]
 
-`ours` is a prediction of depth and cameras without rays, which nobody asked for; `rays` adds them; `bfloat16` is `ours`
-with the backbone in bfloat16. `operations` is what the official code computes, in our blocks: always rays, their
-outputs at all four levels of which one is used, 1x1 convolutions behind the enlarging instead of before it.
+`ours` predicts depth and cameras without rays; `rays` predicts them too; `bfloat16` is `ours` with the backbone in
+bfloat16. `operations` computes the operations of the official code with our blocks: always rays, with outputs at all
+four levels of which one is used, and 1x1 convolutions after the enlarging instead of before it.
 
 With `--official SRC`, the folder `src` of a checkout of the official repository (its network needs einops, addict and
-omegaconf), its own network runs too, with the same weights: `official` in float32, as its benchmark does, and
-`official_half` under the float16 autocast that its interface asks for on a machine without a GPU. Weights are made up,
-results are compared, and contestants take turns, round by round: a ratio is the median over the rounds. With one
-thread the seconds are the processor's, which are what to look at on a machine that others use too.
+omegaconf), the official network runs too, with the same weights: `official` in float32, as in its benchmark, and
+`official_half` with the float16 autocast of its interface on machines without a GPU. Weights are made up, results are
+compared, and the contestants run alternately; ratios are medians over the rounds. With one thread the seconds are
+processor seconds, which are comparable on shared machines.
 """
 
 import argparse
-import json
 import platform
 import resource
 import statistics
@@ -41,10 +40,11 @@ from dynamic_predictor.networks.dense_prediction import FeatureFusion
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from dynamic_predictor.parity.case import network_without_values
 from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
+from scene.files.json_files import write_json
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far."""
+    """Peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -64,14 +64,14 @@ def _refine_as_published(self: DepthRayHead, levels: list[Tensor], suffix: str =
         size = (levels[level - 2].shape[-2], levels[level - 2].shape[-1]) if level > 1 else None
         maps = getattr(self.scratch, f"refinenet{level}{suffix}")(maps, lateral, size)
         if suffix and level > 1:
-            # made at every level and thrown away
+            # computed at every level and not used
             add_plane_embedding(self.scratch.output_conv1_aux[4 - level](maps), aspect)
     return maps
 
 
 @contextmanager
 def official_operations():
-    """Inside, networks compute what the official code computes."""
+    """Makes networks compute the operations of the official code."""
     with (
         patch.object(FeatureFusion, "forward", _fuse_as_published),
         patch.object(DepthRayHead, "refine", _refine_as_published),
@@ -83,20 +83,20 @@ Contestant = Callable[[], Any]
 
 
 def official_network(source: Path, name: str, weights: dict[str, Tensor]) -> torch.nn.Module:
-    """The official network called `name` from a checkout, with `weights` by their keys."""
+    """The official network called `name` from a checkout, with the given `weights`."""
     sys.path.insert(0, str(source))
     from depth_anything_3.cfg import create_object, load_config  # pyright: ignore[reportMissingImports]
     from depth_anything_3.registry import MODEL_REGISTRY  # pyright: ignore[reportMissingImports]
 
     network = create_object(load_config(MODEL_REGISTRY[name])).eval()
-    # its three copies of the rays' norm, and outputs that are never used, may keep what they have
+    # not strict: copies of the norm of the rays and unused outputs have no weights here
     network.load_state_dict(weights, strict=False)
     return network
 
 
 def operations_of(work: Contestant) -> int:
-    """Floating-point operations of one run, attention among them."""
-    # attention written out: the counter does not know the fused kernel of CPUs, nor fused linear layers
+    """Floating-point operations of one run, including attention."""
+    # attention as matrix products: the counter supports neither the fused kernel of CPUs nor fused linear layers
     torch.backends.mkldnn.enabled = False
     try:
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
@@ -107,7 +107,7 @@ def operations_of(work: Contestant) -> int:
 
 
 def take_turns(contestants: dict[str, Contestant], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every contestant in every round, after one round that does not count."""
+    """Seconds of every contestant in every round, without the first round."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for index in range(rounds + 1):
@@ -211,8 +211,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--official", type=Path, metavar="SRC", help="src of a checkout of the official repository")
-    parser.add_argument("--half", action="store_true", help="its float16 autocast too (slow)")
-    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="contestants that are left out")
+    parser.add_argument("--half", action="store_true", help="also with its float16 autocast (slow)")
+    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="contestants to leave out")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -227,9 +227,9 @@ def main() -> None:
             operations = row["operations_per_image"].get(what)
             counted = f"{operations / 1e9:6.0f} G operations" if operations else " " * 19
             ratio = [row["times_as_fast"].get(which, {}).get(what) for which in ("ours", "bfloat16")]
-            told = "" if ratio[0] is None else f", ours is {ratio[0]:.2f} times as fast"
-            told += "" if ratio[1] is None else f", with bfloat16 {ratio[1]:.2f}"
-            print(f"  {what:<14} {counted} {statistics.median(values):7.3f} s{told}", flush=True)
+            compared = "" if ratio[0] is None else f", ours is {ratio[0]:.2f} times as fast"
+            compared += "" if ratio[1] is None else f", with bfloat16 {ratio[1]:.2f}"
+            print(f"  {what:<14} {counted} {statistics.median(values):7.3f} s{compared}", flush=True)
     if options.json:
         settings = {key: value for key, value in vars(options).items() if key not in ("json", "official")}
         record = {
@@ -239,7 +239,7 @@ def main() -> None:
             "settings": settings,
             "rows": rows,
         }
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(options.json, record)
 
 
 def _processor() -> str:
