@@ -1,8 +1,8 @@
-"""Fetches DAVIS 2017 (480p, training and validation) into data/davis/.
+"""Downloads DAVIS 2017 (480p, training and validation) to data/davis/.
 
     python data/download_davis.py [--to data/davis] [--yes] [--keep-archives]
 
-An interrupted download goes on where it stopped.
+Repeat the command to resume an interrupted download.
 """
 
 import sys
@@ -12,6 +12,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 if __name__ == "__main__":
-    from dynamic_predictor.evaluation.datasets.download_command import download_davis
+    from data.dataset_commands import download_davis
 
     sys.exit(download_davis(ROOT / "data" / "davis"))

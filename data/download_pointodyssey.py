@@ -1,10 +1,10 @@
-"""Fetches PointOdyssey into data/point_odyssey/ and rearranges it for fast loading.
+"""Downloads PointOdyssey to data/point_odyssey/ and rearranges it for fast loading.
 
     python data/download_pointodyssey.py [--parts train test sample] [--to data/point_odyssey] [--yes]
                                          [--keep-archives] [--no-rearrange]
 
-An interrupted download goes on where it stopped. The parts are large: `sample` has 3 GB, `test` 27, `val` 20, `train`
-134, and about as much again when unpacked.
+Repeat the command to resume an interrupted download. The parts are large: `sample` has 3 GB, `test` 27, `val` 20,
+`train` 134; unpacked, they need about as much again.
 """
 
 import sys
@@ -14,6 +14,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 if __name__ == "__main__":
-    from dynamic_predictor.evaluation.datasets.download_command import download_pointodyssey
+    from data.dataset_commands import download_pointodyssey
 
     sys.exit(download_pointodyssey(ROOT / "data" / "point_odyssey"))

@@ -1,8 +1,8 @@
-"""Fetches the training part of MPI Sintel into data/sintel/ and makes its motion labels.
+"""Downloads the training part of MPI Sintel to data/sintel/ and computes its motion labels.
 
     python data/download_sintel.py [--to data/sintel] [--yes] [--keep-archives]
 
-An interrupted download goes on where it stopped.
+Repeat the command to resume an interrupted download.
 """
 
 import sys
@@ -12,6 +12,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 if __name__ == "__main__":
-    from dynamic_predictor.evaluation.datasets.download_command import download_sintel
+    from data.dataset_commands import download_sintel
 
     sys.exit(download_sintel(ROOT / "data" / "sintel"))

@@ -1,12 +1,12 @@
-"""Cuts data/sample out of a complete rendered scene with truth.
+"""Extracts data/sample from a complete rendered scene with truth.
 
     python data/make_sample.py SCENE data/sample
 
-Every second frame is kept, so that the camera's path stays long, and renumbered; times stay. The input images are
-coded again as JPEG at quality 90; all truth is kept bit for bit, but `clean/` and `seen/` only for every second of the
-kept frames and four of the views off the path. `seen` counts frames, so it is counted anew over the kept frames: a
-static point is seen in a frame when it projects into it, no moving object touches that pixel (alpha > 0), and the depth
-without moving objects is not more than 2 % nearer.
+Every second frame is kept, which keeps the camera path long, and renumbered with its original time. Input images are
+compressed again as JPEG of quality 90; all truth is copied exactly, but `clean/` and `seen/` only for every second of
+the kept frames and four of the views off the camera path. `seen` is counted again over the kept frames: a static point
+is visible in a frame when it projects into it, no moving object covers that pixel (alpha > 0), and the depth without
+moving objects is at most 2 % smaller.
 """
 
 import json
@@ -73,7 +73,7 @@ def main(source: Path, target: Path) -> None:
 
 
 class _Coverage:
-    """Counts in how many of the kept frames a static surface point is in view and uncovered."""
+    """Counts the kept frames in which a static surface point is visible."""
 
     def __init__(self, source: Path, cameras: dict, kept: list[int]) -> None:
         self.cameras = cameras
@@ -82,7 +82,7 @@ class _Coverage:
         self.covered = [np.asarray(Image.open(source / "alpha" / f"{old:05d}.png")) > 0 for old in kept]
 
     def count(self, z_depth: np.ndarray, world_from_camera: np.ndarray) -> np.ndarray:
-        """Uint8 (H, W) for the depth map of any camera with the same intrinsics."""
+        """The counts, uint8 (H, W), for the points of the depth map of any camera with the same intrinsics."""
         fx, fy, cx, cy = (self.cameras[key] for key in ("fx", "fy", "cx", "cy"))
         height, width = z_depth.shape
         u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
@@ -125,7 +125,7 @@ def _save_png(pixels: np.ndarray, target: Path) -> None:
 
 
 def _copy_npz(source: Path, target: Path) -> None:
-    """The same array, packed with LZMA, which numpy reads as well."""
+    """Copies the array with LZMA compression, which numpy can read."""
     _folder(target.parent)
     with np.load(source, allow_pickle=False) as archive:
         z_depth = archive["z_depth"]
@@ -140,5 +140,5 @@ def _write_cameras(path: Path, cameras: dict, frames: list[dict]) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("Give the folder of the complete scene and the folder to write.")
+        sys.exit("Give the folder of the complete scene and the output folder.")
     main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,9 +1,9 @@
-"""Rendered scenes with complete truth, rewritten as training clips in PointOdyssey's layout.
+"""Converts rendered scenes with complete truth to training clips in PointOdyssey's layout.
 
     python data/make_training_clips.py SCENE... -o data/moving_objects --max-size 240 --test-share 0.25
 
-Of each scene the first frames become a clip of the part train, the last ones a clip of the part test. Tracks are made
-from depth and masks: points of what stands still stay where they are; points of a moving object follow its centre.
+The first frames of each scene become a clip of the part train, the last ones a clip of the part test. Tracks are
+computed from depth and masks: static points keep their position; points of a moving object follow its center.
 """
 
 import argparse
@@ -23,18 +23,19 @@ from terminal.progress_bars import ProgressBars  # noqa: E402
 
 _UNITS_PER_METER = 65.535
 _TRACK_SPACING = {"static": 16, "moving": 4}
-#: frames for which a point of a moving object is followed: its centre tells its way only roughly
+#: a point of a moving object is tracked for so many frames, because the motion of its center is only an approximation
 _REACH = 5
 
 
 def make_clip(scene: TruthScene, frames: range, folder: Path, max_size: int, *, overwrite: bool = False) -> None:
-    """Writes `frames` of `scene` as a clip at most `max_size` pixels long, whole or not at all."""
+    """Writes `frames` of `scene` as a clip with a long side of at most `max_size` pixels. Raises `InputError` for a
+    frame without depth or mask."""
     width, height = fitted_size(scene.width, scene.height, max_size)
     views = []
     for index in frames:
         z_depth, objects = scene.depth(index), _objects(scene, index)
         if z_depth is None:
-            raise InputError(f"{scene.folder} has no depth for frame {index}; training needs it for every frame.")
+            raise InputError(f"{scene.folder} has no depth of frame {index}, which training needs.")
         views.append((index, z_depth, objects))
     tracks = _tracks(scene, views)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
@@ -53,17 +54,17 @@ def make_clip(scene: TruthScene, frames: range, folder: Path, max_size: int, *, 
 
 
 def _objects(scene: TruthScene, index: int) -> np.ndarray:
-    """(H, W) int: 0 = stands still, otherwise which moving object."""
+    """Int (H, W): the number of the moving object at each pixel, 0 = static."""
     path = scene.folder / "ids" / f"{Path(scene.names[index]).stem}.png"
     mask = scene.mask(index)
     if mask is None:
-        raise InputError(f"{scene.folder} has no mask for frame {index}; training needs it for every frame.")
+        raise InputError(f"{scene.folder} has no mask of frame {index}, which training needs.")
     ids = read_image(path)[..., 0].astype(int) if path.is_file() else np.ones(mask.shape, int)
     return np.where(mask > 0.5, np.maximum(ids, 1), 0)
 
 
 def _tracks(scene: TruthScene, views: list[tuple[int, np.ndarray, np.ndarray]]) -> np.ndarray:
-    """(frames, tracks, 3) float32 world points."""
+    """World points of the tracks, float32 (frames, tracks, 3); NaN where a track is unknown."""
     points = [scene.cameras[index].unproject(z_depth) for index, z_depth, _ in views]
     names = sorted({int(name) for _, _, objects in views for name in np.unique(objects)} - {0})
     centers = np.full((len(views), max(names, default=0) + 1, 3), np.nan)
@@ -90,10 +91,10 @@ def _tracks(scene: TruthScene, views: list[tuple[int, np.ndarray, np.ndarray]]) 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", nargs="+", metavar="SCENE", help="folder of a scene with truth (docs/scores.md)")
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="gets train/ and test/")
-    parser.add_argument("--max-size", type=int, default=240, metavar="PIXELS", help="long side at most")
-    parser.add_argument("--test-share", type=float, default=0.25, help="share of the frames that is kept for tests")
-    parser.add_argument("--overwrite", action="store_true", help="replace clips that are there")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for train/ and test/")
+    parser.add_argument("--max-size", type=int, default=240, metavar="PIXELS", help="largest long side")
+    parser.add_argument("--test-share", type=float, default=0.25, help="share of the frames for testing")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing clips")
     options = parser.parse_args(arguments)
     try:
         with ProgressBars() as bars:

@@ -1,7 +1,7 @@
-"""Images and depth of NYU Depth V2's validation part out of its HDF5 files, as the evaluation reads them:
+"""Unpacks images and depth of NYU Depth V2's validation part from its HDF5 files, for the evaluation.
 
-nyu-v2/val/official/<name>.h5 (rgb (3, H, W) uint8, depth (H, W) float32 in metres) becomes nyu-v2/val/nyu_images/
-<name>.png and nyu_depths/<name>.npy. What is there already is left alone. Needs the package h5py.
+nyu-v2/val/official/<name>.h5 (rgb (3, H, W) uint8, depth (H, W) float32 in meters) is unpacked to
+nyu-v2/val/nyu_images/<name>.png and nyu_depths/<name>.npy. Existing files are kept. Needs the package h5py.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from scene.images import write_png  # noqa: E402
 
 
 def unpack(folder: Path) -> int:
-    """Unpacks `folder`/official and returns how many images there are. Raises `InputError` when there is nothing to
-    unpack, when a file is damaged and when h5py is missing."""
+    """Unpacks `folder`/official and returns the number of images. Raises `InputError` when there is nothing to unpack,
+    when a file is damaged, and when h5py is missing."""
     try:
         import h5py  # type: ignore[import-not-found]
     except ImportError:
@@ -36,7 +36,7 @@ def unpack(folder: Path) -> int:
             with h5py.File(path, "r") as file:
                 rgb, meters = np.array(file["rgb"]), np.array(file["depth"], np.float32)
         except (OSError, KeyError):
-            raise InputError(f"{path} is damaged or of another kind; fetch it again.") from None
+            raise InputError(f"{path} is damaged or of another kind; download it again.") from None
         if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.shape[1:] != meters.shape:
             raise InputError(f"{path} has images of shape {rgb.shape} for depth of shape {meters.shape}.")
         with atomic_file(depth) as temporary, open(temporary, "wb") as target:
@@ -47,7 +47,7 @@ def unpack(folder: Path) -> int:
 
 
 def main() -> int:
-    """Runs the command; 0 done, 2 something that the user can mend."""
+    """Runs the command; returns its exit status: 0 done, 2 user error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=_ROOT / "data/nyu-v2/val", help="default: data/nyu-v2/val")
     try:
@@ -55,7 +55,7 @@ def main() -> int:
     except InputError as error:
         print(f"unpack_nyu.py: {error}", file=sys.stderr)
         return 2
-    print(f"{count} images with depth are there.")
+    print(f"{count} images with depth are unpacked.")
     return 0
 
 

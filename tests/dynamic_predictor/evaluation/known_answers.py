@@ -7,13 +7,11 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from scene.camera import Camera
+from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.predictor_spec import PredictorSpec
 from scene.errors import InputError
-from scene.frames import Frames
 from scene.images import write_png
-from scene.maps import FrameMaps, LoadedMaps
 from scene.progress import Progress, ignore_progress
-from scene.scene import Scene
 
 HEIGHT, WIDTH, COUNT = 48, 64, 6
 DEPTH = 2.0
@@ -37,7 +35,6 @@ def texture(seed: int) -> np.ndarray:
 class OracleSettings:
     """The errors of the oracle's predictions."""
 
-    focal: float | None = None
     depth_factor: float = 0.25
     fails_on: str = ""
 
@@ -47,10 +44,11 @@ class Oracle:
 
     calls: list[int] = []
 
-    def __init__(self) -> None:
-        self.settings = OracleSettings()
+    def __init__(self, settings: OracleSettings) -> None:
+        self.settings = settings
 
-    def predict(self, frames: Frames, *, masks: FrameMaps | None = None, progress: Progress = ignore_progress) -> Scene:
+    def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
+        frames = views.frames
         Oracle.calls.append(len(frames))
         if self.settings.fails_on == "input":
             raise InputError("The oracle does not like this clip.")
@@ -59,28 +57,35 @@ class Oracle:
         if self.settings.fails_on == "memory":
             raise MemoryError
         turn = Rotation.from_rotvec([0.3, -0.2, 0.1]).as_matrix()
-        cameras = []
-        for pose in true_poses()[: len(frames)]:
-            moved = np.eye(4)
+        poses = np.tile(np.eye(4), (len(frames), 1, 1))
+        for moved, pose in zip(poses, true_poses(), strict=False):
             moved[:3, :3], moved[:3, 3] = turn @ pose[:3, :3], 0.25 * turn @ pose[:3, 3] + [5, 0, 1]
-            focal = self.settings.focal or 60.0
-            cameras.append(
-                Camera(frames.width, frames.height, focal, focal, frames.width / 2, frames.height / 2, moved)
-            )
-        shape = (frames.height, frames.width)
-        left = np.zeros(shape, np.float32)
-        left[:, : frames.width // 2] = 1
-        count = len(frames)
-        depth = np.full(shape, self.settings.depth_factor * DEPTH, np.float32)
-        return Scene(
-            frames,
-            cameras,
-            motion_masks=masks if masks is not None else LoadedMaps(count, lambda index: left),
-            z_depths=LoadedMaps(count, lambda index: depth),
-            confidences=LoadedMaps(count, lambda index: np.full(shape, 0.5, np.float32)),
-            predictor="oracle",
-            provenance={"warnings": ["an oracle may be wrong."]},
+        focal = views.focal or 60.0
+        matrix = [[focal, 0, frames.width / 2], [0, focal, frames.height / 2], [0, 0, 1]]
+        maps = np.zeros((len(frames), frames.height, frames.width), np.float32)
+        left = maps.copy()
+        left[..., : frames.width // 2] = 1
+        return Prediction(
+            z_depth=maps + np.float32(self.settings.depth_factor * DEPTH),
+            confidence=maps + np.float32(0.5),
+            world_from_camera=poses,
+            intrinsics=np.tile(matrix, (len(frames), 1, 1)),
+            motion=views.motion_masks if views.motion_masks is not None else left,
+            warnings=["an oracle may be wrong."],
         )
+
+
+ORACLE = PredictorSpec(
+    name="oracle",
+    description="knows",
+    memory="none",
+    documentation="docs/evaluation.md",
+    settings_type=lambda: OracleSettings,
+    load=lambda settings, device, seed: Oracle(settings),
+    motion=True,
+    single_view=True,
+    known_focal=True,
+)
 
 
 def write(path: Path, pixels: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynamic_predictor.evaluation.datasets import download_command
+from data import dataset_commands
 from dynamic_predictor.evaluation.datasets.fetching import (
     Archive,
     ArchivePart,
@@ -140,10 +140,10 @@ def test_links_are_refused(tmp_path: Path) -> None:
 
 
 def test_licence_must_be_accepted(capsys: pytest.CaptureFixture[str]) -> None:
-    for dataset in (download_command.DAVIS, download_command.SINTEL, download_command.POINT_ODYSSEY):
+    for dataset in (dataset_commands.DAVIS, dataset_commands.SINTEL, dataset_commands.POINT_ODYSSEY):
         assert dataset.license in describe(dataset) and dataset.cite in describe(dataset)
     with pytest.raises(InputError, match="not accepted"):
-        ask_for_consent(download_command.DAVIS, accepted=False, ask=lambda question: "n")
-    ask_for_consent(download_command.DAVIS, accepted=False, ask=lambda question: "yes")
+        ask_for_consent(dataset_commands.DAVIS, accepted=False, ask=lambda question: "n")
+    ask_for_consent(dataset_commands.DAVIS, accepted=False, ask=lambda question: "yes")
     with pytest.raises(InputError, match="--yes"):
-        ask_for_consent(download_command.DAVIS, accepted=False)
+        ask_for_consent(dataset_commands.DAVIS, accepted=False)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dynamic_predictor.evaluation.datasets.download_command import rearrange_pointodyssey
+from data.dataset_commands import rearrange_pointodyssey
 from dynamic_predictor.evaluation.datasets.rearrangement import ARRAYS, rearrange_clip
 from dynamic_predictor.evaluation.datasets.registry import open_dataset
 from scene.errors import InputError

@@ -24,7 +24,12 @@ class TestSizes:
 
     def test_the_margin_that_was_cut_is_not_compared(self) -> None:
         enlarged, is_known = depth_at_truth(np.ones((208, 512), np.float32), 1024, 436)
-        assert not is_known[:10].any() and not is_known[-10:].any() and is_known[10:-10].all() and enlarged.shape == (436, 1024)
+        assert (
+            not is_known[:10].any()
+            and not is_known[-10:].any()
+            and is_known[10:-10].all()
+            and enlarged.shape == (436, 1024)
+        )
 
     @pytest.mark.parametrize("size", [(1242, 375), (854, 480), (640, 480), (375, 1242), (1023, 577)])
     def test_rounding_of_a_side_is_no_cut(self, size: tuple[int, int]) -> None:

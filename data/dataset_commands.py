@@ -1,4 +1,4 @@
-"""The commands of the scripts in data/: download and prepare the published data sets."""
+"""The commands of the scripts in this folder: download and prepare published data sets."""
 
 import argparse
 import sys

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from dynamic_predictor.evaluation.datasets import download_command
-from dynamic_predictor.evaluation.datasets.download_command import make_sintel_labels
+from data import dataset_commands
+from data.dataset_commands import make_sintel_labels
 from dynamic_predictor.evaluation.datasets.fetching import (
     Archive,
     ArchivePart,
@@ -22,13 +22,13 @@ def test_without_network_the_message_names_the_missing_file(
     range_server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     part = ArchivePart("http://127.0.0.1:9/DAVIS-2017-trainval-480p.zip")
-    monkeypatch.setattr(download_command, "DAVIS", dataset_of(Archive("pictures", (part,))))
-    assert download_command.download_davis(tmp_path / "davis", ["--yes"]) == 2
+    monkeypatch.setattr(dataset_commands, "DAVIS", dataset_of(Archive("pictures", (part,))))
+    assert dataset_commands.download_davis(tmp_path / "davis", ["--yes"]) == 2
     error = capsys.readouterr().err
     assert "without a network" in error and str(tmp_path / "davis" / part.name) in error and error.count("\n") == 1
     # put there by hand, it is taken
     (tmp_path / "davis" / part.name).write_bytes(zipped({"DAVIS/JPEGImages/480p/dog/00000.jpg": b"x"}))
-    assert download_command.download_davis(tmp_path / "davis", ["--yes"]) == 0
+    assert dataset_commands.download_davis(tmp_path / "davis", ["--yes"]) == 0
     assert (tmp_path / "davis" / "DAVIS" / "JPEGImages" / "480p" / "dog" / "00000.jpg").is_file()
 
 
