@@ -259,7 +259,7 @@ def _read_points_txt(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             positions.append([float(word) for word in words[1:4]])
             colors.append([int(word) for word in words[4:7]])
             if len(positions[-1]) != 3 or len(colors[-1]) != 3 or not all(0 <= c <= 255 for c in colors[-1]):
-                raise ValueError("a point needs three coordinates and three colours from 0 to 255")
+                raise ValueError("a point needs three coordinates and three colors from 0 to 255")
             if not 0 <= ids[-1] < 1 << 63:
                 raise ValueError("impossible point id")
         except (IndexError, ValueError) as error:
