@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# rendering.sh DATASET [CLIP...]: optimizes each scene under results/DATASET on all its frames and renders it along the
-# camera's path, pictures and videos, into results/DATASET_rendering_4000. What is finished is not done again.
-# ITERATIONS=5000 and RESULTS=folder/of/scenes change the defaults.
+# rendering.sh DATASET [CLIP...]: optimizes each scene in results/DATASET on all its frames and renders images and
+# videos along the camera path to results/DATASET_rendering_4000. Finished scenes are skipped. ITERATIONS=5000 and
+# RESULTS=folder/of/scenes change the defaults.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
@@ -19,7 +19,7 @@ if [ $# -eq 0 ]; then
     done
 fi
 if [ $# -eq 0 ]; then
-    echo "$results holds no scenes; make them:" >&2
+    echo "$results holds no scenes; create them:" >&2
     echo "    python dynamic_predictor/launch.py --mode=eval_pose --eval_dataset=$dataset --output_dir=$results" >&2
     exit 2
 fi

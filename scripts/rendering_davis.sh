@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# rendering.sh for the clips of DAVIS; arguments name clips, default: all under results/davis.
+# rendering.sh for clips of DAVIS, given as arguments; default: all scenes in results/davis.
 exec bash "$(dirname "${BASH_SOURCE[0]}")/rendering.sh" davis "$@"

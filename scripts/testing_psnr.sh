@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# testing_psnr.sh DATASET [CLIP...]: optimizes each scene under results/DATASET without every tenth frame, as DAS3R's
-# protocol has it, and scores those. Tables with published figures are in results/DATASET_testing_psnr_4000. What is
-# finished is not done again. ITERATIONS=5000 and RESULTS=folder/of/scenes change the defaults.
+# testing_psnr.sh DATASET [CLIP...]: optimizes each scene in results/DATASET without every tenth frame and scores
+# these frames, by DAS3R's protocol. Writes tables with published figures to results/DATASET_testing_psnr_4000.
+# Finished scenes are skipped. ITERATIONS=5000 and RESULTS=folder/of/scenes change the defaults.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
