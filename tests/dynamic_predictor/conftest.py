@@ -1,21 +1,21 @@
 """A small data set with truth, and launch.py with a predictor that knows the answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-import dynamic_predictor.specs as registry
+from dynamic_predictor.specs import registered
 from scene.formats.tum import write_tum
 from tests.dynamic_predictor.evaluation.known_answers import (
     COUNT,
     DEPTH,
     HEIGHT,
+    ORACLE,
     WIDTH,
     Oracle,
-    OracleSettings,
     texture,
     true_poses,
     write,
@@ -23,14 +23,11 @@ from tests.dynamic_predictor.evaluation.known_answers import (
 
 
 @pytest.fixture
-def oracle(monkeypatch: pytest.MonkeyPatch) -> type[Oracle]:
-    """The predictor "oracle" in the registry; `oracle.calls` counts what it was asked."""
-    entry = registry.PredictorEntry(
-        "oracle", "knows", None, "none", lambda seed: Oracle(), lambda: OracleSettings, single_images=True
-    )
-    monkeypatch.setitem(registry._REGISTRY, "oracle", entry)
+def oracle(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Oracle]]:
+    """The predictor "oracle" in the table; `oracle.calls` holds the number of frames of each prediction."""
     monkeypatch.setattr(Oracle, "calls", [])
-    return Oracle
+    with registered(ORACLE):
+        yield Oracle
 
 
 @pytest.fixture

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynamic_predictor.contract import Prediction, Views
 from scene.errors import InputError
 from scene.folder import load_scene
 from scene.formats.das3r import read_das3r
 from scene.formats.tum import write_tum
-from scene.frames import Frames
 from scene.open_scene import open_scene
-from scene.scene import Scene
 from tests.dynamic_predictor.evaluation.known_answers import Oracle, OracleSettings, texture, true_poses, write
 from tests.paths import ROOT
 
@@ -120,13 +119,13 @@ def test_das3r_layout(launch: Launch, tmp_path: Path) -> None:
 
 def test_single_images(launch: Launch, oracle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch("--mode=eval_depth", "--eval_dataset=nyu", "--depth_alignment", "median", "none") == 0
-    assert oracle.calls == [2, 2] and sorted(p.name for p in (out(tmp_path) / "val").iterdir()) == [
+    assert oracle.calls == [1, 1] and sorted(p.name for p in (out(tmp_path) / "val").iterdir()) == [
         "0depth.npy",
         "1depth.npy",
     ]
     assert "75.0" not in capsys.readouterr().out
     assert launch("--mode=eval_depth", "--eval_dataset=nyu", "--depth_alignment", "none") == 0
-    assert oracle.calls == [2, 2]
+    assert oracle.calls == [1, 1]
     assert json.loads((out(tmp_path) / "evaluation/depth.json").read_text())[0]["rows"]["val"][
         "abs_rel"
     ] == pytest.approx(0.75)
@@ -165,7 +164,7 @@ def test_a_predictor_that_fails(
     kind: str,
     sentence: str,
 ) -> None:
-    def failing(self: Oracle) -> None:
+    def failing(self: Oracle, settings: OracleSettings) -> None:
         self.settings = OracleSettings(fails_on=kind)
 
     monkeypatch.setattr(Oracle, "__init__", failing)
@@ -200,10 +199,10 @@ def test_a_polite_kill_leaves_nothing_half_done(
     """It comes while the second clip is predicted."""
     predict, before = Oracle.predict, signal.getsignal(signal.SIGTERM)
 
-    def interrupted(self: Oracle, frames: Frames, **rest) -> Scene:
+    def interrupted(self: Oracle, views: Views, **rest) -> Prediction:
         if len(Oracle.calls) == 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return predict(self, frames, **rest)
+        return predict(self, views, **rest)
 
     monkeypatch.setattr(Oracle, "predict", interrupted)
     assert launch("--mode=eval_pose", "--eval_dataset=tum", "--full_seq") == 130
@@ -332,19 +331,12 @@ def test_too_little_memory_says_what_to_lower(
     assert re.fullmatch(rf"launch.py: The memory is not enough; .*{option}.*\n", capsys.readouterr().err)
 
 
-def test_training_is_registered_in_one_place(
-    launch: Launch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from types import SimpleNamespace
-
-    from dynamic_predictor import launch as module
-
+def test_training_gets_its_own_options(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     received = []
-    monkeypatch.setattr(module, "_exists", lambda name: name == module.TRAINING_COMMAND)
-    monkeypatch.setattr(
-        module.importlib, "import_module", lambda name: SimpleNamespace(main=lambda words: received.append(words) or 0)
-    )
-    assert module.main(["--mode=train", "--lr=3", "--anything"]) == 0
+    monkeypatch.setattr("dynamic_predictor.training.command.main", lambda words: received.append(words) or 0)
+    from dynamic_predictor.launch import main
+
+    assert main(["--mode=train", "--lr=3", "--anything"]) == 0
     assert received == [["--mode=train", "--lr=3", "--anything"]]
 
 

@@ -1,21 +1,20 @@
 """Depth Anything 3's benchmark on small folders in the layouts of its data sets, with simulated predictors."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import pytest
-from dynamic_predictor.driver.chunk_predictor import ChunkPrediction
-from dynamic_predictor.driver.predictors import create_chunk_predictor
 
-from benchmarks.simulated_stream import SimulatedPredictor
+from benchmarks.simulated_stream import SPEC, SimulatedPredictor
 from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
 from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark, sample_views
 from dynamic_predictor.launch import main as launch
+from dynamic_predictor.networks.devices import resolved_device
+from dynamic_predictor.specs import registered
 from scene.errors import InputError
 from tests.dynamic_predictor.evaluation.datasets.reconstruction_files import (
-    MADE,
     WALK,
     make_dtu,
     make_dtu64,
@@ -30,9 +29,9 @@ def test_perfect_prediction(tmp_path, monkeypatch):
     monkeypatch.setitem(RECONSTRUCTION_DATASETS, "hiroom", coarse)
     monkeypatch.setattr("dynamic_predictor.evaluation.reconstruction_benchmark._SURFACE_POINTS", 60_000)
     settings = BenchmarkSettings("hiroom", tmp_path, tmp_path / "results")
-    pose = run_benchmark(settings, "pose", SimulatedPredictor(WALK))
+    pose = run_benchmark(settings, "pose", SimulatedPredictor(WALK), SPEC)
     assert pose.scores["a/b/c"]["auc_3"] == 1.0 and not pose.failures
-    surface = run_benchmark(settings, "recon", SimulatedPredictor(WALK, noise=0.002))
+    surface = run_benchmark(settings, "recon", SimulatedPredictor(WALK, noise=0.002), SPEC)
     scores = surface.scores["a/b/c"]
     # parts of the floor and ceiling are not visible, but all predicted points lie on the surface
     assert scores["precision"] > 0.97 and scores["accuracy"] < 0.05
@@ -46,29 +45,35 @@ def test_dtu(tmp_path, posed, monkeypatch):
     monkeypatch.setattr("dynamic_predictor.evaluation.reconstruction_benchmark._SURFACE_POINTS", 60_000)
 
     class Posed(SimulatedPredictor):
-        def predict_posed_chunk(self, frames, camera_from_world, intrinsics):
-            chunk = self.predict_chunk(frames)
-            unit = np.median(chunk.z_depth[0] / WALK.z_depth(0))
-            return ChunkPrediction(
-                np.linalg.inv(camera_from_world), intrinsics, chunk.z_depth / np.float32(unit), chunk.confidence
+        def predict(self, views, **more):
+            found = super().predict(views)
+            if views.world_from_camera is None:
+                return found
+            unit = np.float32(np.median(found.z_depth[0] / WALK.z_depth(0)))
+            return replace(
+                found,
+                world_from_camera=views.world_from_camera,
+                intrinsics=views.intrinsics,
+                z_depth=found.z_depth / unit,
             )
 
+    spec = replace(SPEC, known_poses=posed)
     settings = BenchmarkSettings("dtu", tmp_path, tmp_path / "out", scenes=("scan1",), posed=posed)
-    report = run_benchmark(settings, "recon", Posed(WALK, noise=0.002))
+    report = run_benchmark(settings, "recon", Posed(WALK, noise=0.002), spec)
     scores = report.scores["scan1"]
     # most of the floor is not visible, and even less of it in four views
     assert scores["accuracy"] < 0.06 and scores["completeness"] < 1.5
     assert scores["overall"] == pytest.approx((scores["accuracy"] + scores["completeness"]) / 2)
     assert np.isnan(scores["f_score"]) and "–" in report.table
     (tmp_path / "dtu" / "SampleSet" / "mvs_data" / "ObsMask" / "Plane1.mat").write_bytes(b"nothing")
-    assert "scan 1" in run_benchmark(settings, "recon", Posed(WALK)).failures["scan1"]
+    assert "scan 1" in run_benchmark(settings, "recon", Posed(WALK), spec).failures["scan1"]
 
 
 class _WrongCameras(SimulatedPredictor):
     """Turns every second camera by a wrong angle."""
 
-    def predict_chunk(self, frames):
-        chunk = super().predict_chunk(frames)
+    def predict(self, views, **more):
+        chunk = super().predict(views)
         turn = np.eye(4)
         turn[:3, :3] = cv2.Rodrigues(np.array([0.0, 0.6, 0.0]))[0]
         chunk.world_from_camera[::2] = chunk.world_from_camera[::2] @ turn
@@ -78,17 +83,19 @@ class _WrongCameras(SimulatedPredictor):
 def test_bad_prediction(tmp_path):
     make_hiroom(tmp_path)
     settings = BenchmarkSettings("hiroom", tmp_path, tmp_path / "results")
-    assert run_benchmark(settings, "pose", _WrongCameras(WALK)).scores["a/b/c"]["auc_30"] < 0.6
+    assert run_benchmark(settings, "pose", _WrongCameras(WALK), SPEC).scores["a/b/c"]["auc_30"] < 0.6
 
 
 def test_each_warning_is_reported_once(tmp_path):
     class Warning(SimulatedPredictor):
-        def predict_chunk(self, frames):
-            return replace(super().predict_chunk(frames), warnings=("DIS stands in for RAFT.",) * 2)
+        def predict(self, views, **more):
+            return replace(super().predict(views), warnings=("DIS stands in for RAFT.",) * 2)
 
     make_hiroom(tmp_path)
     said = []
-    run_benchmark(BenchmarkSettings("hiroom", tmp_path, tmp_path / "results"), "pose", Warning(WALK), say=said.append)
+    run_benchmark(
+        BenchmarkSettings("hiroom", tmp_path, tmp_path / "results"), "pose", Warning(WALK), SPEC, say=said.append
+    )
     assert said == ["a/b/c: DIS stands in for RAFT."]
 
 
@@ -118,13 +125,11 @@ def test_launch_refuses_impossible_evaluations(arguments, tmp_path, capsys):
     assert status == 2 and capsys.readouterr().err.startswith("launch.py: ")
 
 
-def test_launch_scores_a_predictor(tmp_path, monkeypatch, capsys):
+def test_launch_scores_a_predictor(tmp_path, capsys):
     make_hiroom(tmp_path)
-    monkeypatch.setattr(
-        "dynamic_predictor.driver.predictors.create_chunk_predictor", lambda *a, **b: SimulatedPredictor(WALK)
-    )
     common = ["--data_folder", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--silent"]
-    assert launch(["--mode=eval_pose", "--eval_dataset=hiroom", "--predictor", "da3-small", *common]) == 0
+    with registered(replace(SPEC, settings_type=lambda: _Settings, load=lambda *_: SimulatedPredictor(WALK))):
+        assert launch(["--mode=eval_pose", "--eval_dataset=hiroom", "--predictor", "simulated", *common]) == 0
     assert "1.0000" in capsys.readouterr().out
 
 
@@ -133,7 +138,7 @@ def test_launch_scores_a_predictor(tmp_path, monkeypatch, capsys):
     [
         (["--n_iter=3"], "--n_iter: the predictor geometric has nothing of that kind"),
         (["--predictor=da3-small", "--flow=dis", "--no_crop"], "--no_crop, --flow: the predictor da3-small has"),
-        (["--device=cpu"], "--device: the predictor geometric has nothing of that kind"),
+        (["--predictor=da3-mono"], "The predictor da3-mono finds no cameras"),
         (["--use_gt_mask"], "--use_gt_mask has no effect on hiroom: "),
         (["--use_gt_focal"], "--use_gt_focal has no effect on hiroom: "),
         (["--pose_eval_stride=2"], "--pose_eval_stride has no effect on hiroom: .*--max_frames"),
@@ -155,62 +160,43 @@ def test_options_without_effect_are_refused(tmp_path, capsys, words, reason):
 
 def test_failed_scene_leaves_no_files(tmp_path):
     class Failing(SimulatedPredictor):
-        def predict_chunk(self, frames):
+        def predict(self, views, **more):
             raise InputError("This is not to be had.")
 
     make_hiroom(tmp_path)
-    report = run_benchmark(BenchmarkSettings("hiroom", tmp_path, tmp_path / "out" / "deep"), "pose", Failing(WALK))
+    report = run_benchmark(
+        BenchmarkSettings("hiroom", tmp_path, tmp_path / "out" / "deep"), "pose", Failing(WALK), SPEC
+    )
     assert report.failures == {"a/b/c": "This is not to be had."} and not (tmp_path / "out").exists()
 
 
 class _Sizes(SimulatedPredictor):
     """Records the width of the images."""
 
-    def predict_chunk(self, frames):
-        self.width = frames.width
-        return super().predict_chunk(frames)
+    def predict(self, views, **more):
+        self.width = views.frames.width
+        return super().predict(views)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    process_res: int = 504
 
 
 @pytest.mark.parametrize(
     ("words", "width", "resolution"),
-    [([], 96, None), (["--max_size=48"], 48, 48), (["--max_size=48", "--device=cpu"], 48, 48)],
+    [([], 96, 504), (["--max_size=48"], 48, 48), (["--max_size=48", "--device=cpu", "--seed=3"], 48, 48)],
 )
-def test_options_reach_the_predictor(tmp_path, monkeypatch, words, width, resolution):
+def test_options_reach_the_predictor(tmp_path, words, width, resolution):
     make_hiroom(tmp_path)
-    predictor, asked = _Sizes(WALK), {}
+    predictor, loaded = _Sizes(WALK), []
 
-    def create(name, **options):
-        asked.update(options, name=name)
+    def load(settings, device, seed):
+        loaded.append((settings.process_res, device, seed))
         return predictor
 
-    monkeypatch.setattr("dynamic_predictor.driver.predictors.create_chunk_predictor", create)
     common = ["--data_folder", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--silent"]
-    assert launch(["--mode=eval_pose", "--eval_dataset=hiroom", "--predictor", "da3-small", *common, *words]) == 0
-    assert predictor.width == width and asked["resolution"] == resolution
-    assert asked.get("device") == ("cpu" if "--device=cpu" in words else None)
-
-
-def test_settings_and_weights_of_predictors_of_scenes(tmp_path):
-    chunks = create_chunk_predictor("das3r", weights=str(tmp_path / "mine.pth"), iterations=3)
-    assert chunks._predictor.settings.iterations == 3
-    assert chunks._predictor.settings.weights == str(tmp_path / "mine.pth")
-    with pytest.raises(InputError, match="geometric has no setting called iterations"):
-        create_chunk_predictor("geometric", iterations=3)
-    with pytest.raises(InputError, match="da3-small has no setting called iterations"):
-        create_chunk_predictor("da3-small", iterations=3)
-
-
-@pytest.mark.parametrize(("name", "there"), [("7scenes", "chess"), ("dtu64", "scan24"), ("hiroom", "a/b/c")])
-def test_missing_scene_is_reported_with_existing_ones(tmp_path, name, there, capsys):
-    MADE[name][0](tmp_path)
-    common = ["--data_folder", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--silent"]
-    assert launch(["--mode=eval_pose", f"--eval_dataset={name}", "--seq_list", "nope", *common]) == 2
-    assert re.search(f"{name} has no scene nope in .*{name}; there are: {there}\\.\n", capsys.readouterr().err)
-    assert not (tmp_path / "out").exists()
-
-
-def test_data_set_without_scenes(tmp_path, capsys):
-    (tmp_path / "7scenes").mkdir()
-    common = ["--data_folder", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--silent"]
-    assert launch(["--mode=eval_pose", "--eval_dataset=7scenes", "--full_seq", *common]) == 2
-    assert re.match(r"launch.py: .*7scenes holds no scenes; get it from the data set", capsys.readouterr().err)
+    with registered(replace(SPEC, settings_type=lambda: _Settings, load=load)):
+        assert launch(["--mode=eval_pose", "--eval_dataset=hiroom", "--predictor", "simulated", *common, *words]) == 0
+    assert predictor.width == width
+    assert loaded == [(resolution, resolved_device("cpu" if "--device=cpu" in words else "auto"), 3 * len(words[2:]))]
