@@ -84,7 +84,7 @@ def ours(case: Case) -> Iteration:
 
     def iteration() -> None:
         image = optimizer.render(case.pose, case.intrinsics, case.width, case.height).image
-        optimizer.step(case.loss(image), rates=RATES)
+        optimizer.step(case.loss(image), learning_rates=RATES)
 
     return iteration
 
@@ -351,7 +351,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--inria", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
-    reason = cuda_device.reason_against()
+    reason = cuda_device.unavailable_reason()
     if reason is not None:
         raise SystemExit(f"Nothing can be measured here: {reason}.")
     contenders: dict[str, Callable[[Case], Iteration]] = {"ours": ours, "ours, graph": ours_as_graph}

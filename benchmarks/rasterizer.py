@@ -112,16 +112,16 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
     optimizer = kernels.FusedOptimizer(**gaussians)
     assert optimizer._on_cpu is not None
     frame = optimizer._on_cpu.frame
-    rates = dict.fromkeys(gaussians, 1e-5)
-    slope = torch.empty(3, height, width)
+    learning_rates = dict.fromkeys(gaussians, 1e-5)
+    d_image = torch.empty(3, height, width)
     fused, stages = [], []
     for _ in range(repeats + 3):
         start = time.perf_counter()
         image = optimizer.render(**camera).image
         before_loss = time.perf_counter()
-        kernels.photometric_loss(image, target, l1_factor=0.8 / pixels, ssim_factor=0.2 / pixels, out=slope)
+        kernels.photometric_loss(image, target, l1_factor=0.8 / pixels, ssim_factor=0.2 / pixels, out=d_image)
         after_loss = time.perf_counter()
-        optimizer.step(slope, rates=rates)
+        optimizer.step(d_image, learning_rates=learning_rates)
         fused.append(time.perf_counter() - start)
         stages.append(frame.statistics() | {"loss": after_loss - before_loss})
     row = {"count": count, "width": width, "height": height, "threads": threads}

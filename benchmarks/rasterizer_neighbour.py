@@ -21,17 +21,17 @@ def measure_neighbours(gaussians: dict[str, torch.Tensor], row: dict[str, Any], 
     """
     kernels.set_num_threads(row["threads"])
     optimizer = kernels.FusedOptimizer(**{name: tensor.detach().clone() for name, tensor in gaussians.items()})
-    rates = dict.fromkeys(gaussians, 1e-5)
+    learning_rates = dict.fromkeys(gaussians, 1e-5)
     width, height = row["width"], row["height"]
-    target, slope = torch.rand(3, height, width), torch.empty(3, height, width)
+    target, d_image = torch.rand(3, height, width), torch.empty(3, height, width)
     camera = (torch.eye(4), torch.tensor([0.9 * width, 0.9 * width, width / 2, height / 2]), width, height)
 
     def iterate() -> tuple[float, float]:
         clock, processor = time.perf_counter(), time.process_time()
         image = optimizer.render(*camera).image
         factor = 1.0 / (width * height)
-        kernels.photometric_loss(image, target, l1_factor=0.8 * factor, ssim_factor=0.2 * factor, out=slope)
-        optimizer.step(slope, rates=rates)
+        kernels.photometric_loss(image, target, l1_factor=0.8 * factor, ssim_factor=0.2 * factor, out=d_image)
+        optimizer.step(d_image, learning_rates=learning_rates)
         return time.perf_counter() - clock, time.process_time() - processor
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -96,10 +96,10 @@ class GaussianOptimizer:
             image_gradient,
             alpha_gradient,
             depth_gradient,
-            rates=learning_rates,
+            learning_rates=learning_rates,
             camera=True,
-            opacity_pull=opacity_regularization,
-            scale_pull=scale_regularization,
+            opacity_regularization=opacity_regularization,
+            scale_regularization=scale_regularization,
         )
         assert camera is not None
         self.steps = self._fused.steps

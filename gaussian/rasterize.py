@@ -134,7 +134,7 @@ def why_no_cuda() -> str | None:
     _kernels()
     from diff_gaussian_rasterization import cuda_device
 
-    return cuda_device.reason_against()
+    return cuda_device.unavailable_reason()
 
 
 def _kernels():

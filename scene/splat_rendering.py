@@ -43,7 +43,7 @@ class Renderer:
                 "'pip install ./submodules/diff-gaussian-rasterization'."
             ) from error
         wanted = torch.device(device or gaussians.device)
-        if wanted.type != "cuda" or cuda_device.reason_against() is not None:
+        if wanted.type != "cuda" or cuda_device.unavailable_reason() is not None:
             wanted = torch.device("cpu")
         self._prepared = PreparedGaussians(**rasterizer_arguments(gaussians.to(wanted)))
 

@@ -1,4 +1,4 @@
-"""The functions of the original's compiled module that can be had without its private buffers."""
+"""The functions of the original's compiled module that do not depend on its private buffers."""
 
 from diff_gaussian_rasterization.drop_in import mark_visible as _mark_visible
 from diff_gaussian_rasterization.sparse_adam import adam_update as adamUpdate
@@ -7,7 +7,7 @@ __all__ = ["adamUpdate", "mark_visible"]
 
 
 def mark_visible(positions, viewmatrix, projmatrix):
-    """(N,) bool: which points lie beyond the near plane; `projmatrix` is not needed."""
+    """(N,) bool: which points (N, 3) lie beyond the near plane. `projmatrix` has no effect."""
     return _mark_visible(positions, viewmatrix)
 
 

@@ -1,7 +1,7 @@
 """Differentiable Gaussian rasterizer for CPUs and GPUs.
 
-`GaussianRasterizationSettings` and `GaussianRasterizer` are the interface that code around 3D Gaussian Splatting
-(Kerbl et al. 2023) is written for; `drop_in` tells its variants apart. `rasterize` is our own, with alpha, depth, and
+`GaussianRasterizationSettings` and `GaussianRasterizer` are the interface of the original rasterizer of 3D Gaussian
+Splatting (Kerbl et al. 2023) and its variants; see `drop_in`. `rasterize` is our own interface, with alpha, depth and
 gradients to the camera.
 """
 
@@ -14,7 +14,7 @@ from diff_gaussian_rasterization.drop_in import (
 )
 from diff_gaussian_rasterization.functional import Rendering, rasterize
 from diff_gaussian_rasterization.fused_optimizer import CameraGradients, FusedOptimizer
-from diff_gaussian_rasterization.prepared import Image, PreparedGaussians
+from diff_gaussian_rasterization.prepared import PreparedGaussians, PreparedRendering
 from diff_gaussian_rasterization.sparse_adam import SparseGaussianAdam
 from diff_gaussian_rasterization.training import AdamGroup, PhotometricLoss, adam_step, photometric_loss
 
@@ -25,8 +25,8 @@ __all__ = [
     "GaussianRasterizationSettings",
     "GaussianRasterizer",
     "PhotometricLoss",
-    "Image",
     "PreparedGaussians",
+    "PreparedRendering",
     "Rendering",
     "SparseGaussianAdam",
     "adam_step",

@@ -1,7 +1,7 @@
-"""`FusedOptimizer` on the CPU: memory, structs and calls that stay the same from step to step are kept.
+"""The part of `FusedOptimizer` that runs on the CPU.
 
-What Python does between two kernels runs with cold caches, after the kernels have gone through a hundred megabytes; so
-there is little of it.
+Structs and memory are kept from step to step. The Python code between two kernels runs with cold caches, because the
+kernels have just read a hundred megabytes, so there is as little of it as possible.
 """
 
 import ctypes
@@ -10,54 +10,54 @@ from typing import Any
 
 import torch
 
-from diff_gaussian_rasterization import _library
-from diff_gaussian_rasterization._library import (
-    Frame,
+from diff_gaussian_rasterization import structs
+from diff_gaussian_rasterization._library import Frame, library, prefer_large_pages
+from diff_gaussian_rasterization.cpu_structs import (
     FusedAdamStruct,
     GradientsStruct,
     OutputsStruct,
     SceneStruct,
     Strided,
-    pointer,
     strided,
 )
 from diff_gaussian_rasterization.functional import Rendering
 from diff_gaussian_rasterization.grouped import GroupedTensors
+from diff_gaussian_rasterization.structs import pointer
 
+#: exp_avg and exp_avg_sq, by the names of the parameters
 Moments = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
 
-#: of the harmonics that the kernels know
+#: spherical harmonics coefficients that the kernels use at most
 _MOST_TERMS = 16
-#: names of the Gaussians' fields in the structs, in the order of the parameters
-_FIELDS = ("means", "rotations", "scales", "opacities", "sh")
 
 
 class FusedTraining:
-    """Parameters by name, the last of them the harmonics, with their moments; None: zeros."""
+    """The parameters by name, in the order of OPTIMIZED_FIELDS, and their moments (None: zeros)."""
 
     def __init__(self, parameters: dict[str, torch.Tensor], moments: Moments | None) -> None:
         self._parameters = parameters
-        self._state = (_Grouped if _fits_groups(parameters) else _AsGiven)(parameters, moments)
+        self._state = (_GroupedState if _fits_groups(parameters) else _PlainState)(parameters, moments)
         for tensor in parameters.values():
-            _library.prefer_large_pages(tensor)
+            prefer_large_pages(tensor)
         self._count = len(next(iter(parameters.values())))
-        self._frame = Frame()
-        self._rendering: Rendering | None = None  # kept: fresh memory costs more than the kernels that fill it
+        #: the workspace of the last rendering and step; public for benchmarks
+        self.frame = Frame()
+        self._rendering: Rendering | None = None  # reused: allocating takes longer than the kernels that fill it
         self._scene, self._outputs, self._gradients = SceneStruct(), OutputsStruct(), GradientsStruct()
         self._adam = FusedAdamStruct()
         self._camera_sums = (ctypes.c_double * 16)()
-        self._places: list[int] = []
+        self._addresses: list[int] = []
         self._scene.count, self._scene.scale_modifier = self._count, 1.0
         self._gradients.adam, self._gradients.camera = ctypes.addressof(self._adam), ctypes.addressof(self._camera_sums)
-        self._adam.first[:], self._adam.second[:] = self._state.strided_moments()
+        self._adam.exp_avg[:], self._adam.exp_avg_sq[:] = self._state.strided_moments()
 
     def parameters(self) -> dict[str, torch.Tensor]:
-        """Up to date, to be read and changed."""
-        self._state.bring_harmonics_back()
+        """The current parameters. The caller may change them."""
+        self._state.update_sh_tensor()
         return self._parameters
 
     def moments(self) -> Moments:
-        """Up to date, to be read."""
+        """The current moments, for reading."""
         return self._state.moments()
 
     def render(
@@ -72,14 +72,14 @@ class FusedTraining:
         near_plane: float,
         antialiased: bool,
     ) -> Rendering:
-        """As `FusedOptimizer.render`, with checked arguments."""
+        """`FusedOptimizer.render` with checked arguments."""
         scene = self._scene
-        self._find_tensors()
-        scene.sh = self._state.harmonics()
+        self._update_addresses()
+        scene.sh = self._state.sh()
         scene.width, scene.height, scene.sh_degree, scene.near_plane = width, height, sh_degree, near_plane
-        scene.flags = _library.CENTER_FROM_POSE | _library.LOG_SCALES | _library.OPACITY_LOGITS | _library.SAVE_STATES
+        scene.flags = structs.CENTER_FROM_POSE | structs.LOG_SCALES | structs.OPACITY_LOGITS | structs.SAVE_STATES
         if antialiased:
-            scene.flags |= _library.ANTIALIASED
+            scene.flags |= structs.ANTIALIASED
         scene.set_camera(camera_from_world, intrinsics)
         scene.background[:] = background
         rendering = self._rendering
@@ -87,89 +87,90 @@ class FusedTraining:
             image, alpha, depth = torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width)
             rendering = Rendering(image, alpha, depth, torch.empty(self._count, dtype=torch.int32))
             self._rendering, self._outputs = rendering, OutputsStruct(*map(pointer, rendering))
-        self._frame.forward(scene, self._outputs)
+        self.frame.forward(scene, self._outputs)
         return rendering
 
     def step(
         self,
-        slopes: Sequence[torch.Tensor | None],
-        rates: Sequence[float],
+        output_gradients: Sequence[torch.Tensor | None],
+        learning_rates: Sequence[float],
         *,
         steps: int,
         betas: tuple[float, float],
         epsilon: float,
         screen_gradients: torch.Tensor | None,
         camera: bool,
-        opacity_pull: float,
-        scale_pull: float,
+        opacity_regularization: float,
+        scale_regularization: float,
     ) -> torch.Tensor | None:
-        """The step after `steps` others, for the last rendering. `rates` for each parameter, then for the harmonics
-        above the constant one. With `camera`, the gradients to the camera (16,): 3x4, then the intrinsics."""
+        """Takes step number `steps` + 1, with the gradients to the image, alpha and depth of the last rendering.
+
+        `learning_rates` has one for each parameter and one for spherical harmonics coefficients above degree 0. With
+        `camera` returns the gradient to the camera (16,): 12 numbers of the pose, row by row, then the intrinsics.
+        """
         scene, adam, gradients = self._scene, self._adam, self._gradients
-        gradients.image, gradients.alpha, gradients.depth = map(pointer, slopes)
-        gradients.sh = self._state.harmonics(change=True)
+        gradients.image, gradients.alpha, gradients.depth = map(pointer, output_gradients)
+        gradients.sh = self._state.sh(will_change=True)
         gradients.screen_means = strided(screen_gradients)
         beta1, beta2 = betas
-        bias1 = 1.0 - beta1 ** (steps + 1)
-        adam.rates_by_bias1[:] = [rate / bias1 for rate in rates]
-        adam.inv_root_bias2 = (1.0 - beta2 ** (steps + 1)) ** -0.5
+        bias_correction1 = 1.0 - beta1 ** (steps + 1)
+        adam.step_sizes[:] = [rate / bias_correction1 for rate in learning_rates]
+        adam.inv_root_bias_correction2 = (1.0 - beta2 ** (steps + 1)) ** -0.5
         adam.beta1, adam.beta2, adam.epsilon = beta1, beta2, epsilon
-        adam.opacity_pull, adam.scale_pull = opacity_pull, scale_pull
-        scene.flags = scene.flags | _library.CAMERA_GRADIENT if camera else scene.flags & ~_library.CAMERA_GRADIENT
-        self._frame.backward(scene, self._outputs, gradients)
+        adam.opacity_regularization, adam.scale_regularization = opacity_regularization, scale_regularization
+        scene.flags = scene.flags | structs.CAMERA_GRADIENT if camera else scene.flags & ~structs.CAMERA_GRADIENT
+        self.frame.backward(scene, self._outputs, gradients)
         return torch.tensor(self._camera_sums[:], dtype=torch.float64) if camera else None
 
-    @property
-    def frame(self) -> Frame:
-        """The workspace of the last rendering and step, for benchmarks."""
-        return self._frame
-
-    def _find_tensors(self) -> None:
-        """Where the parameters lie now; whoever owns them may have given them other memory."""
-        places = [tensor.data_ptr() for tensor in self._parameters.values()]
-        if places != self._places:
-            self._places = places
-            for field, tensor in zip(_FIELDS, self._parameters.values(), strict=True):
+    def _update_addresses(self) -> None:
+        """Looks up the addresses of the parameters, whose memory their owner may have replaced."""
+        addresses = [tensor.data_ptr() for tensor in self._parameters.values()]
+        if addresses != self._addresses:
+            self._addresses = addresses
+            for field, tensor in zip(structs.OPTIMIZED_FIELDS, self._parameters.values(), strict=True):
                 setattr(self._scene, field, strided(tensor))
                 setattr(self._gradients, field, strided(tensor))
 
 
 def zero_moments(parameters: Mapping[str, torch.Tensor]) -> Moments:
     """The moments before the first step, in the layout of the parameters."""
-    first, second = ({name: torch.zeros_like(tensor) for name, tensor in parameters.items()} for _ in range(2))
-    return first, second
+    exp_avg, exp_avg_sq = ({name: torch.zeros_like(tensor) for name, tensor in parameters.items()} for _ in range(2))
+    return exp_avg, exp_avg_sq
 
 
 def _fits_groups(parameters: Mapping[str, torch.Tensor]) -> bool:
-    return _library.library.groups and list(parameters.values())[-1].shape[1] <= _MOST_TERMS
+    return library.has_grouped_layout and list(parameters.values())[-1].shape[1] <= _MOST_TERMS
 
 
-class _AsGiven:
-    """Harmonics and moments in the tensors themselves."""
+class _PlainState:
+    """Keeps spherical harmonics coefficients and moments in the given tensors."""
 
     def __init__(self, parameters: dict[str, torch.Tensor], moments: Moments | None) -> None:
         self._names = list(parameters)
-        self._harmonics = list(parameters.values())[-1]
+        self._sh = list(parameters.values())[-1]
         self._moments = zero_moments(parameters) if moments is None else moments
         for tensor in (tensor for part in self._moments for tensor in part.values()):
-            _library.prefer_large_pages(tensor)
+            prefer_large_pages(tensor)
 
-    def harmonics(self, *, change: bool = False) -> Strided:
-        return strided(self._harmonics)
+    def sh(self, *, will_change: bool = False) -> Strided:
+        return strided(self._sh)
 
-    def bring_harmonics_back(self) -> None:
+    def update_sh_tensor(self) -> None:
         pass
 
     def strided_moments(self) -> tuple[Any, Any]:
-        first, second = ([strided(part[name]) for name in self._names] for part in self._moments)
-        return first, second
+        exp_avg, exp_avg_sq = ([strided(part[name]) for name in self._names] for part in self._moments)
+        return exp_avg, exp_avg_sq
 
     def moments(self) -> Moments:
         return self._moments
 
 
-class _Grouped:
-    """Harmonics and moments in the kernels' layout, and whether the tensor of harmonics or their copy here is newer."""
+class _GroupedState:
+    """Keeps spherical harmonics coefficients and moments in the grouped layout.
+
+    The coefficients exist twice, in the caller's tensor and in a grouped copy; flags tell which of them is newer.
+    """
 
     def __init__(self, parameters: dict[str, torch.Tensor], moments: Moments | None) -> None:
         self._parameters = parameters
@@ -184,23 +185,23 @@ class _Grouped:
                 for name in parameters:
                     grouped.write(name, given[name])
 
-    def harmonics(self, *, change: bool = False) -> Strided:
-        """For the kernels, which will `change` them or only look."""
+    def sh(self, *, will_change: bool = False) -> Strided:
+        """The current coefficients as an argument of the kernels, which change them if `will_change`."""
         if self._tensor_is_newer:
             self._copy.write(self._name, self._parameters[self._name])
             self._tensor_is_newer = False
-        self._copy_is_newer |= change
+        self._copy_is_newer |= will_change
         return self._strided_copy
 
-    def bring_harmonics_back(self) -> None:
-        """Into the tensor, which may be changed from now on."""
+    def update_sh_tensor(self) -> None:
+        """Copies the current coefficients to the caller's tensor, which the caller may change from now on."""
         if self._copy_is_newer:
             self._copy.read(self._name, self._parameters[self._name])
         self._copy_is_newer, self._tensor_is_newer = False, True
 
     def strided_moments(self) -> tuple[Any, Any]:
-        first, second = ([grouped.strided(name) for name in self._parameters] for grouped in self._moments)
-        return first, second
+        exp_avg, exp_avg_sq = ([grouped.strided(name) for name in self._parameters] for grouped in self._moments)
+        return exp_avg, exp_avg_sq
 
     def moments(self) -> Moments:
         copies = []

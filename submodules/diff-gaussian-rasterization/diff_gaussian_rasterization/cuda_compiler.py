@@ -1,6 +1,6 @@
-"""Compiles the CUDA kernels with NVRTC, which comes with PyTorch's CUDA wheels: no nvcc, no C++ compiler.
+"""Compiles the CUDA kernels with NVRTC, which is part of PyTorch's CUDA wheels: no nvcc and no C++ compiler is needed.
 
-What has been compiled is kept on the disk by architecture and source, so that only the first run of a version waits.
+Machine code is cached on disk by architecture and source, so that only the first run of a version has to wait.
 """
 
 import ctypes
@@ -18,29 +18,30 @@ from typing import NamedTuple
 import torch
 
 SOURCES = Path(__file__).with_name("cuda_kernels")
-#: contraction is off so that forward and backward pass take the same decisions; fmaf is written where it is wanted
+#: without contraction to fused multiply-adds, so that the forward and the backward pass make the same decisions; the
+#: kernels call fmaf where they need it
 OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=true", "--extra-device-vectorization", "-default-device")
 
 
-#: bytes of SHA-256 in front of what is kept on the disk
+#: a cached file begins with the SHA-256 digest, of this many bytes, of the rest
 _DIGEST = 32
 
 
 class CompilerError(RuntimeError):
-    """NVRTC is missing, or does not take the source or the architecture. One sentence, or the compiler's log."""
+    """NVRTC is missing or cannot compile. The message is one sentence or ends with the compiler's log."""
 
 
 class Compiled(NamedTuple):
-    """What `compile_kernels` returns."""
+    """The result of `compile_kernels`."""
 
     #: machine code for the architecture, or PTX that the driver translates
     image: bytes
-    #: what the compiler had to say, with the resources of every kernel if they were asked for
+    #: the compiler's log; with `report` it contains the resources of each kernel
     log: str
 
 
 class Resources(NamedTuple):
-    """What one kernel takes, as ptxas reports it."""
+    """The resources that one kernel uses, as ptxas reports them."""
 
     registers: int
     spill_bytes: int
@@ -50,10 +51,10 @@ class Resources(NamedTuple):
 
 @cache
 def nvrtc() -> ctypes.CDLL:
-    """The NVRTC library; raises CompilerError where there is none."""
+    """The NVRTC library. Raises CompilerError if it was not found."""
     for path in _candidates():
         try:
-            _load_companion(path)
+            _load_builtins(path)
             library = ctypes.CDLL(path)
         except OSError:
             continue
@@ -65,17 +66,17 @@ def nvrtc() -> ctypes.CDLL:
     )
 
 
-def _load_companion(path: str) -> None:
-    """Loads the library that NVRTC opens by its name alone when it compiles: that of CUDA 13.0, unlike others, does not
-    look for it beside itself."""
+def _load_builtins(path: str) -> None:
+    """Loads libnvrtc-builtins, which NVRTC opens by its file name when it compiles. NVRTC 13.0, unlike other versions,
+    does not search its own folder for it."""
     if sys.platform != "win32" and os.path.isabs(path):
-        for companion in sorted(Path(path).parent.glob("libnvrtc-builtins*.so*")):
-            if "alt" not in companion.name:
-                ctypes.CDLL(str(companion))
+        for builtins in sorted(Path(path).parent.glob("libnvrtc-builtins*.so*")):
+            if "alt" not in builtins.name:
+                ctypes.CDLL(str(builtins))
 
 
 def _candidates() -> list[str]:
-    """Names to try: of PyTorch's own CUDA version first, newer ones before older ones."""
+    """Paths to try: first those of PyTorch's CUDA version, newer versions before older ones."""
     if sys.platform == "win32":
         return sorted(glob.glob(str(Path(torch.__file__).parent / "lib" / "nvrtc64_*.dll")), reverse=True)
     major = (torch.version.cuda or "").partition(".")[0]
@@ -102,7 +103,7 @@ def version() -> tuple[int, int]:
 
 
 def supported() -> list[int]:
-    """The architectures that this NVRTC compiles for, such as 80 and 90."""
+    """The architectures that this NVRTC can compile for, such as 80 and 90, in ascending order."""
     count = ctypes.c_int()
     _check(nvrtc().nvrtcGetNumSupportedArchs(ctypes.byref(count)))
     values = (ctypes.c_int * count.value)()
@@ -111,7 +112,8 @@ def supported() -> list[int]:
 
 
 def target(capability: tuple[int, int]) -> str:
-    """`sm_90` for a device that this NVRTC knows; PTX of the newest one below, `compute_90`, for a newer device."""
+    """The architecture to compile for: `sm_90` if NVRTC supports the device; otherwise, for newer devices, PTX of the
+    newest supported architecture below, such as `compute_90`. Raises CompilerError for devices that are too old."""
     number, known = 10 * capability[0] + capability[1], supported()
     if number in known:
         return f"sm_{number}"
@@ -126,13 +128,13 @@ def target(capability: tuple[int, int]) -> str:
 
 @cache
 def _texts() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(SOURCES.glob("*.cu*"))}
+    return {path.name: path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.suffix in (".cu", ".cuh", ".h")}
 
 
 def compile_kernels(architecture: str, *, report: bool = False) -> Compiled:
-    """All kernels for `sm_90` (machine code) or `compute_90` (PTX). With `report` the log names each one's resources.
+    """Compiles all kernels, for example for `sm_90` (machine code) or `compute_90` (PTX).
 
-    Raises CompilerError.
+    With `report` the log contains the resources of each kernel. Raises CompilerError.
     """
     library, texts = nvrtc(), _texts()
     headers = {name: text for name, text in texts.items() if name != "kernels.cu"}
@@ -170,7 +172,7 @@ def _text(program: ctypes.c_void_p, kind: str) -> bytes:
 
 
 def resources(log: str) -> dict[str, Resources]:
-    """The resources of each kernel out of the log of `compile_kernels(..., report=True)`."""
+    """The resources of each kernel, from the log of `compile_kernels(..., report=True)`."""
     found: dict[str, Resources] = {}
     for entry in re.split(r"Compiling entry function ", log)[1:]:
         name = re.match(r"'(\w+)'", entry)
@@ -190,8 +192,8 @@ def resources(log: str) -> dict[str, Resources]:
 
 
 def cache_folder() -> Path:
-    """Where machine code is kept: STILLSPLAT_CACHE, or the user's cache folder. Raises RuntimeError for a user without
-    a home."""
+    """The folder of cached machine code: STILLSPLAT_CACHE, or in the user's cache folder. Raises RuntimeError for a
+    user without a home folder."""
     given = os.environ.get("STILLSPLAT_CACHE")
     if given:
         return Path(given)
@@ -200,15 +202,16 @@ def cache_folder() -> Path:
 
 
 def cached_kernels(architecture: str) -> bytes:
-    """`compile_kernels`, from the disk where it has been done before. Processes may do this at the same time: a file
-    appears whole or not at all, and a damaged file or a folder that cannot be written only costs the time of compiling
-    again."""
+    """The image of `compile_kernels`, from the cache if it is there.
+
+    Several processes may call this at the same time, because files are written atomically. If a file is damaged or the
+    folder cannot be written, the kernels are compiled again."""
     digest = hashlib.sha256(repr((version(), OPTIONS, architecture, sorted(_texts().items()))).encode()).hexdigest()
     try:
         path = cache_folder() / f"kernels-{architecture}-{digest[:24]}.bin"
-        kept = path.read_bytes()
-        if hashlib.sha256(kept[_DIGEST:]).digest() == kept[:_DIGEST]:
-            return kept[_DIGEST:]
+        cached = path.read_bytes()
+        if hashlib.sha256(cached[_DIGEST:]).digest() == cached[:_DIGEST]:
+            return cached[_DIGEST:]
     except (OSError, RuntimeError):
         pass
     image = compile_kernels(architecture).image

@@ -1,4 +1,4 @@
-"""Launches the CUDA kernels through the driver, on PyTorch's current stream. Needs nothing but PyTorch and NVRTC."""
+"""Launches the CUDA kernels through the CUDA driver, on PyTorch's current stream. Needs only PyTorch and NVRTC."""
 
 import ctypes
 import sys
@@ -15,55 +15,58 @@ from diff_gaussian_rasterization.cuda_compiler import CompilerError
 
 
 class NoDevice(RuntimeError):
-    """There is no GPU that the kernels can run on; one sentence."""
+    """There is no GPU that the kernels can run on. The message is one sentence."""
 
 
-class Reading(Protocol):
-    """Numbers on their way from the device."""
+class PendingRead(Protocol):
+    """Numbers that are being copied from the device to the host."""
 
-    def wait(self) -> list[int]: ...
+    def wait(self) -> list[int]:
+        """Waits for the numbers and returns them."""
+        ...
 
-    def arrived(self) -> bool: ...
+    def is_ready(self) -> bool:
+        """Whether `wait` returns at once."""
+        ...
 
 
 class Device(Protocol):
-    """What the kernels run on: a GPU, or in tests an emulation of one."""
+    """A device that runs the kernels: a GPU, or in tests an emulation of one."""
 
-    #: where tensors live
     torch_device: torch.device
-    #: of the device; launches of kernels that loop are sized by it
+    #: number of multiprocessors, which determines how many blocks a kernel with a loop gets
     multiprocessors: int
 
     def launch(self, name: str, grid: tuple[int, int], threads: int, argument: ctypes.Structure) -> None:
-        """Starts a kernel whose only parameter is a struct."""
+        """Launches a kernel whose only parameter is a struct."""
         ...
 
     def zero(self, tensor: torch.Tensor) -> None:
         """Fills a contiguous tensor of 4-byte elements with zeros."""
         ...
 
-    def read(self, tensor: torch.Tensor) -> Reading:
-        """Begins to copy a short int32 tensor to the host."""
+    def read(self, tensor: torch.Tensor) -> PendingRead:
+        """Starts to copy a short int32 tensor to the host."""
         ...
 
-    def arrivals(self) -> torch.Tensor:
-        """A counter of blocks, one for each stream, that kernels leave at 0."""
+    def arrival_counter(self) -> torch.Tensor:
+        """A counter of finished blocks for the current stream; kernels reset it to 0."""
         ...
 
 
-class _PinnedReading:
+class _PinnedRead:
     def __init__(self, tensor: torch.Tensor) -> None:
         self._values = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         self._values.copy_(tensor, non_blocking=True)
         self._event = torch.cuda.Event()
-        # without a stream it would be that of the current device, which may be another one
+        # the default would be the stream of the current device, which may be another one
         self._event.record(torch.cuda.current_stream(tensor.device))
 
     def wait(self) -> list[int]:
         self._event.synchronize()
         return self._values.tolist()
 
-    def arrived(self) -> bool:
+    def is_ready(self) -> bool:
         return self._event.query()
 
 
@@ -75,19 +78,19 @@ def _driver() -> ctypes.CDLL:
         raise NoDevice("no NVIDIA driver was found") from error
 
 
-def _check(code: int, doing: str) -> None:
+def _check(code: int, task: str) -> None:
     if code:
-        raise RuntimeError(f"the CUDA driver failed {doing}: {_meaning(code)}")
+        raise RuntimeError(f"the CUDA driver failed {task}: {_error_text(code)}")
 
 
-def _meaning(code: int) -> str:
+def _error_text(code: int) -> str:
     text = ctypes.c_char_p()
     _driver().cuGetErrorString(code, ctypes.byref(text))
     return f"{(text.value or b'unknown error').decode()} ({code})"
 
 
 class CudaDevice:
-    """One GPU with the kernels loaded. Use `cuda_device`, which keeps one for each."""
+    """A GPU with the kernels loaded. Use the function `cuda_device`, which creates one per GPU."""
 
     def __init__(self, index: int) -> None:
         self.torch_device = torch.device("cuda", index)
@@ -103,14 +106,14 @@ class CudaDevice:
             image = cuda_compiler.cached_kernels(cuda_compiler.target(capability))
         except CompilerError as error:
             raise NoDevice(str(error)) from error
-        torch.zeros(1, device=self.torch_device)  # PyTorch makes the primary context
+        torch.zeros(1, device=self.torch_device)  # makes PyTorch create the primary context
         self._context = ctypes.c_void_p()
         device = ctypes.c_int()
         _check(_driver().cuInit(0), "to start")
         _check(_driver().cuDeviceGet(ctypes.byref(device), index), "to find the GPU")
-        _check(_driver().cuDevicePrimaryCtxRetain(ctypes.byref(self._context), device), "to give its context")
+        _check(_driver().cuDevicePrimaryCtxRetain(ctypes.byref(self._context), device), "to return the GPU's context")
         self._functions: dict[str, ctypes.c_void_p] = {}
-        self._arrivals: dict[int, torch.Tensor] = {}
+        self._arrival_counters: dict[int, torch.Tensor] = {}
         self._module = ctypes.c_void_p()
         with self._entered():
             code = _driver().cuModuleLoadData(ctypes.byref(self._module), image)
@@ -120,14 +123,14 @@ class CudaDevice:
                 "driver"
             )
         if code:
-            raise NoDevice(f"the CUDA driver does not take the kernels: {_meaning(code)}")
+            raise NoDevice(f"the CUDA driver cannot load the kernels: {_error_text(code)}")
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
-        """The GPU's context is the thread's inside, and what it was before afterwards: PyTorch takes it for the current
-        device. Threads that autograd runs backward passes in may have none yet."""
+        """Makes the GPU's context the thread's current one and restores the previous one afterwards, which determines
+        PyTorch's current device. Threads in which autograd runs backward passes may have no context yet."""
         current = ctypes.c_void_p()
-        _check(_driver().cuCtxGetCurrent(ctypes.byref(current)), "to name its context")
+        _check(_driver().cuCtxGetCurrent(ctypes.byref(current)), "to return the current context")
         if current.value == self._context.value:
             yield
             return
@@ -163,14 +166,14 @@ class CudaDevice:
             code = _driver().cuMemsetD32Async(ctypes.c_void_p(tensor.data_ptr()), 0, count, self._stream())
         _check(code, "to clear memory")
 
-    def read(self, tensor: torch.Tensor) -> Reading:
-        return _PinnedReading(tensor)
+    def read(self, tensor: torch.Tensor) -> PendingRead:
+        return _PinnedRead(tensor)
 
-    def arrivals(self) -> torch.Tensor:
+    def arrival_counter(self) -> torch.Tensor:
         stream = self._stream().value or 0
-        if stream not in self._arrivals:
-            self._arrivals[stream] = torch.zeros(1, dtype=torch.int32, device=self.torch_device)
-        return self._arrivals[stream]
+        if stream not in self._arrival_counters:
+            self._arrival_counters[stream] = torch.zeros(1, dtype=torch.int32, device=self.torch_device)
+        return self._arrival_counters[stream]
 
 
 _devices: dict[int, CudaDevice] = {}
@@ -178,7 +181,7 @@ _lock = threading.Lock()
 
 
 def cuda_device(device: torch.device) -> CudaDevice:
-    """The GPU that holds tensors of `device`, with the kernels loaded (and at first use compiled).
+    """The GPU `device`, with the kernels loaded. At the first use they are compiled.
 
     Raises NoDevice where the kernels cannot run.
     """
@@ -192,7 +195,7 @@ def cuda_device(device: torch.device) -> CudaDevice:
 
 
 def device_for(where: torch.device) -> Device | None:
-    """What runs the kernels for tensors there; None for the CPU's own.
+    """The device that runs the CUDA kernels for tensors on `where`; None for tensors on the CPU.
 
     Raises NoDevice where the kernels cannot run.
     """
@@ -200,10 +203,10 @@ def device_for(where: torch.device) -> Device | None:
 
 
 @cache
-def reason_against() -> str | None:
+def unavailable_reason() -> str | None:
     """Why the CUDA kernels cannot run here, in one sentence; None if they can."""
     try:
         cuda_device(torch.device("cuda"))
-    except RuntimeError as error:  # NoDevice, or what the driver or PyTorch says of a GPU that does not answer
+    except RuntimeError as error:  # NoDevice, or an error of the driver or PyTorch from a GPU that does not work
         return str(error).splitlines()[0]
     return None

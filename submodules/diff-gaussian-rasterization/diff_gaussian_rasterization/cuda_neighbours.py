@@ -1,27 +1,24 @@
-"""Nearest neighbours on a GPU; `simple_knn` comes here for points there."""
+"""Nearest neighbours of points on a GPU, for `simple_knn`."""
 
 from ctypes import Structure, c_int32, c_void_p
 
 import torch
 
 from diff_gaussian_rasterization import cuda_device
+from diff_gaussian_rasterization.structs import fields
 
+#: points of a box; NEIGHBOUR_BOX in nearest_neighbours.cuh
 _BOX = 256
+#: bits per coordinate of a Morton code
 _BITS = 10
 
 
 class NeighboursStruct(Structure):
-    _fields_ = [
-        ("points", c_void_p),
-        ("boxes", c_void_p),
-        ("means", c_void_p),
-        ("count", c_int32),
-        ("box_count", c_int32),
-    ]
+    _fields_ = [*fields(c_void_p, "points boxes means"), *fields(c_int32, "count box_count")]
 
 
 def mean_squared_distances(points: torch.Tensor) -> torch.Tensor:
-    """(N,) float32: mean squared distance of each point (N, 3) to its three nearest others, or to as many as there are.
+    """(N,) float32: mean squared distance of each point (N, 3) to its three nearest neighbours, or to all if fewer.
 
     Raises NoDevice where the kernels cannot run, ValueError for coordinates that are not finite.
     """
@@ -49,7 +46,7 @@ def mean_squared_distances(points: torch.Tensor) -> torch.Tensor:
 
 
 def _morton_codes(points: torch.Tensor) -> torch.Tensor:
-    """(N,) int64 with the bits of three coordinates of ten bits each, interleaved (Morton 1966)."""
+    """(N,) int64: the bits of three coordinates of ten bits each, interleaved (Morton 1966)."""
     low = points.amin(0)
     extent = (points.amax(0) - low).amax().clamp_min(1e-30)
     cells = ((points - low) / extent * (2**_BITS - 1)).long()

@@ -1,17 +1,17 @@
-"""The interfaces that code around 3D Gaussian Splatting is written for.
+"""Drop-in replacement for the packages named `diff_gaussian_rasterization` that 3D Gaussian Splatting code imports.
 
-There are several packages named `diff_gaussian_rasterization`. They agree on the arguments and differ in a few fields
-of the settings and in what a rendering returns. Code says which one it was written for by the fields that it gives:
+These packages agree on the arguments and differ in a few fields of the settings and in the values that a rendering
+returns. The fields that a caller sets show which package it was written for:
 
-| given | written for | returned |
+| fields | written for | returned |
 |---|---|---|
 | the twelve fields up to `debug` | Kerbl et al. 2023 | color, radii |
 | `antialiasing` too | the version of 2024 with antialiasing and sparse Adam | color, radii, invdepth |
 | `prefiltered`, not `debug` | the one with depth that dynamic and SLAM code uses | color, radii, depth |
 | `projmatrix_raw`, or `theta` and `rho` | the one with pose gradients | color, radii, depth, opacity, n_touched |
 
-What the fields cannot say, such as color, radii, depth and alpha with the twelve fields, `set_returns` or the
-environment variable STILLSPLAT_RETURNS does.
+For packages that the fields do not identify, such as those that return color, radii, depth and alpha with the twelve
+fields, call `set_returns` or set the environment variable STILLSPLAT_RETURNS.
 """
 
 import math
@@ -21,22 +21,21 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from diff_gaussian_rasterization import _library
-from diff_gaussian_rasterization.checks import check_gaussian, check_means, check_size, on_cpu
-from diff_gaussian_rasterization.functional import Rendering, _Settings, project_gradient_in_ndc
+from diff_gaussian_rasterization import structs
+from diff_gaussian_rasterization.checks import check_degree, check_gaussian, check_means, check_size, on_cpu
+from diff_gaussian_rasterization.functional import Rendering, render
+from diff_gaussian_rasterization.structs import RasterSettings
 
-#: what a rendering can return, by name; `opacity` is another word for `alpha`
+#: values that a rendering can return; `opacity` is another name for `alpha`
 RETURNED = ("color", "radii", "depth", "alpha", "opacity", "invdepth", "n_touched")
 
 _returns: tuple[str, ...] | None = None
 
 
 def set_returns(names: str | None) -> None:
-    """What `GaussianRasterizer` returns from now on, as "color radii depth alpha"; None: what the settings say.
+    """Sets what `GaussianRasterizer` returns, for example "color radii depth alpha"; None: it depends on the settings.
 
-    The environment variable STILLSPLAT_RETURNS does it at import. The names are those of RETURNED.
-
-    Raises ValueError for other names.
+    The environment variable STILLSPLAT_RETURNS sets it at import. Raises ValueError for names that are not in RETURNED.
     """
     global _returns
     chosen = None if names is None else tuple(names.replace(",", " ").split())
@@ -50,8 +49,8 @@ set_returns(os.environ.get("STILLSPLAT_RETURNS") or None)
 
 
 class GaussianRasterizationSettings(NamedTuple):
-    """A view. Matrices are transposed (they multiply row vectors from the right), as 3DGS code passes them, and may
-    have a dimension of 1 in front."""
+    """Camera and settings of a rendering. Matrices are transposed (they multiply row vectors from the right), as 3DGS
+    code passes them, and may have a leading dimension of 1."""
 
     image_height: int
     image_width: int
@@ -63,22 +62,22 @@ class GaussianRasterizationSettings(NamedTuple):
     projmatrix: torch.Tensor  # (4, 4), (projection @ camera_from_world) transposed
     sh_degree: int
     campos: torch.Tensor  # (3,)
-    prefiltered: bool | None = None  # has no effect, like the next
-    debug: bool | None = None
+    prefiltered: bool | None = None  # has no effect
+    debug: bool | None = None  # has no effect
     antialiasing: bool | None = None
-    projmatrix_raw: torch.Tensor | None = None  # has no effect: it follows from the two others
+    projmatrix_raw: torch.Tensor | None = None  # has no effect: the other two matrices determine it
     near_plane: float = 0.01
 
 
 class GaussianRasterizer(nn.Module):
-    """Renders one view: `image, radii = GaussianRasterizer(settings)(means3D, means2D, opacities, shs=...)`."""
+    """Renders one image: `image, radii = GaussianRasterizer(settings)(means3D, means2D, opacities, shs=...)`."""
 
     def __init__(self, raster_settings: GaussianRasterizationSettings) -> None:
         super().__init__()
         self.raster_settings = raster_settings
 
     def markVisible(self, positions: torch.Tensor) -> torch.Tensor:
-        """(N,) bool: which points lie beyond the near plane."""
+        """(N,) bool: which points (N, 3) in the world lie beyond the near plane."""
         settings = self.raster_settings
         return mark_visible(positions, settings.viewmatrix, settings.near_plane)
 
@@ -96,28 +95,28 @@ class GaussianRasterizer(nn.Module):
         rho: torch.Tensor | None = None,
         dc: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
-        """What the settings stand for (see the module), by name:
+        """Renders; the module's docstring lists which of these values are returned:
 
         - `color` (3, H, W), `radii` (N,) int32
-        - `depth` (1, H, W): sum of weight * z, which divided by `alpha` (1, H, W) is the expected depth
-        - `invdepth` (1, H, W): sum of weight / z; with `depth` beside it a second rendering
-        - `n_touched` (N,) int32: the sum of a Gaussian's weights in whole pixels; a second rendering. The original
-          counts pixels behind which the transmittance is over one half.
+        - `depth` (1, H, W): sum of weight * z; divided by `alpha` (1, H, W) it is the expected depth
+        - `invdepth` (1, H, W): sum of weight / z; together with `depth` it takes a second rendering
+        - `n_touched` (N,) int32: sum of the weights of each Gaussian over the image, rounded; takes a second rendering.
+          The original counts the pixels at which the transmittance behind the Gaussian is above 0.5.
 
-        The gradient of `means2D` (N, 3) is in units of half the image. `rho` and `theta` (3,) are a small translation
-        and rotation that go before camera_from_world, as exp([rho, theta]) @ camera_from_world: their values are taken
-        for 0, and only their gradients count. `dc` (N, 1, 3) are harmonics that `shs` lacks.
+        The gradient of `means2D` (N, 3) is in units of half the image. `rho` and `theta` (3,) are a translation and a
+        rotation applied after camera_from_world, as exp([rho, theta]) @ camera_from_world; only their gradients matter,
+        their values are taken as 0. `dc` (N, 1, 3) are the coefficients of degree 0, if `shs` does not contain them.
         """
-        wanted = _returns
-        if wanted is None:
-            wanted = _wanted(self.raster_settings, theta is not None or rho is not None)
-        gaussians, camera, numbers = self._prepare(
+        returned = _returns
+        if returned is None:
+            returned = _returned_for(self.raster_settings, theta is not None or rho is not None)
+        settings, gaussians, camera = self._prepare(
             means3D, means2D, opacities, shs, colors_precomp, scales, rotations, cov3D_precomp, theta, rho, dc
         )
-        inverse = "invdepth" in wanted and "depth" not in wanted
+        inverse = "invdepth" in returned and "depth" not in returned
         if inverse:
-            numbers = numbers._replace(flags=numbers.flags | _library.INVERSE_DEPTH)
-        rendering = project_gradient_in_ndc(*gaussians, camera=camera, settings=numbers)
+            settings = settings._replace(flags=settings.flags | structs.INVERSE_DEPTH)
+        rendering = render(settings, gaussians, camera)
         values = {
             "color": rendering.image,
             "radii": rendering.radii,
@@ -127,34 +126,21 @@ class GaussianRasterizer(nn.Module):
         }
         if inverse:
             values["invdepth"] = rendering.depth[None]
-        elif "invdepth" in wanted:
-            values["invdepth"] = _inverse_depth(gaussians, camera, numbers)
-        if "n_touched" in wanted:
-            values["n_touched"] = _touched(gaussians, camera, numbers)
-        return tuple(values[name] for name in wanted)
+        elif "invdepth" in returned:
+            values["invdepth"] = _inverse_depth(settings, gaussians, camera)
+        if "n_touched" in returned:
+            values["n_touched"] = _sum_of_weights(settings, gaussians, camera)
+        return tuple(values[name] for name in returned)
 
-    def render(
-        self,
-        means3D: torch.Tensor,
-        means2D: torch.Tensor | None,
-        opacities: torch.Tensor,
-        shs: torch.Tensor | None = None,
-        colors_precomp: torch.Tensor | None = None,
-        scales: torch.Tensor | None = None,
-        rotations: torch.Tensor | None = None,
-        cov3D_precomp: torch.Tensor | None = None,
-    ) -> Rendering:
-        """Our own names for it: image, alpha (H, W), depth (H, W) and radii, whatever `forward` returns."""
-        gaussians, camera, numbers = self._prepare(
-            means3D, means2D, opacities, shs, colors_precomp, scales, rotations, cov3D_precomp
-        )
-        return project_gradient_in_ndc(*gaussians, camera=camera, settings=numbers)
+    def render(self, *gaussians: torch.Tensor | None, **named_gaussians: torch.Tensor | None) -> Rendering:
+        """Renders with the arguments of `forward`, but always returns image, alpha (H, W), depth (H, W) and radii."""
+        return render(*self._prepare(*gaussians, **named_gaussians))
 
     def _prepare(
-        self, means3D, means2D, opacities, shs, colors_precomp, scales, rotations, cov3D_precomp, theta=None, rho=None,
-        dc=None,
-    ):  # fmt: skip
-        """The arguments of `project_gradient_in_ndc`, checked."""
+        self, means3D, means2D, opacities, shs=None, colors_precomp=None, scales=None, rotations=None,
+        cov3D_precomp=None, theta=None, rho=None, dc=None,
+    ) -> tuple[RasterSettings, tuple[torch.Tensor | None, ...], tuple[torch.Tensor, ...]]:  # fmt: skip
+        """The arguments of `functional.render`, checked."""
         settings = self.raster_settings
         shs, colors_precomp, scales, rotations, cov3D_precomp, theta, rho, dc = (
             None if t is None or (t.ndim == 1 and t.numel() == 0) else t
@@ -182,9 +168,7 @@ class GaussianRasterizer(nn.Module):
             if shs.ndim != 3:
                 raise ValueError(f"shs must have shape (N, K, 3), not {tuple(shs.shape)}")
             check_gaussian("shs", shs, (shs.shape[1], 3), count, where)
-            degree = int(settings.sh_degree)
-            if not 0 <= degree <= 3 or (degree + 1) ** 2 > shs.shape[1]:
-                raise ValueError(f"sh_degree must be 0 to 3 and fit the {shs.shape[1]} coefficients, not {degree}")
+            degree = check_degree(settings.sh_degree, shs.shape[1])
         if colors_precomp is not None:
             check_gaussian("colors_precomp", colors_precomp, (3,), count, where)
         if cov3D_precomp is not None:
@@ -196,18 +180,19 @@ class GaussianRasterizer(nn.Module):
         check_size(width, height)
         pose = _matrix("viewmatrix", settings.viewmatrix).T
         intrinsics = _intrinsics(settings, pose.detach())
-        flags = _library.ANTIALIASED * bool(settings.antialiasing)
+        flags = structs.ANTIALIASED * bool(settings.antialiasing)
         center = None
         if theta is None and rho is None:
             center = tuple(on_cpu("campos", settings.campos.reshape(-1), (3,)).tolist())
         else:
-            pose = _moved(pose, theta, rho)
-            flags |= _library.CENTER_FROM_POSE
-        numbers = _Settings(
-            int(width), int(height), degree, flags, float(settings.near_plane), float(settings.scale_modifier)
+            pose = _with_tangent(pose, theta, rho)
+            flags |= structs.CENTER_FROM_POSE
+        near_plane, scale_modifier = float(settings.near_plane), float(settings.scale_modifier)
+        raster_settings = RasterSettings(
+            int(width), int(height), degree, flags, near_plane, scale_modifier, center, screen_in_ndc=True
         )
-        camera = (pose, intrinsics, on_cpu("bg", settings.bg, (3,)), center)
-        return (means3D, means2D, rotations, scales, opacities, shs, colors_precomp, cov3D_precomp), camera, numbers
+        gaussians = (means3D, rotations, scales, opacities, shs, colors_precomp, cov3D_precomp, means2D)
+        return raster_settings, gaussians, (pose, intrinsics, on_cpu("bg", settings.bg, (3,)))
 
 
 def rasterize_gaussians(
@@ -221,21 +206,22 @@ def rasterize_gaussians(
     cov3Ds_precomp: torch.Tensor | None,
     raster_settings: GaussianRasterizationSettings,
 ) -> tuple[torch.Tensor, ...]:
-    """The function of that name: `GaussianRasterizer(raster_settings)` called; empty tensors stand for None."""
+    """The original's function of this name: `GaussianRasterizer(raster_settings)(...)`. Empty tensors mean None."""
     return GaussianRasterizer(raster_settings)(
         means3D, means2D, opacities, sh, colors_precomp, scales, rotations, cov3Ds_precomp
     )
 
 
 def mark_visible(positions: torch.Tensor, viewmatrix: torch.Tensor, near_plane: float = 0.01) -> torch.Tensor:
-    """(N,) bool: which points (N, 3) lie beyond the near plane of a view (4, 4), transposed."""
+    """(N,) bool: which points (N, 3) lie beyond the near plane of a transposed camera_from_world (4, 4)."""
     with torch.no_grad():
         view = viewmatrix.reshape(4, 4).to(positions)
         return positions @ view[:3, 2] + view[3, 2] > near_plane
 
 
-def _wanted(settings: GaussianRasterizationSettings, moving: bool) -> tuple[str, ...]:
-    if moving or settings.projmatrix_raw is not None:
+def _returned_for(settings: GaussianRasterizationSettings, pose_gradients: bool) -> tuple[str, ...]:
+    """What the package that the caller was written for returns."""
+    if pose_gradients or settings.projmatrix_raw is not None:
         return "color", "radii", "depth", "opacity", "n_touched"
     if settings.antialiasing is not None:
         return "color", "radii", "invdepth"
@@ -244,44 +230,44 @@ def _wanted(settings: GaussianRasterizationSettings, moving: bool) -> tuple[str,
     return "color", "radii"
 
 
-def _inverse_depth(gaussians, camera, numbers: _Settings) -> torch.Tensor:
-    means, _, rotations, scales, opacities, _, _, covariances = gaussians
+def _inverse_depth(settings: RasterSettings, gaussians, camera) -> torch.Tensor:
+    """(1, H, W) sum of weight / z."""
+    means = gaussians[0]
     pose = camera[0].to(means.device)
-    # what the near plane leaves out must not divide by zero
-    z = (means @ pose[2, :3] + pose[2, 3]).clamp(min=numbers.near_plane)
-    return _with_colors(means, rotations, scales, opacities, covariances, 1.0 / z, camera, numbers).image[:1]
+    # clamped, so that Gaussians before the near plane, which are culled, do not divide by zero
+    z = (means @ pose[2, :3] + pose[2, 3]).clamp(min=settings.near_plane)
+    return _render_values(settings, gaussians, camera, 1.0 / z).image[:1]
 
 
-def _touched(gaussians, camera, numbers: _Settings) -> torch.Tensor:
-    """The image of colours is linear in them: its gradient to a Gaussian's is the sum of its weights."""
-    means, _, rotations, scales, opacities, _, _, covariances = (None if t is None else t.detach() for t in gaussians)
-    camera = camera[0].detach(), camera[1], camera[2], camera[3]
+def _sum_of_weights(settings: RasterSettings, gaussians, camera) -> torch.Tensor:
+    """(N,) int32: the sum over the image of each Gaussian's weights, rounded.
+
+    The image is linear in the colors, so this is the gradient of its sum to a Gaussian's color.
+    """
+    gaussians = [None if tensor is None else tensor.detach() for tensor in gaussians]
     with torch.enable_grad():
-        one = torch.ones_like(means[:, 0]).requires_grad_()
-        image = _with_colors(means, rotations, scales, opacities, covariances, one, camera, numbers).image
+        one = torch.ones_like(gaussians[0][:, 0]).requires_grad_()
+        image = _render_values(settings, gaussians, (camera[0].detach(), *camera[1:]), one).image
         (weights,) = torch.autograd.grad(image[0].sum(), one)
     return weights.round().int()
 
 
-def _with_colors(means, rotations, scales, opacities, covariances, values, camera, numbers: _Settings) -> Rendering:
-    """The image of one value (N,) for each Gaussian, before black."""
-    pose, intrinsics, back, center = camera
-    camera = (pose, intrinsics, torch.zeros_like(back), center)
+def _render_values(settings: RasterSettings, gaussians, camera, values: torch.Tensor) -> Rendering:
+    """Renders one value (N,) per Gaussian as its color, over black."""
+    means, rotations, scales, opacities, _, _, covariances, _ = gaussians
     colors = values[:, None].expand(-1, 3)
-    return project_gradient_in_ndc(
-        means, None, rotations, scales, opacities, None, colors, covariances, camera=camera, settings=numbers
-    )
+    camera = (*camera[:2], torch.zeros_like(camera[2]))
+    return render(settings, (means, rotations, scales, opacities, None, colors, covariances, None), camera)
 
 
 def _matrix(name: str, value: torch.Tensor) -> torch.Tensor:
     return on_cpu(name, value[0] if value.ndim == 3 and len(value) == 1 else value, (4, 4))
 
 
-def _moved(pose: torch.Tensor, theta: torch.Tensor | None, rho: torch.Tensor | None) -> torch.Tensor:
-    """`pose`, with the gradient that exp([rho, theta]) @ pose has where both are 0."""
-    nothing = torch.zeros(3)
-    t = nothing if rho is None else rho.reshape(3).to("cpu", torch.float32)
-    r = nothing if theta is None else theta.reshape(3).to("cpu", torch.float32)
+def _with_tangent(pose: torch.Tensor, theta: torch.Tensor | None, rho: torch.Tensor | None) -> torch.Tensor:
+    """`pose`, with the gradient of exp([rho, theta]) @ pose at rho = theta = 0."""
+    t = torch.zeros(3) if rho is None else rho.reshape(3).to("cpu", torch.float32)
+    r = torch.zeros(3) if theta is None else theta.reshape(3).to("cpu", torch.float32)
     t, (x, y, z), zero = t - t.detach(), (r - r.detach()).unbind(), torch.zeros(())
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3)
     tangent = torch.cat([torch.cat([cross, t[:, None]], 1), torch.zeros(1, 4)])
@@ -289,7 +275,7 @@ def _moved(pose: torch.Tensor, theta: torch.Tensor | None, rho: torch.Tensor | N
 
 
 def _intrinsics(settings: GaussianRasterizationSettings, pose: torch.Tensor) -> torch.Tensor:
-    """fx, fy, cx, cy in pixels out of the projection matrix, so that principal points off the centre work."""
+    """fx, fy, cx, cy in pixels, from the projection matrix, which also contains a principal point off the center."""
     full = _matrix("projmatrix", settings.projmatrix).detach().T.double()
     projection = torch.linalg.solve(pose.double().T, full.T).T.tolist()  # full @ inverse(pose)
     w = projection[3][2]

@@ -1,4 +1,4 @@
-"""Rendering and optimizing without autograd: each Gaussian takes its step of Adam inside the backward pass."""
+"""Rendering and optimization without autograd: the backward pass takes the step of Adam for each Gaussian."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,37 +6,44 @@ from typing import NamedTuple
 import torch
 
 from diff_gaussian_rasterization import cpu_training, cuda_device, cuda_training
-from diff_gaussian_rasterization.checks import camera_numbers, camera_tensor, check_gaussian, check_means, check_size
+from diff_gaussian_rasterization.checks import (
+    camera_numbers,
+    camera_tensor,
+    check_degree,
+    check_gaussian,
+    check_means,
+    check_size,
+)
 from diff_gaussian_rasterization.cpu_training import Moments, zero_moments
 from diff_gaussian_rasterization.functional import Rendering
 
-_HARMONICS = "sh_coefficients"
-_NAMES = ("means", "rotations", "log_scales", "logit_opacities", _HARMONICS)
+_SH = "sh_coefficients"
+_NAMES = ("means", "rotations", "log_scales", "logit_opacities", _SH)
 
 
 class CameraGradients(NamedTuple):
-    """Of the loss whose gradients `FusedOptimizer.step` was given."""
+    """Gradients of the loss to the camera."""
 
     #: (4, 4) float32
     camera_from_world: torch.Tensor
-    #: (4,) of fx, fy, cx, cy
+    #: (4,) float32: fx, fy, cx, cy
     intrinsics: torch.Tensor
 
 
 class FusedOptimizer:
-    """Gaussians with their moments; `render`, then `step` with the gradient of the image.
+    """Gaussians with their moments. Call `render`, then `step` with the gradient of the loss to the image.
 
-    The same as `rasterize` with log scales and logit opacities, backward and `adam_step`, but parameters and moments
-    are read and written once and gradients are never stored: a third less memory traffic. The tensors are changed in
-    place; they are float32, on the CPU or a GPU, and fastest when contiguous over Gaussians. On a CPU the harmonics are
-    learnt in a copy that lies better: `sh_coefficients` is brought up to date when `parameters` is read. Harmonics
-    above the `sh_degree` of a rendering are left alone, which is Adam as long as the degree never falls. Gaussians out
-    of view take their step with a gradient of zero, as Adam wants it.
+    Computes the same as `rasterize` with log scales and logit opacities, its backward pass, and `adam_step`, but reads
+    and writes parameters and moments once and never stores gradients, which saves a third of the memory traffic. The
+    tensors are updated in place. They are float32, on the CPU or a GPU, and fastest if contiguous over Gaussians. On a
+    CPU the spherical harmonics coefficients are optimized in a copy with a faster layout: `sh_coefficients` is updated
+    when `parameters` is read. Coefficients above the `sh_degree` of a rendering do not change, which agrees with Adam
+    as long as the degree never decreases. Gaussians out of view take their step with a gradient of 0, as in Adam.
 
     Raises ValueError for wrong shapes, types or devices.
     """
 
-    #: of the tensors that are optimized, in the order in which the constructor takes them
+    #: names of the tensors that are optimized, in the order of the constructor's arguments
     NAMES = _NAMES
 
     def __init__(
@@ -52,8 +59,8 @@ class FusedOptimizer:
         epsilon: float = 1e-15,
         moments: Moments | None = None,
     ) -> None:
-        """`moments`: the first and second ones to go on from, by the names of the arguments, which belong to the
-        optimizer from now on; None: zeros."""
+        """`moments`: exp_avg and exp_avg_sq to start from, by the names of the arguments; the optimizer may change
+        these tensors. None: zeros."""
         count, where = check_means("means", means)
         check_gaussian("rotations", rotations, (4,), count, where)
         check_gaussian("log_scales", log_scales, (3,), count, where)
@@ -75,18 +82,19 @@ class FusedOptimizer:
 
     @property
     def parameters(self) -> dict[str, torch.Tensor]:
-        """All tensors by the names of the constructor's arguments, up to date. Change them as you like between steps.
+        """All current tensors, by the names of the constructor's arguments. They may be changed between steps.
 
-        On a CPU this copies the harmonics twice, now and before the next rendering; see `geometry`."""
+        On a CPU each access copies the spherical harmonics coefficients, now and before the next rendering; `geometry`
+        does not."""
         return self._parameters if self._on_cpu is None else self._on_cpu.parameters()
 
     @property
     def geometry(self) -> dict[str, torch.Tensor]:
-        """All tensors but `sh_coefficients`, up to date and free to be changed between steps, without any copy."""
-        return {name: tensor for name, tensor in self._parameters.items() if name != _HARMONICS}
+        """All current tensors except `sh_coefficients`, without a copy. They may be changed between steps."""
+        return {name: tensor for name, tensor in self._parameters.items() if name != _SH}
 
     def moments(self) -> Moments:
-        """The first and second moments by the names of the constructor's arguments, to be looked at or kept."""
+        """exp_avg and exp_avg_sq, by the names of the constructor's arguments, for reading."""
         return self._moments if self._on_cpu is None else self._on_cpu.moments()
 
     def render(
@@ -101,12 +109,11 @@ class FusedOptimizer:
         near_plane: float = 0.01,
         antialiased: bool = False,
     ) -> Rendering:
-        """The image, which `step` refers to; its memory is used again by the next call, so copy what must last
-        longer. See `rasterize` for the arguments."""
+        """Renders the image that the next `step` refers to; `rasterize` describes the arguments.
+
+        The next call reuses the memory of the result, so copy what you need longer."""
         check_size(width, height)
-        terms = self._parameters[_HARMONICS].shape[1]
-        if not 0 <= sh_degree <= 3 or (sh_degree + 1) ** 2 > terms:
-            raise ValueError(f"sh_degree must be 0 to 3 and fit the {terms} coefficients, not {sh_degree}")
+        check_degree(sh_degree, self._parameters[_SH].shape[1])
         options = {"sh_degree": sh_degree, "near_plane": float(near_plane), "antialiased": bool(antialiased)}
         camera = (
             ("camera_from_world", camera_from_world, (4, 4)),
@@ -130,58 +137,60 @@ class FusedOptimizer:
         d_alpha: torch.Tensor | None = None,  # (H, W)
         d_depth: torch.Tensor | None = None,  # (H, W)
         *,
-        rates: dict[str, float],
+        learning_rates: dict[str, float],
         sh_rest_factor: float = 0.05,
         screen_gradients: torch.Tensor | None = None,
         camera: bool = False,
-        opacity_pull: float = 0.0,
-        scale_pull: float = 0.0,
+        opacity_regularization: float = 0.0,
+        scale_regularization: float = 0.0,
     ) -> CameraGradients | None:
-        """One step of Adam with the gradients of the loss to the last rendering.
+        """One step of Adam, with the gradients of the loss to image, alpha and depth of the last rendering.
 
-        `rates` has a learning rate for each name; that of the harmonics above the constant one is multiplied by
-        `sh_rest_factor`. `screen_gradients` (N, 2) is filled with the gradients to the centres on the screen in
-        pixels. With `camera` the gradients to pose and intrinsics are returned. The pulls are the weights in the loss
-        of the sum of all opacities and of the sum of all scales, three per Gaussian.
+        `learning_rates` are by name; the one of `sh_coefficients` is multiplied by `sh_rest_factor` for coefficients
+        above degree 0. `screen_gradients` (N, 2) receives the gradients to the screen positions in pixels. With
+        `camera` the gradients to pose and intrinsics are returned. `opacity_regularization` and `scale_regularization`
+        are the loss weights of the sum of all opacities and the sum of all scales (three per Gaussian).
+
+        Raises ValueError without a rendering, for missing learning rates, and for wrong shapes, types or devices.
         """
         if self._rendering is None:
             raise ValueError("step needs a rendering: call render before each step")
-        missing = [name for name in _NAMES if name not in rates]
+        missing = [name for name in _NAMES if name not in learning_rates]
         if missing:
-            raise ValueError(f"rates lacks {', '.join(missing)}")
+            raise ValueError(f"learning_rates lacks {', '.join(missing)}")
         rendering = self._rendering
-        slopes = []
+        gradients = []
         given = {"d_image": d_image, "d_alpha": d_alpha, "d_depth": d_depth}
-        for (name, slope), output in zip(given.items(), rendering[:3], strict=True):
-            if slope is not None and (slope.shape != output.shape or slope.dtype != torch.float32):
-                raise ValueError(f"{name} must be float32 of shape {tuple(output.shape)}, not {tuple(slope.shape)}")
-            if slope is not None and slope.device != self._where:
-                raise ValueError(f"{name} must be on {self._where}, not on {slope.device}")
-            slopes.append(None if slope is None else slope.contiguous())
+        for (name, gradient), output in zip(given.items(), rendering[:3], strict=True):
+            if gradient is not None and (gradient.shape != output.shape or gradient.dtype != torch.float32):
+                raise ValueError(f"{name} must be float32 of shape {tuple(output.shape)}, not {tuple(gradient.shape)}")
+            if gradient is not None and gradient.device != self._where:
+                raise ValueError(f"{name} must be on {self._where}, not on {gradient.device}")
+            gradients.append(None if gradient is None else gradient.contiguous())
         if screen_gradients is not None:
             check_gaussian("screen_gradients", screen_gradients, (2,), len(self._parameters["means"]), self._where)
-        learning_rates = [*(rates[name] for name in _NAMES), rates[_HARMONICS] * sh_rest_factor]
+        rates = [*(learning_rates[name] for name in _NAMES), learning_rates[_SH] * sh_rest_factor]
         options = {
             "steps": self.steps,
             "betas": (self.beta1, self.beta2),
             "epsilon": self.epsilon,
             "screen_gradients": screen_gradients,
             "camera": camera,
-            "opacity_pull": opacity_pull,
-            "scale_pull": scale_pull,
+            "opacity_regularization": opacity_regularization,
+            "scale_regularization": scale_regularization,
         }
         if self._on_cpu is not None:
-            totals = self._on_cpu.step(slopes, learning_rates, **options)
+            d_camera = self._on_cpu.step(gradients, rates, **options)
         else:
             assert self._on_device is not None
             tensors = ([part[name] for name in _NAMES] for part in (self._parameters, *self._moments))
-            totals = self._on_device.step(*tensors, slopes, torch.tensor(learning_rates), **options)
+            d_camera = self._on_device.step(*tensors, gradients, torch.tensor(rates), **options)
         self.steps += 1
-        self._rendering = None  # the parameters have moved on
-        return None if totals is None else _camera_gradients(totals)
+        self._rendering = None  # it does not show the new parameters
+        return None if d_camera is None else _camera_gradients(d_camera)
 
 
-def _camera_gradients(totals: torch.Tensor) -> CameraGradients:
-    pose = totals.new_zeros(4, 4)
-    pose[:3] = totals[:12].view(3, 4)
-    return CameraGradients(pose.float(), totals[12:].float())
+def _camera_gradients(d_camera: torch.Tensor) -> CameraGradients:
+    pose = d_camera.new_zeros(4, 4)
+    pose[:3] = d_camera[:12].view(3, 4)
+    return CameraGradients(pose.float(), d_camera[12:].float())

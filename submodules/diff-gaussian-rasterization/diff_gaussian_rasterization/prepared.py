@@ -1,40 +1,34 @@
-"""Gaussians that stay as they are, rendered from many cameras."""
+"""Faster rendering of Gaussians that do not change, from many cameras."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from diff_gaussian_rasterization import _library
-from diff_gaussian_rasterization._library import (
-    GROUP,
-    Frame,
-    OutputsStruct,
-    PreparedStruct,
-    SceneStruct,
-    library,
-    pointer,
-)
+from diff_gaussian_rasterization import structs
+from diff_gaussian_rasterization._library import Frame, library, prefer_large_pages
 from diff_gaussian_rasterization.checks import (
     camera_numbers,
     check_gaussian,
-    check_harmonics,
     check_means,
     check_positive,
+    check_sh,
     check_size,
 )
+from diff_gaussian_rasterization.cpu_structs import GROUP, OutputsStruct, PreparedStruct, SceneStruct
 from diff_gaussian_rasterization.functional import rasterize
+from diff_gaussian_rasterization.structs import pointer
 from diff_gaussian_rasterization.torch_splatting import rotation_matrices
 
-#: numbers of a Gaussian that stay float32: mean, axes, logarithm of the opacity, constant colour
+#: float32 numbers of a prepared Gaussian: mean, axes, log2 of the opacity, color of degree 0
 _FLOATS = 16
 _SH_CONSTANT = 0.28209479177387814
 
 
-class Image(NamedTuple):
-    """What `PreparedGaussians.render` returns."""
+class PreparedRendering(NamedTuple):
+    """The result of `PreparedGaussians.render`."""
 
-    #: (3, H, W) float32, background composited in
+    #: (3, H, W) float32, over the background
     image: torch.Tensor
     #: (H, W) sum of the compositing weights, 1 - transmittance
     alpha: torch.Tensor
@@ -43,14 +37,15 @@ class Image(NamedTuple):
 
 
 class PreparedGaussians:
-    """Renders the same Gaussians again and again, without gradients and faster than `rasterize`.
+    """Renders the same Gaussians from many cameras, without gradients, faster than `rasterize`.
 
-    What does not depend on the camera is computed once: activations, the Gaussians' axes, the colour's constant term.
-    On the CPU harmonics above it are kept in half precision, which changes colours by some 1e-4 and takes a third off
-    the memory that a image reads: 156 bytes for a Gaussian with harmonics of degree 3. On a GPU, and where no kernels
-    were compiled, the activated tensors are kept and `rasterize` does the work. Several threads may render at a time.
+    Everything that does not depend on the camera is computed once: activations, the axes of the Gaussians, the color of
+    degree 0. On the CPU, spherical harmonics coefficients above degree 0 are stored in half precision, which changes
+    colors by about 1e-4 and reduces the memory read per Gaussian by a third (156 bytes with degree 3). On a GPU, and
+    without compiled kernels, the activated tensors are stored and `rasterize` renders them. Several threads may render
+    at the same time.
 
-    Gaussians near each other should be near each other in memory (Morton order).
+    Gaussians that are close to each other should be close in memory too (Morton order).
     """
 
     def __init__(
@@ -66,12 +61,12 @@ class PreparedGaussians:
         log_scales: bool = False,
         opacity_logits: bool = False,
     ) -> None:
-        """Copies of everything, as `rasterize` takes it. ValueError for a wrong shape, type or device."""
+        """Copies tensors as `rasterize` takes them. Raises ValueError for a wrong shape, type or device."""
         count, where = check_means("means", means)
         check_gaussian("rotations", rotations, (4,), count, where)
         check_gaussian("scales", scales, (3,), count, where)
         check_gaussian("opacities", opacities, (), count, where)
-        degree = check_harmonics(sh_coefficients, sh_degree, count, where)
+        degree = check_sh(sh_coefficients, sh_degree, count, where)
         check_positive("scale_modifier", scale_modifier)
         self._count, self._degree = count, degree
         self._library: Any = library.active
@@ -80,12 +75,12 @@ class PreparedGaussians:
         with torch.no_grad():
             scales = (scales.exp() if log_scales else scales) * scale_modifier
             opacities = opacities.sigmoid() if opacity_logits else opacities
-            harmonics = sh_coefficients[:, : (degree + 1) ** 2]
-            if where.type == "cpu" and library.groups:
-                self._groups = _in_groups(means, rotations, scales, opacities, harmonics)
+            sh = sh_coefficients[:, : (degree + 1) ** 2]
+            if where.type == "cpu" and library.has_grouped_layout:
+                self._groups = _in_groups(means, rotations, scales, opacities, sh)
             else:
                 given = {"means": means, "rotations": rotations, "scales": scales, "opacities": opacities}
-                given["sh_coefficients"] = harmonics
+                given["sh_coefficients"] = sh
                 self._tensors = {name: tensor.detach().clone() for name, tensor in given.items()}
 
     def __len__(self) -> int:
@@ -102,8 +97,8 @@ class PreparedGaussians:
         near_plane: float = 0.01,
         antialiased: bool = False,
         inverse_depth: bool = False,
-    ) -> Image:
-        """As `rasterize`. Raises ValueError for a wrong shape, type or device, and for settings out of range."""
+    ) -> PreparedRendering:
+        """Renders like `rasterize`. Raises ValueError for a wrong shape or type, and for settings out of range."""
         if self._groups is None:
             with torch.no_grad():
                 rendering = rasterize(
@@ -117,47 +112,48 @@ class PreparedGaussians:
                     antialiased=antialiased,
                     inverse_depth=inverse_depth,
                 )
-            return Image(*rendering[:3])
+            return PreparedRendering(*rendering[:3])
         check_size(width, height)
         check_positive("near_plane", near_plane)
         width, height = int(width), int(height)
         pose = camera_numbers("camera_from_world", camera_from_world, (4, 4))
         scene = SceneStruct()
         scene.count, scene.width, scene.height, scene.sh_degree = self._count, width, height, self._degree
-        scene.flags = _library.ANTIALIASED * antialiased | _library.INVERSE_DEPTH * inverse_depth
+        scene.flags = structs.ANTIALIASED * antialiased | structs.INVERSE_DEPTH * inverse_depth
         scene.set_camera(pose, camera_numbers("intrinsics", intrinsics, (4,)))
         scene.near_plane, scene.scale_modifier = float(near_plane), 1.0
         if background is not None:
             scene.background[:] = camera_numbers("background", background, (3,))
         scene.prepared = PreparedStruct(self._groups.data_ptr(), self._groups.stride(0))
-        image = Image(torch.empty(3, height, width), torch.empty(height, width), torch.empty(height, width))
+        size = height, width
+        rendering = PreparedRendering(torch.empty(3, *size), torch.empty(size), torch.empty(size))
         frame = Frame(self._library)
-        frame.forward(scene, OutputsStruct(*map(pointer, image), None))
+        frame.forward(scene, OutputsStruct(*map(pointer, rendering), None))
         frame.keep_statistics()
-        return image
+        return rendering
 
 
 def _in_groups(
-    means: torch.Tensor, rotations: torch.Tensor, scales: torch.Tensor, opacities: torch.Tensor, harmonics: torch.Tensor
+    means: torch.Tensor, rotations: torch.Tensor, scales: torch.Tensor, opacities: torch.Tensor, sh: torch.Tensor
 ) -> torch.Tensor:
-    """What the kernels call Prepared: (groups, bytes) uint8; the last group is filled up with what nobody sees."""
-    count, terms = harmonics.shape[:2]
+    """(groups, bytes) uint8 in the format that kernels.h calls Prepared. The last group is padded with zeros."""
+    count, terms = sh.shape[:2]
     axes = rotation_matrices(rotations) * scales[:, None, :]
     floats = torch.cat(
         [
             means,
             axes.transpose(1, 2).reshape(count, 9),
             opacities.log2()[:, None],
-            0.5 + _SH_CONSTANT * harmonics[:, 0],
+            0.5 + _SH_CONSTANT * sh[:, 0],
         ],
         1,
     )
-    halves = harmonics[:, 1:].reshape(count, 3 * (terms - 1)).half()
+    halves = sh[:, 1:].reshape(count, 3 * (terms - 1)).half()
     groups = -(-count // GROUP)
     float_bytes, half_bytes = 4 * GROUP * _FLOATS, 2 * GROUP * halves.shape[1]
-    # every group begins with a line of the cache
+    # every group begins at a cache line
     packed = torch.zeros(groups, -(-(float_bytes + half_bytes) // 64) * 64, dtype=torch.uint8)
-    _library.prefer_large_pages(packed)
+    prefer_large_pages(packed)
     for first, numbers in ((0, floats), (float_bytes, halves)):
         width, size = numbers.shape[1], numbers.shape[1] * GROUP * numbers.element_size()
         filled = torch.zeros(groups * GROUP, width, dtype=numbers.dtype)

@@ -1,10 +1,10 @@
-"""Adam that moves visible Gaussians only, behind the interface of the 3DGS version that has it."""
+"""Adam that updates visible Gaussians only, with the interface of the original's `SparseGaussianAdam`."""
 
 import torch
 
 from diff_gaussian_rasterization.training import AdamGroup, adam_step
 
-#: after so many steps the corrections of Adam's bias are 1
+#: a step number at which Adam's bias corrections are 1
 _NO_CORRECTION = 1 << 30
 
 
@@ -12,7 +12,7 @@ class SparseGaussianAdam(torch.optim.Adam):
     """`SparseGaussianAdam(groups, lr=0.0, eps=1e-15)`, then `step(radii > 0, len(radii))`.
 
     Gaussians that are not visible keep their parameters and moments (Taming 3DGS, Mallick et al. 2024). As in the
-    original, moments are not corrected for their bias, and a group has one tensor.
+    original, there is no bias correction, and each parameter group contains one tensor.
     """
 
     def __init__(self, params, lr: float, eps: float) -> None:
@@ -20,7 +20,7 @@ class SparseGaussianAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, visibility: torch.Tensor, N: int) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One step for the Gaussians for which `visibility` (N,) bool is true."""
+        """One step for the Gaussians where `visibility` (N,) bool is true. `N`: the number of Gaussians."""
         for group in self.param_groups:
             (parameter,) = group["params"]
             if parameter.grad is None or parameter.numel() == 0:
@@ -50,13 +50,16 @@ def adam_update(
     N: int,
     M: int,
 ) -> None:
-    """Changes `param` and its moments, N Gaussians of M numbers each, where `visibility` (N,) bool is true."""
+    """Updates `param` (N Gaussians with M numbers each) and its moments in place where `visibility` (N,) bool is true.
+
+    Raises ValueError if `param` does not have N * M elements.
+    """
     if param.numel() != N * M:
         raise ValueError(f"the parameter must have {N} times {M} numbers, not {param.numel()}")
     if param.is_contiguous():
         tensors = [tensor.detach().reshape(-1) for tensor in (param, grad, exp_avg, exp_avg_sq)]
         visible = visibility[:, None].expand(N, M).reshape(-1)
-    else:  # contiguous over Gaussians, which is what the kernels like
+    else:  # contiguous over Gaussians, the layout that the kernels need
         tensors, visible = [tensor.detach() for tensor in (param, grad, exp_avg, exp_avg_sq)], visibility
-    group = AdamGroup(*tensors, rate=float(lr))
+    group = AdamGroup(*tensors, learning_rate=float(lr))
     adam_step([group], _NO_CORRECTION, beta1=beta1, beta2=beta2, epsilon=eps, visible=visible)

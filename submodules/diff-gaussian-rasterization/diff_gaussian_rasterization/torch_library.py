@@ -1,7 +1,7 @@
-"""The functions of the compiled library over PyTorch, called through the same structs: see src/kernels.h.
+"""The functions of the compiled library in PyTorch, called with the same structs (src/kernels.h).
 
-It takes the library's place where there is none (installed without a C++ compiler), or where STILLSPLAT_SIMD=torch asks
-for it. The arguments hold addresses, as for the library; tensors over that memory are made here.
+They replace the compiled library where it is missing (installed without a C++ compiler) and where STILLSPLAT_SIMD is
+`torch`. As for the library, the arguments hold addresses; this module creates tensors that share that memory.
 """
 
 import ctypes
@@ -10,21 +10,22 @@ from typing import Any
 
 import torch
 
+from diff_gaussian_rasterization import structs
 from diff_gaussian_rasterization import torch_splatting as splatting
+from diff_gaussian_rasterization.cpu_structs import FusedAdamStruct
 from diff_gaussian_rasterization.torch_splatting import Pairs, Splats, View
 
-_LOG_SCALES, _OPACITY_LOGITS, _ANTIALIASED, _CENTER_FROM_POSE, _CAMERA_GRADIENT = 1, 2, 4, 8, 16
-_INVERSE_DEPTH = 64
-#: components of the tensors of a scene, (K, C) for a tensor (N, K, C)
+#: the stages of a rendering and its backward pass, as the libraries time them
+STAGES = ("projection", "binning", "depth_sort", "forward", "backward_tiles", "backward_gaussians")
+#: shape of a Gaussian's numbers in each tensor; the number of spherical harmonics coefficients depends on the degree
 _SHAPES: dict[str, tuple[int, ...]] = {
     "means": (3,), "rotations": (4,), "scales": (3,), "opacities": (), "sh": (0, 3), "colors": (3,),
     "covariances": (6,), "screen_means": (2,),
 }  # fmt: skip
-_OPTIMIZED = ("means", "rotations", "scales", "opacities", "sh")
 
 
 class _Frame:
-    """What a forward pass leaves for its backward pass."""
+    """The state that a forward pass keeps for its backward pass."""
 
     pairs: Pairs | None = None
     seconds: dict[str, float]
@@ -67,16 +68,15 @@ def stillsplat_frame_visits(handle: int) -> int:
 
 
 def stillsplat_frame_statistics(handle: int, values: Any) -> None:
-    """Seconds of the stages, splats on the screen, pairs, and bytes, as the library fills them in."""
+    """Fills in seconds of each stage, visible splats, (splat, tile) pairs and bytes, as the compiled library does."""
     frame = _frames[handle]
     seconds = getattr(frame, "seconds", {})
-    stages = ("projection", "binning", "depth_sort", "forward", "backward_tiles", "backward_gaussians")
-    numbers = [seconds.get(stage, 0.0) for stage in stages]
+    numbers = [seconds.get(stage, 0.0) for stage in STAGES]
     if frame.pairs is None:
         numbers += [0.0, 0.0, 0.0]
     else:
-        size = 8.0 * (len(frame.pairs.shown) + len(frame.pairs.splat))
-        numbers += [float(len(frame.pairs.shown)), float(len(frame.pairs.splat)), size]
+        size = 8.0 * (len(frame.pairs.visible) + len(frame.pairs.splat))
+        numbers += [float(len(frame.pairs.visible)), float(len(frame.pairs.splat)), size]
     values[: len(numbers)] = numbers
 
 
@@ -88,13 +88,13 @@ def stillsplat_forward(handle: int, scene_reference: Any, outputs_reference: Any
     projected = time.perf_counter()
     frame.pairs = splatting.pairs(splats, view)
     paired = time.perf_counter()
-    shown = frame.pairs.shown
+    visible = frame.pairs.visible
     if outputs.radii:
         radii = torch.zeros(scene.count, dtype=torch.int32)
-        radii[shown] = (3 * splats.largest_variance[shown].sqrt()).ceil().clamp(max=1e9).int()
+        radii[visible] = (3 * splats.largest_variance[visible].sqrt()).ceil().clamp(max=1e9).int()
         _memory(outputs.radii, (scene.count,), ctypes.c_int32).copy_(radii)
     image, alpha, depth = _images(outputs, view)
-    fields, background = splats.fields[shown].float(), view.background.float()[:, None]
+    fields, background = splats.fields[visible].float(), view.background.float()[:, None]
     for tile in range(len(frame.pairs.tile_start) - 1):
         rows, columns = splatting.tile_pixels(tile, view)
         sums, transmittance = splatting.composite(fields[_of_tile(frame.pairs, tile)], rows, columns)
@@ -117,19 +117,19 @@ def stillsplat_backward(handle: int, scene_reference: Any, outputs_reference: An
     assert found is not None
     start = time.perf_counter()
     view = _view(scene)
-    slopes = _backward_tiles(scene, gradients, view, found)
+    d_fields = _backward_tiles(scene, gradients, view, found)
     middle = time.perf_counter()
-    _backward_gaussians(scene, gradients, view, found, slopes)
+    _backward_gaussians(scene, gradients, view, found, d_fields)
     frame.seconds["backward_tiles"] = middle - start
     frame.seconds["backward_gaussians"] = time.perf_counter() - middle
     return 0
 
 
 def _backward_tiles(scene: Any, gradients: Any, view: View, found: Pairs) -> torch.Tensor:
-    """The slopes of the fields of the splats that are shown."""
+    """Gradients to the fields of the visible splats, (M, 10)."""
     with torch.no_grad():
-        fields = _project(scene, view, found.shown).fields.float()
-    background, slopes = view.background.float()[:, None], torch.zeros(len(fields), fields.shape[1])
+        fields = _project(scene, view, found.visible).fields.float()
+    background, d_fields = view.background.float()[:, None], torch.zeros(len(fields), fields.shape[1])
     d_image, d_alpha, d_depth = _images(gradients, view)
     for tile in range(len(found.tile_start) - 1):
         index = _of_tile(found, tile)
@@ -139,90 +139,90 @@ def _backward_tiles(scene: Any, gradients: Any, view: View, found: Pairs) -> tor
         own = fields[index].requires_grad_()
         sums, transmittance = splatting.composite(own, rows, columns)
         outputs = sums[:3] + transmittance * background, sums[4], sums[3]
-        wanted = [
-            (output, slope[..., rows, columns].reshape(output.shape))
-            for output, slope in zip(outputs, (d_image, d_alpha, d_depth), strict=True)
-            if slope is not None
+        given = [
+            (output, gradient[..., rows, columns].reshape(output.shape))
+            for output, gradient in zip(outputs, (d_image, d_alpha, d_depth), strict=True)
+            if gradient is not None
         ]
-        torch.autograd.backward(*zip(*wanted, strict=True))
+        torch.autograd.backward(*zip(*given, strict=True))
         assert own.grad is not None
-        slopes[index] += own.grad
-    return slopes
+        d_fields[index] += own.grad
+    return d_fields
 
 
-def _backward_gaussians(scene: Any, gradients: Any, view: View, found: Pairs, slopes: torch.Tensor) -> None:
-    shown = found.shown
+def _backward_gaussians(scene: Any, gradients: Any, view: View, found: Pairs, d_fields: torch.Tensor) -> None:
+    visible = found.visible
     if scene.count == 0:
         return
-    inputs = {name: value.requires_grad_() for name, value in _gaussians(scene, shown).items()}
+    inputs = {name: value.requires_grad_() for name, value in _gaussians(scene, visible).items()}
     pose, intrinsics = view.pose.requires_grad_(), view.intrinsics.requires_grad_()
-    if len(shown):
-        splatting.project(inputs, view).fields.backward(slopes.double())
-    if gradients.camera and scene.flags & _CAMERA_GRADIENT:
-        found_slopes = [torch.zeros_like(t) if t.grad is None else t.grad for t in (pose, intrinsics)]
+    if len(visible):
+        splatting.project(inputs, view).fields.backward(d_fields.double())
+    if gradients.camera and scene.flags & structs.CAMERA_GRADIENT:
+        camera_gradients = [torch.zeros_like(t) if t.grad is None else t.grad for t in (pose, intrinsics)]
         camera = _memory(gradients.camera, (16,), ctypes.c_double)
-        camera.copy_(torch.cat([slope.reshape(-1) for slope in found_slopes]))
+        camera.copy_(torch.cat([gradient.reshape(-1) for gradient in camera_gradients]))
     with torch.no_grad():
-        whole = {}
+        all_gradients = {}
         for name, value in inputs.items():
-            whole[name] = torch.zeros(scene.count, *value.shape[1:])
+            all_gradients[name] = torch.zeros(scene.count, *value.shape[1:])
             if value.grad is not None:
-                whole[name][shown] = value.grad.float()
-        # offsets of 0 that were not given have a gradient all the same: that of the centre
+                all_gradients[name][visible] = value.grad.float()
+        # screen_means have a gradient, that to the projected centers, even where none were given
         screen = torch.zeros(scene.count, 2)
-        screen[shown] = slopes[:, :2]
-        whole["screen_means"] = screen
+        screen[visible] = d_fields[:, :2]
+        all_gradients["screen_means"] = screen
         if gradients.adam:
-            from diff_gaussian_rasterization._library import FusedAdamStruct
-
-            _optimize(scene, gradients, FusedAdamStruct.from_address(gradients.adam), whole)
+            _optimize(scene, gradients, FusedAdamStruct.from_address(gradients.adam), all_gradients)
             names = ("screen_means",)
         else:
             names = tuple(_SHAPES)
         for name in names:
             target = getattr(gradients, name)
-            if target.data and name in whole:
-                _tensor(target, whole[name].shape).copy_(whole[name])
+            if target.data and name in all_gradients:
+                _tensor(target, all_gradients[name].shape).copy_(all_gradients[name])
 
 
-def _optimize(scene: Any, gradients: Any, adam: Any, slopes: dict[str, torch.Tensor]) -> None:
-    """A step of Adam for every Gaussian, seen or not, with the pulls on opacities and scales."""
+def _optimize(scene: Any, gradients: Any, adam: Any, gradients_by_name: dict[str, torch.Tensor]) -> None:
+    """A step of Adam for all Gaussians, visible or not, with the regularization of opacities and scales."""
     terms = (scene.sh_degree + 1) ** 2
-    for k, name in enumerate(_OPTIMIZED):
-        if not getattr(gradients, name).data or name not in slopes:
+    for k, name in enumerate(structs.OPTIMIZED_FIELDS):
+        if not getattr(gradients, name).data or name not in gradients_by_name:
             continue
-        slope = slopes[name]
-        tensors = [_tensor(s, slope.shape) for s in (getattr(gradients, name), adam.first[k], adam.second[k])]
-        if name == "opacities" and scene.flags & _OPACITY_LOGITS:
+        gradient = gradients_by_name[name]
+        tensors = [_tensor(s, gradient.shape) for s in (getattr(gradients, name), adam.exp_avg[k], adam.exp_avg_sq[k])]
+        if name == "opacities" and scene.flags & structs.OPACITY_LOGITS:
             opacity = tensors[0].sigmoid()
-            slope = slope + adam.opacity_pull * opacity * (1 - opacity)
-        if name == "scales" and scene.flags & _LOG_SCALES:
-            slope = slope + adam.scale_pull * tensors[0].exp()
-        parts = [(slice(None), adam.rates_by_bias1[k])]
+            gradient = gradient + adam.opacity_regularization * opacity * (1 - opacity)
+        if name == "scales" and scene.flags & structs.LOG_SCALES:
+            gradient = gradient + adam.scale_regularization * tensors[0].exp()
+        parts = [(slice(None), adam.step_sizes[k])]
         if name == "sh":
-            parts = [(slice(0, 1), adam.rates_by_bias1[4]), (slice(1, terms), adam.rates_by_bias1[5])]
-        for part, rate in parts:
+            parts = [(slice(0, 1), adam.step_sizes[4]), (slice(1, terms), adam.step_sizes[5])]
+        for part, step_size in parts:
             index = (slice(None), part) if name == "sh" else part
-            _adam(*(tensor[index] for tensor in (tensors[0], slope, *tensors[1:])), adam, rate)
+            _adam(*(tensor[index] for tensor in (tensors[0], gradient, *tensors[1:])), adam, step_size)
 
 
-def _adam(parameter, gradient, first, second, numbers: Any, rate: float) -> None:
-    first.lerp_(gradient, 1 - numbers.beta1)
-    second.mul_(numbers.beta2).addcmul_(gradient, gradient, value=1 - numbers.beta2)
-    parameter.addcdiv_(first, second.sqrt().mul_(numbers.inv_root_bias2).add_(numbers.epsilon), value=-rate)
+def _adam(parameter, gradient, exp_avg, exp_avg_sq, constants: Any, step_size: float) -> None:
+    exp_avg.lerp_(gradient, 1 - constants.beta1)
+    exp_avg_sq.mul_(constants.beta2).addcmul_(gradient, gradient, value=1 - constants.beta2)
+    parameter.addcdiv_(
+        exp_avg, exp_avg_sq.sqrt().mul_(constants.inv_root_bias_correction2).add_(constants.epsilon), value=-step_size
+    )
 
 
 @torch.no_grad()
 def stillsplat_adam(groups: Any, count: int) -> None:
     for group in groups[:count]:
         shape = (group.elements // group.count, group.count)
-        addresses = group.parameter, group.gradient, group.first, group.second
-        parameter, gradient, first, second = (_memory(address, shape) for address in addresses)
-        before = [tensor.clone() for tensor in (parameter, first, second)] if group.visible else []
-        _adam(parameter, gradient, first, second, group, group.rate_by_bias1)
+        addresses = group.parameter, group.gradient, group.exp_avg, group.exp_avg_sq
+        parameter, gradient, exp_avg, exp_avg_sq = (_memory(address, shape) for address in addresses)
+        before = [tensor.clone() for tensor in (parameter, exp_avg, exp_avg_sq)] if group.visible else []
+        _adam(parameter, gradient, exp_avg, exp_avg_sq, group, group.step_size)
         if group.visible:
             hidden = _memory(group.visible, (group.count,), ctypes.c_uint8) == 0
-            for tensor, old in zip((parameter, first, second), before, strict=True):
+            for tensor, old in zip((parameter, exp_avg, exp_avg_sq), before, strict=True):
                 tensor.copy_(torch.where(hidden, old, tensor))
 
 
@@ -234,10 +234,10 @@ def stillsplat_loss(call_reference: Any, sums: Any) -> int:
     strides = call.target_channel, call.target_row, call.target_column
     kind = ctypes.c_float if call.target else ctypes.c_uint8
     target = _strided(call.target or call.target_bytes, (3, height, width), strides, kind)
-    # the same rounding as the kernels', or equal pixels would not be equal
+    # the same rounding as in the kernels, so that pixels that are equal there are equal here
     target = (target if call.target else target.float() * (1 / 255)).double()
     l1_map = (image - target).abs().mean(0)
-    needs_ssim = call.ssim_factor != 0 or bool(call.ssim_map) or bool(call.want_ssim)
+    needs_ssim = call.ssim_factor != 0 or bool(call.ssim_map)
     ssim_map = 1 - _ssim(image, target).mean(0) if needs_ssim else torch.zeros(height, width, dtype=torch.float64)
     totals = []
     for address, values in ((call.l1_weight, l1_map), (call.ssim_weight, ssim_map)):
@@ -280,11 +280,11 @@ def _view(scene: Any) -> View:
         sh_degree=scene.sh_degree,
         near_plane=scene.near_plane,
         scale_modifier=scene.scale_modifier,
-        log_scales=bool(flags & _LOG_SCALES),
-        opacity_logits=bool(flags & _OPACITY_LOGITS),
-        antialiased=bool(flags & _ANTIALIASED),
-        center_from_pose=bool(flags & _CENTER_FROM_POSE),
-        inverse_depth=bool(flags & _INVERSE_DEPTH),
+        log_scales=bool(flags & structs.LOG_SCALES),
+        opacity_logits=bool(flags & structs.OPACITY_LOGITS),
+        antialiased=bool(flags & structs.ANTIALIASED),
+        center_from_pose=bool(flags & structs.CENTER_FROM_POSE),
+        inverse_depth=bool(flags & structs.INVERSE_DEPTH),
         pose=pose,
         intrinsics=doubles((scene.fx, scene.fy, scene.cx, scene.cy)),
         center=doubles(scene.center),
@@ -293,7 +293,7 @@ def _view(scene: Any) -> View:
 
 
 def _gaussians(scene: Any, index: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-    """Copies in float64 of the tensors of the scene that are there, or of some rows of them."""
+    """Copies, in float64, of the tensors that the scene has, or of their rows `index`."""
     found = {}
     for name, shape in _SHAPES.items():
         strided = getattr(scene, name)
@@ -306,8 +306,8 @@ def _gaussians(scene: Any, index: torch.Tensor | None = None) -> dict[str, torch
 
 def _project(scene: Any, view: View, index: torch.Tensor | None = None) -> Splats:
     if scene.count == 0:  # empty tensors have no address
-        nothing = torch.zeros(0, dtype=torch.float64)
-        return Splats(nothing.view(0, 10), nothing.view(0, 2), nothing, nothing.bool())
+        empty = torch.zeros(0, dtype=torch.float64)
+        return Splats(empty.view(0, 10), empty.view(0, 2), empty, empty.bool())
     return splatting.project(_gaussians(scene, index), view)
 
 
@@ -316,7 +316,7 @@ def _of_tile(found: Pairs, tile: int) -> torch.Tensor:
 
 
 def _images(addresses: Any, view: View) -> list[Any]:
-    """Image (3, H, W), alpha and depth (H, W) at the addresses of those names; None where there is none."""
+    """Image (3, H, W), alpha and depth (H, W) over the memory at `addresses`; None for null pointers."""
     size = view.height, view.width
     shapes = {"image": (3, *size), "alpha": size, "depth": size}
     return [_memory(getattr(addresses, n), s) if getattr(addresses, n) else None for n, s in shapes.items()]
@@ -329,7 +329,7 @@ def _tensor(strided: Any, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _memory(address: int, shape: tuple[int, ...], kind: Any = ctypes.c_float) -> torch.Tensor:
-    """A contiguous tensor over memory that somebody else keeps."""
+    """A contiguous tensor over the memory at `address`, which the caller must keep alive."""
     strides = torch.empty(shape, device="meta").stride()
     return _strided(address, shape, strides, kind)
 

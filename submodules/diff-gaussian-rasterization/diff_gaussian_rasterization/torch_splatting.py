@@ -1,7 +1,8 @@
-"""Splatting in plain PyTorch, for installations without the compiled kernels: slow, the same images and gradients.
+"""Splatting in plain PyTorch, for installations without the compiled kernels: slow, with the same results.
 
-Projection in float64, W x H in tiles of 16 x 16 in float32, one tile after the other, so that memory stays small. The
-formulas are those of the kernels (Zwicker et al. 2001; Kerbl et al. 2023); gradients are PyTorch's, tile by tile.
+Gaussians are projected in float64. Tiles of 16x16 pixels are composited in float32, one after the other, which limits
+the memory. The formulas are those of the kernels (Zwicker et al. 2001; Kerbl et al. 2023); the gradients of each tile
+are computed by autograd.
 """
 
 import math
@@ -15,7 +16,7 @@ _DILATION, _COMPENSATION_FLOOR = 0.3, 2.5e-5
 
 
 class View(NamedTuple):
-    """What does not belong to a Gaussian; tensors are float64."""
+    """Camera and settings of a rendering; tensors are float64."""
 
     width: int
     height: int
@@ -36,22 +37,22 @@ class View(NamedTuple):
 class Splats(NamedTuple):
     """Projected Gaussians."""
 
-    fields: torch.Tensor  # (N, 10) float64: centre, factors of the conic, opacity, colour, depth as it is composited
-    half_extents: torch.Tensor  # (N, 2) of the ellipse where alpha is 1/255, pixels
+    fields: torch.Tensor  # (N, 10) float64: center, factors of the conic, opacity, color, z or 1 / z
+    half_extents: torch.Tensor  # (N, 2) half extents in pixels of the ellipse where alpha is 1/255
     largest_variance: torch.Tensor  # (N,) square pixels
     valid: torch.Tensor  # (N,) bool: beyond the near plane, finite, and with an alpha that reaches 1/255
 
 
 class Pairs(NamedTuple):
-    """Which Gaussians each tile shows, from front to back."""
+    """The splats that touch each tile, from front to back."""
 
-    shown: torch.Tensor  # (M,) indices of Gaussians, in their order
-    splat: torch.Tensor  # (P,) indices into `shown`, by tile
-    tile_start: list[int]
+    visible: torch.Tensor  # (M,) indices of the visible Gaussians, ascending
+    splat: torch.Tensor  # (P,) indices into `visible`, by tile
+    tile_start: list[int]  # where the splats of each tile begin, and P
 
 
 def project(gaussians: dict[str, torch.Tensor], view: View) -> Splats:
-    """Gaussians (N, ...) in float64, by the names of SceneStruct; differentiable where `valid`."""
+    """Projects Gaussians: float64 tensors (N, ...) with the names of SceneStruct. Differentiable where `valid`."""
     means = gaussians["means"]
     rotation, translation = view.pose[:, :3], view.pose[:, 3]
     fx, fy, cx, cy = view.intrinsics.unbind()
@@ -76,7 +77,7 @@ def project(gaussians: dict[str, torch.Tensor], view: View) -> Splats:
         axes = rotation_matrices(gaussians["rotations"]) * (view.scale_modifier * scales)[:, None, :]
         m1, m2 = (t1[:, None] @ axes)[:, 0], (t2[:, None] @ axes)[:, 0]
         xx, xy, yy = (m1 * m1).sum(1), (m1 * m2).sum(1), (m2 * m2).sum(1)
-        raw = torch.linalg.cross(m1, m2).square().sum(1)  # without the cancellation of xx yy - xy^2
+        raw = torch.linalg.cross(m1, m2).square().sum(1)  # avoids the cancellation of xx yy - xy^2
     determinant = raw + _DILATION * (xx + yy) + _DILATION**2
     xx, yy = xx + _DILATION, yy + _DILATION
     opacity = gaussians["opacities"]
@@ -88,7 +89,7 @@ def project(gaussians: dict[str, torch.Tensor], view: View) -> Splats:
     if "screen_means" in gaussians:
         x, y = x + gaussians["screen_means"][:, 0], y + gaussians["screen_means"][:, 1]
     color = _color(gaussians, means, view)
-    # the conic as a product L L^T: its quadratic form is then a sum of squares, which does not cancel for needles
+    # the conic as a product L L^T: its quadratic form is then a sum of squares, without cancellation for needles
     factors = (yy / determinant).sqrt(), -xy / (yy * determinant).sqrt(), 1 / yy.sqrt()
     depth = 1 / z if view.inverse_depth else z
     fields = torch.cat([torch.stack([x, y, *factors, opacity], 1), color, depth[:, None]], 1)
@@ -103,7 +104,7 @@ def project(gaussians: dict[str, torch.Tensor], view: View) -> Splats:
 
 
 def rotation_matrices(quaternions: torch.Tensor) -> torch.Tensor:
-    """(N, 3, 3) rotation matrices."""
+    """(N, 3, 3) rotation matrices of quaternions (N, 4) wxyz of any length."""
     w, x, y, z = torch.nn.functional.normalize(quaternions, eps=0.0).unbind(1)
     rows = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)]
     rows += [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)]
@@ -117,12 +118,12 @@ def _color(gaussians: dict[str, torch.Tensor], means: torch.Tensor, view: View) 
     center = -view.pose[:, :3].T @ view.pose[:, 3] if view.center_from_pose else view.center
     offset = means - center
     direction = offset / offset.square().sum(1, keepdim=True).clamp(min=1e-30).sqrt()
-    basis = _harmonics(view.sh_degree, direction)
+    basis = _spherical_harmonics(view.sh_degree, direction)
     return (0.5 + (basis[:, :, None] * gaussians["sh"][:, : basis.shape[1]]).sum(1)).clamp(min=0)
 
 
-def _harmonics(degree: int, direction: torch.Tensor) -> torch.Tensor:
-    """(N, (degree + 1)^2) real spherical harmonics, with the signs of 3DGS files."""
+def _spherical_harmonics(degree: int, direction: torch.Tensor) -> torch.Tensor:
+    """(N, (degree + 1)^2) real spherical harmonics of unit directions (N, 3), with the signs of 3DGS files."""
     x, y, z = direction.unbind(1)
     basis = [torch.full_like(x, 0.5 / math.sqrt(math.pi))]
     if degree > 0:
@@ -140,15 +141,15 @@ def _harmonics(degree: int, direction: torch.Tensor) -> torch.Tensor:
 
 
 def pairs(splats: Splats, view: View) -> Pairs:
-    """Every tile that the box around a splat's ellipse touches."""
-    centers = splats.fields[:, :2] - 0.5  # from here on pixel centres are at whole numbers
+    """Lists, for every tile, the splats whose bounding box touches it."""
+    centers = splats.fields[:, :2] - 0.5  # from here on pixel centers are at integers
     low = (centers - splats.half_extents).ceil().clamp(min=0)
     size = torch.tensor([view.width, view.height], dtype=torch.float64)
     high = torch.minimum((centers + splats.half_extents).floor(), size - 1)
-    shown = (splats.valid & (high >= low).all(1)).nonzero()[:, 0]
-    first, last = ((value[shown] / TILE).floor().long() for value in (low, high))
+    visible = (splats.valid & (high >= low).all(1)).nonzero()[:, 0]
+    first, last = ((value[visible] / TILE).floor().long() for value in (low, high))
     # from front to back, ties by index
-    depth = splats.fields[shown, 9]
+    depth = splats.fields[visible, 9]
     order = torch.argsort((1 / depth if view.inverse_depth else depth).float(), stable=True)
     first, wide, tall = first[order], *(last - first + 1)[order].unbind(1)
     splat = torch.repeat_interleave(order, wide * tall)
@@ -159,11 +160,11 @@ def pairs(splats: Splats, view: View) -> Pairs:
     tile = (corner[:, 1] + own // wide) * tiles_x + corner[:, 0] + own % wide
     by_tile = torch.argsort(tile, stable=True)
     counts = torch.bincount(tile, minlength=tiles_x * tiles_y)
-    return Pairs(shown, splat[by_tile], [0, *counts.cumsum(0).tolist()])
+    return Pairs(visible, splat[by_tile], [0, *counts.cumsum(0).tolist()])
 
 
 def tile_pixels(tile: int, view: View) -> tuple[slice, slice]:
-    """Rows and columns of a tile."""
+    """Rows and columns of the image that belong to a tile."""
     row, column = divmod(tile, -(-view.width // TILE))
     return (
         slice(row * TILE, min((row + 1) * TILE, view.height)),
@@ -172,9 +173,10 @@ def tile_pixels(tile: int, view: View) -> tuple[slice, slice]:
 
 
 def composite(fields: torch.Tensor, rows: slice, columns: slice) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums of weight times (colour, depth, 1), (5, P), and the transmittance behind them (P,), of a tile's pixels.
+    """Composites splats `fields` (K, 10), float32, from front to back over the P pixels of a tile.
 
-    `fields` (K, 10) are float32, from front to back. Splats are taken in batches until no pixel can change.
+    Returns the sums of weight times (color, depth, 1), (5, P), and the remaining transmittance (P,). Splats are
+    processed in batches until all pixels are finished.
     """
     y, x = torch.meshgrid(
         torch.arange(rows.start, rows.stop) + 0.5, torch.arange(columns.start, columns.stop) + 0.5, indexing="ij"
@@ -188,7 +190,7 @@ def composite(fields: torch.Tensor, rows: slice, columns: slice) -> tuple[torch.
         alpha = (batch[:, 5:6] * torch.exp(-0.5 * (across * across + along * along))).clamp(max=_ALPHA_MAX)
         alpha = torch.where(alpha >= _ALPHA_CUT, alpha, 0.0)
         behind = torch.cat([transmittance[None], transmittance * torch.cumprod(1 - alpha, 0)])
-        # the first splat that would end a pixel is left out, and all that follow
+        # a pixel is finished before the first splat that would bring its transmittance below the limit
         on = alive & (behind[1:] >= _TRANSMITTANCE_STOP)
         weight = torch.where(on, alpha * behind[:-1], 0.0)
         sums = sums + torch.cat([batch[:, 6:], torch.ones_like(batch[:, :1])], 1).T @ weight

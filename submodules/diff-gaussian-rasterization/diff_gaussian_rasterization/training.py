@@ -1,4 +1,4 @@
-"""The parts of a training step beside the rasterizer, fused: photometric loss with its gradient, and Adam."""
+"""Fused operations of a training step: the photometric loss with its gradient, and Adam."""
 
 import ctypes
 from collections.abc import Sequence
@@ -8,21 +8,23 @@ from typing import NamedTuple
 import torch
 
 from diff_gaussian_rasterization import cuda_device, cuda_training
-from diff_gaussian_rasterization._library import AdamStruct, LossStruct, library, pointer
+from diff_gaussian_rasterization._library import library
+from diff_gaussian_rasterization.cpu_structs import AdamStruct, LossStruct
+from diff_gaussian_rasterization.structs import adam_pointers, image_pointers, pointer
 
 
 class PhotometricLoss(NamedTuple):
-    """What `photometric_loss` returns."""
+    """The result of `photometric_loss`."""
 
-    #: sum over pixels of l1_weight * mean over channels of |image - target|; on a GPU a scalar there, in float64
+    #: sum over pixels of l1_weight * mean over channels of |image - target|; for images on a GPU a float64 scalar there
     l1_sum: float | torch.Tensor
-    #: sum over pixels of ssim_weight * mean over channels of (1 - SSIM); likewise
+    #: sum over pixels of ssim_weight * mean over channels of (1 - SSIM); of the same type as `l1_sum`
     ssim_sum: float | torch.Tensor
-    #: (3, H, W) of l1_factor * l1_sum + ssim_factor * ssim_sum with respect to the image; None if not wanted
+    #: (3, H, W) gradient of l1_factor * l1_sum + ssim_factor * ssim_sum to the image; None if not requested
     gradient: torch.Tensor | None
-    #: (H, W) mean over channels of |image - target|, unweighted; None if not wanted
+    #: (H, W) mean over channels of |image - target|, unweighted; None if not requested
     l1_map: torch.Tensor | None
-    #: (H, W) mean over channels of 1 - SSIM, unweighted; None if not wanted
+    #: (H, W) mean over channels of 1 - SSIM, unweighted; None if not requested
     ssim_map: torch.Tensor | None
 
 
@@ -38,13 +40,14 @@ def photometric_loss(
     maps: bool = False,
     out: torch.Tensor | None = None,  # (3, H, W) float32
 ) -> PhotometricLoss:
-    """Weighted L1 and SSIM in one pass, with the gradient of l1_factor * l1_sum + ssim_factor * ssim_sum.
+    """Weighted L1 and SSIM in one pass, with the gradient of l1_factor * l1_sum + ssim_factor * ssim_sum to the image.
 
-    The sums are not divided by anything: for a mean over valid pixels put 1 / (sum of weights) into the factors.
-    `out` receives the gradient in place of fresh memory, which is dear (on a GPU it is not used).
-    SSIM (Wang et al. 2004) has an 11x11 Gaussian window of sigma 1.5 and zeros outside the image. `ssim_weight` is
-    that of the window's centre. With an `ssim_factor` of 0 and no maps SSIM is not computed and its sum is 0. On a GPU
-    nobody waits: the sums stay there.
+    The sums are not normalized: for a mean over valid pixels include 1 / (sum of weights) in the factors. SSIM (Wang et
+    al. 2004) has an 11x11 Gaussian window with sigma 1.5 and zeros outside the image; `ssim_weight` belongs to the
+    center of the window. With an `ssim_factor` of 0 and without maps, SSIM is not computed and its sum is 0.
+
+    With `out` the gradient is written there, which saves an allocation on the CPU; on a GPU it has no effect. Images on
+    a GPU never make the host wait: the sums stay on the GPU.
 
     Raises ValueError for wrong shapes, types or devices.
     """
@@ -80,41 +83,31 @@ def photometric_loss(
         _check("out", out, torch.float32, where)
         if out.shape != image.shape or not out.is_contiguous():
             raise ValueError(f"out must be contiguous and have shape {tuple(image.shape)}, not {tuple(out.shape)}")
-    slope = None if not gradient else torch.empty_like(image) if out is None else out
+    d_image = None if not gradient else torch.empty_like(image) if out is None else out
     l1_map = torch.empty(height, width) if maps else None
     ssim_map = torch.empty(height, width) if maps else None
-    is_float = target.dtype == torch.float32
     call = LossStruct(
-        image.data_ptr(),
-        target.data_ptr() if is_float else None,
-        None if is_float else target.data_ptr(),
-        *target.stride(),
-        width,
-        height,
-        pointer(l1_weight),
-        pointer(ssim_weight),
-        float(l1_factor),
-        float(ssim_factor),
-        0,
-        pointer(slope),
-        pointer(l1_map),
-        pointer(ssim_map),
-    )
+        image.data_ptr(), *image_pointers(target), width, height, pointer(l1_weight), pointer(ssim_weight),
+        float(l1_factor), float(ssim_factor), pointer(d_image), pointer(l1_map), pointer(ssim_map),
+    )  # fmt: skip
     sums = (ctypes.c_double * 2)()
     if library.stillsplat_loss(ctypes.byref(call), sums):
         raise MemoryError("out of memory for the photometric loss")
-    return PhotometricLoss(sums[0], sums[1], slope, l1_map, ssim_map)
+    return PhotometricLoss(sums[0], sums[1], d_image, l1_map, ssim_map)
 
 
 @dataclass
 class AdamGroup:
-    """A tensor to optimize with its gradient and moments, which all have the same shape and memory layout."""
+    """A tensor to optimize, with its gradient, moments and learning rate.
+
+    Tensors have the same shape; parameter and moments also have the same memory layout.
+    """
 
     parameter: torch.Tensor
     gradient: torch.Tensor
-    first: torch.Tensor
-    second: torch.Tensor
-    rate: float
+    exp_avg: torch.Tensor
+    exp_avg_sq: torch.Tensor
+    learning_rate: float
 
 
 def adam_step(
@@ -128,9 +121,9 @@ def adam_step(
 ) -> None:
     """One step of Adam (Kingma and Ba 2015) in place, equal to torch.optim.Adam; `step` counts from 1.
 
-    With `visible` (N,) bool only those Gaussians change, moments included (that is no longer Adam); the tensors must
-    then be contiguous over Gaussians. Slices such as `sh[:, :1]` of a tensor that is contiguous over Gaussians are
-    fine: all that matters is that a tensor's memory has no holes.
+    With `visible` (N,) bool only the parameters and moments of those Gaussians change, which differs from Adam; tensors
+    must then be contiguous over Gaussians. The memory of a tensor must have no gaps. Slices such as `sh[:, :1]` of a
+    tensor that is contiguous over Gaussians have none.
 
     Raises ValueError for wrong shapes, types, devices or layouts.
     """
@@ -143,16 +136,16 @@ def adam_step(
         _check("visible", visible, torch.bool, where)
         mask = visible.contiguous()
     for group in groups:
-        tensors = (group.parameter, group.gradient, group.first, group.second)
-        for name, tensor in zip(("parameter", "gradient", "first", "second"), tensors, strict=True):
+        for name in ("parameter", "gradient", "exp_avg", "exp_avg_sq"):
+            tensor = getattr(group, name)
             _check(name, tensor, torch.float32, where)
             if tensor.shape != group.parameter.shape:
                 raise ValueError(f"{name} must have the parameter's shape {tuple(group.parameter.shape)}")
         if group.parameter.numel() == 0:
             continue
         layout = _layout(group.parameter)
-        if layout is None or any(_layout(t) != layout for t in (group.first, group.second)):
-            raise ValueError("parameter and moments must have the same memory layout without holes")
+        if layout is None or any(_layout(t) != layout for t in (group.exp_avg, group.exp_avg_sq)):
+            raise ValueError("parameter and moments must have the same memory layout without gaps")
         gradient = group.gradient
         if _layout(gradient) != layout:
             gradient = torch.empty_like(group.parameter).copy_(gradient)
@@ -161,32 +154,24 @@ def adam_step(
                 raise ValueError(f"visible must have shape ({len(group.parameter)},), not {tuple(mask.shape)}")
             if group.parameter.numel() > len(mask) and group.parameter.stride(0) != 1:
                 raise ValueError("with visible, tensors must be contiguous over Gaussians: (3, N).T rather than (N, 3)")
-        checked.append((group.parameter, gradient, group.first, group.second, float(group.rate)))
+        tensors = (group.parameter, gradient, group.exp_avg, group.exp_avg_sq)
+        checked.append((tensors, float(group.learning_rate)))
     if not checked:
         return
     device = cuda_device.device_for(where)
     if device is not None:
         cuda_training.adam_step(device, checked, step, beta1=beta1, beta2=beta2, epsilon=epsilon, visible=mask)
         return
-    structs = [
-        AdamStruct(
-            *(tensor.data_ptr() for tensor in tensors),
-            pointer(mask),
-            tensors[0].numel(),
-            len(tensors[0]) if tensors[0].ndim else 1,
-            rate / (1.0 - beta1**step),
-            (1.0 - beta2**step) ** -0.5,
-            beta1,
-            beta2,
-            epsilon,
-        )
-        for *tensors, rate in checked
+    constants = ((1.0 - beta2**step) ** -0.5, beta1, beta2, epsilon)
+    arguments = [
+        AdamStruct(*adam_pointers(tensors, mask), learning_rate / (1.0 - beta1**step), *constants)
+        for tensors, learning_rate in checked
     ]
-    library.stillsplat_adam((AdamStruct * len(structs))(*structs), len(structs))
+    library.stillsplat_adam((AdamStruct * len(arguments))(*arguments), len(arguments))
 
 
 def _layout(tensor: torch.Tensor) -> tuple[tuple[int, int], ...] | None:
-    """(size, stride) of the dimensions that have more than one element, or None if the memory has holes."""
+    """(size, stride) of the dimensions that have more than one element, or None if the memory has gaps."""
     layout = tuple((size, stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1)
     expected = 1
     for size, stride in sorted(layout, key=lambda pair: pair[1]):
@@ -198,8 +183,8 @@ def _layout(tensor: torch.Tensor) -> tuple[tuple[int, int], ...] | None:
 
 def _check(name: str, tensor: torch.Tensor, dtype: torch.dtype, where: torch.device) -> None:
     if tensor.device != where or where.type not in ("cpu", "cuda"):
-        wanted = where if where.type == "cuda" else "the CPU"
-        raise ValueError(f"{name} must be on {wanted}, not on {tensor.device}")
+        expected = where if where.type == "cuda" else "the CPU"
+        raise ValueError(f"{name} must be on {expected}, not on {tensor.device}")
     if tensor.dtype != dtype:
-        wanted, got = (str(t).removeprefix("torch.") for t in (dtype, tensor.dtype))
-        raise ValueError(f"{name} must be {wanted}, not {got}")
+        expected, got = (str(t).removeprefix("torch.") for t in (dtype, tensor.dtype))
+        raise ValueError(f"{name} must be {expected}, not {got}")

@@ -1,23 +1,23 @@
-// Gradients of the splats back to the Gaussians, W at a time, and their step of Adam on the way.
+// Backward pass from the splats to the Gaussians, W at a time, optionally with a step of Adam for each Gaussian.
 #pragma once
 #include <stddef.h>
 
 #include "adam.h"
 #include "kernels.h"
 #include "projection.h"
-#include "spherical_harmonics.h"
 #include "vectors.h"
 
 namespace {
 
-// The sums of the slots of one Gaussian, in the order of its tiles whatever the number of threads, and its colour in the
-// places that are free. Few Gaussians have more than four: for those with fewer nothing is added in place of a branch.
-enum { USUAL_SLOTS = 4, SLOTS_AHEAD = 64 };
+// Adds up the slots of one Gaussian, in the order of its tiles, so that the result does not depend on the number of
+// threads. The unused elements get the splat's color. Few Gaussians have more than USUAL_SLOTS slots; where there are
+// fewer, zeros are added, which is cheaper than a branch.
+enum { USUAL_SLOTS = 4, PREFETCH_SLOTS = 64 };
 INLINE void sum_slots(const Splat& splat, const Slot* slots, float row[16]) {
   static const Slot none = {};
   const Slot* own = slots + splat.pair_start;
-  ask_for(own + SLOTS_AHEAD);
-  ask_for(own + SLOTS_AHEAD + 1);
+  prefetch(own + PREFETCH_SLOTS);
+  prefetch(own + PREFETCH_SLOTS + 1);
   vf sums[16 / W];
   for (int f = 0; f < 16 / W; f++) sums[f] = set1(0.0f);
   for (int32_t j = 0; j < USUAL_SLOTS; j++) {
@@ -26,9 +26,9 @@ INLINE void sum_slots(const Splat& splat, const Slot* slots, float row[16]) {
   }
   for (int32_t j = USUAL_SLOTS; j < splat.pair_count; j++)
     for (int f = 0; f < 16 / W; f++) sums[f] += load(own[j].v + f * W);
-#if defined(STILLSPLAT_AVX512)  // in the register: whoever loads the row would have to wait for single numbers
+#if defined(STILLSPLAT_AVX512)  // in the register: loading the row after storing single floats into it would stall
   const __m512i from = _mm512_setr_epi32(0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 0);
-  static_assert(offsetof(Splat, r) == 24 && offsetof(Splat, b) == 32 && SUM_FREE == 3, "as in the mask and the places");
+  static_assert(offsetof(Splat, r) == 24 && offsetof(Splat, b) == 32 && SUM_FREE == 3, "the mask and the permutation");
   store(row, (vf)_mm512_mask_permutexvar_ps((__m512)sums[0], 0x0888, from, (__m512)load(&splat.x)));
 #else
   for (int f = 0; f < 16 / W; f++) store(row + f * W, sums[f]);
@@ -36,141 +36,146 @@ INLINE void sum_slots(const Splat& splat, const Slot* slots, float row[16]) {
 #endif
 }
 
-// The gradient to one Gaussian, or in place of it a step of Adam: vectors in the order of FusedAdam's tensors.
-enum { TO_MEANS = 0, TO_ROTATIONS = 3, TO_SCALES = 7, TO_OPACITIES = 10, TO_SH = 11, SLOPES = TO_SH + 48 };
+// Positions of the gradients to each tensor of a Gaussian, in the order of FusedAdam's tensors.
+enum { TO_MEANS = 0, TO_ROTATIONS = 3, TO_SCALES = 7, TO_OPACITIES = 10, TO_SH = 11, GRADIENT_VECTORS = TO_SH + 48 };
 
-// Every tensor that is optimized, with its moments, and the rate of each of its numbers.
-struct Streams {
-  AdamRates rates[6];
-  int count = 0;  // of tensors
-  bool packed = true;  // all without gaps between the Gaussians of a group
+// The tensors that are optimized, with their moments and Adam constants.
+struct AdamTensors {
+  AdamConstants constants[6];
+  int count = 0;
+  bool contiguous = true;  // in all tensors the Gaussians of a group are contiguous
   struct Tensor {
-    Strided parts[3];
-    int terms, components, slope;
-    const AdamRates *rates, *rates_above;  // of the first term and of those above
-  } each[5];
+    Strided parts[3];  // parameter, exp_avg, exp_avg_sq
+    int terms, components;
+    int first_gradient;  // position among the gradients of a Gaussian
+    const AdamConstants *first_term, *other_terms;
+  } tensors[5];
 };
 
-const int TENSOR_SLOPES[5] = {TO_MEANS, TO_ROTATIONS, TO_SCALES, TO_OPACITIES, TO_SH}, TENSOR_WIDTHS[5] = {3, 4, 3, 1, 3};
+const int TENSOR_GRADIENTS[5] = {TO_MEANS, TO_ROTATIONS, TO_SCALES, TO_OPACITIES, TO_SH}, TENSOR_WIDTHS[5] = {3, 4, 3, 1, 3};
 
-// The moments of a group lie together; they are asked for a few lines at a time between the work that comes before.
-struct Coming {
-  const float* place[2] = {nullptr, nullptr};
-  int64_t lines = 0;
-  __attribute__((always_inline)) void some() {
+// Prefetches the moments of a group (grouped layout), a few cache lines per call, between the computations that precede
+// the step of Adam.
+struct MomentPrefetch {
+  const float* next[2] = {nullptr, nullptr};
+  int64_t lines = 0;  // left
+  __attribute__((always_inline)) void advance() {
     const int64_t now = lines < 8 ? lines : 8;
     for (int64_t k = 0; k < now; k++)
-      for (const float*& line : place) {
-        ask_for(line);
+      for (const float*& line : next) {
+        prefetch(line);
         line += GROUP;
       }
     lines -= now;
   }
 };
-INLINE Coming coming_moments(const Streams& s, int64_t i) {
-  Coming coming;
-  if (s.count && grouped(s.each[0].parts[1])) {
-    for (int m = 0; m < 2; m++) coming.place[m] = place_of(s.each[0].parts[1 + m], i);
-    coming.lines = s.each[0].parts[1].stride_group / GROUP;
+INLINE MomentPrefetch start_moment_prefetch(const AdamTensors& s, int64_t i) {
+  MomentPrefetch moment_prefetch;
+  if (s.count && grouped(s.tensors[0].parts[1])) {
+    for (int m = 0; m < 2; m++) moment_prefetch.next[m] = address_of(s.tensors[0].parts[1 + m], i);
+    moment_prefetch.lines = s.tensors[0].parts[1].stride_group / GROUP;
   }
-  return coming;
+  return moment_prefetch;
 }
 
-INLINE void collect_streams(const Gradients& g, int sh_terms, Streams& s) {
+INLINE void collect_adam_tensors(const Gradients& g, int sh_terms, AdamTensors& s) {
   const FusedAdam& a = *g.adam;
   const Strided* parameters[5] = {&g.means, &g.rotations, &g.scales, &g.opacities, &g.sh};
   for (int k = 0; k < 6; k++)
-    s.rates[k] = adam_rates(a.rates_by_bias1[k], a.inv_root_bias2, a.beta1, a.beta2, a.epsilon);
+    s.constants[k] = adam_constants(a.step_sizes[k], a.inv_root_bias_correction2, a.beta1, a.beta2, a.epsilon);
   for (int t = 0; t < 5; t++) {
     if (!parameters[t]->data) continue;
-    Streams::Tensor& tensor = s.each[s.count++];
-    tensor = {{*parameters[t], a.first[t], a.second[t]}, t == 4 ? sh_terms : 1, TENSOR_WIDTHS[t], TENSOR_SLOPES[t],
-              &s.rates[t], &s.rates[5]};
-    for (const Strided& part : tensor.parts) s.packed &= part.stride_n == 1;
+    AdamTensors::Tensor& tensor = s.tensors[s.count++];
+    tensor = {{*parameters[t], a.exp_avg[t], a.exp_avg_sq[t]}, t == 4 ? sh_terms : 1, TENSOR_WIDTHS[t], TENSOR_GRADIENTS[t],
+              &s.constants[t], &s.constants[5]};
+    for (const Strided& part : tensor.parts) s.contiguous &= part.stride_n == 1;
   }
 }
 
-// Whatever the layout.
-__attribute__((noinline)) void adam_anywhere(const Streams::Tensor& tensor, int64_t i, int valid, const vf* slope) {
+// A step of Adam for W Gaussians of one tensor, in any layout.
+__attribute__((noinline)) void adam_any_layout(const AdamTensors::Tensor& tensor, int64_t i, int valid, const vf* grad) {
   vf values[3][48];
   for (int part = 0; part < 3; part++)
     gather(tensor.parts[part], i, valid, tensor.terms, tensor.components, (float*)values[part]);
   for (int k = 0; k < tensor.terms * tensor.components; k++)
-    values[0][k] = adam_lanes(k < tensor.components ? *tensor.rates : *tensor.rates_above, values[0][k], slope[k],
+    values[0][k] = adam_lanes(k < tensor.components ? *tensor.first_term : *tensor.other_terms, values[0][k], grad[k],
                               values[1][k], values[2][k]);
   for (int part = 0; part < 3; part++)
     scatter(tensor.parts[part], i, valid, tensor.terms, tensor.components, (const float*)values[part]);
 }
 
-// Where Gaussians lie without gaps. Grouped moments have been asked for; with them the harmonics of the next group are.
+// The same where Gaussians are contiguous. In the grouped layout the moments have been prefetched already, and the spherical
+// harmonics coefficients of the next group are prefetched here.
 template <bool GROUPED>
-INLINE void adam_in_place(const Streams::Tensor& tensor, int64_t i, const vf* slope) {
-  const Strided *parameter = &tensor.parts[0], *first = &tensor.parts[1], *second = &tensor.parts[2];
-  float *p_term = place_of(*parameter, i), *m_term = place_of(*first, i), *v_term = place_of(*second, i);
+INLINE void adam_contiguous(const AdamTensors::Tensor& tensor, int64_t i, const vf* grad) {
+  const Strided *parameter = &tensor.parts[0], *exp_avg = &tensor.parts[1], *exp_avg_sq = &tensor.parts[2];
+  float *p_term = address_of(*parameter, i), *m_term = address_of(*exp_avg, i), *v_term = address_of(*exp_avg_sq, i);
   const int64_t next = GROUPED && grouped(*parameter) ? parameter->stride_group : 0;
   for (int k = 0; k < tensor.terms; k++) {
-    const AdamRates rates = k == 0 ? *tensor.rates : *tensor.rates_above;
+    const AdamConstants constants = k == 0 ? *tensor.first_term : *tensor.other_terms;
     float *p = p_term, *m = m_term, *v = v_term;
     for (int c = 0; c < tensor.components; c++) {
       if (GROUPED) {
-        if (next) ask_for(p + next);
+        if (next) prefetch(p + next);
       } else {
-        ask_for(m + AHEAD);
-        ask_for(v + AHEAD);
+        prefetch(m + PREFETCH_DISTANCE);
+        prefetch(v + PREFETCH_DISTANCE);
       }
       vf m_lanes = load(m), v_lanes = load(v);
-      store(p, adam_lanes(rates, load(p), *slope++, m_lanes, v_lanes));
+      store(p, adam_lanes(constants, load(p), *grad++, m_lanes, v_lanes));
       store(m, m_lanes);
       store(v, v_lanes);
       p += parameter->stride_c;
-      m += first->stride_c;
-      v += second->stride_c;
+      m += exp_avg->stride_c;
+      v += exp_avg_sq->stride_c;
     }
     p_term += parameter->stride_k;
-    m_term += first->stride_k;
-    v_term += second->stride_k;
+    m_term += exp_avg->stride_k;
+    v_term += exp_avg_sq->stride_k;
   }
 }
 
-INLINE void adam_streams(const Streams& s, int64_t i, int valid, const vf* slopes) {
+INLINE void adam_step_all(const AdamTensors& s, int64_t i, int valid, const vf* grad) {
   for (int j = 0; j < s.count; j++) {
-    const Streams::Tensor& tensor = s.each[j];
-    const vf* slope = slopes + tensor.slope;
-    if (!s.packed || valid < W)
-      adam_anywhere(tensor, i, valid, slope);
+    const AdamTensors::Tensor& tensor = s.tensors[j];
+    const vf* own = grad + tensor.first_gradient;
+    if (!s.contiguous || valid < W)
+      adam_any_layout(tensor, i, valid, own);
     else if (grouped(tensor.parts[1]))
-      adam_in_place<true>(tensor, i, slope);
+      adam_contiguous<true>(tensor, i, own);
     else
-      adam_in_place<false>(tensor, i, slope);
+      adam_contiguous<false>(tensor, i, own);
   }
 }
 
-// The slopes of the sums of opacities and scales, for logits and logarithms; all Gaussians feel them, seen or not.
-INLINE void add_pulls(const Gradients& g, int flags, int64_t i, int valid, vf* slopes) {
+// Adds the gradients of the regularization: the weighted sums of all opacities and of all scales, with respect to logits
+// and logarithms. It applies to all Gaussians, visible or not.
+INLINE void add_regularization(const Gradients& g, int flags, int64_t i, int valid, vf* grad) {
   const FusedAdam& a = *g.adam;
-  float room[3 * W] __attribute__((aligned(64)));
-  if (a.opacity_pull != 0.0f && (flags & FLAG_OPACITY_LOGITS)) {
-    const vf opacity = 1.0f / (1.0f + exp_any(-at(lanes_of(g.opacities, i, valid, 1, 1, room), 0, 0)));
-    slopes[TO_OPACITIES] = fma(set1(a.opacity_pull), opacity * (1.0f - opacity), slopes[TO_OPACITIES]);
+  float scratch[3 * W] __attribute__((aligned(64)));
+  if (a.opacity_regularization != 0.0f && (flags & FLAG_OPACITY_LOGITS)) {
+    const vf opacity = 1.0f / (1.0f + exp_any(-at(lanes_of(g.opacities, i, valid, 1, 1, scratch), 0, 0)));
+    grad[TO_OPACITIES] = fma(set1(a.opacity_regularization), opacity * (1.0f - opacity), grad[TO_OPACITIES]);
   }
-  if (a.scale_pull != 0.0f && (flags & FLAG_LOG_SCALES)) {
-    const Lanes scales = lanes_of(g.scales, i, valid, 1, 3, room);
+  if (a.scale_regularization != 0.0f && (flags & FLAG_LOG_SCALES)) {
+    const Lanes scales = lanes_of(g.scales, i, valid, 1, 3, scratch);
     for (int k = 0; k < 3; k++)
-      slopes[TO_SCALES + k] = fma(set1(a.scale_pull), exp_any(at(scales, 0, k)), slopes[TO_SCALES + k]);
+      grad[TO_SCALES + k] = fma(set1(a.scale_regularization), exp_any(at(scales, 0, k)), grad[TO_SCALES + k]);
   }
 }
 
-INLINE void deliver(const Gradients& g, const Streams& streams, int flags, int64_t i, int valid, int sh_terms,
-                    vf* slopes) {
+// Takes the step of Adam, or writes the gradients where no step is wanted.
+INLINE void apply_gradients(const Gradients& g, const AdamTensors& adam, int flags, int64_t i, int valid, int sh_terms,
+                            vf* grad) {
   if (g.adam) {
-    add_pulls(g, flags, i, valid, slopes);
-    adam_streams(streams, i, valid, slopes);
+    add_regularization(g, flags, i, valid, grad);
+    adam_step_all(adam, i, valid, grad);
     return;
   }
   const Strided* targets[5] = {&g.means, &g.rotations, &g.scales, &g.opacities, &g.sh};
   for (int t = 0; t < 5; t++)
     if (targets[t]->data)
-      write(*targets[t], i, valid, t == 4 ? sh_terms : 1, TENSOR_WIDTHS[t], slopes + TENSOR_SLOPES[t]);
+      write(*targets[t], i, valid, t == 4 ? sh_terms : 1, TENSOR_WIDTHS[t], grad + TENSOR_GRADIENTS[t]);
 }
 
 void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Splat* splats, const Slot* slots,
@@ -179,8 +184,8 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
   const Gradients& g = *gradients;
   const int sh_terms = s.sh.data ? (s.sh_degree + 1) * (s.sh_degree + 1) : 0;
   const vf zero = set1(0.0f);
-  Streams streams;
-  if (g.adam) collect_streams(g, sh_terms, streams);
+  AdamTensors adam;
+  if (g.adam) collect_adam_tensors(g, sh_terms, adam);
   vf sum_R[9], sum_t[3], sum_fx = zero, sum_fy = zero, sum_cx = zero, sum_cy = zero;
   Vec3 sum_center = {zero, zero, zero};
   for (int k = 0; k < 9; k++) sum_R[k] = zero;
@@ -191,28 +196,28 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     int valid = end - i < W ? (int)(end - i) : W;
     float sums[W][16] __attribute__((aligned(64)));
     vf in[16];
-    vf slopes[SLOPES];
+    vf grad[GRADIENT_VECTORS];
     bool any = false;
     for (int l = 0; l < valid; l++) any |= splats[i + l].pair_count > 0;
-    Coming coming = coming_moments(streams, i);
-    coming.some();
+    MomentPrefetch moment_prefetch = start_moment_prefetch(adam, i);
+    moment_prefetch.advance();
     Projected p;
     if (any) {
       project_lanes(s, i, valid, p);
       any = mask_bits(p.visible) != 0;
     }
     if (!any) {
-      for (vf& slope : slopes) slope = zero;
-      deliver(g, streams, s.flags, i, valid, sh_terms, slopes);
-      if (g.colors.data) write(g.colors, i, valid, 1, 3, slopes);
-      if (g.covariances.data) write(g.covariances, i, valid, 1, 6, slopes);
-      if (g.screen_means.data) write(g.screen_means, i, valid, 1, 2, slopes);
+      for (vf& value : grad) value = zero;
+      apply_gradients(g, adam, s.flags, i, valid, sh_terms, grad);
+      if (g.colors.data) write(g.colors, i, valid, 1, 3, grad);
+      if (g.covariances.data) write(g.covariances, i, valid, 1, 6, grad);
+      if (g.screen_means.data) write(g.screen_means, i, valid, 1, 2, grad);
       continue;
     }
     for (int l = 0; l < W; l++) sum_slots(splats[i + (l < valid ? l : valid - 1)], slots, sums[l]);
-    coming.some();
+    moment_prefetch.advance();
     transpose_to_fields(sums, in);
-    // lanes that are not visible may hold anything: keep their sums at 0 and their values finite
+    // lanes that are not visible may hold any value: zero_unless keeps NaN out of their gradients
     vm on = p.visible;
     vf H = in[SUM_H], Hx = in[SUM_HX], Hy = in[SUM_HY], Hxx = in[SUM_HXX], Hxy = in[SUM_HXY], Hyy = in[SUM_HYY];
     Vec3 d_color = {in[SUM_R], in[SUM_G], in[SUM_B]};
@@ -224,7 +229,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       const vf d_screen[2] = {d_x, d_y};
       write(g.screen_means, i, valid, 1, 2, d_screen);
     }
-    coming.some();
+    moment_prefetch.advance();
     // dL/dcovariance = 1/2 conic H conic, as a full symmetric matrix
     vf p00 = fma(a, Hxx, b * Hxy), p01 = fma(a, Hxy, b * Hyy), p10 = fma(b, Hxx, c * Hxy), p11 = fma(b, Hxy, c * Hyy);
     vf s_xx = 0.5f * fma(p00, a, p01 * b), s_xy = 0.5f * fma(p00, b, p01 * c), s_yy = 0.5f * fma(p10, b, p11 * c);
@@ -239,13 +244,13 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       s_xy += half * (-(inv_raw * p.cov_xy) - b);
     }
     if (s.flags & FLAG_OPACITY_LOGITS) d_opacity = H * (1.0f - p.opacity_raw);
-    slopes[TO_OPACITIES] = zero_unless(on, d_opacity);
-    coming.some();
+    grad[TO_OPACITIES] = zero_unless(on, d_opacity);
+    moment_prefetch.advance();
     Vec3 d_t1, d_t2;
     if (s.covariances.data) {
       vf m[6];
-      float room[6 * W] __attribute__((aligned(64)));
-      const Lanes given = lanes_of(s.covariances, i, valid, 1, 6, room);
+      float scratch[6 * W] __attribute__((aligned(64)));
+      const Lanes given = lanes_of(s.covariances, i, valid, 1, 6, scratch);
       for (int k = 0; k < 6; k++) m[k] = at(given, 0, k);
       Vec3 t1 = p.t1, t2 = p.t2;
       Vec3 e1 = s_xx * t1 + s_xy * t2, e2 = s_xy * t1 + s_yy * t2;  // S T
@@ -277,7 +282,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       }
       for (int k = 0; k < 3; k++) {
         vf chain = (s.flags & FLAG_LOG_SCALES) ? scales[k] : set1(s.scale_modifier);
-        slopes[TO_SCALES + k] = zero_unless(on, d_scales[k] * chain);
+        grad[TO_SCALES + k] = zero_unless(on, d_scales[k] * chain);
       }
       if (g.rotations.data) {
         vf w = p.qw, x = p.qx, y = p.qy, z = p.qz;
@@ -287,13 +292,13 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
         vf dy = 2.0f * (x * (A.y + B.x) + z * (B.z + C.y) + w * (C.x - A.z)) - 4.0f * y * (A.x + C.z);
         vf dz = 2.0f * (x * (A.z + C.x) + y * (B.z + C.y) + w * (A.y - B.x)) - 4.0f * z * (A.x + B.y);
         vf radial = fma(dw, w, fma(dx, x, fma(dy, y, dz * z)));
-        slopes[TO_ROTATIONS + 0] = zero_unless(on, p.q_inv_norm * fnma(radial, w, dw));
-        slopes[TO_ROTATIONS + 1] = zero_unless(on, p.q_inv_norm * fnma(radial, x, dx));
-        slopes[TO_ROTATIONS + 2] = zero_unless(on, p.q_inv_norm * fnma(radial, y, dy));
-        slopes[TO_ROTATIONS + 3] = zero_unless(on, p.q_inv_norm * fnma(radial, z, dz));
+        grad[TO_ROTATIONS + 0] = zero_unless(on, p.q_inv_norm * fnma(radial, w, dw));
+        grad[TO_ROTATIONS + 1] = zero_unless(on, p.q_inv_norm * fnma(radial, x, dx));
+        grad[TO_ROTATIONS + 2] = zero_unless(on, p.q_inv_norm * fnma(radial, y, dy));
+        grad[TO_ROTATIONS + 3] = zero_unless(on, p.q_inv_norm * fnma(radial, z, dz));
       }
     }
-    coming.some();
+    moment_prefetch.advance();
     vf k1 = s.fx * p.inv_z, k2 = s.fy * p.inv_z;
     vf d_k1 = dot(d_t1, p.direction1), d_k2 = dot(d_t2, p.direction2);
     vf d_uc = -(k1 * dot(d_t1, p.row2)), d_vc = -(k2 * dot(d_t2, p.row2));
@@ -303,28 +308,28 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     Vec3 d_point = {d_u * p.inv_z, d_v * p.inv_z,
                     d_depth - p.inv_z * (d_u * p.u + d_v * p.v + d_k1 * k1 + d_k2 * k2)};
     d_point = {zero_unless(on, d_point.x), zero_unless(on, d_point.y), zero_unless(on, d_point.z)};
-    coming.some();
+    moment_prefetch.advance();
     Vec3 d_mean = d_point.x * p.row0 + d_point.y * p.row1 + d_point.z * p.row2;
     Vec3 d_center = {zero, zero, zero};
     if (s.sh.data) {
       vf inv_length;
       Vec3 direction = view_direction(s, p.mean, inv_length);
-      // a colour that was clamped to 0 has no gradient
+      // a color that was clamped to 0 has no gradient
       d_color = {zero_unless(both(on, gt(in[SUM_FREE], zero)), d_color.x),
                  zero_unless(both(on, gt(in[SUM_FREE + 4], zero)), d_color.y),
                  zero_unless(both(on, gt(in[SUM_FREE + 8], zero)), d_color.z)};
       vf Y[16], a_k[16];
       sh_basis(s.sh_degree, direction, Y);
-      coming.some();
-      float room[48 * W] __attribute__((aligned(64)));
-      const Lanes sh = lanes_of(s.sh, i, valid, sh_terms, 3, room);
+      moment_prefetch.advance();
+      float scratch[48 * W] __attribute__((aligned(64)));
+      const Lanes sh = lanes_of(s.sh, i, valid, sh_terms, 3, scratch);
       for (int k = 0; k < sh_terms; k++) {
         a_k[k] = dot(vector_at(sh, k), d_color);
-        slopes[TO_SH + 3 * k] = Y[k] * d_color.x;
-        slopes[TO_SH + 3 * k + 1] = Y[k] * d_color.y;
-        slopes[TO_SH + 3 * k + 2] = Y[k] * d_color.z;
+        grad[TO_SH + 3 * k] = Y[k] * d_color.x;
+        grad[TO_SH + 3 * k + 1] = Y[k] * d_color.y;
+        grad[TO_SH + 3 * k + 2] = Y[k] * d_color.z;
       }
-      coming.some();
+      moment_prefetch.advance();
       Vec3 d_dir = sh_direction_gradient(s.sh_degree, direction, a_k);
       d_dir = inv_length * (d_dir - dot(d_dir, direction) * direction);
       d_dir = {zero_unless(on, d_dir.x), zero_unless(on, d_dir.y), zero_unless(on, d_dir.z)};
@@ -334,10 +339,10 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
       const vf d_colors[3] = {d_color.x, d_color.y, d_color.z};
       write(g.colors, i, valid, 1, 3, d_colors);
     }
-    slopes[TO_MEANS] = d_mean.x;
-    slopes[TO_MEANS + 1] = d_mean.y;
-    slopes[TO_MEANS + 2] = d_mean.z;
-    deliver(g, streams, s.flags, i, valid, sh_terms, slopes);
+    grad[TO_MEANS] = d_mean.x;
+    grad[TO_MEANS + 1] = d_mean.y;
+    grad[TO_MEANS + 2] = d_mean.z;
+    apply_gradients(g, adam, s.flags, i, valid, sh_terms, grad);
     if (camera) {
       Vec3 m = {zero_unless(on, p.mean.x), zero_unless(on, p.mean.y), zero_unless(on, p.mean.z)};
       Vec3 d_row0 = k1 * d_t1, d_row1 = k2 * d_t2;

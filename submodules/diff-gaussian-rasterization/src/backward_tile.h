@@ -1,58 +1,59 @@
-// The gradient of one tile's compositing to its splats.
+// Backward pass of one tile: from the gradients of its pixels to those of its splats.
 #pragma once
 #include "saved.h"
 
 namespace {
 
-// Pixels of a block on the way back: gradients to r, g, b, depth and alpha; the value still to come; transmittance.
+// The pixels of a block: gradients to r, g, b, depth and alpha; `remaining`, the part of the sum that the splats not yet
+// processed and the background contribute (see backward_strip); transmittance.
 struct BackwardBlock {
-  float d_r[PIXELS], d_g[PIXELS], d_b[PIXELS], d_z[PIXELS], d_alpha[PIXELS], rest[PIXELS], T[PIXELS];
+  float d_r[PIXELS], d_g[PIXELS], d_b[PIXELS], d_z[PIXELS], d_alpha[PIXELS], remaining[PIXELS], T[PIXELS];
   vm open[PARTS];
 } __attribute__((aligned(64)));
 
-// False where no pixel of the block is wanted to change, as under a mask: then nothing comes from it.
-INLINE bool start_block(const Scene& s, const TilePlace& place, int b, const Outputs& out, const Gradients& g,
+// Loads a block. Returns false if all its gradients are 0, as under a mask; the block then contributes nothing.
+INLINE bool start_block(const Scene& s, const TileRectangle& rect, int b, const Outputs& out, const Gradients& g,
                         BackwardBlock& block) {
   const int64_t plane = (int64_t)s.width * s.height;
-  float* slopes[5] = {block.d_r, block.d_g, block.d_b, block.d_z, block.d_alpha};
+  float* loaded[5] = {block.d_r, block.d_g, block.d_b, block.d_z, block.d_alpha};
   const float* given[5] = {g.image, g.image ? g.image + plane : nullptr, g.image ? g.image + 2 * plane : nullptr,
                            g.depth, g.alpha};
   const float* outputs[5] = {out.image, out.image + plane, out.image + 2 * plane, out.depth, out.alpha};
-  bool wanted = false;
+  bool has_gradient = false;
   for (int part = 0; part < PARTS; part++) {
     vf total = set1(0.0f);
     for (int k = 0; k < 5; k++) {
-      const vf slope = given[k] ? read_part(given[k], s.width, place, b, part) : set1(0.0f);
-      store(slopes[k] + part * W, slope);
+      const vf gradient = given[k] ? read_part(given[k], s.width, rect, b, part) : set1(0.0f);
+      store(loaded[k] + part * W, gradient);
       if (!given[k]) continue;
-      wanted |= any(not_zero(slope));
-      total = fma(slope, read_part(outputs[k], s.width, place, b, part), total);
+      has_gradient |= any(not_zero(gradient));
+      total = fma(gradient, read_part(outputs[k], s.width, rect, b, part), total);
     }
-    store(block.rest + part * W, total);
+    store(block.remaining + part * W, total);
     store(block.T + part * W, set1(1.0f));
-    block.open[part] = lanes_inside(place, b, part);
+    block.open[part] = lanes_inside(rect, b, part);
   }
-  return wanted;
+  return has_gradient;
 }
 
-// The sums of TOGETHER splats over the pixels of one vector, added to each one's own sums. A piece of a vector is a row
-// of four pixels; transposed, it is one pixel of the row for four splats, so that the sums over x are plain additions.
-// h: dL/dlog(alpha), w: the splats' weights; both are used up.
+// Adds the gradient sums of TOGETHER splats over the pixels of one vector to the slots of the splats. A piece of a vector is
+// a row of four pixels; after the transposition it is one pixel of the row for four splats, so that sums over x are plain
+// additions. h: dL/dlog(alpha), w: the weights of the splats; both are overwritten.
 template <bool WITH_DEPTH>
 INLINE void add_sums(vf* h, vf* w, const Splat* const* splats, vf pixel_x, vf pixel_y, const vf spread[4][4],
                      const uint8_t* which, Slot* sums) {
   static_assert(TOGETHER == 4 && BLOCK == 4, "pieces of four");
   const float* const centres[4] = {&splats[which[0]]->x, &splats[which[1]]->x, &splats[which[2]]->x, &splats[which[3]]->x};
-  vf place = set1(0.0f);  // of each pixel in its row, from the row's middle
-  for (int l = 0; l < W; l++) place[l] = (float)(l % 4) - 1.5f;
-  vf x, y;  // from the splat to the row's middle
+  vf offset = set1(0.0f);  // x of each pixel relative to the middle of its row of four
+  for (int l = 0; l < W; l++) offset[l] = (float)(l % 4) - 1.5f;
+  vf x, y;  // from the splat to the middle of the row
   pairs_to_pieces(centres, x, y);
-  x = (pixel_x - x) - place;
+  x = (pixel_x - x) - offset;
   y = pixel_y - y;
   transpose_pieces(h);
-  const vf outer = h[0] + h[3], inner = h[1] + h[2], outer_slope = h[3] - h[0], inner_slope = h[2] - h[1];
+  const vf outer = h[0] + h[3], inner = h[1] + h[2], outer_difference = h[3] - h[0], inner_difference = h[2] - h[1];
   const vf h_0 = outer + inner;
-  const vf own_x = fma(outer_slope, set1(1.5f), inner_slope * set1(0.5f));
+  const vf own_x = fma(outer_difference, set1(1.5f), inner_difference * set1(0.5f));
   const vf own_xx = fma(outer, set1(2.25f), inner * set1(0.25f));
   const vf h_x = fma(x, h_0, own_x), h_xx = fma(x, own_x + h_x, own_xx);
   vf fields[4][4];  // [k][q] is number 4 q + k of a slot
@@ -79,16 +80,16 @@ INLINE void add_sums(vf* h, vf* w, const Splat* const* splats, vf pixel_x, vf pi
   }
 }
 
-// One vector of a block's pixels, front to back again. With v = color . dL/dcolor + ... the value of a splat to the loss
-// at a pixel, dL/dalpha_i = T_i v_i - (sum of w_j v_j behind i, and of the background) / (1 - alpha_i); what is behind
-// is the total, known from the outputs, minus what has been passed. With w_i = alpha_i T_i that makes alpha_i dL/dalpha_i
-// what is not passed before i, minus what is not passed after it / (1 - alpha_i). With SAVED the alphas are there already,
-// otherwise they are computed again and it ends when no pixel goes on.
+// One strip (a vector of a block's pixels), front to back. Let v_i = color_i . dL/dcolor + depth_i dL/ddepth + dL/dalpha,
+// w_i = alpha_i T_i, and R_i the sum of w_j v_j over the splats j behind i and the background. Then
+// dL/dalpha_i = T_i v_i - R_i / (1 - alpha_i), hence alpha_i dL/dalpha_i = R_(i-1) - R_i / (1 - alpha_i). R before the first
+// splat is the sum over all, known from the outputs; `remaining` is the current R. With SAVED the alphas are read from
+// `saved`; otherwise they are computed again, until no pixel is open.
 template <bool WITH_DEPTH, bool SAVED>
-INLINE void walk(const Splat* const* splats, const uint8_t* list, int count, const float* saved, vf x, vf y, BackwardBlock& block,
+INLINE void backward_strip(const Splat* const* splats, const uint8_t* list, int count, const float* saved, vf x, vf y, BackwardBlock& block,
                  int part, Slot* sums) {
   const int at = part * W;
-  vf rest = load(block.rest + at), before[TOGETHER + 1];
+  vf remaining = load(block.remaining + at), before[TOGETHER + 1];
   vm open = block.open[part];
   const vf d_r = load(block.d_r + at), d_g = load(block.d_g + at), d_b = load(block.d_b + at);
   vf spread[4][4];
@@ -100,7 +101,7 @@ INLINE void walk(const Splat* const* splats, const uint8_t* list, int count, con
   bool some_open = true;
   for (int j = 0; j < count && some_open; j += TOGETHER) {
     const uint8_t* which = list + j;
-    vf alpha[TOGETHER], value[TOGETHER], w[TOGETHER], left[TOGETHER], behind[TOGETHER], h[TOGETHER];
+    vf alpha[TOGETHER], value[TOGETHER], w[TOGETHER], remaining_before[TOGETHER], remaining_after[TOGETHER], h[TOGETHER];
     before[0] = before[TOGETHER];
     if (SAVED) {
       for (int k = 0; k < TOGETHER; k++) alpha[k] = load(saved + (j + k) * W);
@@ -119,81 +120,81 @@ INLINE void walk(const Splat* const* splats, const uint8_t* list, int count, con
       value[k] = fma(set1(p.r), d_r, fma(set1(p.g), d_g, value[k]));
     }
     for (int k = 0; k < TOGETHER; k++) {
-      left[k] = rest;
-      rest = behind[k] = fnma(w[k], value[k], rest);
+      remaining_before[k] = remaining;
+      remaining = remaining_after[k] = fnma(w[k], value[k], remaining);
     }
-    for (int k = 0; k < TOGETHER; k++)  // an alpha that was clamped does not change; where it is 0, so is this
-      h[k] = zero_unless(gt(set1(ALPHA_MAX), alpha[k]), fnma(behind[k], reciprocal(1.0f - alpha[k]), left[k]));
+    for (int k = 0; k < TOGETHER; k++)  // a clamped alpha has no gradient; where alpha is 0, so is the difference
+      h[k] = zero_unless(gt(set1(ALPHA_MAX), alpha[k]), fnma(remaining_after[k], reciprocal(1.0f - alpha[k]), remaining_before[k]));
     add_sums<WITH_DEPTH>(h, w, splats, x, y, spread, which, sums);
   }
   store(block.T + at, before[TOGETHER]);
-  store(block.rest + at, rest);
+  store(block.remaining + at, remaining);
   block.open[part] = open;
 }
 
-// A slot goes to where its Gaussian will look for it, which is not soon and far from the one before.
-INLINE void send(Slot& to, const Slot& from) {
+// Writes a slot by streaming stores: slots are not read soon, and successive ones lie far apart.
+INLINE void store_slot(Slot& to, const Slot& from) {
   for (int part = 0; part < 16 / W; part++) stream(to.v + part * W, load(from.v + part * W));
 }
 
 template <bool WITH_DEPTH, bool SAVED>
-void backward_tile_of(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
+void backward_tile_template(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
                       const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots) {
   const Scene& s = *scene;
-  const TilePlace place = place_of(s, tile);
+  const TileRectangle rect = tile_rectangle(s, tile);
   const BlockPixels pixels = first_block();
   BackwardBlock state[BLOCKS];
   Batch batch;
   Slot sums[BATCH + 1];
   start_batches(batch);
-  memset(&sums[NOBODY], 0, sizeof(Slot));
+  memset(&sums[PADDING], 0, sizeof(Slot));
   const int64_t plane = (int64_t)s.width * s.height;
   for (int channel = 0; channel < 3 && gradients->image; channel++) {
-    bring_near<0>(gradients->image + channel * plane, s.width, place);
-    bring_near<0>(out->image + channel * plane, s.width, place);
+    prefetch_tile<0>(gradients->image + channel * plane, s.width, rect);
+    prefetch_tile<0>(out->image + channel * plane, s.width, rect);
   }
-  uint32_t alive = blocks_inside(place);
+  uint32_t alive = blocks_inside(rect);
   for (uint32_t blocks = alive; blocks; blocks &= blocks - 1) {
     const int b = __builtin_ctz(blocks);
-    bring_near(splats, entries, b * NEAR_AT_ONCE, count);
-    if (!start_block(s, place, b, *out, *gradients, state[b])) alive &= ~(1u << b);
+    prefetch_splats(splats, entries, b * PREFETCH_AT_ONCE, count);
+    if (!start_block(s, rect, b, *out, *gradients, state[b])) alive &= ~(1u << b);
   }
   const Slot none = {};
   int64_t first = 0;
   for (; first < count && alive; first += BATCH) {
-    const uint32_t noted = SAVED ? noted_blocks(saved) : alive;
-    if (SAVED && !noted) break;
-    load_batch(splats, entries, first, count, alive & noted, batch);
+    const uint32_t listed = SAVED ? read_blocks(saved) : alive;
+    if (SAVED && !listed) break;
+    load_batch(splats, entries, first, count, alive & listed, batch);
     if (!SAVED) sort_into_blocks(alive, batch);
     memset(sums, 0, (size_t)batch.size * sizeof(Slot));
-    for (uint32_t blocks = noted; blocks; blocks &= blocks - 1) {
+    for (uint32_t blocks = listed; blocks; blocks &= blocks - 1) {
       const int b = __builtin_ctz(blocks);
-      const float left = block_left(place, b), top = block_top(place, b);
-      bring_near(splats, entries, first + BATCH + b * NEAR_AT_ONCE, count);
-      int walked[PARTS];
-      const uint8_t* list = SAVED ? noted_list(saved, walked) : batch.lists + batch.begin[b];
+      const float left = block_left(rect, b), top = block_top(rect, b);
+      prefetch_splats(splats, entries, first + BATCH + b * PREFETCH_AT_ONCE, count);
+      int processed[PARTS];
+      const uint8_t* list = SAVED ? read_list(saved, processed) : batch.lists + batch.begin[b];
       bool open = false;
       for (int part = 0; part < PARTS; part++) {
         const float* alphas = saved.alphas;
-        if (SAVED) saved.alphas += walked[part] * W;
+        if (SAVED) saved.alphas += processed[part] * W;
         if (SAVED ? !(alive >> b & 1) : !any(state[b].open[part])) continue;
-        walk<WITH_DEPTH, SAVED>(batch.splats, list, SAVED ? walked[part] : batch.lengths[b], alphas,
+        backward_strip<WITH_DEPTH, SAVED>(batch.splats, list, SAVED ? processed[part] : batch.lengths[b], alphas,
                                pixels.x[part] + left, pixels.y[part] + top, state[b], part, sums);
         open |= any(state[b].open[part]);
       }
       if (!SAVED && !open) alive &= ~(1u << b);
     }
-    for (int j = 0; j < batch.size; j++) send(slots[entries[first + j].pair], sums[j]);
+    for (int j = 0; j < batch.size; j++) store_slot(slots[entries[first + j].pair], sums[j]);
   }
-  for (; first < count; first++) send(slots[entries[first].pair], none);
+  for (; first < count; first++) store_slot(slots[entries[first].pair], none);
   streamed();
 }
 
 void backward_tile(const Scene* scene, int tile, const Splat* splats, const TileEntry* entries, int64_t count,
                    const Outputs* out, const Gradients* gradients, Saved saved, Slot* slots) {
   const bool with_depth = gradients->alpha || gradients->depth;
-  const auto run = with_depth ? saved.alphas ? backward_tile_of<true, true> : backward_tile_of<true, false>
-                              : saved.alphas ? backward_tile_of<false, true> : backward_tile_of<false, false>;
+  const auto run = with_depth ? saved.alphas ? backward_tile_template<true, true> : backward_tile_template<true, false>
+                              : saved.alphas ? backward_tile_template<false, true> : backward_tile_template<false, false>;
   run(scene, tile, splats, entries, count, out, gradients, saved, slots);
 }
 

@@ -1,31 +1,29 @@
-// Which blocks of which tiles a splat touches.
+// Coverage: which blocks of which tiles a splat touches.
 #pragma once
 #include "kernels.h"
 #include "simd.h"
 
 namespace {
 
-const float LOG2_ALPHA_CUT = -7.99435344f;  // log2(1 / 255)
-
-// Lanes of whole numbers that the mask keeps, others 0.
+// Integer lanes where the mask is set; 0 elsewhere.
 #if defined(STILLSPLAT_AVX512)
-INLINE vi keep_lanes(vm those, vi v) { return (vi)_mm512_maskz_mov_epi32(those, (__m512i)v); }
+INLINE vi keep_lanes(vm selected, vi v) { return (vi)_mm512_maskz_mov_epi32(selected, (__m512i)v); }
 #else
-INLINE vi keep_lanes(vm those, vi v) { return v & those; }
+INLINE vi keep_lanes(vm selected, vi v) { return v & selected; }
 #endif
 
-// For each row of blocks the ellipse's extent in x is exact: the boundary
-// x(y) = (-B y +- sqrt(4 A E - (4 A C - B^2) y^2)) / 2 A is extreme at the ellipse's own extreme point, clamped into the
-// row's band of pixel centres.
+// The extent of the ellipse alpha = 1/255 in x is exact in each row of blocks: the boundary
+// x(y) = (-B y +- sqrt(4 A E - (4 A C - B^2) y^2)) / 2 A is extreme at the ellipse's leftmost and rightmost points, whose
+// y are clamped to the pixel centers of the row. E = log2_opacity - log2(1/255).
 
 INLINE void set_pair(PairList& list, int64_t at, uint32_t tile, float depth, uint32_t splat, uint32_t blocks) {
   list.tile[at] = tile;
-  memcpy(&list.depth[at], &depth, sizeof depth);  // positive floats sort like their bits
+  memcpy(&list.depth[at], &depth, sizeof depth);  // the bits of positive floats have the order of the floats
   list.splat[at] = splat;
   list.blocks[at] = blocks;
 }
 
-// Writes the pairs of one splat of any size, W rows of blocks at a time; their number. There is room for them.
+// Appends the pairs of one splat of any size, W rows of blocks at a time, and returns their number. The list must have room.
 __attribute__((noinline)) int32_t cover_large(const Scene* scene, const Splat& p, uint32_t splat, PairList& list) {
   const int width = scene->width, height = scene->height, tiles_x = (width + TILE_W - 1) / TILE_W;
   const float x0 = fmaxf(ceilf(p.x - p.half_width), 0.0f), x1 = fminf(floorf(p.x + p.half_width), width - 1.0f);
@@ -51,11 +49,11 @@ __attribute__((noinline)) int32_t cover_large(const Scene* scene, const Splat& p
     left = vmax(-vfloor(-left), set1(x0));
     right = vmin(vfloor(right), set1(x1));
     in_rows = both(in_rows, ge(right, left));
-    // clamped before the conversion, so that rows without a pixel do not overflow
+    // clamped before the conversion to integers, which rows without a pixel would overflow
     vi first = __builtin_convertvector(vclamp(left, set1(0.0f), set1(x1)), vi) >> 2;
     vi last = __builtin_convertvector(vclamp(right, set1(0.0f), set1(x1)), vi) >> 2;
     for (int column = first_column; column <= last_column; column++) {
-      // bits [from, to] of each row, shifted to the row's place in its tile, then joined over the rows of a tile
+      // bits [from, to] of each row, shifted to the row's position in its tile, then joined over the rows of a tile
       vi base = set1i(column * BLOCKS_X), zero = set1i(0), top_bit = set1i(BLOCKS_X - 1);
       vi from = first - base, to = last - base;
       from = from > zero ? from : zero;
@@ -78,15 +76,15 @@ __attribute__((noinline)) int32_t cover_large(const Scene* scene, const Splat& p
   return count;
 }
 
-// W splats that lie in at most two rows and two columns of tiles each.
+// The extents of W splats. "Small" splats lie in at most two rows and two columns of tiles.
 struct Extents {
-  vf x, y, x0, x1, y0, y1;        // centre; first and last pixel of the extent, clipped to the picture
+  vf x, y, x0, x1, y0, y1;        // center; first and last pixel of the extent, clipped to the image
   vf A, B, C, half_width, half_height, discriminant, log2_opacity;
 };
 enum { SMALL_TILES = 4, SMALL_ROWS = 2 * BLOCKS_Y };
 
-// The blocks of the four tiles: the one in which the splat begins, the one to its right, and those below. Each splat has
-// rows of blocks of its own, from its first one on. Other splats than `small` ones may get anything.
+// For small splats, the blocks touched in four tiles: the first one of the splat, the one to its right, and the two below.
+// Each lane steps through the rows of blocks from the first row of its own splat. Lanes outside `small` are undefined.
 INLINE void cover_small(const Extents& p, vm small, vf first_tile_row, vf first_tile_column,
                         uint32_t blocks[SMALL_TILES][W]) {
   const vf A = -p.A, B = -p.B, C = -p.C, zero = set1(0.0f);
@@ -110,7 +108,7 @@ INLINE void cover_small(const Extents& p, vm small, vf first_tile_row, vf first_
     left = vmax(-vfloor(-left), p.x0);
     right = vmin(vfloor(right), p.x1);
     const vm some = both(ge(high, low), ge(right, left));
-    // bits [from, to] of two tiles side by side; clamped for lanes that are not small and for those without a pixel
+    // bits [from, to] of two tiles side by side; clamped because lanes may be not small or without a pixel
     const vi from = __builtin_convertvector(vclamp(vfloor(left * by_block) - first_column, zero, last_bit), vi);
     const vi to = __builtin_convertvector(vclamp(vfloor(right * by_block) - first_column, zero, last_bit), vi);
     const vi bits = keep_lanes(some, (set1i(2) << to) - (set1i(1) << from));
@@ -125,25 +123,25 @@ INLINE void cover_small(const Extents& p, vm small, vf first_tile_row, vf first_
   memcpy(blocks, words, sizeof words);
 }
 
-// The pairs of one small splat, in lane l; their number.
+// Appends the pairs of the small splat in lane l and returns their number.
 INLINE int32_t write_one_small(int32_t tile, float depth, const uint32_t blocks[SMALL_TILES][W], int l, int tiles_x,
                                uint32_t splat, PairList& list) {
   const int64_t first = list.count;
-  for (int q = 0; q < SMALL_TILES; q++) {  // written where it belongs or, if empty, over by the next
+  for (int q = 0; q < SMALL_TILES; q++) {  // always written; an empty pair is overwritten by the next one
     set_pair(list, list.count, (uint32_t)(tile + q / 2 * tiles_x + q % 2), depth, splat, blocks[q][l]);
     list.count += blocks[q][l] != 0;
   }
   return (int32_t)(list.count - first);
 }
 
-// The pairs of W small splats from `splat` on, with where they start, counted from the list's beginning, and how many
-// they are; there is room for all of them. `tile` is the first of each splat's four. `between` is called four times on the
-// way, with 0 to 3.
+// Appends the pairs of W small splats from `splat` on; the list must have room. `tile`: the first of the four tiles of each
+// splat. Returns for each splat the position of its first pair in the list and its number of pairs. `between` is called
+// with 0 to 3 between the parts of the work, to prefetch.
 template <class Between>
 INLINE void write_small(vi tile, vf depth, const uint32_t blocks[SMALL_TILES][W], int tiles_x, uint32_t splat,
                         PairList& list, vi& start, vi& count, const Between& between) {
 #if defined(STILLSPLAT_AVX512)
-  // piece j of a vector holds the splats j, 4 + j, 8 + j and 12 + j, so that four of them spread are in their order
+  // piece j (4 lanes) of a vector holds the splats j, 4 + j, 8 + j and 12 + j, so that spread pieces are in splat order
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const auto arranged = [&](vf v) __attribute__((always_inline)) { return (vf)_mm512_permutexvar_ps(order, (__m512)v); };
   vf words[SMALL_TILES], tiles[4], depths[4], splats[4];
@@ -163,12 +161,12 @@ INLINE void write_small(vi tile, vf depth, const uint32_t blocks[SMALL_TILES][W]
   for (int k = 0; k < 4; k++) {
     between(k);
     const __m512i word = (__m512i)words[k];
-    const __mmask16 those = _mm512_test_epi32_mask(word, word);
-    _mm512_storeu_si512(list.tile + at, _mm512_maskz_compress_epi32(those, _mm512_add_epi32((__m512i)tiles[k], beside)));
-    _mm512_storeu_si512(list.depth + at, _mm512_maskz_compress_epi32(those, (__m512i)depths[k]));
-    _mm512_storeu_si512(list.splat + at, _mm512_maskz_compress_epi32(those, (__m512i)splats[k]));
-    _mm512_storeu_si512(list.blocks + at, _mm512_maskz_compress_epi32(those, word));
-    at += __builtin_popcount(those);
+    const __mmask16 selected = _mm512_test_epi32_mask(word, word);
+    _mm512_storeu_si512(list.tile + at, _mm512_maskz_compress_epi32(selected, _mm512_add_epi32((__m512i)tiles[k], beside)));
+    _mm512_storeu_si512(list.depth + at, _mm512_maskz_compress_epi32(selected, (__m512i)depths[k]));
+    _mm512_storeu_si512(list.splat + at, _mm512_maskz_compress_epi32(selected, (__m512i)splats[k]));
+    _mm512_storeu_si512(list.blocks + at, _mm512_maskz_compress_epi32(selected, word));
+    at += __builtin_popcount(selected);
   }
   const __m512i zero = _mm512_setzero_si512();
   __m512i sums = _mm512_add_epi32(counts, _mm512_alignr_epi32(counts, zero, 15));

@@ -1,4 +1,5 @@
-// Compiled once per instruction set; setup.py sets the flags and KERNELS, the name of the table.
+// The table of kernels for one instruction set. Compiled once per set: setup.py passes the compiler flags and KERNELS, the
+// name of the table.
 #include "kernels.h"
 #include "backward_gaussians.h"
 #include "backward_tile.h"

@@ -1,4 +1,4 @@
-// The library's C interface: a frame's workspace, binning, and the order of the stages.
+// The C interface of the library: the workspace of a rendering, binning and sorting of the splats, the order of the stages.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ using stillsplat::thread_count;
 
 namespace {
 
-// Grows, never shrinks, does not keep what it held.
+// Memory that grows and never shrinks. Growing discards the contents.
 template <class T>
 class Buffer {
  public:
@@ -27,10 +27,10 @@ class Buffer {
       free(data_);
       data_ = nullptr;
       capacity_ = 0;
-      int64_t want = count + count / 4 + 64;
-      data_ = (T*)stillsplat::allocate((size_t)want * sizeof(T));
+      int64_t new_capacity = count + count / 4 + 64;
+      data_ = (T*)stillsplat::allocate((size_t)new_capacity * sizeof(T));
       if (!data_) throw std::bad_alloc();
-      capacity_ = want;
+      capacity_ = new_capacity;
     }
     return data_;
   }
@@ -46,9 +46,10 @@ enum { MOST_DIGIT_BITS = 11 };
 
 enum Stage { PROJECT, BIN, SORT, FORWARD, BACKWARD_TILES, BACKWARD_GAUSSIANS, STAGES };
 
-// The Gaussians are cut into at most PARTS_LIMIT parts of whole chunks, each with a list of pairs of its own.
+// The Gaussians are divided into at most PARTS_LIMIT parts of whole chunks; each part has its own list of pairs.
 enum { PARTS_LIMIT = 64, PART_LEAST = 2 * CHUNK };
 
+// The workspace of one rendering and its backward pass.
 struct Frame {
   Buffer<Splat> splats;
   Buffer<Slot> slots;
@@ -56,14 +57,14 @@ struct Frame {
   Buffer<int64_t> tile_start, tile_counts;
   Buffer<double> camera_sums;
   Buffer<float> saved_alphas;
-  Buffer<uint8_t> saved_notes;
-  Buffer<int64_t> visits;  // of splats to blocks, by tile
+  Buffer<uint8_t> saved_lists;
+  Buffer<int64_t> visits;  // by tile: how many (splat, 4x4 block) combinations are composited
   Buffer<Saved> saved;     // by tile
   PairList lists[PARTS_LIMIT] = {};
   int64_t first_pair[PARTS_LIMIT + 1] = {};
-  const Kernels* kernels = nullptr;  // of the forward pass: what it has saved is in their order
+  const Kernels* kernels = nullptr;  // of the forward pass; their instruction set determines the order of the saved numbers
   int64_t parts = 0, part_size = 0, visible = 0;
-  bool in_order = false;  // whether the entries of the tiles are sorted, as the way back needs them
+  bool entries_sorted = false;  // the entries of each tile are sorted by depth, as the backward pass needs them
   double seconds[STAGES] = {0};
   ~Frame() {
     for (PairList& list : lists) free(list.tile);
@@ -73,13 +74,13 @@ struct Frame {
 
 void grow_list(PairList* list, int64_t capacity) {
   capacity = (capacity + capacity / 4 + 1024) / 16 * 16;
-  uint32_t* room = (uint32_t*)stillsplat::allocate(4 * (size_t)capacity * sizeof(uint32_t));
-  if (!room) throw std::bad_alloc();
+  uint32_t* memory = (uint32_t*)stillsplat::allocate(4 * (size_t)capacity * sizeof(uint32_t));
+  if (!memory) throw std::bad_alloc();
   uint32_t** const arrays[4] = {&list->tile, &list->depth, &list->splat, &list->blocks};
   uint32_t* const old = list->tile;
   for (int k = 0; k < 4; k++) {
-    if (old) memcpy(room + k * capacity, *arrays[k], (size_t)list->count * sizeof(uint32_t));
-    *arrays[k] = room + k * capacity;
+    if (old) memcpy(memory + k * capacity, *arrays[k], (size_t)list->count * sizeof(uint32_t));
+    *arrays[k] = memory + k * capacity;
   }
   free(old);
   list->capacity = capacity;
@@ -89,6 +90,7 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// The kernels for the best instruction set of this machine, or for the one that STILLSPLAT_SIMD names, if it is available.
 const Kernels* best() {
   const char* forced = getenv("STILLSPLAT_SIMD");
 #if defined(__x86_64__)
@@ -113,7 +115,7 @@ int64_t tile_count(const Scene& s) {
   return (int64_t)((s.width + TILE_W - 1) / TILE_W) * ((s.height + TILE_H - 1) / TILE_H);
 }
 
-// Projection and coverage, part by part, with the number of pairs in each tile.
+// Projects all Gaussians and lists their (splat, tile) pairs, in parts; also counts the pairs of each tile.
 void project_parts(Frame& f, const Scene& s, const Outputs& out) {
   const int64_t n = s.count, tiles = tile_count(s);
   int64_t parts = (n + PART_LEAST - 1) / PART_LEAST;
@@ -142,11 +144,11 @@ void project_parts(Frame& f, const Scene& s, const Outputs& out) {
   if (f.pair_count() > 0x7fffffffLL) throw std::bad_alloc();
 }
 
-// Counting scatter of the pairs into the tiles, in the order of the Gaussians.
+// Distributes the pairs to their tiles by counting sort, keeping the order of the Gaussians.
 void bin(Frame& f, const Scene& s) {
   const int64_t tiles = tile_count(s);
   int64_t *counts = f.tile_counts.data(), *tile_start = f.tile_start.reserve(tiles + 1), total = 0;
-  // where each part's pairs begin: first within the tile, part by part, which is the order in memory
+  // counts[part][tile] becomes the position of the part's first pair within the tile
   memset(tile_start, 0, (size_t)(tiles + 1) * sizeof(int64_t));
   for (int64_t p = 0; p < f.parts; p++)
     for (int64_t t = 0; t < tiles; t++) {
@@ -170,16 +172,17 @@ void bin(Frame& f, const Scene& s) {
   });
 }
 
+// Radix sort by DIGITS digits of `digit` bits each of the depths above `low`. keys: scratch of 2 * count numbers.
 template <int DIGITS>
 void sort_by_digits(const TileEntry* entries, int64_t count, uint32_t low, int digit, uint64_t* keys, TileEntry* sorted,
-                    const Splat* soon) {
+                    const Splat* to_prefetch) {
   uint32_t place[DIGITS][1 << MOST_DIGIT_BITS];
   const uint32_t buckets = 1u << digit;
   for (int d = 0; d < DIGITS; d++) memset(place[d], 0, buckets * sizeof(uint32_t));
   for (int64_t k = 0; k < count; k++) {
     const uint32_t depth = entries[k].depth - low;
     keys[k] = (uint64_t)depth << 32 | (uint64_t)k;
-    if (soon) __builtin_prefetch(&soon[entries[k].splat], 0, 2);
+    if (to_prefetch) __builtin_prefetch(&to_prefetch[entries[k].splat], 0, 2);
     for (int d = 0; d < DIGITS; d++) place[d][(depth >> d * digit) & (buckets - 1)]++;
   }
   for (int d = 0; d < DIGITS; d++) {
@@ -201,11 +204,11 @@ void sort_by_digits(const TileEntry* entries, int64_t count, uint32_t low, int d
     sorted[place[DIGITS - 1][(keys[k] >> shift) & (buckets - 1)]++] = entries[(uint32_t)keys[k]];
 }
 
-// Stable sort of one tile's entries by depth: equal depths keep the order of the Gaussians, so that the result does not
-// depend on the parts. Radix sort of places by as few digits of at most 9 bits, or 11 where there are many, as do. Where
-// the result is: there, or in this thread's memory until its next sort. Those of the splats that are needed `soon` are
-// brought into the second cache meanwhile.
-const TileEntry* sort_tile(TileEntry* entries, int64_t count, const Splat* soon) {
+// Sorts the entries of one tile by depth, stably: equal depths keep the order of the Gaussians, so that the result does not
+// depend on how Gaussians are divided into parts. Radix sort with as few digits as possible, of at most 9 bits, or 11 bits
+// for long lists. Returns the sorted entries: `entries` itself, or memory of this thread that its next sort overwrites. The
+// splats of `to_prefetch` that the entries refer to are prefetched into the L2 cache meanwhile.
+const TileEntry* sort_tile(TileEntry* entries, int64_t count, const Splat* to_prefetch) {
   uint32_t low = ~0u, high = 0;
   for (int64_t k = 0; k < count; k++) {
     low = entries[k].depth < low ? entries[k].depth : low;
@@ -220,7 +223,7 @@ const TileEntry* sort_tile(TileEntry* entries, int64_t count, const Splat* soon)
     }
     return entries;
   }
-  static thread_local Buffer<uint64_t> key_buffer;  // depth above the lowest, and the place
+  static thread_local Buffer<uint64_t> key_buffer;  // depth above the lowest one, and position
   static thread_local Buffer<TileEntry> entry_buffer;
   uint64_t* keys = key_buffer.reserve(2 * count);
   TileEntry* sorted = entry_buffer.reserve(count);
@@ -228,40 +231,42 @@ const TileEntry* sort_tile(TileEntry* entries, int64_t count, const Splat* soon)
   const int digits = (bits + most - 1) / most;
   const auto sort = digits <= 1 ? sort_by_digits<1> : digits == 2 ? sort_by_digits<2> : digits == 3 ? sort_by_digits<3>
                                                                                                    : sort_by_digits<4>;
-  sort(entries, count, low, digits ? (bits + digits - 1) / digits : 1, keys, sorted, soon);
+  sort(entries, count, low, digits ? (bits + digits - 1) / digits : 1, keys, sorted, to_prefetch);
   return sorted;
 }
 
-// Room for what the tiles leave for their way back, as long as it lasts: tiles without compute it again.
-int64_t saved_limit = (int64_t)512 << 20;  // bytes
+// Most bytes that a forward pass saves for its backward pass. Tiles beyond the limit compute their alphas again.
+int64_t saved_limit = (int64_t)512 << 20;
 
-void find_room(Frame& f, const Scene& s) {
+// Divides the memory for saved alphas and lists among the tiles, as far as it reaches.
+
+void allocate_saved(Frame& f, const Scene& s) {
   const int64_t tiles = tile_count(s), *tile_start = f.tile_start.data();
   Saved* saved = f.saved.reserve(tiles);
   memset(saved, 0, (size_t)tiles * sizeof(Saved));
   if (!(s.flags & FLAG_SAVE_STATES)) return;
   const int64_t* visits = f.visits.data();
-  int64_t alphas = 0, notes = 0, end = 0;
+  int64_t alphas = 0, lists = 0, end = 0;
   for (; end < tiles; end++) {
     const int64_t splats = tile_start[end + 1] - tile_start[end];
-    const int64_t more_alphas = alphas_to_save(splats, visits[end]), more_notes = notes_to_save(splats, visits[end]);
-    if ((alphas + more_alphas) * (int64_t)sizeof(float) + notes + more_notes > saved_limit) break;
+    const int64_t more_alphas = alpha_floats_to_save(splats, visits[end]), more_lists = list_bytes_to_save(splats, visits[end]);
+    if ((alphas + more_alphas) * (int64_t)sizeof(float) + lists + more_lists > saved_limit) break;
     alphas += more_alphas;
-    notes += more_notes;
+    lists += more_lists;
   }
   float* next_alphas;
-  uint8_t* next_notes;
+  uint8_t* next_lists;
   try {
     next_alphas = f.saved_alphas.reserve(alphas);
-    next_notes = f.saved_notes.reserve(notes);
+    next_lists = f.saved_lists.reserve(lists);
   } catch (const std::bad_alloc&) {
     return;
   }
   for (int64_t t = 0; t < end; t++) {
     const int64_t splats = tile_start[t + 1] - tile_start[t];
-    saved[t] = {next_alphas, next_notes};
-    next_alphas += alphas_to_save(splats, visits[t]);
-    next_notes += notes_to_save(splats, visits[t]);
+    saved[t] = {next_alphas, next_lists};
+    next_alphas += alpha_floats_to_save(splats, visits[t]);
+    next_lists += list_bytes_to_save(splats, visits[t]);
   }
 }
 
@@ -271,7 +276,7 @@ void find_room(Frame& f, const Scene& s) {
 
 EXPORT const char* stillsplat_simd() { return kernels->name; }
 
-// 1 if the path exists on this machine, else 0 and nothing changes.
+// Selects an instruction set ("auto": the best one). Returns 0 and changes nothing if this machine or build lacks it.
 EXPORT int stillsplat_set_simd(const char* name) {
   setenv("STILLSPLAT_SIMD", name, 1);
   const Kernels* found = best();
@@ -283,17 +288,18 @@ EXPORT int stillsplat_set_simd(const char* name) {
 EXPORT int stillsplat_thread_count() { return thread_count(); }
 EXPORT void stillsplat_set_thread_count(int count) { stillsplat::set_thread_count(count); }
 
-// Asks for large pages for memory that somebody else has allocated; nothing happens where the system has none.
+// Asks the system to back memory with large pages; has no effect on systems without them.
 EXPORT void stillsplat_prefer_large_pages(void* memory, int64_t bytes) {
   stillsplat::prefer_large_pages(memory, (size_t)bytes);
 }
 
-// How many bytes a rendering may leave for its way back.
+// Sets how many bytes a forward pass may save for its backward pass.
 EXPORT void stillsplat_set_saved_limit(int64_t bytes) { saved_limit = bytes; }
 
 EXPORT void* stillsplat_frame_new() { return new (std::nothrow) Frame; }
 EXPORT void stillsplat_frame_free(void* frame) { delete (Frame*)frame; }
 
+// Seconds of each stage, then visible Gaussians, (splat, tile) pairs and bytes of the workspace.
 EXPORT void stillsplat_frame_statistics(const void* frame, double* out) {
   const Frame& f = *(const Frame*)frame;
   for (int k = 0; k < STAGES; k++) out[k] = f.seconds[k];
@@ -301,17 +307,17 @@ EXPORT void stillsplat_frame_statistics(const void* frame, double* out) {
   out[STAGES + 1] = (double)f.pair_count();
   int64_t bytes = f.splats.bytes() + f.slots.bytes() + f.entries.bytes() + f.tile_counts.bytes();
   for (const PairList& list : f.lists) bytes += 4 * list.capacity * (int64_t)sizeof(uint32_t);
-  bytes += f.saved_alphas.bytes() + f.saved_notes.bytes();
+  bytes += f.saved_alphas.bytes() + f.saved_lists.bytes();
   out[STAGES + 2] = (double)bytes;
 }
 
-// How many (splat, 4x4 block) visits the last forward pass had on its lists; for benchmarks.
+// How many visits (a splat composited over a 4x4 block) the lists of the last forward pass hold; for benchmarks.
 EXPORT int64_t stillsplat_frame_visits(const void* frame) {
   const Frame& f = *(const Frame*)frame;
   return kernels->count_visits(f.entries.data(), f.pair_count());
 }
 
-// 0, or 1 when memory is short.
+// Renders. Returns 0, or 1 if there is not enough memory.
 EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* out) try {
   Frame& f = *(Frame*)frame;
   const Scene& s = *scene;
@@ -327,7 +333,7 @@ EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* ou
   TileEntry* entries = f.entries.data();
   const int64_t* tile_start = f.tile_start.data();
   const bool save = s.flags & FLAG_SAVE_STATES;
-  f.in_order = save;
+  f.entries_sorted = save;
   if (save) {
     int64_t* visits = f.visits.reserve(tile_count(s));
     parallel_for(tile_count(s), [&](int64_t t) {
@@ -338,7 +344,7 @@ EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* ou
       visits[t] = kernels->count_visits(own, count);
     });
   }
-  find_room(f, s);
+  allocate_saved(f, s);
   const Saved* saved = f.saved.data();
   f.seconds[SORT] = now() - start;
   start = now();
@@ -353,11 +359,12 @@ EXPORT int stillsplat_forward(void* frame, const Scene* scene, const Outputs* ou
   return 1;
 }
 
-// After `forward` on the same frame with the same scene, FLAG_SAVE_STATES among its flags, and outputs.
+// The backward pass of the last stillsplat_forward on this frame, which must have had FLAG_SAVE_STATES; scene and outputs
+// are those of that call. Returns 0, or 1 if there is not enough memory or no such forward pass.
 EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* out, const Gradients* gradients) try {
   Frame& f = *(Frame*)frame;
   const Scene& s = *scene;
-  if (!f.in_order) return 1;
+  if (!f.entries_sorted) return 1;
   double start = now();
   Splat* splats = f.splats.data();
   Slot* slots = f.slots.reserve(f.pair_count());
@@ -399,7 +406,7 @@ EXPORT int stillsplat_backward(void* frame, const Scene* scene, const Outputs* o
   return 1;
 }
 
-// Copies `count` Gaussians of `terms` x `components` numbers, 48 at most, from one layout into another.
+// Copies `count` Gaussians of `terms` x `components` numbers, at most 48, from one layout to another.
 EXPORT void stillsplat_copy(const Strided* from, const Strided* to, int64_t count, int terms, int components) {
   parallel_for((count + CHUNK - 1) / CHUNK, [&](int64_t c) {
     const int64_t begin = c * CHUNK, end = begin + CHUNK < count ? begin + CHUNK : count;
@@ -407,12 +414,13 @@ EXPORT void stillsplat_copy(const Strided* from, const Strided* to, int64_t coun
   });
 }
 
-// sums[0] = sum of l1_weight * mean |x - y|, sums[1] = sum of ssim_weight * mean (1 - SSIM).
+// Photometric loss and its gradient: sums[0] = sum over pixels of l1_weight * mean over channels of |x - y|, sums[1] = sum
+// of ssim_weight * mean of (1 - SSIM). Returns 0, or 1 if there is not enough memory.
 EXPORT int stillsplat_loss(const Loss* loss, double* sums) try {
   const int64_t height = loss->height;
   int64_t rows = (height + 2 * thread_count() - 1) / (2 * thread_count());
   rows = rows < 16 ? 16 : rows > MOST_LOSS_ROWS ? (int64_t)MOST_LOSS_ROWS : rows;
-  // one row of sums after the other and one order to add them: the bands do not matter
+  // a sum for each row, added in a fixed order, so that the result does not depend on the bands
   static thread_local Buffer<double> kept;
   double* row_sums = kept.reserve(2 * height);
   parallel_for((height + rows - 1) / rows, [&](int64_t band) {
@@ -429,6 +437,7 @@ EXPORT int stillsplat_loss(const Loss* loss, double* sums) try {
   return 1;
 }
 
+// One step of Adam for all groups.
 EXPORT void stillsplat_adam(const AdamGroup* groups, int64_t count) {
   const int64_t piece = 1 << 14;
   int64_t pieces = 0;

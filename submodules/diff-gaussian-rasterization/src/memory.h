@@ -1,5 +1,5 @@
-// Memory in large pages where the system has them: an iteration goes through hundreds of streams, and finding the small
-// pages of a virtual machine takes longer than reading them.
+// Memory in large pages, where the system has them. An iteration reads hundreds of memory streams; with small pages,
+// address translation in a virtual machine takes longer than the reads themselves.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +12,7 @@ namespace stillsplat {
 
 enum : size_t { LARGE_PAGE = (size_t)2 << 20 };
 
+// Asks for large pages for the given memory, and moves it there at once where the system can.
 inline void prefer_large_pages(void* memory, size_t bytes) {
 #ifdef MADV_HUGEPAGE
   const uintptr_t begin = ((uintptr_t)memory + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
@@ -19,7 +20,7 @@ inline void prefer_large_pages(void* memory, size_t bytes) {
   if (end <= begin) return;
   if (madvise((void*)begin, end - begin, MADV_HUGEPAGE) != 0) return;
 #ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25  // Linux 6.1: what is in small pages already moves at once
+#define MADV_COLLAPSE 25  // Linux 6.1: moves what already is in small pages
 #endif
   madvise((void*)begin, end - begin, MADV_COLLAPSE);
 #else
@@ -28,7 +29,7 @@ inline void prefer_large_pages(void* memory, size_t bytes) {
 #endif
 }
 
-// Freed by free(); null when memory is short.
+// Memory to be freed by free(); null if there is not enough.
 inline void* allocate(size_t bytes) {
   const bool large = bytes >= 2 * LARGE_PAGE;
   void* memory = nullptr;

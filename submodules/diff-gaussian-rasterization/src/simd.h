@@ -1,5 +1,5 @@
-// One small vector vocabulary for every instruction set. `kernels.cpp` is compiled once per set with its own flags;
-// everything here has internal linkage, so that no function built for one set can be linked into another.
+// Vector operations with one interface for all instruction sets. `kernels.cpp` is compiled once per set with its own flags;
+// everything here has internal linkage, so that the linker cannot use a function built for one set in another.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -28,7 +28,8 @@ typedef int32_t vi __attribute__((vector_size(4 * W)));
 
 INLINE vf load(const float* p) { vf v; memcpy(&v, p, sizeof v); return v; }
 INLINE void store(float* p, vf v) { memcpy(p, &v, sizeof v); }
-// Past the caches, to memory that is aligned to a vector and not needed soon; `streamed` when a thread is done.
+// Store that bypasses the caches, for memory that is aligned to a vector and not needed soon. A thread calls `streamed`
+// after its last one.
 #if defined(STILLSPLAT_AVX512)
 INLINE void stream(float* p, vf v) { _mm512_stream_ps(p, (__m512)v); }
 INLINE void streamed() { _mm_sfence(); }
@@ -39,7 +40,7 @@ INLINE void streamed() { _mm_sfence(); }
 INLINE void stream(float* p, vf v) { store(p, v); }
 INLINE void streamed() {}
 #endif
-#if defined(STILLSPLAT_AVX512)  // vf{} + x would add, because of the sign of zero
+#if defined(STILLSPLAT_AVX512)  // vf{} + x would compile to an addition, because of the sign of zero
 INLINE vf set1(float x) { return (vf)_mm512_set1_ps(x); }
 #elif defined(STILLSPLAT_AVX2)
 INLINE vf set1(float x) { return (vf)_mm256_set1_ps(x); }
@@ -57,9 +58,9 @@ INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)
 INLINE vf fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 INLINE vm ge(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
 INLINE vm gt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
-INLINE vm ge_among(vm those, vf a, vf b) { return _mm512_mask_cmp_ps_mask(those, (__m512)a, (__m512)b, _CMP_GE_OQ); }
+INLINE vm ge_among(vm selected, vf a, vf b) { return _mm512_mask_cmp_ps_mask(selected, (__m512)a, (__m512)b, _CMP_GE_OQ); }
 INLINE vm not_zero(vf a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_NEQ_UQ); }  // or NaN
-// by name, since operators would carry masks through general registers
+// intrinsics, because operators would move masks through general registers
 INLINE vm both(vm a, vm b) { return _kand_mask16(a, b); }
 INLINE vm but_not(vm a, vm b) { return _kandn_mask16(b, a); }
 INLINE bool any(vm m) { return !_kortestz_mask16_u8(m, m); }
@@ -72,7 +73,7 @@ INLINE vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE vf vsqrt(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
 INLINE vf vfloor(vf a) { return (vf)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 INLINE float hsum(vf v) { return _mm512_reduce_add_ps((__m512)v); }
-// 14 bits of the estimate and one step of Newton: about full precision, without the divider
+// an estimate of 14 bits and one Newton step: about full precision, without the slow division
 INLINE vf reciprocal(vf a) {
   vf r = (vf)_mm512_rcp14_ps((__m512)a);
   return fma(r, fnma(a, r, vf{} + 1.0f), r);
@@ -125,7 +126,7 @@ INLINE vm ge(vf a, vf b) { return a >= b; }
 INLINE vm gt(vf a, vf b) { return a > b; }
 INLINE vm not_zero(vf a) { return a != 0.0f; }
 INLINE vm both(vm a, vm b) { return a & b; }
-INLINE vm ge_among(vm those, vf a, vf b) { return those & (a >= b); }
+INLINE vm ge_among(vm selected, vf a, vf b) { return selected & (a >= b); }
 INLINE vm but_not(vm a, vm b) { return a & ~b; }
 #if defined(STILLSPLAT_NEON)
 INLINE bool any(vm m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
@@ -144,7 +145,7 @@ INLINE float hsum(vf v) {
 }
 #endif
 
-// Numbers in half precision.
+// Loads numbers in half precision.
 #if defined(STILLSPLAT_AVX512)
 INLINE vf load_half(const uint16_t* p) { return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p)); }
 #else
@@ -153,12 +154,12 @@ INLINE vf load_half(const uint16_t* p) {
   halves h;
   memcpy(&h, p, sizeof h);
   const vi v = __builtin_convertvector(h, vi);
-  // the exponent's bias is smaller by 112; what is below the normal numbers comes right by this too
+  // the exponent bias of half precision is smaller by 112; the multiplication also converts subnormal numbers
   return from_bits(bits(from_bits((v & 0x7fff) << 13) * 0x1p112f) | (v & 0x8000) << 16);
 }
 #endif
 
-// 0 where the number of bits is not in 0 to 31.
+// v << by; 0 where `by` is not in 0 to 31.
 #if defined(STILLSPLAT_AVX512)
 INLINE vi shift_left(vi v, vi by) { return (vi)_mm512_sllv_epi32((__m512i)v, (__m512i)by); }
 #elif defined(STILLSPLAT_AVX2)
@@ -170,12 +171,13 @@ INLINE vi shift_left(vi v, vi by) {
 }
 #endif
 
-INLINE void store_whole(int32_t* to, vf v) {
+// Stores numbers, which must be integers, as int32.
+INLINE void store_integers(int32_t* to, vf v) {
   const vi whole = __builtin_convertvector(v, vi);
   memcpy(to, &whole, sizeof whole);
 }
 
-// Sixteen fields of W things become W rows of sixteen.
+// Transposes 16 fields of W structs to W structs of 16 numbers, and back.
 #if defined(STILLSPLAT_AVX512)
 INLINE void transpose16(const __m512* v, __m512* out) {
   __m512 a[16], b[16];
@@ -212,7 +214,8 @@ INLINE void transpose_to_fields(const float rows[][16], vf* fields) {
 #endif
 
 #if defined(__SSE2__)
-// Two neighbouring numbers from each of four places: the four first ones and the four second ones, in every piece.
+// Loads two neighboring numbers from each of four addresses: the four first ones into every piece (4 lanes) of `firsts`, the
+// four second ones into every piece of `seconds`.
 INLINE void pairs_to_pieces(const float* const* from, vf& firsts, vf& seconds) {
   const __m128 zero = _mm_setzero_ps();
   const __m128 ab = _mm_loadh_pi(_mm_loadl_pi(zero, (const __m64*)from[0]), (const __m64*)from[1]);
@@ -234,7 +237,7 @@ INLINE void pairs_to_pieces(const float* const* from, vf& firsts, vf& seconds) {
 #endif
 
 #if defined(STILLSPLAT_AVX512)
-// Four blocks of 4 x 4 numbers, side by side, become four rows of sixteen.
+// Rearranges four blocks of 4x4 numbers, which lie side by side, to four rows of 16.
 INLINE void blocks_to_rows(const vf* v, vf* rows) {
   const __m512 a = _mm512_shuffle_f32x4((__m512)v[0], (__m512)v[1], 0x44), b = _mm512_shuffle_f32x4((__m512)v[2], (__m512)v[3], 0x44);
   const __m512 c = _mm512_shuffle_f32x4((__m512)v[0], (__m512)v[1], 0xee), d = _mm512_shuffle_f32x4((__m512)v[2], (__m512)v[3], 0xee);
@@ -245,7 +248,7 @@ INLINE void blocks_to_rows(const vf* v, vf* rows) {
 }
 #endif
 
-// Rows of four numbers, one after the other, as the pieces of a vector.
+// Loads rows of four numbers, `stride` apart, as the pieces of a vector.
 #if defined(STILLSPLAT_AVX512)
 INLINE vf load_rows(const float* p, int64_t stride) {
   const __m512 a = _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
@@ -259,7 +262,7 @@ INLINE vf load_rows(const float* p, int64_t stride) {
 INLINE vf load_rows(const float* p, int64_t) { return load(p); }
 #endif
 
-// Pieces of a vector of four floats: four vectors change places like a matrix of 4 x 4 in each piece.
+// A piece is four consecutive lanes of a vector. In each piece, four vectors are transposed like a 4x4 matrix.
 #if defined(STILLSPLAT_AVX512)
 INLINE void transpose_pieces(vf* v) {
   const __m512 a = _mm512_unpacklo_ps((__m512)v[0], (__m512)v[1]), b = _mm512_unpackhi_ps((__m512)v[0], (__m512)v[1]);
@@ -268,21 +271,21 @@ INLINE void transpose_pieces(vf* v) {
   const __m512d bd = _mm512_unpacklo_pd((__m512d)b, (__m512d)d), db = _mm512_unpackhi_pd((__m512d)b, (__m512d)d);
   v[0] = (vf)ac; v[1] = (vf)ca; v[2] = (vf)bd; v[3] = (vf)db;
 }
-// Each element of a piece, all over its piece.
+// Broadcasts element k of each piece to the whole piece, in out[k].
 INLINE void spread_pieces(vf v, vf* out) {
   out[0] = (vf)_mm512_permute_ps((__m512)v, 0x00);
   out[1] = (vf)_mm512_permute_ps((__m512)v, 0x55);
   out[2] = (vf)_mm512_permute_ps((__m512)v, 0xaa);
   out[3] = (vf)_mm512_permute_ps((__m512)v, 0xff);
 }
-// Piece k of the result is the sum of the pieces of v[k], for as many vectors as a vector has pieces.
+// Piece k of the result is the sum of the pieces of v[k]; there are as many vectors as pieces in a vector.
 INLINE vf sum_pieces(const vf* v) {
   const __m512 a = (__m512)v[0], b = (__m512)v[1], c = (__m512)v[2], d = (__m512)v[3];
   const __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
   const __m512 y = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
   return (vf)_mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
 }
-// The same where only the first two are not 0.
+// The same where only v[0] and v[1] are not 0.
 INLINE vf sum_pieces_of_two(const vf* v) {
   const __m512 a = (__m512)v[0], b = (__m512)v[1], zero = _mm512_setzero_ps();
   const __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
@@ -309,15 +312,15 @@ INLINE vf sum_pieces(const vf* v) {
 INLINE vf sum_pieces_of_two(const vf* v) { return sum_pieces(v); }
 #else
 #if defined(__clang__)
-#define MINGLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
 #else
-#define MINGLE(a, b, i, j, k, l) __builtin_shuffle(a, b, (vi){i, j, k, l})
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, (vi){i, j, k, l})
 #endif
 INLINE void transpose_pieces(vf* v) {
-  const vf a = MINGLE(v[0], v[1], 0, 4, 1, 5), b = MINGLE(v[0], v[1], 2, 6, 3, 7);
-  const vf c = MINGLE(v[2], v[3], 0, 4, 1, 5), d = MINGLE(v[2], v[3], 2, 6, 3, 7);
-  v[0] = MINGLE(a, c, 0, 1, 4, 5); v[1] = MINGLE(a, c, 2, 3, 6, 7);
-  v[2] = MINGLE(b, d, 0, 1, 4, 5); v[3] = MINGLE(b, d, 2, 3, 6, 7);
+  const vf a = SHUFFLE(v[0], v[1], 0, 4, 1, 5), b = SHUFFLE(v[0], v[1], 2, 6, 3, 7);
+  const vf c = SHUFFLE(v[2], v[3], 0, 4, 1, 5), d = SHUFFLE(v[2], v[3], 2, 6, 3, 7);
+  v[0] = SHUFFLE(a, c, 0, 1, 4, 5); v[1] = SHUFFLE(a, c, 2, 3, 6, 7);
+  v[2] = SHUFFLE(b, d, 0, 1, 4, 5); v[3] = SHUFFLE(b, d, 2, 3, 6, 7);
 }
 INLINE void spread_pieces(vf v, vf* out) {
   for (int i = 0; i < 4; i++) out[i] = set1(v[i]);
@@ -331,11 +334,11 @@ INLINE vf vclamp(vf v, vf lo, vf hi) { return vmin(vmax(v, lo), hi); }
 
 // 2^x for x in [-126, 126], relative error below 1e-6.
 #if defined(STILLSPLAT_AVX512)
-// Round to the nearest sixteenth, whose power comes from a table in a register, then a minimax polynomial on
-// [-1/32, 1/32], c ((f + 1.4428)^2 + 2.0811): one multiplication and one multiply-add, which are what there is least of.
+// Rounds to the nearest sixteenth, whose power comes from a table in a register, then uses a minimax polynomial on
+// [-1/32, 1/32], c ((f + 1.4428)^2 + 2.0811): one multiplication and one multiply-add, the scarcest instructions here.
 INLINE vf exp2_bounded(vf x) {
-  const float magic = 786432.0f;  // 1.5 * 2^19: adding it rounds to a number of sixteenths that sits in the low bits
-  // bits of c 2^(i / 16), less what i adds to them when all the sixteenths are added to the exponent
+  const float magic = 786432.0f;  // 1.5 * 2^19: adding it rounds to sixteenths, whose number is then in the low bits
+  // bits of c 2^(i / 16), minus i << 19, which the addition of `shifted << 19` below adds again
   alignas(64) static const uint32_t powers[16] = {
     0x3e75fc17, 0x3e78700d, 0x3e761fc7, 0x3e740ff3, 0x3e72436e, 0x3e70bd31, 0x3e6f8059, 0x3e6e9027,
     0x3e6deffe, 0x3e6da36a, 0x3e6dae1f, 0x3e6e13f9, 0x3e6ed901, 0x3e70016f, 0x3e7191a9, 0x3e738e48};
@@ -345,9 +348,9 @@ INLINE vf exp2_bounded(vf x) {
   return fma(from_vertex, from_vertex, set1(2.08112486f)) * scale;
 }
 #else
-// Round to nearest, then a minimax polynomial on [-1/2, 1/2].
+// Rounds to the nearest integer, then uses a minimax polynomial on [-1/2, 1/2].
 INLINE vf exp2_bounded(vf x) {
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer that sits in the low bits
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, which is then in the low bits
   const float coefficients[6] = {0.00132764716f, 0.00967554133f, 0.0555071327f, 0.240221197f, 0.693146967f, 1.00000007f};
   const vf shifted = x + magic, f = x - (shifted - magic);
   vf p = set1(coefficients[0]);
@@ -356,6 +359,7 @@ INLINE vf exp2_bounded(vf x) {
 }
 #endif
 
+// e^x, with the exponent clamped to what exp2_bounded takes.
 INLINE vf exp_any(vf x) {
   x = vclamp(x * set1(1.44269504f), set1(-126.0f), set1(126.0f));
   return exp2_bounded(x);

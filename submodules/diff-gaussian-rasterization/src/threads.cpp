@@ -18,14 +18,13 @@
 namespace stillsplat {
 namespace {
 
-// One stage follows another within microseconds, and a thread that sleeps takes tens of them to wake up, above all in a
-// virtual machine. So threads look for so long whether there is work before they sleep, and never longer: a neighbour
-// loses at most that.
-const auto PATIENCE = std::chrono::microseconds(100);
+// How long idle threads poll for work before they sleep. The next stage usually follows within microseconds, and waking a
+// sleeping thread takes tens of them, above all in a virtual machine. Other processes lose at most this time.
+const auto SPIN_TIME = std::chrono::microseconds(100);
 
 template <class Condition>
-void wait_awake(const Condition& met) {
-  const auto end = std::chrono::steady_clock::now() + PATIENCE;
+void spin_until(const Condition& met) {
+  const auto end = std::chrono::steady_clock::now() + SPIN_TIME;
   while (!met() && std::chrono::steady_clock::now() < end)
     for (int i = 0; i < 16 && !met(); i++) {
 #if defined(__x86_64__)
@@ -42,7 +41,7 @@ class Pool {
     for (int i = 1; i < count; i++) workers_.emplace_back([this] { work(); });
   }
   ~Pool() {
-    if (getpid() != owner_) {  // after a fork the threads are not there any more
+    if (getpid() != owner_) {  // the threads do not exist in a forked process
       for (auto& w : workers_) w.detach();
       return;
     }
@@ -67,12 +66,12 @@ class Pool {
       round_++;
     }
     wake_.notify_all();
-    drain(task, items);
+    run_items(task, items);
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      open_ = false;  // a thread that wakes up only now finds nothing to do and is not waited for
+      open_ = false;  // a thread that wakes up after this takes no items, and nothing waits for it
     }
-    wait_awake([this] { return active_ == 0; });
+    spin_until([this] { return active_ == 0; });
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return active_ == 0; });
     task_ = nullptr;
@@ -80,10 +79,10 @@ class Pool {
   }
 
  private:
-  void drain(const std::function<void(int64_t)>& task, int64_t items) {
+  void run_items(const std::function<void(int64_t)>& task, int64_t items) {
     try {
       for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < items;) task(i);
-    } catch (const std::exception&) {  // tasks fail for want of memory only; the caller hears of it
+    } catch (const std::exception&) {  // tasks fail only if there is not enough memory; run() then throws
       failed_.store(true, std::memory_order_relaxed);
       next_.store(items, std::memory_order_relaxed);
     }
@@ -91,7 +90,7 @@ class Pool {
   void work() {
     uint64_t seen = 0;
     for (;;) {
-      wait_awake([&] { return round_ != seen || stop_; });
+      spin_until([&] { return round_ != seen || stop_; });
       std::unique_lock<std::mutex> lock(mutex_);
       wake_.wait(lock, [&] { return stop_ || round_ != seen; });
       if (stop_) return;
@@ -101,7 +100,7 @@ class Pool {
       const auto* task = task_;
       int64_t items = items_;
       lock.unlock();
-      drain(*task, items);
+      run_items(*task, items);
       lock.lock();
       if (--active_ == 0) done_.notify_one();
     }
@@ -121,14 +120,14 @@ class Pool {
   bool open_ = false;
 };
 
-std::mutex one_at_a_time;
-int wanted = 0;
+std::mutex pool_mutex;
+int requested_count = 0;
 Pool* pool = nullptr;
 
 int default_count() {
   int count = (int)std::thread::hardware_concurrency();
 #ifdef __linux__
-  cpu_set_t allowed;  // what the process may use, not what the machine has
+  cpu_set_t allowed;  // the cores that this process may use, which may be fewer than the machine has
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) count = CPU_COUNT(&allowed);
 #endif
   return std::max(1, std::min(64, count));
@@ -136,23 +135,23 @@ int default_count() {
 
 }  // namespace
 
-int thread_count() { return wanted ? wanted : default_count(); }
+int thread_count() { return requested_count ? requested_count : default_count(); }
 
 void set_thread_count(int count) {
-  std::lock_guard<std::mutex> lock(one_at_a_time);
-  wanted = std::max(1, std::min(64, count));
+  std::lock_guard<std::mutex> lock(pool_mutex);
+  requested_count = std::max(1, std::min(64, count));
 }
 
 void parallel_for(int64_t items, const std::function<void(int64_t)>& task) {
   if (items <= 0) return;
-  // A second Python thread that comes while the pool is busy does its own work instead of waiting.
-  std::unique_lock<std::mutex> lock(one_at_a_time, std::try_to_lock);
+  // While the pool is busy with the work of another Python thread, this thread does all its work itself.
+  std::unique_lock<std::mutex> lock(pool_mutex, std::try_to_lock);
   if (items == 1 || thread_count() == 1 || !lock.owns_lock()) {
     for (int64_t i = 0; i < items; i++) task(i);
     return;
   }
   if (pool && (!pool->usable() || pool->count() != thread_count())) {
-    if (pool->usable()) delete pool;  // a pool from before a fork is left alone: its locks may be held for ever
+    if (pool->usable()) delete pool;  // a pool from before a fork is leaked: its locks may be held forever
     pool = nullptr;
   }
   if (!pool) pool = new Pool(thread_count());

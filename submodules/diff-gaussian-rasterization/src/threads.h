@@ -1,4 +1,4 @@
-// A small pool: work items are handed out by a counter, waiting threads sleep. The caller works too.
+// A small thread pool. Threads take work items from a counter and sleep when there is no work; the calling thread works too.
 #pragma once
 #include <functional>
 
@@ -6,7 +6,7 @@ namespace stillsplat {
 
 int thread_count();
 void set_thread_count(int count);
-// Runs task(item) for every item in [0, items). What a task writes must not depend on the thread that runs it.
+// Calls task(item) for every item in [0, items). Results must not depend on which thread runs which item.
 void parallel_for(int64_t items, const std::function<void(int64_t)>& task);
 
 }  // namespace stillsplat

@@ -32,7 +32,7 @@ class _Known:
     def wait(self) -> list[int]:
         return self.values
 
-    def arrived(self) -> bool:
+    def is_ready(self) -> bool:
         return True
 
 
@@ -60,8 +60,8 @@ class EmulatedDevice:
     def read(self, tensor: torch.Tensor) -> _Known:
         return _Known(tensor.tolist())
 
-    def arrivals(self) -> torch.Tensor:
-        assert int(self._arrivals) == 0, "a kernel left its counter of arrivals"
+    def arrival_counter(self) -> torch.Tensor:
+        assert int(self._arrivals) == 0, "a kernel did not reset the arrival counter"
         return self._arrivals
 
 

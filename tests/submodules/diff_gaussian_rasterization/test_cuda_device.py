@@ -1,158 +1,77 @@
-"""The CUDA kernels on a real GPU, against the twin, the CPU kernels and torch. Without one these tests are skipped, and
-say so; what can be checked then is in test_cuda_emulation.py and test_cuda_compilation.py."""
+"""The calls to the driver, with a driver that only writes them down."""
 
-import diff_gaussian_rasterization as kernels
+import ctypes
+
 import pytest
 import torch
-from diff_gaussian_rasterization import cuda_device, cuda_training
-from simple_knn import distCUDA2
+from diff_gaussian_rasterization import cuda_device, cuda_structs
+from diff_gaussian_rasterization.cuda_frame import CudaFrame, Shape
 
-from gaussian.rasterize import rasterize as by_backend
-from tests.submodules.diff_gaussian_rasterization import test_rasterize_gradients as gradients
-from tests.submodules.diff_gaussian_rasterization.test_cuda_emulation import (
-    assert_close,
-    assert_same_but_for_rounding,
-    crowd,
-    optimizer_of,
-)
-
-REASON = cuda_device.reason_against()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=f"the CUDA kernels are not run here: {REASON}")
-rasterize_anywhere = kernels.rasterize
+OURS, OTHER = 0x1000, 0x2000
 
 
-def on_gpu(**inputs):
-    moved = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
-    return kernels.Rendering(*(output.cpu() for output in rasterize_anywhere(**moved)))
+class Driver:
+    """Keeps a stack of contexts, as the real one does for each thread."""
+
+    def __init__(self, *contexts):
+        self.contexts, self.calls, self.failing = [*contexts], [], None
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            self.calls.append(name)
+            if name == "cuCtxGetCurrent":
+                arguments[0]._obj.value = self.contexts[-1] if self.contexts else None
+            elif name == "cuCtxPushCurrent_v2":
+                self.contexts.append(arguments[0].value)
+            elif name == "cuCtxPopCurrent_v2":
+                self.contexts.pop()
+            elif name in ("cuLaunchKernel", "cuMemsetD32Async"):
+                assert self.contexts[-1] == OURS
+            elif name == "cuGetErrorString":
+                arguments[1]._obj.value = b"out of resources"
+                return 0
+            return 701 if name == self.failing else 0
+
+        return call
 
 
-@pytest.mark.parametrize("options", [{}, {"antialiased": True}], ids=["plain", "antialiased"])
-@pytest.mark.parametrize("name", gradients.SCENES)
-def test_equals_the_twin(name, options, monkeypatch):
-    monkeypatch.setattr(kernels, "rasterize", on_gpu)
-    gradients.assert_same(gradients.SCENES[name](), **options)
+@pytest.fixture
+def start(monkeypatch):
+    """A device on a driver whose thread has these contexts."""
+
+    def make(*contexts):
+        driver = Driver(*contexts)
+        monkeypatch.setattr(cuda_device, "_driver", lambda: driver)
+        device = object.__new__(cuda_device.CudaDevice)
+        device.torch_device, device._context = torch.device("cuda", 1), ctypes.c_void_p(OURS)
+        device._functions, device._module = {}, ctypes.c_void_p()
+        device._stream = lambda: ctypes.c_void_p(0)
+        return device, driver
+
+    return make
 
 
-@pytest.mark.parametrize("count", [0, 1, 5000, 200_000])
-def test_equals_the_cpu_kernels(count):
-    scene = crowd(max(count, 40))
-    scene = {name: value[:count] if len(value) == max(count, 40) else value for name, value in scene.items()}
-    expected, expected_gradients = gradients.run(kernels.rasterize, scene, torch.float32, 331, 203)
-    ours, our_gradients = gradients.run(on_gpu, scene, torch.float32, 331, 203)
-    if count > 5000:
-        assert_same_but_for_rounding(ours, our_gradients, expected, expected_gradients)
-        return
-    torch.testing.assert_close(ours.image, expected.image, rtol=1e-3, atol=1e-4)
-    assert ours.radii.float().sub(expected.radii).abs().max().item() <= 1 if count else True
-    if count:
-        assert_close(our_gradients, expected_gradients, 1e-3)
+@pytest.mark.parametrize("contexts", [(), (OTHER,), (OURS,)])
+def test_a_launch_leaves_the_current_device_as_it_was(contexts, start):
+    """Another GPU may be PyTorch's current one: that must not change behind its back."""
+    device, driver = start(*contexts)
+    device.launch("project", (3, 1), 256, cuda_structs.SortPass())
+    device.zero(torch.zeros(8))
+    assert driver.contexts == [*contexts]
+    assert driver.calls.count("cuLaunchKernel") == driver.calls.count("cuMemsetD32Async") == 1
+    assert ("cuCtxPushCurrent_v2" in driver.calls) == (contexts != (OURS,))
 
 
-def test_prepared_gaussians_look_the_same():
-    scene = crowd(3000)
-    camera = {name: scene.pop(name) for name in ("camera_from_world", "intrinsics", "background")}
-    camera |= {"width": 160, "height": 96}
-    scene.pop("screen_means")
-    expected = rasterize_anywhere(**scene, **camera)
-    picture = kernels.PreparedGaussians(**{name: value.cuda() for name, value in scene.items()}).render(**camera)
-    assert picture.image.is_cuda and expected.image.std() > 0.01
-    torch.testing.assert_close(picture.image.cpu(), expected.image, rtol=1e-3, atol=1e-4)
+def test_a_failing_launch_says_so_and_leaves_the_current_device_too(start):
+    device, driver = start(OTHER)
+    driver.failing = "cuLaunchKernel"
+    with pytest.raises(RuntimeError, match="failed to start the kernel project: out of resources .701."):
+        device.launch("project", (3, 1), 256, cuda_structs.SortPass())
+    assert driver.contexts == [OTHER]
 
 
-@pytest.mark.parametrize("backend", ["cuda", "gsplat"])
-def test_backends_agree(backend):
-    scene = gradients.make_scene(1, 200)
-    del scene["screen_means"]
-    if backend == "gsplat":
-        pytest.importorskip("gsplat", reason="gsplat is not installed")
-        scene["means"][:, 2] += 0.7  # near the camera its box of 3.33 deviations leaves out what is seen
-
-    def through(**inputs):
-        moved = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
-        result = by_backend(**moved, backend=backend)
-        return result.image.cpu(), result.alpha.cpu(), result.depth.cpu()
-
-    options = {"width": 160, "height": 96}
-    expected, expected_gradients = gradients.run(kernels.rasterize, scene, torch.float32, **options)
-    ours, our_gradients = gradients.run(through, scene, torch.float32, **options)
-    torch.testing.assert_close(ours[0], expected.image, rtol=1e-3, atol=1e-3)
-    names = ["means", "rotations", "scales", "opacities", "sh_coefficients", "camera_from_world"]
-    assert_close(our_gradients, {name: expected_gradients[name] for name in names}, 1e-3 if backend == "cuda" else 1e-2)
-
-
-def test_loss_equals_the_cpu():
-    image, target = torch.rand(3, 211, 133), torch.rand(3, 211, 133)
-    weights = torch.rand(2, 211, 133)
-    options = {"l1_factor": 0.8, "ssim_factor": 0.2, "maps": True}
-    expected = kernels.photometric_loss(image, target, *weights, **options)
-    for _ in range(3):
-        ours = kernels.photometric_loss(image.cuda(), target.cuda(), *weights.cuda(), **options)
-        assert float(ours.l1_sum) == pytest.approx(expected.l1_sum, rel=1e-5)
-        assert float(ours.ssim_sum) == pytest.approx(expected.ssim_sum, rel=1e-5)
-        for mine, other in zip(ours[2:], expected[2:], strict=True):
-            torch.testing.assert_close(mine.cpu(), other, rtol=1e-4, atol=1e-5)
-
-
-def moved(scene):
-    return {name: value.cuda() for name, value in scene.items()}
-
-
-def test_training_equals_the_cpu_and_a_graph_equals_both():
-    scene = crowd(3000)
-    rates = {"means": 1e-3, "rotations": 1e-3, "log_scales": 5e-3, "logit_opacities": 2e-2, "sh_coefficients": 5e-3}
-    target, size = torch.rand(3, 97, 131, generator=torch.Generator().manual_seed(1)), (131, 97)
-    slopes_of = {"l1_factor": 0.8 / 12707, "ssim_factor": 0.2 / 12707}
-    on_cpu, on_device = optimizer_of(scene), optimizer_of(moved(scene))
-    for optimizer, picture in ((on_cpu, target), (on_device, target.cuda())):
-        for _ in range(6):
-            image = optimizer.render(scene["camera_from_world"], scene["intrinsics"], *size).image
-            optimizer.step(kernels.photometric_loss(image, picture, **slopes_of).gradient, rates=rates)
-    for name, value in on_cpu.parameters.items():
-        assert (on_device.parameters[name].cpu() - value).abs().mean() <= 0.05 * rates[name], name
-
-    parameters = list(optimizer_of(moved(scene)).parameters.values())
-    first, second = ([torch.zeros_like(value) for value in parameters] for _ in range(2))
-    training = cuda_training.FusedTraining(cuda_device.cuda_device(torch.device("cuda")))
-    camera = [scene["camera_from_world"].cuda(), scene["intrinsics"].cuda(), torch.zeros(3).cuda(), *size]
-    steps = torch.tensor([*rates.values(), 0.05 * rates["sh_coefficients"]]).cuda()
-    picture = target.cuda()
-
-    def once(graph):
-        options = {"sh_degree": 3, "near_plane": 0.01, "antialiased": False, "graph": graph}
-        image = training.render(parameters, *camera, **options).image
-        slopes = [kernels.photometric_loss(image, picture, **slopes_of).gradient, None, None]
-        options = {"steps": None, "betas": (0.9, 0.999), "epsilon": 1e-15, "screen_gradients": None, "camera": False}
-        training.step(parameters, first, second, slopes, steps, **options)
-
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        once(False)
-        once(True)
-    torch.cuda.synchronize()
-    recorded = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(recorded, stream=stream):
-        once(True)
-    for _ in range(4):
-        recorded.replay()
-    torch.cuda.synchronize()
-    for mine, name in zip(parameters, on_device.parameters, strict=True):
-        assert (mine - on_device.parameters[name]).abs().mean() <= 0.05 * rates[name], name
-
-
-def test_nearest_neighbours_equal_the_tree():
-    points = torch.randn(30_000, 3, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(distCUDA2(points.cuda()).cpu(), distCUDA2(points), rtol=1e-4, atol=1e-7)
-
-
-def test_two_streams_and_a_thread_of_its_own():
-    scene = moved(crowd(2000))
-    expected = rasterize_anywhere(**scene, width=131, height=97).image
-    streams = [torch.cuda.Stream() for _ in range(2)]
-    torch.cuda.synchronize()
-    images = []
-    for stream in streams:
-        with torch.cuda.stream(stream):
-            images.append(rasterize_anywhere(**scene, width=131, height=97).image)
-    torch.cuda.synchronize()
-    assert all(torch.equal(image, expected) for image in images)
+def test_images_with_more_tiles_than_kernels_count_are_refused(start):
+    device, _ = start(OURS)
+    CudaFrame(device, Shape(1, 16384, 16384))
+    with pytest.raises(ValueError, match="an image of 65536x16384 is too large for a GPU"):
+        CudaFrame(device, Shape(1, 65536, 16384))

@@ -11,12 +11,12 @@ import diff_gaussian_rasterization as kernels
 import pytest
 import torch
 
-from tests.submodules.diff_gaussian_rasterization import test_drop_in_interface as drop_in
-from tests.submodules.diff_gaussian_rasterization import test_drop_in_optimizer_and_loss as optimizer_and_loss
+from tests.submodules.diff_gaussian_rasterization import test_drop_in as drop_in
 from tests.submodules.diff_gaussian_rasterization import test_drop_in_variants as variants
-from tests.submodules.diff_gaussian_rasterization import test_fused_training as fused
-from tests.submodules.diff_gaussian_rasterization import test_rasterize_gradients as gradients
-from tests.submodules.diff_gaussian_rasterization import test_rasterize_robustness as robustness
+from tests.submodules.diff_gaussian_rasterization import test_functional as gradients
+from tests.submodules.diff_gaussian_rasterization import test_fused_optimizer, test_training
+from tests.submodules.diff_gaussian_rasterization import test_library as robustness
+from tests.submodules.diff_gaussian_rasterization import test_sparse_adam as sparse_adam
 from tests.submodules.diff_gaussian_rasterization.splatting_oracle import render
 
 KERNELS = ["neon", "plain"] if platform.machine() in ("aarch64", "arm64") else ["avx512", "avx2", "plain"]
@@ -106,11 +106,11 @@ def test_any_number_of_threads_gives_identical_bits(name, use_simd, threads):
         variants.test_pose_gradients_by_finite_differences,
         variants.test_what_is_behind_the_camera_does_not_spoil_the_inverse_depth,
         variants.test_loop_of_the_original,
-        optimizer_and_loss.test_sparse_adam_follows_its_formula,
+        sparse_adam.test_sparse_adam_follows_its_formula,
         variants.test_touched_is_the_sum_of_weights,
-        fused.test_adam_equals_torch,
-        fused.test_adam_on_slices_of_the_harmonics,
-        fused.test_fused_optimizer_equals_backward_and_adam,
+        test_training.test_adam_equals_torch,
+        test_training.test_adam_on_slices_of_the_harmonics,
+        test_fused_optimizer.test_fused_optimizer_equals_backward_and_adam,
     ],
     ids=lambda check: check.__name__.removeprefix("test_"),
 )
@@ -133,4 +133,4 @@ def test_gives_the_same_bits_again(check, name, use_simd):
 @pytest.mark.parametrize("size", [(37, 53), (1, 1), (4, 130), (65, 16)])
 @pytest.mark.parametrize("kind", ["float", "bytes", "bytes, channels last"])
 def test_loss_equals_torch(size, kind, backend):
-    fused.test_loss_equals_torch(size, kind)
+    test_training.test_loss_equals_torch(size, kind)

@@ -1,23 +1,23 @@
-// Adam (Kingma and Ba 2015), algorithm 1 with epsilon beside the bias-corrected root.
+// Adam (Kingma and Ba 2015), algorithm 1: epsilon is added to the root of the bias-corrected second moment.
 #pragma once
 #include "primitives.cuh"
 
-struct AdamNumbers { float one_minus_beta1, one_minus_beta2, epsilon, inv_bias1, inv_root_bias2; };
+struct AdamConstants { float one_minus_beta1, one_minus_beta2, epsilon, inv_bias_correction1, inv_root_bias_correction2; };
 
-// `step` counts from 1. 1 - beta^step without cancellation.
-__device__ __forceinline__ AdamNumbers adam_numbers(float one_minus_beta1, float one_minus_beta2, float epsilon,
+// The constants of step `step`, which counts from 1. 1 - beta^step is computed without cancellation.
+__device__ __forceinline__ AdamConstants adam_constants(float one_minus_beta1, float one_minus_beta2, float epsilon,
                                                     uint32 step) {
   const float bias1 = -expm1f((float)step * log1pf(-one_minus_beta1));
   const float bias2 = -expm1f((float)step * log1pf(-one_minus_beta2));
   return {one_minus_beta1, one_minus_beta2, epsilon, 1.0f / bias1, 1.0f / sqrtf(bias2)};
 }
 
-__device__ __forceinline__ float adam_step(const AdamNumbers& a, float rate, float parameter, float gradient,
-                                           float& first, float& second) {
-  first = fmaf(gradient - first, a.one_minus_beta1, first);
-  second = fmaf(gradient * a.one_minus_beta2, gradient, second * (1.0f - a.one_minus_beta2));
-  const float denominator = fmaf(sqrtf(second), a.inv_root_bias2, a.epsilon);
-  return parameter - rate * a.inv_bias1 * (first / denominator);
+__device__ __forceinline__ float adam_step(const AdamConstants& a, float learning_rate, float parameter, float gradient,
+                                           float& exp_avg, float& exp_avg_sq) {
+  exp_avg = fmaf(gradient - exp_avg, a.one_minus_beta1, exp_avg);
+  exp_avg_sq = fmaf(gradient * a.one_minus_beta2, gradient, exp_avg_sq * (1.0f - a.one_minus_beta2));
+  const float denominator = fmaf(sqrtf(exp_avg_sq), a.inv_root_bias_correction2, a.epsilon);
+  return parameter - learning_rate * a.inv_bias_correction1 * (exp_avg / denominator);
 }
 
 enum { MAX_ADAM_GROUPS = 12, ADAM_THREADS = 256 };
@@ -25,10 +25,10 @@ enum { MAX_ADAM_GROUPS = 12, ADAM_THREADS = 256 };
 struct AdamGroup {
   float* parameter;
   const float* gradient;
-  float *first, *second;
+  float *exp_avg, *exp_avg_sq;
   const unsigned char* visible;  // (count,) or null; element i belongs to Gaussian i % count
   int64 elements, count;
-  float rate, unused;
+  float learning_rate, unused;
 };
 
 struct AdamGroups {
@@ -38,15 +38,15 @@ struct AdamGroups {
   float one_minus_beta1, one_minus_beta2, epsilon;
 };
 
-// All groups in one launch: blockIdx.y is the group.
+// One step for all groups in one launch; blockIdx.y is the group.
 extern "C" __global__ void __launch_bounds__(ADAM_THREADS) adam(const AdamGroups s) {
   const AdamGroup& g = s.group[blockIdx.y];
-  const AdamNumbers numbers = adam_numbers(s.one_minus_beta1, s.one_minus_beta2, s.epsilon, s.step);
+  const AdamConstants constants = adam_constants(s.one_minus_beta1, s.one_minus_beta2, s.epsilon, s.step);
   for (int64 i = (int64)blockIdx.x * ADAM_THREADS + threadIdx.x; i < g.elements; i += (int64)gridDim.x * ADAM_THREADS) {
     if (g.visible && !g.visible[i % g.count]) continue;
-    float first = g.first[i], second = g.second[i];
-    g.parameter[i] = adam_step(numbers, g.rate, g.parameter[i], g.gradient[i], first, second);
-    g.first[i] = first;
-    g.second[i] = second;
+    float exp_avg = g.exp_avg[i], exp_avg_sq = g.exp_avg_sq[i];
+    g.parameter[i] = adam_step(constants, g.learning_rate, g.parameter[i], g.gradient[i], exp_avg, exp_avg_sq);
+    g.exp_avg[i] = exp_avg;
+    g.exp_avg_sq[i] = exp_avg_sq;
   }
 }

@@ -1,13 +1,15 @@
-// Front-to-back compositing and its gradient. A warp works on a tile of 8x8 pixels, two to a lane.
+// Front-to-back compositing and its backward pass. A warp processes a tile of 8x8 pixels, two pixels per lane.
 #pragma once
 #include "projection.cuh"
 
-__device__ __forceinline__ uint32 pairs_there(const Frame& f) {
+// Number of (splat, tile) pairs in the buffers.
+__device__ __forceinline__ uint32 stored_pairs(const Frame& f) {
   const uint32 pairs = f.counters->pairs;
   return pairs < f.pair_capacity ? pairs : f.pair_capacity;
 }
 
-// The first of the sorted tile keys that is not below `key`; the whole warp searches, 33 ways at a time.
+// Index of the first of the sorted tile keys that is not below `key`. The whole warp searches: 32 probes per step divide the
+// interval into 33 parts.
 __device__ __forceinline__ uint32 lower_bound(const uint32* keys, uint32 count, uint32 key) {
   uint32 low = 0, high = count;  // the answer lies in [low, high]
   while (low < high) {
@@ -21,9 +23,9 @@ __device__ __forceinline__ uint32 lower_bound(const uint32* keys, uint32 count, 
 }
 
 struct Tile {
-  int x, y;             // of this lane's first pixel; the second is four rows below
+  int x, y;             // the lane's first pixel; the second one is four rows below
   bool inside[2];
-  int64 at[2];          // their places in an image
+  int64 at[2];          // indices of both pixels in an image plane
 };
 
 __device__ __forceinline__ Tile make_tile(const Frame& f, int tile_x, int tile_y) {
@@ -37,13 +39,13 @@ __device__ __forceinline__ Tile make_tile(const Frame& f, int tile_x, int tile_y
   return t;
 }
 
-// log2(alpha); forward and backward share it, so that both take the same decisions.
+// log2(alpha). The forward and the backward pass share it, so that they make the same decisions.
 __device__ __forceinline__ float log2_alpha(const Splat& s, float dx, float dy) {
   const float e = fmaf(s.C * dy, dy, s.log2_opacity);
   return fmaf(fmaf(s.A, dx, s.B * dy), dx, e);
 }
 
-// The next 32 entries of a list, one per lane.
+// One entry of a tile's list; the lanes of a warp fetch 32 consecutive ones.
 struct Entry { Splat splat; uint32 id; };
 __device__ __forceinline__ Entry fetch_entry(const Frame& f, uint32 at, uint32 end) {
   Entry e;
@@ -58,16 +60,16 @@ __device__ __forceinline__ Entry fetch_entry(const Frame& f, uint32 at, uint32 e
 extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS) composite(const Frame f) {
   __shared__ Splat staged[TILE_WARPS][32];
   const uint32 warp = threadIdx.x >> 5, lane = lane_index();
-  // four neighbouring tiles share a block and what it has cached
+  // a block processes four neighboring tiles, which share its cache
   const int across = (f.tiles_x + 1) / 2;
   const int tile_x = 2 * ((int)blockIdx.x % across) + (int)(warp & 1), tile_y = 2 * ((int)blockIdx.x / across) + (int)(warp >> 1);
   if (tile_x >= f.tiles_x || tile_y >= f.tiles_y) return;
-  const uint32 tile = (uint32)(tile_y * f.tiles_x + tile_x), pairs = pairs_there(f);
+  const uint32 tile = (uint32)(tile_y * f.tiles_x + tile_x), pairs = stored_pairs(f);
   const uint32 begin = lower_bound(f.tile_keys, pairs, tile);
   const uint32 end = begin + lower_bound(f.tile_keys + begin, pairs - begin, tile + 1);
   const Tile pixels = make_tile(f, tile_x, tile_y);
   float r[2] = {0, 0}, g[2] = {0, 0}, b[2] = {0, 0}, depth[2] = {0, 0};
-  // a finished pixel keeps its transmittance with a minus sign, and never passes the test again
+  // a finished pixel keeps its transmittance with a negative sign, which fails the test from then on
   float T[2] = {pixels.inside[0] ? 1.0f : -1.0f, pixels.inside[1] ? 1.0f : -1.0f};
   Entry next = fetch_entry(f, begin + lane, end);
   for (uint32 start = begin; start < end; start += 32) {
@@ -89,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS) composite(const Fr
     }
     staged[warp][lane] = next.splat;
     __syncwarp();
-    next = fetch_entry(f, start + 32 + lane, end);  // on its way while these are composited
+    next = fetch_entry(f, start + 32 + lane, end);  // prefetched while the current entries are composited
     const uint32 here = end - start < 32 ? end - start : 32;
     for (uint32 j = 0; j < here; j++) {
       const Splat s = staged[warp][j];
@@ -113,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS) composite(const Fr
         }
       }
     }
-    __syncwarp();  // all have read what is about to be overwritten
+    __syncwarp();  // all lanes have read the staged splats before they are overwritten
     if (!__any_sync(ALL_LANES, T[0] > 0.0f || T[1] > 0.0f)) break;
   }
   const int64 plane = (int64)f.width * f.height;
@@ -131,8 +133,8 @@ extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS) composite(const Fr
 
 enum { SUMS = 10 };
 
-// Sums of ten values over the warp in twelve shuffles: at every step lanes part with half of the values that they have
-// left. Returns the sum of value number `summed_component()` of each lane.
+// Sums of ten values over the warp in twelve shuffles: in each step a lane gives half of its remaining values to its partner.
+// Returns in each lane the sum of value number `summed_component()`.
 __device__ __forceinline__ float warp_sums(const float* v) {
   const uint32 lane = lane_index();
   float a[5], b[3];
@@ -149,7 +151,7 @@ __device__ __forceinline__ float warp_sums(const float* v) {
   return d + __shfl_xor_sync(ALL_LANES, d, 1);
 }
 
-// -1 for lanes whose sum another lane has too.
+// Which of the ten sums warp_sums returns in this lane; -1 if another lane has the same sum.
 __device__ __forceinline__ int summed_component() {
   const uint32 lane = lane_index();
   const int half = lane & 16 ? 5 : 0;
@@ -158,18 +160,19 @@ __device__ __forceinline__ int summed_component() {
   return half + (lane & 4 ? 1 : 0) + (lane & 8 ? 3 : 0);
 }
 
-// A warp takes the entries of one bucket, front to back again. With v = color . dL/dcolor + ... the value of a splat to
-// the loss at a pixel, dL/dalpha_i = T_i v_i - (sum of w_j v_j behind i, and of the background) / (1 - alpha_i); what is
-// behind is the total, known from the outputs, minus what has been passed.
+// Each warp processes the entries of one bucket, front to back. Let v_i = color_i . dL/dcolor + depth_i dL/ddepth + dL/dalpha
+// and w_i = alpha_i T_i. Then dL/dalpha_i = T_i v_i - R_i / (1 - alpha_i), where R_i is the sum of w_j v_j over the splats j
+// behind i and the background. `remaining` is the current R: the sum over all, known from the outputs, minus the part of
+// the splats processed so far.
 template <bool WITH_DEPTH>
 __device__ __forceinline__ void composite_backward_of(const Frame& f) {
   __shared__ Splat staged[TILE_WARPS][32];
   const uint32 warp = threadIdx.x >> 5, lane = lane_index();
-  const uint32 tiles = (uint32)(f.tiles_x * f.tiles_y), work = tiles + f.counters->buckets, pairs = pairs_there(f);
+  const uint32 tiles = (uint32)(f.tiles_x * f.tiles_y), work = tiles + f.counters->buckets, pairs = stored_pairs(f);
   const int64 plane = (int64)f.width * f.height;
   const int component = summed_component();
   for (uint32 item = blockIdx.x * TILE_WARPS + warp; item < work; item += gridDim.x * TILE_WARPS) {
-    // the first bucket of each tile begins with nothing and is not written down
+    // the first bucket of each tile has no stored state
     const bool is_first = item < tiles;
     const uint32 tile = is_first ? item : f.buckets[item - tiles].tile;
     const uint32 begin = is_first ? lower_bound(f.tile_keys, pairs, tile) : f.buckets[item - tiles].start;
@@ -177,9 +180,9 @@ __device__ __forceinline__ void composite_backward_of(const Frame& f) {
     const uint32 end = end_of_list - begin < f.bucket_entries ? end_of_list : begin + f.bucket_entries;
     if (begin == end) continue;
     const Tile pixels = make_tile(f, (int)tile % f.tiles_x, (int)tile / f.tiles_x);
-    float d_r[2], d_g[2], d_b[2], d_depth[2], d_alpha[2], rest[2], T[2];
+    float d_r[2], d_g[2], d_b[2], d_depth[2], d_alpha[2], remaining[2], T[2];
     for (int k = 0; k < 2; k++) {
-      d_r[k] = d_g[k] = d_b[k] = d_depth[k] = d_alpha[k] = rest[k] = 0.0f;
+      d_r[k] = d_g[k] = d_b[k] = d_depth[k] = d_alpha[k] = remaining[k] = 0.0f;
       T[k] = -1.0f;
       if (!pixels.inside[k]) continue;
       const int64 at = pixels.at[k];
@@ -197,15 +200,15 @@ __device__ __forceinline__ void composite_backward_of(const Frame& f) {
         d_r[k] = f.d_image[at];
         d_g[k] = f.d_image[plane + at];
         d_b[k] = f.d_image[2 * plane + at];
-        rest[k] = fmaf(d_r[k], f.image[at] - r, fmaf(d_g[k], f.image[plane + at] - g, d_b[k] * (f.image[2 * plane + at] - b)));
+        remaining[k] = fmaf(d_r[k], f.image[at] - r, fmaf(d_g[k], f.image[plane + at] - g, d_b[k] * (f.image[2 * plane + at] - b)));
       }
       if (WITH_DEPTH && f.d_depth) {
         d_depth[k] = f.d_depth[at];
-        rest[k] = fmaf(d_depth[k], f.depth[at] - depth, rest[k]);
+        remaining[k] = fmaf(d_depth[k], f.depth[at] - depth, remaining[k]);
       }
       if (WITH_DEPTH && f.d_alpha) {
         d_alpha[k] = f.d_alpha[at];
-        rest[k] = fmaf(d_alpha[k], f.alpha[at] - (1.0f - fabsf(T[k])), rest[k]);
+        remaining[k] = fmaf(d_alpha[k], f.alpha[at] - (1.0f - fabsf(T[k])), remaining[k]);
       }
     }
     Entry next = fetch_entry(f, begin + lane, end);
@@ -236,9 +239,9 @@ __device__ __forceinline__ void composite_backward_of(const Frame& f) {
                 value += fmaf(s.depth, d_depth[k], d_alpha[k]);
                 sum[9] = fmaf(w, d_depth[k], sum[9]);
               }
-              rest[k] = fmaf(-w, value, rest[k]);
-              const float slope = fmaf(-rest[k], fast_reciprocal(1.0f - alpha), T[k] * value);
-              const float h = raw <= ALPHA_MAX ? slope * alpha : 0.0f, hx = h * dx, hy = h * dy;
+              remaining[k] = fmaf(-w, value, remaining[k]);
+              const float d_alpha_raw = fmaf(-remaining[k], fast_reciprocal(1.0f - alpha), T[k] * value);
+              const float h = raw <= ALPHA_MAX ? d_alpha_raw * alpha : 0.0f, hx = h * dx, hy = h * dy;
               sum[0] += h;
               sum[1] += hx;
               sum[2] += hy;

@@ -1,12 +1,12 @@
-// Which tiles the splats touch, exactly, in order of depth.
+// Coverage: exactly which tiles each splat touches, in the order of depth.
 #pragma once
 #include "projection.cuh"
 
-// The ellipse where alpha is 1/255, ready to be cut into rows of tiles. Its boundary,
-// x(y) = (-B y +- sqrt(4 A E - (4 A C - B^2) y^2)) / 2 A, is extreme at the ellipse's own extreme points, clamped into
-// the row's band of pixel centres.
+// The ellipse where alpha is 1/255, prepared for the computation of its extent in rows of tiles. Its boundary,
+// x(y) = (-B y +- sqrt(4 A E - (4 A C - B^2) y^2)) / 2 A, is extreme at the ellipse's leftmost and rightmost points, whose
+// y are clamped to the pixel centers of the row. E = log2_opacity - log2(1/255).
 struct Ellipse {
-  float x, y, x0, x1, y0, y1;  // centre and extent in pixel centres of the image
+  float x, y, x0, x1, y0, y1;  // center; first and last pixel of the extent, clipped to the image
   float half_height, y_right, four_A_E, discriminant, half_B_by_A, inv_2A;
   int first_row, last_row;
 };
@@ -26,24 +26,24 @@ __device__ __forceinline__ Ellipse make_ellipse(const Frame& f, const Splat& s) 
   e.half_height = s.half_height;
   e.y_right = -0.5f * B * s.half_width / C;
   e.four_A_E = 4.0f * A * E;
-  // half_width^2 = 4 C E / (4 A C - B^2), which does not cancel for needles
+  // from half_width^2 = 4 C E / (4 A C - B^2), which avoids cancellation for needles
   e.discriminant = 4.0f * C * E / (s.half_width * s.half_width);
   e.half_B_by_A = 0.5f * B / A;
   e.inv_2A = 0.5f / A;
   return e;
 }
 
-// First and last column of tiles that the ellipse touches in a row of tiles; first > last where there is none.
+// First and last column of tiles that the ellipse touches in a row of tiles; first > last if it touches none.
 __device__ __forceinline__ void tile_columns(const Ellipse& e, int row, int& first, int& last) {
   const float low = fmaxf((float)(row * TILE), e.y0) - e.y, high = fminf((float)(row * TILE + TILE - 1), e.y1) - e.y;
   first = 0;
   last = -1;
   if (!(low <= high)) return;
-  const float at_right = clamped(clamped(e.y_right, low, high), -e.half_height, e.half_height);
-  const float at_left = clamped(clamped(-e.y_right, low, high), -e.half_height, e.half_height);
+  const float at_right = clamp(clamp(e.y_right, low, high), -e.half_height, e.half_height);
+  const float at_left = clamp(clamp(-e.y_right, low, high), -e.half_height, e.half_height);
   const float root_right = sqrtf(fmaxf(fmaf(-e.discriminant * at_right, at_right, e.four_A_E), 0.0f));
   const float root_left = sqrtf(fmaxf(fmaf(-e.discriminant * at_left, at_left, e.four_A_E), 0.0f));
-  // a hundredth of a pixel for rounding
+  // a margin of a hundredth of a pixel for rounding errors
   const float right = e.x + (root_right * e.inv_2A - e.half_B_by_A * at_right) + 0.01f;
   const float left = e.x - (root_left * e.inv_2A + e.half_B_by_A * at_left) - 0.01f;
   const float from = fmaxf(ceilf(left), e.x0), to = fminf(floorf(right), e.x1);
@@ -63,11 +63,12 @@ __device__ __forceinline__ void write_pairs(const Frame& f, uint32 at, int row, 
   }
 }
 
-// (tile, Gaussian) pairs of all visible splats, in order of depth. Pairs past the capacity are counted but not written.
+// Writes the (tile, Gaussian) pairs of all visible splats in the order of depth. Pairs beyond the capacity are counted but not
+// written.
 extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) emit_pairs(const Frame f) {
   enum {
-    ALONE = 24,     // with more pairs than that a splat is written by its whole warp
-    MOST = 1 << 22  // of a splat, so that those of a block can be added; images have no more tiles (MOST_TILES)
+    ALONE = 24,     // the pairs of a splat with more pairs are written by the whole warp
+    MOST = 1 << 22  // pairs of a splat, so that sums over a block do not overflow; no image has more tiles (MOST_TILES)
   };
   __shared__ uint32 scratch[8], block_shared, base_shared, histogram[MAX_PASSES][DIGITS];
   const uint32 block = take_ticket(&f.counters->emit_ticket, &block_shared);
@@ -113,15 +114,15 @@ extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) emit_pairs(const 
   while (large) {
     const int owner = __ffs(large) - 1;
     large &= large - 1;
-    const uint32 its_id = __shfl_sync(ALL_LANES, id, owner);
+    const uint32 owner_id = __shfl_sync(ALL_LANES, id, owner);
     uint32 at = __shfl_sync(ALL_LANES, start, owner);
-    const Ellipse its = make_ellipse(f, f.splats[its_id]);
-    for (int top = its.first_row; top <= its.last_row; top += 32) {
+    const Ellipse owner_ellipse = make_ellipse(f, f.splats[owner_id]);
+    for (int top = owner_ellipse.first_row; top <= owner_ellipse.last_row; top += 32) {
       const int row = top + (int)lane;
       int first = 0, last = -1;
-      if (row <= its.last_row) tile_columns(its, row, first, last);
+      if (row <= owner_ellipse.last_row) tile_columns(owner_ellipse, row, first, last);
       const uint32 width = (uint32)(last - first + 1), inclusive = warp_inclusive_scan(width);
-      write_pairs(f, at + inclusive - width, row, first, last, its_id, histogram);
+      write_pairs(f, at + inclusive - width, row, first, last, owner_id, histogram);
       at += __shfl_sync(ALL_LANES, inclusive, 31);
     }
   }

@@ -1,69 +1,71 @@
-// From the sums of the compositing pass to the gradients of the Gaussians and the camera, one Gaussian per thread; with
-// Adam, each Gaussian takes its step where its gradient is known, and gradients are never stored.
+// Backward pass from the gradient sums of the splats to the Gaussians and the camera, one Gaussian per thread. With Adam,
+// each Gaussian takes its step here, and gradients are never stored.
 #pragma once
 #include "adam.cuh"
 #include "projection.cuh"
 
 enum { GRADIENT_THREADS = 128 };
 
-// Where the gradient of a tensor goes: into a tensor of its own, or with Adam straight into the parameter.
+// Destination of the gradient of a tensor: a gradient tensor or, with Adam, the parameter and its moments.
 struct Sink {
-  Strided target, first, second;
-  float rate, rest_rate;  // rest: for coefficients above the first
+  Strided target, exp_avg, exp_avg_sq;
+  float learning_rate, higher_terms_learning_rate;  // the latter for all coefficients but the first
 };
 
 template <bool FUSED>
 __device__ __forceinline__ Sink make_sink(const Frame& f, const View& view, const Strided& target, int tensor) {
   Sink s = {target, target, target, 0.0f, 0.0f};
   if (FUSED) {
-    s.first = f.first[tensor];
-    s.second = f.second[tensor];
-    s.rate = view.rates[tensor];
-    s.rest_rate = view.rates[5];
+    s.exp_avg = f.exp_avg[tensor];
+    s.exp_avg_sq = f.exp_avg_sq[tensor];
+    s.learning_rate = view.learning_rates[tensor];
+    s.higher_terms_learning_rate = view.learning_rates[5];
   }
   return s;
 }
 
+// Writes one number of a gradient or, with Adam (FUSED), takes the step for it.
 template <bool FUSED>
-__device__ __forceinline__ void deliver(const Sink& s, const AdamNumbers& adam, int i, int k, int c, float gradient) {
+__device__ __forceinline__ void apply_gradient(const Sink& s, const AdamConstants& adam, int i, int k, int c, float gradient) {
   if (!FUSED) {
     if (s.target.data) *element(s.target, i, k, c) = gradient;
     return;
   }
-  float *parameter = element(s.target, i, k, c), *first = element(s.first, i, k, c), *second = element(s.second, i, k, c);
-  float m = *first, v = *second;
-  *parameter = adam_step(adam, k == 0 ? s.rate : s.rest_rate, *parameter, gradient, m, v);
-  *first = m;
-  *second = v;
+  float *parameter = element(s.target, i, k, c), *exp_avg = element(s.exp_avg, i, k, c), *exp_avg_sq = element(s.exp_avg_sq, i, k, c);
+  float m = *exp_avg, v = *exp_avg_sq;
+  *parameter = adam_step(adam, k == 0 ? s.learning_rate : s.higher_terms_learning_rate, *parameter, gradient, m, v);
+  *exp_avg = m;
+  *exp_avg_sq = v;
 }
 
 template <bool FUSED>
-__device__ __forceinline__ void deliver3(const Sink& s, const AdamNumbers& adam, int i, int k, Vec3 gradient) {
-  deliver<FUSED>(s, adam, i, k, 0, gradient.x);
-  deliver<FUSED>(s, adam, i, k, 1, gradient.y);
-  deliver<FUSED>(s, adam, i, k, 2, gradient.z);
+__device__ __forceinline__ void apply_gradient3(const Sink& s, const AdamConstants& adam, int i, int k, Vec3 gradient) {
+  apply_gradient<FUSED>(s, adam, i, k, 0, gradient.x);
+  apply_gradient<FUSED>(s, adam, i, k, 1, gradient.y);
+  apply_gradient<FUSED>(s, adam, i, k, 2, gradient.z);
 }
 
-// The slopes of the sums of scales and opacities, for logarithms and logits; all Gaussians feel them, seen or not.
-__device__ __forceinline__ Vec3 pull_of_scales(const Frame& f, int i) {
-  if (f.scale_pull == 0.0f) return {0.0f, 0.0f, 0.0f};
+// Gradients of the regularization, the weighted sums of all scales and all opacities, with respect to logarithms and logits.
+// They apply to all Gaussians, visible or not.
+__device__ __forceinline__ Vec3 scale_regularization_gradient(const Frame& f, int i) {
+  if (f.scale_regularization == 0.0f) return {0.0f, 0.0f, 0.0f};
   const Vec3 log_scales = get3(f.scales, i, 0);
-  return f.scale_pull * Vec3{expf(log_scales.x), expf(log_scales.y), expf(log_scales.z)};
+  return f.scale_regularization * Vec3{expf(log_scales.x), expf(log_scales.y), expf(log_scales.z)};
 }
 
-__device__ __forceinline__ float pull_of_opacity(const Frame& f, int i) {
-  if (f.opacity_pull == 0.0f) return 0.0f;
+__device__ __forceinline__ float opacity_regularization_gradient(const Frame& f, int i) {
+  if (f.opacity_regularization == 0.0f) return 0.0f;
   const float opacity = 1.0f / (1.0f + expf(-get(f.opacities, i, 0, 0)));
-  return f.opacity_pull * opacity * (1.0f - opacity);
+  return f.opacity_regularization * opacity * (1.0f - opacity);
 }
 
-__device__ __forceinline__ void put_zeros(const Strided& t, int i, int components) {
+__device__ __forceinline__ void write_zeros(const Strided& t, int i, int components) {
   if (!t.data) return;
   for (int c = 0; c < components; c++) *element(t, i, 0, c) = 0.0f;
 }
 
-// Sums over the block of `CAMERA_SUMS` values per thread go to its row of the partial sums, and the block that comes last
-// adds up the rows, always in the same order.
+// Writes the sums over the block of CAMERA_SUMS values per thread to its row of the partial sums. The block that finishes
+// last adds up the rows, always in the same order.
 __device__ __forceinline__ void sum_camera(const Frame& f, const float (*sums)[GRADIENT_THREADS]) {
   enum { WARPS = GRADIENT_THREADS / 32 };
   __shared__ float by_warp[WARPS][CAMERA_SUMS];
@@ -102,24 +104,24 @@ __device__ __forceinline__ void sum_camera(const Frame& f, const float (*sums)[G
   if (threadIdx.x < 16) {
     float value = totals[threadIdx.x];
     if (f.flags & FLAG_CENTER_FROM_POSE) {
-      // the centre is -R^T t: its gradient goes to row and column of the pose
+      // the center is -R^T t: its gradient is passed on to R and t
       const float *R = f.view->rotation, *t = f.view->translation, *d_center = totals + 16;
       const int k = (int)threadIdx.x;
       if (k < 9) value -= t[k / 3] * d_center[k % 3];
       else if (k < 12)
         value -= R[3 * (k - 9)] * d_center[0] + R[3 * (k - 9) + 1] * d_center[1] + R[3 * (k - 9) + 2] * d_center[2];
     }
-    // 3x4 row by row: rotation beside translation
+    // position in the 3x4 matrix [R t], row by row
     const int k = (int)threadIdx.x, place = k < 9 ? k / 3 * 4 + k % 3 : k < 12 ? (k - 9) * 4 + 3 : k;
     f.camera[place] = value;
   }
 }
 
-// Gradients to harmonics or colours; returns that to the mean by way of the direction it is seen from. Comes first and
-// alone, because sixteen coefficients leave few registers for anything else.
+// Applies the gradients to spherical harmonics coefficients or colors. Returns the gradient to the mean that results from the
+// viewing direction. A separate first step, because sixteen coefficients leave few registers for anything else.
 template <bool FUSED>
 __device__ __forceinline__ Vec3 color_gradients(const Frame& f, const View& view, const Sink& to_sh,
-                                                const AdamNumbers& adam, int i, Vec3 d_color) {
+                                                const AdamConstants& adam, int i, Vec3 d_color) {
   if (!f.sh.data) {
     if (f.d_colors.data) {
       *element(f.d_colors, i, 0, 0) = d_color.x;
@@ -139,10 +141,10 @@ __device__ __forceinline__ Vec3 color_gradients(const Frame& f, const View& view
   for (int k = 0; k < 16; k++) {
     if (k >= terms) break;
     a_k[k] = dot(get3(f.sh, i, k), d_color);  // before Adam changes the coefficient
-    deliver3<FUSED>(to_sh, adam, i, k, Y[k] * d_color);
+    apply_gradient3<FUSED>(to_sh, adam, i, k, Y[k] * d_color);
   }
-  const Vec3 slope = sh_direction_gradient(f.sh_degree, direction, a_k);
-  return inv_length * (slope - dot(slope, direction) * direction);
+  const Vec3 d_direction = sh_direction_gradient(f.sh_degree, direction, a_k);
+  return inv_length * (d_direction - dot(d_direction, direction) * direction);
 }
 
 template <bool FUSED>
@@ -154,11 +156,11 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
              to_scales = make_sink<FUSED>(f, view, f.d_scales, 2),
              to_opacities = make_sink<FUSED>(f, view, f.d_opacities, 3), to_sh = make_sink<FUSED>(f, view, f.d_sh, 4);
   const Limits limits = jacobian_limits(f, view);
-  AdamNumbers adam = {};
-  // a frame whose pairs did not fit teaches nothing: parameters, moments and the count of steps stay as they are
+  AdamConstants adam = {};
+  // if the pairs of the frame exceeded the capacity, parameters, moments and the step count are left unchanged
   const bool whole = f.counters->pairs <= f.pair_capacity;
-  if (FUSED) adam = adam_numbers(f.one_minus_beta1, f.one_minus_beta2, f.epsilon, *f.steps + 1);
-  // in shared memory, each thread its own: there are not enough registers
+  if (FUSED) adam = adam_constants(f.one_minus_beta1, f.one_minus_beta2, f.epsilon, *f.steps + 1);
+  // one column per thread, in shared memory, because there are not enough registers
   __shared__ float camera_sums[CAMERA_SUMS][GRADIENT_THREADS];
   const uint32 thread = threadIdx.x;
   for (int k = 0; k < CAMERA_SUMS; k++) camera_sums[k][thread] = 0.0f;
@@ -166,16 +168,16 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
     if (FUSED && !whole) break;
     if (f.radii[i] == 0) {
       const Vec3 zero = {0.0f, 0.0f, 0.0f};
-      deliver3<FUSED>(to_means, adam, i, 0, zero);
-      for (int c = 0; c < 4; c++) deliver<FUSED>(to_rotations, adam, i, 0, c, 0.0f);
-      deliver3<FUSED>(to_scales, adam, i, 0, FUSED ? pull_of_scales(f, i) : zero);
-      deliver<FUSED>(to_opacities, adam, i, 0, 0, FUSED ? pull_of_opacity(f, i) : 0.0f);
-      for (int k = 0; k < sh_terms; k++) deliver3<FUSED>(to_sh, adam, i, k, zero);
+      apply_gradient3<FUSED>(to_means, adam, i, 0, zero);
+      for (int c = 0; c < 4; c++) apply_gradient<FUSED>(to_rotations, adam, i, 0, c, 0.0f);
+      apply_gradient3<FUSED>(to_scales, adam, i, 0, FUSED ? scale_regularization_gradient(f, i) : zero);
+      apply_gradient<FUSED>(to_opacities, adam, i, 0, 0, FUSED ? opacity_regularization_gradient(f, i) : 0.0f);
+      for (int k = 0; k < sh_terms; k++) apply_gradient3<FUSED>(to_sh, adam, i, k, zero);
       if (!FUSED) {
-        put_zeros(f.d_colors, i, 3);
-        put_zeros(f.d_covariances, i, 6);
+        write_zeros(f.d_colors, i, 3);
+        write_zeros(f.d_covariances, i, 6);
       }
-      put_zeros(f.d_screen_means, i, 2);
+      write_zeros(f.d_screen_means, i, 2);
       continue;
     }
     const float* sums = f.splat_gradients + (int64)i * SPLAT_FLOATS;
@@ -273,19 +275,19 @@ __device__ __forceinline__ void gaussian_gradients_of(const Frame& f) {
       camera_sums[13][thread] += fmaf(d_y, p.v, d_k2 * p.inv_z) - v_out * p.v_clamped / view.fy;
       camera_sums[14][thread] += d_x - u_out / view.fx;
       camera_sums[15][thread] += d_y - v_out / view.fy;
-      // the direction is that from the centre
+      // the direction is mean - center
       camera_sums[16][thread] -= d_direction.x;
       camera_sums[17][thread] -= d_direction.y;
       camera_sums[18][thread] -= d_direction.z;
     }
-    deliver3<FUSED>(to_means, adam, i, 0, d_mean);
-    for (int k = 0; k < 4; k++) deliver<FUSED>(to_rotations, adam, i, 0, k, d_rotation[k]);
+    apply_gradient3<FUSED>(to_means, adam, i, 0, d_mean);
+    for (int k = 0; k < 4; k++) apply_gradient<FUSED>(to_rotations, adam, i, 0, k, d_rotation[k]);
     if (FUSED) {
-      d_scale = d_scale + pull_of_scales(f, i);
-      d_opacity += pull_of_opacity(f, i);
+      d_scale = d_scale + scale_regularization_gradient(f, i);
+      d_opacity += opacity_regularization_gradient(f, i);
     }
-    deliver3<FUSED>(to_scales, adam, i, 0, d_scale);
-    deliver<FUSED>(to_opacities, adam, i, 0, 0, d_opacity);
+    apply_gradient3<FUSED>(to_scales, adam, i, 0, d_scale);
+    apply_gradient<FUSED>(to_opacities, adam, i, 0, 0, d_opacity);
   }
   if (camera) sum_camera(f, camera_sums);
 }
@@ -296,7 +298,7 @@ extern "C" __global__ void __launch_bounds__(GRADIENT_THREADS, 3) gaussian_gradi
 
 extern "C" __global__ void __launch_bounds__(GRADIENT_THREADS, 3) gaussian_adam(const Frame f) {
   gaussian_gradients_of<true>(f);
-  // the block that comes last counts the step, when nobody needs the old count any more
+  // the block that finishes last increments the step count, when no block reads the old one any more
   __syncthreads();
   if (threadIdx.x == 0) {
     __threadfence();

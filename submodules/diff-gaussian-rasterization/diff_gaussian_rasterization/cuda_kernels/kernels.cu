@@ -1,4 +1,4 @@
-// All kernels in one translation unit, for NVRTC.
+// All kernels as one translation unit, which NVRTC compiles.
 #include "adam.cuh"
 #include "compositing.cuh"
 #include "coverage.cuh"

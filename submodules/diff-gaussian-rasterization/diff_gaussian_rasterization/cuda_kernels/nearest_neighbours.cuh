@@ -1,6 +1,6 @@
-// Mean squared distance of each point to its three nearest others, exactly. Points come sorted along a Morton curve, so
-// that NEIGHBOUR_BOX consecutive ones lie close together; a block searches for the points of one box and looks only
-// into boxes that could hold something nearer than what it has.
+// Exact mean squared distance of each point to its three nearest neighbours. The points are sorted along a Morton curve, so
+// that NEIGHBOUR_BOX consecutive ones lie close together and have a small bounding box. A block processes the points of one
+// box and searches only the boxes that may contain a nearer neighbour than those found so far.
 #pragma once
 #include "primitives.cuh"
 #include "vectors.cuh"
@@ -8,15 +8,16 @@
 enum { NEIGHBOUR_BOX = 256, NEIGHBOURS = 3 };
 
 struct Neighbours {
-  const float* points;  // (boxes * NEIGHBOUR_BOX, 3), sorted, the last point repeated
+  const float* points;  // (boxes * NEIGHBOUR_BOX, 3), sorted; the last point is repeated as padding
   const float* boxes;   // (boxes, 6): low corner, high corner
   float* means;         // (count,)
   int count, box_count;
 };
 
+// The three least squared distances so far, in ascending order.
 struct Nearest { float distances[NEIGHBOURS]; };
 
-__device__ __forceinline__ void consider(Nearest& n, float distance) {
+__device__ __forceinline__ void insert_distance(Nearest& n, float distance) {
   if (!(distance < n.distances[2])) return;
   if (distance < n.distances[1]) {
     n.distances[2] = n.distances[1];
@@ -31,11 +32,12 @@ __device__ __forceinline__ void consider(Nearest& n, float distance) {
   }
 }
 
+// Distance between two intervals; 0 if they overlap.
 __device__ __forceinline__ float gap(float low, float high, float other_low, float other_high) {
   return fmaxf(fmaxf(other_low - high, low - other_high), 0.0f);
 }
 
-// Squared distance between two boxes; a point is a box without extent.
+// Squared distance between two boxes. A point is a box without extent.
 __device__ __forceinline__ float box_distance(const float* low, const float* high, const float* box) {
   const float x = gap(low[0], high[0], box[0], box[3]), y = gap(low[1], high[1], box[1], box[4]),
               z = gap(low[2], high[2], box[2], box[5]);
@@ -43,21 +45,21 @@ __device__ __forceinline__ float box_distance(const float* low, const float* hig
 }
 
 __device__ __forceinline__ void search_box(const Neighbours& s, int box, int self, Vec3 point, Nearest& nearest,
-                                           float (*held)[3]) {
+                                           float (*box_points)[3]) {
   __syncthreads();
   for (int n = (int)threadIdx.x; n < NEIGHBOUR_BOX * 3; n += NEIGHBOUR_BOX)
-    (&held[0][0])[n] = s.points[(int64)box * NEIGHBOUR_BOX * 3 + n];
+    (&box_points[0][0])[n] = s.points[(int64)box * NEIGHBOUR_BOX * 3 + n];
   __syncthreads();
   const float own[3] = {point.x, point.y, point.z};
   if (box_distance(own, own, s.boxes + 6 * (int64)box) >= nearest.distances[2]) return;
   const int first = box * NEIGHBOUR_BOX, there = s.count - first < NEIGHBOUR_BOX ? s.count - first : NEIGHBOUR_BOX;
   for (int n = 0; n < there; n++) {
-    const Vec3 d = {held[n][0] - point.x, held[n][1] - point.y, held[n][2] - point.z};
-    if (first + n != self) consider(nearest, dot(d, d));
+    const Vec3 d = {box_points[n][0] - point.x, box_points[n][1] - point.y, box_points[n][2] - point.z};
+    if (first + n != self) insert_distance(nearest, dot(d, d));
   }
 }
 
-// The largest of the third distances of the block's points.
+// The largest squared distance to the third neighbour among the points of the block.
 __device__ __forceinline__ float reach(const Nearest& nearest, bool valid, float* scratch) {
   float largest = valid ? nearest.distances[2] : 0.0f;
   for (int step = 16; step > 0; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(ALL_LANES, largest, step));
@@ -69,7 +71,7 @@ __device__ __forceinline__ float reach(const Nearest& nearest, bool valid, float
 }
 
 extern "C" __global__ void __launch_bounds__(NEIGHBOUR_BOX) nearest_neighbours(const Neighbours s) {
-  __shared__ float held[NEIGHBOUR_BOX][3], scratch[NEIGHBOUR_BOX / 32];
+  __shared__ float box_points[NEIGHBOUR_BOX][3], scratch[NEIGHBOUR_BOX / 32];
   __shared__ int candidates[NEIGHBOUR_BOX];
   __shared__ uint32 candidate_count;
   const int home = (int)blockIdx.x, self = home * NEIGHBOUR_BOX + (int)threadIdx.x;
@@ -78,7 +80,7 @@ extern "C" __global__ void __launch_bounds__(NEIGHBOUR_BOX) nearest_neighbours(c
   const Vec3 point = {at[0], at[1], at[2]};
   const float* own = s.boxes + 6 * (int64)home;
   Nearest nearest = {{3e38f, 3e38f, 3e38f}};
-  search_box(s, home, self, point, nearest, held);
+  search_box(s, home, self, point, nearest, box_points);
   for (int start = 0; start < s.box_count; start += NEIGHBOUR_BOX) {
     const float radius = reach(nearest, valid, scratch);
     if (threadIdx.x == 0) candidate_count = 0;
@@ -88,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(NEIGHBOUR_BOX) nearest_neighbours(c
       candidates[atomicAdd(&candidate_count, 1u)] = box;
     __syncthreads();
     const uint32 many = candidate_count;
-    for (uint32 c = 0; c < many; c++) search_box(s, candidates[c], self, point, nearest, held);
+    for (uint32 c = 0; c < many; c++) search_box(s, candidates[c], self, point, nearest, box_points);
   }
   if (!valid) return;
   float sum = 0.0f;

@@ -1,8 +1,8 @@
 // L = l1_factor * sum of l1_weight * mean over channels of |x - y|
 //   + ssim_factor * sum of ssim_weight * mean over channels of (1 - SSIM(x, y)), and its gradient, in one launch.
 // SSIM (Wang et al. 2004): 11x11 window, sigma 1.5, zeros outside. With the window means m and second moments E as
-// variables, dL/dx = blur(dL/dm_x) + 2 x blur(dL/dE_xx) + y blur(dL/dE_xy). A block computes the derivatives of its
-// pixels and of those within a window's reach itself: twice the arithmetic, but nothing goes through memory.
+// variables, dL/dx = blur(dL/dm_x) + 2 x blur(dL/dE_xx) + y blur(dL/dE_xy). Each block computes the derivatives for its own
+// pixels and for those within the reach of a window: twice the arithmetic, but no intermediate image in memory.
 #pragma once
 #include "primitives.cuh"
 
@@ -11,7 +11,7 @@ enum {
   LOSS_W = 32, LOSS_H = 16,                                          // pixels of a block
   LOSS_THREADS = 256,
   MAP_W = LOSS_W + 2 * LOSS_REACH, MAP_H = LOSS_H + 2 * LOSS_REACH,  // where derivatives are needed
-  READ_W = MAP_W + 2 * LOSS_REACH, READ_H = MAP_H + 2 * LOSS_REACH,  // where pictures are
+  READ_W = MAP_W + 2 * LOSS_REACH, READ_H = MAP_H + 2 * LOSS_REACH,  // where the images are needed
   LOSS_OWN = LOSS_W * LOSS_H / LOSS_THREADS,                         // pixels of a thread, LOSS_STEP rows apart
   LOSS_STEP = LOSS_H / LOSS_OWN,
   MAP_EACH = (MAP_W * MAP_H + LOSS_THREADS - 1) / LOSS_THREADS,
@@ -20,34 +20,34 @@ enum {
 
 struct Loss {
   const float* image;                    // (3, H, W)
-  const float* target;                   // element strides below; null: target_bytes, of which 255 is 1
-  const unsigned char* target_bytes;
+  const float* target;                   // (3, H, W) with the element strides below; null: target_bytes is used
+  const unsigned char* target_bytes;     // the same as bytes, 255 for 1.0
   int64 target_channel, target_row, target_column;
   int width, height;
-  const float *l1_weight, *ssim_weight;  // (H, W); null: 1
+  const float *l1_weight, *ssim_weight;  // (H, W); null: 1 everywhere
   float l1_factor, ssim_factor;
   int with_ssim, unused;
-  float *gradient, *l1_map, *ssim_map;   // (3, H, W), (H, W), (H, W); null: not wanted
+  float *gradient, *l1_map, *ssim_map;   // (3, H, W), (H, W), (H, W); null: not computed
   double *partials, *sums;               // (blocks, 2) and (2,): l1_sum and ssim_sum
-  uint32* arrivals;                      // 0 before and after
+  uint32* arrivals;                      // counts finished blocks; 0 before and after the kernel
 };
 
 struct LossShared {
   float x[READ_H][READ_W], y[READ_H][READ_W];
-  // blurred down the columns: the five moments; later, in the same place, the three derivatives
+  // the five moments, blurred along the columns; later, in the same memory, the three derivatives
   union {
     float moments[5][MAP_H][READ_W];
     float maps[3][MAP_H][MAP_W];
   };
 };
 
-// exp(-x^2 / (2 1.5^2)), normalised
+// exp(-x^2 / (2 1.5^2)), normalized to the sum 1 over the 11 taps
 __device__ __forceinline__ float loss_tap(int distance) {
   const float taps[LOSS_REACH + 1] = {0.26601171f, 0.21300554f, 0.10936069f, 0.03600077f, 0.00759876f, 0.00102838f};
   return taps[distance < 0 ? -distance : distance];
 }
 
-__device__ __forceinline__ void read_pictures(const Loss& s, LossShared& m, int channel, int left, int top) {
+__device__ __forceinline__ void read_images(const Loss& s, LossShared& m, int channel, int left, int top) {
   const int64 plane = (int64)s.width * s.height;
   for (int n = (int)threadIdx.x; n < READ_W * READ_H; n += LOSS_THREADS) {
     const int column = n % READ_W, row = n / READ_W;
@@ -85,7 +85,8 @@ __device__ __forceinline__ void blur_moments_down(LossShared& m) {
   }
 }
 
-// The window of pixel (px, py), at (row, column) of the maps: derivatives by its mean, E_xx and E_xy; returns 1 - SSIM.
+// For the window centered at (row, column) of the maps: the derivatives of the loss with respect to m_x, E_xx and E_xy.
+// Returns 1 - SSIM.
 __device__ __forceinline__ float window_derivatives(const Loss& s, const LossShared& m, int row, int column, float weight,
                                                     float* d) {
   float blurred[5];
@@ -100,15 +101,15 @@ __device__ __forceinline__ float window_derivatives(const Loss& s, const LossSha
   const float a1 = fmaf(2.0f, mxy, 1e-4f), a2 = fmaf(2.0f, blurred[4] - mxy, 9e-4f);
   const float b1 = mxx + myy + 1e-4f, b2 = (blurred[2] - mxx) + (blurred[3] - myy) + 9e-4f;
   const float inv = 1.0f / (b1 * b2), ssim = a1 * a2 * inv;
-  const float slope = weight * (-s.ssim_factor * (1.0f / 3.0f));
+  const float ssim_gradient = weight * (-s.ssim_factor * (1.0f / 3.0f));
   const float e_xx = -(ssim * b1 * inv), e_xy = 2.0f * a1 * inv;  // S / b2 = S b1 inv
-  d[0] = slope * (2.0f * (my * a2 * inv - ssim * mx * b2 * inv - mx * e_xx) - my * e_xy);
-  d[1] = slope * e_xx;
-  d[2] = slope * e_xy;
+  d[0] = ssim_gradient * (2.0f * (my * a2 * inv - ssim * mx * b2 * inv - mx * e_xx) - my * e_xy);
+  d[1] = ssim_gradient * e_xx;
+  d[2] = ssim_gradient * e_xy;
   return 1.0f - ssim;
 }
 
-// Replaces the moments by the derivatives, and returns this thread's share of the weighted sum of (1 - SSIM) / 3.
+// Replaces the moments by the derivatives. Returns the weighted sum of (1 - SSIM) / 3 over the pixels of this thread.
 __device__ __forceinline__ float derive(const Loss& s, LossShared& m, int channel, int left, int top) {
   float d[MAP_EACH][3], sum = 0.0f;
 #pragma unroll
@@ -119,10 +120,10 @@ __device__ __forceinline__ float derive(const Loss& s, LossShared& m, int channe
     if (n >= MAP_W * MAP_H || px < 0 || px >= s.width || py < 0 || py >= s.height) continue;
     const int64 at = (int64)py * s.width + px;
     const float weight = s.ssim_weight ? s.ssim_weight[at] : 1.0f;
-    const float lost = window_derivatives(s, m, row, column, weight, d[j]) * (1.0f / 3.0f);
+    const float loss_value = window_derivatives(s, m, row, column, weight, d[j]) * (1.0f / 3.0f);
     if (column < LOSS_REACH || column >= LOSS_REACH + LOSS_W || row < LOSS_REACH || row >= LOSS_REACH + LOSS_H) continue;
-    sum = fmaf(weight, lost, sum);
-    if (s.ssim_map) s.ssim_map[at] = channel ? s.ssim_map[at] + lost : lost;  // the same thread for every channel
+    sum = fmaf(weight, loss_value, sum);
+    if (s.ssim_map) s.ssim_map[at] = channel ? s.ssim_map[at] + loss_value : loss_value;  // each pixel has the same thread in every channel
   }
   __syncthreads();
 #pragma unroll
@@ -135,19 +136,19 @@ __device__ __forceinline__ float derive(const Loss& s, LossShared& m, int channe
   return sum;
 }
 
-// Blurs the maps down the columns, in place, into their first LOSS_H rows.
+// Blurs the maps along the columns, in place; the results are in the first LOSS_H rows.
 __device__ __forceinline__ void blur_maps_down(LossShared& m) {
-  float down[DOWN_EACH][3];
+  float blurred[DOWN_EACH][3];
 #pragma unroll
   for (int j = 0; j < DOWN_EACH; j++) {
     const int n = (int)threadIdx.x + j * LOSS_THREADS;
 #pragma unroll
     for (int c = 0; c < 3; c++) {
-      down[j][c] = 0.0f;
+      blurred[j][c] = 0.0f;
       if (n < MAP_W * LOSS_H)
 #pragma unroll
         for (int k = -LOSS_REACH; k <= LOSS_REACH; k++)
-          down[j][c] = fmaf(loss_tap(k), m.maps[c][n / MAP_W + LOSS_REACH + k][n % MAP_W], down[j][c]);
+          blurred[j][c] = fmaf(loss_tap(k), m.maps[c][n / MAP_W + LOSS_REACH + k][n % MAP_W], blurred[j][c]);
     }
   }
   __syncthreads();
@@ -155,12 +156,12 @@ __device__ __forceinline__ void blur_maps_down(LossShared& m) {
   for (int j = 0; j < DOWN_EACH; j++) {
     const int n = (int)threadIdx.x + j * LOSS_THREADS;
     if (n < MAP_W * LOSS_H)
-      for (int c = 0; c < 3; c++) m.maps[c][n / MAP_W][n % MAP_W] = down[j][c];
+      for (int c = 0; c < 3; c++) m.maps[c][n / MAP_W][n % MAP_W] = blurred[j][c];
   }
   __syncthreads();
 }
 
-// Adds the block's sums to its row of the partial ones; the block that comes last adds up the rows, in order.
+// Writes the sums of the block to its row of the partial sums. The block that finishes last adds up the rows, in order.
 __device__ __forceinline__ void sum_losses(const Loss& s, float l1_sum, float ssim_sum) {
   __shared__ float by_warp[2][LOSS_THREADS / 32];
   __shared__ bool is_last;
@@ -183,7 +184,7 @@ __device__ __forceinline__ void sum_losses(const Loss& s, float l1_sum, float ss
   __syncthreads();
   if (!is_last) return;
   __threadfence();
-  // 32 lanes of one warp for each of the two sums
+  // one warp for each of the two sums
   if (threadIdx.x < 64) {
     const int which = (int)threadIdx.x >> 5;
     double sum = 0.0;
@@ -201,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(LOSS_THREADS) photometric_loss(cons
   float l1_sum = 0.0f, ssim_sum = 0.0f, l1_mean[LOSS_OWN];
   for (int k = 0; k < LOSS_OWN; k++) l1_mean[k] = 0.0f;
   for (int channel = 0; channel < 3; channel++) {
-    read_pictures(s, m, channel, left, top);
+    read_images(s, m, channel, left, top);
     __syncthreads();
     if (s.with_ssim) {
       blur_moments_down(m);
@@ -216,12 +217,12 @@ extern "C" __global__ void __launch_bounds__(LOSS_THREADS) photometric_loss(cons
       const int64 at = (int64)py * s.width + px;
       const float x = m.x[row + 2 * LOSS_REACH][column + 2 * LOSS_REACH];
       const float y = m.y[row + 2 * LOSS_REACH][column + 2 * LOSS_REACH];
-      const float difference = x - y, lost = fabsf(difference) * (1.0f / 3.0f);
-      const float weight = s.l1_weight ? s.l1_weight[at] : 1.0f, pull = weight * (s.l1_factor * (1.0f / 3.0f));
-      l1_sum = fmaf(weight, lost, l1_sum);
-      l1_mean[k] += lost;
+      const float difference = x - y, loss_value = fabsf(difference) * (1.0f / 3.0f);
+      const float weight = s.l1_weight ? s.l1_weight[at] : 1.0f, l1_gradient = weight * (s.l1_factor * (1.0f / 3.0f));
+      l1_sum = fmaf(weight, loss_value, l1_sum);
+      l1_mean[k] += loss_value;
       if (!s.gradient) continue;
-      float d = difference > 0.0f ? pull : difference < 0.0f ? -pull : 0.0f;
+      float d = difference > 0.0f ? l1_gradient : difference < 0.0f ? -l1_gradient : 0.0f;
       if (s.with_ssim) {
         float blurred[3] = {0.0f, 0.0f, 0.0f};
 #pragma unroll

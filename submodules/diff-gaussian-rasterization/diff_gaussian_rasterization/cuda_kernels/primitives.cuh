@@ -1,10 +1,10 @@
-// What kernels of different kinds share: scans over a warp, a block and the grid.
+// Building blocks of the kernels: sums and scans over a warp, a block and the grid.
 #pragma once
 #include "frame.cuh"
 
 #define ALL_LANES 0xffffffffu
 
-// On the host, where tests run the kernels, these are other functions: the approximate ones are exact there.
+// Tests compile the kernels for the host, where exact functions stand in for the approximate ones.
 #if defined(__CUDACC_RTC__)
 __device__ __forceinline__ float fast_exp2(float x) {
   float y;
@@ -16,7 +16,7 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-// What another block may be about to write.
+// Reads a word that another block may write at the same time.
 __device__ __forceinline__ uint32 observe(const uint32* status) { return *(const volatile uint32*)status; }
 #else
 inline float fast_exp2(float x) { return exp2f(x); }
@@ -39,8 +39,8 @@ __device__ __forceinline__ float warp_sum(float value) {
   return value;
 }
 
-// Sum of the values of the threads before this one in a block of 256; `total` is that of all. `scratch` has 8 places
-// and is free again after the block's next barrier.
+// Sum of the values of the threads before this one in a block of 256; `total` is the sum over all threads. `scratch` has 8
+// elements and may be reused after the next barrier of the block.
 __device__ __forceinline__ uint32 block_exclusive_scan(uint32 value, uint32* scratch, uint32& total) {
   uint32 inclusive = warp_inclusive_scan(value), warp = threadIdx.x >> 5;
   if (lane_index() == 31) scratch[warp] = inclusive;
@@ -55,7 +55,7 @@ __device__ __forceinline__ uint32 block_exclusive_scan(uint32 value, uint32* scr
   return before + inclusive - value;
 }
 
-// Blocks take numbers in the order in which they start, so that one never waits for another that has not begun.
+// Numbers the blocks in the order in which they start, so that a block never waits for one that has not started.
 __device__ __forceinline__ uint32 take_ticket(uint32* ticket, uint32* shared) {
   if (threadIdx.x == 0) *shared = atomicAdd(ticket, 1u);
   __syncthreads();
@@ -66,15 +66,16 @@ enum { STATUS_BITS = 30 };
 const uint32 STATUS_AGGREGATE = 1u << STATUS_BITS, STATUS_INCLUSIVE = 2u << STATUS_BITS,
              STATUS_VALUE = (1u << STATUS_BITS) - 1u;
 
-// Flag and value are one word, so no fence is needed between them.
+// Flag and value are in one word, so that no fence between them is needed.
 __device__ __forceinline__ void publish(uint32* status, uint32 word) { atomicExch(status, word); }
 
 __device__ __forceinline__ uint32 add_saturated(uint32 a, uint32 b) {
   return a + b < STATUS_VALUE ? a + b : STATUS_VALUE;
 }
 
-// Single-pass scan over blocks (Merrill and Garland 2016): the sum over blocks [0, block), to all lanes of the one warp
-// that calls it. Sums stop at STATUS_VALUE, so that they never reach the flags.
+// Single-pass scan over blocks by decoupled look-back (Merrill and Garland 2016). One warp of each block calls it with the
+// sum of the block and gets, in all lanes, the sum over blocks [0, block). Sums saturate at STATUS_VALUE, so that they
+// never overwrite the flags.
 __device__ __forceinline__ uint32 look_back(uint32* status, uint32 block, uint32 sum) {
   const uint32 lane = lane_index();
   sum = add_saturated(sum, 0);
@@ -83,7 +84,7 @@ __device__ __forceinline__ uint32 look_back(uint32* status, uint32 block, uint32
   uint32 before = 0;
   for (int nearest = (int)block - 1;; nearest -= 32) {
     const int at = nearest - (int)lane;
-    uint32 word = STATUS_INCLUSIVE;  // in front of the first block there is nothing
+    uint32 word = STATUS_INCLUSIVE;  // before the first block the sum is 0
     do {
       if (at >= 0) word = observe(&status[at]);
     } while (__any_sync(ALL_LANES, (word >> STATUS_BITS) == 0));
@@ -98,4 +99,4 @@ __device__ __forceinline__ uint32 look_back(uint32* status, uint32 block, uint32
   return before;
 }
 
-__device__ __forceinline__ float clamped(float value, float low, float high) { return fminf(fmaxf(value, low), high); }
+__device__ __forceinline__ float clamp(float value, float low, float high) { return fminf(fmaxf(value, low), high); }

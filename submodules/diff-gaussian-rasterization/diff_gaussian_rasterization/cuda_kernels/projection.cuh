@@ -1,15 +1,15 @@
-// Gaussians to the screen: EWA splatting (Zwicker et al. 2001) as in 3D Gaussian Splatting (Kerbl et al. 2023), with
-// the conventions of docs/rasterizer.md. One Gaussian per thread.
+// Projection of Gaussians to the screen: EWA splatting (Zwicker et al. 2001) as in 3D Gaussian Splatting (Kerbl et al.
+// 2023), one Gaussian per thread.
 #pragma once
 #include "primitives.cuh"
-#include "spherical_harmonics.cuh"
 #include "vectors.cuh"
 
-const float LOG2E = 1.44269504f, LN2 = 0.69314718f;
-const float ALPHA_CUT = 1.0f / 255.0f, LOG2_ALPHA_CUT = -7.99435344f, ALPHA_MAX = 0.99f, TRANSMITTANCE_STOP = 1e-4f;
-const float DILATION = 0.3f, COMPENSATION_FLOOR = 2.5e-5f;
+typedef float Real;
+__device__ __forceinline__ Real real(float x) { return x; }
+#define SH_FUNCTION __device__ __forceinline__
+#include "spherical_harmonics.h"
 
-// What both directions need of a projected Gaussian.
+// A projected Gaussian, for the forward and the backward pass.
 struct Projected {
   Vec3 mean, camera_point, row0, row1, row2;  // rows of the camera's rotation
   float inv_z, u, v, u_clamped, v_clamped;    // x / z, y / z and their clamped versions for the Jacobian
@@ -23,7 +23,8 @@ struct Projected {
 
 struct Limits { float u_low, u_high, v_low, v_high; };
 
-// The Jacobian is taken at most 15 % of the image outside its border (1.3 times the half field of view when centred).
+// Bounds of x / z and y / z for the Jacobian of the projection: 15 % of the image outside its border, which is 1.3 times
+// the half field of view where the principal point is centered.
 __device__ __forceinline__ Limits jacobian_limits(const Frame& f, const View& view) {
   const float w = 1.15f * f.width, h = 1.15f * f.height;
   return {-(view.cx + 0.15f * f.width) / view.fx, (w - view.cx) / view.fx, -(view.cy + 0.15f * f.height) / view.fy,
@@ -37,7 +38,7 @@ __device__ __forceinline__ void rotation_columns(Projected& p) {
   p.axis[2] = {2.0f * fmaf(x, z, w * y), 2.0f * fmaf(y, z, -(w * x)), fmaf(-2.0f, fmaf(x, x, y * y), 1.0f)};
 }
 
-// False for what cannot be seen: too near, transparent, degenerate or not finite.
+// Returns false for a Gaussian that is invisible: too near, transparent, degenerate or not finite.
 __device__ __forceinline__ bool project_gaussian(const Frame& f, const View& view, int i, Projected& p) {
   const float* R = view.rotation;
   p.mean = get3(f.means, i, 0);
@@ -52,8 +53,8 @@ __device__ __forceinline__ bool project_gaussian(const Frame& f, const View& vie
   p.u = p.camera_point.x * p.inv_z;
   p.v = p.camera_point.y * p.inv_z;
   const Limits limits = jacobian_limits(f, view);
-  p.u_clamped = clamped(p.u, limits.u_low, limits.u_high);
-  p.v_clamped = clamped(p.v, limits.v_low, limits.v_high);
+  p.u_clamped = clamp(p.u, limits.u_low, limits.u_high);
+  p.v_clamped = clamp(p.v, limits.v_low, limits.v_high);
   p.direction1 = p.row0 - p.u_clamped * p.row2;
   p.direction2 = p.row1 - p.v_clamped * p.row2;
   p.t1 = (view.fx * p.inv_z) * p.direction1;
@@ -111,7 +112,7 @@ __device__ __forceinline__ bool project_gaussian(const Frame& f, const View& vie
          p.cov_yy > 0.0f && p.cov_yy < big && p.opacity >= ALPHA_CUT && p.opacity < big;
 }
 
-// Unit vector from the camera's centre, which is -R^T t unless one was given.
+// Unit vector from the camera center to the mean. The center is -R^T t or, without FLAG_CENTER_FROM_POSE, given.
 __device__ __forceinline__ Vec3 view_direction(const Frame& f, const View& view, Vec3 mean, float& inv_length) {
   Vec3 center = {view.center[0], view.center[1], view.center[2]};
   if (f.flags & FLAG_CENTER_FROM_POSE) {
@@ -123,7 +124,7 @@ __device__ __forceinline__ Vec3 view_direction(const Frame& f, const View& view,
   return inv_length * d;
 }
 
-// Colour before the clamp at 0.
+// Color before the clamp at 0.
 __device__ __forceinline__ Vec3 gaussian_color(const Frame& f, int i, Vec3 direction) {
   if (f.colors.data) return get3(f.colors, i, 0);
   float Y[16];
@@ -139,16 +140,16 @@ __device__ __forceinline__ Vec3 gaussian_color(const Frame& f, int i, Vec3 direc
   return c;
 }
 
-// Writes the splat, its radius and its z; false where its extent holds no pixel centre of the image.
+// Computes the splat, its radius and its z. Returns false if it is invisible or its extent contains no pixel center.
 __device__ __forceinline__ bool make_splat(const Frame& f, const View& view, int i, Splat& splat, int& radius, float& z) {
   Projected p;
   if (!project_gaussian(f, view, i, p)) return false;
   const float log2_opacity = log2f(p.opacity);
-  // where the quadratic form of the conic reaches this, alpha has fallen to 1/255
+  // alpha is 1/255 where the quadratic form of the conic has this value
   float cut = 2.0f * LN2 * (log2_opacity - LOG2_ALPHA_CUT);
   cut = fmaf(cut, 1.00001f, 1e-5f);
   const float half_width = sqrtf(fmaxf(cut * p.cov_xx, 0.0f)), half_height = sqrtf(fmaxf(cut * p.cov_yy, 0.0f));
-  const float x = p.x - 0.5f, y = p.y - 0.5f;  // from here on pixel centres are at whole numbers
+  const float x = p.x - 0.5f, y = p.y - 0.5f;  // from here on pixel centers are at integers
   const float x0 = fmaxf(ceilf(x - half_width), 0.0f), x1 = fminf(floorf(x + half_width), f.width - 1.0f);
   const float y0 = fmaxf(ceilf(y - half_height), 0.0f), y1 = fminf(floorf(y + half_height), f.height - 1.0f);
   if (!(x0 <= x1 && y0 <= y1)) return false;
@@ -165,7 +166,7 @@ __device__ __forceinline__ bool make_splat(const Frame& f, const View& view, int
   return true;
 }
 
-// Splats of all Gaussians, and depth and index of the visible ones in the order of the Gaussians.
+// Computes the splats of all Gaussians, and lists depth and index of the visible ones in the order of the Gaussians.
 extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) project(const Frame f) {
   __shared__ uint32 scratch[8], block_shared, base_shared, histogram[MAX_PASSES][DIGITS];
   const uint32 block = take_ticket(&f.counters->project_ticket, &block_shared);
@@ -181,7 +182,7 @@ extern "C" __global__ void __launch_bounds__(GAUSSIAN_THREADS) project(const Fra
     f.radii[i] = visible ? radius : 0;
     if (visible) {
       f.splats[i] = splat;
-      key = __float_as_uint(z);  // positive floats are in the order of their bits
+      key = __float_as_uint(z);  // the bits of positive floats have the order of the floats
     }
   }
   uint32 total;

@@ -1,4 +1,4 @@
-// Three-vectors, and elements of tensors with any strides.
+// Three-dimensional vectors, and access to tensors with any strides.
 #pragma once
 #include "frame.cuh"
 

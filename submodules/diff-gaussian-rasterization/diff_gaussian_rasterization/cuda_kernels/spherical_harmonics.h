@@ -1,16 +1,18 @@
-// Real spherical harmonics up to degree 3 with the signs of the 3DGS files, and their derivative by the direction.
+// Real spherical harmonics up to degree 3, with the signs of 3DGS files, and their derivatives with respect to the
+// direction. The CPU kernels (a vector of Gaussians) and the CUDA kernels (one Gaussian) both include this file and define
+// before it: SH_FUNCTION (function qualifiers), Real (a number per Gaussian), Vec3 (three of them) and `Real real(float)`.
 #pragma once
-#include "vectors.cuh"
 
-__device__ __forceinline__ void sh_basis(int degree, Vec3 d, float* Y) {
-  const float x = d.x, y = d.y, z = d.z;
-  Y[0] = 0.28209479177387814f;
+// Y[0] to Y[(degree + 1)^2 - 1] at the unit direction d.
+SH_FUNCTION void sh_basis(int degree, Vec3 d, Real* Y) {
+  const Real x = d.x, y = d.y, z = d.z;
+  Y[0] = real(0.28209479177387814f);
   if (degree < 1) return;
   Y[1] = -0.4886025119029199f * y;
   Y[2] = 0.4886025119029199f * z;
   Y[3] = -0.4886025119029199f * x;
   if (degree < 2) return;
-  const float xx = x * x, yy = y * y, zz = z * z, xy = x * y, yz = y * z, xz = x * z;
+  const Real xx = x * x, yy = y * y, zz = z * z, xy = x * y, yz = y * z, xz = x * z;
   Y[4] = 1.0925484305920792f * xy;
   Y[5] = -1.0925484305920792f * yz;
   Y[6] = 0.31539156525252005f * (2.0f * zz - xx - yy);
@@ -26,10 +28,10 @@ __device__ __forceinline__ void sh_basis(int degree, Vec3 d, float* Y) {
   Y[15] = -0.5900435899266435f * x * (xx - 3.0f * yy);
 }
 
-// Sum over k of a[k] dY_k / d direction.
-__device__ __forceinline__ Vec3 sh_direction_gradient(int degree, Vec3 d, const float* a) {
-  const float x = d.x, y = d.y, z = d.z;
-  Vec3 g = {0.0f, 0.0f, 0.0f};
+// Sum over k of a[k] dY[k] / dd.
+SH_FUNCTION Vec3 sh_direction_gradient(int degree, Vec3 d, const Real* a) {
+  const Real x = d.x, y = d.y, z = d.z;
+  Vec3 g = {real(0.0f), real(0.0f), real(0.0f)};
   if (degree < 1) return g;
   const float c1 = 0.4886025119029199f;
   g.x -= c1 * a[3];
@@ -43,7 +45,7 @@ __device__ __forceinline__ Vec3 sh_direction_gradient(int degree, Vec3 d, const 
   if (degree < 3) return g;
   const float c30 = 0.5900435899266435f, c31 = 2.890611442640554f, c32 = 0.4570457994644658f,
               c33 = 0.3731763325901154f, c35 = 1.445305721320277f;
-  const float xx = x * x, yy = y * y, zz = z * z, xy = x * y, yz = y * z, xz = x * z;
+  const Real xx = x * x, yy = y * y, zz = z * z, xy = x * y, yz = y * z, xz = x * z;
   g.x += -6.0f * c30 * xy * a[9] + c31 * yz * a[10] + 2.0f * c32 * xy * a[11] - 6.0f * c33 * xz * a[12] -
          c32 * (4.0f * zz - 3.0f * xx - yy) * a[13] + 2.0f * c35 * xz * a[14] - 3.0f * c30 * (xx - yy) * a[15];
   g.y += -3.0f * c30 * (xx - yy) * a[9] + c31 * xz * a[10] - c32 * (4.0f * zz - xx - 3.0f * yy) * a[11] -

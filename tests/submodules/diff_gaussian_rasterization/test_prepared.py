@@ -6,8 +6,8 @@ import diff_gaussian_rasterization as kernels
 import pytest
 import torch
 
-from tests.submodules.diff_gaussian_rasterization.test_rasterize_robustness import NAMES
-from tests.submodules.diff_gaussian_rasterization.test_rasterize_robustness import cloud as any_cloud
+from tests.submodules.diff_gaussian_rasterization.test_library import NAMES
+from tests.submodules.diff_gaussian_rasterization.test_library import cloud as any_cloud
 
 WIDTH, HEIGHT = 120, 77
 

@@ -1,5 +1,5 @@
-// Calls the library of kernels on made-up Gaussians and writes everything that it computes, so that instruction sets and
-// processors can be compared: run_library SIMD FILE. A program of its own, because an emulated processor has no Python.
+// Calls the kernels on synthetic Gaussians and writes all results to a file, so that instruction sets and processors can be
+// compared. Usage: run_library SIMD FILE. It is a separate program because the emulated processors have no Python.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,8 +44,8 @@ Floats filled(size_t count, float (*number)()) {
   return values;
 }
 
-// Name and values, each with its length in front.
-void put(const std::string& name, const Floats& values) {
+// Writes name and values, each after its length.
+void write_values(const std::string& name, const Floats& values) {
   const int32_t letters = (int32_t)name.size();
   const int64_t count = (int64_t)values.size();
   fwrite(&letters, sizeof letters, 1, file);
@@ -66,17 +66,17 @@ struct Gaussians {
 
 Gaussians make_gaussians(bool by_gaussian) {
   Gaussians g = {Floats(3 * N), Floats(4 * N), Floats(3 * N), Floats(N), Floats(48 * N), Floats(2 * N)};
-  auto put_in = [&](Floats& values, int i, int components, auto number) {
+  auto set_numbers = [&](Floats& values, int i, int components, auto number) {
     for (int c = 0; c < components; c++) values[by_gaussian ? (size_t)c * N + i : (size_t)i * components + c] = number(c);
   };
   for (int i = 0; i < N; i++) {
     const float z = 1.5f + 3.0f * uniform(), x = (uniform() - 0.5f) * 1.3f * z, y = (uniform() - 0.5f) * 0.9f * z;
-    put_in(g.means, i, 3, [&](int c) { return c == 0 ? x : c == 1 ? y : i % 50 ? z : -z; });
-    put_in(g.rotations, i, 4, [](int) { return normal(); });
-    put_in(g.scales, i, 3, [](int) { return -3.5f + 0.6f * normal(); });
-    put_in(g.opacities, i, 1, [](int) { return 1.5f * normal(); });
-    put_in(g.sh, i, 48, [](int) { return 0.2f * normal(); });
-    put_in(g.screen, i, 2, [](int) { return 0.1f * normal(); });
+    set_numbers(g.means, i, 3, [&](int c) { return c == 0 ? x : c == 1 ? y : i % 50 ? z : -z; });
+    set_numbers(g.rotations, i, 4, [](int) { return normal(); });
+    set_numbers(g.scales, i, 3, [](int) { return -3.5f + 0.6f * normal(); });
+    set_numbers(g.opacities, i, 1, [](int) { return 1.5f * normal(); });
+    set_numbers(g.sh, i, 48, [](int) { return 0.2f * normal(); });
+    set_numbers(g.screen, i, 2, [](int) { return 0.1f * normal(); });
   }
   return g;
 }
@@ -112,7 +112,7 @@ Scene make_scene(Gaussians& g, bool by_gaussian, int degree, bool antialiased) {
   return s;
 }
 
-// Gaussians made ready beforehand, rendered alone.
+// Renders prepared Gaussians, without a backward pass.
 bool run_prepared(int degree, bool antialiased) {
   state = 1234567ull + degree;
   Gaussians unused = make_gaussians(true);
@@ -133,7 +133,7 @@ bool run_prepared(int degree, bool antialiased) {
       for (int k = 0; k < 9; k++) floats[(PREPARED_AXES + k) * GROUP + l] = 0.03f * normal();
       floats[PREPARED_LOG2_OPACITY * GROUP + l] = -4.0f * uniform();
       for (int k = 0; k < 3; k++) floats[(PREPARED_COLOR + k) * GROUP + l] = uniform();
-      // any half below one, with the smallest and the subnormal ones
+      // any half below 1, including subnormal ones
       for (int k = 0; k < halves; k++) half[k * GROUP + l] = (uint16_t)(uniform() * 0x3000) | (uniform() < 0.5f ? 0x8000 : 0);
     }
   }
@@ -142,9 +142,9 @@ bool run_prepared(int degree, bool antialiased) {
   const Outputs outputs = {image.data(), alpha.data(), depth.data(), nullptr};
   void* frame = stillsplat_frame_new();
   if (stillsplat_forward(frame, &s, &outputs)) return false;
-  put("image of prepared Gaussians", image);
-  put("alpha of prepared Gaussians", alpha);
-  put("depth of prepared Gaussians", depth);
+  write_values("image of prepared Gaussians", image);
+  write_values("alpha of prepared Gaussians", alpha);
+  write_values("depth of prepared Gaussians", depth);
   stillsplat_frame_free(frame);
   return true;
 }
@@ -157,7 +157,7 @@ bool run(bool by_gaussian, int degree, bool antialiased) {
   std::vector<int32_t> radii(N);
   const Outputs outputs = {image.data(), alpha.data(), depth.data(), radii.data()};
   void* frame = stillsplat_frame_new();
-  stillsplat_set_saved_limit(by_gaussian ? 512 << 20 : 0);  // alphas that were saved, and alphas computed again
+  stillsplat_set_saved_limit(by_gaussian ? 512 << 20 : 0);  // once with saved alphas, once with alphas that are computed again
   if (stillsplat_forward(frame, &s, &outputs)) return false;
   const Floats d_image = filled(3 * PIXELS, normal), d_alpha = filled(PIXELS, normal), d_depth = filled(PIXELS, normal);
   Gaussians d = {Floats(3 * N), Floats(4 * N), Floats(3 * N), Floats(N), Floats(48 * N), Floats(2 * N)};
@@ -174,37 +174,37 @@ bool run(bool by_gaussian, int degree, bool antialiased) {
   gradients.screen_means = view(d.screen, 1, 2, by_gaussian);
   gradients.camera = camera;
   if (stillsplat_backward(frame, &s, &outputs, &gradients)) return false;
-  put("image", image);
-  put("alpha", alpha);
-  put("depth", depth);
-  put("radii", Floats(radii.begin(), radii.end()));
-  put("gradient to means", d.means);
-  put("gradient to rotations", d.rotations);
-  put("gradient to scales", d.scales);
-  put("gradient to opacities", d.opacities);
-  put("gradient to harmonics", d.sh);
-  put("gradient to centres on the screen", d.screen);
-  put("gradient to the camera", Floats(camera, camera + 16));
+  write_values("image", image);
+  write_values("alpha", alpha);
+  write_values("depth", depth);
+  write_values("radii", Floats(radii.begin(), radii.end()));
+  write_values("gradient to means", d.means);
+  write_values("gradient to rotations", d.rotations);
+  write_values("gradient to scales", d.scales);
+  write_values("gradient to opacities", d.opacities);
+  write_values("gradient to spherical harmonics coefficients", d.sh);
+  write_values("gradient to screen positions", d.screen);
+  write_values("gradient to the camera", Floats(camera, camera + 16));
 
-  // the same with a step of Adam in the backward pass
-  Floats first[5], second[5];
+  // the backward pass with a step of Adam
+  Floats exp_avg[5], exp_avg_sq[5];
   const Strided parameters[5] = {s.means, s.rotations, s.scales, s.opacities, s.sh};
   const size_t sizes[5] = {3 * N, 4 * N, 3 * N, N, 48 * N};
   FusedAdam adam = {};
   for (int k = 0; k < 5; k++) {
-    first[k].assign(sizes[k], 0.01f);
-    second[k].assign(sizes[k], 0.02f);
-    adam.first[k] = adam.second[k] = parameters[k];
-    adam.first[k].data = first[k].data();
-    adam.second[k].data = second[k].data();
+    exp_avg[k].assign(sizes[k], 0.01f);
+    exp_avg_sq[k].assign(sizes[k], 0.02f);
+    adam.exp_avg[k] = adam.exp_avg_sq[k] = parameters[k];
+    adam.exp_avg[k].data = exp_avg[k].data();
+    adam.exp_avg_sq[k].data = exp_avg_sq[k].data();
   }
-  for (int k = 0; k < 6; k++) adam.rates_by_bias1[k] = 0.01f * (float)(k + 1);
-  adam.inv_root_bias2 = 1.3f;
+  for (int k = 0; k < 6; k++) adam.step_sizes[k] = 0.01f * (float)(k + 1);
+  adam.inv_root_bias_correction2 = 1.3f;
   adam.beta1 = 0.9f;
   adam.beta2 = 0.999f;
   adam.epsilon = 1e-15f;
-  adam.opacity_pull = 0.1f;
-  adam.scale_pull = 0.2f;
+  adam.opacity_regularization = 0.1f;
+  adam.scale_regularization = 0.2f;
   gradients.means = s.means;
   gradients.rotations = s.rotations;
   gradients.scales = s.scales;
@@ -212,16 +212,16 @@ bool run(bool by_gaussian, int degree, bool antialiased) {
   gradients.sh = s.sh;
   gradients.adam = &adam;
   if (stillsplat_backward(frame, &s, &outputs, &gradients)) return false;
-  put("means", g.means);
-  put("rotations", g.rotations);
-  put("scales", g.scales);
-  put("opacities", g.opacities);
-  put("harmonics", g.sh);
-  put("first moments of harmonics", first[4]);
-  put("second moments of means", second[0]);
+  write_values("means", g.means);
+  write_values("rotations", g.rotations);
+  write_values("scales", g.scales);
+  write_values("opacities", g.opacities);
+  write_values("spherical harmonics coefficients", g.sh);
+  write_values("exp_avg of spherical harmonics coefficients", exp_avg[4]);
+  write_values("exp_avg_sq of means", exp_avg_sq[0]);
 
   const Floats target = filled(3 * PIXELS, uniform), l1_weight = filled(PIXELS, uniform), ssim_weight = filled(PIXELS, uniform);
-  Floats slope(3 * PIXELS), l1_map(PIXELS), ssim_map(PIXELS);
+  Floats d_image_of_loss(3 * PIXELS), l1_map(PIXELS), ssim_map(PIXELS);
   Loss loss = {};
   loss.image = image.data();
   loss.target = target.data();
@@ -234,22 +234,22 @@ bool run(bool by_gaussian, int degree, bool antialiased) {
   loss.ssim_weight = ssim_weight.data();
   loss.l1_factor = 0.8f;
   loss.ssim_factor = 0.2f;
-  loss.gradient = slope.data();
+  loss.gradient = d_image_of_loss.data();
   loss.l1_map = l1_map.data();
   loss.ssim_map = ssim_map.data();
   double sums[2];
   if (stillsplat_loss(&loss, sums)) return false;
-  put("sums of the loss", Floats(sums, sums + 2));
-  put("gradient of the loss", slope);
-  put("map of L1", l1_map);
-  put("map of SSIM", ssim_map);
+  write_values("sums of the loss", Floats(sums, sums + 2));
+  write_values("gradient of the loss", d_image_of_loss);
+  write_values("map of L1", l1_map);
+  write_values("map of SSIM", ssim_map);
 
   Floats parameter = filled(N, normal), moment = filled(N, normal), square(N, 0.1f);
   const Floats gradient = filled(N, normal);
   AdamGroup group = {parameter.data(), gradient.data(), moment.data(), square.data(), nullptr, N, N,
                      0.1f,             1.2f,            0.9f,          0.999f,        1e-15f};
   stillsplat_adam(&group, 1);
-  put("parameters after Adam", parameter);
+  write_values("parameters after Adam", parameter);
   return true;
 }
 

@@ -8,7 +8,7 @@ import diff_gaussian_rasterization as kernels
 import pytest
 import torch
 
-from tests.submodules.diff_gaussian_rasterization import test_rasterize_gradients as gradients
+from tests.submodules.diff_gaussian_rasterization import test_functional as gradients
 
 reference = pytest.importorskip(
     "gsplat.cuda._torch_impl", reason="NOT CHECKED: gsplat, whose plain PyTorch is another reference, is not installed"

@@ -19,19 +19,18 @@ from diff_gaussian_rasterization import (
     rasterize,
 )
 from diff_gaussian_rasterization.cuda_frame import CudaFrame, Shape
-from diff_gaussian_rasterization.cuda_functional import CudaRasterize
 from diff_gaussian_rasterization.cuda_neighbours import mean_squared_distances
 from diff_gaussian_rasterization.cuda_training import FusedTraining
+from diff_gaussian_rasterization.functional import Rasterize
 from simple_knn import distCUDA2
 
 from gaussian.training_run import TrainingRun
 from scene.progress import ignore_progress
 from tests.gaussian import test_optimizer as optimizer_tests
 from tests.gaussian import wall_scene
-from tests.submodules.diff_gaussian_rasterization import emulated_device
-from tests.submodules.diff_gaussian_rasterization import test_drop_in_interface as drop_in
-from tests.submodules.diff_gaussian_rasterization import test_fused_training as fused
-from tests.submodules.diff_gaussian_rasterization import test_rasterize_gradients as gradients
+from tests.submodules.diff_gaussian_rasterization import emulated_device, test_fused_optimizer, test_training
+from tests.submodules.diff_gaussian_rasterization import test_drop_in as drop_in
+from tests.submodules.diff_gaussian_rasterization import test_functional as gradients
 from tests.submodules.diff_gaussian_rasterization.emulated_device import EmulatedDevice
 from tests.submodules.diff_gaussian_rasterization.pretended_gpu import GPU, PretendedGpu
 
@@ -44,11 +43,11 @@ def test_structs_are_the_same_on_both_sides(emulated_library):
     "check",
     [
         drop_in.test_values_of_means_2d_do_not_matter,
-        fused.test_loss_without_weights_and_parts,
-        fused.test_loss_follows_the_golden_of_the_reference,
-        fused.test_adam_of_the_visible_only,
-        fused.test_adam_refuses_wrong_input,
-        fused.test_fused_optimizer_refuses_wrong_use,
+        test_training.test_loss_without_weights_and_parts,
+        test_training.test_loss_follows_the_golden_of_the_reference,
+        test_training.test_adam_of_the_visible_only,
+        test_training.test_adam_refuses_wrong_input,
+        test_fused_optimizer.test_fused_optimizer_refuses_wrong_use,
     ],
     ids=lambda check: check.__name__,
 )
@@ -75,7 +74,7 @@ def test_each_output_alone(which, device):
 @pytest.mark.parametrize("size", [(16, 32), (17, 33)])
 @pytest.mark.parametrize("kind", ["float", "bytes", "bytes, channels last"])
 def test_loss_equals_torch(size, kind, device):
-    fused.test_loss_equals_torch(size, kind)
+    test_training.test_loss_equals_torch(size, kind)
 
 
 @pytest.mark.parametrize("pulls", [(0.0, 0.0), (2e-3, 3e-3)])
@@ -236,17 +235,17 @@ def test_a_step_that_does_not_fit_changes_nothing(device):
     rates = dict.fromkeys(optimizer.parameters, 1e-3)
     camera = (scene["camera_from_world"], scene["intrinsics"], 101, 75)
     optimizer.render(*camera)
-    optimizer.step(torch.ones(3, 75, 101), rates=rates)
+    optimizer.step(torch.ones(3, 75, 101), learning_rates=rates)
     before = {name: value.clone() for name, value in optimizer.parameters.items()}
     key = (device.torch_device, 101, 75)
     CudaFrame._capacities[key] = 700
     optimizer.render(*camera)
-    optimizer.step(torch.ones(3, 75, 101), rates=rates)
+    optimizer.step(torch.ones(3, 75, 101), learning_rates=rates)
     for name, value in optimizer.parameters.items():
         assert torch.equal(value, before[name]), name
     optimizer.render(*camera)  # by now the host knows
     assert CudaFrame._capacities[key] > 700
-    optimizer.step(torch.ones(3, 75, 101), rates=rates)
+    optimizer.step(torch.ones(3, 75, 101), learning_rates=rates)
     assert not torch.equal(optimizer.parameters["means"], before["means"])
     assert int(optimizer._on_device._steps) == 2  # of three
 
@@ -261,7 +260,7 @@ def test_launches_of_an_iteration(device):
         device.launches.clear()
         picture = optimizer.render(scene["camera_from_world"], scene["intrinsics"], 101, 75).image
         loss = photometric_loss(picture, target, l1_factor=0.8, ssim_factor=0.2)
-        optimizer.step(loss.gradient, rates=rates, camera=True)
+        optimizer.step(loss.gradient, learning_rates=rates, camera=True)
     assert device.launches == [
         *("memset", "project", *["sort_pass"] * 4, "emit_pairs", "sort_pass", "composite"),
         *("photometric_loss", "memset", "composite_backward", "gaussian_adam"),
@@ -291,7 +290,7 @@ def test_an_iteration_for_a_graph_asks_the_host_nothing(device, monkeypatch):
     emulated_device.replace_cpu(monkeypatch, device)
     for _ in range(2):
         optimizer.render(*camera[:2], 101, 75)
-        optimizer.step(slope, rates=rates)
+        optimizer.step(slope, learning_rates=rates)
     for mine, name in zip(parameters, optimizer.parameters, strict=True):
         assert (mine - optimizer.parameters[name]).abs().mean() <= 5e-2 * rates[name], name
 
@@ -303,8 +302,8 @@ def pretended(emulated_library, monkeypatch):
     device.torch_device = GPU
     monkeypatch.setattr(CudaFrame, "_capacities", {})
     monkeypatch.setattr(cuda_device, "device_for", lambda where: device if where == GPU else None)
-    monkeypatch.setattr(cuda_device, "reason_against", lambda: None)
-    PretendedGpu.around_backward(monkeypatch, CudaRasterize)
+    monkeypatch.setattr(cuda_device, "unavailable_reason", lambda: None)
+    PretendedGpu.around_backward(monkeypatch, Rasterize)
     with PretendedGpu():
         yield device
 
@@ -349,7 +348,7 @@ def test_every_interface_takes_tensors_on_a_gpu(pretended):
     for camera in ((scene["camera_from_world"], scene["intrinsics"]), (pose, there["intrinsics"].detach())):
         picture = optimizer.render(*camera, 61, 45).image
         loss = photometric_loss(picture, torch.rand(3, 45, 61).to("cuda"), l1_factor=1.0, ssim_factor=1.0)
-        gradients_of_camera = optimizer.step(loss.gradient, rates=rates, camera=True)
+        gradients_of_camera = optimizer.step(loss.gradient, learning_rates=rates, camera=True)
     assert gradients_of_camera.camera_from_world.device == loss.l1_sum.device == GPU
     assert distCUDA2(there["means"].detach()).device == GPU and "nearest_neighbours" in pretended.launches
 
@@ -366,8 +365,8 @@ def test_the_trainer_runs_on_them(emulated_library, monkeypatch):
         with ExitStack() as stack:
             if emulated:
                 monkeypatch.setattr(cuda_device, "device_for", lambda where: device if where == GPU else None)
-                monkeypatch.setattr(cuda_device, "reason_against", lambda: None)
-                PretendedGpu.around_backward(monkeypatch, CudaRasterize)
+                monkeypatch.setattr(cuda_device, "unavailable_reason", lambda: None)
+                PretendedGpu.around_backward(monkeypatch, Rasterize)
                 stack.enter_context(PretendedGpu())
             run = TrainingRun(scene, settings if emulated else replace(settings, device="cpu"))
             run.strategy.every = 6
@@ -396,7 +395,7 @@ def test_training_goes_as_on_the_cpu(emulated_library, monkeypatch):
             picture = optimizer.render(scene["camera_from_world"], scene["intrinsics"], 61, 45).image
             loss = photometric_loss(picture, target, l1_factor=0.8 / 2745, ssim_factor=0.2 / 2745)
             losses.append(float(0.8 * loss.l1_sum + 0.2 * loss.ssim_sum) / 2745)
-            optimizer.step(loss.gradient, rates=rates)
+            optimizer.step(loss.gradient, learning_rates=rates)
         results.append((losses, optimizer))
     assert results[1][0] == pytest.approx(results[0][0], rel=1e-3)
     assert results[1][0][-1] < results[1][0][0]

@@ -1,7 +1,7 @@
-"""The kernels on processors that are not here, emulated by QEMU: 64-bit ARM, and x86-64 without AVX or AVX-512.
+"""The kernels on processors that QEMU emulates: 64-bit ARM, and x86-64 without AVX or AVX-512.
 
-`run_library.cpp` computes the same on each, and everything is compared with the plain path of this machine. It takes
-qemu-user-static (or qemu-user), and for ARM a compiler: aarch64-linux-gnu-g++, or `pip install ziglang`.
+`run_library.cpp` computes the same on each processor; the results are compared with those of this machine's plain
+kernels. Needs qemu-user-static (or qemu-user), and for ARM a compiler: aarch64-linux-gnu-g++, or `pip install ziglang`.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ import pytest
 
 from tests.paths import ROOT
 
-PROGRAM = Path(__file__).with_name("other_processors") / "run_library.cpp"
+PROGRAM = Path(__file__).with_name("run_library.cpp")
 SOURCES = ROOT / "submodules" / "diff-gaussian-rasterization" / "src"
 FLAGS = ["-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-pthread", "-w"]
 AVX2 = ["-mavx2", "-mfma", "-mbmi", "-mbmi2"]
@@ -37,7 +37,7 @@ def emulator(processor):
 
 
 def build(folder, compiler, sets, *, static=False):
-    """The program with the instruction sets that are named."""
+    """Compiles the program with the given instruction sets."""
     jobs = [(PROGRAM, []), (SOURCES / "library.cpp", []), (SOURCES / "threads.cpp", [])]
     jobs += [(SOURCES / "kernels.cpp", [f"-DKERNELS=stillsplat_{name}", *flags]) for name, flags in sets.items()]
     objects = []
@@ -51,7 +51,7 @@ def build(folder, compiler, sets, *, static=False):
 
 
 def results(command, simd, path):
-    """Name of the instruction set and all that was computed with it."""
+    """Name of the instruction set in use, and the results by name."""
     done = subprocess.run([*map(str, command), simd, str(path)], capture_output=True, text=True, check=True)
     data, at, found = path.read_bytes(), 0, []
     while at < len(data):
@@ -66,7 +66,7 @@ def results(command, simd, path):
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """The program for this machine, and what its plain path computes."""
+    """The program for this machine, and the results of its plain kernels."""
     if shutil.which("c++") is None:
         pytest.skip("NOT CHECKED: there is no C++ compiler")
     folder = tmp_path_factory.mktemp("here")
@@ -97,7 +97,7 @@ def test_arm(simd, here, tmp_path):
 
 
 @pytest.mark.parametrize(("processor", "simd"), [("Nehalem", "plain"), ("Haswell", "avx2")])
-def test_older_processors_get_what_they_can_run(processor, simd, here, tmp_path):
+def test_older_processors_use_instructions_that_they_have(processor, simd, here, tmp_path):
     used, found = results([emulator("x86_64"), "-cpu", processor, here[0]], "auto", tmp_path / "results")
     assert used == simd
     assert_agree(found, here[1])
