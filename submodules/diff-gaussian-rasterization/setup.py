@@ -1,4 +1,4 @@
-"""Builds the kernels. `kernels.cpp` is compiled once per instruction set, and the library selects one when it is loaded.
+"""Builds the kernels. `kernels.cpp` is compiled once per instruction set; the library selects one when it is loaded.
 
 Without a C++ compiler nothing is built: the package then uses PyTorch, slowly, and warns when it is imported.
 """

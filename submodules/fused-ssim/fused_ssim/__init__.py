@@ -1,4 +1,4 @@
-"""Mean SSIM of two batches of images with its gradient in one pass, behind the interface that 3DGS code knows."""
+"""Mean SSIM of two batches of images with its gradient in one pass: a drop-in replacement of `fused_ssim`."""
 
 from typing import Literal
 
@@ -8,16 +8,16 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["fused_ssim"]
 
-_MARGIN = 5  # of the window of 11x11
+_MARGIN = 5  # pixels from the center of the 11x11 window to its border
 
 
 def fused_ssim(
     img1: torch.Tensor, img2: torch.Tensor, padding: Literal["same", "valid"] = "same", train: bool = True
 ) -> torch.Tensor:
-    """The mean SSIM (Wang et al. 2004) of (B, C, H, W) float32 images in [0, 1], a scalar; only `img1` gets a gradient.
+    """Mean SSIM (Wang et al. 2004) of (B, C, H, W) float32 images in [0, 1], a scalar; only `img1` gets a gradient.
 
-    The window is a Gaussian of 11x11 with sigma 1.5. With `same` the images continue with zeros, with `valid` only
-    windows inside the image count. Without `train` no gradient is computed.
+    The window is an 11x11 Gaussian with sigma 1.5. With padding `same` the images are padded with zeros; with `valid`
+    only windows inside the image count. Without `train` no gradient is computed.
 
     Raises ValueError for other shapes, types or paddings.
     """
@@ -42,25 +42,25 @@ class _MeanSsim(torch.autograd.Function):
             weight[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN] = 1.0
             windows = (height - 2 * _MARGIN) * (width - 2 * _MARGIN)
         planes = image.detach().reshape(-1, height, width), target.detach().reshape(-1, height, width)
-        missing = -len(planes[0]) % 3  # the loss takes three planes; those that are 0 in both add nothing
+        missing = -len(planes[0]) % 3  # photometric_loss takes three planes; padding planes of zeros contribute nothing
         if missing:
             planes = tuple(torch.cat([p, p.new_zeros(missing, height, width)]) for p in planes)
         count = batch * channels * windows
-        total, slopes = 0.0, []
+        total, gradients = 0.0, []
         for k in range(0, len(planes[0]), 3):
-            # its sum is of the mean over three channels of 1 - SSIM
+            # its sum is over pixels, of the mean over three channels of 1 - SSIM
             loss = photometric_loss(
                 planes[0][k : k + 3], planes[1][k : k + 3], ssim_weight=weight, l1_factor=0.0,
                 ssim_factor=-3.0 / count, gradient=wants_gradient,
             )  # fmt: skip
             total = total + loss.ssim_sum
-            slopes.append(loss.gradient)
-        ctx.slope = torch.cat(slopes)[: batch * channels].view(image.shape) if wants_gradient else None
+            gradients.append(loss.gradient)
+        ctx.gradient = torch.cat(gradients)[: batch * channels].view(image.shape) if wants_gradient else None
         return torch.as_tensor(1.0 - 3.0 * total / count, dtype=image.dtype, device=image.device)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, slope):
-        if ctx.slope is None:
+    def backward(ctx, d_mean):
+        if ctx.gradient is None:
             raise RuntimeError("fused_ssim with train=False has no gradient")
-        return ctx.slope * slope, None, None, None
+        return ctx.gradient * d_mean, None, None, None

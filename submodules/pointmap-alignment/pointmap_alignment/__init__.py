@@ -1,6 +1,7 @@
-"""The two large terms of global alignment of pointmaps on the CPU: value and gradients in one pass over the data.
+"""The two large loss terms of global pointmap alignment on the CPU: value and gradients in one pass over the data.
 
-Frames are spread over `torch.get_num_threads()` threads; results do not depend on their number.
+The terms are those of DUSt3R (Wang et al. 2024) and MonST3R (Zhang et al. 2024). Frames are distributed to
+`torch.get_num_threads()` threads; results do not depend on their number.
 """
 
 import ctypes
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,18 +26,14 @@ if not _path.exists():
 _library = ctypes.CDLL(str(_path))
 
 
+def _pointers(names: str) -> list[tuple[str, Any]]:
+    return [(name, c_void_p) for name in names.split()]
+
+
 class _PairwiseTerm(Structure):
     _fields_ = [
-        ("points", c_void_p),
-        ("weights", c_void_p),
-        ("frame_start", c_void_p),
-        ("world_from_pixel", c_void_p),
-        ("depth", c_void_p),
-        ("world_from_view", c_void_p),
-        ("log_depth_gradient", c_void_p),
-        ("pixel_gradient", c_void_p),
-        ("view_gradient", c_void_p),
-        ("loss", c_void_p),
+        *_pointers("points weights frame_start world_from_pixel depth world_from_view"),
+        *_pointers("log_depth_gradient pixel_gradient view_gradient loss"),
         ("pixels", c_int64),
         ("width", c_int64),
         ("pixel_offset", c_float),
@@ -46,14 +44,8 @@ class _PairwiseTerm(Structure):
 
 class _FlowTerm(Structure):
     _fields_ = [
-        ("displacement", c_void_p),
-        ("frame_start", c_void_p),
-        ("target_from_source", c_void_p),
-        ("depth", c_void_p),
-        ("log_depth_gradient", c_void_p),
-        ("matrix_gradient", c_void_p),
-        ("loss", c_void_p),
-        ("count", c_void_p),
+        *_pointers("displacement frame_start target_from_source depth"),
+        *_pointers("log_depth_gradient matrix_gradient loss count"),
         ("pixels", c_int64),
         ("width", c_int64),
         ("pixel_offset", c_float),
@@ -78,7 +70,7 @@ def simd() -> str:
 
 
 def set_simd(name: str) -> None:
-    """Force an instruction set; `auto` takes the best."""
+    """Selects an instruction set (`auto`: the best one). Raises ValueError for one that is not available."""
     if not _library.pointmap_alignment_set_simd(name.encode()):
         raise ValueError(f"this machine or this build does not have the instruction set '{name}'")
 
@@ -96,16 +88,21 @@ def pairwise(
     squared: bool = False,
     log_depth_gradient: Tensor | None = None,
 ) -> tuple[float, Tensor, Tensor, Tensor]:
-    """Sum over views v and pixels p of `weights` times the distance (or its square) between `world_from_view` times
-    `points` and the world point of the pixel of the frame that the view shows.
+    """The pairwise term: weighted distances between predicted points and the points of the frames' depth maps.
 
-    `points` (V, 3, P) and `weights` (V, P), both float16 or both float32, with views sorted by frame: those of frame f
-    are `frame_start[f]` to `frame_start[f + 1]` (int64, (N + 1,)). The world point is `world_from_pixel` (N, 3, 4)
-    times (depth * (u, v, 1), 1) for pixel (u, v) at (u, v) + `pixel_offset`, `depth` (N, P); `world_from_view`
-    (V, 3, 4). All contiguous, on the CPU, float32 where not said otherwise.
+    The term is the sum over views v and pixels p of weights[v, p] times the distance (with `squared` its square)
+    between world_from_view[v] @ (points[v, :, p], 1) and the world point of pixel p in the frame that view v shows.
+    That world point is world_from_pixel[f] @ (depth[f, p] * (u, v, 1), 1), where (u, v) is the pixel's column and row
+    plus `pixel_offset`.
 
-    Returns the sum and its gradients by `world_from_pixel` (float64), log `depth` (float32) and `world_from_view`
-    (float64). Where `log_depth_gradient` is given, that one is written and returned.
+    Shapes: `points` (V, 3, P) and `weights` (V, P), both float16 or both float32, sorted by frame; `frame_start`
+    (N + 1,) int64, so that frame f has the views frame_start[f] to frame_start[f + 1] - 1; `world_from_pixel`
+    (N, 3, 4), `depth` (N, P) and `world_from_view` (V, 3, 4), float32. All tensors are contiguous and on the CPU.
+
+    Returns the sum and its gradients to `world_from_pixel` (float64), log(depth) (float32) and `world_from_view`
+    (float64). With `log_depth_gradient`, the second one is written to that tensor.
+
+    Raises ValueError for other shapes, types or devices, and for a number of pixels that is no multiple of 16.
     """
     frames, pixels = depth.shape
     views = len(points)
@@ -154,14 +151,17 @@ def flow(
     guard: float,
     log_depth_gradient: Tensor | None = None,
 ) -> tuple[float, float, Tensor, Tensor]:
-    """Sum of the smooth L1 losses (bend at 1) of both coordinates of the flow that depths and cameras give against
-    `displacement` (F, 2, P) float16 or float32, NaN where it does not count, sorted by source frame as above.
+    """The flow term: smooth L1 loss between the flow that depths and cameras predict and the observed flow.
 
-    `target_from_source` (F, 3, 4) takes ((u, v, 1), 1 / (depth + guard)) to a homogeneous pixel, which is divided by
-    its last coordinate + `guard`. Coordinates with a loss of `limit` or more do not count.
+    The term is the sum of the smooth L1 losses (quadratic below 1 pixel) of both coordinates. `displacement` (F, 2, P),
+    float16 or float32, is the observed flow in pixels, sorted by source frame like the views of `pairwise`; NaN is
+    ignored, and so are coordinates with a loss of at least `limit`. target_from_source[k] (F, 3, 4) maps
+    ((u, v, 1), 1 / (depth + guard)) to a homogeneous pixel, which is divided by its last coordinate + `guard`.
 
-    Returns the sum, how many coordinates count, and gradients by `target_from_source` (float64) and log `depth`,
-    as above.
+    Returns the sum, the number of coordinates that count, and the gradients to `target_from_source` (float64) and
+    log(depth) (float32). With `log_depth_gradient`, the latter is written to that tensor.
+
+    Raises ValueError like `pairwise`.
     """
     frames, pixels = depth.shape
     flows = len(displacement)
@@ -200,7 +200,7 @@ def _for_each_frame(work: Callable[[int], None], frames: int) -> None:
         for frame in range(frames):
             work(frame)
         return
-    with ThreadPoolExecutor(threads) as pool:  # ctypes lets go of the interpreter's lock while a kernel runs
+    with ThreadPoolExecutor(threads) as pool:  # ctypes releases the interpreter lock while a kernel runs
         for _ in pool.map(work, range(frames)):
             pass
 

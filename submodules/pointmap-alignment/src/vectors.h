@@ -1,4 +1,4 @@
-// The few vector operations that the terms need and that the compiler's vector types do not have.
+// The vector operations that the compiler's vector types lack.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -30,7 +30,7 @@ INLINE Vector load(const float* p) {
 INLINE void store(float* p, Vector v) { memcpy(p, &v, sizeof v); }
 INLINE Vector spread(float x) { return Vector{} + x; }
 
-// Half to float. The plain path reads infinity and NaN as numbers beyond the largest half, 65504.
+// Converts half precision to float. Without AVX2, infinity and NaN become numbers above the largest half, 65504.
 INLINE Vector load(const uint16_t* p) {
 #if defined(__AVX512F__)
   return (Vector)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
@@ -60,7 +60,7 @@ INLINE Vector inverse_root(Vector x) {
 #endif
 }
 
-// Which lanes hold; comparisons with NaN do not.
+// Comparisons set the lanes of a mask; those with NaN are false.
 #if defined(__AVX512F__)
 typedef __mmask16 Mask;
 INLINE Mask less(Vector a, Vector b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
