@@ -55,7 +55,7 @@ class MarkovChain:
         parents, copies = torch.unique(drawn, return_counts=True)
         copies = copies.clamp(max=_MOST_COPIES - 1)
         keep_parents = alive[parents]
-        opacities, shrink = shared(gaussians.opacities[keep_parents], copies + 1)
+        opacities, shrink = equal_copies(gaussians.opacities[keep_parents], copies + 1)
         gaussians.logit_opacities[keep_parents] = logit(opacities.clamp(0.005, 0.995))
         gaussians.log_scales[keep_parents] += shrink.log()[:, None]
         children = gaussians.select(torch.repeat_interleave(keep_parents, copies))
@@ -77,7 +77,7 @@ class MarkovChain:
         gaussians.means[transparent] += torch.einsum("nij,nj->ni", axes, local)
 
 
-def shared(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
+def equal_copies(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
     """Opacity (N,) of each of `copies` (N,) equal Gaussians that replace one, and the factor (N,) of its scales."""
     each = 1 - (1 - opacities.double().clamp(0, 0.9999)) ** (1 / copies)
     total = torch.zeros_like(each)

@@ -6,7 +6,7 @@ import torch
 
 from gaussian.contributions import Contributions
 from gaussian.densification import create_strategy
-from gaussian.densification.mcmc import MarkovChain, shared
+from gaussian.densification.mcmc import MarkovChain, equal_copies
 from gaussian.densification.strategy import DensificationContext
 from gaussian.optimizer import GaussianOptimizer
 from gaussian.rendering import render
@@ -72,7 +72,7 @@ def test_copies_look_like_the_one_they_replace() -> None:
                 torch.logit(torch.tensor([opacity])),
                 torch.ones(1, 1, 3),
             )
-            each, shrink = shared(torch.tensor([opacity]), torch.tensor([copies]))
+            each, shrink = equal_copies(torch.tensor([opacity]), torch.tensor([copies]))
             several = one.select(torch.zeros(copies, dtype=torch.int64))
             several.logit_opacities[:] = torch.logit(each)
             several.log_scales += shrink.log()
