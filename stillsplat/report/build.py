@@ -81,7 +81,7 @@ def _header(folder: RunFolder, metrics: dict[str, Any], evaluation: dict[str, An
     width, height = metrics["size"]
     summary = (
         f"{metrics['frames']} frames at {width} × {height}, made into {metrics['gaussians']:,} static Gaussians in "
-        f"{spoken_time(sum(metrics['seconds'].values()))}. What moves was found by the "
+        f"{spoken_time(sum(metrics['seconds'].values()))}. Moving objects were found by the "
         f"{scene.predictor or folder.settings.predictor} predictor"
         + (" and replaced by your own masks." if folder.settings.masks else ".")
     )
