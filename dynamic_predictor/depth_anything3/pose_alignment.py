@@ -27,15 +27,14 @@ def homogeneous(matrices: np.ndarray) -> np.ndarray:
     return result
 
 
-def camera_centers(camera_from_world: np.ndarray) -> np.ndarray:
-    """Centers (N, 3) of cameras in the world."""
-    matrices = np.asarray(camera_from_world, np.float64)
-    return -np.einsum("nji,nj->ni", matrices[:, :3, :3], matrices[:, :3, 3])
+def camera_poses(camera_from_world: np.ndarray) -> np.ndarray:
+    """The poses `world_from_camera` (N, 4, 4) of cameras."""
+    return np.linalg.inv(homogeneous(camera_from_world))
 
 
 def transform_cameras(similarity: Similarity, camera_from_world: np.ndarray) -> np.ndarray:
     """Cameras as matrices `camera_from_world` (N, 4, 4) in the world that `similarity` maps theirs to."""
-    return np.linalg.inv(similarity.apply_to_poses(np.linalg.inv(homogeneous(camera_from_world))))
+    return np.linalg.inv(similarity.apply_to_poses(camera_poses(camera_from_world)))
 
 
 def normalize_cameras(camera_from_world: np.ndarray, *, conventions: Conventions = OURS) -> np.ndarray:
@@ -43,8 +42,7 @@ def normalize_cameras(camera_from_world: np.ndarray, *, conventions: Conventions
     median of the distances to the first camera, at least 0.1."""
     matrices = homogeneous(camera_from_world)
     relative = matrices @ np.linalg.inv(matrices[0])
-    distances = np.linalg.norm(camera_centers(relative), axis=1)
-    distances = np.sort(conventions.counted_distances(distances))
+    distances = np.sort(conventions.counted_distances(np.linalg.norm(relative[:, :3, 3], axis=1)))
     relative[:, :3, 3] /= max(float(distances[(len(distances) - 1) // 2]), _SMALLEST_DISTANCE)
     return relative
 
@@ -55,7 +53,7 @@ def align_camera_centers(target: np.ndarray, source: np.ndarray, *, robust: bool
 
     Raises `DegenerateCamerasError`.
     """
-    target_centers, source_centers = camera_centers(target), camera_centers(source)
+    target_centers, source_centers = camera_poses(target)[:, :3, 3], camera_poses(source)[:, :3, 3]
     plain = _align_points(source_centers, target_centers)
     if not robust:
         return plain
@@ -95,12 +93,11 @@ def _align_points(source: np.ndarray, target: np.ndarray) -> Similarity:
 def align_by_orientation(target: np.ndarray, source: np.ndarray) -> Similarity:
     """The similarity from `source` to `target` cameras with the mean relative rotation of the cameras and the ratio of
     the spreads of their centers as scale (1 for a single camera)."""
-    target, source = homogeneous(target), homogeneous(source)
-    rotation = nearest_rotation(np.einsum("nji,njk->ik", target[:, :3, :3], source[:, :3, :3]))
-    target_centers, source_centers = camera_centers(target), camera_centers(source)
-    target_mean, source_mean = target_centers.mean(axis=0), source_centers.mean(axis=0)
-    target_spread = float(np.linalg.norm(target_centers - target_mean))
-    source_spread = float(np.linalg.norm(source_centers - source_mean))
+    target, source = camera_poses(target)[:, :3], camera_poses(source)[:, :3]
+    rotation = nearest_rotation(np.einsum("nij,nkj->ik", target[..., :3], source[..., :3]))
+    target_mean, source_mean = target[..., 3].mean(axis=0), source[..., 3].mean(axis=0)
+    target_spread = float(np.linalg.norm(target[..., 3] - target_mean))
+    source_spread = float(np.linalg.norm(source[..., 3] - source_mean))
     scale = target_spread / source_spread if min(target_spread, source_spread) > 1e-9 else 1.0
     return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
 

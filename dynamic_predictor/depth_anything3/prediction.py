@@ -7,6 +7,7 @@ import numpy as np
 
 from dynamic_predictor.confidence import from_network
 from dynamic_predictor.depth_anything3.gaussians import Gaussians, as_scene_gaussians
+from dynamic_predictor.depth_anything3.pose_alignment import camera_poses
 from dynamic_predictor.depth_anything3.preprocessing import OriginalImage
 from scene.camera import Camera
 from scene.errors import InputError
@@ -51,13 +52,8 @@ class DepthAnything3Prediction:
                 "This model predicts depth only, no cameras; use an any-view model such as da3-small or da3-nested."
             )
         height, width = self.depth.shape[1:]
-        cameras = []
-        for extrinsics, intrinsics in zip(self.extrinsics, self.intrinsics, strict=True):
-            camera_from_world = np.eye(4)
-            camera_from_world[:3] = extrinsics[:3]
-            (fx, _, cx), (_, fy, cy), _ = (tuple(float(value) for value in row) for row in intrinsics)
-            cameras.append(Camera(width, height, fx, fy, cx, cy, np.linalg.inv(camera_from_world)))
-        return cameras
+        pairs = zip(self.intrinsics, camera_poses(self.extrinsics), strict=True)
+        return [Camera.from_intrinsics(width, height, intrinsics, pose) for intrinsics, pose in pairs]
 
     def original_cameras(self) -> list[Camera]:
         """The cameras of the original images; those of the processed ones if `originals` is empty. Raises `InputError`
@@ -65,11 +61,12 @@ class DepthAnything3Prediction:
         cameras = self.cameras()
         if not self.originals:
             return cameras
-        moved = []
-        for camera, original in zip(cameras, self.originals, strict=True):
-            (fx, _, cx), (_, fy, cy), _ = (original.from_processed @ camera.intrinsics).tolist()
-            moved.append(Camera(original.width, original.height, fx, fy, cx, cy, camera.world_from_camera))
-        return moved
+        return [
+            Camera.from_intrinsics(
+                original.width, original.height, original.from_processed @ camera.intrinsics, camera.world_from_camera
+            )
+            for camera, original in zip(cameras, self.originals, strict=True)
+        ]
 
     def scene(self, **provenance: Any) -> Scene:
         """The prediction as a scene at the processed size, without motion masks, with `provenance` in its metadata.
@@ -78,12 +75,12 @@ class DepthAnything3Prediction:
         """
         cameras = self.cameras()
         assert self.processed_images is not None
-        count = len(self.depth)
+        count, confidence = len(self.depth), self.confidence()
         return Scene(
             frames=MemoryFrames(self.processed_images),
             cameras=cameras,
             z_depths=LoadedMaps(count, lambda index: self.depth[index]),
-            confidences=LoadedMaps(count, self.scene_confidence),
+            confidences=LoadedMaps(count, lambda index: confidence[index]),
             predictor="depth anything 3",
             provenance={"is_metric": self.is_metric, "warnings": list(self.warnings), **provenance},
         )
@@ -110,9 +107,6 @@ class DepthAnything3Prediction:
             intrinsics=self.intrinsics,
         )
 
-    def scene_confidence(self, index: int) -> np.ndarray:
-        """Confidence (H, W) of image `index` in [0, 1] (see `dynamic_predictor.confidence`); one half for models
-        without confidence."""
-        if self.conf is None:
-            return np.full(self.depth.shape[1:], 0.5, np.float32)
-        return from_network(self.conf[index])
+    def confidence(self) -> np.ndarray:
+        """Confidence of the depth (N, H, W) in [0, 1] (`dynamic_predictor.confidence`); 0.5 for models without."""
+        return np.full(self.depth.shape, 0.5, np.float32) if self.conf is None else from_network(self.conf)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dynamic_predictor.confidence import from_network
 from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.depth_anything3.model import DepthAnything3, ImageWarning, Precision
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
@@ -129,16 +128,14 @@ class DepthAnything3Predictor:
 
 
 def as_prediction(found: DepthAnything3Prediction, provenance: dict[str, Any]) -> Prediction:
-    """A result in the official package's terms as the project's `Prediction`. Models without confidence are half sure
-    everywhere."""
-    confidence = np.full(found.depth.shape, 0.5, np.float32) if found.conf is None else from_network(found.conf)
+    """A prediction with the names of the official package as a `contract.Prediction`."""
     poses = matrices = None
     if found.extrinsics is not None and found.intrinsics is not None:
         poses = np.stack([camera.world_from_camera for camera in found.cameras()])
         matrices = np.asarray(found.intrinsics, np.float64)
     return Prediction(
         z_depth=np.asarray(found.depth, np.float32),
-        confidence=confidence,
+        confidence=found.confidence(),
         world_from_camera=poses,
         intrinsics=matrices,
         is_metric=bool(found.is_metric),

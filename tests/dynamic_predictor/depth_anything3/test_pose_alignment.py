@@ -8,7 +8,7 @@ from dynamic_predictor.depth_anything3.pose_alignment import (
     DegenerateCamerasError,
     align_camera_centers,
     align_cameras,
-    camera_centers,
+    camera_poses,
     normalize_cameras,
     transform_cameras,
 )
@@ -54,7 +54,7 @@ def test_few_or_collinear_cameras_are_aligned_by_their_orientations(count):
     turn *= np.linalg.det(turn)
     predicted = known.copy()
     predicted[:, :3, :3] = known[:, :3, :3] @ turn.T
-    centers = 2.5 * camera_centers(known) @ turn.T + np.array([0.3, -1.0, 2.0])
+    centers = 2.5 * camera_poses(known)[:, :3, 3] @ turn.T + np.array([0.3, -1.0, 2.0])
     predicted[:, :3, 3] = -np.einsum("nij,nj->ni", predicted[:, :3, :3], centers)
     similarity = align_cameras(predicted, known)
     np.testing.assert_allclose(transform_cameras(similarity, known), predicted, atol=1e-9) if count > 1 else None
