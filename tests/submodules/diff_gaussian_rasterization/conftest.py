@@ -7,7 +7,7 @@ from tests.submodules.diff_gaussian_rasterization import emulated_device
 
 @pytest.fixture
 def use_simd():
-    """Forces an instruction set for one test; skips where the machine lacks it."""
+    """Selects an instruction set for one test; skips the test if the machine lacks it."""
 
     def use(name):
         try:
@@ -22,6 +22,7 @@ def use_simd():
 
 @pytest.fixture
 def threads():
+    """Sets the number of threads for one test."""
     before = kernels.num_threads()
     yield kernels.set_num_threads
     kernels.set_num_threads(before)
@@ -38,7 +39,7 @@ def emulated_library(tmp_path_factory):
 
 @pytest.fixture
 def device(emulated_library, monkeypatch):
-    """From here on the emulated CUDA kernels work on tensors on the CPU."""
+    """For the rest of the test, tensors on the CPU are processed by the emulated CUDA kernels."""
     monkeypatch.setattr(CudaFrame, "_capacities", {})
     device = emulated_device.EmulatedDevice(emulated_library)
     emulated_device.replace_cpu(monkeypatch, device)

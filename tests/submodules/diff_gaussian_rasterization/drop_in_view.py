@@ -1,4 +1,4 @@
-"""The view that tests of the drop-in interfaces look from."""
+"""Camera of the tests of the drop-in interface."""
 
 import torch
 

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).with_name("cuda_emulation")
 
 
 def build(folder: Path) -> ctypes.CDLL | None:
-    """The kernels compiled for the host; None where there is no C++ compiler."""
+    """Compiles the kernels for the host; None without a C++ compiler."""
     compiler = next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
     if compiler is None:
         return None
@@ -25,7 +25,9 @@ def build(folder: Path) -> ctypes.CDLL | None:
     return ctypes.CDLL(str(target))
 
 
-class _Known:
+class _FinishedRead:
+    """A PendingRead whose numbers are there already."""
+
     def __init__(self, values: list[int]) -> None:
         self.values = values
 
@@ -37,7 +39,7 @@ class _Known:
 
 
 class EmulatedDevice:
-    """A device in the sense of cuda_device.Device. Fresh memory holds rubbish, as on a GPU."""
+    """Implements cuda_device.Device. As on a GPU, newly allocated memory has arbitrary contents."""
 
     torch_device = torch.device("cpu")
 
@@ -57,8 +59,8 @@ class EmulatedDevice:
         self.launches.append("memset")
         tensor.zero_()
 
-    def read(self, tensor: torch.Tensor) -> _Known:
-        return _Known(tensor.tolist())
+    def read(self, tensor: torch.Tensor) -> _FinishedRead:
+        return _FinishedRead(tensor.tolist())
 
     def arrival_counter(self) -> torch.Tensor:
         assert int(self._arrivals) == 0, "a kernel did not reset the arrival counter"
@@ -66,6 +68,7 @@ class EmulatedDevice:
 
 
 def check_structs(library: ctypes.CDLL) -> None:
+    """Checks that the structs have the same size in Python and in C++."""
     library.size_of.restype = ctypes.c_size_t
     for name, struct in {
         "Frame": cuda_structs.Frame,
@@ -80,5 +83,5 @@ def check_structs(library: ctypes.CDLL) -> None:
 
 
 def replace_cpu(monkeypatch, device: EmulatedDevice) -> None:
-    """From here on the emulated CUDA kernels work on tensors on the CPU."""
+    """For the rest of the test, tensors on the CPU are processed by the emulated CUDA kernels."""
     monkeypatch.setattr(cuda_device, "device_for", lambda where: device)

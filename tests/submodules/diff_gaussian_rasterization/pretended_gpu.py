@@ -1,8 +1,8 @@
-"""Lets code believe that some tensors are on a GPU, to find where it mixes devices, without having one.
+"""Finds code that mixes devices, without a GPU.
 
-Such tensors are ordinary ones on the CPU that carry a mark. Inside `PretendedGpu` marked tensors say that they are on
-`cuda:0`, results of marked ones are marked, and an operation that PyTorch would refuse because its tensors are on
-different devices, or because NumPy cannot read a GPU, raises RuntimeError.
+A tensor "on the GPU" is a CPU tensor with a mark. Inside `PretendedGpu` the device of marked tensors is `cuda:0`, and
+results of operations on them are marked. Operations that PyTorch would refuse, because tensors are on different devices
+or because NumPy cannot read from a GPU, raise RuntimeError.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 GPU = torch.device("cuda:0")
-#: may have tensors of both kinds: copies, and indices on the CPU
+#: operations that may mix devices: copies, and indexing with indices on the CPU
 _MIXING = {"copy_", "__getitem__", "__setitem__", "index_put_", "to", "set_data"}
 _TO_HOST = {"numpy", "__array__"}
 
@@ -68,7 +68,7 @@ class PretendedGpu(TorchFunctionMode):
             return self._moved(value, _device_of(args[0]) if wanted is None else wanted)
         if name in _TO_HOST and marked:
             raise RuntimeError("NumPy cannot read a tensor on the GPU")
-        # what autograd saved comes back as another object without a mark, and may be anything
+        # tensors that autograd saved come back as other objects without a mark; their device is unknown
         whole = {is_marked(tensor) for tensor in tensors if tensor.ndim > 0 and "pretended" in tensor.__dict__}
         if len(whole) > 1 and name not in _MIXING:
             raise RuntimeError(f"{name} with tensors on different devices")
@@ -83,12 +83,12 @@ class PretendedGpu(TorchFunctionMode):
 
     @classmethod
     def around_backward(cls, monkeypatch, function: type[torch.autograd.Function]) -> None:
-        """Autograd leaves the mode for backward passes; that of `function`, whose slopes are on the GPU, enters it."""
+        """Makes `function.backward` enter the mode, which autograd leaves, with gradients on the GPU."""
         original = function.backward
 
-        def backward(ctx, *slopes):
+        def backward(ctx, *output_gradients):
             with cls():
-                return original(ctx, *mark(slopes, True))
+                return original(ctx, *mark(output_gradients, True))
 
         monkeypatch.setattr(function, "backward", staticmethod(backward))
 

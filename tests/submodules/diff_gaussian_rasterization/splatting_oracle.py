@@ -1,7 +1,7 @@
-"""Gaussian splatting in plain torch, float64, every pixel against every Gaussian: slow, short and differentiable.
+"""Reference implementation of Gaussian splatting in PyTorch: every Gaussian at every pixel, in float64.
 
-Written from the formulas of the papers (Zwicker et al. 2001; Kerbl et al. 2023) and the choices that
-docs/rasterizer.md lists, sharing no code with the kernels.
+It is slow, short and differentiable. It implements the formulas of the papers (Zwicker et al. 2001; Kerbl et al. 2023)
+and the conventions of docs/rasterizer.md, and shares no code with the kernels.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Every CUDA kernel compiles with NVRTC for every architecture, without a GPU, and takes what it was meant to take."""
+"""NVRTC compiles every CUDA kernel for every architecture, without a GPU, within the intended resources."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from diff_gaussian_rasterization import cuda_compiler
 
-#: bytes; these trade a few for one more block on each multiprocessor, the last one by compilers before 13.5 on sm_90
+#: bytes of spills that these kernels accept for one more block per multiprocessor (sort_pass before NVRTC 13.5, sm_90)
 MEANT_SPILLS = {"gaussian_adam": 64, "gaussian_gradients": 32, "sort_pass": 4}
 KERNELS = {
     "adam",
@@ -59,7 +59,7 @@ def test_a_newer_device_gets_ptx_and_an_older_one_a_sentence():
 
 
 def test_the_library_beside_the_compiler_is_loaded_before_it(tmp_path, monkeypatch):
-    """NVRTC 13.0 opens its builtins by their name alone and has no path to look for them."""
+    """NVRTC 13.0 opens libnvrtc-builtins by its file name and does not search its own folder."""
     for name in ("libnvrtc.so.13", "libnvrtc-builtins.so.13.0", "libnvrtc.alt.so.13", "libnvrtc-builtins.alt.so.13.0"):
         (tmp_path / name).touch()
     loaded = []

@@ -1,4 +1,4 @@
-"""The calls to the driver, with a driver that only writes them down."""
+"""The calls of the CUDA driver, with a stand-in that records them."""
 
 import ctypes
 
@@ -11,7 +11,7 @@ OURS, OTHER = 0x1000, 0x2000
 
 
 class Driver:
-    """Keeps a stack of contexts, as the real one does for each thread."""
+    """Records calls and keeps a stack of contexts, as the real driver does for each thread."""
 
     def __init__(self, *contexts):
         self.contexts, self.calls, self.failing = [*contexts], [], None
@@ -37,7 +37,7 @@ class Driver:
 
 @pytest.fixture
 def start(monkeypatch):
-    """A device on a driver whose thread has these contexts."""
+    """Creates a device with a driver whose thread has the given contexts."""
 
     def make(*contexts):
         driver = Driver(*contexts)
@@ -53,7 +53,7 @@ def start(monkeypatch):
 
 @pytest.mark.parametrize("contexts", [(), (OTHER,), (OURS,)])
 def test_a_launch_leaves_the_current_device_as_it_was(contexts, start):
-    """Another GPU may be PyTorch's current one: that must not change behind its back."""
+    """PyTorch's current GPU may be another one and must not change."""
     device, driver = start(*contexts)
     device.launch("project", (3, 1), 256, cuda_structs.SortPass())
     device.zero(torch.zeros(8))

@@ -1,6 +1,6 @@
-"""The CUDA kernels, run on the CPU by cuda_emulation/, against the float64 twin, the CPU kernels and torch.
+"""The CUDA kernels, emulated on the CPU (cuda_emulation/), against the float64 oracle, the CPU kernels and PyTorch.
 
-Without a GPU this is what shows that they are right. Checks that all backends share are in test_every_backend.py.
+These tests check the kernels without a GPU. The tests of all backends are in test_every_backend.py.
 """
 
 import ctypes
@@ -104,8 +104,8 @@ def assert_close(ours, expected, tolerance=2e-4):
 
 
 def assert_same_but_for_rounding(ours, our_gradients, expected, expected_gradients):
-    """Among tens of millions of alphas a few lie so close to 1/255, or transmittances to where a pixel ends, that one
-    rounding decides: those pixels may differ by what the splat adds."""
+    """Among tens of millions of alphas a few are so close to 1/255, or transmittances to the end of a pixel, that
+    rounding errors decide. Those pixels may differ by the contribution of one splat."""
     difference = (ours.image - expected.image).abs()
     assert (difference > 1e-4 + 1e-3 * expected.image.abs()).float().mean() <= 5e-4
     assert difference.max() <= 0.02
@@ -120,7 +120,7 @@ def test_rounding_alone_passes_the_check_of_large_crowds():
         scene[name] = scene[name] * (1 + 2e-7 * torch.randn(scene[name].shape, generator=random).clamp(-1, 1))
     ours = gradients.run(rasterize, scene, torch.float32, 331, 203)
     assert_same_but_for_rounding(*ours, *expected)
-    with pytest.raises(AssertionError):  # but not what a few lost Gaussians do
+    with pytest.raises(AssertionError):  # but a few missing Gaussians fail it
         scene["opacities"][::1000] = 0.0
         assert_same_but_for_rounding(*gradients.run(rasterize, scene, torch.float32, 331, 203), *expected)
 
@@ -139,7 +139,7 @@ def test_a_crowd_equals_the_cpu_kernels(count, workers, emulated_library, monkey
 
 @pytest.mark.parametrize("passes", [2, 3])
 def test_any_number_of_passes_over_the_tiles(passes, emulated_library, monkeypatch):
-    """Images of more than 65,536 tiles need three; here the further ones find nothing but zeros."""
+    """Images of more than 65,536 tiles need three passes; in this small one the digits of further passes are 0."""
     assert [Shape(1, width, 65536).tile_passes for width in (1, 8, 64, 65, 65536)] == [2, 2, 2, 3, 4]
     scene = crowd(800)
     expected = rasterize(**scene, width=101, height=75)
@@ -153,7 +153,7 @@ def test_any_number_of_passes_over_the_tiles(passes, emulated_library, monkeypat
 
 
 def test_the_order_of_threads_does_not_matter(emulated_library, monkeypatch):
-    """A missing barrier would show: the threads of a block run in another order for each seed."""
+    """The seed determines the order in which the threads of a block run, so that a missing barrier changes results."""
     scene, results = crowd(2500), []
     for seed in (1, 1000, 20000):
         emulated_device.replace_cpu(monkeypatch, EmulatedDevice(emulated_library, seed=seed))
@@ -171,7 +171,7 @@ def test_sort_is_stable(count, capacity, bits, emulated_library):
     random = torch.Generator().manual_seed(count)
     keys = torch.randint(0, 2 ** min(bits, 31), (capacity,), generator=random).to(torch.int32)
     if bits == 32:
-        keys[::3] = keys[0].item()  # many of a kind
+        keys[::3] = keys[0].item()  # many equal keys
     there = min(count, capacity)
     expected, order = torch.sort(keys[:there].long(), stable=True)
     pairs = (
@@ -243,7 +243,7 @@ def test_a_step_that_does_not_fit_changes_nothing(device):
     optimizer.step(torch.ones(3, 75, 101), learning_rates=rates)
     for name, value in optimizer.parameters.items():
         assert torch.equal(value, before[name]), name
-    optimizer.render(*camera)  # by now the host knows
+    optimizer.render(*camera)  # the host has read the number of pairs by now
     assert CudaFrame._capacities[key] > 700
     optimizer.step(torch.ones(3, 75, 101), learning_rates=rates)
     assert not torch.equal(optimizer.parameters["means"], before["means"])
@@ -251,15 +251,15 @@ def test_a_step_that_does_not_fit_changes_nothing(device):
 
 
 def test_launches_of_an_iteration(device):
-    """One iteration: rendering, loss, and a step for every Gaussian."""
+    """An iteration is rendering, loss, and a step for every Gaussian."""
     scene = crowd(1500)
     optimizer = optimizer_of(scene)
     rates = dict.fromkeys(optimizer.parameters, 1e-3)
     target = torch.rand(3, 75, 101)
     for _ in range(2):
         device.launches.clear()
-        picture = optimizer.render(scene["camera_from_world"], scene["intrinsics"], 101, 75).image
-        loss = photometric_loss(picture, target, l1_factor=0.8, ssim_factor=0.2)
+        image = optimizer.render(scene["camera_from_world"], scene["intrinsics"], 101, 75).image
+        loss = photometric_loss(image, target, l1_factor=0.8, ssim_factor=0.2)
         optimizer.step(loss.gradient, learning_rates=rates, camera=True)
     assert device.launches == [
         *("memset", "project", *["sort_pass"] * 4, "emit_pairs", "sort_pass", "composite"),
@@ -267,14 +267,14 @@ def test_launches_of_an_iteration(device):
     ]
 
 
-def test_an_iteration_for_a_graph_asks_the_host_nothing(device, monkeypatch):
-    """The same step as FusedOptimizer's, with camera and rates on the device and nothing read."""
+def test_an_iteration_for_a_graph_reads_nothing_on_the_host(device, monkeypatch):
+    """The step of FusedOptimizer with camera and learning rates on the device; the host reads nothing."""
     scene = crowd(900)
     optimizer = optimizer_of(scene)
     parameters = [value.clone() for value in optimizer.parameters.values()]
     first, second = ([torch.zeros_like(value) for value in parameters] for _ in range(2))
     rates = dict.fromkeys(optimizer.parameters, 1e-3)
-    slope = torch.rand(3, 75, 101)
+    output_gradient = torch.rand(3, 75, 101)
     training = FusedTraining(device)
     camera = (scene["camera_from_world"], scene["intrinsics"], torch.zeros(3), 101, 75)
     options = {"sh_degree": 3, "near_plane": 0.01, "antialiased": False}
@@ -283,21 +283,21 @@ def test_an_iteration_for_a_graph_asks_the_host_nothing(device, monkeypatch):
     for _ in range(2):
         training.render(parameters, *camera, **options, graph=True)
         training.step(
-            parameters, first, second, [slope, None, None], torch.tensor([1e-3] * 5 + [5e-5]), steps=None,
+            parameters, first, second, [output_gradient, None, None], torch.tensor([1e-3] * 5 + [5e-5]), steps=None,
             betas=(0.9, 0.999), epsilon=1e-15, screen_gradients=None, camera=False,
         )  # fmt: skip
     monkeypatch.undo()
     emulated_device.replace_cpu(monkeypatch, device)
     for _ in range(2):
         optimizer.render(*camera[:2], 101, 75)
-        optimizer.step(slope, learning_rates=rates)
+        optimizer.step(output_gradient, learning_rates=rates)
     for mine, name in zip(parameters, optimizer.parameters, strict=True):
         assert (mine - optimizer.parameters[name]).abs().mean() <= 5e-2 * rates[name], name
 
 
 @pytest.fixture
 def pretended(emulated_library, monkeypatch):
-    """What is on `cuda` runs on the emulated kernels, and may not be mixed with what is not."""
+    """Tensors on `cuda` are processed by the emulated kernels; mixing them with tensors on the CPU is an error."""
     device = EmulatedDevice(emulated_library)
     device.torch_device = GPU
     monkeypatch.setattr(CudaFrame, "_capacities", {})
@@ -346,15 +346,15 @@ def test_every_interface_takes_tensors_on_a_gpu(pretended):
     optimizer = optimizer_of({name: value.detach() for name, value in there.items()})
     rates = dict.fromkeys(optimizer.parameters, 1e-3)
     for camera in ((scene["camera_from_world"], scene["intrinsics"]), (pose, there["intrinsics"].detach())):
-        picture = optimizer.render(*camera, 61, 45).image
-        loss = photometric_loss(picture, torch.rand(3, 45, 61).to("cuda"), l1_factor=1.0, ssim_factor=1.0)
+        image = optimizer.render(*camera, 61, 45).image
+        loss = photometric_loss(image, torch.rand(3, 45, 61).to("cuda"), l1_factor=1.0, ssim_factor=1.0)
         gradients_of_camera = optimizer.step(loss.gradient, learning_rates=rates, camera=True)
     assert gradients_of_camera.camera_from_world.device == loss.l1_sum.device == GPU
     assert distCUDA2(there["means"].detach()).device == GPU and "nearest_neighbours" in pretended.launches
 
 
 def test_the_trainer_runs_on_them(emulated_library, monkeypatch):
-    """The whole optimization as on a GPU, where a tensor on the wrong device ends it."""
+    """A whole optimization as on a GPU; a tensor on the wrong device is an error."""
     monkeypatch.setattr("gaussian.training_run._CONTRIBUTION_IMAGES", 2)
     settings = replace(wall_scene.SETTINGS, iterations=12, max_gaussians=700, densification="mcmc", device="cuda")
     device = EmulatedDevice(emulated_library)
@@ -392,14 +392,14 @@ def test_training_goes_as_on_the_cpu(emulated_library, monkeypatch):
             emulated_device.replace_cpu(monkeypatch, EmulatedDevice(emulated_library))
         optimizer, losses = optimizer_of(scene), []
         for _ in range(8):
-            picture = optimizer.render(scene["camera_from_world"], scene["intrinsics"], 61, 45).image
-            loss = photometric_loss(picture, target, l1_factor=0.8 / 2745, ssim_factor=0.2 / 2745)
+            image = optimizer.render(scene["camera_from_world"], scene["intrinsics"], 61, 45).image
+            loss = photometric_loss(image, target, l1_factor=0.8 / 2745, ssim_factor=0.2 / 2745)
             losses.append(float(0.8 * loss.l1_sum + 0.2 * loss.ssim_sum) / 2745)
             optimizer.step(loss.gradient, learning_rates=rates)
         results.append((losses, optimizer))
     assert results[1][0] == pytest.approx(results[0][0], rel=1e-3)
     assert results[1][0][-1] < results[1][0][0]
-    # a round Gaussian has no slope along its rotation but rounding, of which Adam makes whole steps
+    # the rotation of a round Gaussian has no gradient but rounding errors, which Adam turns into whole steps
     round_ones = scene["scales"].std(dim=1) == 0
     assert round_ones.sum() == 20
     for name, value in results[0][1].parameters.items():
@@ -424,8 +424,8 @@ def test_nearest_neighbours_equal_the_tree(kind, count, device):
     torch.testing.assert_close(ours, distCUDA2(points), rtol=1e-4, atol=1e-6)
 
 
-def test_a_kernel_that_waits_for_ever_is_found(emulated_library):
-    """The emulation itself: what is no launch is refused."""
+def test_invalid_launches_are_refused(emulated_library):
+    """The emulation refuses unknown kernels and incomplete warps."""
     argument = cuda_structs.SortPass()
     assert emulated_library.emulate(b"no_such_kernel", 1, 1, 32, ctypes.byref(argument), 0, 1) == 1
     assert emulated_library.emulate(b"sort_pass", 1, 1, 33, ctypes.byref(argument), 0, 1) == 1

@@ -1,4 +1,4 @@
-"""The interface that 3DGS code is written for, used as that code uses it."""
+"""The drop-in interface, used as 3DGS code uses it."""
 
 import math
 
@@ -45,7 +45,7 @@ def gaussians(count=200):
 
 def test_same_as_our_own_interface():
     pose, values = pose_matrix(), gaussians()
-    slope = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
+    output_gradient = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
 
     theirs = {name: value.clone().requires_grad_() for name, value in values.items()}
     points_2d = torch.zeros_like(theirs["means"], requires_grad=True) + 0
@@ -60,7 +60,7 @@ def test_same_as_our_own_interface():
         rotations=theirs["rotations"],
         cov3D_precomp=None,
     )
-    (image * slope).sum().backward()
+    (image * output_gradient).sum().backward()
 
     ours = {name: value.clone().requires_grad_() for name, value in values.items()}
     screen_means = torch.zeros(200, 2, requires_grad=True)
@@ -77,7 +77,7 @@ def test_same_as_our_own_interface():
         background=(0.1, 0.2, 0.3),
         screen_means=screen_means,
     )
-    (rendering.image * slope).sum().backward()
+    (rendering.image * output_gradient).sum().backward()
 
     torch.testing.assert_close(image, rendering.image, rtol=1e-5, atol=1e-5)
     assert torch.equal(radii, rendering.radii) and radii.dtype == torch.int32

@@ -1,4 +1,4 @@
-"""Minimal loops written against the interfaces of the packages named diff_gaussian_rasterization that are in use."""
+"""The variants of the drop-in interface, with minimal training loops as users of each variant write them."""
 
 import math
 import os
@@ -17,7 +17,7 @@ WIDTH, HEIGHT, TAN_X, TAN_Y = 48, 28, 0.8, 0.47
 
 
 def twelve_fields(pose, degree=1):
-    """What every variant has, by its names."""
+    """The settings that all variants have."""
     return {
         "image_height": HEIGHT,
         "image_width": WIDTH,
@@ -35,7 +35,7 @@ def twelve_fields(pose, degree=1):
 
 
 class Scene:
-    """Gaussians as a trainer keeps them, and a image with a depth to learn."""
+    """Gaussians with the names of a 3DGS trainer, and an image and inverse depth as targets."""
 
     def __init__(self, count=150):
         random = torch.Generator().manual_seed(5)
@@ -107,7 +107,7 @@ SHAPES = {
         ({"projmatrix_raw": projection_matrix(TAN_X, TAN_Y).T}, (), "color radii depth opacity n_touched"),
     ],
 )
-def test_the_fields_say_what_is_returned(more, less, expected):
+def test_the_fields_determine_what_is_returned(more, less, expected):
     scene = Scene()
     values = {name: value for name, value in (twelve_fields(scene.pose) | more).items() if name not in less}
     result = GaussianRasterizer(raster_settings=GaussianRasterizationSettings(**values))(
@@ -153,8 +153,8 @@ def test_environment_variable_chooses_values():
 GEOMETRY = ("xyz", "scaling", "rotation", "opacity")
 
 
-def twin(values, pose, **appearance):
-    """The float64 twin's image of Gaussians under a trainer's names."""
+def oracle(values, pose, **appearance):
+    """The float64 oracle's rendering of Gaussians with the names of a trainer."""
     return render(
         values["xyz"],
         values["rotation"],
@@ -171,31 +171,33 @@ def twin(values, pose, **appearance):
 @pytest.mark.parametrize("antialiasing", [False, True])
 def test_inverse_depth_and_its_gradients(antialiasing):
     scene, pose = Scene(), pose_matrix().double()
-    slope = torch.randn(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2))
+    output_gradient = torch.randn(HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2))
     settings = GaussianRasterizationSettings(**twelve_fields(scene.pose), antialiasing=antialiasing)
     _, _, inverse_depth = GaussianRasterizer(settings)(means2D=None, **scene.arguments())
-    (inverse_depth[0] * slope).sum().backward()
+    (inverse_depth[0] * output_gradient).sum().backward()
     values = {name: getattr(scene, name).detach().double().requires_grad_() for name in GEOMETRY}
 
     def true_inverse_depth(values):
         z = values["xyz"] @ pose[2, :3] + pose[2, 3]
-        return twin(values, pose, colors=(1 / z)[:, None].expand(-1, 3), antialiased=antialiasing)[0][0]
+        return oracle(values, pose, colors=(1 / z)[:, None].expand(-1, 3), antialiased=antialiasing)[0][0]
 
     expected = true_inverse_depth(values)
     torch.testing.assert_close(inverse_depth[0].double(), expected, rtol=1e-5, atol=2e-5)
-    (expected * slope).sum().backward()
+    (expected * output_gradient).sum().backward()
     for name in GEOMETRY:
         truth, ours = values[name].grad, getattr(scene, name).grad.double()
         assert (ours - truth).abs().max() <= 1e-3 * truth.abs().max(), name
-        # and by finite differences of the twin, in which there is no autograd
+        # and finite differences of the oracle, which do not depend on autograd
         step = 1e-8 * ours / ours.norm()
         with torch.no_grad():
             ahead, behind = (true_inverse_depth(values | {name: values[name] + sign * step}) for sign in (1, -1))
-        assert ((ahead - behind) * slope).sum().item() / 2e-8 == pytest.approx(ours.norm().item(), rel=1e-3), name
+        assert ((ahead - behind) * output_gradient).sum().item() / 2e-8 == pytest.approx(
+            ours.norm().item(), rel=1e-3
+        ), name
 
 
 def test_depth_and_inverse_depth_together(returns):
-    """One of them comes from a second rendering then, and neither differs from what it is alone."""
+    """Together they take a second rendering, and each equals what is returned without the other."""
     scene = Scene()
     rasterizer = GaussianRasterizer(GaussianRasterizationSettings(**twelve_fields(scene.pose)))
     together, alone = {}, {}
@@ -207,7 +209,7 @@ def test_depth_and_inverse_depth_together(returns):
     assert (alone["depth"] - alone["invdepth"]).abs().max() > 0.1
 
 
-def test_what_is_behind_the_camera_does_not_spoil_the_inverse_depth():
+def test_gaussians_behind_the_camera_do_not_affect_the_inverse_depth():
     scene = Scene()
     with torch.no_grad():
         scene.xyz[:3] = (torch.tensor([[0, 0, -1.0], [0, 0, 0], [0, 0, 0.005]]) - scene.pose[:3, 3]) @ scene.pose[
@@ -235,24 +237,30 @@ def with_pose_gradients(pose, degree=0):
 
 
 def test_pose_gradients_by_finite_differences():
-    """The camera centre moves with the pose, so that harmonics look different too."""
+    """The camera center moves with the pose, which also changes the colors of spherical harmonics."""
     scene = Scene()
     random = torch.Generator().manual_seed(3)
     with torch.no_grad():
         scene.features_rest.normal_(generator=random)
     theta, rho = torch.zeros(3, requires_grad=True), torch.zeros(3, requires_grad=True)
-    slopes = [torch.randn(*shape, HEIGHT, WIDTH, generator=random) for shape in ((3,), (1,), (1,))]
+    output_gradients = [torch.randn(*shape, HEIGHT, WIDTH, generator=random) for shape in ((3,), (1,), (1,))]
     color, _, depth, opacity, _ = GaussianRasterizer(raster_settings=with_pose_gradients(scene.pose, degree=1))(
         means2D=scene.screenspace_points(), theta=theta, rho=rho, **scene.arguments()
     )
-    sum((value * slope).sum() for value, slope in zip((color, depth, opacity), slopes, strict=True)).backward()
+    sum(
+        (value * output_gradient).sum()
+        for value, output_gradient in zip((color, depth, opacity), output_gradients, strict=True)
+    ).backward()
     values = {name: getattr(scene, name).detach().double() for name in GEOMETRY}
-    harmonics = scene.features().detach().double()
+    sh = scene.features().detach().double()
 
     def weighted(tangent):
         pose = exponential(tangent) @ scene.pose.double()
-        image, alpha, depth, _ = twin(values, pose, colors=None, sh_coefficients=harmonics)
-        return sum((value * slope).sum() for value, slope in zip((image, depth, alpha), slopes, strict=True))
+        image, alpha, depth, _ = oracle(values, pose, colors=None, sh_coefficients=sh)
+        return sum(
+            (value * output_gradient).sum()
+            for value, output_gradient in zip((image, depth, alpha), output_gradients, strict=True)
+        )
 
     steps = 1e-8 * torch.eye(6, dtype=torch.float64)
     measured = torch.stack([(weighted(step) - weighted(-step)) / 2e-8 for step in steps])
@@ -260,13 +268,13 @@ def test_pose_gradients_by_finite_differences():
     assert (ours - measured).abs().max() <= 1e-3 * measured.abs().max()
 
 
-def test_touched_is_the_sum_of_weights():
+def test_n_touched_is_the_sum_of_weights():
     scene = Scene()
     arguments = scene.arguments()
     touched = GaussianRasterizer(with_pose_gradients(scene.pose))(means2D=None, **arguments)[4]
     values = {name: getattr(scene, name).detach().double() for name in GEOMETRY}
     colors = torch.ones(150, 3, dtype=torch.float64, requires_grad=True)
-    image = twin(values, scene.pose.double(), colors=colors)[0]
+    image = oracle(values, scene.pose.double(), colors=colors)[0]
     image[0].sum().backward()
     weights = colors.grad[:, 0]
     assert ((touched - weights).abs() < 0.501).all() and touched.max() > 5
@@ -316,10 +324,10 @@ def test_loop_with_antialiasing_and_a_depth_prior():
     assert depths[-1] < 0.5 * depths[0]
 
 
-def test_loop_with_sparse_adam_and_separate_harmonics():
+def test_loop_with_sparse_adam_and_separate_sh_coefficients():
     fused_ssim = pytest.importorskip("fused_ssim", reason="NOT CHECKED: submodules/fused-ssim is not installed")
     scene = Scene()
-    with torch.no_grad():  # one that nobody sees
+    with torch.no_grad():  # an invisible one
         scene.xyz[7] = (torch.tensor([0.0, 0.0, -4.0]) - scene.pose[:3, 3]) @ scene.pose[:3, :3]
     hidden = [parameter[7].detach().clone() for parameter in scene.parameters()]
     groups = [{"params": [p], "lr": 0.01, "name": str(k)} for k, p in enumerate(scene.parameters())]

@@ -1,7 +1,7 @@
-"""The checks that have to hold on every instruction set and backend, not only on the one that this machine prefers.
+"""The tests that must pass with every instruction set and backend, not only with the one that this machine prefers.
 
-`torch` is PyTorch in place of the compiled kernels, `cuda` the CUDA kernels run on the CPU. Instruction sets that the
-machine lacks are skipped, and the summary of the run says so.
+`torch` is PyTorch instead of the compiled kernels, `cuda` the emulated CUDA kernels. Tests of instruction sets that the
+machine lacks are skipped.
 """
 
 import functools
@@ -24,7 +24,7 @@ KERNELS = ["neon", "plain"] if platform.machine() in ("aarch64", "arm64") else [
 
 @pytest.fixture(params=[*KERNELS, "torch", "cuda"])
 def backend(request, use_simd):
-    """The name; everything in the test runs on it."""
+    """Selects the backend for the whole test and returns its name."""
     if request.param == "cuda":
         device = request.getfixturevalue("device")
         yield request.param
@@ -36,21 +36,21 @@ def backend(request, use_simd):
 
 
 @pytest.mark.parametrize("name", gradients.SCENES)
-def test_equals_the_twin(name, backend):
+def test_equals_the_oracle(name, backend):
     gradients.assert_same(gradients.SCENES[name]())
 
 
 @pytest.mark.parametrize("name", ["plain", "degenerate", "border"])
-def test_antialiased_equals_the_twin(name, backend):
+def test_antialiased_equals_the_oracle(name, backend):
     gradients.assert_same(gradients.SCENES[name](), antialiased=True)
 
 
 @functools.cache
 def differences(name):
-    """Scene and function that gives the twin's weighted sum with one input moved, with no autograd in it."""
+    """A scene, and a function that returns the oracle's weighted sum with one input changed, without autograd."""
     scene = gradients.SCENES[name]()
     wide = {key: value.double() for key, value in scene.items()}
-    weights = [weight.double() for weight in gradients.slopes()]
+    weights = [weight.double() for weight in gradients.output_weights()]
     image = functools.partial(render, width=gradients.WIDTH, height=gradients.HEIGHT)
 
     def moved(key, change):
@@ -86,30 +86,30 @@ def test_inverse_depth(antialiasing, backend):
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_any_number_of_threads_gives_identical_bits(name, use_simd, threads):
+def test_results_do_not_depend_on_the_number_of_threads(name, use_simd, threads):
     use_simd(name)
-    robustness.test_any_number_of_threads_gives_identical_bits(2, threads)
+    robustness.test_results_do_not_depend_on_the_number_of_threads(2, threads)
 
 
 @pytest.mark.parametrize(
     "check",
     [
-        gradients.test_unused_harmonics_get_a_gradient_of_zero,
+        gradients.test_unused_sh_coefficients_get_a_gradient_of_zero,
         gradients.test_given_colors,
         gradients.test_activations_in_the_kernels,
         gradients.test_scale_modifier_and_near_plane,
         gradients.test_radii_are_three_standard_deviations,
         robustness.test_no_gaussians_show_the_background,
         robustness.test_all_culled,
-        robustness.test_gaussians_that_are_not_finite_are_left_out,
+        robustness.test_gaussians_that_are_not_finite_are_culled,
         drop_in.test_precomputed_colors_and_covariances,
         variants.test_pose_gradients_by_finite_differences,
-        variants.test_what_is_behind_the_camera_does_not_spoil_the_inverse_depth,
+        variants.test_gaussians_behind_the_camera_do_not_affect_the_inverse_depth,
         variants.test_loop_of_the_original,
         sparse_adam.test_sparse_adam_follows_its_formula,
-        variants.test_touched_is_the_sum_of_weights,
+        variants.test_n_touched_is_the_sum_of_weights,
         test_training.test_adam_equals_torch,
-        test_training.test_adam_on_slices_of_the_harmonics,
+        test_training.test_adam_on_slices_of_sh_coefficients,
         test_fused_optimizer.test_fused_optimizer_equals_backward_and_adam,
     ],
     ids=lambda check: check.__name__.removeprefix("test_"),
@@ -125,7 +125,7 @@ def test_passes(check, backend):
     ids=lambda check: check.__name__.removeprefix("test_"),
 )
 def test_gives_the_same_bits_again(check, name, use_simd):
-    """Not on a GPU, where gradients are sums of atomics."""
+    """Does not hold on a GPU, where gradients are sums of atomics."""
     use_simd(name)
     check()
 

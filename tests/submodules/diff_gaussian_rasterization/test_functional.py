@@ -1,4 +1,4 @@
-"""The kernels against a float64 twin in plain torch: values, gradients, finite differences."""
+"""`rasterize` against a float64 oracle in PyTorch: values and gradients."""
 
 import math
 
@@ -32,7 +32,7 @@ def make_scene(seed=0, count=60, **overrides):
     return {name: value for name, value in scene.items() if value is not None}
 
 
-def slopes(width=WIDTH, height=HEIGHT):
+def output_weights(width=WIDTH, height=HEIGHT):
     random = torch.Generator().manual_seed(99)
     return [torch.randn(*shape, height, width, generator=random) for shape in ((3,), (), ())]
 
@@ -44,12 +44,12 @@ def weighted(outputs, weights):
 def run(function, scene, dtype, width=WIDTH, height=HEIGHT, **options):
     inputs = {name: value.detach().to(dtype).requires_grad_() for name, value in scene.items()}
     outputs = function(**inputs, width=width, height=height, **options)
-    weighted(outputs, slopes(width, height)).backward()
+    weighted(outputs, output_weights(width, height)).backward()
     return outputs, {name: value.grad for name, value in inputs.items()}
 
 
 def assert_same(scene, width=WIDTH, height=HEIGHT, tolerance=1e-3, **options):
-    """Values to 1e-5, and the gradient to every input to `tolerance` of its largest element."""
+    """Compares values (to 1e-5) and the gradients to all inputs (to `tolerance` of the largest element)."""
     ours, our_gradients = run(kernels.rasterize, scene, torch.float32, width, height, **options)
     truth, true_gradients = run(render, scene, torch.float64, width, height, **options)
     for name in ("image", "alpha", "depth"):
@@ -111,7 +111,7 @@ def test_every_degree_of_spherical_harmonics(degree):
     assert_same(make_scene(7 + degree), sh_degree=degree)
 
 
-def test_unused_harmonics_get_a_gradient_of_zero():
+def test_unused_sh_coefficients_get_a_gradient_of_zero():
     _, gradients = run(kernels.rasterize, make_scene(), torch.float32, sh_degree=1)
     assert (gradients["sh_coefficients"][:, 4:] == 0).all() and (gradients["sh_coefficients"][:, :4] != 0).any()
 
@@ -127,25 +127,25 @@ def test_given_covariances(packed):
     covariances = m @ m.transpose(1, 2)
     if not packed:
 
-        def twin(covariances, **rest):
+        def oracle(covariances, **rest):
             return render(rotations=None, scales=None, covariances=covariances, **rest)
 
         ours, gradients = run(kernels.rasterize, scene | {"covariances": covariances}, torch.float32)
-        truth, expected = run(twin, scene | {"covariances": covariances}, torch.float64)
+        truth, expected = run(oracle, scene | {"covariances": covariances}, torch.float64)
         symmetric = 0.5 * (expected["covariances"] + expected["covariances"].transpose(1, 2))
         expected["covariances"] = symmetric
     else:
         rows, columns = torch.triu_indices(3, 3)
         upper = covariances[:, rows, columns]
 
-        def twin(covariances, **rest):
+        def oracle(covariances, **rest):
             full = covariances.new_zeros(len(covariances), 3, 3)
             full[:, rows, columns] = covariances
             full[:, columns, rows] = covariances
             return render(rotations=None, scales=None, covariances=full, **rest)
 
         ours, gradients = run(kernels.rasterize, scene | {"covariances": upper}, torch.float32)
-        truth, expected = run(twin, scene | {"covariances": upper}, torch.float64)
+        truth, expected = run(oracle, scene | {"covariances": upper}, torch.float64)
     torch.testing.assert_close(ours.image.double(), truth[0], rtol=1e-5, atol=1e-5)
     for name, value in expected.items():
         assert (gradients[name] - value).abs().max() <= 1e-3 * value.abs().max(), name
@@ -196,7 +196,7 @@ def test_each_output_alone(which):
     for function, dtype in ((kernels.rasterize, torch.float32), (render, torch.float64)):
         inputs = {key: value.detach().to(dtype).requires_grad_() for key, value in scene.items()}
         output = function(**inputs, width=WIDTH, height=HEIGHT)[index]
-        (output * slopes()[index]).sum().backward()
+        (output * output_weights()[index]).sum().backward()
         gradients.append({key: value.grad for key, value in inputs.items()})
     for key, expected in gradients[1].items():
         if expected is None or not expected.abs().max() > 0:

@@ -1,4 +1,4 @@
-"""Our images and gradients against another library: gsplat's own reference of its kernels in plain PyTorch.
+"""Images and gradients of `rasterize` against another library: gsplat's reference implementation in PyTorch.
 
 Its projection, antialiasing and spherical harmonics run on any CPU; compositing is written out here, because its own
 needs a GPU. Without the package this is skipped: pip install --no-deps gsplat==1.5.3 makes it run.
@@ -19,7 +19,7 @@ def render(
     means, rotations, scales, opacities, *, sh_coefficients, camera_from_world, intrinsics, background, screen_means,
     width, height, antialiased=False,
 ):  # fmt: skip
-    """Image, alpha and depth by gsplat's projection and colours, in the precision of the arguments."""
+    """Image, alpha and depth by gsplat's projection and colors, in the precision of the arguments."""
     fx, fy, cx, cy = intrinsics.unbind()
     zero, one = torch.zeros_like(fx), torch.ones_like(fx)
     matrix = torch.stack([fx, zero, cx, zero, fy, cy, zero, zero, one]).view(1, 3, 3)

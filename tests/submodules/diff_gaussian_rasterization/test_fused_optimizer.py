@@ -23,10 +23,10 @@ def test_fused_optimizer_equals_backward_and_adam():
     pose, intrinsics = torch.eye(4).requires_grad_(), torch.tensor([50.0, 50.0, 30.0, 20.0], requires_grad=True)
     for step in range(1, 6):
         degree = 1 if step < 3 else 3
-        slopes = [torch.randn(shape, generator=random) for shape in ((3, 41, 61), (41, 61), (41, 61))]
+        output_gradients = [torch.randn(shape, generator=random) for shape in ((3, 41, 61), (41, 61), (41, 61))]
         rendering = fused.render(pose, intrinsics, 61, 41, sh_degree=degree)
         on_screen = torch.empty(count, 2)
-        camera = fused.step(*slopes, learning_rates=rates, screen_gradients=on_screen, camera=True)
+        camera = fused.step(*output_gradients, learning_rates=rates, screen_gradients=on_screen, camera=True)
 
         inputs = {name: value.detach().requires_grad_() for name, value in plain.items()}
         screen_means = torch.zeros(count, 2, requires_grad=True)
@@ -44,7 +44,7 @@ def test_fused_optimizer_equals_backward_and_adam():
         )
         torch.testing.assert_close(rendering.image, result.image.detach(), rtol=1e-3, atol=1e-4)
         pose.grad = intrinsics.grad = None
-        torch.autograd.backward(list(result[:3]), slopes)
+        torch.autograd.backward(list(result[:3]), output_gradients)
         if step == 1:
             torch.testing.assert_close(camera.camera_from_world, pose.grad)
             torch.testing.assert_close(camera.intrinsics, intrinsics.grad)
@@ -80,7 +80,7 @@ def test_fused_optimizer_refuses_wrong_use():
         FusedOptimizer(tensors[0], tensors[1], torch.zeros(5), *tensors[3:])
 
 
-@pytest.mark.parametrize("terms", [4, 17])  # more harmonics than the kernels know: not in their layout
+@pytest.mark.parametrize("terms", [4, 17])  # with 17, more than the kernels support, the grouped layout is not used
 def test_given_moments_are_the_ones_that_change(terms):
     shapes = [(30, 3), (30, 4), (30, 3), (30,), (30, terms, 3)]
     tensors = dict(zip(FusedOptimizer.NAMES, [torch.full(shape, 0.5) for shape in shapes], strict=True))
@@ -111,26 +111,26 @@ def test_a_step_with_nothing_in_view():
     assert (optimizer.parameters["sh_coefficients"] == 1).all()
 
 
-def test_harmonics_follow_what_the_user_does_between_steps():
-    """They are learnt in a copy: reading, changing and going on give the same as a new optimizer with the same."""
+def test_sh_coefficients_may_be_changed_between_steps():
+    """They are optimized in a copy; reading and changing them must equal a new optimizer with these values."""
     random = torch.Generator().manual_seed(5)
     shapes = [(37, 3), (37, 4), (37, 3), (37,), (37, 9, 3)]
     given = dict(zip(FusedOptimizer.NAMES, [0.3 * torch.randn(s, generator=random) for s in shapes], strict=True))
     given["means"][:, 2] += 3
-    rates, slope = dict.fromkeys(given, 0.01), torch.randn(3, 24, 32, generator=random)
+    rates, output_gradient = dict.fromkeys(given, 0.01), torch.randn(3, 24, 32, generator=random)
 
     def stepped(optimizer):
         image = optimizer.render(torch.eye(4), [20.0, 20.0, 16.0, 12.0], 32, 24, sh_degree=2).image.clone()
-        optimizer.step(slope, learning_rates=rates)
+        optimizer.step(output_gradient, learning_rates=rates)
         return image
 
     optimizer = FusedOptimizer(**{name: tensor.clone() for name, tensor in given.items()})
-    harmonics = optimizer.parameters["sh_coefficients"]
+    sh = optimizer.parameters["sh_coefficients"]
     stepped(optimizer)
     stepped(optimizer)
-    assert torch.equal(harmonics, given["sh_coefficients"])  # not asked for yet
-    assert optimizer.parameters["sh_coefficients"] is harmonics and not torch.equal(harmonics, given["sh_coefficients"])
-    harmonics[:, 1] = 0.25
+    assert torch.equal(sh, given["sh_coefficients"])  # not updated yet
+    assert optimizer.parameters["sh_coefficients"] is sh and not torch.equal(sh, given["sh_coefficients"])
+    sh[:, 1] = 0.25
     fresh = FusedOptimizer(
         **{name: tensor.clone() for name, tensor in optimizer.parameters.items()}, moments=optimizer.moments()
     )
@@ -146,23 +146,23 @@ def test_harmonics_follow_what_the_user_does_between_steps():
     assert (optimizer.parameters["sh_coefficients"] == 7.0).all()
 
 
-def test_blocks_without_a_slope_change_nothing():
-    """Where nothing is wanted of a block it is left out: the rest must be what it is beside a block that is."""
+def test_blocks_with_zero_gradients_change_nothing():
+    """Blocks whose gradients are all 0 are skipped; the results must equal those without skipping."""
     random = torch.Generator().manual_seed(8)
     shapes = [(200, 3), (200, 4), (200, 3), (200,), (200, 4, 3)]
     given = dict(zip(FusedOptimizer.NAMES, [0.4 * torch.randn(s, generator=random) for s in shapes], strict=True))
     given["means"][:, 2] += 3
     given["log_scales"] -= 2.5
-    slope = torch.randn(3, 37, 50, generator=random)
-    slope[:, :, 12:] = 0
-    slope[:, 30:] = 0
+    output_gradient = torch.randn(3, 37, 50, generator=random)
+    output_gradient[:, :, 12:] = 0
+    output_gradient[:, 30:] = 0
     results = []
     for rest in (0.0, 1e-30):  # too small to be seen in a sum, but not zero
         optimizer = FusedOptimizer(**{name: tensor.clone() for name, tensor in given.items()})
         optimizer.render(torch.eye(4), [40.0, 40.0, 25.0, 18.0], 50, 37, sh_degree=1)
         on_screen = torch.empty(200, 2)
         camera = optimizer.step(
-            torch.where(slope == 0, rest, slope),
+            torch.where(output_gradient == 0, rest, output_gradient),
             learning_rates=dict.fromkeys(given, 0.0),
             screen_gradients=on_screen,
             camera=True,

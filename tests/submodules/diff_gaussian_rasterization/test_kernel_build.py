@@ -1,4 +1,4 @@
-"""What pip builds, with a C++ compiler and without one."""
+"""The wheels that are built with and without a C++ compiler."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ SOURCE = ROOT / "submodules" / "diff-gaussian-rasterization"
 
 
 def build_wheel(folder, **environment):
-    """The only wheel that the source gives, built in a copy."""
+    """Builds the wheel in a copy of the source; returns its path, or the error message."""
     pytest.importorskip("setuptools.command.bdist_wheel", reason="NOT CHECKED: this setuptools builds no wheels")
     copy = folder / "source"
     shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("build", "dist", "*.so", "*.egg-info", "__pycache__"))
@@ -71,7 +71,7 @@ def test_a_compiler_that_is_not_there_is_one_sentence(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="looks for the instructions of x86-64")
 def test_the_wheel_runs_on_machines_with_less(tmp_path):
-    """It does not depend on Python's ABI, and what is outside the paths chosen at run time has no AVX in it."""
+    """It does not depend on Python's ABI, and only the kernels that are selected at run time use AVX."""
     if shutil.which("c++") is None or shutil.which("objdump") is None:
         pytest.skip("NOT CHECKED: there is no C++ compiler or no objdump")
     assert build_wheel(tmp_path).name.endswith("-py3-none-linux_x86_64.whl")

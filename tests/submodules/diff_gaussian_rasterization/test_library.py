@@ -1,4 +1,4 @@
-"""Threads, instruction sets, memory, odd input."""
+"""Threads, instruction sets, memory, and unusual input."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ def outputs_and_gradients(scene, options):
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
-def test_any_number_of_threads_gives_identical_bits(count, threads):
+def test_results_do_not_depend_on_the_number_of_threads(count, threads):
     scene, options = cloud()
     threads(1)
     expected = outputs_and_gradients(scene, options)
@@ -75,7 +75,7 @@ def test_environment_variable_forces_an_instruction_set(simd, use_simd):
 
 
 def test_avx512_without_compression_of_bytes_lists_the_same(use_simd, tmp_path):
-    """Processors before Ice Lake and Zen 4 sort splats into blocks by other instructions."""
+    """Processors before Ice Lake and Zen 4 use other instructions to list the splats of each block."""
     use_simd("avx512")
     program = (
         "import sys, torch, diff_gaussian_rasterization as kernels\n"
@@ -134,7 +134,7 @@ def test_all_culled():
     assert all((gradient == 0).all() for gradient in result[4:])
 
 
-def test_gaussians_that_are_not_finite_are_left_out():
+def test_gaussians_that_are_not_finite_are_culled():
     scene, options = cloud(1000)
     spoiled = {name: value.clone() for name, value in scene.items()}
     keep = torch.ones(1000, dtype=torch.bool)
@@ -199,7 +199,7 @@ def test_a_forked_process_can_render():
     expected = kernels.rasterize(**scene, **options).image.numpy().tobytes()
     child = os.fork()
     if child == 0:
-        signal.alarm(20)  # a lock that nobody holds any more would wait for ever
+        signal.alarm(20)  # in case the child waits forever for a lock of a thread that does not exist in it
         # no torch operation that starts OpenMP: that one does not survive a fork
         same = kernels.rasterize(**scene, **options).image.numpy().tobytes() == expected
         os._exit(0 if same else 1)

@@ -1,5 +1,7 @@
-"""The CUDA kernels on a real GPU, against the twin, the CPU kernels and torch. Without one these tests are skipped, and
-say so; what can be checked then is in test_cuda_kernels.py and test_cuda_compiler.py."""
+"""The CUDA kernels on a real GPU, against the oracle, the CPU kernels and PyTorch.
+
+Without a GPU these tests are skipped; test_cuda_kernels.py and test_cuda_compiler.py need none.
+"""
 
 import diff_gaussian_rasterization as kernels
 import pytest
@@ -28,7 +30,7 @@ def on_gpu(**inputs):
 
 @pytest.mark.parametrize("options", [{}, {"antialiased": True}], ids=["plain", "antialiased"])
 @pytest.mark.parametrize("name", gradients.SCENES)
-def test_equals_the_twin(name, options, monkeypatch):
+def test_equals_the_oracle(name, options, monkeypatch):
     monkeypatch.setattr(kernels, "rasterize", on_gpu)
     gradients.assert_same(gradients.SCENES[name](), **options)
 
@@ -54,9 +56,9 @@ def test_prepared_gaussians_look_the_same():
     camera |= {"width": 160, "height": 96}
     scene.pop("screen_means")
     expected = rasterize_anywhere(**scene, **camera)
-    picture = kernels.PreparedGaussians(**{name: value.cuda() for name, value in scene.items()}).render(**camera)
-    assert picture.image.is_cuda and expected.image.std() > 0.01
-    torch.testing.assert_close(picture.image.cpu(), expected.image, rtol=1e-3, atol=1e-4)
+    rendering = kernels.PreparedGaussians(**{name: value.cuda() for name, value in scene.items()}).render(**camera)
+    assert rendering.image.is_cuda and expected.image.std() > 0.01
+    torch.testing.assert_close(rendering.image.cpu(), expected.image, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", ["cuda", "gsplat"])
@@ -101,12 +103,12 @@ def test_training_equals_the_cpu_and_a_graph_equals_both():
     scene = crowd(3000)
     rates = {"means": 1e-3, "rotations": 1e-3, "log_scales": 5e-3, "logit_opacities": 2e-2, "sh_coefficients": 5e-3}
     target, size = torch.rand(3, 97, 131, generator=torch.Generator().manual_seed(1)), (131, 97)
-    slopes_of = {"l1_factor": 0.8 / 12707, "ssim_factor": 0.2 / 12707}
+    loss_factors = {"l1_factor": 0.8 / 12707, "ssim_factor": 0.2 / 12707}
     on_cpu, on_device = optimizer_of(scene), optimizer_of(moved(scene))
-    for optimizer, picture in ((on_cpu, target), (on_device, target.cuda())):
+    for optimizer, own_target in ((on_cpu, target), (on_device, target.cuda())):
         for _ in range(6):
             image = optimizer.render(scene["camera_from_world"], scene["intrinsics"], *size).image
-            optimizer.step(kernels.photometric_loss(image, picture, **slopes_of).gradient, learning_rates=rates)
+            optimizer.step(kernels.photometric_loss(image, own_target, **loss_factors).gradient, learning_rates=rates)
     for name, value in on_cpu.parameters.items():
         assert (on_device.parameters[name].cpu() - value).abs().mean() <= 0.05 * rates[name], name
 
@@ -115,14 +117,14 @@ def test_training_equals_the_cpu_and_a_graph_equals_both():
     training = cuda_training.FusedTraining(cuda_device.cuda_device(torch.device("cuda")))
     camera = [scene["camera_from_world"].cuda(), scene["intrinsics"].cuda(), torch.zeros(3).cuda(), *size]
     steps = torch.tensor([*rates.values(), 0.05 * rates["sh_coefficients"]]).cuda()
-    picture = target.cuda()
+    own_target = target.cuda()
 
     def once(graph):
         options = {"sh_degree": 3, "near_plane": 0.01, "antialiased": False, "graph": graph}
         image = training.render(parameters, *camera, **options).image
-        slopes = [kernels.photometric_loss(image, picture, **slopes_of).gradient, None, None]
+        output_gradients = [kernels.photometric_loss(image, own_target, **loss_factors).gradient, None, None]
         options = {"steps": None, "betas": (0.9, 0.999), "epsilon": 1e-15, "screen_gradients": None, "camera": False}
-        training.step(parameters, first, second, slopes, steps, **options)
+        training.step(parameters, first, second, output_gradients, steps, **options)
 
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

@@ -1,4 +1,4 @@
-"""Prepared Gaussians look as `rasterize` shows them, but for the half precision of their harmonics."""
+"""PreparedGaussians against `rasterize`, from which half precision of spherical harmonics makes it differ slightly."""
 
 import threading
 
@@ -29,8 +29,8 @@ def camera(turn=0.0):
 
 
 def assert_same(image, rendering):
-    """Half precision of harmonics of 0.2 is good to 1e-4 of each; among thousands of alphas one may lie so close to
-    1/255 that a rounding decides."""
+    """Half precision changes coefficients of about 0.2 by at most 1e-4. One of thousands of alphas may be so close to
+    1/255 that rounding errors decide whether it counts."""
     for name in ("image", "alpha", "depth"):
         ours, expected = getattr(image, name), getattr(rendering, name)
         scale = expected.abs().max()
@@ -63,7 +63,7 @@ def test_prepared_gaussians_look_the_same(degree, simd, use_simd):
     [{"antialiased": True}, {"inverse_depth": True}, {"near_plane": 2.5}, {"background": [0.2, 0.9, 0.4]}],
     ids=str,
 )
-def test_settings_of_a_image(options, simd, use_simd):
+def test_settings_of_an_image(options, simd, use_simd):
     use_simd(simd)
     gaussians = cloud(600)
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_settings_of_the_gaussians():
         assert_same(prepared.render(**camera()), kernels.rasterize(**gaussians, **options, **camera()))
 
 
-def test_what_is_not_finite_is_left_out():
+def test_gaussians_that_are_not_finite_are_culled():
     gaussians = cloud(40)
     whole = kernels.PreparedGaussians(**{name: tensor[8:] for name, tensor in gaussians.items()}).render(**camera())
     gaussians["means"][0] = float("nan")
@@ -112,7 +112,7 @@ def test_later_changes_do_not_show():
     assert torch.equal(prepared.render(**camera()).image, before) and before.std() > 0.01
 
 
-def test_another_instruction_set_later(use_simd):
+def test_the_instruction_set_may_change_after_preparation(use_simd):
     use_simd("plain")
     prepared = kernels.PreparedGaussians(**cloud(300))
     before = prepared.render(**camera()).image
@@ -120,7 +120,7 @@ def test_another_instruction_set_later(use_simd):
     assert torch.equal(prepared.render(**camera()).image, before)
 
 
-def test_python_threads_render_at_a_time():
+def test_python_threads_render_at_the_same_time():
     prepared = kernels.PreparedGaussians(**cloud(4000))
     turns = [0.05 * k for k in range(6)]
     expected = [prepared.render(**camera(turn)).image for turn in turns]

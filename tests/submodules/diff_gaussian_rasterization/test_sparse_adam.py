@@ -1,4 +1,4 @@
-"""SparseGaussianAdam and fused_ssim, which 3DGS code imports beside the rasterizer, against their formulas."""
+"""SparseGaussianAdam against its formula."""
 
 import torch
 from diff_gaussian_rasterization import SparseGaussianAdam

@@ -1,4 +1,4 @@
-"""Fused loss and Adam against the same written in torch."""
+"""The fused loss and Adam against the same computations in PyTorch."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,9 @@ def test_loss_equals_torch(size, kind):
     random = torch.Generator().manual_seed(0)
     image = torch.rand(3, *size, generator=random)
     levels = torch.randint(0, 256, (3, *size), generator=random, dtype=torch.uint8)
-    image[:, : size[0] // 3] = levels[:, : size[0] // 3].float() / 255  # where they are equal the slope of L1 is 0
+    image[:, : size[0] // 3] = (
+        levels[:, : size[0] // 3].float() / 255
+    )  # where they are equal the output_gradient of L1 is 0
     weights = [torch.rand(size, generator=random) * (torch.rand(size, generator=random) > 0.3) for _ in range(2)]
     target = {"float": levels.float() / 255, "bytes": levels}.get(kind)
     if target is None:
@@ -88,8 +90,8 @@ def test_loss_follows_the_golden_of_the_reference():
     assert total == pytest.approx(golden["loss"].item(), rel=1e-5)
     assert 1 - loss.ssim_sum / pixels == pytest.approx(golden["ssim_mean"].item(), rel=1e-5)
     torch.testing.assert_close(loss.ssim_map, 1 - golden["ssim_map"].mean(0), rtol=1e-4, atol=1e-5)
-    slope = golden["grad_render"]
-    assert (loss.gradient * static - slope).abs().max() <= 1e-4 * slope.abs().max()
+    output_gradient = golden["grad_render"]
+    assert (loss.gradient * static - output_gradient).abs().max() <= 1e-4 * output_gradient.abs().max()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_adam_equals_torch():
         torch.testing.assert_close(mine, value.detach(), rtol=1e-4, atol=2e-5)
 
 
-def test_adam_on_slices_of_the_harmonics():
+def test_adam_on_slices_of_sh_coefficients():
     sh = torch.randn(16, 3, 40).permute(2, 0, 1)
     gradient, first, second = torch.randn_like(sh), torch.zeros_like(sh), torch.zeros_like(sh)
     before = sh.clone()

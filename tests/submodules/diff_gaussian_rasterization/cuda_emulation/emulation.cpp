@@ -1,4 +1,4 @@
-// The kernels as one shared library for the host; see emulation.h.
+// The kernels compiled as one shared library for the host; see emulation.h.
 #include "emulation.h"
 
 #include <algorithm>
@@ -53,7 +53,7 @@ void fiber_main() {
 }
 
 void start_fiber(unsigned thread) {
-  // makecontext is only used to get onto the new stack; later switches need no system calls
+  // makecontext is used only to switch to the new stack; later switches need no system calls
   static thread_local ucontext_t context, unused;
   getcontext(&context);
   context.uc_stack.ss_sp = block->stacks.data() + thread * STACK;
@@ -87,7 +87,7 @@ void run_block() {
       if (!block->fibers[thread].finished) resume(thread);
     left = 0;
     for (const Fiber& fiber : block->fibers) left += !fiber.finished;
-    if (left && !block->progress) fail("threads wait for others that never come");
+    if (left && !block->progress) fail("threads wait for others that never arrive");
   }
 }
 
@@ -121,7 +121,7 @@ const uint64_t* meet(bool whole_block, uint64_t value, int line) {
   } else {
     while (m.generation == generation) yield();
   }
-  // a thread can be ahead of another by one meeting at most, so two sets of values suffice
+  // a thread can be at most one barrier ahead of another, so two sets of values are enough
   return m.values[generation % 2];
 }
 
@@ -129,7 +129,7 @@ void require_all_lanes(unsigned mask) {
   if (mask != 0xffffffffu) fail("only whole warps are emulated");
 }
 
-// Between the two words that a block publishes others get a chance to see the first.
+// A delay between the two words that a block publishes, so that other blocks can see the first one.
 void linger(unsigned word) {
   if (word >> 31 && chaos.load())
     for (int k = 0; k < 3000; k++) __atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -1,8 +1,8 @@
-// CUDA's vocabulary on the host, for running the kernels without a GPU. A block's threads are fibers of one operating
-// system thread, so that barriers and warp operations are places where fibers wait for each other; blocks run on a few
-// operating system threads at once. Fibers are resumed in an order that a seed decides: kernels that lack a barrier give
-// different results for different seeds. Threads that wait for ever, or at different places, end the program with a
-// sentence.
+// The parts of CUDA C++ that the kernels use, implemented for the host, to run the kernels without a GPU. The threads of a
+// block are fibers of one operating system thread; barriers and warp operations are points where fibers wait for each
+// other. Several blocks run at once on a few operating system threads. A seed determines the order in which fibers are
+// resumed, so that kernels with a missing barrier give different results for different seeds. If threads wait forever, or
+// meet at different barriers, the program aborts with a message.
 #pragma once
 #include <math.h>
 #include <setjmp.h>
@@ -22,7 +22,7 @@
 struct Dim { unsigned x, y, z; };
 extern thread_local Dim threadIdx, blockIdx, gridDim;
 
-// 32 lanes or all threads of a block meet; the values are those that they brought.
+// A barrier of the 32 lanes of a warp or of all threads of a block. Each lane contributes a value; `meet` returns all.
 struct Meeting {
   unsigned arrived, generation, members;
   int line;

@@ -1,5 +1,4 @@
-"""What the forward pass leaves for the backward pass changes its time and nothing else: gradients are the same, to the
-bit, when it is left, when there is no room for it, and when there is room for some of the tiles."""
+"""Gradients are bit-identical whether the forward pass saves its alphas for all tiles, for some tiles or for none."""
 
 import diff_gaussian_rasterization as kernels
 import pytest
@@ -7,7 +6,7 @@ import torch
 from diff_gaussian_rasterization import _library
 
 DEFAULT_LIMIT = 512 << 20
-#: bytes that suffice for some of the tiles below
+#: bytes that are enough for some of the tiles below
 SOME = 600_000
 
 pytestmark = pytest.mark.skipif(_library._compiled is None, reason="NOT CHECKED: the kernels were not compiled here")
@@ -15,13 +14,13 @@ pytestmark = pytest.mark.skipif(_library._compiled is None, reason="NOT CHECKED:
 
 @pytest.fixture
 def limit():
-    """Sets how many bytes a rendering may leave."""
+    """Sets how many bytes a forward pass may save."""
     yield _library.library.stillsplat_set_saved_limit
     _library.library.stillsplat_set_saved_limit(DEFAULT_LIMIT)
 
 
 def scene(count, width, height, *, opaque):
-    """All over a image whose last blocks are cut; `opaque`: pixels are finished long before the last splat."""
+    """Gaussians all over an image that cuts blocks at its border; `opaque`: pixels finish early."""
     random = torch.Generator().manual_seed(count)
     z = 2 + 2 * torch.rand(count, generator=random)
     u, v = torch.rand(2, count, generator=random)
@@ -40,12 +39,12 @@ def scene(count, width, height, *, opaque):
 def gradients(inputs, camera, *, depth, masked=False, between=lambda: None):
     rendering = kernels.rasterize(**inputs, **camera)
     random = torch.Generator().manual_seed(7)
-    slopes = [torch.randn(tensor.shape, generator=random) for tensor in rendering[:3]]
+    output_gradients = [torch.randn(tensor.shape, generator=random) for tensor in rendering[:3]]
     if masked:
-        slopes[0][:, :, : camera["width"] // 2] = 0
+        output_gradients[0][:, :, : camera["width"] // 2] = 0
     between()
     outputs = 3 if depth else 1
-    found = torch.autograd.grad(rendering[:outputs], list(inputs.values()), slopes[:outputs])
+    found = torch.autograd.grad(rendering[:outputs], list(inputs.values()), output_gradients[:outputs])
     return dict(zip(inputs, found, strict=True))
 
 
@@ -68,14 +67,14 @@ def test_gradients_do_not_depend_on_what_is_saved(use_simd, limit, simd, opaque,
         assert_same(gradients(inputs, camera, depth=depth), again)
 
 
-def test_saved_blocks_that_nobody_asks_for_are_passed_over(limit):
+def test_saved_blocks_without_gradients_are_skipped(limit):
     inputs, camera = scene(4000, 75, 51, opaque=False)
     saved = gradients(inputs, camera, depth=False, masked=True)
     limit(0)
     assert_same(saved, gradients(inputs, camera, depth=False, masked=True))
 
 
-def test_a_rendering_takes_its_way_back_with_the_instructions_it_came_with(use_simd):
+def test_the_backward_pass_uses_the_instruction_set_of_the_forward_pass(use_simd):
     if kernels.simd() == "plain":
         pytest.skip("NOT CHECKED: this machine has one instruction set only")
     inputs, camera = scene(500, 75, 51, opaque=False)
@@ -105,4 +104,4 @@ def test_rendering_alone_saves_nothing_and_training_no_more_than_the_limit(limit
     limit(DEFAULT_LIMIT)
     with_all = workspace_bytes(inputs, camera, wanted=True)
     assert alone <= without < with_some < with_all
-    assert with_some - without <= 1.25 * SOME + 1000  # room is taken a quarter larger than is asked for
+    assert with_some - without <= 1.25 * SOME + 1000  # buffers are allocated a quarter larger than needed

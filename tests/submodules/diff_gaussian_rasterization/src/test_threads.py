@@ -1,7 +1,6 @@
-"""Threads that have nothing to do sleep, so that a busy neighbour costs its share of the processor and no more.
+"""Idle threads sleep, so that other busy processes slow the kernels down only by their share of the processor.
 
-Everything is measured in seconds of the processor, which do not depend on who else runs: a thread that spins while it
-waits burns them.
+The tests measure processor time, which hardly depends on other processes. Threads that spin while waiting increase it.
 """
 
 import os
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.skipif(kernels.simd() == "torch", reason="the threads a
 
 
 def cloud(count, width, height, spread=1.0):
-    """Gaussians over the left part of the image, `spread` of its width."""
+    """Gaussians over the left part of the image; `spread`: the part of its width."""
     random = torch.Generator().manual_seed(0)
     x, y = torch.rand(count, generator=random) * spread - 0.5, torch.rand(count, generator=random) - 0.5
     return {
@@ -39,7 +38,7 @@ def iterate(scene, width, height, repeats):
 
 
 def processor_seconds(scene, width, height, repeats=5, tries=3):
-    """The least of some tries."""
+    """The least processor time of several tries."""
     iterate(scene, width, height, 2)
     least = float("inf")
     for _ in range(tries):
@@ -49,7 +48,7 @@ def processor_seconds(scene, width, height, repeats=5, tries=3):
     return least
 
 
-def test_idle_threads_take_no_time(threads):
+def test_idle_threads_use_no_processor_time(threads):
     threads(8)
     iterate(cloud(5000, 256, 144), 256, 144, 3)
     torch.ones(1).sum()
@@ -58,8 +57,8 @@ def test_idle_threads_take_no_time(threads):
     assert time.process_time() - start < 0.05
 
 
-def test_threads_that_wait_for_one_with_much_to_do_sleep(threads):
-    """All Gaussians in one tile of two: seven of eight threads have nothing but to wait for it."""
+def test_threads_sleep_while_one_has_much_to_do(threads):
+    """All Gaussians are in one of two tiles, so that seven of eight threads wait."""
     scene = cloud(3000, 64, 16, spread=0.4)
     threads(1)
     alone = processor_seconds(scene, 64, 16)
@@ -71,9 +70,9 @@ def test_threads_that_wait_for_one_with_much_to_do_sleep(threads):
 
 
 @pytest.mark.parametrize("count", [2, 8])
-def test_busy_neighbours_do_not_make_it_collapse(count, threads):
-    """With a neighbour on every core, and with more threads than cores, an iteration takes about the processor's time
-    that it takes alone."""
+def test_busy_neighbours_cost_little_processor_time(count, threads):
+    """With a busy process on every core, and with more threads than cores, an iteration takes about the same processor
+    time as alone."""
     scene = cloud(20_000, 256, 144)
     threads(count)
     quiet = processor_seconds(scene, 256, 144)
@@ -86,5 +85,5 @@ def test_busy_neighbours_do_not_make_it_collapse(count, threads):
         for neighbour in neighbours:
             neighbour.kill()
             neighbour.wait()
-    # caches are shared and turns are short, hence the room; spinning would take several times as long
+    # the margin is for shared caches and short time slices; spinning would take several times as long
     assert busy < 1.7 * quiet + 0.05, f"{busy:.3f} s of the processor with neighbours, {quiet:.3f} s without"
