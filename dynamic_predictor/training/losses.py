@@ -53,10 +53,10 @@ def pair_losses(
     cross-entropy instead of the distance; the loss is the sum of the means of these. `points_k` and `motion_k` are the
     same without confidence, for the log. Networks without mask heads have no terms of motion.
     """
-    found, wanted = normalized_points(predictions, truths)
+    predicted, expected = normalized_points(predictions, truths)
     terms: dict[str, Sum] = {}
     for number, (prediction, truth, points, true_points) in enumerate(
-        zip(predictions, truths, found, wanted, strict=True), start=1
+        zip(predictions, truths, predicted, expected, strict=True), start=1
     ):
         # as in the published training, pixels with unknown motion are excluded from all terms
         known = truth.known_motion()
@@ -87,12 +87,12 @@ def validation_losses(
 ) -> dict[str, Sum]:
     """The terms of the validation loss, the sum of their means: `points_k`, distances of points after alignment by a
     common shift in depth and a common scale, in the unit of the truth, and `motion_k`, cross-entropy."""
-    wanted = _centered_in_depth(_in_camera_1(truths), truths)
-    found = _centered_in_depth((predictions[0].points, predictions[1].points), truths)
-    scale = (_spread(wanted, truths) / _spread(found, truths).clip(1e-3, 1e3))[:, None, None, None]
+    expected = _centered_in_depth(_in_camera_1(truths), truths)
+    predicted = _centered_in_depth((predictions[0].points, predictions[1].points), truths)
+    scale = (_spread(expected, truths) / _spread(predicted, truths).clip(1e-3, 1e3))[:, None, None, None]
     terms: dict[str, Sum] = {}
     for number, (prediction, truth, points, true_points) in enumerate(
-        zip(predictions, truths, found, wanted, strict=True), start=1
+        zip(predictions, truths, predicted, expected, strict=True), start=1
     ):
         known = truth.known_motion()
         terms[f"points_{number}"] = _sum((points * scale - true_points)[known].norm(dim=-1))
