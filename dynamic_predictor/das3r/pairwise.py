@@ -12,7 +12,7 @@ for DAS3R, 2.28 GB for MonST3R):
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ FRAME_FEATURE_BYTES = 512 << 20
 _GPU_FRACTION = 0.5
 _MOST_PAIRS_AT_ONCE = 16
 _FRAMES_AT_ONCE = 4
+
+_Autocast = Callable[[], AbstractContextManager[object]]
 
 
 def predict_pairs(
@@ -55,13 +57,14 @@ def predict_pairs(
     Raises `InputError` if an output is NaN, or if the memory is insufficient even for one pair.
     """
     device = torch.device(device)
-    precision = _Precision(device, half_precision)
+    # the context in which encoder and decoders run
+    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=half_precision and device.type == "cuda")
     try:
         predictions = PairPredictions(edges, height, width, with_motion=network.config.has_mask_heads, device=device)
         network.to(device)
         with kept_freed_memory() if device.type == "cpu" else nullcontext():
-            encoded = _encode_frames(network, image, predictions.frame_count, precision, progress)
-            _decode_pairs(network, encoded, predictions, batch_size, precision, progress)
+            encoded = _encode_frames(network, image, predictions.frame_count, device, autocast, progress)
+            _decode_pairs(network, encoded, predictions, batch_size, autocast, progress)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -72,33 +75,20 @@ def predict_pairs(
     return predictions
 
 
-@dataclass(frozen=True)
-class _Precision:
-    """The device of the network, and whether its encoder and decoders run in bfloat16 on a GPU."""
-
-    device: torch.device
-    half: bool
-
-    def trunk(self) -> AbstractContextManager[object]:
-        """The context in which encoder and decoders run."""
-        if self.device.type == "cuda" and self.half:
-            return torch.autocast("cuda", torch.bfloat16)
-        return nullcontext()
-
-
 def _encode_frames(
     network: TwoViewNetwork,
     image: Callable[[int], np.ndarray],
     count: int,
-    precision: _Precision,
+    device: torch.device,
+    autocast: _Autocast,
     progress: Progress,
 ) -> EncodedImages:
     tokens: list[Tensor] = []
     last: EncodedImages | None = None
     for start in range(0, count, _FRAMES_AT_ONCE):
         indices = range(start, min(start + _FRAMES_AT_ONCE, count))
-        images = torch.from_numpy(np.stack([image(index) for index in indices])).to(precision.device)
-        with torch.inference_mode(), precision.trunk():
+        images = torch.from_numpy(np.stack([image(index) for index in indices])).to(device)
+        with torch.inference_mode(), autocast():
             last = network.encode(images)
         tokens.append(last.tokens)
         progress("encoding frames", indices[-1] + 1, count)
@@ -111,17 +101,17 @@ def _decode_pairs(
     encoded: EncodedImages,
     predictions: PairPredictions,
     batch_size: int | None,
-    precision: _Precision,
+    autocast: _Autocast,
     progress: Progress,
 ) -> None:
     count, start = len(predictions), 0
-    frame_features = _FrameFeatures(network, encoded, precision)
-    device = precision.device
+    frame_features = _FrameFeatures(network, encoded)
+    device = encoded.tokens.device
     batch = batch_size or _batch_that_fits(encoded.height * encoded.width, device)
     while start < count:
         chosen = np.arange(start, min(start + batch, count))
         try:
-            views = _decode_batch(network, encoded, frame_features, predictions.edges[chosen], precision)
+            views = _decode_batch(network, encoded, frame_features, predictions.edges[chosen], autocast)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or len(chosen) == 1:
                 raise
@@ -140,8 +130,8 @@ def _decode_pairs(
 class _FrameFeatures:
     """A cache of the parts of the heads' work that depend on one frame alone; it discards the least recently used."""
 
-    def __init__(self, network: TwoViewNetwork, encoded: EncodedImages, precision: _Precision) -> None:
-        self._network, self._encoded, self._device = network, encoded, precision.device
+    def __init__(self, network: TwoViewNetwork, encoded: EncodedImages) -> None:
+        self._network, self._encoded = network, encoded
         self._kept: OrderedDict[tuple[int, int], list[Tensor]] = OrderedDict()
         heads = 2 if network.config.has_mask_heads else 1
         # float32 maps of a quarter of the image's sides
@@ -158,7 +148,7 @@ class _FrameFeatures:
         if key in self._kept:
             self._kept.move_to_end(key)
         else:
-            view = self._encoded.select(torch.tensor([frame], device=self._device))
+            view = self._encoded.select(torch.tensor([frame], device=self._encoded.tokens.device))
             self._kept[key] = self._network.frame_features(number, view)
             if len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
@@ -170,11 +160,11 @@ def _decode_batch(
     encoded: EncodedImages,
     frame_features: _FrameFeatures,
     edges: np.ndarray,
-    precision: _Precision,
+    autocast: _Autocast,
 ) -> tuple[ViewPrediction, ViewPrediction]:
-    view1, view2 = (encoded.select(torch.from_numpy(edges[:, side]).to(precision.device)) for side in (0, 1))
+    view1, view2 = (encoded.select(torch.from_numpy(edges[:, side]).to(encoded.tokens.device)) for side in (0, 1))
     with torch.inference_mode():
-        with precision.trunk():
+        with autocast():
             layers1, layers2 = network.decode(view1, view2)
         first = network.predict_view(1, layers1, view1, frame_features.of(1, edges[:, 0]))
         return first, network.predict_view(2, layers2, view2, frame_features.of(2, edges[:, 1]))

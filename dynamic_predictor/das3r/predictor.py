@@ -1,13 +1,15 @@
 """DAS3R and MonST3R as predictors: pairs of frames through the network, then global alignment."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
 import torch
 
+from dynamic_predictor.confidence import from_network
+from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.das3r.checkpoint import load_network
+from dynamic_predictor.das3r.global_alignment.align import StageClock
 from dynamic_predictor.das3r.global_alignment.flow_term import FlowFunction
 from dynamic_predictor.das3r.global_alignment.long_clip import LongAlignment, align_long_clip
 from dynamic_predictor.das3r.global_alignment.pair_graph import graph_for_clip, pair_edges
@@ -17,8 +19,6 @@ from dynamic_predictor.das3r.preprocessing import InputGeometry, input_geometry
 from dynamic_predictor.das3r.settings import TwoViewSettings
 from dynamic_predictor.driver.chunk_windows import chunk_windows
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
-from dynamic_predictor.confidence import from_network
-from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.finding import require_weights
 from scene.frames import Frames, MemoryFrames
@@ -49,7 +49,7 @@ class TwoViewPredictor:
         if len(views) == 1:
             return self._single(views, progress)
         frames, masks, count = views.frames, views.motion_masks, len(views)
-        settings, clock, warnings = self.settings, _Clock(), []
+        settings, clock, warnings = self.settings, StageClock(), []
         weights = require_weights(self._weights, settings.weights)
         geometry = input_geometry(frames.width, frames.height, size=settings.image_size, crop=settings.crop)
         images = NetworkImages(frames, geometry)
@@ -175,19 +175,6 @@ class NetworkImages(Sequence[np.ndarray]):
         """uint8 RGB (H, W, 3)."""
         values = self.prepared(index).transpose(1, 2, 0)
         return np.ascontiguousarray(np.rint((values * 0.5 + 0.5) * 255.0).astype(np.uint8))
-
-
-class _Clock:
-    """Seconds since the last note, by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def note(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = round(now - self._last, 2)
-        self._last = now
 
 
 def _network_intrinsics(geometry: InputGeometry, focal: float) -> np.ndarray:

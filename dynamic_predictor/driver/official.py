@@ -13,9 +13,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-#: evenly spaced pixels of the overlap that an alignment uses at most; more cost memory and change nothing
-MAX_POINTS = 200_000
-
 OfficialScaleMethod = Literal["auto", "ransac", "weighted"]
 
 #: pixels are used above this fraction of the larger median confidence, and with both depths in this open range
@@ -108,10 +105,10 @@ def _plausible(scale: float, quality: float, method: str) -> OfficialScale:
 
 @dataclass(frozen=True)
 class Conventions:
-    """Our choices; each comment says what the official code does and why ours differs."""
+    """Our choices, with comments on what the official code does and why ours differs."""
 
-    #: The official code aligns all pixels of the overlap, however many there are.
-    max_points: int | None = MAX_POINTS
+    #: Largest number of pixels in an alignment. The official code uses all, which costs memory and changes nothing.
+    max_points: int | None = 200_000
     #: When its iteration has converged, the official code returns the estimate before the last one.
     returns_last_estimate: bool = True
     #: For "scale+se3" the official code lets the iteration change the scale and then ignores that change, so rotation

@@ -3,12 +3,10 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
-
     from dynamic_predictor.place_recognition.descriptors import ImageDescriptor
 
 
-def create_descriptor(device: "torch.device | str" = "cpu") -> "ImageDescriptor":
+def create_descriptor(device: str = "cpu") -> "ImageDescriptor":
     """SALAD on `device` if its weights are on this machine, otherwise the gradient descriptor, which needs none."""
     from dynamic_predictor.place_recognition.descriptors import GradientDescriptor
     from dynamic_predictor.place_recognition.salad import SaladDescriptor

@@ -103,7 +103,7 @@ class SaladDescriptor:
     name = "SALAD"
     threshold = 0.85
 
-    def __init__(self, path: str | Path, *, device: torch.device | str = "cpu") -> None:
+    def __init__(self, path: str | Path, *, device: str = "cpu") -> None:
         with torch.device("meta"):
             network = SaladNetwork()
         tensors = {key: value for key, value in read_checkpoint(path).tensors.items() if key not in _UNUSED_KEYS}

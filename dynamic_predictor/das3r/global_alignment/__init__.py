@@ -1,1 +1,1 @@
-"""Global alignment: one scene out of what a two-view network says about pairs of frames (DUSt3R, MonST3R)."""
+"""Global alignment of a two-view network's predictions for pairs of frames into one scene (DUSt3R, MonST3R)."""

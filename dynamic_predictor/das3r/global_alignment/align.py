@@ -6,7 +6,6 @@ The method is that of DUSt3R (Wang et al., CVPR 2024) with MonST3R's terms for m
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -61,7 +60,7 @@ def align(
     the wrong shape or values. Other invalid predictions lead to a finite scene and a warning.
     """
     settings = settings or AlignmentSettings()
-    clock = _Clock()
+    clock = StageClock()
     problem = AlignmentProblem(predictions, settings, intrinsics, world_from_camera)
     pixel_count = predictions.height * predictions.width
     if flow is not None:
@@ -75,9 +74,9 @@ def align(
             progress=lambda done, total: progress("optical flow", done, total),
         )
         clock.note("flow")
-    motion = _find_motion(motion_masks, images, problem)
-    if motion.moving is not None:
-        problem.moving = torch.from_numpy(motion.moving.reshape(-1, pixel_count)).to(predictions.device)
+    moving, probability = _find_motion(motion_masks, images, problem)
+    if moving is not None:
+        problem.moving = torch.from_numpy(moving.reshape(-1, pixel_count)).to(predictions.device)
     problem.exclude_flows()
     clock.note("motion")
     problem.initialize()
@@ -87,12 +86,12 @@ def align(
     result = problem.result()
     clock.note("cleaning")
     result.losses, result.seconds = losses, clock.seconds
-    result.motion_masks, result.motion_probability = motion.moving, motion.probability
+    result.motion_masks, result.motion_probability = moving, probability
     return result
 
 
-class _Clock:
-    """Seconds that each stage took."""
+class StageClock:
+    """Measures the seconds that each stage takes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -104,34 +103,29 @@ class _Clock:
         self._last = now
 
 
-@dataclass
-class _Motion:
-    """Motion of all frames, (N, H, W) each; None if there is neither a mask nor a mask head nor flow to detect it."""
-
-    moving: np.ndarray | None = None
-    probability: np.ndarray | None = None
-
-
-def _find_motion(given: np.ndarray | None, images: Sequence[np.ndarray] | None, problem: "AlignmentProblem") -> _Motion:
-    """Motion from the `given` masks, else from the network's mask heads, else from the unexplained flow."""
+def _find_motion(
+    given: np.ndarray | None, images: Sequence[np.ndarray] | None, problem: "AlignmentProblem"
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Motion masks and motion probability (N, H, W). The masks come from `given`, else from the network's mask heads,
+    else from the unexplained flow, and are None without any of these."""
     predictions, settings = problem.predictions, problem.settings
-    motion = _Motion()
+    moving = probability = None
     if predictions.motion is not None:
-        motion.probability = motion_probability(predictions, problem.conventions).cpu().numpy()
+        probability = motion_probability(predictions, problem.conventions).cpu().numpy()
         if images is not None and problem.conventions.fits_motion_to_edges:
-            motion.probability = fit_to_edges(motion.probability, images)
-        motion.moving = motion.probability > settings.motion_threshold
+            probability = fit_to_edges(probability, images)
+        moving = probability > settings.motion_threshold
     elif given is None and problem.flows:
         unexplained = problem.unexplained_flow()
         if unexplained is not None:
-            motion.moving = unexplained > settings.flow_motion_threshold
-            motion.probability = np.clip(unexplained / (2.0 * settings.flow_motion_threshold), 0.0, 1.0)
+            moving = unexplained > settings.flow_motion_threshold
+            probability = np.clip(unexplained / (2.0 * settings.flow_motion_threshold), 0.0, 1.0)
     if given is not None:
         expected = (predictions.frame_count, predictions.height, predictions.width)
         if np.shape(given) != expected:
             raise InputError(f"Motion masks have the shape {np.shape(given)}; frames, height and width are {expected}.")
-        motion.moving = np.asarray(given) > 0.5
-    return motion
+        moving = np.asarray(given) > 0.5
+    return moving, probability
 
 
 class AlignmentProblem:
@@ -244,7 +238,8 @@ class AlignmentProblem:
             value = reference_flow_loss(
                 self.flows, self.parameters, pixels, limit, mean_of_each_pair=evaluation == "pair_by_pair"
             )
-        value = self.conventions.flow_loss_factor(limit) * value
+        if limit == 0:
+            value = self.conventions.unlimited_flow_loss_factor * value
         above = 0 < self.settings.flow_loss_limit < float(torch.as_tensor(value).detach())
         return 0.0 if above else value
 

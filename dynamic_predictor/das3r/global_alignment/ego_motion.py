@@ -6,25 +6,27 @@ from torch import Tensor
 
 from dynamic_predictor.das3r.global_alignment.pairwise_term import PixelGrid
 
-_GUARD = 1e-6
+#: added to depths and homogeneous coordinates before dividing by them, as in the official code
+GUARD = 1e-6
 
 
 def ego_flow(z_depth: Tensor, target_from_source: Tensor, pixels: PixelGrid) -> Tensor:
-    """Flows (B, 2, H, W) in pixels of static scenes with depths `z_depth` (B, H, W). `target_from_source` (B, 3, 4)
-    maps a homogeneous source pixel, with the inverse depth as fourth coordinate, to a homogeneous target pixel."""
-    inverse_depth = 1.0 / (z_depth.flatten(1)[:, None] + _GUARD)
+    """Flows (B, 2, ...) in pixels of static scenes with depths `z_depth`, (B, H, W) or (B, H*W). `target_from_source`
+    (B, 3, 4) maps a homogeneous source pixel, with the inverse depth as fourth coordinate, to a homogeneous target
+    pixel."""
+    inverse_depth = 1.0 / (z_depth.flatten(1)[:, None] + GUARD)
     seen = target_from_source[..., :3] @ pixels.homogeneous + target_from_source[..., 3:] * inverse_depth
-    flow = seen[:, :2] / (seen[:, 2:] + _GUARD) - pixels.homogeneous[:2]
+    flow = seen[:, :2] / (seen[:, 2:] + GUARD) - pixels.homogeneous[:2]
     return flow.reshape(len(z_depth), 2, *z_depth.shape[1:])
 
 
 def pixel_transfer(
-    source_intrinsics: Tensor, target_intrinsics: Tensor, source_pose: Tensor, target_pose: Tensor
+    inverse_source_intrinsics: Tensor, target_intrinsics: Tensor, source_pose: Tensor, target_pose: Tensor
 ) -> Tensor:
-    """The matrices `target_from_source` (B, 3, 4) of `ego_flow`, from intrinsics (B, 3, 3) and poses world_from_camera
-    (B, 4, 4)."""
+    """The matrices `target_from_source` (B, 3, 4) of `ego_flow`, from (inverse) intrinsics (B, 3, 3) and poses
+    world_from_camera (B, 4, 4)."""
     pixel_from_world = target_intrinsics @ target_pose[:, :3, :3].transpose(1, 2)
-    infinity = pixel_from_world @ source_pose[:, :3, :3] @ torch.linalg.inv(source_intrinsics)
+    infinity = pixel_from_world @ source_pose[:, :3, :3] @ inverse_source_intrinsics
     parallax = pixel_from_world @ (source_pose[:, :3, 3:] - target_pose[:, :3, 3:])
     return torch.cat([infinity, parallax], dim=-1)
 

@@ -90,7 +90,7 @@ def unexplained_flow(
         )
         intrinsics = torch.from_numpy(geometry.intrinsics).to(total)
         poses = torch.from_numpy(geometry.world_from_camera).to(total)
-        matrices = pixel_transfer(intrinsics, intrinsics.flip(0), poses, poses.flip(0))
+        matrices = pixel_transfer(torch.linalg.inv(intrinsics), intrinsics.flip(0), poses, poses.flip(0))
         expected = ego_flow(geometry.z_depth, matrices, grid)
         for k, (source, target) in enumerate(((i, j), (j, i))):
             observed = torch.as_tensor(flow(source, target)).to(total).permute(2, 0, 1)

@@ -219,7 +219,7 @@ def initialize(
         parameters.log_depth[frame] = torch.where(depth > 0, depth, 1.0).log().nan_to_num(0.0, 0.0, 0.0)
     if parameters.focals_are_free:
         if len(parameters.focals) == 1:
-            parameters.set_focal(0, conventions.shared_focal(tree.focals))
+            parameters.set_focal(0, float(conventions.average_focal(np.array(tree.focals))))
         else:
             for frame, focal in enumerate(tree.focals):
                 parameters.set_focal(frame, focal)

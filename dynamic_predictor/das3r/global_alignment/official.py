@@ -1,7 +1,7 @@
 """Every point where this alignment deliberately differs from the official code of DUSt3R, MonST3R and DAS3R.
 
-`Conventions` holds our choices, `OfficialConventions` the official ones; each comment says what the official code does
-and why ours differs. `AlignmentSettings.conventions` makes the choice, and the code calls what it returns.
+`Conventions` holds our choices, with comments on what the official code does and why ours differs;
+`OfficialConventions` overrides them with the official choices. `AlignmentSettings.conventions` selects one of the two.
 """
 
 import numpy as np
@@ -29,6 +29,12 @@ class Conventions:
     keeps_noncyclic = True
     #: The official code returns an empty list for a graph without pairs; ours raises `InputError`.
     refuses_empty_graphs = True
+    #: The average that makes one initial focal length of those of all frames. The official code takes the mean, which
+    #: one bad estimate can spoil.
+    average_focal = staticmethod(np.median)
+    #: Factor of the mean flow loss per coordinate if there is no limit per pixel. The official code then divides by the
+    #: number of pixels instead of coordinates, which doubles the loss.
+    unlimited_flow_loss_factor = 1.0
 
     def motion_slots(self, slots: np.ndarray, sides: np.ndarray) -> np.ndarray:
         """The views of one frame that vote on its motion, out of storage `slots` (V,); `sides` (V,) is 0 where the
@@ -39,15 +45,6 @@ class Conventions:
         """The pair that gives the focal length when `pair` joins the spanning tree after `previous_pair`. The official
         code uses the previous pair, which may show other frames."""
         return pair
-
-    def shared_focal(self, focals: list[float]) -> float:
-        """The initial shared focal length. The official code takes the mean, which one bad frame can spoil."""
-        return float(np.median(focals))
-
-    def flow_loss_factor(self, pixel_limit: float) -> float:
-        """Factor of the mean flow loss per coordinate. Without a limit per pixel the official code divides by the
-        number of pixels instead of coordinates, which doubles the loss."""
-        return 1.0
 
     def is_one_way(self, graph: str, kind: str, window: int | None) -> bool:
         """Whether pairs are predicted in one direction only. The official code decides `swin-1` by the beginning of
@@ -65,6 +62,8 @@ class OfficialConventions(Conventions):
     pairs_frames_with_themselves = True
     keeps_noncyclic = False
     refuses_empty_graphs = False
+    average_focal = staticmethod(np.mean)
+    unlimited_flow_loss_factor = 2.0
 
     def motion_slots(self, slots: np.ndarray, sides: np.ndarray) -> np.ndarray:
         first = slots[sides == 0]
@@ -73,19 +72,8 @@ class OfficialConventions(Conventions):
     def focal_pair(self, pair: int, previous_pair: int) -> int:
         return previous_pair
 
-    def shared_focal(self, focals: list[float]) -> float:
-        return float(np.mean(focals))
-
-    def flow_loss_factor(self, pixel_limit: float) -> float:
-        return 2.0 if pixel_limit == 0 else 1.0
-
     def is_one_way(self, graph: str, kind: str, window: int | None) -> bool:
         return kind == "oneref" or graph.startswith("swin-1")
 
 
 OURS, OFFICIAL = Conventions(), OfficialConventions()
-
-
-def conventions(strict_official: bool) -> Conventions:
-    """`OFFICIAL` for results that must equal those of the official code, otherwise `OURS`."""
-    return OFFICIAL if strict_official else OURS

@@ -13,6 +13,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from dynamic_predictor.das3r.global_alignment.ego_motion import pixel_transfer
 from scene.similarity import Similarity
 
 #: a focal length f is stored as this times log f, so that it changes slowly
@@ -142,11 +143,7 @@ class AlignmentParameters:
         """Matrices (F, 3, 4) that map a homogeneous pixel of frame `sources`, with its inverse depth as fourth
         coordinate, to a homogeneous pixel of frame `targets`."""
         pose, matrix, inverse = self.world_from_camera(), self.intrinsics(), self.inverse_intrinsics()
-        rotation, center = pose[:, :3, :3], pose[:, :3, 3:]
-        pixel_from_world = matrix[targets] @ rotation[targets].transpose(1, 2)
-        infinity = pixel_from_world @ rotation[sources] @ inverse[sources]
-        parallax = pixel_from_world @ (center[sources] - center[targets])
-        return torch.cat([infinity, parallax], dim=-1)
+        return pixel_transfer(inverse[sources], matrix[targets], pose[sources], pose[targets])
 
 
 def _pose_vector(rotation: np.ndarray, translation: np.ndarray) -> Tensor:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dynamic_predictor.das3r.global_alignment.flow_term import GUARD, FlowObservations
+from dynamic_predictor.das3r.global_alignment.ego_motion import ego_flow
+from dynamic_predictor.das3r.global_alignment.flow_term import FlowObservations
 from dynamic_predictor.das3r.global_alignment.pairwise_term import PixelGrid, confidence_weights
 from dynamic_predictor.das3r.global_alignment.parameters import AlignmentParameters
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
@@ -59,12 +60,10 @@ def reference_flow_loss(
     total = parameters.log_depth.new_zeros(())
     for group in flows:
         seen = parameters.target_from_source(group.sources, group.targets)
-        inverse_depth = 1.0 / (parameters.log_depth.exp()[group.sources] + GUARD)
-        homogeneous = seen[..., :3] @ pixels.homogeneous + seen[..., 3:] * inverse_depth[:, None]
-        projected = homogeneous[:, :2] / (homogeneous[:, 2:] + GUARD)
         observed = group.displacement.float()
         known = torch.isfinite(observed)
-        error = torch.where(known, projected - pixels.homogeneous[:2] - observed, 0.0)
+        flow = ego_flow(parameters.log_depth.exp()[group.sources], seen, pixels)
+        error = torch.where(known, flow - observed, 0.0)
         value = torch.nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
         counts = known & (value < limit)
         kept = torch.where(counts, value, 0.0)

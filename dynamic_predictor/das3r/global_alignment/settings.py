@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from dynamic_predictor.das3r.global_alignment import official
+from dynamic_predictor.das3r.global_alignment.official import OFFICIAL, OURS, Conventions
 from scene.errors import InputError
 
 ConfidenceTransform = Literal["log", "sqrt", "m1", "id"]
@@ -80,9 +80,9 @@ class AlignmentSettings:
         learning_rate(0.0, self)
 
     @property
-    def conventions(self) -> official.Conventions:
+    def conventions(self) -> Conventions:
         """Our conventions, or the official ones with `strict_official`."""
-        return official.conventions(self.strict_official)
+        return OFFICIAL if self.strict_official else OURS
 
     def _check(self, name: str, condition, wanted: str) -> None:
         value = getattr(self, name)

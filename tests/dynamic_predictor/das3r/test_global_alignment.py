@@ -12,6 +12,7 @@ from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
 from scene.errors import InputError
 from scene.rotations import is_rigid
+from scene.similarity import align_poses
 from scene.trajectory import absolute_trajectory_error, path_length, relative_pose_error
 
 GRAPH = "swinstride-3-noncyclic"
@@ -32,7 +33,8 @@ def predictions_of(clip: SyntheticClip, *, dtype=torch.float32, noise=0.0, graph
 def errors(result: Alignment, clip: SyntheticClip) -> dict[str, float]:
     path = absolute_trajectory_error(result.world_from_camera, clip.world_from_camera)
     turn = relative_pose_error(result.world_from_camera, clip.world_from_camera).rotation_degrees
-    depth = np.abs(result.z_depth * path.similarity.scale / clip.z_depth - 1.0)
+    scale = align_poses(result.world_from_camera, clip.world_from_camera).scale
+    depth = np.abs(result.z_depth * scale / clip.z_depth - 1.0)
     return {
         "path": path.rmse / path_length(clip.world_from_camera),
         "degrees": turn,

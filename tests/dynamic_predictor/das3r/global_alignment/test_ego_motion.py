@@ -13,7 +13,8 @@ from dynamic_predictor.das3r.global_alignment.pairwise_term import PixelGrid
 
 
 def test_ego_flow(geometry):
-    matrices = pixel_transfer(geometry["K"], geometry["K"], geometry["c2w"][:3], geometry["c2w"][1:4])
+    inverse = torch.linalg.inv(geometry["K"])
+    matrices = pixel_transfer(inverse, geometry["K"], geometry["c2w"][:3], geometry["c2w"][1:4])
     flow = ego_flow(geometry["depth"][:3], matrices, PixelGrid.of(24, 32, 0.0))
     torch.testing.assert_close(flow, geometry["ego_flow"][:, :2], rtol=1e-4, atol=1e-4)
 
