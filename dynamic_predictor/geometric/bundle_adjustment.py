@@ -252,8 +252,7 @@ def _normalized(poses: Poses, inverse_depths: list[np.ndarray]) -> tuple[Poses, 
 
 
 def _prior_cost(problem, poses, inverse_depths, focal_prior, depth_prior) -> float:
-    count = sum(float((host.visible * weight).sum()) for host, weight in _weighted(problem))
-    total = 0.0
+    count, total = _observation_weight(problem), 0.0
     if focal_prior is not None:
         total += FOCAL_PRIOR_COST * count * (np.log(poses.focal / focal_prior[0]) / focal_prior[1]) ** 2
     for depth in inverse_depths:
@@ -262,8 +261,10 @@ def _prior_cost(problem, poses, inverse_depths, focal_prior, depth_prior) -> flo
     return total / max(count, 1e-9)
 
 
-def _weighted(problem: Problem):
-    return zip(problem.hosts, problem.track_weights, strict=True)
+def _observation_weight(problem: Problem) -> float:
+    """The sum of the weights of all observations."""
+    pairs = zip(problem.hosts, problem.track_weights, strict=True)
+    return sum(float((host.visible * weight).sum()) for host, weight in pairs)
 
 
 @dataclass
@@ -390,8 +391,7 @@ def _solve(system, problem, poses, damping, slots, free_focal, free_translation,
     diagonal = np.diag(system.matrix)[:size]
     matrix[np.arange(size), np.arange(size)] += damping * diagonal + 1e-7 * max(float(diagonal.max()), 1e-12)
     if focal_prior is not None:
-        count = sum(float((host.visible * weight).sum()) for host, weight in _weighted(problem))
-        strength = FOCAL_PRIOR_COST * count / focal_prior[1] ** 2
+        strength = FOCAL_PRIOR_COST * _observation_weight(problem) / focal_prior[1] ** 2
         matrix[-1, -1] += strength
         gradient[-1] += strength * np.log(poses.focal / focal_prior[0])
     fixed = np.zeros(size, bool)

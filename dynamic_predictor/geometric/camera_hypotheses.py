@@ -105,12 +105,10 @@ def geometry_from_poses(
     poses: Poses, registered: np.ndarray, hosts: list[HostTracks], center: tuple[float, float]
 ) -> Geometry:
     """The geometry of known poses: inverse depths of all tracks of registered hosts, from registered frames only."""
-    geometry = Geometry([], [], [], poses.copy(), registered.copy(), center, scale=0.5, cost=0.0)
+    geometry = Geometry([], [], poses.copy(), registered.copy(), center, scale=0.5, cost=0.0)
     for host in hosts:
         if registered[host.host] and registered[host.frames].any():
-            geometry.hosts.append(host)
-            geometry.inverse_depths.append(triangulated(host, poses, registered, center))
-            geometry.track_weights.append(np.ones(host.count))
+            geometry.add(host, triangulated(host, poses, registered, center))
     refine_depths(geometry, iterations=12)
     return geometry
 
@@ -145,17 +143,12 @@ def rotation_geometry(
     0."""
     longest = 2 * max(center)
     solutions = []
-    keyframes, all_hosts, all_count = np.arange(frame_count), hosts, frame_count
-    if frame_count > MOST_FRAMES_TOGETHER:
-        keyframes, hosts = keyframe_tracks(hosts, frame_count)
-        frame_count = len(keyframes)
-    hosts = [thinned(host, _TRACKS_PER_HOST // 2) for host in hosts]
+    keyframes, thin = keyframe_tracks(hosts, frame_count)
+    thin = [thinned(host, _TRACKS_PER_HOST // 2) for host in thin]
     for start in [focal] if focal is not None else [factor * longest for factor in FOCAL_FACTORS]:
-        poses = fit_rotations(hosts, frame_count, start, center)
-        registered = np.ones(frame_count, bool)
-        depths = [np.zeros(host.count) for host in hosts]
-        weights = [np.ones(host.count) for host in hosts]
-        geometry = Geometry(hosts, depths, weights, poses, registered, center)
+        poses = fit_rotations(thin, len(keyframes), start, center)
+        depths = [np.zeros(host.count) for host in thin]
+        geometry = Geometry(thin, depths, poses, np.ones(len(keyframes), bool), center)
         for index in range(3):
             norms = residual_norms(geometry.problem(), geometry.poses, depths)
             geometry.scale = max(noise_scale(norms, geometry.track_weights if index else None), SMALLEST_SCALE)
@@ -179,11 +172,11 @@ def rotation_geometry(
         solutions.append(geometry)
     best = best_of(solutions)
     assert best is not None
-    if len(keyframes) < all_count:
-        poses = identity_poses(all_count, best.poses.focal)
+    if len(keyframes) < frame_count:
+        poses = identity_poses(frame_count, best.poses.focal)
         poses.rotations[keyframes] = best.poses.rotations
-        whole = {host.host: host for host in all_hosts}
-        for frame in np.setdiff1d(np.arange(all_count), keyframes):
+        whole = {host.host: host for host in hosts}
+        for frame in np.setdiff1d(np.arange(frame_count), keyframes):
             nearest = min(whole, key=lambda index: abs(index - frame))  # noqa: B023
             at = np.flatnonzero(whole[nearest].frames == frame)
             seen = whole[nearest].visible[at[0]] if len(at) else np.zeros(0, bool)
@@ -192,15 +185,8 @@ def rotation_geometry(
                 first, second = whole[nearest].host_pixels[seen], whole[nearest].pixels[at[0]][seen]
                 turn = rotation_between(first, second, poses.focal, center)
                 poses.rotations[frame] = turn @ poses.rotations[nearest]
-        best = Geometry(
-            all_hosts,
-            [np.zeros(host.count) for host in all_hosts],
-            [np.ones(host.count) for host in all_hosts],
-            poses,
-            np.ones(all_count, bool),
-            center,
-            best.scale,
-        )
+        depths = [np.zeros(host.count) for host in hosts]
+        best = Geometry(hosts, depths, poses, np.ones(frame_count, bool), center, best.scale)
     norms = residual_norms(best.problem(), best.poses, best.inverse_depths)
     best.track_weights = track_weights(norms, best.scale)
     return best
@@ -217,21 +203,22 @@ def refined_poses(
 ) -> Geometry:
     """The geometry of approximately known poses (those marked in `registered`), refined on the tracks."""
     frame_count = len(registered)
-    keyframes, short = np.arange(frame_count), hosts
-    if frame_count > MOST_FRAMES_TOGETHER:
-        keyframes, short = keyframe_tracks(hosts, frame_count)
+    keyframes, short = keyframe_tracks(hosts, frame_count)
     part = Poses(poses.rotations[keyframes], poses.translations[keyframes], poses.focal)
     geometry = geometry_from_poses(part, registered[keyframes], short, center)
     if geometry.hosts:
         refine_registered(geometry, focal_prior, free_focal=not focal_is_known, rounds=4, iterations=8)
-    if frame_count > MOST_FRAMES_TOGETHER:
+    if len(keyframes) < frame_count:
         geometry = _with_other_frames(geometry, hosts, keyframes, frame_count, progress)
     return geometry
 
 
 def keyframe_tracks(hosts: list[HostTracks], frame_count: int) -> tuple[np.ndarray, list[HostTracks]]:
-    """The keyframes (K,) of a long clip, and the tracks in them, whose frames are numbered by keyframe."""
+    """The keyframes (K,) of a clip, and the tracks in them, with frames numbered by keyframe. All frames of a short
+    clip are keyframes."""
     stride = keyframe_stride(frame_count)
+    if stride == 1:
+        return np.arange(frame_count), hosts
     is_key = np.zeros(frame_count, bool)
     is_key[::stride] = True
     is_key[-1] = True
@@ -268,13 +255,11 @@ def _with_other_frames(solved: Geometry, hosts, keyframes: np.ndarray, frame_cou
     registered = np.zeros(frame_count, bool)
     registered[keyframes] = solved.registered
     whole = {host.host: host for host in hosts}
-    geometry = Geometry([], [], [], poses, registered, solved.center, solved.scale, solved.cost)
+    geometry = Geometry([], [], poses, registered, solved.center, solved.scale, solved.cost)
     for host, inverse_depth, weight in zip(solved.hosts, solved.inverse_depths, solved.track_weights, strict=True):
         full = whole[int(keyframes[host.host])]
         if full.count == host.count:
-            geometry.hosts.append(full)
-            geometry.inverse_depths.append(inverse_depth)
-            geometry.track_weights.append(weight)
+            geometry.add(full, inverse_depth, weight)
     for frame in np.flatnonzero(~registered):
         register_frame(geometry, int(frame))
         if frame % 50 == 0:

@@ -1,6 +1,6 @@
 """The state of structure from motion: poses of all frames, and tracks with their inverse depths and weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,18 +13,27 @@ SMALLEST_SCALE = 0.08
 
 @dataclass
 class Geometry:
-    """Tracks with, per host, their inverse depths (T,) and weights (T,), and the poses of all frames, of which only the
-    `registered` (F,) ones are solved. `center` is the principal point in pixels, `scale` the noise in pixels per
-    coordinate, `cost` the robust cost per observation."""
+    """Tracks with, per host, their inverse depths (T,) and weights (T,; by default 1), and the poses of all frames, of
+    which only the `registered` (F,) ones are solved. `center` is the principal point in pixels, `scale` the noise in
+    pixels per coordinate, `cost` the robust cost per observation."""
 
     hosts: list[HostTracks]
     inverse_depths: list[np.ndarray]
-    track_weights: list[np.ndarray]
     poses: Poses
     registered: np.ndarray
     center: tuple[float, float]
     scale: float = 1.0
     cost: float = np.inf
+    track_weights: list[np.ndarray] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.track_weights = self.track_weights or [np.ones(host.count) for host in self.hosts]
+
+    def add(self, host: HostTracks, inverse_depth: np.ndarray, weight: np.ndarray | None = None) -> None:
+        """Appends the tracks of a host, with inverse depths (T,) and weights (T,), by default 1."""
+        self.hosts.append(host)
+        self.inverse_depths.append(inverse_depth)
+        self.track_weights.append(np.ones(host.count) if weight is None else weight)
 
     def problem(self) -> Problem:
         """The tracks as input of bundle adjustment."""

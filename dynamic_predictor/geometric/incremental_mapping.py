@@ -199,7 +199,7 @@ def extend(
 def with_all_tracks(geometry: Geometry, hosts: list[HostTracks]) -> Geometry:
     """The same poses with all tracks of `hosts`, whose inverse depths start from those of `geometry`."""
     poses, registered = geometry.poses.copy(), geometry.registered.copy()
-    full = Geometry([], [], [], poses, registered, geometry.center, geometry.scale, geometry.cost)
+    full = Geometry([], [], poses, registered, geometry.center, geometry.scale, geometry.cost)
     for host in hosts:
         if geometry.registered[host.host]:
             _add_host(full, host, geometry)
@@ -215,9 +215,7 @@ def _add_host(geometry: Geometry, host: HostTracks, source: Geometry) -> None:
             tree = KDTree(known.host_pixels)
             distance, nearest = tree.query(host.host_pixels)
             inverse_depth = np.where(distance < 1e-6, known_depth[nearest], inverse_depth)
-    geometry.hosts.append(host)
-    geometry.inverse_depths.append(inverse_depth)
-    geometry.track_weights.append(np.ones(host.count))
+    geometry.add(host, inverse_depth)
 
 
 def _registered_problem(geometry: Geometry, only: int | None = None):

@@ -128,17 +128,12 @@ def solve_window(
         starts: list[tuple[Poses, list[np.ndarray]]] = [(rotations, [np.ones(host.count) for host in inside])]
         starts += _essential_starts(inside, rotations, center, seed)
         for poses, depths in starts:
-            geometry = Geometry(inside, depths, [np.ones(host.count) for host in inside], poses, window.copy(), center)
+            geometry = Geometry(inside, depths, poses, window.copy(), center)
             refine(geometry, focal_prior=focal_prior, free_focal=False, rounds=2, iterations=8)
             solutions.append(geometry)
-            twin = Geometry(
-                inside,
-                [np.clip(2 * np.median(d) - d, 0.05, None) for d in geometry.inverse_depths],
-                [np.ones(host.count) for host in inside],
-                _reversed(geometry.poses, inside[len(inside) // 2].host),
-                window.copy(),
-                center,
-            )
+            reversed_depths = [np.clip(2 * np.median(d) - d, 0.05, None) for d in geometry.inverse_depths]
+            reversed_poses = _reversed(geometry.poses, inside[len(inside) // 2].host)
+            twin = Geometry(inside, reversed_depths, reversed_poses, window.copy(), center)
             refine(twin, focal_prior=focal_prior, free_focal=False, rounds=2, iterations=8)
             solutions.append(twin)
     # costs are comparable only at a common noise scale
@@ -208,9 +203,7 @@ def _essential_starts(inside, rotations: Poses, center, seed):
             continue
         inverse = np.full(host.count, 1 / float(np.median(depth[known])))
         inverse[seen[known]] = 1 / depth[known]
-        geometry = Geometry(
-            [host], [inverse], [np.ones(host.count)], poses, np.zeros(len(rotations.rotations), bool), center
-        )
+        geometry = Geometry([host], [inverse], poses, np.zeros(len(rotations.rotations), bool), center)
         geometry.registered[[host.host, host.frames[k]]] = True
         order = sorted(range(len(host.frames)), key=lambda j: abs(j - k))  # noqa: B023
         for j in order:

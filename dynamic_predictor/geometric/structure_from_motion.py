@@ -94,7 +94,7 @@ def _solved_geometry(
     if not tracks.hosts:
         warnings.append("There is too little texture to track any point; all frames share one camera.")
         poses = identity_poses(count, focal or longest)
-        return Geometry([], [], [], poses, np.zeros(count, bool), center), "static_camera"
+        return Geometry([], [], poses, np.zeros(count, bool), center), "static_camera"
     rotating = rotation_geometry(tracks.hosts, count, center, focal, focal_prior)
     rotating.registered = _trackable(tracks)
     if is_still(rotating):
@@ -214,9 +214,8 @@ def _with_disconnected_parts(
         geometry.poses.translations[frames] = translations[solved] + rotations[solved] @ offset
         geometry.registered[frames] = True
         for host, inverse_depth, weight in zip(part.hosts, part.inverse_depths, part.track_weights, strict=True):
-            geometry.hosts.append(replace(host, host=host.host + begin, frames=host.frames + begin))
-            geometry.inverse_depths.append(inverse_depth / scale)
-            geometry.track_weights.append(weight)
+            moved = replace(host, host=host.host + begin, frames=host.frames + begin)
+            geometry.add(moved, inverse_depth / scale, weight)
         warnings.append(
             f"Frames {begin} to {end - 1} share no tracked points with the rest (a cut, or very fast motion); they "
             f"were solved separately and placed next to frame {anchor}."
