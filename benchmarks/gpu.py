@@ -1,15 +1,15 @@
-"""Times training iterations on an NVIDIA GPU: ours, gsplat if it is installed, Inria's loop if its package is given.
+"""Times training iterations on an NVIDIA GPU: ours, gsplat (if installed), Inria's loop (if its package is given).
 
     python benchmarks/gpu.py [--sizes 512x288 1920x1080] [--counts 100000 500000 2000000] [--inria FOLDER]
 
-All get the same Gaussians, camera, image and learning rates. One iteration is rendering, loss, backward and Adam on
-all 59 numbers of a Gaussian. `ours` and `ours, graph` (the same replayed as a CUDA graph) use FusedOptimizer, `gsplat`
-our loss and PyTorch's fused Adam, `inria` what its own loop does: L1 and SSIM in plain torch and torch.optim.Adam.
-`--inria` names the folder of the built Python package `diff_gaussian_rasterization` of that project.
+All use the same Gaussians, camera, target image and learning rates. An iteration is rendering, loss, backward pass and
+Adam on all 59 numbers of a Gaussian. `ours` and `ours, graph` (the same, replayed as a CUDA graph) use FusedOptimizer;
+`gsplat` uses our loss and PyTorch's fused Adam; `inria` does what its own loop does: L1 and SSIM in PyTorch and
+torch.optim.Adam. `--inria` names the folder of that project's built Python package `diff_gaussian_rasterization`.
 
-Times are medians of single iterations in milliseconds, memory is the peak that PyTorch handed out, and `image` and
-`gradients` are the largest differences to ours over the largest value. Nothing is installed or downloaded. The table is
-also written to benchmarks/results/ as JSON.
+Times are medians of single iterations in milliseconds; memory is the peak that PyTorch allocated; `image` and
+`gradients` are the largest differences to ours, relative to the largest value. Nothing is installed or downloaded. The
+table is also written to benchmarks/results/ as JSON.
 """
 
 import argparse
@@ -42,7 +42,7 @@ RESULTS = Path(__file__).with_name("results")
 
 
 class Case:
-    """One number of Gaussians at one size."""
+    """The inputs of the benchmark for one number of Gaussians and one image size."""
 
     def __init__(self, count: int, width: int, height: int) -> None:
         self.count, self.width, self.height = count, width, height
@@ -58,19 +58,19 @@ class Case:
         return {name: value.clone() for name, value in self.start.items()}
 
     def loss(self, image: torch.Tensor) -> torch.Tensor:
-        """Its gradient."""
+        """The gradient of the loss to the image."""
         pixels = self.width * self.height
         factors = {"l1_factor": 0.8 / pixels, "ssim_factor": 0.2 / pixels}
-        slope = kernels.photometric_loss(image.detach(), self.target, **factors).gradient
-        assert slope is not None
-        return slope
+        gradient = kernels.photometric_loss(image.detach(), self.target, **factors).gradient
+        assert gradient is not None
+        return gradient
 
 
 Iteration = Callable[[], Any]
 
 
 class Recording:
-    """A CUDA graph together with what it was recorded on: the graph has addresses only."""
+    """A CUDA graph with the objects it was recorded with, whose memory it needs because it has only addresses."""
 
     def __init__(self, graph: torch.cuda.CUDAGraph, *kept: object) -> None:
         self.graph, self.kept = graph, kept
@@ -95,16 +95,19 @@ def ours_as_graph(case: Case) -> Iteration:
     # in the order of FusedOptimizer
     order = ["means", "rotations", "log_scales", "logit_opacities", "sh_coefficients"]
     parameters = [dict(zip(case.start, parameters, strict=True))[name] for name in order]
-    first, second = ([torch.zeros_like(value) for value in parameters] for _ in range(2))
+    exp_avg, exp_avg_sq = ([torch.zeros_like(value) for value in parameters] for _ in range(2))
     camera = [value.cuda() for value in (case.pose, case.intrinsics, torch.zeros(3))]
-    rates = torch.tensor([*(RATES[name] for name in order), RATES["sh_coefficients"] * 0.05], device="cuda")
+    learning_rates = torch.tensor([*(RATES[name] for name in order), RATES["sh_coefficients"] * 0.05], device="cuda")
 
     def once(graph: bool) -> None:
         options = {"sh_degree": 3, "near_plane": 0.01, "antialiased": False, "graph": graph}
         image = training.render(parameters, *camera, case.width, case.height, **options).image
-        slopes = [case.loss(image), None, None]
+        output_gradients = [case.loss(image), None, None]
         options = {"steps": None, "betas": (0.9, 0.999), "epsilon": 1e-15}
-        training.step(parameters, first, second, slopes, rates, **options, screen_gradients=None, camera=False)
+        moments = exp_avg, exp_avg_sq
+        training.step(
+            parameters, *moments, output_gradients, learning_rates, **options, screen_gradients=None, camera=False
+        )
 
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -117,7 +120,7 @@ def ours_as_graph(case: Case) -> Iteration:
     recorded = torch.cuda.CUDAGraph()
     with torch.cuda.graph(recorded, stream=stream):
         once(True)
-    return Recording(recorded, case, training, parameters, first, second, camera, rates)
+    return Recording(recorded, case, training, parameters, exp_avg, exp_avg_sq, camera, learning_rates)
 
 
 def gsplat_image(case: Case, values: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -156,7 +159,7 @@ def gsplat(case: Case) -> Iteration:
 
 
 def plain_loss(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """L1 and SSIM by convolutions, as loops around the original kernels have it."""
+    """L1 and SSIM by convolutions, as in training loops with the original kernels."""
     positions = torch.arange(11, device=image.device) - 5.0
     line = torch.exp(-(positions**2) / (2 * 1.5**2))
     window = (torch.outer(line, line) / line.sum() ** 2).expand(3, 1, 11, 11).contiguous()
@@ -214,7 +217,7 @@ def inria(case: Case, package: ModuleType) -> Iteration:
 
 
 def load_inria(folder: Path) -> ModuleType:
-    """Under another name, since ours has the same."""
+    """Imports the package under another name, because ours has the same name."""
     spec = importlib.util.spec_from_file_location(
         "inria_rasterizer", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
@@ -256,15 +259,15 @@ def first_line(error: Exception) -> str:
 
 
 def row_of(who: str, make: Callable[[Case], Iteration], case: Case, repeats: int) -> dict[str, Any]:
-    """What was measured, or `error`: whatever goes wrong with one of them, such as a gsplat without its compiler, must
-    not cost what was measured of the others."""
+    """The measurements, or `error`. A failure of one contender, such as a gsplat without a compiler, must not discard
+    the measurements of the others."""
     row: dict[str, Any] = {"size": f"{case.width}x{case.height}", "count": case.count, "who": who}
     try:
         row |= measure(make, case, repeats)
         if who == "gsplat":
             row |= compare(case, lambda values: gsplat_image(case, values))
         elif who == "ours" and case.count <= 500_000:
-            # the CPU kernels, which are tested against finite differences
+            # against the CPU kernels, which are tested with finite differences
             row |= compare(case, lambda values: our_image(case, {n: v.cpu() for n, v in values.items()}))
     except Exception as error:
         row["error"] = first_line(error)
@@ -275,13 +278,13 @@ def gradients(case: Case, render: Callable[[dict[str, torch.Tensor]], torch.Tens
     values = {name: value.contiguous().requires_grad_() for name, value in case.gaussians().items()}
     image = render(values)
     random = torch.Generator().manual_seed(2)
-    slope = torch.randn(image.shape, generator=random).to(image.device)
-    torch.autograd.backward([image], [slope])
+    output_gradient = torch.randn(image.shape, generator=random).to(image.device)
+    torch.autograd.backward([image], [output_gradient])
     return {"image": image.detach(), **{n: v.grad for n, v in values.items() if v.grad is not None}}
 
 
 def compare(case: Case, render: Callable[[dict[str, torch.Tensor]], torch.Tensor]) -> dict[str, float]:
-    """Largest difference to ours over the largest value."""
+    """Largest differences to ours, relative to the largest value."""
     mine, others = gradients(case, lambda values: our_image(case, values)), gradients(case, render)
     relative = {
         name: ((mine[name] - value.to(mine[name].device)).abs().max() / value.abs().max()).item()
@@ -307,7 +310,7 @@ def our_image(case: Case, values: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def compile_seconds() -> float:
-    """From nothing, for this GPU."""
+    """Seconds of compiling the kernels for this GPU, with an empty cache."""
     with tempfile.TemporaryDirectory() as folder:
         before = os.environ.get("STILLSPLAT_CACHE")
         os.environ["STILLSPLAT_CACHE"] = folder
@@ -322,7 +325,7 @@ def compile_seconds() -> float:
 
 
 def neighbours(counts: list[int]) -> list[dict[str, float]]:
-    """distCUDA2: our kernel, and the library for CPUs on a copy."""
+    """Times distCUDA2 by our kernel, and by the KD-tree on a copy on the CPU."""
     from simple_knn import distCUDA2
 
     rows = []

@@ -4,11 +4,11 @@
     python benchmarks/rasterizer.py --compare [--opensplat BINARY]
     python benchmarks/rasterizer.py --neighbour
 
-One iteration is what a trainer does: projection, binning, compositing, L1 + SSIM, backward, Adam on all 59 numbers of
-a Gaussian with spherical harmonics of degree 3. All Gaussians are in view, and in Morton order, as the optimizer keeps
-them. `iteration` goes through autograd,
-`fused_iteration` through FusedOptimizer, which takes the step of Adam inside the backward pass; `inference` is a
-image by `rasterize` without gradients, `prepared` one of PreparedGaussians. Figures are medians in milliseconds.
+One training iteration is projection, binning, compositing, L1 + SSIM, the backward pass, and Adam on all 59 numbers of
+each Gaussian with spherical harmonics of degree 3. All Gaussians are in view, in Morton order, as the optimizer stores
+them. `iteration` uses autograd, `fused_iteration` uses FusedOptimizer, whose backward pass takes the step of Adam.
+`inference` is an image rendered by `rasterize` without gradients, `prepared` one by PreparedGaussians. Figures are
+medians in milliseconds.
 """
 
 import argparse
@@ -44,7 +44,7 @@ HEADS["fused_iteration"] = "fused it."
 
 
 def make_gaussians(count: int, width: int, height: int) -> dict[str, torch.Tensor]:
-    """Gaussians all over the image, about as large as their number needs to cover it several times."""
+    """Gaussians all over the image, of a size that covers it several times."""
     random = torch.Generator().manual_seed(0)
     focal = 0.9 * width
     z = 1.5 + 3 * torch.rand(count, generator=random)
@@ -64,7 +64,7 @@ def make_gaussians(count: int, width: int, height: int) -> dict[str, torch.Tenso
 
 def measure(count: int, width: int, height: int, threads: int, repeats: int) -> dict[str, float]:
     kernels.set_num_threads(threads)
-    torch.set_num_threads(1)  # as in training: PyTorch's threads wait actively and take the cores from the kernels
+    torch.set_num_threads(1)  # as in training, because PyTorch's threads spin and take the cores from the kernels
     gaussians = make_gaussians(count, width, height)
     moments = [{name: torch.zeros_like(t) for name, t in gaussians.items()} for _ in range(2)]
     target = torch.rand(3, height, width, generator=torch.Generator().manual_seed(1))
@@ -144,20 +144,21 @@ def measure(count: int, width: int, height: int, threads: int, repeats: int) -> 
 
 
 def render_alone(gaussians: dict, camera: dict, repeats: int) -> tuple[float, dict[str, float]]:
-    """Medians in seconds of images one after the other, by `rasterize` and by PreparedGaussians, whose stages these
-    are; the sort of a tile is part of its forward."""
-    harmonics = {"sh_coefficients": gaussians["sh_coefficients"], "log_scales": True, "opacity_logits": True}
+    """Median seconds per image by `rasterize`; for PreparedGaussians medians of the stages, and of the total `seconds`.
+
+    Sorting a tile is part of the stage `forward`."""
+    options = {"sh_coefficients": gaussians["sh_coefficients"], "log_scales": True, "opacity_logits": True}
     given = [gaussians[name] for name in ("means", "rotations", "log_scales", "logit_opacities")]
-    ready = kernels.PreparedGaussians(*given, **harmonics)
+    prepared = kernels.PreparedGaussians(*given, **options)
     times, samples = [], []
     with torch.no_grad():
         for _ in range(repeats + 3):
             start = time.perf_counter()
-            kernels.rasterize(*given, **harmonics, **camera)
+            kernels.rasterize(*given, **options, **camera)
             times.append(time.perf_counter() - start)
         for _ in range(repeats + 3):
             start = time.perf_counter()
-            ready.render(**camera)
+            prepared.render(**camera)
             seconds = time.perf_counter() - start
             samples.append(Frame.last_statistics() | {"seconds": seconds})
     medians = {name: statistics.median(sample[name] for sample in samples[3:]) for name in samples[0]}
@@ -171,11 +172,15 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, kernels.num_threads()}))
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--simd", default="auto", choices=["auto", "avx512", "avx2", "plain"])
-    parser.add_argument("--compare", action="store_true", help="bytes, flops and share of the floor; then the peers")
+    parser.add_argument(
+        "--compare", action="store_true", help="print bytes, flops and the theoretical minimum; time other programs"
+    )
     parser.add_argument("--opensplat", type=Path, metavar="BINARY", help="with --compare: times OpenSplat's CPU path")
-    parser.add_argument("--opensplat-scene", type=Path, metavar="FOLDER", help="in place of one of ours, for OpenSplat")
-    parser.add_argument("--neighbour", action="store_true", help="fused iterations beside busy processes, and alone")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument(
+        "--opensplat-scene", type=Path, metavar="FOLDER", help="scene for OpenSplat; by default a synthetic one"
+    )
+    parser.add_argument("--neighbour", action="store_true", help="time fused iterations beside busy processes too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
     arguments = parser.parse_args()
     kernels.set_simd(arguments.simd)
     columns = (*PARTS, "iteration", "fused_iteration", "inference", "prepared")

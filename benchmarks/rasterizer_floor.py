@@ -1,22 +1,22 @@
-"""What a training iteration must move and compute at least, by stage; rasterizer.md explains the counts."""
+"""The theoretical minimum of a training iteration: bytes and flops of each stage; rasterizer.md explains the counts."""
 
 import time
 from typing import Any
 
 import torch
 
-#: floats of a Gaussian with harmonics of degree 3
+#: floats of a Gaussian with spherical harmonics of degree 3
 FLOATS = 59
 #: flops of one splat at one pixel, counting a fused multiply-add as two
 FORWARD_FLOPS, BACKWARD_FLOPS = 36, 40
-#: bytes that the forward pass saves for the backward pass at each visit of a splat to a block
+#: bytes that the forward pass saves per visit (a splat composited over a block of 4x4 pixels)
 SAVED = 65
 LOSS_FLOPS_PER_VALUE = 230
 
 
 def machine_peaks(threads: int) -> dict[str, float]:
-    """What the machine gives: bytes per second of a copy that does not fit the caches (read and written), and flops per
-    second of a matrix product."""
+    """The peak rates of the machine: bytes per second of a copy that exceeds the caches (read and written), and flops
+    per second of a matrix product."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     source, target = torch.ones(1 << 26), torch.ones(1 << 26)
@@ -34,7 +34,7 @@ def machine_peaks(threads: int) -> dict[str, float]:
 
 
 def floors(row: dict[str, Any], peaks: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Bytes, flops and the milliseconds that they need on this machine, by stage of the fused iteration."""
+    """Bytes, flops and the milliseconds that they take at the peak rates, by stage of the fused iteration."""
     count, pairs, pixels = row["count"], row["pairs"], row["width"] * row["height"]
     evaluated, saved = 16 * row["block_visits"], SAVED * row["block_visits"]
     needs = {

@@ -1,4 +1,4 @@
-"""What a fused iteration costs beside busy processes: on the clock, and in seconds of the processor."""
+"""Wall time and processor time of a fused iteration beside busy processes."""
 
 import os
 import statistics
@@ -14,10 +14,10 @@ _BUSY = "while True: pass"
 
 
 def measure_neighbours(gaussians: dict[str, torch.Tensor], row: dict[str, Any], repeats: int) -> list[dict[str, float]]:
-    """Prints and returns milliseconds of an iteration with no neighbour, with one, and with one on each core.
+    """Prints and returns milliseconds of an iteration without a busy process, with one, and with one on each core.
 
-    Threads that wait without sleeping would show in the processor's time; a scheduler that shares fairly gives each of
-    `neighbours` processes and our threads its part, so that the clock shows about (threads + neighbours) / cores.
+    Threads that spin while waiting would increase the processor time. With a fair scheduler the wall time grows to
+    about (threads + neighbours) / cores of the time alone.
     """
     kernels.set_num_threads(row["threads"])
     optimizer = kernels.FusedOptimizer(**{name: tensor.detach().clone() for name, tensor in gaussians.items()})

@@ -1,4 +1,4 @@
-"""Other programs beside ours, as far as they are here, on as many Gaussians and images of the same size."""
+"""Times other programs, as far as they are installed, with the same number of Gaussians and image size."""
 
 import subprocess
 import tempfile
@@ -18,9 +18,9 @@ VIEWS = 8
 
 
 def compare(rows: list[dict[str, Any]], opensplat: Path | None, scene: Path | None) -> dict[str, Any]:
-    """Prints a table of all programs: milliseconds of a training iteration beside what it must move and compute at
-    least, and its share of that floor on the most threads that ours was timed with. What is not here is said so."""
-    print("\nside by side, one training iteration; MB, Mflop and floor are those of the work, whoever does it")
+    """Prints a table of all programs: bytes and flops of a training iteration, the theoretical minimum ("floor") in
+    milliseconds, and the measured milliseconds. Programs that are not installed get a sentence."""
+    print("\nside by side, one training iteration; MB, Mflop and floor are the same for all programs")
     print(f"{'':>24} {'image':>10} {'Gaussians':>9} {'MB':>7} {'Mflop':>7} {'floor ms':>9} {'ms':>9} {'share':>6}")
     peers: dict[str, Any] = {"opensplat": []}
     for row in rows:
@@ -49,9 +49,9 @@ def _print_row(name: str, row: dict[str, Any], floor: dict[str, dict[str, float]
 
 
 def _on_a_gpu(name: str) -> str:
-    """One sentence about a program that has no path for CPUs."""
+    """One sentence about a program that needs a GPU."""
     if name == "inria":
-        return "has the name of our package and needs an NVIDIA GPU: benchmarks/gpu.py --inria FOLDER times it"
+        return "has the same package name as ours and needs an NVIDIA GPU: benchmarks/gpu.py --inria FOLDER times it"
     try:
         __import__("gsplat")
     except ImportError:
@@ -62,10 +62,10 @@ def _on_a_gpu(name: str) -> str:
 
 
 def _opensplat(binary: Path, scene: Path | None, row: dict[str, Any]) -> float | str:
-    """Milliseconds per iteration of its CPU path, from two runs of different length, so that start-up cancels out.
+    """Milliseconds per iteration of OpenSplat on the CPU, from two runs of different length, which excludes start-up.
 
-    It takes one Gaussian for each point of a scene; the scene is one of ours with as many points unless one is given.
-    Its first iterations use harmonics of degree 0, which is less work than ours.
+    OpenSplat creates one Gaussian for each point of a scene; by default that is a synthetic scene with `count` points.
+    Its first iterations use spherical harmonics of degree 0, which is less work than ours.
     """
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def _opensplat(binary: Path, scene: Path | None, row: dict[str, Any]) -> float |
             scene = Path(folder) / "scene"
             _write_scene(scene, row["count"], row["width"], row["height"])
         for iterations in (5, 45):
-            # images at full size from the start
+            # --num-downscales 0: images at full size from the first iteration
             command = [str(binary), str(scene), "--cpu", "--num-downscales", "0", "-n", str(iterations)]
             command += ["-o", str(Path(folder) / "splats.ply")]
             start = time.perf_counter()
@@ -89,7 +89,7 @@ def _opensplat(binary: Path, scene: Path | None, row: dict[str, Any]) -> float |
 
 
 def _write_scene(folder: Path, count: int, width: int, height: int) -> None:
-    """A COLMAP scene of random images, and of points that fill them as Gaussians do in `make_gaussians`."""
+    """Writes a COLMAP scene with random images and points distributed like the Gaussians of `make_gaussians`."""
     random = np.random.default_rng(0)
     focal = 0.9 * width
     z = 1.5 + 3 * random.random(count)

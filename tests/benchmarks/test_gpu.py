@@ -38,8 +38,8 @@ def test_a_recording_keeps_what_it_was_recorded_on(benchmark, monkeypatch):
             seen.extend(map(weakref.ref, [*parameters, *camera[:3]]))
             return SimpleNamespace(image=torch.zeros(3, 2, 2))
 
-        def step(self, parameters, first, second, slopes, rates, **options):
-            seen.extend(map(weakref.ref, [*first, *second, rates]))
+        def step(self, parameters, exp_avg, exp_avg_sq, output_gradients, learning_rates, **options):
+            seen.extend(map(weakref.ref, [*exp_avg, *exp_avg_sq, learning_rates]))
 
     monkeypatch.setattr(benchmark.cuda_training, "FusedTraining", Training)
     monkeypatch.setattr(benchmark.cuda_device, "cuda_device", lambda where: None)
