@@ -10,7 +10,6 @@ The networks are those in `dynamic_predictor.specs` and `optical_flow.specs` tha
 """
 
 import argparse
-import json
 import math
 import sys
 import zipfile
@@ -28,6 +27,7 @@ from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
 from dynamic_predictor.specs import specs
 from scene.errors import InputError, is_out_of_memory
 from scene.files.atomic import atomic_file
+from scene.files.json_files import read_json
 
 #: largest number of values in the input, so that a wrong file does not fill the memory
 _MOST_INPUT_VALUES = 1 << 28
@@ -112,19 +112,6 @@ def read_images(path: Path) -> Tensor:
     return torch.from_numpy(images.astype(np.float32))
 
 
-def read_overrides(path: Path) -> dict[str, Sequence]:
-    """The contents of an overrides file. Raises `InputError` if it is not a JSON object."""
-    try:
-        overrides = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the path.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON.") from error
-    if not isinstance(overrides, dict):
-        raise InputError(f"{path} must hold one JSON object of parameter names.")
-    return overrides
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; prints one sentence and returns 2 for invalid input."""
     parser = argparse.ArgumentParser(
@@ -136,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--overrides", type=Path, metavar="FILE.json")
     options = parser.parse_args(arguments)
     try:
-        overrides = read_overrides(options.overrides) if options.overrides else {}
+        overrides = read_json(options.overrides) if options.overrides else {}
         images = read_images(options.input)
         with atomic_file(options.output) as temporary, temporary.open("wb") as file:
             np.savez(file, **run_parity(options.name, images, overrides))  # type: ignore[arg-type]
@@ -152,7 +139,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
