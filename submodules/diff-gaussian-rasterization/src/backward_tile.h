@@ -43,11 +43,11 @@ template <bool WITH_DEPTH>
 INLINE void add_sums(vf* h, vf* w, const Splat* const* splats, vf pixel_x, vf pixel_y, const vf spread[4][4],
                      const uint8_t* which, Slot* sums) {
   static_assert(TOGETHER == 4 && BLOCK == 4, "pieces of four");
-  const float* const centres[4] = {&splats[which[0]]->x, &splats[which[1]]->x, &splats[which[2]]->x, &splats[which[3]]->x};
+  const float* const centers[4] = {&splats[which[0]]->x, &splats[which[1]]->x, &splats[which[2]]->x, &splats[which[3]]->x};
   vf offset = set1(0.0f);  // x of each pixel relative to the middle of its row of four
   for (int l = 0; l < W; l++) offset[l] = (float)(l % 4) - 1.5f;
   vf x, y;  // from the splat to the middle of the row
-  pairs_to_pieces(centres, x, y);
+  pairs_to_pieces(centers, x, y);
   x = (pixel_x - x) - offset;
   y = pixel_y - y;
   transpose_pieces(h);

@@ -34,7 +34,7 @@ def fused_ssim(
 
 class _MeanSsim(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, image, target, inside: bool, wants_gradient: bool):
+    def forward(ctx, image, target, inside: bool, needs_gradient: bool):
         batch, channels, height, width = image.shape
         weight, windows = None, height * width
         if inside:
@@ -51,11 +51,11 @@ class _MeanSsim(torch.autograd.Function):
             # its sum is over pixels, of the mean over three channels of 1 - SSIM
             loss = photometric_loss(
                 planes[0][k : k + 3], planes[1][k : k + 3], ssim_weight=weight, l1_factor=0.0,
-                ssim_factor=-3.0 / count, gradient=wants_gradient,
+                ssim_factor=-3.0 / count, gradient=needs_gradient,
             )  # fmt: skip
             total = total + loss.ssim_sum
             gradients.append(loss.gradient)
-        ctx.gradient = torch.cat(gradients)[: batch * channels].view(image.shape) if wants_gradient else None
+        ctx.gradient = torch.cat(gradients)[: batch * channels].view(image.shape) if needs_gradient else None
         return torch.as_tensor(1.0 - 3.0 * total / count, dtype=image.dtype, device=image.device)
 
     @staticmethod
