@@ -11,11 +11,12 @@ from scene.frames import MemoryFrames
 from tests.paths import ROOT
 
 SAMPLE = ROOT / "data" / "sample"
-COUNT, WIDTH, HEIGHT = 6, 320, 181
+CHOSEN = slice(0, 16, 2)
+WIDTH, HEIGHT = 320, 181
 
 
 def resized(folder: str, interpolation: int) -> np.ndarray:
-    paths = sorted((SAMPLE / folder).iterdir())[:COUNT]
+    paths = sorted((SAMPLE / folder).iterdir())[CHOSEN]
     images = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]
     return np.stack([cv2.resize(image, (WIDTH, HEIGHT), interpolation=interpolation) for image in images])
 
@@ -26,8 +27,8 @@ def test_rotations_of_the_sample() -> None:
     masks = resized("mask", cv2.INTER_NEAREST)[..., 0].astype(np.float32) / 255
     found = pycolmap_cameras(MemoryFrames(resized("rgb", cv2.INTER_AREA)), masks, focal=focal)
     assert found is not None and found.focal == pytest.approx(focal)
-    assert len(found.frames) >= 4
-    truth = np.array([frame["world_from_camera"] for frame in cameras["frames"]])[found.frames, :3, :3]
+    assert len(found.frames) >= 6
+    truth = np.array([frame["world_from_camera"] for frame in cameras["frames"]])[CHOSEN][found.frames, :3, :3]
     # the angle between the rotations from the first registered frame to each other one
     error = (found.rotations @ found.rotations[0].T) @ (truth.transpose(0, 2, 1) @ truth[0]).transpose(0, 2, 1)
     angles = np.degrees(np.arccos(np.clip((np.trace(error, axis1=1, axis2=2) - 1) / 2, -1, 1)))
