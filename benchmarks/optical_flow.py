@@ -2,8 +2,8 @@
 
     python benchmarks/optical_flow.py [--width 512] [--height 288] [--threads 1] [--device cpu]
 
-Encoding is per frame and shared by all pairs of a frame; a refinement is one step. The official code encodes both
-frames of every pair, in both directions, and upsamples after every step.
+Each frame is encoded once for all pairs that it belongs to. The official code encodes both frames of every pair, in
+both directions, and upsamples after every refinement step.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
 
 
 def seconds(function: Callable[[], object], device: torch.device, repeats: int = 3) -> float:
-    """The best of some repetitions."""
+    """The shortest time of several repetitions."""
     function()
     best = float("inf")
     for _ in range(repeats):
@@ -40,13 +40,14 @@ def seconds(function: Callable[[], object], device: torch.device, repeats: int =
 
 
 def operations(function: Callable[[], object]) -> float:
-    """Billions of multiplications and additions of convolutions and matrix products."""
+    """Multiplications and additions of convolutions and matrix products, in billions."""
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops() / 1e9
 
 
 def measure_network(network: RAFT | SeaRAFT, images: torch.Tensor, device: torch.device) -> None:
+    """Prints the time of encoding a frame, of a refinement, and of whole pairs."""
     first, second = images[:1], images[1:]
     name = type(network).__name__
     features = [network.encode(first), network.encode(second)]
@@ -68,10 +69,10 @@ def measure_network(network: RAFT | SeaRAFT, images: torch.Tensor, device: torch
 
 
 def measure_correlation(images: torch.Tensor, device: torch.device) -> None:
-    """Both ways of `correlate`."""
+    """Times of `correlate` with all pairs of pixels at once, and block by block."""
     height, width = images.shape[-2] // 8, images.shape[-1] // 8
     first, second = torch.randn(2, 1, 256, height, width, device=device)
-    # a flow that changes slowly, up to 32 pixels
+    # a smooth flow of up to 32 pixels
     waves = 4 * torch.sin(pixel_positions(first) / 9).flip(1)
     positions = pixel_positions(first) + waves
     for label, limit in (("all pairs", 1 << 40), ("in blocks", 0)):
@@ -93,11 +94,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     generator = np.random.default_rng(0)
-    pictures = generator.random((2, options.height, options.width, 3), dtype=np.float32)
-    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().to(device)
+    frames = generator.random((2, options.height, options.width, 3), dtype=np.float32)
+    images = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().to(device)
     print(f"{options.width}x{options.height}, {options.threads} threads, {device}, torch {torch.__version__}")
     dis = DISFlow()
-    print(f"DIS: a pair {1e3 * seconds(lambda: dis.estimate(*pictures), torch.device('cpu')):.0f} ms")
+    print(f"DIS: a pair {1e3 * seconds(lambda: dis.estimate(*frames), torch.device('cpu')):.0f} ms")
     with torch.inference_mode():
         measure_correlation(images, device)
         for network_class in (SeaRAFT, RAFT):
