@@ -7,7 +7,6 @@ import ctypes
 import glob
 import hashlib
 import os
-import re
 import site
 import sys
 import tempfile
@@ -36,17 +35,8 @@ class Compiled(NamedTuple):
 
     #: machine code for the architecture, or PTX that the driver translates
     image: bytes
-    #: the compiler's log; with `report` it contains the resources of each kernel
+    #: the compiler's log
     log: str
-
-
-class Resources(NamedTuple):
-    """The resources that one kernel uses, as ptxas reports them."""
-
-    registers: int
-    spill_bytes: int
-    stack_bytes: int
-    shared_bytes: int
 
 
 @cache
@@ -131,11 +121,8 @@ def _texts() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.suffix in (".cu", ".cuh", ".h")}
 
 
-def compile_kernels(architecture: str, *, report: bool = False) -> Compiled:
-    """Compiles all kernels, for example for `sm_90` (machine code) or `compute_90` (PTX).
-
-    With `report` the log contains the resources of each kernel. Raises CompilerError.
-    """
+def compile_kernels(architecture: str) -> Compiled:
+    """Compiles all kernels, for example for `sm_90` (machine code) or `compute_90` (PTX). Raises CompilerError."""
     library, texts = nvrtc(), _texts()
     headers = {name: text for name, text in texts.items() if name != "kernels.cu"}
     program = ctypes.c_void_p()
@@ -151,8 +138,6 @@ def compile_kernels(architecture: str, *, report: bool = False) -> Compiled:
     )
     try:
         options = [f"--gpu-architecture={architecture}", *OPTIONS]
-        if report:
-            options.append("--ptxas-options=--verbose")
         array = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
         code = library.nvrtcCompileProgram(program, len(options), array)
         log = _text(program, "ProgramLog").decode(errors="replace").strip("\x00\n ")
@@ -169,26 +154,6 @@ def _text(program: ctypes.c_void_p, kind: str) -> bytes:
     buffer = ctypes.create_string_buffer(size.value)
     _check(getattr(nvrtc(), f"nvrtcGet{kind}")(program, buffer))
     return buffer.raw
-
-
-def resources(log: str) -> dict[str, Resources]:
-    """The resources of each kernel, from the log of `compile_kernels(..., report=True)`."""
-    found: dict[str, Resources] = {}
-    for entry in re.split(r"Compiling entry function ", log)[1:]:
-        name = re.match(r"'(\w+)'", entry)
-        if name is None:
-            continue
-
-        def number(pattern: str, text: str = entry) -> int:
-            return sum(int(value) for value in re.findall(pattern, text))
-
-        found[name.group(1)] = Resources(
-            number(r"Used (\d+) registers"),
-            number(r"(\d+) bytes spill stores"),
-            number(r"(\d+) bytes stack frame"),
-            number(r"(\d+) bytes smem"),
-        )
-    return found
 
 
 def cache_folder() -> Path:
