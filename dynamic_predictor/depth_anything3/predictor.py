@@ -14,7 +14,7 @@ from dynamic_predictor.depth_anything3.model import DepthAnything3, ImageWarning
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.preprocessing import ResizeMethod
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
-from dynamic_predictor.depth_anything3.spec import WORKING_SIZE
+from dynamic_predictor.depth_anything3.settings import WORKING_SIZE
 from scene.progress import Progress, ignore_progress
 
 

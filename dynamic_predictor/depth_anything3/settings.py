@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 
+#: long side in pixels of the images that the networks were trained on
+WORKING_SIZE = 504
+
+
 @dataclass(frozen=True)
 class BackboneSettings:
     """A DINOv2 transformer.

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS, NestedSettings, PublishedModel
+from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS, WORKING_SIZE, NestedSettings, PublishedModel
 from dynamic_predictor.depth_anything3.weights import WEIGHTS
 from dynamic_predictor.predictor_spec import PredictorSpec
 
@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor
     from dynamic_predictor.parity.case import ParityCase
 
-#: long side in pixels of the images that the networks were trained on
-WORKING_SIZE = 504
 #: views that see each other at once: memory grows with their square
 _LARGEST_VIEWS = 60
 _MEMORY = {"small": 2, "base": 3, "large": 5, "giant": 10, "nested": 12, "metric": 3, "mono": 3}
