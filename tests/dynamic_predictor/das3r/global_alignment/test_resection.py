@@ -15,7 +15,7 @@ def test_resection(golden_arrays, kind):
     np.testing.assert_allclose(pose, data[f"{kind}_pose"], atol=1e-4)
 
 
-def test_resection_of_too_little_or_nonsense_has_no_answer():
+def test_too_few_or_invalid_points_give_no_pose():
     points = np.full((8, 8, 3), np.nan)
     assert resect(points, np.ones((8, 8), bool), 10.0) is None
     assert resect(np.zeros((8, 8, 3)), np.zeros((8, 8), bool), 10.0) is None
