@@ -7,10 +7,10 @@ from dynamic_predictor.optical_flow.sea_raft import SeaRAFT
 from dynamic_predictor.parity.case import ParityCase, network_without_values
 
 
-def parity_case(name: str) -> ParityCase:
-    """The network called "raft" or "sea-raft". Its input images are in [0, 255], as the official code expects them; its
-    output is `flow` (1, 2, H, W) in pixels after the default number of refinements."""
-    network = network_without_values(RAFT if name == "raft" else SeaRAFT)
+def parity_case(network_class: type[RAFT] | type[SeaRAFT]) -> ParityCase:
+    """The network with input images in [0, 255], as the official code expects them, and the output `flow` (1, 2, H, W)
+    in pixels after the default number of refinements."""
+    network = network_without_values(network_class)
 
     def run(images: Tensor) -> dict[str, Tensor]:
         return {"flow": network(images[:, 0] / 255, images[:, 1] / 255)[0]}

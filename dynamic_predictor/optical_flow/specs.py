@@ -63,7 +63,7 @@ def _network(
     def parity_case() -> "ParityCase":
         from dynamic_predictor.optical_flow.parity import parity_case
 
-        return parity_case(name)
+        return parity_case(network_class())
 
     return FlowSpec(name, description, load, weights, parity_case)
 
