@@ -93,7 +93,7 @@ class SceneDriver:
             source = self.open_source()
         needs_all = known is not None or self.settings.masks is not None or self.settings.masks_from is not None
         in_chunks = stream is not None or self.spec.online
-        if not in_chunks or needs_all:
+        if not in_chunks or needs_all or not accept_damaged:
             self._take_in(source, workspace, accept_damaged)
             source = None
         frames = workspace.frames() if workspace.frames_complete else None
