@@ -48,6 +48,6 @@ def test_comparison_beside_a_program_that_is_given(tmp_path):
 def test_comparison_where_nothing_else_is_and_neighbours(tmp_path):
     printed, report = run(tmp_path, "--compare", "--neighbour", "--opensplat", str(tmp_path / "not there"))
     assert report["peers"]["opensplat"][0]["ms"] == "could not be started: No such file or directory"
-    assert "inria has the name of our package and needs an NVIDIA GPU" in printed
+    assert "inria has the same package name as ours and needs an NVIDIA GPU" in printed
     (figures,) = report["neighbours"]
     assert [row["neighbours"] for row in figures][:2] == [0, 1] and all(row["processor_ms"] > 0 for row in figures)
