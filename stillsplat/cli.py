@@ -1,98 +1,43 @@
-"""The command line. Options of a command, and what it works with, are imported only when that command is called, so
-that help and mistakes answer at once."""
+"""The command line. Commands import what they work with only when they run: help and mistakes answer at once."""
 
 import argparse
 import errno
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 from scene.errors import InputError, is_out_of_memory
 from stillsplat import __version__
+from stillsplat.commands import depth, evaluate, poses, predict, predictors, report, run, version, weights
 from terminal.option_parser import OptionParser
 
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
-def _run() -> ModuleType:
-    from stillsplat.commands import run
-
-    return run
-
-
-def _predict() -> ModuleType:
-    from stillsplat.commands import predict
-
-    return predict
-
-
-def _poses() -> ModuleType:
-    from stillsplat.commands import poses
-
-    return poses
-
-
-def _depth() -> ModuleType:
-    from stillsplat.commands import depth
-
-    return depth
-
-
-def _evaluate() -> ModuleType:
-    from stillsplat.commands import evaluate
-
-    return evaluate
-
-
-def _report() -> ModuleType:
-    from stillsplat.commands import report
-
-    return report
-
-
-def _predictors() -> ModuleType:
-    from stillsplat.commands import predictors
-
-    return predictors
-
-
-def _weights() -> ModuleType:
-    from stillsplat.commands import weights
-
-    return weights
-
-
-def _version() -> ModuleType:
-    from stillsplat.commands import version
-
-    return version
-
-
 #: name -> (one line of help, the module with `add_arguments`, `run` and `EPILOG`)
-_COMMANDS: dict[str, tuple[str, Callable[[], ModuleType]]] = {
-    "run": ("video in; splats, renders, scores and report out", _run),
-    "predict": ("the predictor alone: cameras, motion masks and depth as a scene", _predict),
-    "poses": ("poses, depth and points of a clip of any length or of a live camera", _poses),
-    "depth": ("depth maps of images, a folder or a video", _depth),
-    "evaluate": ("score a run against truth or annotations", _evaluate),
-    "report": ("write OUT/report.html again", _report),
-    "predictors": ("list the dynamic predictors", _predictors),
-    "weights": ("list, fetch and check the official weights of the learned predictors", _weights),
-    "version": ("print the version", _version),
+_COMMANDS: dict[str, tuple[str, ModuleType]] = {
+    "run": ("video in; splats, renders, scores and report out", run),
+    "predict": ("the predictor alone: cameras, motion masks and depth as a scene", predict),
+    "poses": ("poses, depth and points of a clip of any length or of a live camera", poses),
+    "depth": ("depth maps of images, a folder or a video", depth),
+    "evaluate": ("score a run against truth or annotations", evaluate),
+    "report": ("write OUT/report.html again", report),
+    "predictors": ("list the dynamic predictors", predictors),
+    "weights": ("list, fetch and check the official weights of the learned predictors", weights),
+    "version": ("print the version", version),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 done, 2 something that the user can mend (one sentence on standard
     error), 130 interrupted. Errors of our own come with a traceback and status 1."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser(next((word for word in given if word in _COMMANDS), None))
+    parser = _parser()
     try:
-        options = parser.parse_args(given)
+        options = parser.parse_args(arguments)
     except InputError as error:
         _print_error(str(error))
         return BAD_INPUT
@@ -106,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError:  # not in the main thread
         previous = None
     try:
-        return _COMMANDS[options.command][1]().run(options)
+        return _COMMANDS[options.command][1].run(options)
     except InputError as error:
         _print_error(str(error))
         return BAD_INPUT
@@ -126,8 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGTERM, previous)
 
 
-def _parser(called: str | None) -> argparse.ArgumentParser:
-    """The parser, with the options of the command `called` alone."""
+def _parser() -> argparse.ArgumentParser:
     parser = OptionParser(
         prog="stillsplat",
         description="From a video with moving things in it to a clean, static 3D Gaussian scene.",
@@ -135,17 +79,15 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"stillsplat {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name, (summary, load) in _COMMANDS.items():
+    for name, (summary, module) in _COMMANDS.items():
         command = commands.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
+            epilog=module.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if name == called:
-            module = load()
-            command.epilog = module.EPILOG
-            module.add_arguments(command)
+        module.add_arguments(command)
     return parser
 
 

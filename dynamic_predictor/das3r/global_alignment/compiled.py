@@ -1,6 +1,5 @@
 """Access to the compiled kernels of `submodules/pointmap-alignment`, which are optional."""
 
-import importlib
 from functools import lru_cache
 from types import ModuleType
 
@@ -10,9 +9,10 @@ from torch import Tensor
 @lru_cache(maxsize=1)
 def _kernels() -> ModuleType | None:
     try:
-        return importlib.import_module("pointmap_alignment")
+        import pointmap_alignment
     except ImportError:
         return None
+    return pointmap_alignment
 
 
 def compiled_terms(data: Tensor) -> ModuleType | None:
