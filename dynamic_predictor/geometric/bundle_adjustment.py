@@ -180,7 +180,6 @@ def adjust(
     free_depth: bool = True,
     focal_prior: tuple[float, float] | None = None,
     depth_prior: float = 1e-3,
-    smallest_inverse_depth: float = 1e-3,
     tolerance: float = 1e-4,
 ) -> Solution:
     """Minimizes the robust reprojection error.
@@ -188,7 +187,7 @@ def adjust(
     `scale` is the noise in pixels per coordinate. `free_frames` (F,) bool marks the poses to optimize (default: all;
     damping fixes the gauge). `focal_prior` is the mean of the focal length in pixels and the standard deviation of its
     logarithm; a deviation of that size costs `FOCAL_PRIOR_COST` per observation. Inverse depths stay above
-    `smallest_inverse_depth` times their median. `depth_prior` is a regularization weight that draws each inverse depth
+    a thousandth of their median. `depth_prior` is a regularization weight that draws each inverse depth
     to the median of its host: the cost of a relative deviation of 1, in units of one observation.
     """
     frame_count = len(poses.rotations)
@@ -223,7 +222,7 @@ def adjust(
         if free_depth:
             moved_depths = []
             for depth, change in zip(inverse_depths, depth_steps, strict=True):
-                floor = smallest_inverse_depth * max(float(np.median(depth)), 1e-9)
+                floor = 1e-3 * max(float(np.median(depth)), 1e-9)
                 moved_depths.append(np.clip(depth + change, np.maximum(floor, 0.2 * depth), 5 * depth + 10 * floor))
         cost = evaluate(moved, moved_depths)
         if np.isfinite(cost) and cost < current:

@@ -183,16 +183,14 @@ def fuse(
     return (agreeing * values).sum(axis=0) / np.maximum(total, 1e-20), total / len(values)
 
 
-def complete(
-    inverse_depth: np.ndarray, information: np.ndarray, image: np.ndarray, strength: float = 400.0
-) -> np.ndarray:
+def complete(inverse_depth: np.ndarray, information: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Inverse depth (H, W) of all pixels: the measured one where its information is large, an edge-aware mean of the
     surroundings elsewhere. `image` is float32 RGB in [0, 1]."""
     scale = float(np.median(inverse_depth[information > 0])) if (information > 0).any() else 1.0
     # a standard deviation of one percent of the typical inverse depth has certainty 1
     certainty = np.minimum(information * (0.01 * max(scale, 1e-12)) ** 2, 1.0)
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB) / 100.0
-    wide = EdgeAwareSmoother(lab, strength, 0.04)
+    wide = EdgeAwareSmoother(lab, 400.0, 0.04)
     surroundings, _ = wide.weighted(inverse_depth, certainty)
     residual_weight = certainty / (1.0 + ((inverse_depth - surroundings) / (0.25 * surroundings + 0.05 * scale)) ** 2)
     fine = EdgeAwareSmoother(lab, 6.0, 0.04)
@@ -207,8 +205,6 @@ def estimate_depth(
     cameras: Sequence[Camera],
     motion_masks: FrameMaps | None = None,
     *,
-    strides: Sequence[int] = STRIDES,
-    fusion_strides: Sequence[int] = FUSION_STRIDES,
     progress: Progress = ignore_progress,
 ) -> DepthEstimate:
     """Depth of every frame, complete, in the unit of `cameras`. Pixels that `motion_masks` (1 = moves) mark get the
@@ -231,7 +227,7 @@ def estimate_depth(
         return estimate
     raw = StoredMaps(count, height, width, np.float32), StoredMaps(count, height, width, np.float32)
     for index in range(count):
-        partners = partner_frames(index, count, strides)
+        partners = partner_frames(index, count, STRIDES)
         flows = [flow(index, other) for other in partners]
         pairs = [RigidPair.between(cameras[index], cameras[other]) for other in partners]
         raw[0][index], raw[1][index], _ = triangulate(flows, pairs)
@@ -241,7 +237,7 @@ def estimate_depth(
             warped_estimate(
                 flow(index, other), RigidPair.between(cameras[index], cameras[other]), raw[0][other], raw[1][other]
             )
-            for other in partner_frames(index, count, fusion_strides)
+            for other in partner_frames(index, count, FUSION_STRIDES)
         ]
         estimate.inverse_depths[index], estimate.informations[index] = fuse(raw[0][index], raw[1][index], warped)
         progress("depth", count + index + 1, 2 * count)

@@ -103,16 +103,11 @@ def predicted_inverse_depths(geometry: Geometry, host: HostTracks) -> np.ndarray
     ):
         if known.host == host.host:
             continue
-        view = HostTracks(
-            known.host,
-            known.host_pixels,
-            np.array([host.host]),
-            np.zeros((1, known.count, 2)),
-            np.ones((1, known.count), bool),
-        )
-        place, z = project_host(view, inverse_depth, geometry.poses, geometry.center)
+        frames, visible = np.array([host.host]), np.ones((1, known.count), bool)
+        view = HostTracks(known.host, known.host_pixels, frames, np.zeros((1, known.count, 2)), visible)
+        position, z = project_host(view, inverse_depth, geometry.poses, geometry.center)
         good = (z[0] > 0.05) & (weight > 0.3)
-        pixels.append(place[0][good])
+        pixels.append(position[0][good])
         depths.append(inverse_depth[good] / z[0][good])
     if not pixels or sum(len(part) for part in pixels) == 0:
         return np.ones(host.count)

@@ -94,7 +94,6 @@ def residual_evidence(
     index: int,
     inverse_depth: np.ndarray,
     deviation: np.ndarray,
-    strides: Sequence[int] = MOTION_STRIDES,
 ) -> Evidence:
     """Evidence about frame `index`, whose `inverse_depth` (H, W) has the standard deviation `deviation` (H, W)."""
     shape = inverse_depth.shape
@@ -106,7 +105,7 @@ def residual_evidence(
     shift, rigid_difference, flow_difference = (np.zeros(shape, np.float32) for _ in range(3))
     gray = flow.gray(index).astype(np.float32)
     differences, visible = np.zeros((2, *shape), np.float32), np.zeros((2, *shape), np.float32)
-    for other in partner_frames(index, len(cameras), strides):
+    for other in partner_frames(index, len(cameras), MOTION_STRIDES):
         pair_flow = flow(index, other)
         variance = flow_variance(pair_flow) + _edge_variance(pair_flow.displacement) + texture
         pair = RigidPair.between(cameras[index], cameras[other])
@@ -262,7 +261,6 @@ def estimate_motion(
     z_depths: FrameMaps,
     confidences: FrameMaps | None = None,
     *,
-    strides: Sequence[int] = MOTION_STRIDES,
     progress: Progress = ignore_progress,
 ) -> StoredMaps:
     """Motion masks: per frame the probability (H, W), in [0, 1], that a pixel shows a moving object.
@@ -278,7 +276,7 @@ def estimate_motion(
         span = range(max(first - CONTEXT, 0), min(last + CONTEXT, count))
         graph = SegmentGraph()
         for index in span:
-            evidence = _frame_evidence(flow, cameras, index, z_depths, confidences, strides)
+            evidence = _frame_evidence(flow, cameras, index, z_depths, confidences)
             graph.add_frame(_segments(frames.rgb8(index), evidence))
             progress("motion", index, count)
         _link(graph, flow, span)
@@ -313,7 +311,6 @@ def _frame_evidence(
     index: int,
     z_depths: FrameMaps,
     confidences: FrameMaps | None,
-    strides: Sequence[int],
 ) -> Evidence:
     """The evidence about frame `index`; pixels without depth have the median inverse depth, with a large deviation."""
     z_depth = z_depths[index]
@@ -330,7 +327,7 @@ def _frame_evidence(
             relative = relative_error_from_confidence(confidences[index])
         deviation = relative * np.maximum(inverse_depth, 0.1 * typical)
         deviation[~known] = typical
-    return residual_evidence(flow, cameras, index, inverse_depth, deviation, strides)
+    return residual_evidence(flow, cameras, index, inverse_depth, deviation)
 
 
 def _segments(image: np.ndarray, evidence: Evidence) -> FrameSegments:
