@@ -44,7 +44,8 @@ class CudaRendering:
         flags = settings.flags if settings.center is None else settings.flags & ~structs.CENTER_FROM_POSE
         count = len(gaussians[0])  # type: ignore[arg-type]
         self._frame = CudaFrame(self._device, Shape(count, settings.width, settings.height))
-        view = packed_view(self._device.torch_device, *camera, settings.center)
+        pose, intrinsics, background = camera
+        view = packed_view(self._device.torch_device, pose, intrinsics, background, settings.center)
         outputs = self._frame.forward(
             view,
             [*gaussians[:7], None] if settings.screen_in_ndc else gaussians,

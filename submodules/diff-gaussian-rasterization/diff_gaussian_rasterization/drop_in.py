@@ -244,9 +244,9 @@ def _sum_of_weights(settings: RasterSettings, gaussians, camera) -> torch.Tensor
 
     The image is linear in the colors, so this is the gradient of its sum to a Gaussian's color.
     """
+    one = torch.ones_like(gaussians[0][:, 0]).detach().requires_grad_()
     gaussians = [None if tensor is None else tensor.detach() for tensor in gaussians]
     with torch.enable_grad():
-        one = torch.ones_like(gaussians[0][:, 0]).requires_grad_()
         image = _render_values(settings, gaussians, (camera[0].detach(), *camera[1:]), one).image
         (weights,) = torch.autograd.grad(image[0].sum(), one)
     return weights.round().int()

@@ -62,7 +62,7 @@ def pointer(tensor: torch.Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def image_pointers(target: torch.Tensor) -> tuple[int | None, int | None, int, int, int]:
+def image_pointers(target: torch.Tensor) -> tuple[int | None, ...]:
     """The fields of LOSS_IMAGES after `image`: a (3, H, W) target, float32 or uint8, with any strides."""
     address, is_float = target.data_ptr(), target.dtype == torch.float32
     return (address, None, *target.stride()) if is_float else (None, address, *target.stride())
