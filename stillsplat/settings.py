@@ -44,6 +44,7 @@ class PosesSettings(SceneSettings, StreamSettings):
             overlap=self.overlap,
             align=self.align,
             loop=self.loop,
+            strict_official=self.strict_official,
             loop_half=self.loop_half,
         )
 

@@ -112,6 +112,9 @@ class StreamSettings:
     )
     #: whether loops are looked for, and how many frames on either side of one are predicted together
     loop: bool = option(True, "look for loops and close them", group=_CHUNKS)
+    strict_official: bool = option(
+        False, "join chunks as Depth Anything 3's official streaming does, mistakes included", group=_CHUNKS
+    )
     loop_half: int = field(default=10, kw_only=True)
 
     def __post_init__(self) -> None:

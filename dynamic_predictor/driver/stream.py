@@ -18,6 +18,7 @@ from dynamic_predictor.driver.chunk_windows import chunk_of_frame, chunk_windows
 from dynamic_predictor.driver.chunks import AlignedChunk, align_by_cameras, align_chunks, camera_seam, depth_scale
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.loop_closure import LoopWindow, find_loops, loop_windows
+from dynamic_predictor.driver.official import OFFICIAL, OURS
 from dynamic_predictor.driver.pose_graph import PoseGraphEdge, accumulate, close_loops
 from dynamic_predictor.driver.settings import StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, LiveSource
@@ -279,6 +280,7 @@ class _Stream:
             moved_confidence,
             moved_depth,
             method=self.settings.align,
+            conventions=OFFICIAL if self.settings.strict_official else OURS,
         )
         scale = 1.0
         if self.settings.align != "se3":
