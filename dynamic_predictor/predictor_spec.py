@@ -40,6 +40,8 @@ class PredictorSpec:
     metric: bool = False
     #: motion masks of its own; otherwise the geometric motion stage finds them from cameras and depth
     motion: bool = False
+    #: its confidence speaks of depth alone, so that the motion stage can use it; False: it is low at movers too
+    confidence_of_depth: bool = True
     #: predicts from one image alone
     single_view: bool = False
     #: a known focal length (--fov) is used

@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from dynamic_predictor.contract import Prediction, Predictor, Views
 from dynamic_predictor.driver.checks import source_positions
 from dynamic_predictor.driver.intake import Intake
@@ -34,6 +32,8 @@ from scene.scene import Scene
 Warn = Callable[[str], None]
 #: what is known of a clip besides its frames: given the frames, views with masks, focal length or cameras
 KnownClip = Callable[[Frames], Views]
+#: where motion masks come from, as `scene.json` says it
+BY_MOTION_STAGE = "estimated (geometric motion stage, from the scene's cameras and depth)"
 
 
 @dataclass
@@ -193,7 +193,9 @@ class SceneDriver:
         elif scene.motion_masks is not None:
             by = f"predicted ({spec.name})"
         elif motion_stage:
-            by = estimate_motion_masks(scene, settings, self.progress, self.warn)
+            by = BY_MOTION_STAGE
+            known = scene if spec.confidence_of_depth else replace(scene, confidences=None)
+            scene.motion_masks = estimated_masks(known, settings, self.progress, self.warn)
         else:
             by = "none"
         scene.predictor = spec.name
@@ -230,21 +232,20 @@ def scene_of_folder(
                 "--masks-from geometric."
             )
         warn(f"{settings.input} has no motion masks; they are estimated from its cameras and depth.")
-        scene.provenance["masks"] = estimate_motion_masks(scene, settings, progress, warn)
+        scene.motion_masks = estimated_masks(scene, settings, progress, warn)
+        scene.provenance["masks"] = BY_MOTION_STAGE
     for sentence in scene_warnings(scene):
         warn(sentence)
     return scene
 
 
-def estimate_motion_masks(scene: Scene, settings: DriverSettings, progress: Progress, warn: Warn) -> str:
-    """Gives `scene` the motion masks of the geometric stage (flow that cameras and depth do not explain); says so in
-    words."""
+def estimated_masks(scene: Scene, settings: DriverSettings, progress: Progress, warn: Warn) -> FrameMaps:
+    """The motion masks of the geometric stage: flow that the cameras and depth of `scene` do not explain."""
     from dynamic_predictor.geometric.motion import scene_motion
 
-    flow = create_optical_flow(settings.flow or "dis", device=resolved_device(settings.device), warn=warn)
-    with np.errstate(all="ignore"):  # depths of damaged weights may be of any size
-        scene.motion_masks = scene_motion(scene, flow=flow, progress=progress)
-    return "estimated (geometric motion stage, from the scene's cameras and depth)"
+    device = resolved_device(settings.device)
+    flow = create_optical_flow(settings.flow or "auto", auto="dis", device=device, warn=warn)
+    return scene_motion(scene, flow=flow, progress=progress)
 
 
 def predicted_masks(

@@ -34,7 +34,7 @@ from dynamic_predictor.evaluation.scores.scoring import (
 )
 from dynamic_predictor.evaluation.single_images import score_single_images
 from dynamic_predictor.evaluation.summary import write_summary
-from dynamic_predictor.specs import predictor_spec, unknown_settings
+from dynamic_predictor.specs import predictor_spec
 from scene.errors import InputError, is_out_of_memory
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
@@ -307,10 +307,11 @@ class _ClipEvaluator:
 
 
 def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> EvaluationSettings:
-    """Settings with the optical flow of the data set's published figures, for predictors that use flow, unless the user
-    chose another."""
+    """Settings with the optical flow of the data set's published figures, for predictors that leave the choice open,
+    unless the user chose another."""
     chosen, flow = settings.predictor_settings, dataset.dataset.flow
-    if flow is None or chosen.get("flow", "auto") != "auto" or unknown_settings(settings.predictor, ["flow"]):
+    default = getattr(predictor_spec(settings.predictor).settings_type()(), "flow", None)
+    if flow is None or default != "auto" or chosen.get("flow", "auto") != "auto":
         return settings
     return replace(settings, predictor_settings={**chosen, "flow": flow})
 

@@ -47,9 +47,8 @@ class GeometricPredictor:
         if len(frames) < 2:
             raise InputError(f"There is only {len(frames)} frame; cameras need at least two frames of a moving view.")
         warnings: list[str] = []
-        flow = FlowField(
-            frames, create_optical_flow(self.settings.flow, device=self.device, warn=warnings.append)
-        )
+        estimator = create_optical_flow(self.settings.flow, auto="dis", device=self.device, warn=warnings.append)
+        flow = FlowField(frames, estimator)
         timings = {"cameras": 0.0, "depth": 0.0, "motion": 0.0}
         motion = masks
         cameras: CameraEstimate | None = None

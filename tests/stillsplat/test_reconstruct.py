@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from dynamic_predictor.contract import Prediction
 from dynamic_predictor.specs import registered
+from scene import folder, images
 from stillsplat.settings import RunSettings
 from tests.stillsplat.stand_ins import fake_spec
 
@@ -231,3 +233,34 @@ def test_a_scene_folder_is_taken_as_it_is(clip, tmp_path, fakes, run_cli):
     (scene / "scene.json").write_text("{")
     status, _, error = run_cli("run", scene, "-o", tmp_path / "other")
     assert status == 2 and "scene.json" in error and error.count("\n") == 1
+
+
+def test_every_frame_is_read_once_and_every_image_written_once(clip, tmp_path, fakes, run_cli, monkeypatch):
+    read, encoded, loaded = [], [], []
+    read_image, imencode, load_scene = images.read_image, cv2.imencode, folder.load_scene
+
+    def counted_read(path):
+        read.append(Path(path))
+        return read_image(path)
+
+    def counted_encode(suffix, pixels, *rest):
+        if suffix == ".png":
+            encoded.append(pixels.ndim)
+        return imencode(suffix, pixels, *rest)
+
+    def counted_load(place):
+        loaded.append(place)
+        return load_scene(place)
+
+    monkeypatch.setattr("dynamic_predictor.driver.sources.read_image", counted_read)
+    monkeypatch.setattr(cv2, "imencode", counted_encode)
+    for module in ("stillsplat.reconstruct", "stillsplat.report.build", "scene.folder"):
+        monkeypatch.setattr(f"{module}.load_scene", counted_load)
+    status, _, error = run_cli("run", clip, "-o", tmp_path / "out", "--predictor", "fake", "--export", "nerfstudio")
+    assert status == 0, error
+    assert sorted(read) == sorted(clip.iterdir())
+    assert encoded.count(3) == 8 + 8  # frames, renders
+    assert encoded.count(2) == 8  # motion masks
+    assert len(loaded) == 1
+    exported = tmp_path / "out" / "export" / "images" / "00003.png"
+    assert exported.samefile(tmp_path / "out" / "scene" / "images" / "00003.png")
