@@ -10,41 +10,23 @@ from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.rotary import Rotation, rotate
 
 
-def _check_heads(width: int, heads: int) -> None:
-    if width % heads:
-        raise ValueError(f"{width} features do not divide into {heads} heads")
-
-
 class SelfAttention(nn.Module):
     """Attention of tokens (B, N, width) to each other.
 
     `normalize_queries_and_keys` applies a LayerNorm over the features of each head to queries and keys, before the
-    rotary embedding. Raises `ValueError` if `width` is not a multiple of `heads`.
+    rotary embedding.
     """
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        *,
-        qkv_bias: bool = True,
-        normalize_queries_and_keys: bool = False,
-        norm_epsilon: float = 1e-5,
-    ) -> None:
+    def __init__(self, width: int, heads: int, *, normalize_queries_and_keys: bool = False) -> None:
         super().__init__()
-        _check_heads(width, heads)
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
-        self.q_norm: nn.Module = nn.Identity()
-        self.k_norm: nn.Module = nn.Identity()
-        if normalize_queries_and_keys:
-            self.q_norm = nn.LayerNorm(width // heads, eps=norm_epsilon)
-            self.k_norm = nn.LayerNorm(width // heads, eps=norm_epsilon)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm: nn.Module = nn.LayerNorm(width // heads) if normalize_queries_and_keys else nn.Identity()
+        self.k_norm: nn.Module = nn.LayerNorm(width // heads) if normalize_queries_and_keys else nn.Identity()
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, rotation: Rotation | None = None, mask: Tensor | None = None) -> Tensor:
-        """Maps tokens (B, N, width) to the same shape. `mask` is as in `scaled_dot_product_attention`, broadcast to
-        (B, heads, N, N)."""
+    def forward(self, tokens: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """Maps tokens (B, N, width) to the same shape."""
         batch, count, width = tokens.shape
         qkv = linear(self.qkv, tokens).view(batch, count, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -52,20 +34,19 @@ class SelfAttention(nn.Module):
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
         # under autocast the norms return float32, but queries, keys and values must have one type
-        mixed = scaled_dot_product_attention(query.to(value.dtype), key.to(value.dtype), value, attn_mask=mask)
+        mixed = scaled_dot_product_attention(query.to(value.dtype), key.to(value.dtype), value)
         return linear(self.proj, mixed.transpose(1, 2).reshape(batch, count, width))
 
 
 class CrossAttention(nn.Module):
     """Attention of tokens (B, N, width) to the tokens of another sequence (B, M, width)."""
 
-    def __init__(self, width: int, heads: int, *, qkv_bias: bool = True) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        _check_heads(width, heads)
         self.heads = heads
-        self.projq = nn.Linear(width, width, bias=qkv_bias)
-        self.projk = nn.Linear(width, width, bias=qkv_bias)
-        self.projv = nn.Linear(width, width, bias=qkv_bias)
+        self.projq = nn.Linear(width, width)
+        self.projk = nn.Linear(width, width)
+        self.projv = nn.Linear(width, width)
         self.proj = nn.Linear(width, width)
 
     def forward(

@@ -18,9 +18,9 @@ class GatedFeedForward(nn.Module):
     Its hidden width is two thirds of that of `FeedForward`, rounded up to a multiple of eight.
     """
 
-    def __init__(self, width: int, ratio: float = 4.0) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        hidden = (int(int(width * ratio) * 2 / 3) + 7) // 8 * 8
+        hidden = (int(4 * width * 2 / 3) + 7) // 8 * 8
         self.w12 = nn.Linear(width, 2 * hidden)
         self.w3 = nn.Linear(hidden, width)
 
@@ -31,11 +31,9 @@ class GatedFeedForward(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """DINOv2: a class token, register tokens and patch tokens with a position embedding; blocks; a final norm.
+    """DINOv2: a class token and patch tokens with a position embedding; blocks; a final norm.
 
-    From block `normalized_from` on (None: never), queries and keys are normalized per head. Published networks resize
-    the position embedding in different ways: `position_offset` is added to the size of the grid, and
-    `position_antialias` smooths while resizing.
+    From block `normalized_from` on (None: never), queries and keys are normalized per head.
     """
 
     patch_size = 14
@@ -50,25 +48,18 @@ class VisionTransformer(nn.Module):
         *,
         feed_forward: Literal["mlp", "swiglu"] = "mlp",
         normalized_from: int | None = None,
-        register_tokens: int = 0,
         final_norm_epsilon: float = 1e-6,
-        position_offset: float = 0.1,
-        position_antialias: bool = False,
     ) -> None:
         super().__init__()
         self.width = width
         self.heads = heads
-        self.position_offset = position_offset
-        self.position_antialias = position_antialias
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.position_grid**2, width))
-        self.register_tokens = nn.Parameter(torch.zeros(1, register_tokens, width)) if register_tokens else None
         self.patch_embed = PatchEmbedding(self.patch_size, width)
         self.blocks = nn.ModuleList(
             TransformerBlock(
                 width,
                 heads,
-                norm_epsilon=1e-6,
                 normalize_queries_and_keys=normalized_from is not None and index >= normalized_from,
                 layer_scale=1.0,
                 feed_forward=GatedFeedForward(width) if feed_forward == "swiglu" else None,
@@ -79,31 +70,21 @@ class VisionTransformer(nn.Module):
 
     def position_embedding(self, rows: int, columns: int) -> Tensor:
         """The embedding (1, 1 + rows * columns, width) of the class token and of the grid, bicubically resized unless
-        the grid has the learned size.
-
-        With an offset, DINOv2 passes a scale factor slightly larger than the ratio of the sizes, and that factor, not
-        the size, determines the sampling positions.
-        """
+        the grid has the learned size. As in DINOv2, the scale factors, which determine the sampling positions, are
+        slightly larger than the ratios of the sizes."""
         side = self.position_grid
         if rows == columns == side:
             return self.pos_embed
         grid = self.pos_embed[:, 1:].reshape(1, side, side, self.width).permute(0, 3, 1, 2).float()
-        size, factors = (rows, columns), None
-        if self.position_offset:
-            size, factors = None, [(rows + self.position_offset) / side, (columns + self.position_offset) / side]
-        grid = interpolate(grid, size=size, scale_factor=factors, mode="bicubic", antialias=self.position_antialias)
+        grid = interpolate(grid, scale_factor=[(rows + 0.1) / side, (columns + 0.1) / side], mode="bicubic")
         return torch.cat(
             [self.pos_embed[:, :1], grid.permute(0, 2, 3, 1).reshape(1, rows * columns, self.width)], dim=1
         )
 
     def embed(self, images: Tensor) -> Tensor:
-        """Tokens of images (N, 3, H, W): class token, registers, patches. Raises `ValueError` if a side is not a
+        """Tokens of images (N, 3, H, W): class token, patches. Raises `ValueError` if a side is not a
         multiple of the patch size."""
         rows, columns = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
         patches, _ = self.patch_embed(images)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
-        tokens = tokens + self.position_embedding(rows, columns)
-        if self.register_tokens is None:
-            return tokens
-        registers = self.register_tokens.expand(len(tokens), -1, -1)
-        return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+        return tokens + self.position_embedding(rows, columns)

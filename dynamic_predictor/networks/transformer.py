@@ -15,10 +15,10 @@ from dynamic_predictor.networks.rotary import Rotation
 class FeedForward(nn.Module):
     """Linear layer, exact GELU, linear layer, on tokens (..., width)."""
 
-    def __init__(self, width: int, hidden_width: int, *, bias: bool = True) -> None:
+    def __init__(self, width: int, hidden_width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden_width, bias=bias)
-        self.fc2 = nn.Linear(hidden_width, width, bias=bias)
+        self.fc1 = nn.Linear(width, hidden_width)
+        self.fc2 = nn.Linear(hidden_width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return linear(self.fc2, linear(self.fc1, tokens, "gelu"))
@@ -27,7 +27,7 @@ class FeedForward(nn.Module):
 class LayerScale(nn.Module):
     """A learned gain per feature."""
 
-    def __init__(self, width: int, initial: float = 1e-5) -> None:
+    def __init__(self, width: int, initial: float) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.full((width,), initial))
 
@@ -49,29 +49,21 @@ class TransformerBlock(nn.Module):
         *,
         feed_forward_ratio: float = 4.0,
         norm_epsilon: float = 1e-6,
-        qkv_bias: bool = True,
         normalize_queries_and_keys: bool = False,
-        query_norm_epsilon: float = 1e-5,
         layer_scale: float | None = None,
         feed_forward: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=norm_epsilon)
-        self.attn = SelfAttention(
-            width,
-            heads,
-            qkv_bias=qkv_bias,
-            normalize_queries_and_keys=normalize_queries_and_keys,
-            norm_epsilon=query_norm_epsilon,
-        )
+        self.attn = SelfAttention(width, heads, normalize_queries_and_keys=normalize_queries_and_keys)
         self.ls1: nn.Module = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
         self.norm2 = nn.LayerNorm(width, eps=norm_epsilon)
         self.mlp = feed_forward or FeedForward(width, int(width * feed_forward_ratio))
         self.ls2: nn.Module = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
 
-    def forward(self, tokens: Tensor, rotation: Rotation | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, rotation: Rotation | None = None) -> Tensor:
         """Maps tokens (B, N, width) to the same shape."""
-        tokens = tokens + self.ls1(self.attn(self.norm1(tokens), rotation, mask))
+        tokens = tokens + self.ls1(self.attn(self.norm1(tokens), rotation))
         return tokens + self.ls2(self.mlp(self.norm2(tokens)))
 
 
@@ -79,15 +71,15 @@ class DecoderBlock(nn.Module):
     """Residual blocks of self-attention, of cross-attention to the other view, and of a feed-forward layer, each on
     normalized tokens."""
 
-    def __init__(self, width: int, heads: int, *, feed_forward_ratio: float = 4.0, norm_epsilon: float = 1e-6) -> None:
+    def __init__(self, width: int, heads: int, *, feed_forward_ratio: float = 4.0) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=norm_epsilon)
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = SelfAttention(width, heads)
         self.cross_attn = CrossAttention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=norm_epsilon)
-        self.norm3 = nn.LayerNorm(width, eps=norm_epsilon)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.norm3 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = FeedForward(width, int(width * feed_forward_ratio))
-        self.norm_y = nn.LayerNorm(width, eps=norm_epsilon)
+        self.norm_y = nn.LayerNorm(width, eps=1e-6)
 
     def forward(
         self,
