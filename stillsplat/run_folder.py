@@ -25,54 +25,16 @@ class RunFolder:
     def __init__(self, path: Path, record: dict[str, Any]) -> None:
         self.path = path
         self.record = record
+        self.scene, self.model, self.renders = path / "scene", path / "model", path / "renders"
+        self.splats, self.report = path / "splats.ply", path / "report.html"
+        self.clean_video, self.compare_video = path / "clean.mp4", path / "compare.mp4"
+        self.metrics, self.evaluation = path / "metrics.json", path / "evaluation.json"
+        #: everything that `--export` writes
+        self.exports = path / "export"
+        #: for temporary files; removed when the run ends, however it ends
+        self.working = path / ".working"
         self._made: list[Path] = []
         self._replaced: Path | None = None
-
-    @property
-    def scene(self) -> Path:
-        return self.path / "scene"
-
-    @property
-    def model(self) -> Path:
-        return self.path / "model"
-
-    @property
-    def splats(self) -> Path:
-        return self.path / "splats.ply"
-
-    @property
-    def renders(self) -> Path:
-        return self.path / "renders"
-
-    @property
-    def exports(self) -> Path:
-        """Everything that `--export` writes."""
-        return self.path / "export"
-
-    @property
-    def clean_video(self) -> Path:
-        return self.path / "clean.mp4"
-
-    @property
-    def compare_video(self) -> Path:
-        return self.path / "compare.mp4"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.json"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.path / "evaluation.json"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def working(self) -> Path:
-        """For temporary files; gone when the run ends, however it ends."""
-        return self.path / ".working"
 
     @property
     def settings(self) -> RunSettings:

@@ -15,9 +15,9 @@ from terminal.tables import figures_table
 _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mask_iou", "mask_j", "mask_f")
 
 
-def print_run_summary(result: Reconstruction, console: Console | None = None) -> None:
+def print_run_summary(result: Reconstruction) -> None:
     """Prints the figures, times and output files of a finished run."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     metrics, folder = result.metrics, result.folder
     width, height = metrics["size"]
     rows = [("frames", str(metrics["frames"]), f"{width} x {height} pixels, a camera for each")]
@@ -40,9 +40,9 @@ def print_run_summary(result: Reconstruction, console: Console | None = None) ->
         console.print(Text(f"{what:>16}  ", style="dim") + Text(str(path), style="bold"), soft_wrap=True)
 
 
-def print_evaluation_summary(output: Path, evaluation: dict[str, Any], console: Console | None = None) -> None:
+def print_evaluation_summary(output: Path, evaluation: dict[str, Any]) -> None:
     """Prints the figures of an evaluation."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     console.print()
     if "truth" in evaluation:
         rows = [

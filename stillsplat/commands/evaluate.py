@@ -9,14 +9,12 @@ EPILOG = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
     parser.add_argument("output", metavar="OUT", help="output folder of stillsplat run")
     parser.add_argument("--truth", metavar="SCENE", help="a scene with complete truth (docs/scores.md)")
     parser.add_argument("--annotations", metavar="DIR", help="annotated motion masks, one per frame, white moves")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; returns its exit status."""
     if options.truth is None and options.annotations is None:
         raise InputError("Give --truth SCENE or --annotations DIR to evaluate against.")
     from stillsplat.scores.evaluation import evaluate

@@ -29,7 +29,6 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
     add_options(parser, PosesSettings, input=None)
     parser.add_argument("--video", metavar="SOURCE", help="the input under another name, as in other tools")
@@ -40,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; returns its exit status."""
     from scene.errors import InputError
     from stillsplat.poses import extract_poses
     from terminal.progress_bars import ProgressBars

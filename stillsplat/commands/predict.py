@@ -14,7 +14,6 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
     parser.add_argument("-o", "--output", metavar="SCENE", required=True, help="the scene folder; must not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier scene")
     add_options(parser, SceneSettings)
@@ -22,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; returns its exit status."""
     from stillsplat.predict import predict
     from terminal.progress_bars import ProgressBars
 

@@ -7,12 +7,10 @@ EPILOG = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
     parser.add_argument("output", metavar="OUT", help="output folder of stillsplat run")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; returns its exit status."""
     from stillsplat.report import write_report
     from stillsplat.run_folder import open_run
 

@@ -28,7 +28,6 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for all results; must not exist")
     add_options(parser, RunSettings)
     add_options(parser, ExportOptions)
@@ -38,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; returns its exit status."""
     from stillsplat.reconstruct import reconstruct
     from stillsplat.summary import print_run_summary
     from terminal.progress_bars import ProgressBars
