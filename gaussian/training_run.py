@@ -154,7 +154,6 @@ class TrainingRun:
             opacity_regularization=self.settings.opacity_regularization / count,
             scale_regularization=self.settings.scale_regularization / (3 * count * self.typical_depth),
         )
-        self.strategy.perturb(self.optimizer.geometry, learning_rates["means"], self.generator)
         self._step_camera(frame, factor, camera_gradients, done)
         if residual is not None:
             self._learn_staticness(frame, residual, target, rendered.alpha)

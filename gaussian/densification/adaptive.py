@@ -7,8 +7,9 @@ Splitting is that of Kerbl et al., SIGGRAPH 2023. The criterion is the error of 
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from gaussian.densification.strategy import DensificationContext, rotation_matrices
+from gaussian.densification.strategy import DensificationContext
 from gaussian.optimizer import Edit
 from scene.gaussians import Gaussians, logit
 
@@ -44,7 +45,7 @@ class AdaptiveDensityControl:
         # the two halves lie on the longest axis of the parent, half a standard deviation to either side
         axis = parents.log_scales.argmax(dim=1)
         rows = torch.arange(len(chosen))
-        direction = rotation_matrices(parents.rotations)[rows, :, axis]
+        direction = _rotation_matrices(parents.rotations)[rows, :, axis]
         offset = 0.5 * parents.scales[rows, axis, None] * direction
         log_scales = parents.log_scales.clone()
         log_scales[rows, axis] -= 0.47  # log 1.6
@@ -57,5 +58,13 @@ class AdaptiveDensityControl:
         gaussians.logit_opacities[chosen] = opacities
         return Edit(torch.arange(count), children, changed=chosen)
 
-    def perturb(self, gaussians: Gaussians, means_learning_rate: float, generator: torch.Generator) -> None:
-        pass
+
+def _rotation_matrices(rotations: Tensor) -> Tensor:
+    """(N, 3, 3) world_from_gaussian of quaternions wxyz (N, 4) of any length."""
+    w, x, y, z = torch.nn.functional.normalize(rotations, dim=1).unbind(dim=1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, dim=1).view(-1, 3, 3)

@@ -1,9 +1,9 @@
 """Densification as Markov chain Monte Carlo (Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo",
 NeurIPS 2024).
 
-Gaussians with hardly any opacity are moved onto others, the number of Gaussians grows slowly, and noise is added to the
-positions of transparent ones. A Gaussian onto which n others are moved becomes n + 1 equal ones that together look the
-same: opacity o' = 1 - (1 - o)^(1/(n+1)), scale s' = s o / sum_{i=1}^{n+1} sum_{k=0}^{i-1} C(i-1, k) (-1)^k o'^(k+1) /
+Gaussians with hardly any opacity are moved onto others, and the number of Gaussians grows slowly; the paper's noise on
+positions is left out. A Gaussian onto which n others are moved becomes n + 1 equal ones that together look the same:
+opacity o' = 1 - (1 - o)^(1/(n+1)), scale s' = s o / sum_{i=1}^{n+1} sum_{k=0}^{i-1} C(i-1, k) (-1)^k o'^(k+1) /
 sqrt(k + 1).
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gaussian.densification.strategy import DensificationContext, rotation_matrices
+from gaussian.densification.strategy import DensificationContext
 from gaussian.optimizer import Edit
 from scene.gaussians import Gaussians, logit
 
@@ -23,7 +23,7 @@ _MOST_COPIES = 20
 
 @dataclass
 class MarkovChain:
-    """Relocation and growth. The Gaussians to copy are drawn by their error, or by their opacity as in the paper."""
+    """Relocation and growth. The Gaussians to copy are drawn by their error, in the paper by their opacity."""
 
     #: shares of the run between which Gaussians are moved and added, every so many iterations
     start: float = 0.08
@@ -33,10 +33,6 @@ class MarkovChain:
     growth: float = 0.1
     #: Gaussians with less opacity are moved
     dead_opacity: float = 0.01
-    #: probability to be drawn: opacity^(1 - by_error) * error^by_error
-    by_error: float = 1.0
-    #: strength of the noise on positions, relative to the learning rate of the means
-    noise: float = 0.0
 
     def due(self, iteration: int, iterations: int) -> bool:
         return self.start * iterations <= iteration <= self.stop * iterations and iteration % self.every == 0
@@ -49,8 +45,7 @@ class MarkovChain:
         births = wanted - len(alive)
         if births <= 0 or len(alive) == 0:
             return Edit(alive, Gaussians.empty(gaussians.sh_degree))
-        probability = gaussians.opacities[alive] ** (1 - self.by_error)
-        probability = probability * (context.contributions.error[alive] + 1e-9) ** self.by_error
+        probability = context.contributions.error[alive] + 1e-9
         drawn = torch.multinomial(probability, births, replacement=True, generator=context.generator)
         parents, copies = torch.unique(drawn, return_counts=True)
         copies = copies.clamp(max=_MOST_COPIES - 1)
@@ -60,21 +55,6 @@ class MarkovChain:
         gaussians.log_scales[keep_parents] += shrink.log()[:, None]
         children = gaussians.select(torch.repeat_interleave(keep_parents, copies))
         return Edit(alive, children, changed=parents)
-
-    def perturb(self, gaussians: Gaussians, means_learning_rate: float, generator: torch.Generator) -> None:
-        if self.noise == 0:
-            return
-        # the strength 1 / (1 + exp(100 (o - 0.005))) is negligible for all others
-        transparent = torch.nonzero(gaussians.logit_opacities < -2.5)[:, 0]
-        if len(transparent) == 0:
-            return
-        some = gaussians.select(transparent)
-        strength = torch.sigmoid(-100 * (some.opacities - 0.005)) * self.noise * means_learning_rate
-        draw = torch.randn(len(transparent), 3, generator=generator).to(strength) * strength[:, None]
-        axes = rotation_matrices(some.rotations)
-        # covariance times the drawn vector, computed in the axes of the Gaussian
-        local = torch.einsum("nji,nj->ni", axes, draw) * some.scales**2
-        gaussians.means[transparent] += torch.einsum("nij,nj->ni", axes, local)
 
 
 def equal_copies(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
