@@ -140,3 +140,9 @@ def test_one_frame_and_too_few_masks_are_refused():
             MemoryFrames(images),
             motion_masks=LoadedMaps(2, lambda index: np.zeros(images.shape[1:3], np.float32)),
         )
+
+
+def test_auto_is_dis_without_a_warning_about_weights():
+    views = small(sample("rgb", 2), 96, 54)
+    found = GeometricPredictor(GeometricSettings(rounds=1, flow="auto")).predict(views)
+    assert not [sentence for sentence in found.warnings if "weights" in sentence]

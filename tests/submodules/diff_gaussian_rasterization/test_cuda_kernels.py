@@ -1,6 +1,6 @@
 """The CUDA kernels, emulated on the CPU (cuda_emulation/), against the float64 oracle, the CPU kernels and PyTorch.
 
-These tests check the kernels without a GPU. The tests of all backends are in test_every_backend.py.
+These tests check the kernels without a GPU. The tests of all backends are in test_drop_in_on_every_backend.py.
 """
 
 import ctypes
