@@ -4,6 +4,9 @@ Figures of camera paths and masks are from the tables in the DAS3R repository, f
 docs/evaluation.md lists the differences between their protocols and ours.
 """
 
+from dynamic_predictor.evaluation.datasets.davis import PUBLISHED_CLIPS as DAVIS_CLIPS
+from dynamic_predictor.evaluation.datasets.sintel import PUBLISHED_CLIPS as SINTEL_CLIPS
+
 #: (data set, kind of figure) -> method -> figures by column key
 PUBLISHED: dict[tuple[str, str], dict[str, dict[str, float]]] = {
     ("sintel", "pose"): {
@@ -40,63 +43,25 @@ PUBLISHED: dict[tuple[str, str], dict[str, dict[str, float]]] = {
     ("kitti", "depth scale_shift_adam"): {"MonST3R": {"abs_rel": 0.104, "delta_1": 0.895}},
 }
 
-_DAVIS_CLIPS = (
-    "blackswan", "camel", "car-shadow", "dog", "horsejump-high", "motocross-jump", "parkour", "soapbox"
-)  # fmt: skip
-_SINTEL_CLIPS = (
-    "alley_2", "ambush_4", "ambush_5", "ambush_6", "cave_2", "cave_4", "market_2", "market_5", "market_6", "shaman_3",
-    "sleeping_1", "sleeping_2", "temple_2", "temple_3",
-)  # fmt: skip
 
-
-def _by_clip(clips: tuple[str, ...], values: str) -> dict[str, float]:
-    return dict(zip(clips, (float(word) for word in values.split()), strict=True))
+def _by_clip(clips: tuple[str, ...], methods: dict[str, str]) -> dict[str, dict[str, float]]:
+    return {name: dict(zip(clips, map(float, figures.split()), strict=True)) for name, figures in methods.items()}
 
 
 #: data set -> method -> clip -> PSNR of held-out frames in dB by DAS3R's protocol
 PUBLISHED_PSNR: dict[str, dict[str, dict[str, float]]] = {
-    "davis": {
-        "WildGaussians": _by_clip(
-            _DAVIS_CLIPS,
-            "18.95 19.19 21.45 19.74 18.79 7.91 18.89 20.55",
-        ),
-        "Robust3DGS": _by_clip(
-            _DAVIS_CLIPS,
-            "19.58 21.31 29.31 22.48 20.87 13.83 21.29 22.55",
-        ),
-        "SLS-mlp": _by_clip(
-            _DAVIS_CLIPS,
-            "21.14 25.62 22.77 23.82 18.78 17.82 23.15 22.43",
-        ),
-        "MonST3R+InstantSplat": _by_clip(
-            _DAVIS_CLIPS,
-            "20.30 20.97 25.55 24.41 24.38 18.95 25.26 25.35",
-        ),
-        "DAS3R": _by_clip(
-            _DAVIS_CLIPS,
-            "23.90 27.27 29.13 28.63 25.09 17.09 28.09 26.41",
-        ),
-    },
-    "sintel": {
-        "WildGaussians": _by_clip(
-            _SINTEL_CLIPS,
-            "16.75 21.43 7.87 4.02 26.69 27.68 23.14 11.47 16.56 32.29 15.38 17.06 16.50 15.15",
-        ),
-        "Robust3DGS": _by_clip(
-            _SINTEL_CLIPS,
-            "17.96 19.18 12.20 10.46 27.70 29.68 22.28 16.85 16.23 35.88 15.58 15.93 12.68 20.68",
-        ),
-        "SLS-mlp": _by_clip(
-            _SINTEL_CLIPS,
-            "19.09 19.75 14.14 5.50 27.62 29.20 23.74 17.73 17.76 36.84 19.05 21.61 19.12 22.12",
-        ),
-        "MonST3R+InstantSplat": _by_clip(
-            _SINTEL_CLIPS,
-            "27.70 22.51 18.04 14.75 27.40 31.94 27.12 23.57 26.86 43.89 31.20 35.73 28.84 21.00",
-        ),
-        "DAS3R": _by_clip(
-            _SINTEL_CLIPS,
-            "31.10 24.52 26.28 19.26 28.32 31.86 29.03 26.49 23.58 45.60 26.30 25.67 27.18 23.90",
-        ),
-    },
-}
+    "davis": _by_clip(DAVIS_CLIPS, {
+        "WildGaussians": "18.95 19.19 21.45 19.74 18.79 7.91 18.89 20.55",
+        "Robust3DGS": "19.58 21.31 29.31 22.48 20.87 13.83 21.29 22.55",
+        "SLS-mlp": "21.14 25.62 22.77 23.82 18.78 17.82 23.15 22.43",
+        "MonST3R+InstantSplat": "20.30 20.97 25.55 24.41 24.38 18.95 25.26 25.35",
+        "DAS3R": "23.90 27.27 29.13 28.63 25.09 17.09 28.09 26.41",
+    }),
+    "sintel": _by_clip(SINTEL_CLIPS, {
+        "WildGaussians": "16.75 21.43 7.87 4.02 26.69 27.68 23.14 11.47 16.56 32.29 15.38 17.06 16.50 15.15",
+        "Robust3DGS": "17.96 19.18 12.20 10.46 27.70 29.68 22.28 16.85 16.23 35.88 15.58 15.93 12.68 20.68",
+        "SLS-mlp": "19.09 19.75 14.14 5.50 27.62 29.20 23.74 17.73 17.76 36.84 19.05 21.61 19.12 22.12",
+        "MonST3R+InstantSplat": "27.70 22.51 18.04 14.75 27.40 31.94 27.12 23.57 26.86 43.89 31.20 35.73 28.84 21.00",
+        "DAS3R": "31.10 24.52 26.28 19.26 28.32 31.86 29.03 26.49 23.58 45.60 26.30 25.67 27.18 23.90",
+    }),
+}  # fmt: skip

@@ -80,15 +80,14 @@ class Dataset:
     folder: str
     #: how to download it: a command or a sentence, with {data} for the data folder
     fetch: str
-    #: the clips for which figures are published; None: all
-    published_clips: tuple[str, ...] | None
-    #: number of frames per clip in published figures; None: all
-    published_frames: int | None
     #: names of all clips in the folder of the data set
     list_clips: Callable[[Path], list[str]]
     #: reads one clip from the folder of the data set; raises `InputError` when it is missing or incomplete
     open_clip: Callable[[Path, str], DatasetClip]
-
+    #: the clips for which figures are published; None: all
+    published_clips: tuple[str, ...] | None = None
+    #: number of frames per clip in published figures; None: all
+    published_frames: int | None = None
     #: the optical flow that predictors use by default on this data set; None: their usual default
     flow: str | None = None
 

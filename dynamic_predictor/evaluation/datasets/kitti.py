@@ -59,8 +59,6 @@ KITTI = Dataset(
     fetch="mkdir -p {data}/kitti && cd {data}/kitti && a=https://s3.eu-central-1.amazonaws.com/avg-kitti && "
     f"for f in $a/data_depth_annotated $(for d in {_DRIVES}; do echo $a/raw_data/$d/${{d}}_sync; done); "
     "do curl -L -o part.zip $f.zip && unzip -q part.zip && rm part.zip; done",
-    published_clips=None,
-    published_frames=None,
     list_clips=list_clips,
     open_clip=open_clip,
 )

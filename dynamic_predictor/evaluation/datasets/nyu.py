@@ -25,8 +25,6 @@ NYU = Dataset(
     fetch="mkdir -p {data}/nyu-v2 && for n in 0 1; do curl -L "
     "https://huggingface.co/datasets/sayakpaul/nyu_depth_v2/resolve/main/data/val-00000$n.tar | "
     "tar x -C {data}/nyu-v2; done && python data/unpack_nyu.py --folder {data}/nyu-v2/val",
-    published_clips=None,
-    published_frames=None,
     list_clips=lambda folder: ["val"],
     open_clip=open_clip,
 )

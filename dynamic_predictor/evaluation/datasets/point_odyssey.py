@@ -69,8 +69,6 @@ POINT_ODYSSEY = Dataset(
     title="PointOdyssey",
     folder="point_odyssey",
     fetch="python data/download_pointodyssey.py --to {data}/point_odyssey",
-    published_clips=None,
-    published_frames=None,
     list_clips=list_clips,
     open_clip=open_clip,
 )

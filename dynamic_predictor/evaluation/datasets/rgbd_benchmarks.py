@@ -109,7 +109,6 @@ TUM = Dataset(
     fetch="mkdir -p {data}/tum; for f in {sitting,walking}_{halfsphere,rpy,static,xyz}; do curl -L "
     "https://cvg.cit.tum.de/rgbd/dataset/freiburg3/rgbd_dataset_freiburg3_$f.tgz | tar xz -C {data}/tum; done",
     published_clips=TUM_DYNAMIC_CLIPS,
-    published_frames=None,
     list_clips=folders_in,
     open_clip=open_tum,
 )
@@ -122,7 +121,6 @@ BONN = Dataset(
     "https://www.ipb.uni-bonn.de/html/projects/rgbd_dynamic2019/rgbd_bonn_dataset.zip "
     "&& unzip -q {data}/bonn.zip -d {data}/bonn",
     published_clips=BONN_PUBLISHED_CLIPS,
-    published_frames=None,
     list_clips=_bonn_clips,
     open_clip=open_bonn,
 )

@@ -55,8 +55,6 @@ SCANNET = Dataset(
     folder="scannetv2",
     fetch="ask for access at http://www.scan-net.org, get scene0707_00 to scene0806_00 and unpack colour, depth and "
     "poses of each into {data}/scannetv2/<scan>",
-    published_clips=None,
-    published_frames=None,
     list_clips=folders_in,
     open_clip=open_clip,
 )

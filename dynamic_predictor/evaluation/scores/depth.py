@@ -64,24 +64,18 @@ class DepthProtocol:
     steps: int = 1000
 
 
-def score_depth(
-    predicted: np.ndarray, true: np.ndarray, protocol: DepthProtocol | None = None, *, mask: np.ndarray | None = None
-) -> DepthScores:
-    """Scores of predicted against true z depth, both (H, W) or (N, H, W); a true depth of 0 or less is unknown.
-
-    `mask` (bool, same shape) selects the pixels that are scored; the alignment uses all valid pixels. Raises
-    `ValueError` when shapes differ.
-    """
+def score_depth(predicted: np.ndarray, true: np.ndarray, protocol: DepthProtocol | None = None) -> DepthScores:
+    """Scores of predicted against true z depth, both (H, W) or (N, H, W); a true depth of 0 or less is unknown. Raises
+    `ValueError` when shapes differ."""
     protocol = protocol or DepthProtocol()
     predicted, true = np.asarray(predicted, np.float32), np.asarray(true, np.float32)
-    if predicted.shape != true.shape or (mask is not None and mask.shape != true.shape):
+    if predicted.shape != true.shape:
         raise ValueError(f"depth of shape {predicted.shape} cannot be compared with {true.shape}")
     valid = true > 0
     if protocol.max_depth is not None:
         valid &= true < protocol.max_depth
     true = true[valid]
-    scored = np.ones(len(true), bool) if mask is None else np.asarray(mask, bool)[valid]
-    if not scored.any():
+    if not len(true):
         return DepthScores(0, 0, 0, 0, 0, 0, 0, 0)
     aligned = _clip(predicted[valid], protocol.clip_predicted)
     target = 1 / (true + np.float32(1e-8)) if protocol.disparity else true
@@ -90,7 +84,7 @@ def score_depth(
     if protocol.disparity:
         aligned = np.divide(1.0, aligned, out=np.zeros_like(aligned), where=aligned > 0)
     aligned = _clip(aligned, protocol.clip_aligned)
-    return _scores(aligned[scored], true[scored])
+    return _scores(aligned, true)
 
 
 def align_depth(predicted: np.ndarray, true: np.ndarray, protocol: DepthProtocol) -> tuple[float, float]:

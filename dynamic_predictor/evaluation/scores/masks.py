@@ -36,7 +36,8 @@ def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> MaskScores:
     intersection = union = 0
     j_values, f_values = [], []
     for predicted, annotated in pairs:
-        predicted, annotated = _checked(predicted, annotated)
+        if predicted.shape != annotated.shape or predicted.ndim != 2:
+            raise ValueError(f"masks must both be (H, W), not {predicted.shape} and {annotated.shape}")
         intersection += int(np.count_nonzero(predicted & annotated))
         union += int(np.count_nonzero(predicted | annotated))
         j_values.append(region_similarity(predicted, annotated))
@@ -104,7 +105,6 @@ def _mean(values: np.ndarray) -> float:
 
 def region_similarity(predicted: np.ndarray, annotated: np.ndarray) -> float:
     """J: intersection over union of two bool masks (H, W); 1 when both are empty."""
-    predicted, annotated = _checked(predicted, annotated)
     union = np.count_nonzero(predicted | annotated)
     return float(np.count_nonzero(predicted & annotated) / union) if union else 1.0
 
@@ -112,7 +112,6 @@ def region_similarity(predicted: np.ndarray, annotated: np.ndarray) -> float:
 def boundary_accuracy(predicted: np.ndarray, annotated: np.ndarray) -> float:
     """F: harmonic mean of boundary precision and recall of two bool masks (H, W). A boundary pixel matches when the
     other mask has a boundary within `BOUNDARY_TOLERANCE`. 1 when neither mask has a boundary."""
-    predicted, annotated = _checked(predicted, annotated)
     radius = math.ceil(BOUNDARY_TOLERANCE * math.hypot(*predicted.shape))
     ours, theirs = boundary(predicted), boundary(annotated)
     count_ours, count_theirs = np.count_nonzero(ours), np.count_nonzero(theirs)
@@ -137,9 +136,3 @@ def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
     steps = np.arange(-radius, radius + 1)
     disk = (steps[:, None] ** 2 + steps[None, :] ** 2 <= radius**2).astype(np.uint8)
     return cv2.dilate(mask.astype(np.uint8), disk) > 0
-
-
-def _checked(predicted: np.ndarray, annotated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if predicted.shape != annotated.shape or predicted.ndim != 2:
-        raise ValueError(f"masks must both be (H, W), not {predicted.shape} and {annotated.shape}")
-    return np.asarray(predicted, dtype=bool), np.asarray(annotated, dtype=bool)

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from dynamic_predictor.depth_anything3.pose_alignment import homogeneous
 from scene.trajectory import rotation_angle
 
 #: upper limits of the areas, in degrees
@@ -37,11 +38,12 @@ def pair_errors(camera_from_world: np.ndarray, true_camera_from_world: np.ndarra
 
     As in the benchmark, the first camera defines the world, and the relative pose of views a and b is
     inverse(camera_from_world[a]) @ camera_from_world[b]."""
-    predicted, true = (_relative_to_first(_homogeneous(x)) for x in (camera_from_world, true_camera_from_world))
+    predicted, true = homogeneous(camera_from_world), homogeneous(true_camera_from_world)
     if len(predicted) != len(true) or len(predicted) < 2:
         raise ValueError(f"{len(predicted)} cameras for {len(true)} true ones; at least two of each are needed")
     first, second = np.array(list(combinations(range(len(true)), 2))).T
-    steps = [np.linalg.inv(poses[first]) @ poses[second] for poses in (predicted, true)]
+    relative = [cameras @ np.linalg.inv(cameras[:1]) for cameras in (predicted, true)]
+    steps = [np.linalg.inv(poses[first]) @ poses[second] for poses in relative]
     difference = steps[0][:, :3, :3] @ steps[1][:, :3, :3].transpose(0, 2, 1)
     return np.degrees(rotation_angle(difference)), _direction_errors(steps[0][:, :3, 3], steps[1][:, :3, 3])
 
@@ -59,13 +61,3 @@ def _direction_errors(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     along = np.abs((predicted * true).sum(axis=1))
     angles = np.degrees(np.arctan2(across, along))
     return np.where((across == 0) & (along == 0), 90.0, angles)
-
-
-def _relative_to_first(camera_from_world: np.ndarray) -> np.ndarray:
-    return camera_from_world @ np.linalg.inv(camera_from_world[:1])
-
-
-def _homogeneous(matrices: np.ndarray) -> np.ndarray:
-    result = np.tile(np.eye(4), (len(matrices), 1, 1))
-    result[:, :3] = np.asarray(matrices, np.float64)[:, :3]
-    return result

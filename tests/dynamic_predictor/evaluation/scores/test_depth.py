@@ -41,12 +41,6 @@ def test_scores_equal_the_reference(golden: dict[str, np.ndarray], case: str) ->
     np.testing.assert_allclose(astuple(scores), golden[case], rtol=1e-5)
 
 
-def test_masked_scores_equal_the_reference(golden: dict[str, np.ndarray]) -> None:
-    """The alignment uses all pixels, the scores only those of the mask."""
-    scores = score_depth(golden["pred"], golden["gt"], CASES["scale"], mask=golden["custom_mask"])
-    np.testing.assert_allclose(astuple(scores), golden["scale_masked"], rtol=1e-5)
-
-
 def test_a_single_image_equals_the_reference(golden: dict[str, np.ndarray]) -> None:
     scores = score_depth(golden["pred"][0], golden["gt"][0], CASES["scale"])
     np.testing.assert_allclose(astuple(scores), golden["single_image"], rtol=1e-5)

@@ -18,7 +18,7 @@ def golden():
 
 def test_region_and_boundary_equal_the_benchmark(golden):
     for index in range(len(golden["unit_gt"])):
-        predicted, annotated = golden["unit_pred"][index], golden["unit_gt"][index]
+        predicted, annotated = golden["unit_pred"][index] > 0, golden["unit_gt"][index] > 0
         assert masks.region_similarity(predicted, annotated) == pytest.approx(golden["unit_J"][index], abs=1e-9)
         assert masks.boundary_accuracy(predicted, annotated) == pytest.approx(golden["unit_F"][index], abs=1e-9)
 
@@ -79,4 +79,4 @@ def test_pooled_iou():
     assert masks.score_masks([]).frames == 0
     assert masks.summarize_over_clips([]).frames == 0 and np.isnan(masks.summarize_over_frames([]).j_mean)
     with pytest.raises(ValueError, match="masks"):
-        masks.region_similarity(full, full[:2])
+        masks.score_masks([(full, full[:2])])
