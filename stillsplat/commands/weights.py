@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="every known file, its licence and whether it is on this machine")
     listing.set_defaults(action_function=_list)
 
-    get = actions.add_parser("get", help="show the licence, ask, and download; goes on where it stopped")
+    get = actions.add_parser("get", help="show the licence, ask, and download; resumes an interrupted download")
     get.add_argument("names", metavar="NAME", nargs="+", help="as `list` shows them")
     get.add_argument("--to", metavar="DIR", help="weights folder (default: $STILLSPLAT_WEIGHTS, else weights/)")
     get.add_argument("--yes", action="store_true", help="the licence is accepted, do not ask")
