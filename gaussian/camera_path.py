@@ -1,7 +1,6 @@
 """Smooth camera paths through the cameras of a clip."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -9,6 +8,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation, RotationSpline
 
 from scene.camera import Camera
+from scene.rotations import affine_matrix
 
 
 def interpolated_path(cameras: Sequence[Camera], count: int, *, smoothing: float = 2.0) -> list[Camera]:
@@ -30,12 +30,7 @@ def interpolated_path(cameras: Sequence[Camera], count: int, *, smoothing: float
     at = np.linspace(0, len(cameras) - 1, count)
     path_centers = CubicSpline(times, centers)(at)
     path_rotations = RotationSpline(times, rotations)(at).as_matrix()
-    path = []
-    for center, rotation in zip(path_centers, path_rotations, strict=True):
-        world_from_camera = np.eye(4)
-        world_from_camera[:3, :3], world_from_camera[:3, 3] = rotation, center
-        path.append(replace(cameras[0], world_from_camera=world_from_camera))
-    return path
+    return [cameras[0].moved(pose) for pose in affine_matrix(path_rotations, path_centers)]
 
 
 def _smoothed(rotations: Rotation, smoothing: float) -> Rotation:

@@ -43,10 +43,9 @@ def _patches(gaussians: Gaussians, camera: Camera) -> Gaussians:
     inverse = np.where(known, 1 / np.maximum(rendered.z_depth, 1e-9), 0)
     layers = np.concatenate([rendered.image / alpha[..., None], inverse[..., None]], axis=2).astype(np.float32)
     filled = _push_pull(layers, known.astype(np.float32))[np.ix_(rows, columns)][hole]
-    v, u = (axis[hole] + 0.5 for axis in np.meshgrid(rows, columns, indexing="ij"))
+    v, u = (axis[hole] for axis in np.meshgrid(rows, columns, indexing="ij"))
     z = 1 / np.maximum(filled[:, 3], 1e-9)
-    points = np.stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z], axis=1)
-    points = points @ camera.world_from_camera[:3, :3].T + camera.center
+    points = camera.unproject_pixels(u, v, z)
     return Gaussians.isotropic(
         means=torch.from_numpy(points.astype(np.float32)),
         log_scales=torch.from_numpy(np.log(0.6 * _CELL * z / camera.fx).astype(np.float32)),

@@ -198,7 +198,7 @@ def _depth_tolerance(views: list[_View], settings: InitializationSettings) -> fl
     for one, other in zip(views[:12], views[1:13], strict=False):
         rows, columns = np.nonzero((one.static & one.confident)[4::8, 4::8])
         rows, columns = rows * 8 + 4, columns * 8 + 4
-        positions = _unprojected(one.camera, columns, rows, one.depth[rows, columns])
+        positions = one.camera.unproject_pixels(columns, rows, one.depth[rows, columns])
         u, v, z, _ = _projected(other, positions)
         trusted = other.static[v, u] & other.confident[v, u]
         differences.append(np.abs(other.depth[v, u][trusted] / z[trusted] - 1))
@@ -250,7 +250,7 @@ def _block_sum(values: np.ndarray, size: int) -> np.ndarray:
 
 def _points(cells: _Cells, which: np.ndarray, view: _View, scale: float, opacity: float) -> _Points:
     pixels, depths = cells.pixels[which], cells.depths[which]
-    positions = _unprojected(view.camera, pixels[:, 0], pixels[:, 1], depths)
+    positions = view.camera.unproject_pixels(pixels[:, 0], pixels[:, 1], depths)
     radii = scale * cells.sizes[which] * depths / view.camera.fx
     return _Points(positions, cells.colors[which], radii, np.full(len(positions), opacity))
 
@@ -302,14 +302,6 @@ def _confirmed(points: _Points, views: list[_View], tolerance: float) -> np.ndar
         agree[inside] += trusted & (np.abs(ratio - 1) < tolerance)
         seen_through[inside] += trusted & (ratio > 1 + 2 * tolerance)
     return agree >= seen_through
-
-
-def _unprojected(camera: Camera, columns: np.ndarray, rows: np.ndarray, depths: np.ndarray) -> np.ndarray:
-    """World points (N, 3) of the centres of pixels at z depths (N,)."""
-    x = (columns + 0.5 - camera.cx) / camera.fx * depths
-    y = (rows + 0.5 - camera.cy) / camera.fy * depths
-    matrix = camera.world_from_camera
-    return np.stack([x, y, depths], axis=1) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def _projected(view: _View, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from gaussian.adam import Adam
 from scene.camera import Camera
-from scene.rotations import nearest_rotation
+from scene.rotations import affine_matrix, nearest_rotation
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ class CameraRefinement:
     def camera(self, frame: int) -> Camera:
         """The refined camera of a frame."""
         camera, matrix, factor = self._cameras[frame], self._current[frame], self.focal_factor
-        world_from_camera = np.eye(4)
-        world_from_camera[:3, :3] = matrix[:3, :3].T
-        world_from_camera[:3, 3] = -matrix[:3, :3].T @ matrix[:3, 3]
+        world_from_camera = affine_matrix(matrix[:3, :3].T, -matrix[:3, :3].T @ matrix[:3, 3])
         return replace(camera, fx=camera.fx * factor, fy=camera.fy * factor, world_from_camera=world_from_camera)
 
     def view(self, frame: int, width: int, height: int) -> View:
@@ -126,7 +124,4 @@ class CameraRefinement:
 
 def correction_matrix(correction: np.ndarray) -> np.ndarray:
     """The 4x4 matrix of x' = R(omega) x + v for `correction` (6,): omega, then v."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_rotvec(correction[:3]).as_matrix()
-    matrix[:3, 3] = correction[3:]
-    return matrix
+    return affine_matrix(Rotation.from_rotvec(correction[:3]).as_matrix(), correction[3:])

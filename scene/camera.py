@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scene.rotations import affine_matrix
+
 
 def focal_length(width: float, field_of_view: float) -> float:
     """Focal length in pixels of an image of `width` pixels with a horizontal `field_of_view` in degrees."""
@@ -48,10 +50,7 @@ class Camera:
     def camera_from_world(self) -> np.ndarray:
         """The inverse of `world_from_camera`, 4x4."""
         rotation = self.world_from_camera[:3, :3].T
-        inverse = np.eye(4)
-        inverse[:3, :3] = rotation
-        inverse[:3, 3] = -rotation @ self.world_from_camera[:3, 3]
-        return inverse
+        return affine_matrix(rotation, -rotation @ self.world_from_camera[:3, 3])
 
     @property
     def center(self) -> np.ndarray:
@@ -83,6 +82,12 @@ class Camera:
         safe = np.where(np.abs(z) < 1e-12, 1e-12, z)
         pixels = np.stack([self.fx * points[:, 0] / safe + self.cx, self.fy * points[:, 1] / safe + self.cy], axis=1)
         return pixels, z
+
+    def unproject_pixels(self, columns: np.ndarray, rows: np.ndarray, z_depths: np.ndarray) -> np.ndarray:
+        """World points (N, 3) of the centers of pixels at `columns` (N,) and `rows` (N,) with z depths (N,)."""
+        x = (columns + 0.5 - self.cx) / self.fx * z_depths
+        y = (rows + 0.5 - self.cy) / self.fy * z_depths
+        return np.stack([x, y, z_depths], axis=1) @ self.world_from_camera[:3, :3].T + self.world_from_camera[:3, 3]
 
     def unproject(self, z_depth: np.ndarray) -> np.ndarray:
         """World points (H, W, 3) of a depth map (H, W) at this camera's size."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from scene.camera import Camera
 from scene.formats.options import ExportOptions
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud, Scene
@@ -71,7 +70,9 @@ def scene_points(
         chosen = np.flatnonzero(is_chosen)
         if share < 1.0:
             chosen = chosen[rng.random(len(chosen)) < share]
-        positions.append(unproject_pixels(camera, scene.z_depths[index], chosen).astype(np.float32))
+        rows, columns = np.divmod(chosen, image.shape[1])
+        depths = scene.z_depths[index].ravel()[chosen].astype(np.float64)
+        positions.append(camera.unproject_pixels(columns, rows, depths).astype(np.float32))
         colors.append(image.reshape(-1, 3)[chosen])
         progress("collecting points", index + 1, count)
     cloud = PointCloud(np.concatenate(positions), np.concatenate(colors))
@@ -79,17 +80,6 @@ def scene_points(
         kept = np.sort(rng.choice(len(cloud.positions), options.max_points, replace=False))
         cloud = PointCloud(cloud.positions[kept], cloud.colors[kept])
     return cloud
-
-
-def unproject_pixels(camera: Camera, z_depth: np.ndarray, pixels: np.ndarray, *, center: float = 0.5) -> np.ndarray:
-    """World points (K, 3) float64 of pixels, given by flat index (K,), of a depth map (H, W) of the camera's size.
-    `center`: position within a pixel of its ray; 0.5 is the middle, 0 the corner, as some other programs have it."""
-    rows, columns = np.divmod(pixels, z_depth.shape[1])
-    depth = z_depth.ravel()[pixels].astype(np.float64)
-    x = (columns + center - camera.cx) / camera.fx * depth
-    y = (rows + center - camera.cy) / camera.fy * depth
-    points = np.stack([x, y, depth], axis=1)
-    return points @ camera.world_from_camera[:3, :3].T + camera.world_from_camera[:3, 3]
 
 
 def _point_confidence(scene: Scene, index: int) -> np.ndarray:

@@ -21,6 +21,13 @@ def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
     return Rotation.from_quat(flat[:, [1, 2, 3, 0]]).as_matrix().reshape(*quaternion.shape[:-1], 3, 3)
 
 
+def affine_matrix(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """The matrices (..., 4, 4) of x -> rotation @ x + translation; `rotation` (..., 3, 3), `translation` (..., 3)."""
+    matrix = np.zeros((*rotation.shape[:-2], 4, 4))
+    matrix[..., :3, :3], matrix[..., :3, 3], matrix[..., 3, 3] = rotation, translation, 1.0
+    return matrix
+
+
 def is_rigid(matrix: np.ndarray, tolerance: float = 1e-3) -> bool:
     """Whether a 4x4 matrix is a rigid motion up to `tolerance`: finite, a rotation, and a last row of 0 0 0 1."""
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():

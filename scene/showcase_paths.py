@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from scene.camera import Camera
 from scene.formats.options import ShowcasePath
+from scene.rotations import affine_matrix
 
 FRAME_RATE = 24
 
@@ -75,7 +76,7 @@ def smoothed_path(cameras: Sequence[Camera], width: int = _SMOOTHING_FRAMES) -> 
     for index, camera in enumerate(cameras):
         # two smoothed axes are not exactly at right angles
         rotation = Rotation.from_matrix(np.stack([right[index], down[index], forward[index]], axis=1)).as_matrix()
-        smooth.append(_posed(camera, rotation, center[index]))
+        smooth.append(camera.moved(affine_matrix(rotation, center[index])))
     return smooth
 
 
@@ -161,7 +162,7 @@ def cameras_between(first: Camera, second: Camera, times: np.ndarray) -> list[Ca
             getattr(first, name) + (getattr(second, name) - getattr(first, name)) * time
             for name in ("fx", "fy", "cx", "cy")
         )
-        path.append(replace(_posed(first, rotation, center), fx=fx, fy=fy, cx=cx, cy=cy))
+        path.append(replace(first.moved(affine_matrix(rotation, center)), fx=fx, fy=fy, cx=cx, cy=cy))
     return path
 
 
@@ -200,10 +201,5 @@ def _angle_between(first: float, second: float, time: float) -> float:
 
 def _shifted(camera: Camera, offset: np.ndarray) -> Camera:
     """The camera moved by `offset` (3,) in its own axes."""
-    return _posed(camera, camera.world_from_camera[:3, :3], camera.center + camera.world_from_camera[:3, :3] @ offset)
-
-
-def _posed(camera: Camera, rotation: np.ndarray, center: np.ndarray) -> Camera:
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = rotation, center
-    return camera.moved(pose)
+    rotation = camera.world_from_camera[:3, :3]
+    return camera.moved(affine_matrix(rotation, camera.center + rotation @ offset))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scene.rotations import nearest_rotation
+from scene.rotations import affine_matrix, nearest_rotation
 
 #: weight of the orientations relative to the centers: large enough to determine the rotation where the centers leave it
 #: open (a straight or short path), small enough not to change it otherwise
@@ -38,9 +38,7 @@ class Similarity:
     @property
     def matrix(self) -> np.ndarray:
         """The 4x4 matrix [[scale * rotation, translation], [0, 1]]."""
-        matrix = np.eye(4)
-        matrix[:3, :3], matrix[:3, 3] = self.scale * self.rotation, self.translation
-        return matrix
+        return affine_matrix(self.scale * self.rotation, self.translation)
 
     def __matmul__(self, other: "Similarity") -> "Similarity":
         """The composition x -> self(other(x))."""

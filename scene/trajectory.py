@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from scene.rotations import affine_matrix
 from scene.similarity import Similarity, align_poses
 
 Alignment = Literal["sim3", "se3", "none"]
@@ -94,8 +95,5 @@ def _alignment(
 
 
 def _inverse(poses: np.ndarray) -> np.ndarray:
-    inverse = np.tile(np.eye(4), (len(poses), 1, 1))
     rotation = poses[:, :3, :3].transpose(0, 2, 1)
-    inverse[:, :3, :3] = rotation
-    inverse[:, :3, 3] = -(rotation @ poses[:, :3, 3:])[..., 0]
-    return inverse
+    return affine_matrix(rotation, -(rotation @ poses[:, :3, 3:])[..., 0])

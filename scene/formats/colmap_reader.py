@@ -12,7 +12,7 @@ import numpy as np
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.text import check_file, read_text
-from scene.rotations import rotation_from_quaternion
+from scene.rotations import affine_matrix, rotation_from_quaternion
 from scene.scene import PointCloud
 
 #: ids of the pinhole cameras with the number of their parameters, and the names of these ids
@@ -52,6 +52,8 @@ def read_colmap(folder: str | Path) -> ColmapModel:
                 parsed = _read_cameras_bin(cameras_path), _read_images_bin(images_path), _read_points_bin(points_path)
             else:
                 parsed = _read_cameras_txt(cameras_path), _read_images_txt(images_path), _read_points_txt(points_path)
+            if not (np.abs(parsed[2][1]) <= np.finfo(np.float32).max).all():
+                raise InputError(f"{points_path} has a point whose position is not finite.")
             return _assemble(images_path, *parsed)
     raise InputError(f"{folder} holds no COLMAP model; it needs cameras, images and points3D, all .bin or all .txt.")
 
@@ -84,13 +86,9 @@ def _assemble(
             raise InputError(f"{path}: image {image.name} has camera {image.camera_id}, which is not in the model.")
         if not np.isfinite(image.pose).all() or abs(np.linalg.norm(image.pose[:4]) - 1.0) > 0.05:
             raise InputError(f"{path}: the pose of image {image.name} is not a finite rigid motion.")
-        rotation = rotation_from_quaternion(image.pose[:4])
-        world_from_camera = np.eye(4)
-        world_from_camera[:3, :3] = rotation.T
-        world_from_camera[:3, 3] = -rotation.T @ image.pose[4:]
-        width, height, fx, fy, cx, cy = intrinsics[image.camera_id]
+        rotation = rotation_from_quaternion(image.pose[:4]).T
         names.append(image.name)
-        cameras.append(Camera(width, height, fx, fy, cx, cy, world_from_camera))
+        cameras.append(Camera(*intrinsics[image.camera_id], affine_matrix(rotation, -rotation @ image.pose[4:])))
         if len(sorted_ids):
             place = np.minimum(np.searchsorted(sorted_ids, image.point_ids), len(sorted_ids) - 1)
             indices = np.where(sorted_ids[place] == image.point_ids, order[place], -1)
@@ -180,14 +178,6 @@ def _read_points_bin(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             raise InputError(f"{path} has a point with an impossible id; it is damaged.")
         ids[index], positions[index], colors[index] = identifier, (x, y, z), (red, green, blue)
         file.take(file.count(8) * 8)
-    return _finite_points(path, ids, positions, colors)
-
-
-def _finite_points(
-    path: Path, ids: np.ndarray, positions: np.ndarray, colors: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    if not (np.abs(positions) <= np.finfo(np.float32).max).all():
-        raise InputError(f"{path} has a point whose position is not finite.")
     return ids, positions, colors
 
 
@@ -199,11 +189,8 @@ def _distorted(path: Path, camera_id: int, model: str) -> InputError:
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    return [
-        (number, line.split())
-        for number, line in enumerate(read_text(path, _MAX_FILE_BYTES).split("\n"), start=1)
-        if not line.startswith("#")
-    ]
+    lines = enumerate(read_text(path, _MAX_FILE_BYTES).split("\n"), start=1)
+    return [(number, line.split()) for number, line in lines if not line.startswith("#")]
 
 
 def _read_cameras_txt(path: Path) -> dict[int, _Intrinsics]:
@@ -228,14 +215,11 @@ def _read_images_txt(path: Path) -> list[_Image]:
     lines = _lines(path)
     while lines and not lines[0][1]:
         lines = lines[1:]
-    images, place = [], 0
-    while place < len(lines):
-        number, words = lines[place]
+    images, lines_left = [], iter(lines)
+    for number, words in lines_left:
         if not words:  # blank lines at the end
-            place += 1
             continue
-        observed = lines[place + 1][1] if place + 1 < len(lines) else []
-        place += 2
+        _, observed = next(lines_left, (0, []))
         try:
             pose = np.array([float(word) for word in words[1:8]])
             identifier, camera_id, name = int(words[0]), int(words[8]), " ".join(words[9:])
@@ -264,12 +248,8 @@ def _read_points_txt(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 raise ValueError("impossible point id")
         except (IndexError, ValueError) as error:
             raise _bad_line(path, number, error) from None
-    return _finite_points(
-        path,
-        np.array(ids, np.int64),
-        np.array(positions, np.float64).reshape(-1, 3),
-        np.array(colors, np.uint8).reshape(-1, 3),
-    )
+    positions, colors = (np.array(values).reshape(-1, 3) for values in (positions, colors))
+    return np.array(ids, np.int64), positions.astype(np.float64), colors.astype(np.uint8)
 
 
 def _bad_line(path: Path, number: int, error: Exception) -> InputError:

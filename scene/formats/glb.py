@@ -101,10 +101,10 @@ def scene_diagonal(points: np.ndarray) -> float:
     return diagonal if np.isfinite(diagonal) and diagonal > 0 else 1.0
 
 
-def camera_pyramid(camera: Camera, size: float, *, inset: float = 0.0) -> np.ndarray:
+def camera_pyramid(camera: Camera, size: float) -> np.ndarray:
     """Eight line segments (8, 2, 3) in the world: from the camera's centre to the corners of the image at depth `size`,
-    and between these corners. `inset` (pixels) makes the image smaller to the right and below."""
-    width, height = camera.width - inset, camera.height - inset
+    and between these corners."""
+    width, height = camera.width, camera.height
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
     rays = np.column_stack([(corners - [camera.cx, camera.cy]) / [camera.fx, camera.fy], np.ones(4)]) * size
     around = rays @ camera.world_from_camera[:3, :3].T + camera.center

@@ -14,7 +14,7 @@ from scene.files.text import read_rows
 from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
 from scene.progress import Progress
-from scene.rotations import quaternion_from_rotation, rotation_from_quaternion
+from scene.rotations import affine_matrix, quaternion_from_rotation, rotation_from_quaternion
 
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
@@ -52,7 +52,4 @@ def poses_from_rows(path: Path, translations: np.ndarray, quaternions: np.ndarra
     if (np.abs(lengths - 1.0) > 0.05).any():
         line = int(np.argmax(np.abs(lengths - 1.0) > 0.05))
         raise InputError(f"{path} has a quaternion of length {lengths[line]:.3g} in pose {line}; it must be 1.")
-    poses = np.tile(np.eye(4), (len(quaternions), 1, 1))
-    poses[:, :3, :3] = rotation_from_quaternion(quaternions)
-    poses[:, :3, 3] = translations
-    return poses
+    return affine_matrix(rotation_from_quaternion(quaternions), translations)

@@ -14,7 +14,6 @@ from dynamic_predictor.driver.chunks import (
 )
 from dynamic_predictor.driver.official import OFFICIAL
 from scene.camera import Camera
-from scene.point_cloud import unproject_pixels
 from scene.similarity import Similarity
 from tests.dynamic_predictor.driver.golden_streaming import assert_same, random_similarity, unpacked
 
@@ -127,7 +126,8 @@ def test_points_of_depths_are_the_official_ones(golden):
         camera_from_world[:3] = world_to_camera
         height, width = depth.shape
         camera = Camera(width, height, k[0, 0], k[1, 1], k[0, 2], k[1, 2], np.linalg.inv(camera_from_world))
-        points = unproject_pixels(camera, depth, np.arange(depth.size), center=0.0)
+        rows, columns = np.indices(depth.shape).reshape(2, -1) - 0.5
+        points = camera.unproject_pixels(columns, rows, depth.ravel().astype(np.float64))
         np.testing.assert_allclose(points.reshape(expected.shape), expected, atol=2e-6)
 
 
