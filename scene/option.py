@@ -24,20 +24,9 @@ class Option:
     positional: bool = False
 
 
-def option(
-    default: Any = MISSING,
-    help: str = "",
-    *,
-    metavar: str | None = None,
-    choices: Sequence[Any] | None = None,
-    flags: Sequence[str] = (),
-    group: str | None = None,
-    positional: bool = False,
-) -> Any:
-    """A dataclass field with a default and its `Option`. Types of the command line follow from the field's annotation:
-    `bool` becomes a switch (--name, and --no-name where the default is true). In Python all but positional ones are
-    keyword arguments."""
-    metadata = {KEY: Option(help, metavar, choices, tuple(flags), group, positional)}
-    if default is MISSING:
-        return field(metadata=metadata, kw_only=not positional)
+def option(default: Any = MISSING, help: str = "", *, positional: bool = False, **looks: Any) -> Any:
+    """A dataclass field with a default and its `Option`, whose other fields are `looks`. Types of the command line
+    follow from the field's annotation: `bool` becomes a switch (--name, and --no-name where the default is true). In
+    Python all but positional ones are keyword arguments."""
+    metadata = {KEY: Option(help, positional=positional, **looks)}
     return field(default=default, metadata=metadata, kw_only=not positional)

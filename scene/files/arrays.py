@@ -2,7 +2,8 @@
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -19,33 +20,33 @@ _DAMAGE = (OSError, ValueError, EOFError, SyntaxError, RuntimeError, zipfile.Bad
 def check_npz(path: Path, keys: Sequence[str], shape: tuple[int, int]) -> None:
     """Raises `InputError` unless the file is there with `keys` as floating point arrays of `shape`; reads headers."""
     check_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for key in keys:
-                if f"{key}.npy" not in archive.namelist():
-                    raise InputError(f"{path} has no {key}; the file is damaged or of another kind.")
-                with archive.open(f"{key}.npy") as file:
-                    _check_header(path, key, file, shape)
-    except InputError:
-        raise
-    except PermissionError:
-        raise InputError(f"{path} may not be read; check its permissions.") from None
-    except _DAMAGE:
-        raise InputError(f"{path} is damaged and cannot be read as an .npz file of arrays.") from None
+    with _damage_named(path), zipfile.ZipFile(path) as archive:
+        for key in keys:
+            if f"{key}.npy" not in archive.namelist():
+                raise InputError(f"{path} has no {key}; the file is damaged or of another kind.")
+            with archive.open(f"{key}.npy") as file:
+                _check_header(path, key, file, shape)
 
 
 def check_npy(path: Path, shape: tuple[int, int] | None) -> tuple[int, int]:
     """The shape of a floating point array (H, W) in an .npy file; `InputError` unless it is `shape`, where given."""
     check_file(path)
+    with _damage_named(path), path.open("rb") as file:
+        return _check_header(path, "the array", file, shape)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turns the errors of reading an .npy or .npz file into an `InputError`."""
     try:
-        with path.open("rb") as file:
-            return _check_header(path, "the array", file, shape)
+        yield
     except InputError:
         raise
     except PermissionError:
         raise InputError(f"{path} may not be read; check its permissions.") from None
     except _DAMAGE:
-        raise InputError(f"{path} is damaged and cannot be read as an .npy file.") from None
+        kind = ".npz file of arrays" if path.suffix == ".npz" else f"{path.suffix} file"
+        raise InputError(f"{path} is damaged and cannot be read as an {kind}.") from None
 
 
 def _check_header(path: Path, what: str, file: IO[bytes], shape: tuple[int, int] | None) -> tuple[int, int]:
@@ -68,20 +69,15 @@ def known(values: np.ndarray) -> np.ndarray:
 def read_npz(path: Path, key: str, shape: tuple[int, int]) -> np.ndarray:
     """One array of an .npz file, checked first, as float32 as it stands."""
     check_npz(path, [key], shape)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return archive[key].astype(np.float32)
-    except _DAMAGE:
-        raise InputError(f"{path} is damaged and cannot be read as an .npz file of arrays.") from None
+    with _damage_named(path), np.load(path, allow_pickle=False) as archive:
+        return archive[key].astype(np.float32)
 
 
 def read_npy(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """The array of an .npy file, checked first, as float32 as it stands."""
     check_npy(path, shape)
-    try:
+    with _damage_named(path):
         return np.load(path, allow_pickle=False).astype(np.float32)
-    except _DAMAGE:
-        raise InputError(f"{path} is damaged and cannot be read as an .npy file.") from None
 
 
 def npz_maps(paths: Sequence[Path], key: str, shape: tuple[int, int]) -> FrameMaps:

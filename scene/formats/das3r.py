@@ -88,14 +88,9 @@ def read_das3r(folder: str | Path) -> Scene:
 
 
 def write_das3r(
-    scene: Scene,
-    folder: str | Path,
-    *,
-    rearranged: bool = False,
-    overwrite: bool = False,
-    progress: Progress = ignore_progress,
+    scene: Scene, folder: str | Path, *, overwrite: bool = False, progress: Progress = ignore_progress
 ) -> None:
-    """Writes `scene` in the layout of DAS3R's predictor, or in the rearranged one; whole or not at all.
+    """Writes `scene` in the layout of DAS3R's predictor, whole or not at all.
 
     Unknown depth gets confidence -inf. Without confidences, known depth gets the largest one; without motion masks,
     everything is static. `dyna_max` equals `dyna_avg` and `init_conf` equals `conf`, since a scene has one of each.
@@ -106,39 +101,23 @@ def write_das3r(
         raise InputError("The scene has no depth, which the layout of DAS3R needs; use a predictor of depth.")
     write_frame = frame_writer(scene.frames)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
-        place = _Places(temporary, rearranged)
         for index in range(len(scene.frames)):
             z_depth = known(scene.z_depths[index])
-            np.save(place("depth_maps", "frame", index, "npy", digits=4), z_depth)
-            write_frame(index, place("images", "frame", index, "png", digits=4))
+            np.save(temporary / f"frame_{index:04d}.npy", z_depth)
+            write_frame(index, temporary / f"frame_{index:04d}.png")
             confidence = _stored_confidence(scene, index, z_depth)
-            np.save(place("confidence_maps", "conf", index, "npy"), confidence)
             motion = np.zeros_like(z_depth)
             if scene.motion_masks is not None:
                 motion = np.clip(np.nan_to_num(scene.motion_masks[index]), 0.0, 1.0).astype(np.float32)
-            np.save(place("dyna_avg", "dyna_avg", index, "npy"), motion)
-            np.save(place("dyna_max", "dyna_max", index, "npy"), motion)
+            arrays = {"conf": confidence, "init_conf": confidence, "dyna_avg": motion, "dyna_max": motion}
+            for name, array in arrays.items():
+                np.save(temporary / f"{name}_{index}.npy", array)
             mask = np.where(motion > 0.5, 255, 0).astype(np.uint8)
-            write_png(place("dynamic_masks", "dynamic_mask", index, "png"), mask)
-            if not rearranged:
-                np.save(place("", "init_conf", index, "npy"), confidence)
-                enlarged = cv2.dilate(mask, np.ones((3, 3), np.uint8))
-                write_png(place("", "enlarged_dynamic_mask", index, "png"), enlarged)
+            write_png(temporary / f"dynamic_mask_{index}.png", mask)
+            enlarged = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+            write_png(temporary / f"enlarged_dynamic_mask_{index}.png", enlarged)
             progress("saving the scene", index + 1, len(scene.frames))
-        _write_cameras(temporary, scene.cameras, rearranged)
-
-
-class _Places:
-    """Paths of the files of a frame: all in one folder, or in one folder per kind and numbered with four digits."""
-
-    def __init__(self, folder: Path, rearranged: bool) -> None:
-        self._folder, self._rearranged = folder, rearranged
-
-    def __call__(self, kind: str, stem: str, index: int, suffix: str, *, digits: int = 1) -> Path:
-        if not self._rearranged:
-            return self._folder / f"{stem}_{index:0{digits}d}.{suffix}"
-        (self._folder / kind).mkdir(exist_ok=True)
-        return self._folder / kind / f"{stem}_{index:04d}.{suffix}"
+        _write_cameras(temporary, scene.cameras)
 
 
 def _stored_confidence(scene: Scene, index: int, z_depth: np.ndarray) -> np.ndarray:
@@ -147,7 +126,7 @@ def _stored_confidence(scene: Scene, index: int, z_depth: np.ndarray) -> np.ndar
     return np.where((z_depth > 0) & (confidence > 0), logarithm, -np.inf).astype(np.float32)
 
 
-def _write_cameras(folder: Path, cameras: list[Camera], rearranged: bool) -> None:
+def _write_cameras(folder: Path, cameras: list[Camera]) -> None:
     poses = np.array([camera.world_from_camera for camera in cameras])
     wxyz = quaternion_from_rotation(poses[:, :3, :3])
     rows = np.column_stack([np.arange(len(poses), dtype=np.float64), poses[:, :3, 3], wxyz])
@@ -156,21 +135,7 @@ def _write_cameras(folder: Path, cameras: list[Camera], rearranged: bool) -> Non
     matrices = np.array([camera.intrinsics for camera in cameras])
     matrices[:, :2, 2] -= 0.5
     np.savetxt(folder / "pred_intrinsics.txt", matrices.reshape(-1, 9), fmt="%.6f")
-    if not rearranged:
-        np.savetxt(folder / "pred_focal.txt", matrices[:, 0, 0], fmt="%.6f")
-        return
-    sparse = folder / "sparse" / "0"
-    sparse.mkdir(parents=True)
-    with (sparse / "cameras.txt").open("w") as file:
-        for number, camera in enumerate(cameras, start=1):
-            numbers = " ".join(repr(float(x)) for x in (camera.fx, camera.fy, camera.cx, camera.cy))
-            file.write(f"{number} PINHOLE {camera.width} {camera.height} {numbers}\n")
-    with (sparse / "images.txt").open("w") as file:
-        for index, camera in enumerate(cameras):
-            pose = camera.camera_from_world
-            numbers = [*quaternion_from_rotation(pose[:3, :3]), *pose[:3, 3]]
-            written = " ".join(repr(float(x)) for x in numbers)
-            file.write(f"{index + 1} {written} {index + 1} frame_{index:04d}.png\n\n")
+    np.savetxt(folder / "pred_focal.txt", matrices[:, 0, 0], fmt="%.6f")
 
 
 def _numbered(folder: Path, stem: str, suffix: str, count: int) -> list[Path]:

@@ -5,7 +5,6 @@ view are left out, and colors are reduced to spherical harmonics of degree 0.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,18 +13,21 @@ from scene.formats.options import ExportOptions
 from scene.formats.splat_ply import save_ply
 from scene.progress import Progress
 
-if TYPE_CHECKING:
-    from scene.gaussians import Gaussians
-
 _BORDER = 8 / 256
 _NEAR_SHARE = 0.9
 
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
-    """Writes gs_ply/0000.ply."""
+    """Writes gs_ply/0000.ply: those Gaussians, one per pixel of the depth maps, that `kept_pixels` selects, with the
+    vertex properties of Depth Anything 3."""
+    import torch
+
     assert source.gaussians is not None and source.z_depths is not None
     z_depth = np.stack([source.z_depths[index] for index in range(len(source.z_depths))])
-    write_gs_ply(folder / "gs_ply" / "0000.ply", source.gaussians, z_depth, view_step=options.view_step)
+    if len(source.gaussians) != z_depth.size:
+        raise ValueError(f"{len(source.gaussians)} Gaussians for {z_depth.size} pixels")
+    kept = source.gaussians.select(torch.from_numpy(kept_pixels(z_depth, view_step=options.view_step)))
+    save_ply(folder / "gs_ply" / "0000.ply", kept.with_sh_degree(0), sh_degree=0)
 
 
 def kept_pixels(z_depth: np.ndarray, *, view_step: int = 1) -> np.ndarray:
@@ -42,15 +44,3 @@ def kept_pixels(z_depth: np.ndarray, *, view_step: int = 1) -> np.ndarray:
     kept &= z_depth <= limits[:, None, None]
     kept[np.arange(len(kept)) % view_step != 0] = False
     return kept.ravel()
-
-
-def write_gs_ply(path: str | Path, gaussians: "Gaussians", z_depth: np.ndarray, *, view_step: int = 1) -> int:
-    """Writes those of N * H * W `gaussians`, one per pixel of `z_depth` (N, H, W), that `kept_pixels` selects, with the
-    vertex properties of Depth Anything 3; the file appears whole or not at all. Returns their number."""
-    import torch
-
-    if len(gaussians) != z_depth.size:
-        raise ValueError(f"{len(gaussians)} Gaussians for {z_depth.size} pixels")
-    kept = gaussians.select(torch.from_numpy(kept_pixels(z_depth, view_step=view_step)))
-    save_ply(Path(path), kept.with_sh_degree(0), sh_degree=0)
-    return len(kept)

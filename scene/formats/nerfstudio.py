@@ -5,7 +5,6 @@ spans [0, W] x [0, H] pixels, as in `scene.camera`.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,10 @@ _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 
 @dataclass
 class NerfstudioModel:
-    """Cameras and the paths of their images, masks and depth maps, relative to the folder of transforms.json. Masks are
-    black where a pixel is not used."""
+    """Cameras and the paths of their images, relative to the folder of transforms.json."""
 
     cameras: list[Camera]
     file_paths: list[str]
-    mask_paths: list[str] | None = None
-    depth_paths: list[str] | None = None
 
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
@@ -54,16 +50,11 @@ def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
     frames = []
     for index, camera in enumerate(model.cameras):
         frame: dict[str, Any] = {"file_path": model.file_paths[index]}
-        if model.mask_paths is not None:
-            frame["mask_path"] = model.mask_paths[index]
-        if model.depth_paths is not None:
-            frame["depth_file_path"] = model.depth_paths[index]
         if not shared:
             frame.update(intrinsics[index])
         frame["transform_matrix"] = (camera.world_from_camera @ _FLIP_YZ).tolist()
         frames.append(frame)
-    content = {"camera_model": "PINHOLE", **(intrinsics[0] if shared else {}), "frames": frames}
-    write_json(path, content)
+    write_json(path, {"camera_model": "PINHOLE", **(intrinsics[0] if shared else {}), "frames": frames})
 
 
 def read_nerfstudio(path: str | Path) -> NerfstudioModel:
@@ -86,9 +77,7 @@ def read_nerfstudio(path: str | Path) -> NerfstudioModel:
             raise InputError(f"{path}: frame {index} has no file_path.")
         cameras.append(_camera(path, file_path, {**content, **frame}))
         file_paths.append(file_path)
-    return NerfstudioModel(
-        cameras, file_paths, _paths(path, frames, "mask_path"), _paths(path, frames, "depth_file_path")
-    )
+    return NerfstudioModel(cameras, file_paths)
 
 
 def _intrinsics_entry(camera: Camera) -> dict[str, float]:
@@ -134,13 +123,3 @@ def _image_size(path: Path, file_path: str) -> tuple[int, int]:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
     raise InputError(f"{path} gives no size for {file_path}, and that image cannot be read.")
-
-
-def _paths(path: Path, frames: Sequence[dict[str, Any]], key: str) -> list[str] | None:
-    values = [frame.get(key) for frame in frames]
-    if all(value is None for value in values):
-        return None
-    paths = [value for value in values if isinstance(value, str)]
-    if len(paths) != len(values):
-        raise InputError(f"{path} has a {key} for some frames and not for others.")
-    return paths

@@ -70,11 +70,6 @@ def register(row: Format) -> None:
     _FORMATS[row.name] = row
 
 
-def unregister(name: str) -> None:
-    """Removes a format."""
-    del _FORMATS[name]
-
-
 def formats() -> dict[str, Format]:
     """All formats by name, in the order of the table."""
     return dict(_FORMATS)

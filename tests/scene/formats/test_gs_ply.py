@@ -5,8 +5,12 @@ import io
 import numpy as np
 from plyfile import PlyData
 
-from scene.formats.gs_ply import kept_pixels, write_gs_ply
+from scene.formats.exportable import Exportable
+from scene.formats.gs_ply import export, kept_pixels
+from scene.formats.options import ExportOptions
+from scene.frames import MemoryFrames
 from scene.gaussians import Gaussians, logit
+from scene.progress import ignore_progress
 
 
 def _golden_gaussians(golden) -> Gaussians:
@@ -26,9 +30,11 @@ def test_the_gaussian_ply_is_the_official_one(shared, tmp_path):
     golden = np.load(shared / "parity" / "da3" / "maths_export.npz")
     depth = golden["gsply/depth"][..., 0]
     official = PlyData.read(io.BytesIO(golden["gsply/file"].tobytes()))["vertex"].data
-    count = write_gs_ply(tmp_path / "scene.ply", _golden_gaussians(golden), depth)
-    ours = PlyData.read(tmp_path / "scene.ply")["vertex"].data
-    assert ours.dtype.names == official.dtype.names and count == len(ours) == len(official)
+    frames = MemoryFrames(np.zeros((*depth.shape, 3), np.uint8))
+    source = Exportable(frames, [], z_depths=depth, gaussians=_golden_gaussians(golden))
+    export(source, tmp_path, ExportOptions(), ignore_progress)
+    ours = PlyData.read(tmp_path / "gs_ply" / "0000.ply")["vertex"].data
+    assert ours.dtype.names == official.dtype.names and len(ours) == len(official)
     for name in ours.dtype.names:
         if not name.startswith("rot_"):
             np.testing.assert_allclose(ours[name], official[name], rtol=1e-5, atol=1e-5, err_msg=name)

@@ -3,8 +3,12 @@
 import numpy as np
 
 from scene.camera import Camera
-from scene.formats.gs_video import write_gs_video
+from scene.formats.exportable import Exportable
+from scene.formats.gs_video import export
+from scene.formats.options import ExportOptions
+from scene.frames import MemoryFrames
 from scene.gaussians import Gaussians
+from scene.progress import ignore_progress
 from scene.video import decode_video
 
 
@@ -21,8 +25,9 @@ def test_a_gaussian_video_plays(tmp_path):
     )
     cameras = [Camera(48, 32, 40, 40, 24, 16, np.eye(4)), Camera(48, 32, 40, 40, 24, 16, np.eye(4))]
     cameras[1].world_from_camera[0, 3] = 0.3
-    count = write_gs_video(tmp_path / "gs.mp4", gaussians, cameras, trajectory="interpolate")
-    frames = list(decode_video(tmp_path / "gs.mp4", lambda i: True, None, print))
-    assert len(frames) == count == 48
+    source = Exportable(MemoryFrames(np.zeros((2, 32, 48, 3), np.uint8)), cameras, gaussians=gaussians)
+    export(source, tmp_path, ExportOptions(trajectory="interpolate"), ignore_progress)
+    frames = list(decode_video(tmp_path / "gs_video" / "0000_interpolate.mp4", lambda i: True, None, print))
+    assert len(frames) == 48
     image = frames[0].pixels
     assert image.shape == (32, 96, 3) and image[:, :48].std() > 10 and image[:, 48:].std() > 10

@@ -32,12 +32,11 @@ def test_round_trip(tmp_path: Path, shared: bool) -> None:
         Camera(40 + (0 if shared else i), 30, 33.3, 34.4, 19.9, 15.1, pose) for i, pose in enumerate(random_poses(3, 1))
     ]
     names = [f"images/{i}.png" for i in range(3)]
-    masks = [f"masks/{i}.png" for i in range(3)]
-    write_nerfstudio(tmp_path / "transforms.json", NerfstudioModel(cameras, names, masks))
+    write_nerfstudio(tmp_path / "transforms.json", NerfstudioModel(cameras, names))
     content = json.loads((tmp_path / "transforms.json").read_text())
     assert ("fl_x" in content) == shared and ("fl_x" in content["frames"][0]) != shared
     model = read_nerfstudio(tmp_path / "transforms.json")
-    assert model.file_paths == names and model.mask_paths == masks and model.depth_paths is None
+    assert model.file_paths == names
     for before, after in zip(cameras, model.cameras, strict=True):
         assert np.array_equal(before.world_from_camera, after.world_from_camera)
         assert np.array_equal(before.intrinsics, after.intrinsics)
@@ -78,12 +77,3 @@ def test_defects(tmp_path: Path, change: dict, expected: str) -> None:
     with pytest.raises(InputError, match=expected) as caught:
         read_nerfstudio(path)
     assert str(path) in str(caught.value)
-
-
-def test_masks_for_some_frames_only(tmp_path: Path) -> None:
-    frames = [{"file_path": f"{i}.png", "transform_matrix": np.eye(4).tolist()} for i in range(2)]
-    frames[0]["mask_path"] = "m.png"
-    path = tmp_path / "transforms.json"
-    path.write_text(json.dumps({"fl_x": 50, "w": 40, "h": 20, "frames": frames}))
-    with pytest.raises(InputError, match="mask_path for some frames"):
-        read_nerfstudio(path)

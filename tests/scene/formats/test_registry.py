@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 from scene.errors import InputError
+from scene.formats import registry
 from scene.formats.das3r import read_das3r
 from scene.formats.exportable import Exportable
 from scene.formats.nerfstudio import read_nerfstudio
@@ -23,7 +23,6 @@ from scene.formats.registry import (
     format_names,
     formats,
     register,
-    unregister,
 )
 from scene.formats.splat_ply import load_ply
 from scene.formats.tum import read_tum
@@ -61,10 +60,10 @@ def everything(small_scene: Scene) -> Exportable:
 
 
 @pytest.fixture
-def toy() -> Iterator[Format]:
+def toy(monkeypatch: pytest.MonkeyPatch) -> Format:
+    monkeypatch.setattr(registry, "_FORMATS", registry.formats())
     register(toy_format.ROW)
-    yield toy_format.ROW
-    unregister(toy_format.ROW.name)
+    return toy_format.ROW
 
 
 @pytest.mark.parametrize("name", list(formats()))
