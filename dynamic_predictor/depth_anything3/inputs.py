@@ -28,40 +28,45 @@ def as_list(images: Any) -> list[Any]:
     return several
 
 
-def checked_cameras(count: int, extrinsics: Any, intrinsics: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Known cameras of `count` images as float64 matrices `camera_from_world` (N, 4, 4) and intrinsics (N, 3, 3).
+def checked_cameras(
+    extrinsics: Any, intrinsics: Any, count: int | None = None, names: tuple[str, str] = ("extrinsics", "intrinsics")
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Known cameras as float64 matrices `camera_from_world` (N, 4, 4) and intrinsics (N, 3, 3), called `names` in
+    messages.
 
-    Raises `InputError` for wrong shapes, extrinsics without rotation or without intrinsics, and focal lengths that are
-    not positive.
+    Raises `InputError` for wrong shapes, another number than `count` images (None: any), extrinsics without rotation,
+    and focal lengths that are not positive.
     """
-    if extrinsics is not None and intrinsics is None:
-        raise InputError("Poses were given without intrinsics; give intrinsics (N, 3, 3) of the images too.")
-    poses = _checked_matrices("extrinsics", extrinsics, count, ((3, 4), (4, 4)))
-    matrices = _checked_matrices("intrinsics", intrinsics, count, ((3, 3),))
+    poses = _checked_matrices(names[0], extrinsics, count, ((3, 4), (4, 4)))
+    matrices = _checked_matrices(names[1], intrinsics, count, ((3, 3),))
     if poses is not None:
-        poses = homogeneous(poses) if poses.shape[1] == 3 else poses
+        poses = homogeneous(poses)
         rotation = poses[:, :3, :3]
         error = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
         if error.max() > 1e-2 or (np.linalg.det(rotation) < 0).any():
             raise InputError(
-                f"The pose of image {int(error.argmax())} has no rotation in it; give camera from world matrices "
-                "with OpenCV axes (x right, y down, z forward)."
+                f"Matrix {int(error.argmax())} of the {names[0]} has no rotation in it; give camera from world "
+                "matrices with OpenCV axes (x right, y down, z forward)."
             )
     if matrices is not None and (matrices[:, [0, 1], [0, 1]] <= 0).any():
-        raise InputError("Focal lengths in the intrinsics must be above zero.")
+        raise InputError(f"Focal lengths in the {names[1]} must be above zero.")
     return poses, matrices
 
 
-def _checked_matrices(name: str, values: Any, count: int, shapes: tuple[tuple[int, int], ...]) -> np.ndarray | None:
+def _checked_matrices(
+    name: str, values: Any, count: int | None, shapes: tuple[tuple[int, int], ...]
+) -> np.ndarray | None:
     if values is None:
         return None
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy()
     array = np.asarray(values, np.float64)
-    if array.ndim != 3 or array.shape[1:] not in shapes:
+    if array.ndim == 4 and len(array) == 1:  # a batch of one scene
+        array = array[0]
+    if array.ndim != 3 or not len(array) or array.shape[1:] not in shapes:
         wanted = " or ".join(f"(N, {rows}, {columns})" for rows, columns in shapes)
-        raise InputError(f"The {name} have the shape {array.shape}; give {wanted}, one for each image.")
-    if len(array) != count:
+        raise InputError(f"The {name} have the shape {array.shape}; give {wanted}, one for each camera.")
+    if count is not None and len(array) != count:
         raise InputError(f"There are {len(array)} {name} for {count} images; give one for each image.")
     if not np.isfinite(array).all():
         raise InputError(f"The {name} hold values that are not finite.")

@@ -13,7 +13,7 @@ from dynamic_predictor.depth_anything3.inputs import as_list, checked_cameras
 from dynamic_predictor.depth_anything3.memory import memory_budget
 from dynamic_predictor.depth_anything3.network import ForwardOptions, MonocularNetwork, Network
 from dynamic_predictor.depth_anything3.official import conventions
-from dynamic_predictor.depth_anything3.official_exports import ExportRequest, prepare_exports
+from dynamic_predictor.depth_anything3.official_exports import prepare_exports
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.preprocessing import ResizeMethod, process_images
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
@@ -21,6 +21,7 @@ from dynamic_predictor.depth_anything3.running import predict, replace_cameras, 
 from dynamic_predictor.depth_anything3.settings import NestedSettings
 from dynamic_predictor.networks.devices import DEVICES, resolved_device
 from scene.errors import InputError
+from scene.formats.options import ExportOptions
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -147,28 +148,30 @@ class DepthAnything3:
         if (images is None) == (image is None):
             raise InputError("Give the images, once: images or image.")
         inputs = as_list(image if images is None else images)
-        extrinsics, intrinsics = checked_cameras(len(inputs), extrinsics, intrinsics)
+        if extrinsics is not None and intrinsics is None:
+            raise InputError("Poses were given without intrinsics; give intrinsics (N, 3, 3) of the images too.")
+        extrinsics, intrinsics = checked_cameras(extrinsics, intrinsics, len(inputs))
         layers = tuple(export_feat_layers or ())
         self._check_request(poses=extrinsics is not None or use_ray_pose, gaussians=infer_gs, layers=layers)
         write = None
         if export_dir is not None:
+            export_options = ExportOptions(
+                confidence_percentile=conf_thresh_percentile,
+                max_points=int(num_max_points),
+                show_cameras=bool(show_cameras),
+                feature_rate=float(feat_vis_fps),
+                depth_vis_beside=True,
+            )
             write = prepare_exports(
-                ExportRequest(
-                    folder=Path(export_dir),
-                    formats=export_format,
-                    confidence_percentile=conf_thresh_percentile,
-                    max_points=num_max_points,
-                    show_cameras=show_cameras,
-                    feature_rate=feat_vis_fps,
-                    render_extrinsics=render_exts,
-                    render_intrinsics=render_ixts,
-                    render_size=render_hw,
-                    format_options=export_kwargs or {},
-                    has_cameras=self.predicts_cameras,
-                    has_gaussians=infer_gs,
-                    has_features=bool(layers),
-                    conventions=self.conventions,
-                )
+                Path(export_dir),
+                export_format,
+                export_options,
+                export_kwargs or {},
+                {"extrinsics": render_exts, "intrinsics": render_ixts, "out_image_hw": render_hw},
+                self.conventions,
+                has_cameras=self.predicts_cameras,
+                has_gaussians=infer_gs,
+                has_features=bool(layers),
             )
         processed = process_images(
             inputs,

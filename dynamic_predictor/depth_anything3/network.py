@@ -58,14 +58,6 @@ class NetworkOutput:
     scale: Tensor | None = None
 
 
-class _BackboneHolder(nn.Module):
-    """Gives the transformer its name in the checkpoints, `backbone.pretrained`."""
-
-    def __init__(self, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.pretrained = Backbone(settings.backbone)
-
-
 class DepthNetwork(nn.Module):
     """Base of any-view and monocular networks. The backbone computes in `precision`, the heads always in float32."""
 
@@ -73,12 +65,12 @@ class DepthNetwork(nn.Module):
         super().__init__()
         self.settings = settings
         self.precision = torch.float32
-        self.backbone = _BackboneHolder(settings)
+        self.backbone = nn.ModuleDict({"pretrained": Backbone(settings.backbone)})  # its name in the checkpoints
 
     def _tokens(self, images: Tensor, camera_tokens: Tensor | None, options: ForwardOptions) -> BackboneOutput:
         reduced = self.precision != torch.float32
         with torch.autocast(images.device.type, dtype=self.precision if reduced else torch.bfloat16, enabled=reduced):
-            return self.backbone.pretrained(
+            return self.backbone["pretrained"](
                 images,
                 camera_tokens=camera_tokens,
                 reference_strategy=options.reference_strategy,

@@ -1,91 +1,77 @@
 """The export arguments of the official package, as `DepthAnything3.inference` takes them, for our formats."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dynamic_predictor.depth_anything3.inputs import checked_cameras
 from dynamic_predictor.depth_anything3.official import Conventions
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.formats.options import SHOWCASE_PATHS, VIDEO_QUALITIES, ExportOptions
 from scene.formats.registry import check_export_folder, export, format_names, formats
+from scene.similarity import Similarity
 
 _MAX_VIDEO_SIZE = 8192
 _DEPTH_PLACES = {"hcat": "right", "vcat": "below", None: "nowhere"}
 
-WritePrediction = Callable[[DepthAnything3Prediction], None]
 
+def prepare_exports(
+    folder: Path,
+    names: str,
+    options: ExportOptions,
+    format_options: Mapping[str, Mapping[str, Any]],
+    video: Mapping[str, Any],
+    conventions: Conventions,
+    *,
+    has_cameras: bool,
+    has_gaussians: bool,
+    has_features: bool,
+) -> Callable[[DepthAnything3Prediction], None]:
+    """A function that writes a prediction in the formats `names`, joined by "-". Raises `InputError`, before the
+    network runs, for a request that cannot be fulfilled.
 
-@dataclass(frozen=True)
-class ExportRequest:
-    """The export arguments of `inference`, with their official names in brackets where these differ.
-
-    `formats`: names joined by "-" [export_format]. `render_extrinsics` camera_from_world (M, 3 or 4, 4),
-    `render_intrinsics` (M, 3, 3) and `render_size` (H, W): cameras of gs_video [render_exts, render_ixts, render_hw].
-    `format_options`: per format its own options [export_kwargs]. `has_*`: contents of the prediction.
+    `format_options`: per format its own options by their official names, in place of `options`. `video`: the cameras of
+    gs_video, in place of those in its options: "extrinsics" camera_from_world (M, 3 or 4, 4), "intrinsics" (M, 3, 3)
+    and "out_image_hw" (H, W). `has_*`: contents of the prediction.
     """
-
-    folder: Path
-    formats: str
-    conventions: Conventions
-    confidence_percentile: float = 40.0
-    max_points: int = 1_000_000
-    show_cameras: bool = True
-    feature_rate: float = 15.0
-    render_extrinsics: Any = None
-    render_intrinsics: Any = None
-    render_size: tuple[int, int] | None = None
-    format_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    has_cameras: bool = True
-    has_gaussians: bool = False
-    has_features: bool = False
-
-
-def prepare_exports(request: ExportRequest) -> WritePrediction:
-    """A function that writes a prediction as requested. Raises `InputError`, before the network runs, for a request
-    that cannot be fulfilled."""
-    names = format_names(request.formats)
-    if request.conventions.exports_video_with_gaussians and "gs_ply" in names and "gs_video" not in names:
-        names.append("gs_video")
-    for name in names:
-        _check_needs(name, request)
-    check_export_folder(request.folder)
-    options = _export_options(request)
-    video_cameras = _VideoCameras(request)
+    chosen = format_names(names)
+    if conventions.exports_video_with_gaussians and "gs_ply" in chosen and "gs_video" not in chosen:
+        chosen.append("gs_video")
+    for name in chosen:
+        needs = set(formats()[name].needs)
+        if {"gaussians", "pixel_gaussians"} & needs and not has_gaussians:
+            raise InputError(
+                f"The format {name} needs Gaussians; add infer_gs=True (da3-giant and da3-nested have them)."
+            )
+        if "features" in needs and not has_features:
+            raise InputError(f"The format {name} needs features; name their blocks in export_feat_layers.")
+        if {"cameras", "points"} & needs and not has_cameras:
+            raise InputError(
+                f"The format {name} needs cameras, which this model does not predict; use mini_npz-depth_vis."
+            )
+    check_export_folder(folder)
+    if not isinstance(format_options, Mapping):
+        raise InputError("export_kwargs must map formats to their options.")
+    all_options = replace(options, **_changes(format_options))
+    given = {name: value for name, value in video.items() if value is not None}
+    video_cameras = _video_cameras({**(format_options.get("gs_video") or {}), **given}, conventions)
 
     def write(prediction: DepthAnything3Prediction) -> None:
-        cameras = video_cameras(prediction) if "gs_video" in names else None
-        export(prediction, request.folder, names, replace(options, video_cameras=cameras))
+        cameras = video_cameras(prediction) if "gs_video" in chosen else None
+        export(prediction, folder, chosen, replace(all_options, video_cameras=cameras))
 
     return write
 
 
-def _check_needs(name: str, request: ExportRequest) -> None:
-    needs = formats()[name].needs
-    if {"gaussians", "pixel_gaussians"} & set(needs) and not request.has_gaussians:
-        raise InputError(f"The format {name} needs Gaussians; add infer_gs=True (da3-giant and da3-nested have them).")
-    if "features" in needs and not request.has_features:
-        raise InputError(f"The format {name} needs features; name their blocks in export_feat_layers.")
-    if {"cameras", "points"} & set(needs) and not request.has_cameras:
-        raise InputError(f"The format {name} needs cameras, which this model does not predict; use mini_npz-depth_vis.")
-
-
-def _export_options(request: ExportRequest) -> ExportOptions:
-    if not isinstance(request.format_options, Mapping):
-        raise InputError("export_kwargs must map formats to their options.")
-    options = ExportOptions(
-        confidence_percentile=request.confidence_percentile,
-        max_points=int(request.max_points),
-        show_cameras=bool(request.show_cameras),
-        feature_rate=float(request.feature_rate),
-        depth_vis_beside=True,
-    )
+def _changes(format_options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The fields of `ExportOptions` that the official options set."""
     changes: dict[str, Any] = {}
-    for name, given in request.format_options.items():
+    for name, given in format_options.items():
         if name not in formats():
             raise InputError(f'export_kwargs names "{name}"; there is no such format among {", ".join(formats())}.')
         known = _OPTIONS.get(name, {})
@@ -101,7 +87,7 @@ def _export_options(request: ExportRequest) -> ExportOptions:
                 changes[field_name] = convert(value)
             except (TypeError, ValueError, KeyError) as error:
                 raise InputError(f"The option {option} of {name} cannot be {value!r}.") from error
-    return replace(options, **changes)
+    return changes
 
 
 def _one_of(choices: Sequence[str]) -> Callable[[Any], str]:
@@ -122,7 +108,7 @@ _POINTS = {
     "filter_white_bg": ("drop_white", bool),
 }
 #: official option -> field of `ExportOptions` and conversion of the value; None: without effect here, or read by
-#: `_VideoCameras`
+#: `_video_cameras`
 _OPTIONS: dict[str, dict[str, tuple[str, Callable[[Any], Any]] | None]] = {
     "glb": {
         **_POINTS,
@@ -150,73 +136,44 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[Any], Any]] | None]] = {
 }
 
 
-class _VideoCameras:
-    """Makes the cameras along which the path of gs_video leads. Raises `InputError` when it is created, before there is
-    a prediction, for given cameras that cannot be used."""
+def _video_cameras(
+    options: Mapping[str, Any], conventions: Conventions
+) -> Callable[[DepthAnything3Prediction], list[Camera]]:
+    """A function that makes the cameras along which the path of gs_video leads: the given ones, or those of a
+    prediction, at the given size. Raises `InputError`, before there is a prediction, for cameras that cannot be
+    used."""
+    poses, matrices = checked_cameras(
+        options.get("extrinsics"), options.get("intrinsics"), names=("render_exts", "render_ixts")
+    )
+    if poses is not None and matrices is not None and len(poses) != len(matrices):
+        raise InputError(f"There are {len(poses)} render_exts and {len(matrices)} render_ixts; give as many.")
+    size = _size(options.get("out_image_hw"))
 
-    def __init__(self, request: ExportRequest) -> None:
-        options = dict(request.format_options.get("gs_video") or {})
-        self._conventions = request.conventions
-        self._poses = _matrices("render_exts", _first(request.render_extrinsics, options.get("extrinsics")), (3, 4), 4)
-        self._intrinsics = _matrices(
-            "render_ixts", _first(request.render_intrinsics, options.get("intrinsics")), (3,), 3
-        )
-        self._size = _size(_first(request.render_size, options.get("out_image_hw")))
-        if self._poses is not None and self._intrinsics is not None and len(self._poses) != len(self._intrinsics):
-            raise InputError(
-                f"There are {len(self._poses)} render_exts and {len(self._intrinsics)} render_ixts; give as many."
-            )
-
-    def __call__(self, prediction: DepthAnything3Prediction) -> list[Camera]:
-        """The given cameras, or those of `prediction`, at the given size."""
+    def cameras(prediction: DepthAnything3Prediction) -> list[Camera]:
         predicted = prediction.cameras()
-        if prediction.scale_factor is not None and not self._conventions.scales_gaussians_and_rays:
+        if prediction.scale_factor is not None and not conventions.scales_gaussians_and_rays:
             # the Gaussians of the nested model are then in the unit of its any-view network
-            predicted = [_moved_nearer(camera, prediction.scale_factor) for camera in predicted]
-        height, width = self._size or prediction.depth.shape[1:]
-        poses = self._poses if self._poses is not None else [camera.world_from_camera for camera in predicted]
-        if self._intrinsics is None:
+            unit = Similarity(1.0 / prediction.scale_factor, np.eye(3), np.zeros(3))
+            predicted = [camera.moved(unit.apply_to_poses(camera.world_from_camera)) for camera in predicted]
+        height, width = size or prediction.depth.shape[1:]
+        world_from_camera = (
+            [camera.world_from_camera for camera in predicted] if poses is None else np.linalg.inv(poses)
+        )
+        if matrices is None:
             resized = [camera.resized(width, height) for camera in predicted]
-            if len(resized) != len(poses):
-                resized = resized[:1] * len(poses)
-            return [camera.moved(pose) for camera, pose in zip(resized, poses, strict=True)]
-        if len(self._intrinsics) != len(poses):
-            raise InputError(f"There are {len(self._intrinsics)} render_ixts for {len(poses)} cameras; give as many.")
+            if len(resized) != len(world_from_camera):
+                resized = resized[:1] * len(world_from_camera)
+            return [camera.moved(pose) for camera, pose in zip(resized, world_from_camera, strict=True)]
+        if len(matrices) != len(world_from_camera):
+            raise InputError(
+                f"There are {len(matrices)} render_ixts for {len(world_from_camera)} cameras; give as many."
+            )
         return [
             Camera.from_intrinsics(width, height, matrix, pose)
-            for matrix, pose in zip(self._intrinsics, poses, strict=True)
+            for matrix, pose in zip(matrices, world_from_camera, strict=True)
         ]
 
-
-def _first(value: Any, other: Any) -> Any:
-    return other if value is None else value
-
-
-def _matrices(what: str, values: Any, rows: tuple[int, ...], columns: int) -> np.ndarray | None:
-    """`values` as float64 (M, rows, columns). Poses, which have four columns, are inverted: from camera_from_world to
-    world_from_camera (M, 4, 4). Raises `InputError` for other shapes and for values that are no cameras."""
-    if values is None:
-        return None
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
-    array = np.asarray(values, np.float64)
-    if array.ndim == 4 and len(array) == 1:
-        array = array[0]
-    wanted = " or ".join(f"(M, {count}, {columns})" for count in rows)
-    if array.ndim != 3 or not len(array) or array.shape[1] not in rows or array.shape[2] != columns:
-        raise InputError(f"The {what} have the shape {array.shape}; give {wanted}.")
-    if not np.isfinite(array).all():
-        raise InputError(f"The {what} hold values that are not finite.")
-    if columns == 3:
-        if (array[:, [0, 1], [0, 1]] <= 0).any():
-            raise InputError(f"Focal lengths in the {what} must be above zero.")
-        return array
-    poses = np.tile(np.eye(4), (len(array), 1, 1))
-    poses[:, :3] = array[:, :3]
-    rotation = poses[:, :3, :3]
-    if np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max() > 1e-2:
-        raise InputError(f"The {what} contain no rotations; give camera from world matrices.")
-    return np.linalg.inv(poses)
+    return cameras
 
 
 def _size(value: Any) -> tuple[int, int] | None:
@@ -229,10 +186,3 @@ def _size(value: Any) -> tuple[int, int] | None:
     if not (0 < height <= _MAX_VIDEO_SIZE and 0 < width <= _MAX_VIDEO_SIZE):
         raise InputError(f"render_hw must be from 1 to {_MAX_VIDEO_SIZE} pixels, not {height}x{width}.")
     return height, width
-
-
-def _moved_nearer(camera: Camera, scale: float) -> Camera:
-    """The camera with its distance from the origin divided by `scale`."""
-    pose = camera.world_from_camera.copy()
-    pose[:3, 3] /= scale
-    return camera.moved(pose)

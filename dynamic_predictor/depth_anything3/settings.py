@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-
 #: long side in pixels of the images that the networks were trained on
 WORKING_SIZE = 504
 

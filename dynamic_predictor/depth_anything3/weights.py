@@ -1,17 +1,12 @@
 """The published models of Depth Anything 3: their files of weights."""
 
+from typing import Any
+
 from dynamic_predictor.weights.entry import NON_COMMERCIAL, WeightsFile
 
 
 def _depth_anything(
-    model: str,
-    purpose: str,
-    license: str,
-    *,
-    inventory: str | None = None,
-    revision: str | None = None,
-    size: int | None = None,
-    sha256: str | None = None,
+    model: str, purpose: str, license: str, *, inventory: str | None = None, **identity: Any
 ) -> WeightsFile:
     return WeightsFile(
         name=model.lower(),
@@ -20,11 +15,9 @@ def _depth_anything(
         license=license,
         file="model.safetensors",
         repository=f"depth-anything/{model}",
-        revision=revision,
-        size=size,
-        sha256=sha256,
         inventory=inventory or model.lower(),
         companions=("config.json",),
+        **identity,
     )
 
 

@@ -142,7 +142,7 @@ def test_the_official_reference_view_is_ours(golden, official_reference, count):
 
 def test_position_embedding_is_resized_as_officially(golden):
     goldens = golden("tiny_anyview")
-    backbone = goldens.network().backbone.pretrained
+    backbone = goldens.network().backbone["pretrained"]
     sizes = [key.split("/")[1] for key in goldens.arrays.files if key.startswith("pos_embed/")]
     assert len(sizes) >= 4
     for size in sizes:
@@ -261,7 +261,7 @@ def _recorded(
 def _run(golden: Golden, case: str) -> dict[str, torch.Tensor]:
     """The intermediate values of our network by their names in the goldens."""
     network, values = golden.network(overrides={} if case.startswith("pure") else None), {}
-    backbone, head = network.backbone.pretrained, network.head
+    backbone, head = network.backbone["pretrained"], network.head
     modules = {
         "patch_embed": (backbone.patch_embed, lambda output: output[0]),
         "head.refinenet4": (head.scratch.refinenet4, None),

@@ -167,7 +167,7 @@ class _Untouchable(torch.nn.Module):
         ({"export_kwargs": {"gs_ply": {"gs_views_interval": 0}}}, "N-th"),
         ({"export_kwargs": {"gs_video": {"output_name": "../walk"}}}, "plain name"),
         ({"render_exts": np.zeros((4, 4))}, "render_exts have the shape"),
-        ({"render_exts": np.zeros((2, 4, 4))}, "rotations"),
+        ({"render_exts": np.zeros((2, 4, 4))}, "no rotation"),
         ({"render_exts": np.tile(np.eye(4), (2, 1, 1)), "render_ixts": np.eye(3)[None]}, "give as many"),
         ({"render_hw": (0, 40)}, "render_hw"),
     ],
