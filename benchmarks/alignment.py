@@ -1,6 +1,6 @@
 """Time and memory of global alignment, on simulated predictions of a synthetic clip.
 
-    python benchmarks/alignment.py [--frames 50] [--width 512] [--height 288] [--iterations 300] [--threads N]
+    python -m benchmarks.alignment [--frames 50] [--width 512] [--height 288] [--iterations 300] [--threads N]
 
 The lower bound is the time to read all pointmaps, weights and flows once per iteration, at the bandwidth that the
 machine reaches when it only reads them.
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from synthetic_pairs import SyntheticClip
 
 from dynamic_predictor.das3r.global_alignment.align import align
 from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
 from scene.trajectory import absolute_trajectory_error, path_length
+from tests.synthetic_pairs import SyntheticClip
 
 
 def peak_gib() -> float:

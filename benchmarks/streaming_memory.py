@@ -1,6 +1,6 @@
 """Memory of the streaming driver over a long clip: python -m benchmarks.streaming_memory [--frames 5000] [--output DIR]
 
-The network is simulated (benchmarks/simulated_stream.py): what is measured is everything around it, from reading frames
+The network is simulated (tests/simulated_stream.py): what is measured is everything around it, from reading frames
 to the finished scene on the disk. Writes a dated JSON with the resident memory after every chunk and a plot.
 """
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk, true_poses
+from dynamic_predictor.driver.scenes import scene_of_stream
 from dynamic_predictor.driver.stream import StreamSettings, run_stream
-from dynamic_predictor.driver.stream_scene import scene_of_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.place_recognition.descriptors import GradientDescriptor
 from scene.folder import save_scene
 from scene.formats.glb import write_glb
 from scene.point_cloud import scene_points
 from scene.trajectory import absolute_trajectory_error
+from tests.simulated_stream import SPEC, SimulatedPredictor, SimulatedWalk, true_poses
 
 
 def resident_mib() -> float:
@@ -44,6 +44,7 @@ def measure(frames: int, width: int, height: int, chunk_size: int, overlap: int,
     result = run_stream(
         walk,
         predictor,
+        SPEC,
         workspace,
         StreamSettings(chunk_size=chunk_size, overlap=overlap),
         descriptor=GradientDescriptor(),

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.simulated_stream import SimulatedWalk
 from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
 from dynamic_predictor.launch import main as launch
 from dynamic_predictor.parity.run import parity_names
@@ -22,6 +21,7 @@ from stillsplat.settings import PosesSettings
 from tests.dynamic_predictor.evaluation.datasets.reconstruction_files import make_hiroom
 from tests.dynamic_predictor.toy_predictor import SPEC, ToyPredictor, ToySettings
 from tests.paths import ROOT
+from tests.simulated_stream import SimulatedWalk
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pycolmap
 import pytest
 from PIL import Image
 
-from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk
 from dynamic_predictor.contract import Prediction
 from dynamic_predictor.depth_anything3.model import DepthAnything3
 from dynamic_predictor.specs import registered
@@ -17,6 +16,7 @@ from scene.images import write_png
 from stillsplat.cli import main
 from stillsplat.depth import estimate_depth_maps
 from stillsplat.depth_settings import DepthSettings
+from tests.simulated_stream import SimulatedPredictor, SimulatedWalk
 from tests.stillsplat.stand_ins import fake_spec, tiny_model
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pycolmap
 import pytest
 
-from benchmarks.simulated_stream import SimulatedPredictor, SimulatedWalk, true_poses
 from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor, DepthAnything3Settings
 from dynamic_predictor.driver.sources import LiveSource
 from dynamic_predictor.specs import registered
@@ -21,6 +20,7 @@ from scene.trajectory import absolute_trajectory_error
 from stillsplat.cli import main
 from stillsplat.poses import extract_poses
 from stillsplat.settings import PosesSettings
+from tests.simulated_stream import SimulatedPredictor, SimulatedWalk, true_poses
 from tests.stillsplat.stand_ins import fake_spec, tiny_model
 
 pytest.importorskip("trimesh")

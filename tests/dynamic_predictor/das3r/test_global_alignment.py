@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.synthetic_pairs import SyntheticClip
-from dynamic_predictor.das3r.global_alignment.align import align
-from dynamic_predictor.das3r.global_alignment.alignment_result import Alignment
+from dynamic_predictor.das3r.global_alignment.align import Alignment, align
 from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
@@ -14,6 +12,7 @@ from scene.errors import InputError
 from scene.rotations import is_rigid
 from scene.similarity import align_poses
 from scene.trajectory import absolute_trajectory_error, path_length, relative_pose_error
+from tests.synthetic_pairs import SyntheticClip
 
 GRAPH = "swinstride-3-noncyclic"
 

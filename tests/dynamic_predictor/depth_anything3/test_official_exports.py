@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from plyfile import PlyData
 
-from benchmarks.simulated_stream import SimulatedWalk
 from dynamic_predictor.depth_anything3 import DepthAnything3
 from dynamic_predictor.depth_anything3.gaussians import Gaussians as PixelGaussians
 from dynamic_predictor.depth_anything3.network import build_network
@@ -19,6 +18,7 @@ from scene.errors import InputError
 from scene.formats.options import ExportOptions
 from scene.formats.registry import export, formats
 from tests.dynamic_predictor.depth_anything3.da3_goldens import filled
+from tests.simulated_stream import SimulatedWalk
 
 _HEAD = HeadSettings(16, (12, 16, 24, 32))
 _FIELD_OF_VIEW = {"cam_dec.fc_fov.0.weight": ("mul", 0.2), "cam_dec.fc_fov.0.bias": ("add", 1.0)}

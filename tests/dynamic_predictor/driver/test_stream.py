@@ -10,7 +10,6 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks.simulated_stream import SPEC, SimulatedPredictor, SimulatedWalk, true_poses
 from dynamic_predictor.driver import stream as stream_module
 from dynamic_predictor.driver.scenes import scene_of_stream
 from dynamic_predictor.driver.settings import StreamSettings
@@ -22,6 +21,7 @@ from scene.folder import load_scene, save_scene
 from scene.images import write_png
 from scene.trajectory import absolute_trajectory_error
 from scene.video import write_video
+from tests.simulated_stream import SPEC, SimulatedPredictor, SimulatedWalk, true_poses
 
 
 def run_stream(source, predictor, workspace, settings, **options):

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.simulated_stream import SPEC, SimulatedPredictor
 from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
 from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark, sample_views
 from dynamic_predictor.launch import main as launch
@@ -20,6 +19,7 @@ from tests.dynamic_predictor.evaluation.datasets.reconstruction_files import (
     make_dtu64,
     make_hiroom,
 )
+from tests.simulated_stream import SPEC, SimulatedPredictor
 
 
 def test_perfect_prediction(tmp_path, monkeypatch):

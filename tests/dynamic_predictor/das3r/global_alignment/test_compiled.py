@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.synthetic_pairs import SyntheticClip
 from dynamic_predictor.das3r.global_alignment import compiled as compiled_module
 from dynamic_predictor.das3r.global_alignment import flow_term, pairwise_term
 from dynamic_predictor.das3r.global_alignment.align import align
@@ -12,6 +11,7 @@ from dynamic_predictor.das3r.global_alignment.flow_term import observe_flows
 from dynamic_predictor.das3r.global_alignment.pairwise_term import PairwiseObservations
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
+from tests.synthetic_pairs import SyntheticClip
 
 kernels = pytest.importorskip(
     "pointmap_alignment",

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.synthetic_pairs import SyntheticClip
 from dynamic_predictor.das3r.global_alignment.flow_motion import pair_geometry, unexplained_flow
 from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from scene.errors import InputError
+from tests.synthetic_pairs import SyntheticClip
 
 
 def test_geometry_of_single_pairs(monst3r):

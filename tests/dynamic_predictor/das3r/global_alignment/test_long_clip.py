@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.synthetic_pairs import SyntheticClip
 from dynamic_predictor.das3r.global_alignment.long_clip import align_long_clip
 from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
@@ -16,6 +15,7 @@ from scene.errors import InputError
 from scene.rotations import is_rigid
 from scene.similarity import align_poses
 from scene.trajectory import absolute_trajectory_error, path_length
+from tests.synthetic_pairs import SyntheticClip
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.synthetic_pairs import SyntheticClip
 from dynamic_predictor.das3r.global_alignment.align import align
 from dynamic_predictor.das3r.global_alignment.motion_masks import fit_to_edges, motion_probability
 from dynamic_predictor.das3r.global_alignment.official import OFFICIAL
 from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
+from tests.synthetic_pairs import SyntheticClip
 
 
 def test_both_heads_count_by_default():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.synthetic_pairs import SyntheticClip
 from dynamic_predictor.das3r.global_alignment.pair_graph import pair_edges
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from scene.errors import InputError
+from tests.synthetic_pairs import SyntheticClip
 
 
 def test_far_points_fit_into_half_precision():

@@ -8,9 +8,9 @@ import pycolmap
 from plyfile import PlyData, PlyElement
 from scipy.io import savemat
 
-from benchmarks.simulated_stream import SimulatedWalk
 from scene.images import write_png
 from scene.rotations import quaternion_from_rotation
+from tests.simulated_stream import SimulatedWalk
 
 HALF = np.array([4.0, 1.5, 3.0])  # of the simulated room
 

@@ -76,7 +76,7 @@ SPEC = PredictorSpec(
     name="simulated",
     description="knows the room that it is in",
     memory="nothing",
-    documentation="benchmarks/simulated_stream.py",
+    documentation="tests/simulated_stream.py",
     settings_type=dict,
     load=lambda settings, device, seed: SimulatedPredictor(SimulatedWalk(settings.get("count", 0))),
 )
