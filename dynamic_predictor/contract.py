@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from scene.camera import Camera
+from scene.camera import Camera, cameras_of
 from scene.errors import InputError
 from scene.frames import Frames
 from scene.maps import FrameMaps
@@ -103,10 +103,7 @@ class Prediction:
         poses = self.poses()
         assert self.intrinsics is not None
         height, width = self.size
-        return [
-            Camera.from_intrinsics(width, height, matrix, pose)
-            for matrix, pose in zip(self.intrinsics, poses, strict=True)
-        ]
+        return cameras_of(width, height, self.intrinsics, poses)
 
 
 class Predictor(Protocol):

@@ -97,3 +97,9 @@ class Camera:
         rays = np.stack(np.broadcast_arrays(u[None, :], v[:, None], 1.0), axis=-1)
         points = rays * z_depth[..., None]
         return points @ self.world_from_camera[:3, :3].T + self.world_from_camera[:3, 3]
+
+
+def cameras_of(width: int, height: int, intrinsics: np.ndarray, world_from_camera: np.ndarray) -> list[Camera]:
+    """Cameras with images of `width` x `height` pixels, `intrinsics` (N, 3, 3) and poses (N, 4, 4)."""
+    pairs = zip(intrinsics, world_from_camera, strict=True)
+    return [Camera.from_intrinsics(width, height, matrix, pose) for matrix, pose in pairs]

@@ -99,7 +99,9 @@ class TwoViewNetwork(nn.Module):
         `is_transposed` (B,) bool: see `PatchEmbedding`.
         """
         tokens, positions = self.patch_embed(images, is_transposed)
-        rotation = rotation_2d(positions, self.config.encoder_width // self.config.encoder_heads, self._rotary_base)
+        rotation = rotation_2d(
+            positions, self.config.encoder_width // self.config.encoder_heads, self.config.rotary_base
+        )
         for block in self.enc_blocks:
             tokens = block(tokens, rotation)
         height, width = images.shape[-2:]
@@ -108,8 +110,8 @@ class TwoViewNetwork(nn.Module):
     def decode(self, view1: EncodedImages, view2: EncodedImages) -> tuple[list[Tensor], list[Tensor]]:
         """For each image, the tokens of the four layers that the heads read (see `TwoViewConfig.hooked_layers`)."""
         head_width = self.config.decoder_width // self.config.decoder_heads
-        rotation1 = rotation_2d(view1.positions, head_width, self._rotary_base)
-        rotation2 = rotation_2d(view2.positions, head_width, self._rotary_base)
+        rotation1 = rotation_2d(view1.positions, head_width, self.config.rotary_base)
+        rotation2 = rotation_2d(view2.positions, head_width, self.config.rotary_base)
         tokens1, tokens2 = self.decoder_embed(view1.tokens), self.decoder_embed(view2.tokens)
         hooked = self.config.hooked_layers
         layers1, layers2 = [view1.tokens] * hooked.count(0), [view2.tokens] * hooked.count(0)
@@ -171,10 +173,6 @@ class TwoViewNetwork(nn.Module):
             view1, view2 = self.encode(image1, is_transposed1), self.encode(image2, is_transposed2)
         layers1, layers2 = self.decode(view1, view2)
         return self.predict_view(1, layers1, view1), self.predict_view(2, layers2, view2)
-
-    @property
-    def _rotary_base(self) -> float:
-        return self.config.rotary_base
 
     def _heads(self, number: int) -> list[PointHead | MaskHead]:
         heads: list[PointHead | MaskHead] = [self.downstream_head1 if number == 1 else self.downstream_head2]

@@ -1,15 +1,27 @@
-"""Writes checkpoints in the layout of the official training code, so that the official tools can read them."""
+"""The layout of the official training code: aliases of parameters, and checkpoints that the official tools can read."""
 
 import argparse
 import math
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-from dynamic_predictor.das3r.checkpoint_keys import key_aliases
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
 from scene.files.atomic import atomic_file
+
+#: Four convolutions of every head have two names in published .pth files: `scratch.layer1_rn` to `layer4_rn`, as in
+#: our network, and `scratch.layer_rn.0` to `layer_rn.3`. A .safetensors file has only one of the two.
+_OWN_NAME = re.compile(r"(?<=\.scratch\.)layer([1-4])_rn(?=\.)")
+
+
+def key_aliases(keys: Iterable[str]) -> dict[str, str]:
+    """Maps the alias to the key, for each of the network's `keys` that has one."""
+    return {
+        _OWN_NAME.sub(lambda match: f"layer_rn.{int(match[1]) - 1}", key): key for key in keys if _OWN_NAME.search(key)
+    }
 
 
 def official_arguments(config: TwoViewConfig) -> dict[str, object]:

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from dynamic_predictor.das3r.checkpoint_keys import key_aliases
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
+from dynamic_predictor.das3r.official_layout import key_aliases
 from dynamic_predictor.parity.case import ParityCase, network_without_values
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from dynamic_predictor.depth_anything3.inputs import checked_cameras
 from dynamic_predictor.depth_anything3.official import Conventions
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
-from scene.camera import Camera
+from scene.camera import Camera, cameras_of
 from scene.errors import InputError
 from scene.formats.options import SHOWCASE_PATHS, VIDEO_QUALITIES, ExportOptions
 from scene.formats.registry import check_export_folder, export, format_names, formats
@@ -168,10 +168,7 @@ def _video_cameras(
             raise InputError(
                 f"There are {len(matrices)} render_ixts for {len(world_from_camera)} cameras; give as many."
             )
-        return [
-            Camera.from_intrinsics(width, height, matrix, pose)
-            for matrix, pose in zip(matrices, world_from_camera, strict=True)
-        ]
+        return cameras_of(width, height, matrices, np.stack(world_from_camera))
 
     return cameras
 

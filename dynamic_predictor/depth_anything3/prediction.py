@@ -9,7 +9,7 @@ from dynamic_predictor.confidence import from_network
 from dynamic_predictor.depth_anything3.gaussians import Gaussians, as_scene_gaussians
 from dynamic_predictor.depth_anything3.pose_alignment import camera_poses
 from dynamic_predictor.depth_anything3.preprocessing import OriginalImage
-from scene.camera import Camera
+from scene.camera import Camera, cameras_of
 from scene.errors import InputError
 from scene.formats.exportable import Exportable
 from scene.frame_files import frame_name
@@ -52,8 +52,7 @@ class DepthAnything3Prediction:
                 "This model predicts depth only, no cameras; use an any-view model such as da3-small or da3-nested."
             )
         height, width = self.depth.shape[1:]
-        pairs = zip(self.intrinsics, camera_poses(self.extrinsics), strict=True)
-        return [Camera.from_intrinsics(width, height, intrinsics, pose) for intrinsics, pose in pairs]
+        return cameras_of(width, height, self.intrinsics, camera_poses(self.extrinsics))
 
     def original_cameras(self) -> list[Camera]:
         """The cameras of the original images; those of the processed ones if `originals` is empty. Raises `InputError`

@@ -13,6 +13,7 @@ from dynamic_predictor.driver.chunk_windows import chunk_of_frame, frames_around
 
 #: number of descriptors compared at a time; it bounds the memory for their inner products
 _BLOCK = 1024
+_NEIGHBOURS, _MIN_GAP = 5, 10
 
 
 @dataclass(frozen=True)
@@ -34,29 +35,22 @@ class LoopWindow:
     earlier_frames: tuple[int, int]
 
 
-def find_loops(
-    descriptors: np.ndarray,
-    *,
-    threshold: float = 0.85,
-    neighbours: int = 5,
-    min_gap: int = 10,
-    suppression: int = 25,
-) -> list[LoopCandidate]:
+def find_loops(descriptors: np.ndarray, *, threshold: float = 0.85, suppression: int = 25) -> list[LoopCandidate]:
     """Loop candidates among unit descriptors (N, D), most similar first; `descriptors` may be a memory map.
 
-    A candidate is a frame and one of its `neighbours` most similar frames that is more than `min_gap` frames away and
-    whose inner product exceeds `threshold`. Candidates with a frame within `suppression` frames of a better candidate's
-    are dropped (0 keeps all).
+    A candidate is a frame and one of its 5 most similar frames that is more than 10 frames away and whose inner product
+    exceeds `threshold`. Candidates with a frame within `suppression` frames of a better candidate's are dropped (0
+    keeps all).
     """
     pairs: dict[tuple[int, int], float] = {}
     for start in range(0, len(descriptors), _BLOCK):
-        values, indices = _most_similar(descriptors, start, neighbours + 1)
+        values, indices = _most_similar(descriptors, start, _NEIGHBOURS + 1)
         for row in range(len(values)):
             frame = start + row
             # a frame is its own best neighbour, but identical frames may come before it
             others = [(int(j), float(v)) for j, v in zip(indices[row], values[row], strict=True) if j != frame]
-            for other, similarity in others[:neighbours]:
-                if similarity > threshold and abs(frame - other) > min_gap:
+            for other, similarity in others[:_NEIGHBOURS]:
+                if similarity > threshold and abs(frame - other) > _MIN_GAP:
                     pairs[max(frame, other), min(frame, other)] = similarity
     ordered = sorted(
         (LoopCandidate(later, earlier, similarity) for (later, earlier), similarity in pairs.items()),

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from scene.similarity import Similarity
 
-_MAX_DAMPING = 1e12
+_MAX_DAMPING, _MAX_ITERATIONS = 1e12, 100
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,11 @@ class PoseGraphResult:
     """The optimized graph."""
 
     world_from_chunk: list[Similarity]  #: of every node; node 0 is unchanged
-    initial_cost: float  #: mean squared error per residual before the optimization
-    cost: float  #: and after it
-    iterations: int
     loop_weights: np.ndarray  #: final weight of each loop in [0, 1]; 1 without `robust`
 
 
 def close_loops(
-    steps: Sequence[Similarity],
-    loops: Sequence[PoseGraphEdge],
-    *,
-    robust: bool = False,
-    max_iterations: int = 100,
+    steps: Sequence[Similarity], loops: Sequence[PoseGraphEdge], *, robust: bool = False
 ) -> PoseGraphResult:
     """Optimizes a chain of chunks with loops; without loops the chain is returned unchanged.
 
@@ -56,22 +49,15 @@ def close_loops(
     nodes = accumulate(steps)
     chain = [PoseGraphEdge(k + 1, k, step) for k, step in enumerate(steps)]
     if not loops:
-        return PoseGraphResult(nodes, 0.0, 0.0, 0, np.zeros(0))
+        return PoseGraphResult(nodes, np.zeros(0))
     graph = _Graph(len(nodes), [*chain, *loops])
     matrices = np.stack([node.matrix for node in nodes])
     weights = np.ones(len(chain) + len(loops))
-    initial_cost = float(np.mean(graph.errors(matrices) ** 2))
     if robust:
-        matrices, iterations = _optimize_robustly(graph, matrices, weights, len(chain), max_iterations)
+        matrices = _optimize_robustly(graph, matrices, weights, len(chain))
     else:
-        matrices, iterations = _optimize(graph, matrices, weights, max_iterations)
-    return PoseGraphResult(
-        [Similarity.from_matrix(matrix) for matrix in matrices],
-        initial_cost,
-        float(np.mean(graph.errors(matrices) ** 2)),
-        iterations,
-        weights[len(chain) :].copy(),
-    )
+        matrices = _optimize(graph, matrices, weights)
+    return PoseGraphResult([Similarity.from_matrix(matrix) for matrix in matrices], weights[len(chain) :].copy())
 
 
 def accumulate(steps: Sequence[Similarity]) -> list[Similarity]:
@@ -115,10 +101,7 @@ class _Graph:
 
     def errors(self, nodes: np.ndarray) -> np.ndarray:
         """The errors of all edges, (E, 7)."""
-        return similarity_logarithm(self._discrepancies(nodes))
-
-    def _discrepancies(self, nodes: np.ndarray) -> np.ndarray:
-        return self.b_from_a @ np.linalg.inv(nodes[self.a]) @ nodes[self.b]
+        return similarity_logarithm(self.b_from_a @ np.linalg.inv(nodes[self.a]) @ nodes[self.b])
 
     def derivatives(self, nodes: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives (E, 7, 7) of the errors with respect to small motions d, where exp(d) multiplies node a (first
@@ -128,12 +111,12 @@ class _Graph:
         return -inverse_right @ _adjoint(relative), inverse_right
 
 
-def _optimize(graph: _Graph, nodes: np.ndarray, weights: np.ndarray, iterations: int) -> tuple[np.ndarray, int]:
-    """Minimizes the squared errors with `weights` (E,), node 0 fixed; returns nodes and the number of iterations."""
+def _optimize(graph: _Graph, nodes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The nodes that minimize the squared errors with `weights` (E,); node 0 is fixed."""
     damping = 1e-6
     errors = graph.errors(nodes)
     cost = float((weights[:, None] * errors**2).sum())
-    for iteration in range(iterations):
+    for _ in range(_MAX_ITERATIONS):
         by_a, by_b = graph.derivatives(nodes, errors)
         roots = np.sqrt(weights)[:, None, None]
         jacobian = _assemble(graph, by_a * roots, by_b * roots)
@@ -149,31 +132,27 @@ def _optimize(graph: _Graph, nodes: np.ndarray, weights: np.ndarray, iterations:
                 break
             damping *= 10.0
         else:
-            return nodes, iteration
+            return nodes
         gain = cost - new_cost
         nodes, errors, cost, damping = moved, new_errors, new_cost, max(damping / 10.0, 1e-12)
         if gain <= 1e-12 * cost + 1e-24:
-            return nodes, iteration + 1
-    return nodes, iterations
+            break
+    return nodes
 
 
-def _optimize_robustly(
-    graph: _Graph, nodes: np.ndarray, weights: np.ndarray, chain: int, iterations: int
-) -> tuple[np.ndarray, int]:
+def _optimize_robustly(graph: _Graph, nodes: np.ndarray, weights: np.ndarray, chain: int) -> np.ndarray:
     """Graduated non-convexity: all loops have full weight at first; then those with large errors lose it gradually.
     Writes the final weights into `weights`, whose first `chain` entries belong to the chain."""
-    done = 0
     # the chain absorbs the error of a correct loop, which therefore ends at a small fraction of its initial error
     errors = np.linalg.norm(graph.errors(nodes)[chain:], axis=1)
     accepted = max(0.05, 0.1 * float(np.median(errors)))
     control = max(2.0 * float((errors**2).max()) / accepted**2, 1.0)
     while True:
-        nodes, used = _optimize(graph, nodes, weights, iterations)
-        done += used
+        nodes = _optimize(graph, nodes, weights)
         squared = (graph.errors(nodes)[chain:] ** 2).sum(axis=1)
         weights[chain:] = (control * accepted**2 / (squared + control * accepted**2)) ** 2
         if control <= 1.0:
-            return _optimize(graph, nodes, weights, iterations)[0], done
+            return _optimize(graph, nodes, weights)
         control = max(control / 1.4, 1.0)
 
 

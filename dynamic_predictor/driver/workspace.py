@@ -13,7 +13,8 @@ The clip is never in memory as a whole.
 
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -140,10 +141,8 @@ class StreamWorkspace:
         for line in read_text(path).splitlines(keepends=True):
             if not line.endswith("\n"):  # the process was stopped while it wrote the line
                 break
-            try:
+            with _damage(path):
                 times.append(float(line))
-            except ValueError:
-                raise InputError(f"{path} is damaged; start again with --overwrite.") from None
         if sum(1 for _ in path.open("rb")) != len(times):
             with atomic_file(path) as temporary:
                 temporary.write_text("".join(f"{time!r}\n" for time in times), "utf-8")
@@ -206,21 +205,12 @@ class StreamWorkspace:
 
     def read_chunk(self, index: int, frames: slice = slice(None)) -> Prediction:
         """Some frames of a chunk; only those are read from the disk."""
-        folder = self._chunk_path(index)
-        description = read_json(folder / "chunk.json")
-        try:
-            z_depth = np.load(folder / "z_depth.npy", mmap_mode="r", allow_pickle=False)[frames]
-            confidence = np.load(folder / "confidence.npy", mmap_mode="r", allow_pickle=False)[frames]
-            motion = None
-            if (folder / "motion.npy").exists():
-                stored = np.load(folder / "motion.npy", mmap_mode="r", allow_pickle=False)[frames]
-                motion = stored.astype(np.float32) / 255.0
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{folder} is damaged; start again with --overwrite.") from error
+        description = read_json(self._chunk_path(index) / "chunk.json")
         poses, intrinsics = self.read_cameras(index)
+        motion = self._read_maps(index, "motion", frames).astype(np.float32) / 255.0 if self.has_motion(index) else None
         return Prediction(
-            z_depth=np.array(z_depth),
-            confidence=np.array(confidence),
+            z_depth=self._read_maps(index, "z_depth", frames),
+            confidence=self._read_maps(index, "confidence", frames),
             world_from_camera=poses[frames],
             intrinsics=intrinsics[frames],
             motion=motion,
@@ -231,22 +221,19 @@ class StreamWorkspace:
 
     def read_map(self, index: int, kind: Literal["z_depth", "confidence", "motion"], place: int) -> np.ndarray:
         """One map (H, W) float32 of a chunk as it was predicted; nothing else is read."""
-        path = self._chunk_path(index) / f"{kind}.npy"
-        try:
-            stored = np.load(path, mmap_mode="r", allow_pickle=False)[place]
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} is damaged; start again with --overwrite.") from error
-        values = np.array(stored, np.float32)
+        values = self._read_maps(index, kind, place).astype(np.float32)
         return values / np.float32(255.0) if kind == "motion" else values
+
+    def _read_maps(self, index: int, kind: str, chosen: int | slice) -> np.ndarray:
+        path = self._chunk_path(index) / f"{kind}.npy"
+        with _damage(path):
+            return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[chosen])
 
     def read_cameras(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`world_from_camera` (N, 4, 4) and `intrinsics` (N, 3, 3) of a whole chunk."""
         path = self._chunk_path(index) / "cameras.npz"
-        try:
-            with np.load(path, allow_pickle=False) as cameras:
-                return cameras["world_from_camera"], cameras["intrinsics"]
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            raise InputError(f"{path} is damaged; start again with --overwrite.") from error
+        with _damage(path), np.load(path, allow_pickle=False) as cameras:
+            return cameras["world_from_camera"], cameras["intrinsics"]
 
     def has_motion(self, index: int) -> bool:
         """Whether a chunk has motion masks."""
@@ -273,12 +260,9 @@ class StreamWorkspace:
         path = self.folder / "online.npz"
         if not path.exists():
             return None
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                state = dict(arrays)
+        with _damage(path), np.load(path, allow_pickle=False) as arrays:
+            state = dict(arrays)
             return int(state.pop("after_chunk")), state
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is damaged; start again with --overwrite.") from error
 
     # loops
 
@@ -288,6 +272,15 @@ class StreamWorkspace:
 
     def write_loop(self, later: int, earlier: int, content: dict[str, Any]) -> None:
         write_json(self.folder / "loops" / f"{later}-{earlier}.json", content)
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Raises `InputError` when `path` cannot be read."""
+    try:
+        yield
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged; start again with --overwrite.") from error
 
 
 def stacked(maps: FrameMaps) -> np.ndarray:

@@ -30,7 +30,7 @@ from dynamic_predictor.evaluation.scores.pair_poses import score_pair_poses
 from dynamic_predictor.evaluation.scores.surfaces import read_surface, score_surface
 from dynamic_predictor.evaluation.tables import Column, Table, write_tables
 from dynamic_predictor.predictor_spec import PredictorSpec
-from scene.camera import Camera
+from scene.camera import Camera, cameras_of
 from scene.errors import InputError
 from scene.frames import ImageFolderFrames
 from scene.images import fitted_size, resize_image, write_png
@@ -183,11 +183,7 @@ def align_to_truth(
             yield depth
 
     assert prediction.intrinsics is not None
-    cameras = [
-        Camera.from_intrinsics(width, height, matrix, np.linalg.inv(camera_from_world))
-        for matrix, camera_from_world in zip(prediction.intrinsics, aligned, strict=True)
-    ]
-    return depths(), cameras
+    return depths(), cameras_of(width, height, prediction.intrinsics, np.linalg.inv(aligned))
 
 
 def _open(settings: BenchmarkSettings) -> tuple[ReconstructionDataset, Path]:

@@ -6,12 +6,12 @@ The method is that of DUSt3R (Wang et al., CVPR 2024) with MonST3R's terms for m
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dynamic_predictor.das3r.global_alignment.alignment_result import Alignment
 from dynamic_predictor.das3r.global_alignment.compiled import missing_kernels_warning
 from dynamic_predictor.das3r.global_alignment.confidence import clear_occluders
 from dynamic_predictor.das3r.global_alignment.flow_motion import unexplained_flow
@@ -32,9 +32,36 @@ from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.reference_terms import reference_flow_loss, reference_pairwise_loss
 from dynamic_predictor.das3r.global_alignment.regularization import camera_smoothness, depth_shape_change
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings, learning_rate
+from scene.camera import Camera, cameras_of
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
 from scene.rotations import is_rigid, nearest_rotation
+
+
+@dataclass
+class Alignment:
+    """Cameras, depths and motion of N frames of H x W pixels in one world."""
+
+    world_from_camera: np.ndarray  #: (N, 4, 4) float64, rigid, OpenCV axes
+    intrinsics: np.ndarray  #: (N, 3, 3) float64 in pixels with pixel centers at +0.5
+    z_depth: np.ndarray  #: (N, H, W) float32 in scene units
+    #: (N, H, W) float32: the largest confidence that the network gives a pixel in any pair, 0 where the point stands in
+    #: front of a more confident pixel of another frame
+    confidence: np.ndarray
+    #: (N, H, W) float32 in [0, 1], 1 = moves; None if it is unknown
+    motion_probability: np.ndarray | None = None
+    motion_masks: np.ndarray | None = None  #: (N, H, W) bool, true = moves; None if motion is unknown
+    losses: list[float] = field(default_factory=list)  #: of every iteration
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  #: by stage
+
+    def __len__(self) -> int:
+        return len(self.world_from_camera)
+
+    def cameras(self) -> list[Camera]:
+        """The camera of every frame."""
+        _, height, width = self.z_depth.shape
+        return cameras_of(width, height, self.intrinsics, self.world_from_camera)
 
 
 def align(

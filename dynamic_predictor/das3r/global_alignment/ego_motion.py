@@ -39,11 +39,11 @@ def sample_at_flow(maps: Tensor, flow: Tensor) -> Tensor:
     return functional.grid_sample(maps, places, align_corners=True)
 
 
-def consistent_flow(forward: Tensor, backward: Tensor, *, tolerance: float = 3.0) -> Tensor:
+def consistent_flow(forward: Tensor, backward: Tensor) -> Tensor:
     """The forward-backward check: true (B, H, W) where following the flow `forward` (B, 2, H, W) and then `backward`
-    stays inside the image and ends within `tolerance` pixels of the start."""
+    stays inside the image and ends within 3 pixels of the start."""
     error, inside = round_trip_error(forward, backward)
-    return inside & (torch.hypot(error[:, 0], error[:, 1]) < tolerance)
+    return inside & (torch.hypot(error[:, 0], error[:, 1]) < 3.0)
 
 
 def round_trip_error(forward: Tensor, backward: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,12 @@ from torch import Tensor
 
 from dynamic_predictor.das3r.global_alignment.compiled import compiled_terms
 from dynamic_predictor.das3r.global_alignment.ego_motion import GUARD, consistent_flow
-from dynamic_predictor.das3r.global_alignment.pairwise_term import PixelGrid, block_length
-from dynamic_predictor.das3r.global_alignment.reused_arrays import DepthBuffers, add_to_gradient
+from dynamic_predictor.das3r.global_alignment.pairwise_term import (
+    DepthBuffers,
+    PixelGrid,
+    add_to_gradient,
+    block_length,
+)
 
 #: `flow(source, target)` returns the displacement (H, W, 2) in pixels (x, y) between two frames, NaN where unknown
 FlowFunction = Callable[[int, int], np.ndarray | Tensor]

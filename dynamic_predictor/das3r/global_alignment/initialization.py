@@ -207,7 +207,7 @@ def initialize(
         for k, pair in enumerate(pairs.tolist()):
             in_units = float(scale[k]) / float(predictions.units[pair])
             parameters.set_pair(pair, Similarity(in_units, rotation[k].cpu().numpy(), translation[k].cpu().numpy()))
-    normalization = parameters.scale_normalization()
+    normalization = float(parameters.scale_normalization())
     poses[:, :3, 3] *= normalization
     points *= normalization
     for frame, pose in enumerate(poses):

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from dynamic_predictor.das3r.global_alignment.align import align
-from dynamic_predictor.das3r.global_alignment.alignment_result import Alignment, cameras_of
+from dynamic_predictor.das3r.global_alignment.align import Alignment, align
 from dynamic_predictor.das3r.global_alignment.flow_term import FlowFunction
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.registration import register_cameras
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
 from dynamic_predictor.driver.chunk_windows import chunk_windows
 from dynamic_predictor.driver.chunks import align_chunks
-from scene.camera import Camera
+from scene.camera import Camera, cameras_of
 from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
 from scene.similarity import Similarity
@@ -42,7 +41,8 @@ class LongAlignment:
 
     def cameras(self) -> list[Camera]:
         """The camera of every frame."""
-        return cameras_of(*self.size, self.intrinsics, self.world_from_camera)
+        height, width = self.size
+        return cameras_of(width, height, self.intrinsics, self.world_from_camera)
 
 
 def align_long_clip(

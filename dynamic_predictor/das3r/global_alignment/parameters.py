@@ -114,25 +114,19 @@ class AlignmentParameters:
             return free
         return torch.where(torch.isnan(self.known_poses), free, self.known_poses)
 
-    def pair_scales(self) -> Tensor:
-        """Scales (E,) of all pairs, normalized to `mean_pair_scale`."""
-        log_scale = self.pair_poses[:, 7]
-        if self.mean_pair_scale is None:
-            return log_scale.exp()
-        return log_scale.exp() * (math.log(self.mean_pair_scale) - log_scale.mean()).exp()
-
-    def scale_normalization(self) -> float:
+    def scale_normalization(self) -> Tensor | float:
         """The factor that normalizes the pair scales, and with them the scene, to `mean_pair_scale`."""
         if self.mean_pair_scale is None:
             return 1.0
-        return float((math.log(self.mean_pair_scale) - self.pair_poses[:, 7].mean()).exp())
+        return (math.log(self.mean_pair_scale) - self.pair_poses[:, 7].mean()).exp()
 
     def world_from_pair(self) -> Tensor:
         """Similarities of all pairs, (E, 3, 4)."""
         matrix = torch.cat(
             [rotation_matrices(self.pair_poses[:, :4]), signed_expm1(self.pair_poses[:, 4:7])[..., None]], -1
         )
-        return matrix * self.pair_scales()[:, None, None]
+        scale = self.pair_poses[:, 7].exp() * self.scale_normalization()
+        return matrix * scale[:, None, None]
 
     def world_from_pixel(self) -> Tensor:
         """Matrices (N, 3, 4) that map (depth times homogeneous pixel, 1) to a world point."""

@@ -54,9 +54,7 @@ def register_points(source: Tensor, target: Tensor, weights: Tensor) -> tuple[Te
 def register_cameras(source: np.ndarray, target: np.ndarray) -> Similarity:
     """The similarity that moves poses world_from_camera (N, 4, 4) onto others. It aligns camera centers and points a
     little in front of them, so that viewing directions count too."""
-    points = [
-        torch.from_numpy(_centers_and_fronts(np.asarray(poses, np.float64)).T)[None] for poses in (source, target)
-    ]
+    points = [torch.from_numpy(_centers_and_fronts(poses).T)[None] for poses in (source, target)]
     scale, rotation, translation = register_points(points[0], points[1], torch.ones(1, points[0].shape[-1]))
     return Similarity(float(scale[0]), rotation[0].numpy(), translation[0].numpy())
 

@@ -13,12 +13,11 @@ def resect(
     *,
     pixel_offset: float = 0.0,
     iterations: int = 10,
-    threshold: float = 5.0,
 ) -> np.ndarray | None:
     """The pose world_from_camera (4, 4) float64 of the camera with focal length `focal` in pixels whose pixels show the
     world points `points` (H, W, 3), estimated from those in `mask` (H, W); None if there is no solution.
 
-    Inliers of RANSAC reproject within `threshold` pixels. Pixel (u, v) lies at (u + `pixel_offset`, v +
+    Inliers of RANSAC reproject within 5 pixels. Pixel (u, v) lies at (u + `pixel_offset`, v +
     `pixel_offset`); the principal point defaults to the image center."""
     height, width, _ = points.shape
     cx, cy = principal_point or (width / 2.0, height / 2.0)
@@ -36,7 +35,7 @@ def resect(
             matrix,
             None,  # pyright: ignore[reportArgumentType, reportCallIssue]
             iterationsCount=iterations,
-            reprojectionError=threshold,
+            reprojectionError=5.0,
             flags=cv2.SOLVEPNP_SQPNP,
         )
     except cv2.error:  # degenerate points

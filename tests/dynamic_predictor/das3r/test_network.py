@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from dynamic_predictor.das3r.checkpoint_keys import key_aliases
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
+from dynamic_predictor.das3r.official_layout import key_aliases
 from tests.dynamic_predictor.das3r.small_networks import COPIES, TINY
 
 CASES = ["landscape", "portrait", "land_vs_port", "batch2", "symmetrised", "manyar_mixed"]
