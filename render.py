@@ -8,23 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from scene.errors import InputError
-from terminal.option_parser import OptionParser
-
-_DONE, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
+from terminal.option_parser import OptionParser, exit_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0 done, 2 an error that the user can fix, 130 interrupted."""
-    options = argparse.Namespace()
-    try:
-        options = _parser().parse_args(arguments)
-        return _render(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return _BAD_INPUT
-    except KeyboardInterrupt:
-        print("Interrupted; the images that were written are complete.", file=sys.stderr)
-        return _INTERRUPTED
+    return exit_status(
+        lambda: _render(_parser().parse_args(arguments)),
+        interrupted=lambda: "Interrupted; the images that were written are complete.",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,7 +88,7 @@ def _render(options: argparse.Namespace) -> int:
         except OSError as error:
             raise writing_error(output, error) from error
         print(f"{len(cameras)} images are in {output}" + (f", {output.name}.mp4 beside it" * options.get_video))
-    return _DONE
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,26 +7,20 @@ from pathlib import Path
 
 from gaussian.settings import TrainSettings
 from scene.errors import InputError
-from terminal.option_parser import OptionParser
+from terminal.option_parser import OptionParser, exit_status
 from terminal.options import add_options, settings_from
-
-_DONE, _BAD_INPUT, _INTERRUPTED = 0, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0 done, 2 an error that the user can fix, 130 interrupted."""
     options = argparse.Namespace()
-    try:
-        options = _parser().parse_args(arguments)
-        return _train(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return _BAD_INPUT
-    except KeyboardInterrupt:
+
+    def interrupted() -> str:
         saved = (Path(options.model) / "checkpoint.pt").exists()
         sentence = "a checkpoint is saved; continue with --resume." if saved else "nothing was optimized yet."
-        print(f"Interrupted: {sentence}", file=sys.stderr)
-        return _INTERRUPTED
+        return f"Interrupted: {sentence}"
+
+    return exit_status(lambda: _train(_parser().parse_args(arguments, options)), interrupted=interrupted)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,7 +78,7 @@ def _train(options: argparse.Namespace) -> int:
             f"psnr_das3r {scores['psnr_das3r']:.2f} dB, psnr_static {scores['psnr_static']:.2f} dB, "
             f"ssim_static {scores['ssim_static']:.4f}"
         )
-    return _DONE
+    return 0
 
 
 if __name__ == "__main__":

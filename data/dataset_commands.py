@@ -1,7 +1,6 @@
 """The commands of the scripts in this folder: download and prepare published data sets."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,8 @@ from dynamic_predictor.evaluation.datasets.fetching import (
     ask_for_consent,
     fetch_dataset,
 )
-from scene.errors import InputError
+from terminal.option_parser import exit_status
 from terminal.progress_bars import ProgressBars
-
-BAD_INPUT, INTERRUPTED = 2, 130
 
 DAVIS = PublishedDataset(
     title="DAVIS 2017, training and validation, 480p",
@@ -182,15 +179,12 @@ def _rearrange(folder: Path, bars: ProgressBars) -> None:
 def _run(work: Callable[[ProgressBars], None], dataset: PublishedDataset | None = None, accepted: bool = False) -> int:
     """Asks the user to accept the licence of `dataset`, runs `work` and returns the exit status: 0 done, 2 user error,
     130 interrupted."""
-    try:
+
+    def run() -> int:
         if dataset is not None:
             ask_for_consent(dataset, accepted=accepted)
         with ProgressBars() as bars:
             work(bars)
-    except InputError as error:
-        print(f"data: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("data: Stopped; repeat the command to resume.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+        return 0
+
+    return exit_status(run, interrupted=lambda: "Stopped; repeat the command to resume.", prefix="data: ")

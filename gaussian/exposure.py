@@ -13,16 +13,16 @@ import torch
 from gaussian.adam import Adam
 
 _IDENTITY = np.array([1.0, 0.0])
+#: weight of the squared distance to the identity in the loss of an image
+_REGULARIZATION = 0.02
 
 
 class ExposureCompensation:
     """Gains and offsets of all frames. A frame that takes no step keeps the identity until `interpolate`."""
 
-    def __init__(self, frames: int, *, regularization: float = 0.02) -> None:
-        """`regularization`: weight of the squared distance to the identity in the loss of an image."""
+    def __init__(self, frames: int) -> None:
         #: (frames, 3, 2) gain and offset per channel
         self.values = np.tile(_IDENTITY, (frames, 3, 1))
-        self._regularization = regularization
         self._adam = Adam(frames, 3, 2)
 
     def step(self, frame: int, gradient: np.ndarray, learning_rate: float) -> None:
@@ -30,7 +30,7 @@ class ExposureCompensation:
         finite is skipped."""
         if not np.isfinite(gradient).all():
             return
-        gradient = gradient + 2 * self._regularization * (self.values[frame] - _IDENTITY)
+        gradient = gradient + 2 * _REGULARIZATION * (self.values[frame] - _IDENTITY)
         self.values[frame] -= learning_rate * self._adam.step(frame, gradient)
 
     def center(self, trained: Sequence[int]) -> None:

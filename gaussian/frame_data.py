@@ -11,6 +11,8 @@ from torch import Tensor
 from scene.maps import StoredMaps
 from scene.scene import Scene
 
+_CACHE_BYTES = 1 << 30
+
 
 def scaled_size(width: int, height: int, factor: int) -> tuple[int, int]:
     """Width and height at 1/factor, at least 8 pixels unless the image is smaller."""
@@ -20,12 +22,11 @@ def scaled_size(width: int, height: int, factor: int) -> tuple[int, int]:
 class FrameData:
     """The images of a scene at 1/factor of their size, with a cache in memory."""
 
-    def __init__(self, scene: Scene, device: torch.device | None = None, cache_bytes: int = 1 << 30) -> None:
-        """`device`: where the images are, by default the CPU. `cache_bytes`: limit of the cache."""
+    def __init__(self, scene: Scene, device: torch.device | None = None) -> None:
+        """`device`: where the images are, by default the CPU."""
         self._device = device
         self._scene = scene
         self._images: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
-        self._cache_bytes = cache_bytes
         self._used = 0
 
     def image(self, frame: int, factor: int) -> Tensor:
@@ -41,7 +42,7 @@ class FrameData:
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(self._device)
         self._images[key] = image
         self._used += image.numel()
-        while self._used > self._cache_bytes and len(self._images) > 1:
+        while self._used > _CACHE_BYTES and len(self._images) > 1:
             self._used -= self._images.popitem(last=False)[1].numel()
         return image
 

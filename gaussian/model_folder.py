@@ -19,7 +19,7 @@ from scene.camera import Camera
 from scene.camera_files import read_cameras
 from scene.errors import InputError
 from scene.files.json_files import read_json
-from scene.formats.splat_ply import load_ply, save_ply
+from scene.formats.splat_ply import load_ply
 from scene.gaussians import Gaussians
 
 
@@ -40,11 +40,6 @@ class Model:
 def point_cloud_path(folder: Path, iteration: int) -> Path:
     """The PLY file of the Gaussians of an iteration."""
     return folder / "point_cloud" / f"iteration_{iteration}" / "point_cloud.ply"
-
-
-def save_gaussians(folder: Path, iteration: int, gaussians: Gaussians) -> None:
-    """Writes the PLY file of the Gaussians of an iteration."""
-    save_ply(point_cloud_path(folder, iteration), gaussians)
 
 
 def load_model(folder: Path) -> Model:

@@ -13,13 +13,14 @@ import torch
 
 from gaussian import held_out
 from gaussian.checkpoint import load_checkpoint, save_checkpoint
-from gaussian.model_folder import save_gaussians
+from gaussian.model_folder import point_cloud_path
 from gaussian.settings import TrainSettings
 from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
 from scene.camera_files import save_cameras
 from scene.errors import InputError
 from scene.files.json_files import write_json
+from scene.formats.splat_ply import save_ply
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -120,7 +121,7 @@ def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]
 
 
 def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
-    save_gaussians(folder, run.settings.iterations, result.gaussians)
+    save_ply(point_cloud_path(folder, run.settings.iterations), result.gaussians)
     save_cameras(folder / "cameras.json", list(run.scene.frames.names), result.cameras)
     write_json(folder / "exposures.json", {"exposures": result.exposures})
     write_json(folder / "history.json", {"history": result.history})

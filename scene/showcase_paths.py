@@ -18,7 +18,8 @@ from scene.rotations import affine_matrix
 
 FRAME_RATE = 24
 
-_SMOOTHING_FRAMES = 50
+#: width of the smoothing window in frames, odd
+_SMOOTHING_FRAMES = 51
 _STEPS_BETWEEN = 8
 _PARALLEL = 1e-4
 
@@ -56,16 +57,13 @@ def possible_path(path: ShowcasePath, count: int) -> ShowcasePath:
     return "wander" if count == 1 and path not in ("wander", "dolly_zoom") else path
 
 
-def smoothed_path(cameras: Sequence[Camera], width: int = _SMOOTHING_FRAMES) -> list[Camera]:
-    """The cameras with their right and down axes and their centres smoothed over time by a Gaussian window of `width`
-    frames (rounded to an odd number, at most all), mirrored at the ends. The view axis follows from the other two."""
+def smoothed_path(cameras: Sequence[Camera]) -> list[Camera]:
+    """The cameras with their right and down axes and their centres smoothed over time by a Gaussian window, mirrored at
+    the ends. The view axis follows from the other two."""
     count = len(cameras)
     if count <= 1:
         return list(cameras)
-    width = max(1, width + 1 - width % 2)
-    width = min(width, count if count % 2 else count - 1)
-    if count >= 3:
-        width = max(width, 3)
+    width = min(_SMOOTHING_FRAMES, count if count % 2 else count - 1)
     kernel = cv2.getGaussianKernel(width, -1)[:, 0]
     poses = np.stack([camera.world_from_camera for camera in cameras])
     right, down, center = (correlate1d(poses[:, :3, column], kernel, axis=0, mode="mirror") for column in (0, 1, 3))

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from stillsplat.reconstruct import Reconstruction
 from stillsplat.scores.against_truth import FIGURES
 from stillsplat.scores.scoring import format_value, listed_scores
-from terminal.progress_bars import spoken_time
-from terminal.tables import figures_table
+from terminal.progress_bars import ACCENT, spoken_time
 
 _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mask_iou", "mask_j", "mask_f")
 
@@ -28,7 +28,7 @@ def print_run_summary(result: Reconstruction) -> None:
     rows.append(("time", spoken_time(sum(seconds.values())), parts))
     rows.append(("memory", f"{metrics['peak_memory_bytes'] / 2**30:.1f} GiB", "at its peak"))
     console.print()
-    console.print(figures_table("Done", rows))
+    console.print(_figures_table("Done", rows))
     if metrics["notes"]:
         console.print(Text("\n".join(metrics["notes"]), style="dim"))
     console.print()
@@ -49,8 +49,21 @@ def print_evaluation_summary(output: Path, evaluation: dict[str, Any]) -> None:
             (name, format_value(entry), FIGURES[name].short if name in FIGURES else "")
             for name, entry in evaluation["truth"]["figures"].items()
         ]
-        console.print(figures_table(f"Against the truth in {evaluation['truth']['folder']}", rows))
+        console.print(_figures_table(f"Against the truth in {evaluation['truth']['folder']}", rows))
     if "annotations" in evaluation:
         rows = [row[:3] for row in listed_scores(evaluation["annotations"]["scores"], _RUN_FIGURES)]
-        console.print(figures_table(f"Against the annotations in {evaluation['annotations']['folder']}", rows))
+        console.print(_figures_table(f"Against the annotations in {evaluation['annotations']['folder']}", rows))
     console.print(Text(f"\nwritten to {output / 'evaluation.json'}", style="dim"), soft_wrap=True)
+
+
+def _figures_table(title: str, rows: list[tuple[str, str, str]]) -> Table:
+    """A table with rows (figure, value, how it was measured)."""
+    table = Table(
+        title=title, title_justify="left", title_style="bold", show_header=False, box=None, padding=(0, 2, 0, 0)
+    )
+    table.add_column(style="default", no_wrap=True)
+    table.add_column(justify="right", style=f"bold {ACCENT}", no_wrap=True)
+    table.add_column(style="dim")
+    for row in rows:
+        table.add_row(*row)
+    return table

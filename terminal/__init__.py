@@ -1,1 +1,1 @@
-"""What commands show and read in a terminal: progress bars, tables, options."""
+"""What commands show and read in a terminal: progress bars, options."""

@@ -1,6 +1,8 @@
-"""Options of a command, whose mistakes are one sentence like all others."""
+"""Options and exit status of a command, whose mistakes are one sentence like all others."""
 
 import argparse
+import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from scene.errors import InputError
@@ -11,3 +13,16 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help.")
+
+
+def exit_status(work: Callable[[], int], *, interrupted: Callable[[], str], prefix: str = "") -> int:
+    """The exit status of `work`; 2 after an `InputError`, 130 after Ctrl-C. Then the error's message or the sentence
+    `interrupted()` is printed to standard error after `prefix`."""
+    try:
+        return work()
+    except InputError as error:
+        print(f"{prefix}{error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{prefix}{interrupted()}", file=sys.stderr)
+        return 130

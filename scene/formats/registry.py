@@ -116,7 +116,10 @@ def export(
     `source`: a scene, or any result with a method `exportable`. Raises `InputError` before anything is written for an
     unknown format, for one that the result has no data for, and when `folder` is a file.
     """
-    exportable = _exportable(source)
+    if isinstance(source, Scene):
+        exportable = source if isinstance(source, Exportable) else Exportable.of_scene(source)
+    else:
+        exportable = source.exportable()
     folder, options = Path(folder), options or ExportOptions()
     checked = check_formats(names, exportable.available())
     check_export_folder(folder)
@@ -125,12 +128,6 @@ def export(
             _FORMATS[name].write(exportable, folder, options, progress)
         except OSError as error:
             raise writing_error(folder, error) from error
-
-
-def _exportable(source: Scene | HasExportable) -> Exportable:
-    if isinstance(source, Exportable):
-        return source
-    return Exportable.of_scene(source) if isinstance(source, Scene) else source.exportable()
 
 
 def check_export_folder(folder: Path) -> None:

@@ -25,10 +25,9 @@ from scene.maps import FrameMaps
 from scene.open_scene import is_scene, open_scene
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
-from terminal.option_parser import OptionParser
+from terminal.option_parser import OptionParser, exit_status
 from terminal.progress_bars import ProgressBars
 
-_DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 _FIGURES = (
     Column("psnr_das3r", "psnr_das3r", 2, better="higher"),
     Column("psnr_static", "psnr_static", 2, better="higher"),
@@ -99,14 +98,11 @@ def psnr_tables(dataset: str, scores: dict[str, dict[str, Any]], method: str) ->
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status: 0 done, 1 some clips failed, 2 user error, 130 interrupted."""
-    try:
-        return _run(_parser().parse_args(arguments))
-    except InputError as error:
-        print(f"held_out_psnr: {error}", file=sys.stderr)
-        return _BAD_INPUT
-    except KeyboardInterrupt:
-        print("held_out_psnr: Stopped; repeat the command to resume.", file=sys.stderr)
-        return _INTERRUPTED
+    return exit_status(
+        lambda: _run(_parser().parse_args(arguments)),
+        interrupted=lambda: "Stopped; repeat the command to resume.",
+        prefix="held_out_psnr: ",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -136,8 +132,8 @@ def _run(options: argparse.Namespace) -> int:
         print(write_tables(models, "psnr", psnr_tables(options.eval_dataset, scores, options.name)))
     if failures:
         print(f"held_out_psnr: {len(failures)} of {len(clips)} clips failed: {', '.join(failures)}.", file=sys.stderr)
-        return _SOME_FAILED if scores else _BAD_INPUT
-    return _DONE
+        return 1 if scores else 2
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

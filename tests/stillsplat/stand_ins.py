@@ -16,6 +16,7 @@ from gaussian import model_folder, rendering
 from gaussian.train_result import TrainResult
 from scene.camera_files import save_cameras
 from scene.files.json_files import write_json
+from scene.formats.splat_ply import save_ply
 from scene.gaussians import Gaussians
 from scene.maps import StoredMaps
 
@@ -114,7 +115,7 @@ def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_:
     )
     test_frames = settings.test_frames(count)
     exposures = np.tile(np.array([1.0, 0.0], np.float32), (count, 3, 1))
-    model_folder.save_gaussians(folder, settings.iterations, gaussians)
+    save_ply(model_folder.point_cloud_path(folder, settings.iterations), gaussians)
     names = list(scene.frames.names)
     save_cameras(folder / "cameras.json", names, scene.cameras)
     write_json(folder / "exposures.json", {"exposures": exposures})
