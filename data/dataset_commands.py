@@ -177,8 +177,7 @@ def _rearrange(folder: Path, bars: ProgressBars) -> None:
 
 
 def _run(work: Callable[[ProgressBars], None], dataset: PublishedDataset | None = None, accepted: bool = False) -> int:
-    """Asks the user to accept the licence of `dataset`, runs `work` and returns the exit status: 0 done, 2 user error,
-    130 interrupted."""
+    """Asks the user to accept the licence of `dataset`, runs `work` and returns the `exit_status`."""
 
     def run() -> int:
         if dataset is not None:

@@ -28,8 +28,7 @@ _REACH = 5
 
 
 def make_clip(scene: TruthScene, frames: range, folder: Path, max_size: int, *, overwrite: bool = False) -> None:
-    """Writes `frames` of `scene` as a clip with a long side of at most `max_size` pixels. Raises `InputError` for a
-    frame without depth or mask."""
+    """Writes `frames` of `scene` as a clip of long side <= `max_size`. Raises `InputError` without depth or mask."""
     width, height = fitted_size(scene.width, scene.height, max_size)
     views = []
     for index in frames:

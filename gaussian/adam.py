@@ -17,8 +17,7 @@ class Adam:
         self._steps = np.zeros(count, np.int64)
 
     def step(self, index: int, gradient: np.ndarray) -> np.ndarray:
-        """Updates the moments of parameter `index` and returns its step, which the caller multiplies by the learning
-        rate and subtracts."""
+        """Updates the moments of parameter `index` and returns its step, to be subtracted times the learning rate."""
         exp_avg, exp_avg_sq = self._exp_avg[index], self._exp_avg_sq[index]
         exp_avg += (1 - _BETA1) * (gradient - exp_avg)
         exp_avg_sq += (1 - _BETA2) * (gradient**2 - exp_avg_sq)

@@ -30,10 +30,7 @@ def fingerprint(scene: Scene) -> str:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], settings: TrainSettings, scene: Scene) -> None:
-    """Writes the state of a run, with its settings and the fingerprint of its scene.
-
-    Raises `InputError` if the file cannot be written.
-    """
+    """Writes the state, settings and scene of a run. Raises `InputError` if the file cannot be written."""
     content = {"version": _VERSION, "settings": settings.to_dict(), "scene": fingerprint(scene), "state": state}
     with atomic_file(path) as temporary:
         try:
@@ -43,8 +40,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], settings: TrainSettings, 
 
 
 def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[str, Any]:
-    """The state in a checkpoint. Raises `InputError` if it is damaged or of another scene, other settings or another
-    version."""
+    """The state in a checkpoint. Raises `InputError` if it is damaged or of another scene, settings or version."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):

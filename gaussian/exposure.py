@@ -26,8 +26,7 @@ class ExposureCompensation:
         self._adam = Adam(frames, 3, 2)
 
     def step(self, frame: int, gradient: np.ndarray, learning_rate: float) -> None:
-        """One Adam step; `gradient` (3, 2) is that of the loss with respect to gain and offset. A gradient that is not
-        finite is skipped."""
+        """One Adam step with the `gradient` (3, 2) of gain and offset; one that is not finite is skipped."""
         if not np.isfinite(gradient).all():
             return
         gradient = gradient + 2 * _REGULARIZATION * (self.values[frame] - _IDENTITY)

@@ -209,8 +209,7 @@ def _depth_tolerance(views: list[_View], settings: InitializationSettings) -> fl
 
 
 def _cells(view: _View, allowed: np.ndarray, finest: int, settings: InitializationSettings) -> _Cells:
-    """Divides the image into cells of 4, 2 and 1 times `finest` pixels, the smaller where there is detail, and returns
-    those of which at least half is `allowed`."""
+    """The cells of 4, 2 and 1 times `finest` pixels, smaller at detail, of which at least half is `allowed`."""
     height, width = allowed.shape
     padded_height, padded_width = (-(-side // (4 * finest)) * 4 * finest for side in (height, width))
     padding = ((0, padded_height - height), (0, padded_width - width))

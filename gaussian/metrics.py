@@ -70,8 +70,7 @@ def mean_ssim(similarity: np.ndarray, static: np.ndarray | None = None) -> float
 
 
 def ssim_map(rendered: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Structural similarity (H - 10, W - 10, 3) of every 11x11 window inside the image, with C1 = 0.01^2 and
-    C2 = 0.03^2."""
+    """Structural similarity (H - 10, W - 10, 3) of every window inside the image, with C1 = 0.01^2 and C2 = 0.03^2."""
     rendered, reference = _checked(rendered, reference)
     height, width = reference.shape[:2]
     if min(height, width) < SSIM_WINDOW:

@@ -43,8 +43,7 @@ def point_cloud_path(folder: Path, iteration: int) -> Path:
 
 
 def load_model(folder: Path) -> Model:
-    """The model in `folder` with the Gaussians of its last iteration. Raises `InputError` if a file is missing or
-    damaged."""
+    """The model in `folder` at its last iteration. Raises `InputError` if a file is missing or damaged."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the folder of an optimized model (train_gui.py -m).")

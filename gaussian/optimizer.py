@@ -44,8 +44,7 @@ class GaussianOptimizer:
 
     @property
     def geometry(self) -> Gaussians:
-        """The Gaussians with `sh_coefficients` that may be those of an earlier step. The other tensors are up to date
-        and may be changed in place."""
+        """The Gaussians, but `sh_coefficients` may be those of an earlier step."""
         return self._gaussians
 
     def _end_fused_steps(self) -> Moments:

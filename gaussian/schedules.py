@@ -35,8 +35,7 @@ class Schedules:
     sh_starts: tuple[float, float, float] = (0.3, 0.5, 0.65)
 
     def learning_rates(self, done: float, pixel_length: float) -> dict[str, float]:
-        """By the names of the tensors of `Gaussians`; `pixel_length`: scene units that a pixel spans at the typical
-        depth."""
+        """By the names of the tensors of `Gaussians`; `pixel_length`: scene units per pixel at the typical depth."""
         return {
             "means": exponential(*self.means, done) * pixel_length,
             "log_scales": exponential(*self.log_scales, done),

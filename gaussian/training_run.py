@@ -92,8 +92,7 @@ class TrainingRun:
         return self.iteration / max(1, self.settings.iterations)
 
     def prepare(self, progress: Progress) -> None:
-        """Places the first Gaussians and reads the depths. Raises `InputError` if the scene has no depth or no static
-        pixel."""
+        """Places the first Gaussians and reads the depths. Raises `InputError` without depth or static pixels."""
         limits = InitializationSettings(max_count=max(1000, min(60_000, self.settings.max_gaussians)))
         gaussians = initialize(
             self.scene, self.training_frames, limits, sh_degree=self.settings.sh_degree, progress=progress

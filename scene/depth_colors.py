@@ -25,8 +25,7 @@ def depth_colors(
     """uint8 RGB (H, W, 3) of a depth map (H, W), 0 = unknown, in a color map of matplotlib whose first color is near.
 
     `limits`: lowest and highest value of the scale (1 / depth or log(depth)) that get colors of their own; None takes
-    the 2nd and 98th percentile of this map (scale "inverse" only), which makes clips flicker. `unknown`: RGB of unknown
-    depth; None is the color of the largest depth.
+    the 2nd and 98th percentile of this map (scale "inverse" only). `unknown`: its RGB; None: as the largest depth.
     """
     import matplotlib
 

@@ -12,8 +12,7 @@ class InputError(ValueError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` came up because the memory was not enough: Python and GPUs have exceptions of their own for it,
-    for the rest it is in the text."""
+    """Whether memory was not enough: Python and GPUs have own exceptions for that, in others the text says so."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return any(words in str(error).lower() for words in _NO_MEMORY)

@@ -74,8 +74,7 @@ class Gaussians:
         return Gaussians(**{name: packed(tensor) for name, tensor in self.tensors().items()})
 
     def with_sh_degree(self, degree: int) -> "Gaussians":
-        """The same Gaussians with spherical harmonics of `degree`; added coefficients are zero, higher ones are
-        dropped."""
+        """The same Gaussians with spherical harmonics of `degree`: zeros are added, or higher degrees dropped."""
         count = (degree + 1) ** 2
         coefficients = self.sh_coefficients.new_zeros((len(self), count, 3))
         kept = min(count, self.sh_coefficients.shape[1])
@@ -95,8 +94,7 @@ class Gaussians:
 
     @staticmethod
     def isotropic(means: Tensor, log_scales: Tensor, opacities: Tensor, colors: Tensor, sh_degree: int) -> "Gaussians":
-        """Round Gaussians of one colour from all directions. `log_scales`, `opacities` (N,); `colors` (N, 3) in
-        [0, 1]."""
+        """Round Gaussians of one colour each. `log_scales`, `opacities` (N,); `colors` (N, 3) in [0, 1]."""
         rotations = torch.zeros(len(means), 4)
         rotations[:, 0] = 1
         coefficients = torch.zeros(len(means), (sh_degree + 1) ** 2, 3)
@@ -110,8 +108,7 @@ def packed(tensor: Tensor) -> Tensor:
 
 
 def morton_order(positions: Tensor) -> Tensor:
-    """Indices (N,) that sort positions (N, 3) along a Z-order curve with 21 bits per axis (Morton, 1966), so that
-    Gaussians that are close in space are close in memory."""
+    """Indices (N,) that sort positions (N, 3) along a Z-order curve (Morton, 1966): close in space, close in memory."""
     if len(positions) == 0:
         return torch.zeros(0, dtype=torch.int64)
     points = positions.detach().cpu().double().numpy()

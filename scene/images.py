@@ -18,9 +18,8 @@ MAX_PIXELS = 200_000_000
 def read_image(path: str | Path) -> np.ndarray:
     """The image as uint8 RGB (H, W, 3).
 
-    EXIF orientation is applied; 16-bit and float images are scaled to 8 bit; grey, palette and CMYK become RGB; what
-    is transparent is laid over black. Raises `InputError` when the file is missing, damaged, too large or of an unknown
-    kind.
+    EXIF orientation is applied; 16-bit and float images are scaled to 8 bit; grey, palette and CMYK become RGB;
+    transparency is laid over black. Raises `InputError` for missing, damaged, too large and unknown files.
     """
     path = Path(path)
     try:

@@ -22,11 +22,8 @@ class FrameMaps(Protocol):
 
 class StoredMaps:
     """Writable maps of one shape, kept as `dtype`: in memory up to `memory_limit` bytes, above that in a temporary file
-    that disappears with this object. Reading gives float32 copies.
-
-    The file is read and written and not mapped: mapped pages count as memory of the process, and where the clip is
-    long they are all of it.
-    """
+    that disappears with this object. Reading gives float32 copies. The file is not mapped into memory, because mapped
+    pages count as memory of the process."""
 
     def __init__(
         self,

@@ -25,8 +25,7 @@ class Option:
 
 
 def option(default: Any = MISSING, help: str = "", *, positional: bool = False, **looks: Any) -> Any:
-    """A dataclass field with a default and its `Option`, whose other fields are `looks`. Types of the command line
-    follow from the field's annotation: `bool` becomes a switch (--name, and --no-name where the default is true). In
-    Python all but positional ones are keyword arguments."""
+    """A dataclass field, keyword-only unless `positional`, with a default and its `Option`, whose other fields are
+    `looks`. A `bool` becomes a switch: --name, and --no-name where the default is true."""
     metadata = {KEY: Option(help, positional=positional, **looks)}
     return field(default=default, metadata=metadata, kw_only=not positional)

@@ -14,8 +14,7 @@ def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
 
 
 def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
-    """Rotation matrices (..., 3, 3) of quaternions wxyz (..., 4), which need not have unit length. Raises `ValueError`
-    for a zero quaternion."""
+    """Rotations (..., 3, 3) of quaternions wxyz (..., 4) of any length; raises `ValueError` if it is zero."""
     quaternion = np.asarray(quaternion, np.float64)
     flat = quaternion.reshape(-1, 4)
     return Rotation.from_quat(flat[:, [1, 2, 3, 0]]).as_matrix().reshape(*quaternion.shape[:-1], 3, 3)

@@ -25,8 +25,7 @@ _PARALLEL = 1e-4
 
 
 def showcase_path(cameras: Sequence[Camera], path: ShowcasePath = "extend") -> list[Camera]:
-    """The cameras of a path through or around `cameras`: one camera per frame of the video. Raises `ValueError` when
-    there are no cameras."""
+    """A path through or around `cameras`: one camera per frame of the video. Raises `ValueError` without cameras."""
     if not cameras:
         raise ValueError("a path needs at least one camera")
     path = possible_path(path, len(cameras))
@@ -89,8 +88,7 @@ def wander_path(camera: Camera, count: int = 120, sway: float = 24.0) -> list[Ca
 
 
 def dolly_zoom_path(camera: Camera, count: int = 120, away: float = 0.1, focus: float = 10.0) -> list[Camera]:
-    """Backwards by up to `away` and forwards again, with a focal length that keeps the size of things at depth
-    `focus`."""
+    """Backwards by up to `away` and forwards again; the focal length keeps the size of things at depth `focus`."""
     back = 0.5 * (1.0 - np.cos(np.pi * np.linspace(0.0, 2.0, count))) * away
     path = []
     for distance in back:

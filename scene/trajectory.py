@@ -40,8 +40,7 @@ def absolute_trajectory_error(
     alignment: Alignment = "sim3",
     use_orientations: bool = False,
 ) -> AbsoluteError:
-    """Absolute trajectory error (ATE) after an alignment of all camera centers. Raises `ValueError` for different
-    numbers of poses."""
+    """Absolute trajectory error (ATE) after aligning all centers. Raises `ValueError` for unequal numbers of poses."""
     similarity = _alignment(estimated, reference, alignment, use_orientations)
     aligned = similarity.apply_to_points(np.asarray(estimated, np.float64)[:, :3, 3])
     distances = np.linalg.norm(aligned - np.asarray(reference, np.float64)[:, :3, 3], axis=1)

@@ -36,9 +36,8 @@ def decode_video(
 ) -> Iterator[DecodedImage]:
     """Yields the frames of the first video stream whose position is `wanted`, in order of display, decoding one by one.
 
-    Rotation and pixel-aspect metadata are applied. Decoding stops after `last_wanted` when it is given. What cannot be
-    decoded is left out and told through `warn`, one sentence; `report(position, declared_count)` follows the work.
-    Raises `InputError` when the file is missing or no video.
+    Rotation and pixel-aspect metadata are applied. Decoding stops after `last_wanted`, if given. `warn` receives one
+    sentence on damaged frames, `report` (position, declared count). Raises `InputError` without a readable video.
     """
     path = Path(path)
     try:

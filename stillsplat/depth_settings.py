@@ -54,8 +54,7 @@ class DepthSettings(SceneSettings):
             ) from None
 
     def network_settings(self, formats: Sequence[str]) -> dict[str, Any]:
-        """The fields of the predictor's settings that these options and `formats` set. Raises `InputError` for those
-        that the predictor does not have."""
+        """The predictor's settings that these options and `formats` set; raises `InputError` for those it has not."""
         given: dict[str, tuple[str, Any]] = {
             "--export-features": ("export_feat_layers", self.feature_blocks()),
             "--use-ray-pose": ("use_ray_pose", self.use_ray_pose),

@@ -62,8 +62,7 @@ class RunFolder:
         write_json(self.path / RECORD, self.record)
 
     def clean_up(self) -> None:
-        """Removes temporary files; a folder in which no stage was finished goes altogether, and what it replaced comes
-        back."""
+        """Removes temporary files; without a finished stage, removes the folder and restores what it replaced."""
         shutil.rmtree(self.working, ignore_errors=True)
         if self.any_finished() or not self._made:
             return

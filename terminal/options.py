@@ -15,8 +15,7 @@ Settings = TypeVar("Settings")
 def add_options(
     parser: argparse.ArgumentParser, settings_type: type, *, leave_out: Collection[str] = (), **defaults: Any
 ) -> None:
-    """Adds one option for every declared field of `settings_type`, but for those named in `leave_out`; `defaults`
-    replaces defaults by field name."""
+    """Adds an option for each declared field of `settings_type` not in `leave_out`; `defaults` by field name."""
     groups: dict[str, Any] = {}
     for item in fields(settings_type):
         declared: Option | None = item.metadata.get(KEY)

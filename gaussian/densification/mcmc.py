@@ -1,5 +1,4 @@
-"""Densification as Markov chain Monte Carlo (Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo",
-NeurIPS 2024).
+"""Densification after Kheradmand et al., "3D Gaussian Splatting as Markov Chain Monte Carlo", NeurIPS 2024.
 
 Gaussians with hardly any opacity are moved onto others, and the number of Gaussians grows slowly; the paper's noise on
 positions is left out. A Gaussian onto which n others are moved becomes n + 1 equal ones that together look the same:

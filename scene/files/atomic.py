@@ -34,8 +34,7 @@ def writing_error(path: Path, error: OSError) -> InputError:
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Gives a temporary path (same suffix) beside `path` to write to; renamed to `path` when the block ends well.
 
-    When the block raises, the temporary file is removed and what was at `path` stays as it was. An `OSError` becomes
-    an `InputError`.
+    When the block raises, the temporary file is removed and `path` stays as it was. An `OSError` becomes `InputError`.
     """
     path = Path(path)
     try:

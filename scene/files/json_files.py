@@ -41,8 +41,7 @@ def json_text(value: Any, *, indent: int | None = 1) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can represent it: arrays and tensors become lists, dataclasses objects, paths text; numbers that
-    are not finite become null."""
+    """`value` for JSON: arrays become lists, dataclasses objects, paths text, numbers that are not finite null."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

@@ -18,8 +18,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 def only_process(place: Path) -> Iterator[None]:
     """Locks `place`, a path that need not exist, for this process; raises `InputError` while another process holds it.
 
-    The lock is a lock of the operating system on the file PLACE.lock, so it ends with the process, also after a crash.
-    The file is deleted when the block ends.
+    It is a lock of the operating system on PLACE.lock, a temporary file: it ends with the process, also after a crash.
     """
     path = place.with_name(place.name + ".lock")
     lock = FileLock(path, timeout=0)

@@ -139,8 +139,7 @@ def _write_cameras(folder: Path, cameras: list[Camera]) -> None:
 
 
 def _numbered(folder: Path, stem: str, suffix: str, count: int) -> list[Path]:
-    """The files stem_0, stem_1, ... of a folder in order, with any number of digits. Raises `InputError` if there are
-    not `count` of them."""
+    """The files stem_0, stem_1, ... (any number of digits) in order. Raises `InputError` unless there are `count`."""
     pattern = re.compile(rf"{re.escape(stem)}_\d+\.{suffix}")
     found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
     if len(found) != count:

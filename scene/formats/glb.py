@@ -51,9 +51,8 @@ def write_glb(
     show_points: bool = True,
     camera_size: float = 0.03,
 ) -> None:
-    """Writes `points` and `cameras`, both in world coordinates; the file appears whole or not at all. `camera_size` is
-    the length of a pyramid as a fraction of the scene's diagonal. Raises `InputError` without points and cameras, and
-    without trimesh."""
+    """Writes `points` and `cameras` in world coordinates, whole or not at all. `camera_size`: length of a pyramid as a
+    fraction of the scene's diagonal. Raises `InputError` without points and cameras, and without trimesh."""
     try:
         import trimesh
     except ImportError:
@@ -102,8 +101,7 @@ def scene_diagonal(points: np.ndarray) -> float:
 
 
 def camera_pyramid(camera: Camera, size: float) -> np.ndarray:
-    """Eight line segments (8, 2, 3) in the world: from the camera's centre to the corners of the image at depth `size`,
-    and between these corners."""
+    """Lines (8, 2, 3) in the world: from the centre to the corners of the image at depth `size`, and between these."""
     width, height = camera.width, camera.height
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
     rays = np.column_stack([(corners - [camera.cx, camera.cy]) / [camera.fx, camera.fy], np.ones(4)]) * size

@@ -31,8 +31,7 @@ def export(source: Exportable, folder: Path, options: ExportOptions, progress: P
 
 
 def kept_pixels(z_depth: np.ndarray, *, view_step: int = 1) -> np.ndarray:
-    """Whether the Gaussian of a pixel goes into the file: bool (N * H * W,) of depth maps (N, H, W). Only every
-    `view_step`-th view has such pixels."""
+    """Bool (N * H * W,) of depth maps (N, H, W): pixels, of every `view_step`-th view, whose Gaussians are written."""
     import torch
 
     height, width = z_depth.shape[1:]

@@ -76,8 +76,7 @@ def formats() -> dict[str, Format]:
 
 
 def format_names(names: str | Sequence[str]) -> list[str]:
-    """The names in a list or in a text ("glb,nerfstudio" or "glb-nerfstudio"), each once. Raises `InputError` for an
-    unknown name, and for an empty list."""
+    """The names in a list or text ("glb,tum" or "glb-tum"), each once. Raises `InputError` for none or unknown ones."""
     parts = re.split(r"[,-]", names) if isinstance(names, str) else names
     unique = list(dict.fromkeys(part.strip() for part in parts))
     for name in unique:

@@ -35,8 +35,8 @@ def save_ply(path: Path, gaussians: "Gaussians", *, sh_degree: int = 3) -> None:
     """Writes float vertices `x y z nx ny nz f_dc_* f_rest_* opacity scale_* rot_*`, binary little endian: normals of
     zero, logarithmic scales, opacities before the sigmoid, unit quaternions wxyz, f_rest channel by channel.
 
-    Spherical harmonics are padded with zeros up to `sh_degree`, because some readers require degree 3. The file appears
-    whole or not at all.
+    Spherical harmonics are padded with zeros up to `sh_degree`, because some readers require degree 3. The file
+    appears whole or not at all.
     """
     import torch
 
@@ -66,11 +66,9 @@ def save_ply(path: Path, gaussians: "Gaussians", *, sh_degree: int = 3) -> None:
 
 
 def load_ply(path: Path) -> "Gaussians":
-    """Reads the files of `save_ply` and similar ones: properties in any order, without normals (gsplat), of degree 0 to
-    3, or with DAS3R's `opacity_ori` and `conf_static`, whose product is the opacity where `opacity` is not finite.
-
-    Raises `InputError` for all other files.
-    """
+    """Reads files as of `save_ply`: properties in any order, without normals (gsplat), of degree 0 to 3, or with
+    DAS3R's `opacity_ori` and `conf_static`, whose product is the opacity where `opacity` is not finite. Raises
+    `InputError` for all other files."""
     import torch
 
     from scene.gaussians import Gaussians

@@ -39,8 +39,7 @@ _STAGES = {
 
 
 def write_report(folder: RunFolder, *, scene: Scene | None = None, progress: Progress = ignore_progress) -> Path:
-    """Writes OUT/report.html and returns its path. `scene` is the run's scene, where it is already loaded. Raises
-    `InputError` when the run in `folder` has not been scored."""
+    """Writes OUT/report.html; returns its path. `scene`: the run's, if loaded. Raises `InputError` before scoring."""
     if not folder.metrics.exists() or not folder.finished("render"):
         raise InputError(f"The run in {folder.path} has no scores yet; resume it first (--resume).")
     metrics = read_json(folder.metrics)

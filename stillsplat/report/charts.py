@@ -57,8 +57,7 @@ def line_chart(
 def frame_chart(
     values: Sequence[float], highlighted: Sequence[bool], *, x_label: str, y_label: str, labels: tuple[str, str]
 ) -> Markup:
-    """A dot for each frame on a thin line. Highlighted frames have the accent color; `labels` name the (other,
-    highlighted) frames."""
+    """A dot per frame on a thin line, in the accent color if highlighted; `labels` of (other, highlighted) frames."""
     width, height = 1080, 220
     left, right, top, bottom = 52, 12, 30, 38
     finite = np.array([value for value in values if math.isfinite(value)])

@@ -13,8 +13,7 @@ _STEP = 5
 
 
 def depth_scale(z_depths: FrameMaps, truth: RunTruth) -> float:
-    """Truth units per run unit: the median of true over estimated depth on static pixels of all frames; NaN without
-    such pixels."""
+    """Truth units per run unit: the median of true over estimated depth on all static pixels; NaN without any."""
     ratios = []
     for index in range(len(truth)):
         estimated, true, static = _static_depths(z_depths, truth, index)

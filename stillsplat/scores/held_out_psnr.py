@@ -75,8 +75,7 @@ def score_held_out(
 
 
 def psnr_tables(dataset: str, scores: dict[str, dict[str, Any]], method: str) -> list[Table]:
-    """A table of all figures by clip, and one of `psnr_das3r` by method and clip with published figures, as in
-    papers."""
+    """A table of all figures by clip, and one of `psnr_das3r` by method and clip with published figures."""
     all_figures = Table(f"{dataset}: held-out frames, static by the annotations", "clip", _FIGURES)
     all_figures.rows = dict(scores)
     all_figures.add_mean()

@@ -13,11 +13,8 @@ from scene.truth import TruthScene
 
 
 class RunTruth:
-    """Truth by the index of a frame in the run.
-
-    Images are shrunk by area means; masks, counts and depth take the value of the nearest pixel. Methods return None
-    where the truth has no such file.
-    """
+    """Truth by the index of a frame in the run; None where the truth has no such file. Images are shrunk by area means;
+    masks, counts and depth take the value of the nearest pixel."""
 
     def __init__(self, folder: Path, scene: Scene) -> None:
         """Raises `InputError` when the truth in `folder` does not belong to the clip of `scene`."""
