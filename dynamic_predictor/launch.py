@@ -30,8 +30,7 @@ _DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one mode; returns the exit status: 0 done, 1 some clips failed, 2 something that the user can mend, 130
-    interrupted."""
+    """Runs one mode; returns the exit status: 0 done, 1 some clips failed, 2 bad input, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     before = None
     with suppress(ValueError):  # not in the main thread
@@ -39,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         if parse_mode(given) == "train":
-            return _train(given)
+            from dynamic_predictor.training.command import main as train
+
+            return train(given)
         return _evaluate(given)
     except InputError as error:
         print(f"launch.py: {error}", file=sys.stderr)
@@ -62,24 +63,20 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _train(arguments: list[str]) -> int:
-    from dynamic_predictor.training.command import main as train
-
-    return train(arguments)
-
-
 def _evaluate(arguments: list[str]) -> int:
     options = parse_options(arguments)
     is_benchmark = _is_benchmark(options)
     if options.pretrained is not None:
         options.pretrained = _weights_of(options.pretrained)
     predictor = options.predictor or _predictor_of(options.pretrained)
-    if is_benchmark:
-        return _benchmark(options, predictor)
     chosen = predictor_settings(options)
     from dynamic_predictor.specs import predictor_spec, unknown_settings
 
-    _refuse_settings(predictor, unknown_settings(predictor, chosen))
+    if unknown := unknown_settings(predictor, chosen):
+        names = ", ".join(option_of(field) for field in unknown)  # the options instead of the fields
+        raise InputError(f"{names}: the predictor {predictor} has nothing of that kind; leave it out.")
+    if is_benchmark:
+        return _benchmark(options, predictor, chosen)
     if options.use_gt_focal and not predictor_spec(predictor).known_focal:
         raise InputError(f"The predictor {predictor} finds the focal length itself; leave out --use_gt_focal.")
     if not predictor_spec(predictor).cameras and options.mode != "eval_depth":
@@ -148,14 +145,12 @@ def _is_benchmark(options: argparse.Namespace) -> bool:
     return False
 
 
-def _benchmark(options: argparse.Namespace, predictor: str) -> int:
+def _benchmark(options: argparse.Namespace, predictor: str, chosen: dict[str, Any]) -> int:
     from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark
     from dynamic_predictor.specs import create_predictor, predictor_spec, unknown_settings
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
 
-    chosen = predictor_settings(options)
-    _refuse_settings(predictor, unknown_settings(predictor, chosen))
     spec = predictor_spec(predictor)
     if options.max_size is not None and not unknown_settings(predictor, ["process_res"]):
         chosen["process_res"] = options.max_size
@@ -218,13 +213,6 @@ def _predictor_of(pretrained: str | None) -> str:
         if entry in spec.weights:
             return spec.name
     raise InputError(f"{path} holds the weights of {entry.name}, which is no predictor; name one with --predictor.")
-
-
-def _refuse_settings(predictor: str, unknown: list[str]) -> None:
-    """Names the options, not the fields, when a predictor has no such settings."""
-    if unknown:
-        options = ", ".join(option_of(field) for field in unknown)
-        raise InputError(f"{options}: the predictor {predictor} has nothing of that kind; leave it out.")
 
 
 if __name__ == "__main__":

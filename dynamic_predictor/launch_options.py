@@ -45,26 +45,26 @@ _REFUSED = {
     "sam2_mask_refine": "SAM 2 is not part of this toolkit; masks of your own go into stillsplat run --masks",
     "evaluate_davis": "masks are scored by --mode=eval_mask --eval_dataset=davis",
     "save_pose_qualitative": "the scene that is written holds points and cameras; COLMAP's are in its sparse/0",
-    "test_batch_size": "it belongs to --mode=train",
     "wandb": "curves are written for TensorBoard",
-    "world_size": "one process evaluates; split a data set with --seq_list",
-    "local_rank": "one process evaluates; split a data set with --seq_list",
-    "dist_url": "one process evaluates; split a data set with --seq_list",
+    **dict.fromkeys(
+        ("world_size", "local_rank", "dist_url"), "one process evaluates; split a data set with --seq_list"
+    ),
     "cudnn_benchmark": "frames of a clip have one size, and the default is kept",
-    "num_save_visual": "it belongs to --mode=train",
-    "eval_only": "it belongs to --mode=train",
-    "pose_eval_freq": "it belongs to --mode=train",
-    "save_best_pose": "it belongs to --mode=train",
     **dict.fromkeys(
         (
             "train_criterion", "test_criterion", "train_dataset", "test_dataset", "accum_iter", "epochs",
             "weight_decay", "lr", "blr", "min_lr", "warmup_epochs", "amp", "fixed_eval_set", "resume", "num_workers",
-            "eval_freq", "save_freq", "keep_freq", "print_freq",
+            "eval_freq", "save_freq", "keep_freq", "print_freq", "test_batch_size", "num_save_visual", "eval_only",
+            "pose_eval_freq", "save_best_pose",
         ),
         "it belongs to --mode=train",
     ),
 }  # fmt: skip
 
+#: `evaluation.scores.depth.Alignment`, whose module loads torch
+_ALIGNMENTS = (
+    "none", "median", "scale", "scale_shift_least_squares", "scale_shift_least_absolute", "scale_shift_adam"
+)  # fmt: skip
 
 #: options that have no effect where scenes with true surfaces or cameras are scored by their own protocol, and why
 _UNUSED_ON_BENCHMARKS = {
@@ -105,8 +105,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
 
 
 def refuse_unused_on_benchmarks(options: argparse.Namespace) -> None:
-    """Raises `InputError` when an option was given that has no effect on the data sets of
-    `datasets.reconstruction`."""
+    """Raises `InputError` for an option that has no effect on data sets of `datasets.reconstruction`."""
     parser = _parser()
     for name, reason in _UNUSED_ON_BENCHMARKS.items():
         if getattr(options, name) != parser.get_default(name):
@@ -177,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
         "--layout", choices=("scene", "das3r"), default="scene", help="das3r: the files that DAS3R writes"
     )
     group.add_argument("--overwrite", action="store_true", help="replace scenes that were made with other settings")
-    group.add_argument("--depth_alignment", nargs="+", choices=_alignments(), help="default: scale scale_shift_adam")
+    group.add_argument("--depth_alignment", nargs="+", choices=_ALIGNMENTS, help="default: scale scale_shift_adam")
     group.add_argument("--silent", action="store_true", help="no progress bars")
     group = parser.add_argument_group("of predictors that align pairs of frames (das3r, monst3r)")
     for name, (_, kind, text) in _PREDICTOR_OPTIONS.items():
@@ -187,21 +186,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _alignments() -> tuple[str, ...]:
-    return (
-        "none", "median", "scale", "scale_shift_least_squares", "scale_shift_least_absolute", "scale_shift_adam"
-    )  # fmt: skip
-
-
-def _positive(text: str) -> int:
+def _positive(text: str, least: int = 1) -> int:
     value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value} is not at least {least}")
     return value
 
 
 def _not_negative(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is below 0")
-    return value
+    return _positive(text, 0)

@@ -1,6 +1,5 @@
 """Loads DAS3R and MonST3R from their published files: the .pth of the training code (a dictionary with `model` and
-`args`), or model.safetensors with config.json from the Hugging Face hub. Parameters with two names are accepted under
-either."""
+`args`), or the hub's model.safetensors with config.json. Parameters with two names are accepted under either."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,8 +20,7 @@ _POINT_HEAD = "downstream_head1."
 
 
 def load_network(path: str | Path, *, mask_heads: bool, new_mask_heads: bool = False) -> TwoViewNetwork:
-    """The network in checkpoint `path`, a file or a folder with model.safetensors; float32 on the CPU, in evaluation
-    mode.
+    """The network in checkpoint `path`, a file or folder; float32 on the CPU, in evaluation mode.
 
     `mask_heads` chooses DAS3R (true) or MonST3R (false). With `new_mask_heads`, a MonST3R checkpoint becomes DAS3R with
     freshly initialized mask heads, for training. Raises `InputError` for a file of another kind or of the other

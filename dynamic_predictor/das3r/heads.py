@@ -1,5 +1,4 @@
-"""Prediction heads: dense maps from the tokens of four layers (DPT; Ranftl et al., "Vision transformers for dense
-prediction", ICCV 2021)."""
+"""Prediction heads: dense maps from the tokens of four layers (DPT; Ranftl et al., ICCV 2021)."""
 
 from collections.abc import Sequence
 

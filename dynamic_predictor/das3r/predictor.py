@@ -178,8 +178,7 @@ class NetworkImages(Sequence[np.ndarray]):
 
 
 def _network_intrinsics(geometry: InputGeometry, focal: float) -> np.ndarray:
-    """The 3x3 matrix at the network's size of a frame with a known focal length and the principal point in its
-    middle."""
+    """The 3x3 intrinsics at the network's size of a frame with a known focal length."""
     of_frame = [[focal, 0.0, geometry.frame_width / 2], [0.0, focal, geometry.frame_height / 2], [0.0, 0.0, 1.0]]
     matrix = np.diag([*geometry.scale, 1.0]) @ of_frame
     matrix[:2, 2] -= (geometry.left, geometry.top)

@@ -24,8 +24,7 @@ class InputGeometry:
     """The mapping between the pixels of a frame and of the network's input.
 
     A frame of `frame_width` x `frame_height` is resized to `resized_width` x `resized_height`; the network's input is
-    the crop of `width` x `height` pixels at (`left`, `top`). If `is_cropped` is false, the resized image is squeezed to
-    the input's size instead.
+    the crop of `width` x `height` pixels at (`left`, `top`). Unless `is_cropped`, the image is squeezed to that size.
     """
 
     frame_width: int

@@ -10,8 +10,7 @@ from scene.errors import InputError
 
 @dataclass(frozen=True)
 class TwoViewSettings(AlignmentSettings):
-    """Settings of `das3r.predictor.TwoViewPredictor`, with those of its alignment. Raises `InputError` for values out
-    of range."""
+    """Settings of `TwoViewPredictor` and its alignment. Raises `InputError` for values out of range."""
 
     #: checkpoint file or folder; None: looked for where weights are kept
     weights: str | Path | None = None

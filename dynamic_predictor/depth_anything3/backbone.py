@@ -1,5 +1,4 @@
-"""The transformer of Depth Anything 3 (Lin et al., 2025): DINOv2 whose later blocks alternate between attention within
-and across views."""
+"""The transformer of Depth Anything 3 (Lin et al., 2025): DINOv2 with attention within and across views in turn."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -25,8 +24,7 @@ class BackboneOutput:
     """Tokens of B scenes of S views.
 
     `patches`: normalized patch tokens (B, S, P, D) of each out layer. `camera_token` (B, S, D): the first token of the
-    last out layer, not normalized. `features`: block index -> normalized patch tokens (B, S, P, C) of the requested
-    blocks.
+    last out layer, not normalized. `features`: requested block -> normalized patch tokens (B, S, P, C).
     """
 
     patches: list[Tensor]

@@ -75,8 +75,7 @@ def encode_cameras(camera_from_world: Tensor, intrinsics: Tensor, size: tuple[in
 
 
 def decode_cameras(encoding: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """`camera_from_world` (..., 3, 4) and `intrinsics` (..., 3, 3) in pixels, from encodings (..., 9) of images of
-    `size` (H, W)."""
+    """`camera_from_world` (..., 3, 4) and `intrinsics` (..., 3, 3), from encodings (..., 9) of images of `size`."""
     rotation = rotation_from_xyzw(encoding[..., 3:7])
     world_from_camera = torch.cat([rotation, encoding[..., :3, None]], dim=-1)
     height, width = size
@@ -135,7 +134,6 @@ class CameraEncoder(nn.Module):
         self.trunk_norm = nn.LayerNorm(width)
 
     def forward(self, camera_from_world: Tensor, intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
-        """Tokens (B, S, C) from `camera_from_world` (B, S, 4, 4) and `intrinsics` (B, S, 3, 3) of images of `size`
-        (H, W)."""
+        """Tokens (B, S, C) of `camera_from_world` (B, S, 4, 4) with `intrinsics` (B, S, 3, 3) at `size` (H, W)."""
         tokens = self.token_norm(self.pose_branch(encode_cameras(camera_from_world, intrinsics, size)))
         return self.trunk_norm(self.trunk(tokens))

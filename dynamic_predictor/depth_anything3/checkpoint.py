@@ -30,8 +30,7 @@ def published_model(name: str) -> PublishedModel | None:
 
 
 def load_model(name_or_path: str | Path, *, expected: str | None = None) -> tuple[PublishedModel, Network]:
-    """A model and its network, by the name of a published model or by the path of a file of weights or a folder with
-    `model.safetensors`.
+    """A published model and its network, by its name or the path of its weights, a file or folder.
 
     The weights of a named model are searched by `weights.finding`; a name such as "da3-large" selects the retrained
     version 1.1 if its weights are on this machine. The model of a file is recognized by its keys and names
@@ -79,8 +78,7 @@ def recognized_model(checkpoint: Checkpoint, expected: str | None = None) -> Pub
     """The published model whose keys and shapes `checkpoint` has.
 
     Of several such models (the metric and the monocular model, versions 1.0 and 1.1), the one called `expected` or else
-    named by `config.json` beside the file, its folder, or the file itself. Raises `InputError` if no model fits, or not
-    the `expected` one.
+    named by `config.json`, the folder or the file itself. Raises `InputError` if none, or only another one, fits.
     """
     shapes = {key.removeprefix(_PREFIX): shape for key, shape in checkpoint.shapes.items()}
     fitting = []

@@ -1,6 +1,5 @@
 """Base of the dense heads of Depth Anything 3: a pyramid of feature maps from tokens, refined from coarse to fine (DPT:
-Ranftl et al., "Vision Transformers for Dense Prediction", 2021). Parameter names are those of the published
-checkpoints."""
+Ranftl et al., ICCV 2021). Parameter names are those of the published checkpoints."""
 
 from collections.abc import Sequence
 
@@ -16,8 +15,7 @@ def add_plane_embedding(maps: Tensor, aspect: float) -> Tensor:
     """Adds a sinusoidal embedding of each cell's position in the image to `maps` (N, C, h, w), in place; returns them.
 
     Coordinates are relative to the center of an image of `aspect` = width / height whose half diagonal is 1. The
-    embedding is 0.1 times sin x, cos x, sin y, cos y, a quarter of the channels each, with wavelengths from 2 pi to
-    200 pi.
+    embedding is 0.1 sin x, cos x, sin y, cos y, a quarter of the channels each, of wavelengths from 2 pi to 200 pi.
     """
     channels, rows, columns = maps.shape[1:]
     diagonal = (aspect * aspect + 1.0) ** 0.5

@@ -22,8 +22,7 @@ class Gaussians:
     """N Gaussians in each of B scenes, over views, rows and columns, in the world of the cameras.
 
     `means` (B, N, 3), `scales` (B, N, 3) standard deviations, `rotations` (B, N, 4) quaternions wxyz, `sh_coefficients`
-    (B, N, 3, 9) of real spherical harmonics up to degree 2 per color, in the basis of 3D Gaussian splatting, and
-    `opacities` (B, N) in [0, 1].
+    (B, N, 3, 9) of spherical harmonics up to degree 2, as in 3D Gaussian splatting, `opacities` (B, N) in [0, 1].
     """
 
     means: Tensor
@@ -41,8 +40,7 @@ class Gaussians:
 
 
 def as_scene_gaussians(predicted: Gaussians) -> scene_gaussians.Gaussians:
-    """The first scene of `predicted` as Gaussians of `scene.gaussians`, on the CPU. Negative scales, which the network
-    can predict, become tiny."""
+    """The first scene of `predicted`, on the CPU. Negative scales, which the network can predict, become tiny."""
     return scene_gaussians.Gaussians(
         predicted.means[0].float().cpu(),
         predicted.scales[0].float().cpu().clamp_min(_SMALLEST_SCENE_SCALE).log(),

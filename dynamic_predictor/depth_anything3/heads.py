@@ -16,8 +16,7 @@ class DepthMaps:
     """Maps of N views; None for outputs that the head does not have or that were not requested.
 
     `depth`, `confidence` (at least 1) and `sky` (at least 0) are (N, H, W) at the size of the image; `ray` (N, 8 rows,
-    8 columns, 6) holds directions and origins at eight points per patch side, `ray_confidence` (N, 8 rows, 8 columns)
-    is at least 1.
+    8 columns, 6): directions and origins at eight points per patch side, with `ray_confidence` of at least 1.
     """
 
     depth: Tensor

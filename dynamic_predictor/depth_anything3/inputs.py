@@ -31,8 +31,7 @@ def as_list(images: Any) -> list[Any]:
 def checked_cameras(
     extrinsics: Any, intrinsics: Any, count: int | None = None, names: tuple[str, str] = ("extrinsics", "intrinsics")
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Known cameras as float64 matrices `camera_from_world` (N, 4, 4) and intrinsics (N, 3, 3), called `names` in
-    messages.
+    """Known cameras, called `names` in messages, as float64 `camera_from_world` (N, 4, 4) and intrinsics (N, 3, 3).
 
     Raises `InputError` for wrong shapes, another number than `count` images (None: any), extrinsics without rotation,
     and focal lengths that are not positive.

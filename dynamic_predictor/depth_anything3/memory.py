@@ -89,8 +89,7 @@ def views_per_chunk(
 
 
 def images_per_batch(settings: NetworkSettings | NestedSettings, size: tuple[int, int], budget: int) -> int:
-    """The number of images of `size` (H, W), independent of each other, that need at most `budget` bytes; at least
-    one."""
+    """The number of unrelated images of `size` (H, W) that need at most `budget` bytes; at least one."""
     needs = footprint(settings, size)
     return int(max(1, min(_MOST_VIEWS, budget // (needs.backbone + needs.head))))
 

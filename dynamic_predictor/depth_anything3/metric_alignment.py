@@ -19,8 +19,7 @@ _FARTHEST_SKY = 200.0
 
 
 def quantile(values: Tensor, fraction: float) -> Tensor:
-    """The linearly interpolated quantile of any number of values, as a scalar tensor (`torch.quantile` accepts at most
-    16 million)."""
+    """The interpolated quantile of any number of values (`torch.quantile` accepts at most 16 million)."""
     flat = values.flatten()
     place = fraction * (flat.numel() - 1)
     below = int(place)
@@ -63,8 +62,7 @@ def align_to_metric(
     *,
     conventions: Conventions = OURS,
 ) -> MetricAlignment:
-    """Scales one scene, any-view `depth`, `confidence` (S, H, W) and `camera_from_world` (S, 3, 4), to `metric` depth
-    in meters (S, H, W).
+    """Scales any-view `depth`, `confidence` (S, H, W) and `camera_from_world` (S, 3, 4) to `metric` depth (S, H, W).
 
     The scale is the least-squares factor over pixels that are not `sky` (S, H, W), have at least the median confidence
     and positive depth. Sky is set to the 0.99 quantile of all other depths, at most 200 m, with confidence 1. Images

@@ -122,14 +122,12 @@ class DepthAnything3:
 
         `images`: an image, a list of images (paths, PIL images, RGB arrays or tensors, see
         `preprocessing.process_images`) or a folder. Images of different shapes are cropped to a common size, with an
-        `ImageWarning`. All arguments have the names, order and defaults of the official package, where this one is
-        called `image`; both names work.
+        `ImageWarning`. All arguments are those of the official package, which calls this one `image`; both work.
 
         Known cameras: `extrinsics` (N, 3 or 4, 4) camera from world, OpenCV axes, with `intrinsics` (N, 3, 3) in pixels
         of the given images. The prediction then has these intrinsics at the processed size and, with
         `align_to_input_ext_scale`, these extrinsics, and depth in their unit; without it, the known cameras are
-        transformed into the predicted world and the depth is not changed. A metric model with `intrinsics` alone
-        predicts depth in meters.
+        transformed into the predicted world. A metric model with `intrinsics` alone predicts depth in meters.
 
         `infer_gs`: also predict Gaussians. `use_ray_pose`: cameras from the ray maps instead of the camera decoder.
         `ref_view_strategy`: how the reference view is chosen. `process_res`, `process_res_method`: size of the images
@@ -140,8 +138,7 @@ class DepthAnything3:
         ("mini_npz-glb"; see docs/exports.md). `conf_thresh_percentile`, `num_max_points`: percentage of the least
         confident pixels that are excluded from point clouds, and the largest number of points. `show_cameras`: draw
         cameras in the glb. `feat_vis_fps`: images per second of feat_vis. `render_exts`, `render_ixts`, `render_hw`:
-        cameras of gs_video, (M, 4, 4) camera from world and (M, 3, 3), and its size (H, W). `export_kwargs`: format ->
-        options of its own.
+        cameras and size (H, W) of gs_video. `export_kwargs`: format -> options of its own.
 
         Raises `InputError` for unusable input and for exports that need more than this model predicts.
         """

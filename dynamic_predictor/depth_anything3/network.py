@@ -149,8 +149,7 @@ class AnyViewNetwork(DepthNetwork):
 
 
 class MonocularNetwork(DepthNetwork):
-    """Depth and sky of single images. Views do not attend to each other; only the depth of sky is computed from all
-    views of its scene."""
+    """Depth and sky of single images; only the depth of sky is computed from all views of a scene."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__(settings)

@@ -139,9 +139,8 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[Any], Any]] | None]] = {
 def _video_cameras(
     options: Mapping[str, Any], conventions: Conventions
 ) -> Callable[[DepthAnything3Prediction], list[Camera]]:
-    """A function that makes the cameras along which the path of gs_video leads: the given ones, or those of a
-    prediction, at the given size. Raises `InputError`, before there is a prediction, for cameras that cannot be
-    used."""
+    """A function that makes the cameras of gs_video: the given ones, or those of a prediction, at the given size.
+    Raises `InputError`, before there is a prediction, for cameras that cannot be used."""
     poses, matrices = checked_cameras(
         options.get("extrinsics"), options.get("intrinsics"), names=("render_exts", "render_ixts")
     )

@@ -117,8 +117,7 @@ def align_cameras(target: np.ndarray, source: np.ndarray, *, conventions: Conven
 
 
 def relative_scale(target: np.ndarray, source: np.ndarray) -> float:
-    """The scale of the similarity from the centers of `source` to those of `target` cameras; 1 where they do not
-    determine it."""
+    """The scale from the centers of `source` to those of `target` cameras; 1 where they determine none."""
     try:
         return align_camera_centers(target, source).scale
     except DegenerateCamerasError:

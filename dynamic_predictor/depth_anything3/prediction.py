@@ -55,8 +55,7 @@ class DepthAnything3Prediction:
         return cameras_of(width, height, self.intrinsics, camera_poses(self.extrinsics))
 
     def original_cameras(self) -> list[Camera]:
-        """The cameras of the original images; those of the processed ones if `originals` is empty. Raises `InputError`
-        as `cameras`."""
+        """As `cameras`, for the original images; for the processed ones if `originals` is empty."""
         cameras = self.cameras()
         if not self.originals:
             return cameras

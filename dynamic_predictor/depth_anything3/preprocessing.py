@@ -127,8 +127,7 @@ class ProcessedImages:
 
 
 def normalized(images: np.ndarray) -> Tensor:
-    """float32 tensor (N, 3, H, W) of uint8 RGB images (N, H, W, 3), with the mean and standard deviation of ImageNet's
-    colors subtracted and divided out."""
+    """float32 (N, 3, H, W) of uint8 RGB images (N, H, W, 3), with ImageNet's mean and deviation removed."""
     values = images.astype(np.float32)
     values /= np.float32(255)
     values -= MEAN.astype(np.float32)
@@ -181,8 +180,7 @@ def process_images(
 
 
 def as_rgb8(image: Any, index: int = 0, *, apply_orientation: bool = True) -> np.ndarray:
-    """Any image that `process_images` accepts as uint8 RGB (H, W, 3). Raises `InputError`, which names image `index`,
-    for other values."""
+    """Any image of `process_images` as uint8 RGB (H, W, 3). `InputError` names image `index` for other values."""
     if isinstance(image, str | Path):
         return read_image(image) if apply_orientation else _read_as_stored(Path(image))
     if isinstance(image, Image.Image):

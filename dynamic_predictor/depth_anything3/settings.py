@@ -12,8 +12,7 @@ class BackboneSettings:
     """A DINOv2 transformer.
 
     From block `alternating_from` on (None: never), odd blocks attend across all views, queries and keys are normalized
-    and get rotary position embeddings, and the out layers concatenate the last tokens of attention within views with
-    the current ones.
+    and rotated by position, and the out layers concatenate the last tokens from within views with the current ones.
     """
 
     width: int
@@ -67,8 +66,7 @@ NESTED = NestedSettings(GIANT, MONOCULAR_LARGE)
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A published model. `weights`: name of its file in `depth_anything3.weights`. `metric`: its depth times focal
-    length / 300 is in meters."""
+    """A published model. `weights`: name of its file. `metric`: its depth times focal length / 300 is in meters."""
 
     name: str
     weights: str

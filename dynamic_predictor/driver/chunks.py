@@ -3,8 +3,7 @@
 Every pixel of a frame that two chunks share has a world point in both. The similarity between the two point maps is
 found by iteratively reweighted least squares with Huber weights and both confidences as weights. Each step is Umeyama's
 closed form (TPAMI 1991), except that the scale is the ratio of the spreads, as in Horn, "Closed-form solution of
-absolute orientation using unit quaternions", JOSA A 1987. The procedure is that of VGGT-Long (Deng et al., 2025) and of
-Depth Anything 3's streaming.
+absolute orientation using unit quaternions", JOSA A 1987. VGGT-Long (Deng et al., 2025) and Depth Anything 3 do so.
 """
 
 from dataclasses import dataclass
@@ -121,8 +120,7 @@ def align_chunks(
     two chunks, with confidences (N, H, W), 0 = unknown, and z depths (N, H, W).
 
     Method "sim3" estimates scale, rotation and translation together; "scale+se3" takes the scale from the ratio of the
-    depths and then estimates a rigid motion; "se3" keeps the scale 1. Raises `ValueError` if fewer than 8 pixels are
-    known in both chunks.
+    depths, then estimates a rigid motion; "se3" keeps the scale 1. Raises `ValueError` for fewer than 8 common pixels.
     """
     limit = confidence_limit(reference_confidence, moved_confidence)
     known = (reference_confidence > limit) & (moved_confidence > limit)

@@ -38,9 +38,8 @@ class LoopWindow:
 def find_loops(descriptors: np.ndarray, *, threshold: float = 0.85, suppression: int = 25) -> list[LoopCandidate]:
     """Loop candidates among unit descriptors (N, D), most similar first; `descriptors` may be a memory map.
 
-    A candidate is a frame and one of its 5 most similar frames that is more than 10 frames away and whose inner product
-    exceeds `threshold`. Candidates with a frame within `suppression` frames of a better candidate's are dropped (0
-    keeps all).
+    A candidate is a frame and one of its 5 most similar frames, more than 10 frames away, with an inner product above
+    `threshold`. Candidates with a frame within `suppression` frames of a better one's are dropped (0 keeps all).
     """
     pairs: dict[tuple[int, int], float] = {}
     for start in range(0, len(descriptors), _BLOCK):
@@ -60,8 +59,7 @@ def find_loops(descriptors: np.ndarray, *, threshold: float = 0.85, suppression:
 
 
 def _most_similar(descriptors: np.ndarray, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """For a block of rows from `start`, the `count` largest inner products with all rows and the indices of those rows,
-    largest first."""
+    """For a block of rows from `start`, the `count` largest inner products with all rows, and their indices."""
     block = np.asarray(descriptors[start : start + _BLOCK], np.float32)
     values = np.zeros((len(block), 0), np.float32)
     indices = np.zeros((len(block), 0), np.int64)

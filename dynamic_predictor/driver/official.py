@@ -3,8 +3,7 @@
 `chunks.align_chunks` follows `OURS`, or `OFFICIAL` for results that must equal the official ones.
 
 The official scale of "scale+se3" (`official_depth_scale`) chooses between two estimates by their qualities: least
-squares over the largest set of agreeing pixels (officially by RANSAC: Fischler and Bolles, 1981), and the 90 % quantile
-of the confidence-weighted ratios.
+squares over the largest set of agreeing pixels (officially by RANSAC), and the 90 % quantile of the weighted ratios.
 """
 
 from collections.abc import Callable

@@ -2,8 +2,7 @@
 
 Nodes are similarities W = `world_from_chunk`. An edge (a, b, Z) is a measurement Z of `b_from_a`; its error is the
 logarithm of Z (W_b^-1 W_a)^-1 in the Lie algebra sim(3) (Strasdat et al., "Scale drift-aware large scale monocular
-SLAM", RSS 2010). The Levenberg-Marquardt method, with exact derivatives and a sparse factorization, minimizes the sum
-of squared errors.
+SLAM", RSS 2010). The Levenberg-Marquardt method, with exact derivatives, minimizes their squares.
 """
 
 from collections.abc import Sequence

@@ -86,8 +86,7 @@ def _provenance(result: StreamResult) -> dict[str, Any]:
 
 
 def at_size(maps: FrameMaps, size: tuple[int, int], *, nearest: bool = False) -> FrameMaps:
-    """Maps at `size` (width, height), resized once where they have another. `nearest` is for depth: a mean of two
-    depths lies on no surface."""
+    """Maps at `size` (width, height). `nearest` is for depth: a mean of two depths lies on no surface."""
     if maps[0].shape == size[::-1]:
         return maps
     stored = StoredMaps(len(maps), size[1], size[0], np.float32 if nearest else np.float16)

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,47 +109,37 @@ def evaluate(
     two clips fail for the same reason before any clip succeeds.
     """
     with without_empty_folders(ResultsFolder(settings.output).tables()):
-        return _evaluate(settings, kind, progress, say, warn)
-
-
-def _evaluate(
-    settings: EvaluationSettings,
-    kind: Kind,
-    progress: Progress,
-    say: Callable[[str], None],
-    warn: Callable[[str], None],
-) -> EvaluationReport:
-    dataset = open_dataset(settings.dataset, settings.data_folder)
-    names = list(settings.clips) if settings.clips else dataset.clip_names(all_clips=settings.all_clips)
-    evaluator = _ClipEvaluator(settings, dataset, progress, say, warn)
-    report = EvaluationReport([], {}, [], len(names))
-    scores: dict[str, Any] = {}
-    for done, name in enumerate(names):
-        progress("clips", done, len(names))
-        try:
-            clip_scores = evaluator.evaluate(name, kind)
-            if clip_scores is None:
-                report.without_truth.append(name)
-            else:
-                scores[name] = clip_scores
-        except InputError as error:
-            if not scores and str(error) in report.failures.values():
-                raise  # the reason does not depend on the clip: missing weights, for example
-            report.failures[name] = str(error)
-        except Exception as error:
-            if is_out_of_memory(error):
-                report.failures[name] = "The memory is not enough; use a smaller --max_size or --max_frames."
-            else:
-                report.failures[name] = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-                _save_traceback(evaluator.folder, name)
-        if name in report.failures:
-            warn(f"{name}: {report.failures[name]}")
-    progress("clips", len(names), len(names))
-    if scores:
-        report.tables = write_summary(evaluator.folder, settings.dataset, kind, scores, settings.predictor)
-    if kind == "pose" and settings.layout == "das3r":
-        write_error_log(settings.output / "_error_log.txt", settings.dataset, scores, report.failures)
-    return report
+        dataset = open_dataset(settings.dataset, settings.data_folder)
+        names = list(settings.clips) if settings.clips else dataset.clip_names(all_clips=settings.all_clips)
+        evaluator = _ClipEvaluator(settings, dataset, progress, say, warn)
+        report = EvaluationReport([], {}, [], len(names))
+        scores: dict[str, Any] = {}
+        for done, name in enumerate(names):
+            progress("clips", done, len(names))
+            try:
+                clip_scores = evaluator.evaluate(name, kind)
+                if clip_scores is None:
+                    report.without_truth.append(name)
+                else:
+                    scores[name] = clip_scores
+            except InputError as error:
+                if not scores and str(error) in report.failures.values():
+                    raise  # the reason does not depend on the clip: missing weights, for example
+                report.failures[name] = str(error)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    report.failures[name] = "The memory is not enough; use a smaller --max_size or --max_frames."
+                else:
+                    report.failures[name] = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+                    _save_traceback(evaluator.folder, name)
+            if name in report.failures:
+                warn(f"{name}: {report.failures[name]}")
+        progress("clips", len(names), len(names))
+        if scores:
+            report.tables = write_summary(evaluator.folder, settings.dataset, kind, scores, settings.predictor)
+        if kind == "pose" and settings.layout == "das3r":
+            write_error_log(settings.output / "_error_log.txt", settings.dataset, scores, report.failures)
+        return report
 
 
 def predict_folder(
@@ -189,7 +180,6 @@ class _ClipEvaluator:
         self.settings, self.dataset = _with_published_flow(dataset, settings), dataset
         self.progress, self.say, self.warn = progress, say, warn
         self.folder = ResultsFolder(settings.output)
-        self._driver: SceneDriver | None = None
         #: name of the clip that is worked on, for warnings
         self._clip = ""
 
@@ -262,14 +252,9 @@ class _ClipEvaluator:
                 raise
         self.folder.write_record(clip.name, record)
 
-    @property
+    @cached_property
     def driver(self) -> SceneDriver:
-        """Created when it is first needed."""
-        if self._driver is None:
-            self._driver = _driver(
-                self.settings, self.progress, lambda sentence: self.warn(f"{self._clip}: {sentence}")
-            )
-        return self._driver
+        return _driver(self.settings, self.progress, lambda sentence: self.warn(f"{self._clip}: {sentence}"))
 
     def _evaluate_single_images(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
         if kind != "depth":
@@ -279,8 +264,7 @@ class _ClipEvaluator:
                 f"The predictor {self.settings.predictor} needs a moving camera, but {self.settings.dataset} has "
                 "single images; choose a predictor with a depth network, such as das3r or da3-large."
             )
-        limit = self.settings.max_frames
-        clip = clip.select(list(range(len(clip.images)))[: limit or None])
+        clip = clip.select(range(len(clip.images))[: self.settings.max_frames or None])
         return score_single_images(
             clip,
             self.settings.dataset,
@@ -317,13 +301,8 @@ def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> 
 
 
 def _driver(settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None]) -> SceneDriver:
-    chosen = DriverSettings(
-        str(settings.dataset),
-        predictor=settings.predictor,
-        device=settings.device,
-        seed=settings.seed,
-        max_size=settings.max_size,
-    )
+    names = ("predictor", "device", "seed", "max_size")
+    chosen = DriverSettings(str(settings.dataset), **{name: getattr(settings, name) for name in names})
     return SceneDriver(chosen, progress=progress, warn=warn, **settings.predictor_settings)
 
 

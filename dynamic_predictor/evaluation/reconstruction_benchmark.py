@@ -163,8 +163,7 @@ def fuse(
 def align_to_truth(
     scene: ReconstructionScene, prediction: Prediction, *, posed: bool = False
 ) -> tuple[Iterator[np.ndarray], list[Camera]]:
-    """Predicted z depth maps (H, W) in true units, 0 at pixels that the benchmark excludes, and their cameras in the
-    true world.
+    """Predicted z depths (H, W) in true units, 0 at pixels that are excluded, and their cameras in the true world.
 
     The similarity that aligns predicted to true camera centers transforms the predicted cameras. With `posed` the true
     cameras are returned instead, and the similarity only scales the depth."""

@@ -86,8 +86,7 @@ def without_empty_folders(*folders: Path) -> Iterator[None]:
 
 
 def check_scene_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raises `InputError` when no scene may be written to `folder`: it exists and `overwrite` is off, or it is not a
-    scene."""
+    """Raises `InputError` when `folder` exists and `overwrite` is off, or it is not a scene."""
     check_output_folder(
         folder, holds="a scene", is_ours=is_scene, overwrite=overwrite, elsewhere="another --output_dir"
     )

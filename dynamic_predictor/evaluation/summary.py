@@ -63,8 +63,7 @@ def pose_tables(dataset: str, scores: Mapping[str, PoseScores], method: str) -> 
 
 
 def mask_tables(dataset: str, scores: Mapping[str, MaskScores], method: str) -> list[Table]:
-    """A table of all clips with the mean over frames (as DAS3R) and over clips (as DAVIS), and one of the mean over
-    frames beside published figures."""
+    """A table of all clips with the means over frames (as DAS3R) and clips (as DAVIS), and one beside published."""
     table = Table(f"{dataset}: motion masks against annotations, in %", "clip", (_FRAMES, *_MASK, _IOU, *_DECAY))
     table.rows = {clip: asdict(score) for clip, score in scores.items()}
     for clip, score in scores.items():
@@ -77,8 +76,7 @@ def mask_tables(dataset: str, scores: Mapping[str, MaskScores], method: str) -> 
 
 
 def depth_tables(dataset: str, scores: Mapping[str, Mapping[str, Any]], method: str) -> list[Table]:
-    """For each alignment a table of all clips with the mean weighted by valid pixels, and one of this mean beside
-    published figures."""
+    """For each alignment a table of all clips with the mean over valid pixels, and one beside published figures."""
     tables = []
     for alignment in next(iter(scores.values())):
         table = Table(f"{dataset}: depth, alignment {alignment}", "clip", (*_DEPTH, _COVERAGE))

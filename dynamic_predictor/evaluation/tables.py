@@ -40,8 +40,7 @@ class Column:
 
 @dataclass
 class Table:
-    """A table of figures. `rows` and `summary` have figures by column key, by the name of the row; `summary` rows, such
-    as the mean, stand below a line."""
+    """A table of figures by row and column key; `summary` rows, such as the mean, stand below a line."""
 
     title: str
     first_heading: str

@@ -13,8 +13,7 @@ from dynamic_predictor.networks.rotary import Rotation, rotate
 class SelfAttention(nn.Module):
     """Attention of tokens (B, N, width) to each other.
 
-    `normalize_queries_and_keys` applies a LayerNorm over the features of each head to queries and keys, before the
-    rotary embedding.
+    `normalize_queries_and_keys`: a LayerNorm over the features of each head, before the rotary embedding.
     """
 
     def __init__(self, width: int, heads: int, *, normalize_queries_and_keys: bool = False) -> None:

@@ -82,8 +82,7 @@ class VisionTransformer(nn.Module):
         )
 
     def embed(self, images: Tensor) -> Tensor:
-        """Tokens of images (N, 3, H, W): class token, patches. Raises `ValueError` if a side is not a
-        multiple of the patch size."""
+        """Tokens of images (N, 3, H, W): class token, patches. Raises `ValueError` as `PatchEmbedding`."""
         rows, columns = images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
         patches, _ = self.patch_embed(images)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)

@@ -22,8 +22,7 @@ _users = 0
 
 @contextmanager
 def kept_freed_memory() -> Iterator[None]:
-    """Inside this context the process keeps freed memory; on exit it returns it to the operating system. Has no effect
-    if the C library is not glibc."""
+    """Inside this context the process keeps freed memory, and returns it on exit; without effect unless on glibc."""
     global _users
     library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
     if library is None:

@@ -2,8 +2,7 @@
 
 On x86 CPUs torch multiplies float32 matrices with MKL, and adds the bias and applies GELU in further passes. oneDNN,
 which is part of torch, does all three at once, and its matrix product alone is a quarter to a third faster on AMD
-processors (measured on one Zen 4 core: 100 to 105 Gflop/s instead of 75 to 85). Results differ by float32 rounding
-only.
+processors (measured on one Zen 4 core: 100 to 105 Gflop/s instead of 75 to 85). Results differ by rounding only.
 """
 
 import platform

@@ -17,8 +17,7 @@ class PatchEmbedding(nn.Module):
         """Tokens (B, N, width) of images (B, 3, H, W), and their positions (row, column), (B or 1, N, 2).
 
         `is_transposed` (B,) bool marks portrait images that are stored transposed in a landscape batch; their tokens
-        and positions are in the reading order of the upright image. Raises `ValueError` if a side is not a multiple of
-        the patch size.
+        and positions are in the order of the upright image. Raises `ValueError` if patches do not fit the sides.
         """
         height, width = images.shape[-2:]
         if height % self.patch_size or width % self.patch_size:

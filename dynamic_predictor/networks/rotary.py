@@ -1,8 +1,7 @@
 """Two-dimensional rotary position embedding.
 
 RoPE (Su et al., "RoFormer", 2021) rotates pairs of features by an angle proportional to the token's position. In two
-dimensions (Weinzaepfel et al., "CroCo v2", ICCV 2023) the first half of a head's features rotates with the row and the
-second half with the column.
+dimensions ("CroCo v2", ICCV 2023) the first half of a head's features rotates with the row, the second with the column.
 """
 
 from typing import NamedTuple
@@ -12,8 +11,7 @@ from torch import Tensor
 
 
 class Rotation(NamedTuple):
-    """Cosine and sine of every feature's angle, each (B or 1, 1, N, head width) float32, for all layers and heads that
-    process the same tokens."""
+    """Cosine and sine of every feature's angle, each (B or 1, 1, N, head width) float32, for all layers and heads."""
 
     cosine: Tensor
     sine: Tensor

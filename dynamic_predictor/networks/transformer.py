@@ -38,8 +38,7 @@ class LayerScale(nn.Module):
 class TransformerBlock(nn.Module):
     """Residual blocks of self-attention and of a feed-forward layer, each on normalized tokens.
 
-    `layer_scale` is the initial gain of LayerScale (None: no LayerScale). `feed_forward` replaces `FeedForward`, for
-    example by SwiGLU.
+    `layer_scale`: initial gain of LayerScale (None: no LayerScale). `feed_forward` replaces `FeedForward`.
     """
 
     def __init__(
@@ -68,8 +67,7 @@ class TransformerBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Residual blocks of self-attention, of cross-attention to the other view, and of a feed-forward layer, each on
-    normalized tokens."""
+    """Residual blocks of self-attention, cross-attention to the other view, and a feed-forward layer."""
 
     def __init__(self, width: int, heads: int, *, feed_forward_ratio: float = 4.0) -> None:
         super().__init__()

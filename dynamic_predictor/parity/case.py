@@ -27,8 +27,7 @@ class ParityCase:
 
 
 def network_without_values(build: Callable[[], Network]) -> Network:
-    """The network of `build()` in float32 on the CPU with uninitialized parameters, which saves the time to draw random
-    ones.
+    """The network of `build()` in float32 on the CPU with uninitialized parameters, to save time.
 
     Raises `ValueError` if `build` creates buffers that checkpoints do not save, because their values would be lost.
     """

@@ -2,8 +2,7 @@
 
 Parameter `key` gets uniform noise of mean 0 and variance 1 from the raw 64-bit stream of a PCG64 generator, seeded with
 the CRC-32 of the key, scaled according to the last part of the key and the shape (see `made_up_weight`). Two networks
-with the same parameters under the same keys then have the same outputs on every machine. These outputs say nothing
-about the images.
+with the same parameters under the same keys then have the same outputs on every machine.
 """
 
 import math

@@ -1,5 +1,4 @@
-"""SALAD place descriptors from their official weights (Izquierdo and Civera, "Optimal Transport Aggregation for Visual
-Place Recognition", CVPR 2024).
+"""SALAD place descriptors from their official weights (Izquierdo and Civera, CVPR 2024).
 
 DINOv2 gives each patch a score for every cluster. Optimal transport (a few rounds of Sinkhorn's algorithm) turns the
 scores into the shares in which a patch's features go to the clusters and to a dustbin. The descriptor concatenates the

@@ -20,8 +20,7 @@ def crop(
     """The view resized and cropped to `width` x `height` about its principal point, with its depth and intrinsics.
 
     With `rng`, the size of the crop is a random fraction, from `zoom` to 1, of the largest possible one, and up to
-    `extra` pixels per side are cut off after resizing, which varies the field of view. Depth is interpolated by the
-    nearest pixel.
+    `extra` pixels per side are cut off after resizing, which varies the field of view.
     """
     rows, columns = view.z_depth.shape
     intrinsics = view.intrinsics.astype(np.float64).copy()

@@ -53,7 +53,9 @@ def pair_losses(
     cross-entropy instead of the distance; the loss is the sum of the means of these. `points_k` and `motion_k` are the
     same without confidence, for the log. Networks without mask heads have no terms of motion.
     """
-    predicted, expected = normalized_points(predictions, truths)
+    # points of both images in the camera frame of image 1, divided by their mean distance from that camera
+    predicted = _divided_by_mean_distance((predictions[0].points, predictions[1].points), truths)
+    expected = _divided_by_mean_distance(_in_camera_1(truths), truths)
     terms: dict[str, Sum] = {}
     for number, (prediction, truth, points, true_points) in enumerate(
         zip(predictions, truths, predicted, expected, strict=True), start=1
@@ -99,17 +101,6 @@ def validation_losses(
         if prediction.motion is not None:
             terms[f"motion_{number}"] = _sum(_cross_entropy(prediction.motion, truth))
     return terms
-
-
-def normalized_points(
-    predictions: tuple[ViewPrediction, ViewPrediction], truths: tuple[ViewTruth, ViewTruth]
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Predicted and true points of both images in the camera frame of image 1, each divided by the mean distance of its
-    valid points from that camera."""
-    return (
-        _divided_by_mean_distance((predictions[0].points, predictions[1].points), truths),
-        _divided_by_mean_distance(_in_camera_1(truths), truths),
-    )
 
 
 def _in_camera_1(truths: tuple[ViewTruth, ViewTruth]) -> tuple[Tensor, Tensor]:

@@ -25,8 +25,7 @@ def shard(model: PairPredictions) -> None:
 
 
 def gather(state: Any) -> Any:
-    """`state`, nested dictionaries and lists, with sharded tensors replaced by complete ones on the CPU. All processes
-    must call it."""
+    """Nested `state` with sharded tensors replaced by complete ones on the CPU. All processes must call it."""
     if isinstance(state, dict):
         return {key: gather(value) for key, value in state.items()}
     if isinstance(state, list | tuple):

@@ -33,8 +33,7 @@ class PairPredictions(nn.Module):
     def forward(
         self, images1: Tensor, images2: Tensor
     ) -> tuple[ViewPrediction, ViewPrediction] | tuple[Tensor, Tensor]:
-        """Predictions for both images of B pairs, or of 2B pairs with the swapped ones last, from images (B, 3, H, W)
-        in [-1, 1]."""
+        """Predictions for images (B, 3, H, W) in [-1, 1] of B pairs, or of 2B pairs with the swapped ones last."""
         count = len(images1)
         with torch.autocast(images1.device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None):
             encoded = self.network.encode(torch.cat([images1, images2]))

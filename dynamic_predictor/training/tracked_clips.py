@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 
 from dynamic_predictor.evaluation.datasets.clip import DatasetClip, folders_in
 from dynamic_predictor.evaluation.datasets.point_odyssey import open_clip
+from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.arrays import check_npy, read_npy
 from scene.images import read_image
@@ -37,11 +38,8 @@ class TrackedView:
     def points(self) -> np.ndarray:
         """World points (H, W, 3) float32 of all pixels; undefined where the depth is unknown."""
         height, width = self.z_depth.shape
-        x = (np.arange(width) + 0.5 - self.intrinsics[0, 2]) / self.intrinsics[0, 0]
-        y = (np.arange(height) + 0.5 - self.intrinsics[1, 2]) / self.intrinsics[1, 1]
-        rays = np.stack(np.broadcast_arrays(x[None, :], y[:, None], 1.0), axis=-1)
-        points = (rays * self.z_depth[..., None]) @ self.world_from_camera[:3, :3].T + self.world_from_camera[:3, 3]
-        return points.astype(np.float32)
+        camera = Camera.from_intrinsics(width, height, self.intrinsics, self.world_from_camera)
+        return camera.unproject(self.z_depth).astype(np.float32)
 
     def motion(self) -> np.ndarray:
         """Motion mask (H, W) float32: 1 = moves, NaN = unknown, because depth or tracks are missing."""
@@ -105,15 +103,17 @@ class TrackedClip:
         return self._view(first, tracks[0][known], moves), self._view(second, tracks[1][known], moves)
 
     def _read_tracks(self, index: int) -> np.ndarray:
-        return self._cache.get(self._tracks[index], lambda: (self._tracks_of(self._tracks[index]),))[0]
+        path = self._tracks[index]
 
-    def _tracks_of(self, path: Path) -> np.ndarray:
-        if not path.is_file():
-            raise InputError(f"{path} does not exist; rearrange the data set again.")
-        tracks = read_npy(path, check_npy(path, None))
-        if tracks.ndim != 2 or tracks.shape[1] != 3:
-            raise InputError(f"{path} has shape {tracks.shape}, not (tracks, 3); rearrange the data set again.")
-        return tracks
+        def read() -> tuple[np.ndarray]:
+            if not path.is_file():
+                raise InputError(f"{path} does not exist; rearrange the data set again.")
+            tracks = read_npy(path, check_npy(path, None))
+            if tracks.ndim != 2 or tracks.shape[1] != 3:
+                raise InputError(f"{path} has shape {tracks.shape}, not (tracks, 3); rearrange the data set again.")
+            return (tracks,)
+
+        return self._cache.get(path, read)[0]
 
     def _view(self, index: int, points: np.ndarray, moves: np.ndarray) -> TrackedView:
         clip = self._clip

@@ -3,7 +3,6 @@
 import json
 import math
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -42,9 +41,7 @@ class TrainingLog:
     def __enter__(self) -> "TrainingLog":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._board is not None:
             self._board.close()
 
@@ -93,8 +90,7 @@ class TrainingLog:
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
-    """The lines of log.jsonl in `folder` as dictionaries, without truncated lines. Raises `InputError` if there is no
-    log."""
+    """The lines of log.jsonl in `folder`, without truncated ones. Raises `InputError` if there is no log."""
     path = Path(folder) / "log.jsonl"
     if not path.is_file():
         raise InputError(f"{path} does not exist; this folder contains no training run.")

@@ -70,8 +70,7 @@ def train(
     Writes into `output`: checkpoint-last.pth after every epoch and on Ctrl-C, checkpoint-best.pth at the best mask IoU,
     checkpoint-N.pth every `keep_every_epochs` epochs, checkpoint-final.pth, and the files of `TrainingLog`. Checkpoints
     have the official layout. With `resume` the run continues from checkpoint-last.pth with the same results as if it
-    had not been interrupted. With `sharded`, parameters and optimizer are distributed over the processes; checkpoints
-    are the same.
+    had not been interrupted. With `sharded`, parameters and optimizer are distributed over the processes.
 
     Raises `InputError` for a checkpoint of other settings and for a loss that is not finite.
     """
@@ -93,7 +92,8 @@ def train(
     # only now, because sharding replaces the parameters
     optimizer = make_optimizer([p for p in network.parameters() if p.requires_grad], settings)
     if optimizer_state is not None:
-        _restore_optimizer(last, optimizer, optimizer_state)
+        with _reading_checkpoint(last):
+            optimizer.load_state_dict(shard_optimizer_state(optimizer_state, optimizer))
     if process.world_size > 1 and not sharded:
         wrapped = nn.parallel.DistributedDataParallel(
             model, device_ids=[process.device.index] if process.device.type == "cuda" else None
@@ -169,7 +169,7 @@ def _restore(
     """Loads the weights into `network`; returns the position in the run and the state of its optimizer."""
     if not path.is_file():
         raise InputError(f"{path} does not exist, so there is nothing to resume; leave --resume out.")
-    try:
+    with _reading_checkpoint(path):
         with torch.serialization.safe_globals([argparse.Namespace]):
             saved = torch.load(path, map_location="cpu", weights_only=True)
         before, position = saved["settings"], _Position(saved["epoch"], saved["step"], saved["best_mask_iou"])
@@ -187,21 +187,16 @@ def _restore(
             )
         network.load_state_dict(state)
         return position, saved["optimizer"]
+
+
+@contextmanager
+def _reading_checkpoint(path: Path) -> Iterator[None]:
+    try:
+        yield
     except InputError:
         raise
     except _INVALID_CHECKPOINT as error:
-        raise _invalid_checkpoint(path) from error
-
-
-def _restore_optimizer(path: Path, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    try:
-        optimizer.load_state_dict(shard_optimizer_state(state, optimizer))
-    except _INVALID_CHECKPOINT as error:
-        raise _invalid_checkpoint(path) from error
-
-
-def _invalid_checkpoint(path: Path) -> InputError:
-    return InputError(f"{path} is not a training checkpoint of this network; leave --resume out.")
+        raise InputError(f"{path} is not a training checkpoint of this network; leave --resume out.") from error
 
 
 class _Stop:

@@ -19,8 +19,7 @@ _EXAMPLES = 4
 @dataclass(frozen=True)
 class Validation:
     """`loss`: that of the published validation. `mask_iou`: of image 1, over all pixels of all pairs, at the threshold
-    0.5 (NaN if nothing moves). `pairs`: their number. `examples`: one uint8 RGB image with columns of image, true and
-    predicted motion."""
+    0.5 (NaN if nothing moves). `pairs`: their number. `examples`: image, true and predicted motion as uint8 RGB."""
 
     loss: float
     mask_iou: float

@@ -99,8 +99,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     `model.safetensors` in a folder. The format is recognized by content, but files called .safetensors must be in that
     format. The prefix `module.` of data-parallel training is removed if all keys have it.
 
-    Never unpickles code: torch's restricted reader accepts only a list of harmless classes. Raises `InputError` for
-    files that cannot be used.
+    Never unpickles code: torch's restricted reader accepts only harmless classes. Raises `InputError` otherwise.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -124,8 +123,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def read_config(folder: str | Path) -> dict | None:
-    """The content of `config.json` in `folder`, or None. Accepts the literals Infinity and NaN, which files on the hub
-    contain."""
+    """The content of `config.json` in `folder`, or None; it may contain Infinity and NaN, as on the hub."""
     path = Path(folder) / "config.json"
     if not path.is_file():
         return None
@@ -219,8 +217,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _is_pickle_with_code(path: Path) -> bool:
-    """Whether the beginning of a file is a pickle that imports or calls something. Its instructions are only listed,
-    not run."""
+    """Whether a file begins with a pickle that imports or calls something; its instructions are not run."""
     with path.open("rb") as stream:
         beginning = stream.read(_PICKLE_BYTES)
     calls = False
@@ -233,8 +230,7 @@ def _is_pickle_with_code(path: Path) -> bool:
 
 
 def _refuse_inflated(path: Path) -> None:
-    """Raises `InputError` for archives with compressed records, which could unpack to any size; torch stores records
-    uncompressed."""
+    """Raises `InputError` for compressed records, which could unpack to any size; torch does not compress."""
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(record.file_size for record in archive.infolist())

@@ -1,8 +1,7 @@
 """Every official file of weights that the toolkit can use, by name.
 
 Systems declare their files beside their code, in their row of `dynamic_predictor.specs` or, for what is no predictor,
-in a `weights.py`; here they are collected. Sizes and checksums are those that public sources state for the file; where
-no source was seen they are None.
+in a `weights.py`; here they are collected. Sizes and checksums are those that public sources state, or None.
 """
 
 from pathlib import Path
@@ -92,8 +91,7 @@ def all_weights() -> dict[str, WeightsFile]:
 
 
 def weights_entry(name: str) -> WeightsFile:
-    """The entry called `name` (also by hub repository or official file name, any case); `InputError` lists the names
-    otherwise."""
+    """The entry called `name`, or by its repository or file; `InputError` lists the names otherwise."""
     wanted = name.strip().lower()
     entries = all_weights()
     for entry in entries.values():

@@ -271,7 +271,7 @@ def test_what_has_no_truth_is_said(launch: Launch, tmp_path: Path, capsys: pytes
         (["--mode=eval_pose", "--eval_dataset=tum", "--seq_list", "run"], "tum has no clip run in .*: sit, walk"),
         (["--mode=eval_pose", "--pretrained=das3r_checkpoint-last.pth", "--predictor="], "get das3r`, or put"),
         (["--mode=eval_pose", "--predictor=magic"], 'There is no predictor called "magic"; choose one of: '),
-        (["--mode=eval_pose", "--max_frames=-3"], "-3 is below 0"),
+        (["--mode=eval_pose", "--max_frames=-3"], "-3 is not at least 0"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(
@@ -325,7 +325,7 @@ def test_too_little_memory_says_what_to_lower(
     def fails(given: list[str]) -> int:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(module, "_train", fails)
+    monkeypatch.setattr("dynamic_predictor.training.command.main", fails)
     monkeypatch.setattr(module, "_evaluate", fails)
     assert module.main(words) == 2
     assert re.fullmatch(rf"launch.py: The memory is not enough; .*{option}.*\n", capsys.readouterr().err)

@@ -186,8 +186,7 @@ class AlignmentProblem:
         self.warnings: list[str] = [slow] if slow else []
 
     def unexplained_flow(self) -> np.ndarray | None:
-        """`flow_motion.unexplained_flow` of the observed flows; None, with a warning, if a frame has no pair that was
-        predicted in both directions."""
+        """`flow_motion.unexplained_flow` of the observed flows; None, with a warning, if it raises."""
         slots = flow_by_direction(self.flows)
         shape = self.predictions.height, self.predictions.width
 
@@ -271,8 +270,7 @@ class AlignmentProblem:
         return 0.0 if above else value
 
     def optimize(self, progress: Progress = ignore_progress) -> list[float]:
-        """Runs Adam and returns the loss of every iteration; stops before an iteration whose loss or gradients are not
-        finite."""
+        """Runs Adam until a loss or gradient is not finite; returns the loss of every iteration."""
         settings, losses = self.settings, []
         unknowns = self.parameters.free()
         for tensor in unknowns:

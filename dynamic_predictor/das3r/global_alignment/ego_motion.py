@@ -12,8 +12,7 @@ GUARD = 1e-6
 
 def ego_flow(z_depth: Tensor, target_from_source: Tensor, pixels: PixelGrid) -> Tensor:
     """Flows (B, 2, ...) in pixels of static scenes with depths `z_depth`, (B, H, W) or (B, H*W). `target_from_source`
-    (B, 3, 4) maps a homogeneous source pixel, with the inverse depth as fourth coordinate, to a homogeneous target
-    pixel."""
+    (B, 3, 4) maps homogeneous source pixels, with the inverse depth as fourth coordinate, to target pixels."""
     inverse_depth = 1.0 / (z_depth.flatten(1)[:, None] + GUARD)
     seen = target_from_source[..., :3] @ pixels.homogeneous + target_from_source[..., 3:] * inverse_depth
     flow = seen[:, :2] / (seen[:, 2:] + GUARD) - pixels.homogeneous[:2]
@@ -23,8 +22,7 @@ def ego_flow(z_depth: Tensor, target_from_source: Tensor, pixels: PixelGrid) -> 
 def pixel_transfer(
     inverse_source_intrinsics: Tensor, target_intrinsics: Tensor, source_pose: Tensor, target_pose: Tensor
 ) -> Tensor:
-    """The matrices `target_from_source` (B, 3, 4) of `ego_flow`, from (inverse) intrinsics (B, 3, 3) and poses
-    world_from_camera (B, 4, 4)."""
+    """`target_from_source` (B, 3, 4) of `ego_flow` from intrinsics (B, 3, 3) and world_from_camera (B, 4, 4)."""
     pixel_from_world = target_intrinsics @ target_pose[:, :3, :3].transpose(1, 2)
     infinity = pixel_from_world @ source_pose[:, :3, :3] @ inverse_source_intrinsics
     parallax = pixel_from_world @ (source_pose[:, :3, 3:] - target_pose[:, :3, 3:])
@@ -47,8 +45,7 @@ def consistent_flow(forward: Tensor, backward: Tensor) -> Tensor:
 
 
 def round_trip_error(forward: Tensor, backward: Tensor) -> tuple[Tensor, Tensor]:
-    """The displacement (B, 2, H, W) that remains after following `forward` and then `backward`, and where (B, H, W)
-    `forward` stays inside the image."""
+    """The displacement (B, 2, H, W) after `forward` and `backward`, and where (B, H, W) `forward` stays inside."""
     height, width = forward.shape[2:]
     x, y = _flow_ends(forward)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)

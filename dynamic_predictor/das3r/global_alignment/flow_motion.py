@@ -75,8 +75,7 @@ def unexplained_flow(
     """Unexplained flow (N, H, W) float32 in [0, 1]: the distance between optical flow and ego flow, stretched to [0, 1]
     for each pair and averaged over the pairs of a frame.
 
-    `flow(source, target)` is as for `align`. Only pairs count whose reverse was predicted too; raises `InputError` if
-    a frame has none."""
+    `flow(source, target)` is as for `align`. Raises `InputError` if a frame has no pair whose reverse was predicted."""
     position = {tuple(edge): pair for pair, edge in enumerate(predictions.edges.tolist())}
     total = torch.zeros(predictions.frame_count, predictions.height, predictions.width, device=predictions.device)
     count = [0] * predictions.frame_count

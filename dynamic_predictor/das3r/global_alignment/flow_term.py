@@ -103,8 +103,7 @@ def flow_by_direction(groups: Sequence[FlowObservations]) -> dict[tuple[int, int
 
 
 def exclude_inconsistent(groups: Sequence[FlowObservations], height: int, width: int) -> None:
-    """Excludes pixels that fail the forward-backward check, because the other frame does not see them. Flows without
-    their reverse are not checked."""
+    """Excludes pixels that fail the forward-backward check, in flows whose reverse is known."""
     slots = flow_by_direction(groups)
     for (source, target), (group, slot) in slots.items():
         if source > target or (target, source) not in slots:

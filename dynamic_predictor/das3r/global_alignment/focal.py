@@ -1,8 +1,7 @@
 """The focal length of a camera from a pointmap in its own frame.
 
 Pixels p (relative to the principal point) and rays r = (x, y) / z of a pinhole camera satisfy p = f r. The estimate is
-the f with the least sum of distances |p - f r|, found by iteratively reweighted least squares (Weiszfeld, 1937), as in
-DUSt3R (Wang et al., CVPR 2024).
+the f with the least sum of |p - f r|, by iterative reweighting (Weiszfeld, 1937), as in DUSt3R (Wang et al., 2024).
 """
 
 import math
@@ -24,8 +23,7 @@ def estimate_focal(
     *,
     pixel_offset: float = 0.0,
 ) -> float:
-    """Focal length in pixels, for square pixels, of `points` (H, W, 3) in the camera's frame; NaN if they determine
-    none.
+    """Focal length in pixels, for square pixels, of `points` (H, W, 3) in the camera's frame, or NaN.
 
     Pixel (u, v) lies at (u + `pixel_offset`, v + `pixel_offset`); the principal point defaults to the image center.
     """

@@ -59,12 +59,10 @@ def align_long_clip(
     world_from_camera: np.ndarray | None = None,
     progress: Progress = ignore_progress,
 ) -> LongAlignment:
-    """Aligns windows of `window` frames, each sharing `overlap` frames with the next; other arguments are as for
-    `align`.
+    """Aligns windows of `window` frames that share `overlap` frames with the next; the rest is as for `align`.
 
     Memory is that of one window. If the focal length is shared and not given, the first window determines it. In the
-    overlap, cameras and maps are blended from one window to the next. Raises `InputError` as `align` and
-    `chunk_windows` do.
+    overlap, cameras and maps are blended. Raises `InputError` as `align` and `chunk_windows` do.
     """
     settings = settings or AlignmentSettings()
     windows = chunk_windows(frame_count, window, overlap)
@@ -139,8 +137,7 @@ def _register_to_earlier(result: LongAlignment, part: Alignment, first: int, sha
 
 
 def _add(result: LongAlignment, part: Alignment, similarity: Similarity, first: int, shared: int) -> None:
-    """Writes a window that begins at frame `first` into the result, blending its first `shared` frames with the earlier
-    windows."""
+    """Writes a window from frame `first` on into the result; its first `shared` frames are blended."""
     poses = similarity.apply_to_poses(part.world_from_camera)
     for k in range(len(part)):
         frame = first + k

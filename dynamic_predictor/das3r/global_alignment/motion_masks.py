@@ -33,8 +33,7 @@ def fit_to_edges(probability: np.ndarray, images: Sequence[np.ndarray]) -> np.nd
 
 
 def motion_views(predictions: PairPredictions, conventions: Conventions = OURS) -> Iterator[Tensor]:
-    """Frame by frame, the motion probabilities (V, H, W) float32 of the views that vote. Raises `ValueError` if the
-    network has no mask heads."""
+    """Frame by frame, the motion (V, H, W) of the views that vote. Raises `ValueError` without mask heads."""
     if predictions.motion is None:
         raise ValueError("these predictions have no motion probabilities")
     shape = predictions.height, predictions.width

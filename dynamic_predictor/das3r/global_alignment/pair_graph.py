@@ -26,8 +26,7 @@ _NAME = re.compile(r"(?P<kind>[a-z0-9]+(?:_start)?)(?:-(?P<number>\d{1,6}))?(?P<
 
 
 def pair_edges(frame_count: int, graph: str = "swinstride-5-noncyclic", conventions: Conventions = OURS) -> list[Edge]:
-    """The ordered pairs (first frame, second frame) of a clip. If pairs go both ways, the second half of the list is
-    the first half reversed.
+    """The ordered pairs of frames of a clip. If they go both ways, the second half of the list is the first reversed.
 
     Raises `InputError` for fewer than two frames, an unknown name, and a graph without pairs.
     """

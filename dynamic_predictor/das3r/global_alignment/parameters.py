@@ -31,8 +31,7 @@ def signed_expm1(value: Tensor) -> Tensor:
 
 
 def rotation_matrices(quaternion: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) of quaternions xyzw (..., 4) of any length, in the official code's order of operations (see
-    `reference_terms`)."""
+    """Rotations (..., 3, 3) of quaternions xyzw (..., 4), in the order of operations of `reference_terms`."""
     x, y, z, w = (quaternion / torch.linalg.vector_norm(quaternion, dim=-1, keepdim=True)).unbind(-1)
     xx, yy, zz, ww = x * x, y * y, z * z, w * w
     rows = [

@@ -3,8 +3,7 @@ differentiated by autograd, for comparison with the official code. They are tens
 and `flow_term` and need memory for a dozen arrays as large as all pointmaps.
 
 The order of operations matters: the pairs of the spanning tree fit exactly at the start, so the directions of their
-residuals are rounding errors, and Adam takes full steps along them. After one step from there, results of 32-bit and
-64-bit floats differ by two steps.
+residuals are rounding errors, and Adam takes full steps along them: after one, 32 and 64 bits differ by two steps.
 """
 
 from collections.abc import Sequence

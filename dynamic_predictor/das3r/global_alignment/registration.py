@@ -17,8 +17,7 @@ def register_points(source: Tensor, target: Tensor, weights: Tensor) -> tuple[Te
     """The scale (K,), rotation (K, 3, 3) and translation (K, 3), float64, of the similarities that move K point sets
     onto others: they minimize the weighted sum of squares of `scale * rotation @ source + translation - target`.
 
-    `source` (K, 3, P), `target` (K, 3, P) or (3, P) for all, `weights` (K, P) >= 0, of any floating type. Sets without
-    weight or extent get scale 1.
+    `source` (K, 3, P), `target` (K, 3, P) or (3, P) for all, `weights` (K, P). Without weight or extent the scale is 1.
     """
     count, _, pixels = source.shape
     target = target.expand(count, 3, pixels)

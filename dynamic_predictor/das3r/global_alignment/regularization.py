@@ -18,8 +18,7 @@ def camera_smoothness(world_from_camera: Tensor, translation_weight: float) -> T
 
 
 def depth_shape_change(log_depth: Tensor, initial_log_depth: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The mean squared change of log depths (N, H*W) after removing one common factor per frame. `weight` (N, H*W) adds
-    to the weight 1 of each pixel."""
+    """The mean squared change of log depths (N, H*W) but for a factor per frame; pixels weigh 1 + `weight`."""
     floor = -13.815510557964274  # log 1e-6
     change = log_depth.clamp(min=floor) - initial_log_depth.clamp(min=floor)
     change = change - change.mean(dim=1, keepdim=True)

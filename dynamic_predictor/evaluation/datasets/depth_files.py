@@ -18,8 +18,7 @@ def depth_maps(files: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Fra
 
 
 def read_depth_image(path: Path, units_per_meter: float) -> np.ndarray:
-    """Reads a 16-bit image of depth in units of 1 / `units_per_meter` meters as float32 (H, W) in meters; 0 is
-    unknown."""
+    """Reads a 16-bit image of depth in units of 1 / `units_per_meter` meters as float32 (H, W); 0 is unknown."""
     check_file(path)
     values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 2 or values.dtype != np.uint16:

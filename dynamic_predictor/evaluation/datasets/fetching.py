@@ -23,8 +23,7 @@ _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, E
 
 @dataclass(frozen=True)
 class ArchivePart:
-    """A file to download. `size` and `sha256` are None where they are not published; then only the checksums inside the
-    archive are verified."""
+    """A file to download. `size` and `sha256` are None where they are not published."""
 
     url: str
     size: int | None = None

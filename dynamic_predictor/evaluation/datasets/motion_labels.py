@@ -37,8 +37,7 @@ def camera_flow(
 
 def label_sintel_clip(training_folder: Path, clip: str, label_folder: Path, *, threshold: float | None) -> int:
     """Writes 8-bit label images (255 = moving), named like the frames, for all frames of a clip but the last, which has
-    no flow; returns their number. With `threshold` None, writes the difference of flow, scaled to 255 for the largest
-    of each frame."""
+    no flow; returns their number. Without `threshold`, writes the difference of flow, at most 255 in each frame."""
     depths = sorted((training_folder / "depth" / clip).glob("*.dpt"))
     if not depths:
         raise InputError(f"{training_folder / 'depth' / clip} holds no depth; download Sintel again.")

@@ -28,8 +28,7 @@ def read_time_list(path: Path) -> tuple[np.ndarray, list[str]]:
 def associate(first: np.ndarray, second: np.ndarray, tolerance: float) -> list[tuple[int, int]]:
     """Pairs (i, j) of entries of `first` and `second` less than `tolerance` apart, sorted by i.
 
-    As in the TUM RGB-D benchmark (Sturm et al., IROS 2012), the closest pairs are formed first, and each entry belongs
-    to at most one pair.
+    As in the TUM RGB-D benchmark, the closest pairs are formed first, and each entry belongs to at most one.
     """
     near = []
     order = np.argsort(second, kind="stable")

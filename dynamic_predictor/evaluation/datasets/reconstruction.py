@@ -42,8 +42,7 @@ class ReconstructionView:
 
 @dataclass(frozen=True)
 class ReconstructionScene:
-    """The views of one scene. `surface` is a PLY file of the true surface, a mesh or points; None without such
-    truth."""
+    """The views of one scene. `surface`: PLY file of the true surface, a mesh or points; None: unknown."""
 
     name: str
     views: list[ReconstructionView]
@@ -80,8 +79,7 @@ class ReconstructionDataset:
     scored_as_dtu: bool = False
 
     def scene(self, folder: Path, name: str) -> ReconstructionScene:
-        """Reads one scene from `folder`. Raises `InputError` when it is incomplete, or missing; the message then names
-        existing scenes."""
+        """Reads one scene. `InputError` when it is incomplete, or missing; the latter names existing scenes."""
         try:
             return self.open_scene(folder, name)
         except InputError as error:
@@ -280,8 +278,7 @@ def open_dtu64(folder: Path, name: str) -> ReconstructionScene:
 
 
 def open_dtu(folder: Path, name: str) -> ReconstructionScene:
-    """Reads a scene: 49 rectified images with true cameras and masks of the scanned pixels, the reference view
-    first."""
+    """Reads a scene: 49 rectified images with cameras and masks of scanned pixels, the reference view first."""
     views = []
     for path in _dtu_images(folder / "Rectified" / name):
         words = path.stem.split("_")

@@ -35,8 +35,7 @@ class OpenDataset:
         return names
 
     def clip(self, name: str) -> DatasetClip:
-        """Reads one clip. Raises `InputError` when it is incomplete, or missing; the message then names existing
-        clips."""
+        """Reads one clip. `InputError` when it is incomplete, or missing; the latter names existing clips."""
         try:
             return self.dataset.open_clip(self.folder, name)
         except InputError as error:

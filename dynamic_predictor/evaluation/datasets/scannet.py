@@ -1,8 +1,7 @@
 """ScanNet v2 (Dai et al., CVPR 2017): static rooms scanned with depth (1000 = 1 m) and poses.
 
 scannetv2/<clip>/color_90/frame_0000.jpg, depth_90/frame_0000.png, pose_90.txt (one world_from_camera of sixteen numbers
-per line) with every third of the first 270 frames; or color/0.jpg, depth/0.png, pose/0.txt, from which the same frames
-are selected.
+per line) with every third of the first 270 frames; or the same frames of color/0.jpg, depth/0.png, pose/0.txt.
 """
 
 from pathlib import Path

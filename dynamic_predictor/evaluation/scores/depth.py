@@ -1,8 +1,7 @@
 """Scores of predicted depth against true depth, after an alignment: depth from a moving camera has no absolute scale.
 
 Alignments and figures are those of the monocular depth literature, as MonST3R, DAS3R and CUT3R report them (their
-`depth_evaluation`; tests compare with its results). Depth maps of a whole clip (N, H, W) share one alignment ("video
-depth").
+`depth_evaluation`; tests compare with its results). All depth maps of a clip (N, H, W) share one alignment.
 """
 
 from collections.abc import Sequence
@@ -48,8 +47,7 @@ class DepthScores:
 
 @dataclass(frozen=True)
 class DepthProtocol:
-    """The alignment of the prediction and the pixels that are compared. Defaults: those of MonST3R's
-    `depth_evaluation`."""
+    """The alignment and the pixels that are compared; by default as in MonST3R's `depth_evaluation`."""
 
     alignment: Alignment = "median"
     #: the prediction is a disparity, and is aligned with 1 / depth of the truth
@@ -65,8 +63,7 @@ class DepthProtocol:
 
 
 def score_depth(predicted: np.ndarray, true: np.ndarray, protocol: DepthProtocol | None = None) -> DepthScores:
-    """Scores of predicted against true z depth, both (H, W) or (N, H, W); a true depth of 0 or less is unknown. Raises
-    `ValueError` when shapes differ."""
+    """Scores of predicted against true z depth, both (H, W) or (N, H, W); a true depth of 0 or less is unknown."""
     protocol = protocol or DepthProtocol()
     predicted, true = np.asarray(predicted, np.float32), np.asarray(true, np.float32)
     if predicted.shape != true.shape:
@@ -133,8 +130,7 @@ def _adam(
     """Minimizes the sum of absolute differences with Adam (Kingma and Ba, 2015), starting from `scale` and shift 0.
 
     A pixel contributes to the gradient only by the sign of its difference, and a small change of scale and shift flips
-    the sign of few pixels. The contribution of all other pixels is summed once and reused until scale or shift has
-    moved by `reach`.
+    the sign of few pixels. The sum over all others is reused until scale or shift has moved by `reach`.
     """
     source, target = torch.from_numpy(predicted), torch.from_numpy(true)
     parameters = torch.tensor([scale, 0.0])

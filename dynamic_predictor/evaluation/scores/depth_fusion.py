@@ -18,8 +18,7 @@ _MAX_BLOCKS = 500_000
 
 class DistanceVolume:
     """The signed distance field: for each voxel the distance to the surface along the viewing ray, divided by
-    `truncation` and averaged over views; positive in front of the surface. `voxel_size` and `truncation` are in world
-    units."""
+    `truncation` and averaged over views; positive in front of the surface. Lengths are in world units."""
 
     def __init__(self, voxel_size: float, truncation: float) -> None:
         self.voxel_size, self.truncation = voxel_size, truncation
@@ -31,8 +30,7 @@ class DistanceVolume:
 
     def integrate(self, z_depth: np.ndarray, camera: Camera, *, max_depth: float = np.inf) -> None:
         """Adds a view: z depth (H, W) at the camera's size; 0 or a non-finite value is unknown. Raises `InputError`
-        when the surfaces of all views need more than `_MAX_BLOCKS` blocks, which happens for depth that is far too
-        large or mere noise."""
+        when all views need more than `_MAX_BLOCKS` blocks, as for depth that is far too large or mere noise."""
         known = np.isfinite(z_depth) & (z_depth > 0) & (z_depth <= max_depth)
         if not known.any():
             return
@@ -62,8 +60,7 @@ class DistanceVolume:
             self._weight[chosen] = total
 
     def surface_points(self) -> np.ndarray:
-        """Points (K, 3) of the surface: one on each grid edge between two observed voxels whose distances differ in
-        sign."""
+        """Points (K, 3) of the surface: one on each grid edge between observed voxels of different sign."""
         points = [np.zeros((0, 3))]
         for axis in range(3):
             for start in range(0, len(self._keys), _BLOCKS_AT_ONCE):

@@ -1,5 +1,4 @@
-"""Surface scores on the DTU data set (Aanaes et al., IJCV 2016) by the protocol of Depth Anything 3's benchmark;
-lengths are in mm.
+"""Surface scores on DTU (Aanaes et al., IJCV 2016) as in Depth Anything 3's benchmark; lengths are in mm.
 
 With predicted cameras, each pixel becomes a point. With true cameras, a point is kept only when four views agree on it
 within 0.2 mm, as is usual for multi-view stereo. Accuracy is measured on predicted points in the observed volume,
@@ -64,16 +63,14 @@ def read_observed_volume(folder: Path, scan: int) -> ObservedVolume:
 
 
 def all_points(z_depths: np.ndarray, cameras: list[Camera]) -> np.ndarray:
-    """World points (K, 3) of all known pixels of depth maps (N, H, W); a random subset where they exceed four
-    million."""
+    """World points (K, 3) of all known pixels of depth maps (N, H, W), at most four million, chosen randomly."""
     points = [camera.unproject(depth)[depth > 1e-3] for depth, camera in zip(z_depths, cameras, strict=True)]
     return _subsample(np.concatenate(points))
 
 
 def consistent_points(z_depths: np.ndarray, cameras: list[Camera]) -> np.ndarray:
     """World points (K, 3) of depth maps (N, H, W) on which at least four views agree within 0.2 mm, the view of the
-    pixel included: for each such pixel the mean of the views' points. A random subset where they exceed four
-    million."""
+    pixel included: for each such pixel the mean of the views' points. At most four million, chosen randomly."""
     maps = [camera.unproject(depth) for depth, camera in zip(z_depths, cameras, strict=True)]
     consistent = []
     for reference, depth in zip(maps, z_depths, strict=True):

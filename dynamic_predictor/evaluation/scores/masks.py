@@ -31,8 +31,7 @@ class MaskScores:
 
 
 def score_masks(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> MaskScores:
-    """Scores of (predicted, annotated) pairs of bool masks (H, W), one pair per frame. Only one pair is held in
-    memory."""
+    """Scores of (predicted, annotated) pairs of bool masks (H, W), one per frame, which are read one by one."""
     intersection = union = 0
     j_values, f_values = [], []
     for predicted, annotated in pairs:
@@ -125,8 +124,7 @@ def boundary_accuracy(predicted: np.ndarray, annotated: np.ndarray) -> float:
 
 
 def boundary(mask: np.ndarray) -> np.ndarray:
-    """Boundary pixels of a bool mask (H, W): those that differ from their right, lower or lower right neighbor. Pixels
-    outside the image count as equal."""
+    """Boundary pixels of a bool mask (H, W): those that differ from their right, lower or lower right neighbor."""
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     here = padded[:-1, :-1]
     return (here != padded[:-1, 1:]) | (here != padded[1:, :-1]) | (here != padded[1:, 1:])

@@ -25,8 +25,7 @@ def near_distances(
     progress: Progress = ignore_progress,
     stage: str = "measuring distances",
 ) -> np.ndarray:
-    """The distance (N,) from each point (N, 3) to the nearest of `others` (M, 3); infinite where it is `limit` or
-    more."""
+    """The distance (N,) from each point (N, 3) to the nearest of `others` (M, 3); infinite from `limit` on."""
     tree = others if isinstance(others, KDTree) else KDTree(others)
     distances = np.empty(len(points))
     for start in range(0, len(points), BATCH):

@@ -23,8 +23,7 @@ class PoseScores:
 
 
 def score_poses(estimated: np.ndarray, true: np.ndarray) -> PoseScores:
-    """Scores of world_from_camera poses (N, 4, 4), one pair per frame. Raises `ValueError` for fewer than two frames or
-    different numbers of poses."""
+    """Scores of world_from_camera poses (N, 4, 4). Raises `ValueError` for fewer than two or different numbers."""
     relative = relative_pose_error(estimated, true)
     return PoseScores(
         frames=len(true),

@@ -26,8 +26,7 @@ _DEPTH_PROTOCOLS = {
 
 
 def depth_protocol(dataset: str, alignment: Alignment) -> DepthProtocol:
-    """The protocol of published depth figures of a data set with the given alignment; by default, true depth below
-    80."""
+    """The protocol of published depth figures of a data set; by default, true depth below 80."""
     return replace(_DEPTH_PROTOCOLS.get(dataset, DepthProtocol()), alignment=alignment)
 
 
@@ -82,8 +81,7 @@ def score_scene_depth(
 
 
 def score_scene_masks(scene: Scene, clip: DatasetClip, *, progress: Progress = ignore_progress) -> MaskScores | None:
-    """Scores of the motion masks, in which values from 0.5 count as moving, at the size of the prediction; None where
-    the clip has no annotated masks."""
+    """Scores of the motion masks (0.5 counts as moving) at the predicted size; None without annotated masks."""
     masks, frames = scene.motion_masks, clip.annotated_frames()
     if not frames:
         return None
@@ -101,8 +99,7 @@ def score_scene_masks(scene: Scene, clip: DatasetClip, *, progress: Progress = i
 
 
 def annotated_masks(clip: DatasetClip, width: int, height: int) -> FrameMaps:
-    """The annotated masks of a clip at the size of a prediction, float32 with 1 = moving; a frame without annotation
-    has an empty mask."""
+    """Annotated masks at the size of a prediction, float32 with 1 = moving; empty for frames without annotation."""
     annotated = set(clip.annotated_frames())
 
     def load(index: int) -> np.ndarray:

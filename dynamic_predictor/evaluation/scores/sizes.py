@@ -12,8 +12,7 @@ from PIL import Image
 def mask_at_prediction(mask: np.ndarray, width: int, height: int) -> np.ndarray:
     """A true bool mask (H, W) resized and center-cropped to bool (height, width).
 
-    As in DAS3R's evaluation, shrinking takes the nearest pixel, and enlarging interpolates bicubically and marks every
-    pixel above zero.
+    As in DAS3R's evaluation, shrinking takes the nearest pixel, and enlarging marks bicubic values above zero.
     """
     true_height, true_width = mask.shape
     if (true_width, true_height) == (width, height):
