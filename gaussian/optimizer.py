@@ -39,13 +39,11 @@ class GaussianOptimizer:
 
     @property
     def gaussians(self) -> Gaussians:
-        """All parameters, up to date. Between steps `geometry` is cheaper."""
+        """All parameters, up to date. For their number, `len` of the optimizer is cheaper."""
         return self._gaussians if self._fused is None else Gaussians(**self._fused.parameters)
 
-    @property
-    def geometry(self) -> Gaussians:
-        """The Gaussians, but `sh_coefficients` may be those of an earlier step."""
-        return self._gaussians
+    def __len__(self) -> int:
+        return len(self._gaussians)
 
     def _end_fused_steps(self) -> Moments:
         """Takes parameters and moments back from the fused optimizer, so that any of them may be changed."""

@@ -144,7 +144,7 @@ class TrainingRun:
         if not even:
             depth_gradients = self._depth_gradients(frame, rendered, weight, done)
         learning_rates = schedules.learning_rates(done, self.typical_depth / self.scene.cameras[0].fx)
-        count = max(1, len(self.optimizer.geometry))
+        count = max(1, len(self.optimizer))
         camera_gradients = self.optimizer.step(
             gradient * gain,
             *depth_gradients,
@@ -249,7 +249,7 @@ class TrainingRun:
                     "iteration": self.iteration,
                     "loss": float(report.loss) / report.count,
                     "psnr": report.psnr,
-                    "gaussians": len(self.optimizer.geometry),
+                    "gaussians": len(self.optimizer),
                     "seconds": round(self.seconds + time.perf_counter() - started, 2),
                 }
             )

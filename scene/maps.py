@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -70,9 +70,6 @@ class StoredMaps:
         except OSError as error:
             raise writing_error(Path(tempfile.gettempdir()), error) from error
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[index] for index in range(len(self)))
-
     def _offset(self, index: int) -> int:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
@@ -104,6 +101,3 @@ class LoadedMaps:
         if not -self._count <= index < self._count:
             raise IndexError(index)
         return self._load(index % self._count)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[index] for index in range(len(self)))

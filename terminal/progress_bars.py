@@ -72,7 +72,7 @@ class ProgressBars:
             task = self._tasks.get(stage)
             if task is None:
                 task = self._tasks[stage] = self._bars.add_task(stage, total=max(total, 1))
-            elif self._bars.tasks[self._index(task)].finished and done < total:
+            elif done < total and next(item for item in self._bars.tasks if item.id == task).finished:
                 self._bars.reset(task, total=max(total, 1))
                 self._started[stage] = now
             self._bars.update(task, completed=done, total=max(total, 1))
@@ -81,16 +81,13 @@ class ProgressBars:
         if done >= total:
             self._started.pop(stage, None)
 
-    def say(self, sentence: str, style: str = "") -> None:
+    def say(self, sentence: str) -> None:
         """Prints a sentence above the bars."""
-        self.console.print(Text(sentence, style=style), soft_wrap=True)
+        self.console.print(Text(sentence), soft_wrap=True)
 
     def warn(self, sentence: str) -> None:
         """Prints a sentence that a person should not overlook."""
         self.console.print(Text("! ", style="bold yellow") + Text(sentence), soft_wrap=True)
-
-    def _index(self, task: TaskID) -> int:
-        return next(index for index, item in enumerate(self._bars.tasks) if item.id == task)
 
 
 class _TimeLeft(ProgressColumn):

@@ -2,10 +2,10 @@
 
 from gaussian.densification.adaptive import AdaptiveDensityControl
 from gaussian.densification.mcmc import MarkovChain
-from gaussian.densification.strategy import DensificationStrategy, NoDensification
+from gaussian.densification.strategy import DensificationStrategy
 from scene.errors import InputError
 
-_STRATEGIES = {"none": NoDensification, "adaptive": AdaptiveDensityControl, "mcmc": MarkovChain}
+_STRATEGIES = {"none": DensificationStrategy, "adaptive": AdaptiveDensityControl, "mcmc": MarkovChain}
 
 
 def create_strategy(name: str) -> DensificationStrategy:

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gaussian.densification.strategy import DensificationContext
+from gaussian.densification.strategy import DensificationContext, DensificationStrategy
 from gaussian.optimizer import Edit
 from scene.gaussians import Gaussians, logit
 
 
 @dataclass
-class AdaptiveDensityControl:
+class AdaptiveDensityControl(DensificationStrategy):
     """Splits the Gaussians with the largest error."""
 
-    #: shares of the run between which Gaussians are split, every so many iterations
     start: float = 0.08
     stop: float = 0.65
     every: int = 250
@@ -26,9 +25,6 @@ class AdaptiveDensityControl:
     growth: float = 0.12
     #: Gaussians with less error than this, in pixels times colour difference, are not split
     min_error: float = 0.05
-
-    def due(self, iteration: int, iterations: int) -> bool:
-        return self.start * iterations <= iteration <= self.stop * iterations and iteration % self.every == 0
 
     def edit(self, gaussians: Gaussians, context: DensificationContext) -> Edit:
         count = len(gaussians)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gaussian.densification.strategy import DensificationContext
+from gaussian.densification.strategy import DensificationContext, DensificationStrategy
 from gaussian.optimizer import Edit
 from scene.gaussians import Gaussians, logit
 
@@ -21,10 +21,9 @@ _MOST_COPIES = 20
 
 
 @dataclass
-class MarkovChain:
+class MarkovChain(DensificationStrategy):
     """Relocation and growth. The Gaussians to copy are drawn by their error, in the paper by their opacity."""
 
-    #: shares of the run between which Gaussians are moved and added, every so many iterations
     start: float = 0.08
     stop: float = 0.8
     every: int = 200
@@ -32,9 +31,6 @@ class MarkovChain:
     growth: float = 0.1
     #: Gaussians with less opacity are moved
     dead_opacity: float = 0.01
-
-    def due(self, iteration: int, iterations: int) -> bool:
-        return self.start * iterations <= iteration <= self.stop * iterations and iteration % self.every == 0
 
     def edit(self, gaussians: Gaussians, context: DensificationContext) -> Edit:
         count = len(gaussians)

@@ -1,7 +1,6 @@
-"""The interface of densification strategies."""
+"""The base class of densification strategies."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -21,23 +20,19 @@ class DensificationContext:
     generator: torch.Generator
 
 
-class DensificationStrategy(Protocol):
-    """Adds Gaussians where the error is large and removes or moves useless ones."""
+@dataclass
+class DensificationStrategy:
+    """Adds Gaussians where the error is large and removes or moves useless ones. This base class does neither."""
+
+    #: shares of the run between which `edit` is called, every so many iterations
+    start: float = 0.0
+    stop: float = 0.0
+    every: int = 1
 
     def due(self, iteration: int, iterations: int) -> bool:
-        """Whether `edit` is called after iteration `iteration` of `iterations`."""
-        ...
+        """Whether `edit` is called after iteration `iteration` (from 1) of `iterations`."""
+        return self.start * iterations <= iteration <= self.stop * iterations and iteration % self.every == 0
 
     def edit(self, gaussians: Gaussians, context: DensificationContext) -> Edit:
         """The Gaussians to remove and add. It may change `gaussians` in place and lists these in `Edit.changed`."""
-        ...
-
-
-class NoDensification:
-    """Neither adds nor removes Gaussians."""
-
-    def due(self, iteration: int, iterations: int) -> bool:
-        return False
-
-    def edit(self, gaussians: Gaussians, context: DensificationContext) -> Edit:
         return Edit(torch.arange(len(gaussians)), Gaussians.empty(gaussians.sh_degree))

@@ -147,12 +147,8 @@ def path_chart(
             parts.append(f'<line class="view" x1="{x:.1f}" y1="{y:.1f}" x2="{x + ax:.1f}" y2="{y + ay:.1f}"/>')
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
     parts.append(f'<polyline class="line" style="stroke:var(--accent)" points="{line}"/>')
-    parts.append(
-        f'<circle cx="{at[0][0]:.1f}" cy="{at[0][1]:.1f}" r="4" class="begin"><title>first frame</title></circle>'
-    )
-    parts.append(
-        f'<circle cx="{at[-1][0]:.1f}" cy="{at[-1][1]:.1f}" r="4" class="end"><title>last frame</title></circle>'
-    )
+    for (x, y), kind, name in ((at[0], "begin", "first frame"), (at[-1], "end", "last frame")):
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="{kind}"><title>{name}</title></circle>')
     bar = _nice_step(0.2 * width / scale)
     begin, end, base = margin / 2, margin / 2 + bar * scale, height - 10
     parts.append(
