@@ -1,31 +1,31 @@
 """A user's own motion masks: images in a folder, one per frame, black = static, anything else = moves."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from scene.errors import InputError
-from scene.frames import Frames, list_images, parse_frame_range
+from scene.frames import Frames, list_images
 from scene.images import read_image
 from scene.maps import FrameMaps, StoredMaps
 
 
-def open_masks(folder: str | Path, frames: Frames, *, frame_range: slice | str | None = None) -> FrameMaps:
+def open_masks(folder: str | Path, frames: Frames, *, positions: Sequence[int] | None = None) -> FrameMaps:
     """Reads the masks in `folder`, in natural order, for `frames`: float32 (H, W), 1 = moves, 0 = static.
 
-    One mask per frame; `frame_range` chooses among the masks as it chose among the frames, when there is one for each
-    frame of the whole clip. A mask of another size but the same aspect is brought to the frames' size by the nearest
-    pixel. Raises `InputError` when the count or an aspect does not fit or a file cannot be read.
+    One mask per frame, or one for each frame of the whole clip, in which `positions` says where the frames lie. A mask
+    of another size but the same aspect is brought to the frames' size by the nearest pixel. Raises `InputError` when
+    the count or an aspect does not fit or a file cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {what}; give a folder of mask images, one per frame.")
     paths = list_images(folder)
-    if len(paths) != len(frames) and frame_range is not None:
-        chosen = frame_range if isinstance(frame_range, slice) else parse_frame_range(frame_range)
-        paths = paths[chosen]
+    if positions is not None and len(frames) < len(paths) > max(positions):
+        paths = [paths[position] for position in positions]
     if len(paths) != len(frames):
         raise InputError(f"{folder} holds {len(paths)} masks for {len(frames)} frames; give one mask per frame.")
     masks = StoredMaps(len(paths), frames.height, frames.width, dtype=np.uint8)

@@ -164,7 +164,8 @@ def _each_by_itself(
     description: dict[str, Any] = {"is_metric": False}
 
     def maps() -> Iterator[_Map]:
-        for index, (_, image) in enumerate(source.images()):
+        for index, decoded in enumerate(source.images()):
+            image = decoded.pixels
             width, height = fitted_size(image.shape[1], image.shape[0], settings.size_limit)
             focal = None if settings.fov is None else focal_length(width, settings.fov)
             frames = MemoryFrames(resize_image(image, width, height)[None])

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dynamic_predictor.driver.checks import check_options
-from dynamic_predictor.driver.scene_driver import SceneDriver, scene_of_folder
+from dynamic_predictor.driver.scene_driver import CheckClip, SceneDriver, scene_of_folder
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.files.output_place import check_output_folder
 from scene.folder import save_scene
 from scene.formats.registry import SCENE, check_formats, export
-from scene.frames import Frames
 from scene.open_scene import is_scene
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -46,13 +45,13 @@ def make_scene(
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
     *,
-    check: Callable[[Frames], object] = lambda frames: None,
+    check: CheckClip = lambda frames, positions: None,
 ) -> Scene:
     """The scene of the input, a clip or a scene folder. Its frames, depths and masks may lie in `working_folder`, which
-    must exist until the scene is saved. `check` sees the frames before the prediction and may raise `InputError`."""
+    must exist until the scene is saved. `check` is called before the prediction."""
     if is_scene(settings.input):
         scene = scene_of_folder(settings, working_folder, progress=progress, warn=warn)
-        check(scene.frames)
+        check(scene.frames, range(len(scene.frames)))
         return scene
     driver = SceneDriver(settings, progress=progress, warn=warn)
     workspace = StreamWorkspace(working_folder / "clip", {}, resume=False)

@@ -4,9 +4,10 @@ import gc
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,16 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
         folder.forget(*STAGES)
         with _timed() as clock:
             scene = make_scene(
-                settings, folder.working, progress, remember, check=lambda frames: _annotations(settings, frames)
+                settings, folder.working, progress, remember, check=partial(_check_annotations, settings)
             )
             save_scene(scene, folder.scene, progress=progress)
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes())
         del scene
         gc.collect()
     scene = load_scene(folder.scene)
-    annotations = _annotations(settings, scene.frames)
+    annotations = None
+    if settings.annotations is not None:
+        annotations = open_annotations(settings.annotations, settings, scene)
     if not folder.finished("optimize"):
         with _timed() as clock:
             findings = _optimize(scene, settings, folder, annotations, progress)
@@ -143,10 +146,16 @@ def peak_memory_bytes() -> int:
     return max(usage) * unit
 
 
-def _annotations(settings: RunSettings, frames: Frames) -> FrameMaps | None:
-    if settings.annotations is None:
-        return None
-    return open_masks(settings.annotations, frames, frame_range=settings.frames)
+def _check_annotations(settings: RunSettings, frames: Frames, positions: Sequence[int]) -> None:
+    if settings.annotations is not None:
+        open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
+
+
+def open_annotations(given: str | Path, settings: RunSettings, scene: Scene) -> FrameMaps:
+    """The true masks in the folder `given` of the frames of a run, one per frame or one per frame of its input."""
+    recorded = scene.provenance.get("source_frames")
+    chosen = settings.selects_frames and isinstance(recorded, list)
+    return open_masks(given, scene.frames, positions=recorded if chosen else None)
 
 
 def _optimize(

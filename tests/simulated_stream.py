@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.predictor_spec import PredictorSpec
 from scene.progress import Progress, ignore_progress
+from scene.video import DecodedImage
 
 #: half sizes of the room in x, y, z
 _ROOM = np.array([4.0, 1.5, 3.0])
@@ -53,9 +54,9 @@ class SimulatedWalk:
         mixed = np.stack([waves[..., 0:4].mean(-1), waves[..., 4:8].mean(-1), waves[..., 8:].mean(-1)], axis=-1)
         return np.clip(127 + 127 * mixed, 0, 255).astype(np.uint8)
 
-    def images(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
+    def images(self, skip: int = 0) -> Iterator[DecodedImage]:
         for index in range(skip, self.count):
-            yield index / 30.0, self.image(index)
+            yield DecodedImage(index, index / 30.0, self.image(index))
 
     def frame_name(self, index: int) -> str:
         return f"Frame {index} of the walk"

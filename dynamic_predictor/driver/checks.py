@@ -62,13 +62,6 @@ def check_mask_folder(option_name: str, given: str | None) -> None:
         raise InputError(f"{option_name} {given} {what}; give a folder with one mask image per frame.")
 
 
-def source_positions(frame_range: str | None, count: int) -> list[int]:
-    """Positions in the input, counted from 0, of the `count` frames that `frame_range` chose."""
-    chosen = parse_frame_range(frame_range)
-    start, step = chosen.start or 0, chosen.step or 1
-    return [start + index * step for index in range(count)]
-
-
 def _check_flow(settings: DriverSettings, makes_scene: bool) -> None:
     if settings.flow not in FLOW_NAMES:
         raise InputError(f'There is no optical flow called "{settings.flow}"; choose one of: {", ".join(FLOW_NAMES)}.')

@@ -15,6 +15,7 @@ from scene.errors import InputError
 from scene.frames import MIN_SIDE
 from scene.images import fitted_size, resize_image
 from scene.progress import Progress, ignore_progress
+from scene.video import DecodedImage
 
 
 class Intake:
@@ -42,8 +43,8 @@ class Intake:
         if isinstance(self._source, LiveSource):
             yield from self._live_frames(self._source)
             return
-        for seconds, image in self._source.images(skip=len(self._workspace)):
-            self._store(seconds, image)
+        for image in self._source.images(skip=len(self._workspace)):
+            self._store(image)
             if self._source.total:
                 self._progress("reading frames", len(self._workspace), self._source.total)
             yield len(self._workspace)
@@ -69,7 +70,8 @@ class Intake:
             )
         self._workspace.finish_frames()
 
-    def _store(self, seconds: float, image: np.ndarray) -> None:
+    def _store(self, decoded: DecodedImage) -> None:
+        image = decoded.pixels
         index, size = len(self._workspace), (image.shape[1], image.shape[0])
         expected = self._workspace.source_size or size
         name = self._source.frame_name(index)
@@ -85,7 +87,7 @@ class Intake:
                 f"{name} would be {width}x{height} pixels; frames need at least {MIN_SIDE} pixels on each side."
             )
         image = resize_image(image, width, height)
-        self._workspace.append(seconds, image, source_size=size)
+        self._workspace.append(decoded.time, image, position=decoded.position, source_size=size)
         if self._first is None:
             self._first = image.astype(np.int16)
         elif not self._changed:
@@ -96,8 +98,8 @@ class Intake:
 
         def read() -> None:
             try:
-                for seconds, image in source.images():
-                    self._store(seconds, image)
+                for image in source.images():
+                    self._store(image)
             except BaseException as error:
                 failure.append(error)
 

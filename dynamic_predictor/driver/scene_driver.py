@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynamic_predictor.contract import Prediction, Predictor, Views
-from dynamic_predictor.driver.checks import source_positions
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.scenes import at_size, scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
@@ -32,6 +31,8 @@ from scene.scene import Scene
 Warn = Callable[[str], None]
 #: what is known of a clip besides its frames: given the frames, views with masks, focal length or cameras
 KnownClip = Callable[[Frames], Views]
+#: given the frames and their positions in the source, raises `InputError` for what does not fit them
+CheckClip = Callable[[Frames, Sequence[int]], object]
 #: where motion masks come from, as `scene.json` says it
 BY_MOTION_STAGE = "estimated (geometric motion stage, from the scene's cameras and depth)"
 
@@ -78,7 +79,7 @@ class SceneDriver:
         descriptor_for_loops: bool = False,
         accept_damaged: bool = False,
         motion_stage: bool = True,
-        check: Callable[[Frames], object] = lambda frames: None,
+        check: CheckClip = lambda frames, positions: None,
     ) -> DrivenScene:
         """The scene of `source` (by default the input of the settings), whose frames, depths and masks may lie in
         `workspace`: it must exist as long as the scene.
@@ -86,8 +87,8 @@ class SceneDriver:
         The clip is predicted as a whole or, where the predictor cannot take it or `stream` is given, in chunks. `known`
         replaces what the settings say about masks and angle of view. A damaged file is refused, or with
         `accept_damaged` what is readable of it is used, with a warning. Without `motion_stage`, a predictor without
-        motion masks leaves the scene without them. `check` sees the frames before the prediction, where all are read
-        before it, and may raise `InputError`. Raises `InputError` for everything that a user can mend.
+        motion masks leaves the scene without them. `check` is called before the prediction,
+        where all frames are read before it. Raises `InputError` for everything that a user can mend.
         """
         if source is None and not workspace.frames_complete:
             source = self.open_source()
@@ -98,7 +99,7 @@ class SceneDriver:
             source = None
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
-            check(frames)
+            check(frames, workspace.positions)
         views = None
         if needs_all:
             assert frames is not None
@@ -114,7 +115,7 @@ class SceneDriver:
             for sentence in prediction.warnings:
                 self.warn(sentence)
             driven = DrivenScene(scene_of_prediction(prediction, frames), prediction)
-        self._complete(driven.scene, views, motion_stage)
+        self._complete(driven.scene, views, workspace.positions, motion_stage)
         return driven
 
     def open_source(self) -> FrameSource:
@@ -175,7 +176,9 @@ class SceneDriver:
         """What the settings say about the clip: masks of the user or of another predictor, and the focal length."""
         settings, masks = self.settings, None
         if settings.masks is not None:
-            masks = open_masks(settings.masks, frames, frame_range=settings.frames)
+            masks = open_masks(
+                settings.masks, frames, positions=workspace.positions if settings.selects_frames else None
+            )
         elif settings.masks_from is not None:
             masks = predicted_masks(frames, settings, workspace.folder / "masks_from", self.progress, self.warn)
         return Views(frames, motion_masks=masks, focal=self._focal(frames))
@@ -184,7 +187,7 @@ class SceneDriver:
         fov = self.settings.fov
         return None if fov is None else focal_length(frames.width, fov)
 
-    def _complete(self, scene: Scene, views: Views | None, motion_stage: bool) -> None:
+    def _complete(self, scene: Scene, views: Views | None, positions: Sequence[int], motion_stage: bool) -> None:
         """Motion masks where the prediction has none, and where everything in the scene comes from."""
         settings, spec = self.settings, self.spec
         if views is not None and views.motion_masks is not None:
@@ -202,7 +205,7 @@ class SceneDriver:
         scene.provenance = {
             **scene.provenance,
             "input": settings.input,
-            "source_frames": source_positions(settings.frames, len(scene.frames)),
+            "source_frames": list(positions),
             "masks": by,
         }
 

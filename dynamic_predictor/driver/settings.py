@@ -86,6 +86,11 @@ class DriverSettings:
         return predictor_spec(self.predictor)
 
     @property
+    def selects_frames(self) -> bool:
+        """Whether the frames may be a part of the input."""
+        return not self.frames == self.fps == self.max_frames is None
+
+    @property
     def size_limit(self) -> int:
         """The long side at most, in pixels."""
         return self.max_size or self.spec.working_size

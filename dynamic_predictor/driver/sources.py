@@ -15,7 +15,7 @@ import numpy as np
 from scene.errors import InputError
 from scene.frames import ASSUMED_RATE, list_images, natural_order, parse_frame_range
 from scene.images import IMAGE_SUFFIXES, read_image
-from scene.video import decode_video
+from scene.video import DecodedImage, decode_video
 
 #: frames per second that are taken from a live source where nothing else is asked for
 LIVE_RATE = 5.0
@@ -38,9 +38,9 @@ class FrameSource(Protocol):
     is_video: bool
     ended: str | None
 
-    def images(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
-        """(seconds, uint8 RGB (H, W, 3)) from the first frame on, or after the first `skip` frames, which an earlier
-        run has stored (ignored by live sources). May be called once."""
+    def images(self, skip: int = 0) -> Iterator[DecodedImage]:
+        """Images from the first frame on, or after the first `skip` frames, which an earlier run has stored (ignored by
+        live sources), with their positions among all images of the source. May be called once."""
         ...
 
     def frame_name(self, index: int) -> str:
@@ -62,8 +62,7 @@ def open_source(
     max_frames: int | None = None,
 ) -> FrameSource:
     """The source that `source` names: a folder of images (in natural order), a glob pattern, a video file, an image
-    file, a list of image files in the order given, the number of a camera ("0"), or the address of a network stream
-    ("rtsp://...").
+    file, a list of image files, the number of a camera ("0"), or the address of a network stream ("rtsp://...").
 
     `frames`: a slice or "START:STOP:STEP" over the frames of a file or folder, counted from 0. `rate`: at most so many
     frames per second; None takes all of a file or folder and `LIVE_RATE` of a live source. `max_frames` ends the
@@ -147,13 +146,14 @@ class ImageFiles:
     ) -> None:
         step = 1 if rate is None else max(1, round(ASSUMED_RATE / rate))
         selected = list(enumerate(files))[chosen][::step][:max_frames]
-        self._times = [position / ASSUMED_RATE for position, _ in selected]
+        self._positions = [position for position, _ in selected]
         self.files = [path for _, path in selected]
         self.title, self.total, self.selection = title, len(self.files), _selection(chosen)
 
-    def images(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
+    def images(self, skip: int = 0) -> Iterator[DecodedImage]:
         for index in range(skip, len(self.files)):
-            yield self._times[index], read_image(self.files[index])
+            position = self._positions[index]
+            yield DecodedImage(position, position / ASSUMED_RATE, read_image(self.files[index]))
 
     def frame_name(self, index: int) -> str:
         return str(self.files[index])
@@ -178,7 +178,7 @@ class VideoFile:
         self._positions: list[int] = []
         self.title, self.total, self.selection = str(path), 0, _selection(chosen)
 
-    def images(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
+    def images(self, skip: int = 0) -> Iterator[DecodedImage]:
         if self._last is not None and self._last < self._start:
             return
 
@@ -202,7 +202,7 @@ class VideoFile:
                 next_time = max(next_time + 1.0 / self._rate, image.time)
             self._positions.append(image.position)
             if len(self._positions) > skip:
-                yield image.time, image.pixels
+                yield image
             if self._max_frames is not None and len(self._positions) >= self._max_frames:
                 return
 
@@ -254,7 +254,7 @@ class LiveSource:
     def frame_name(self, index: int) -> str:
         return f"Frame {index} of {self.title}"
 
-    def images(self, skip: int = 0) -> Iterator[tuple[float, np.ndarray]]:
+    def images(self, skip: int = 0) -> Iterator[DecodedImage]:
         reader = self._connect()
         newest = _Newest()
         thread = threading.Thread(target=newest.follow, args=(reader, self._stop), daemon=True)
@@ -279,7 +279,7 @@ class LiveSource:
                     continue
                 last_time = now
                 count += 1
-                yield now, image
+                yield DecodedImage(count - 1, now, image)
         finally:
             self._stop.set()
             thread.join(timeout=1.0)

@@ -2,7 +2,7 @@
 
     stream.json         the settings of the work; it is resumed only with the same settings
     frames/00000.png    the frames, shrunk to the wanted size
-    times.txt           one line per frame: seconds
+    frames.txt          one line per frame: its position in the source, seconds
     descriptors.f16     one row per frame, float16
     chunks/00003/       z_depth.npy, confidence.npy, motion.npy (if any), cameras.npz, chunk.json
     online.npz          the state of an online predictor after the last chunk
@@ -59,7 +59,7 @@ class StreamWorkspace:
             self._check_same(settings)
         else:
             try:
-                for name in ("times.txt", "descriptors.f16"):
+                for name in ("frames.txt", "descriptors.f16"):
                     (self.folder / name).unlink(missing_ok=True)
                 for name in ("frames", "chunks", "loops"):
                     if (self.folder / name).exists():
@@ -69,7 +69,10 @@ class StreamWorkspace:
                 write_json(self._record, {"settings": settings, "frames_complete": False})
             except OSError as error:
                 raise writing_error(self.folder, error) from error
-        self._times = self._read_times()
+        #: where each frame lies in the source, counted from 0, and its seconds
+        self.positions: list[int] = []
+        self._times: list[float] = []
+        self._read_frame_list()
         size = read_json(self._record).get("source_size")
         #: (width, height) of the frames of the source, before they were shrunk
         self.source_size: tuple[int, int] | None = (int(size[0]), int(size[1])) if isinstance(size, list) else None
@@ -105,8 +108,17 @@ class StreamWorkspace:
         """Seconds of each frame."""
         return self._times
 
-    def append(self, time: float, image: np.ndarray, *, source_size: tuple[int, int] | None = None) -> None:
-        """Adds one frame, uint8 RGB (H, W, 3); `source_size` (width, height) is that of the source."""
+    def append(
+        self,
+        time: float,
+        image: np.ndarray,
+        *,
+        position: int | None = None,
+        source_size: tuple[int, int] | None = None,
+    ) -> None:
+        """Adds one frame, uint8 RGB (H, W, 3), which is number `position` of a source of the size `source_size` (width,
+        height)."""
+        position = len(self) if position is None else position
         if self.source_size is None:
             self.source_size = source_size or (image.shape[1], image.shape[0])
             write_json(self._record, {**read_json(self._record), "source_size": list(self.source_size)})
@@ -114,10 +126,11 @@ class StreamWorkspace:
             write_png(temporary, image)
         try:
             # a frame counts once its line is there: an image without one is written again
-            with (self.folder / "times.txt").open("a", encoding="utf-8") as file:
-                file.write(f"{time!r}\n")
+            with (self.folder / "frames.txt").open("a", encoding="utf-8") as file:
+                file.write(f"{position} {time!r}\n")
         except OSError as error:
-            raise writing_error(self.folder / "times.txt", error) from error
+            raise writing_error(self.folder / "frames.txt", error) from error
+        self.positions.append(position)
         self._times.append(float(time))
 
     def frames(self, indices: Sequence[int] | range | None = None) -> ImageFolderFrames:
@@ -133,20 +146,21 @@ class StreamWorkspace:
     def _frame_path(self, index: int) -> Path:
         return self.folder / "frames" / f"{index:05d}.png"
 
-    def _read_times(self) -> list[float]:
-        path = self.folder / "times.txt"
+    def _read_frame_list(self) -> None:
+        path = self.folder / "frames.txt"
         if not path.exists():
-            return []
-        times = []
-        for line in read_text(path).splitlines(keepends=True):
+            return
+        lines = read_text(path).splitlines(keepends=True)
+        for line in lines:
             if not line.endswith("\n"):  # the process was stopped while it wrote the line
                 break
             with _damage(path):
-                times.append(float(line))
-        if sum(1 for _ in path.open("rb")) != len(times):
+                position, seconds = line.split()
+                self.positions.append(int(position))
+                self._times.append(float(seconds))
+        if len(lines) != len(self):
             with atomic_file(path) as temporary:
-                temporary.write_text("".join(f"{time!r}\n" for time in times), "utf-8")
-        return times
+                temporary.write_text("".join(lines[: len(self)]), "utf-8")
 
     # descriptors
 

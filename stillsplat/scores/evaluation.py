@@ -7,7 +7,6 @@ from scene.errors import InputError
 from scene.files.json_files import read_json, write_json
 from scene.folder import load_scene
 from scene.images import read_image
-from scene.masks import open_masks
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from stillsplat.run_folder import RunFolder, code_version, open_run
@@ -46,9 +45,9 @@ def evaluate(
 
 
 def _against_annotations(folder: RunFolder, scene: Scene, annotations: Path, progress: Progress) -> dict[str, Any]:
-    from stillsplat.reconstruct import held_out_suffix
+    from stillsplat.reconstruct import held_out_suffix, open_annotations
 
-    masks = open_masks(annotations, scene.frames, frame_range=folder.settings.frames)
+    masks = open_annotations(annotations, folder.settings, scene)
     optimized = folder.record["stages"]["optimize"]
     scores = score_run(
         scene.frames,

@@ -82,7 +82,7 @@ def test_wrong_count_and_wrong_place(tmp_path: Path, frames: ImageFolderFrames) 
 def test_masks_of_the_whole_clip_for_a_part_of_it(tmp_path: Path, frames: ImageFolderFrames) -> None:
     masks = [np.full((57, 101), 255 * (index % 3 == 1), np.uint8) for index in range(12)]
     folder = write_masks(tmp_path / "masks", masks)
-    opened = open_masks(folder, frames, frame_range="1::3")
+    opened = open_masks(folder, frames, positions=[1, 4, 7, 10])
     assert all(opened[index].min() == 1 for index in range(4))
-    with pytest.raises(InputError, match="3 masks for 4 frames"):
-        open_masks(folder, frames, frame_range="2::4")
+    with pytest.raises(InputError, match="12 masks for 4 frames"):
+        open_masks(folder, frames, positions=[2, 6, 10, 14])

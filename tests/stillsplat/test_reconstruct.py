@@ -235,6 +235,20 @@ def test_a_scene_folder_is_taken_as_it_is(clip, tmp_path, fakes, run_cli):
     assert status == 2 and "scene.json" in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", [["--fps", 15], ["--frames", "0:8:2"]])
+def test_masks_and_truth_of_the_whole_clip_for_a_part_of_its_frames(option, clip, tmp_path, fakes, run_cli):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for index in range(8):
+        cv2.imwrite(str(masks / f"{index}.png"), np.full((40, 64), 255 * (index == 4), np.uint8))
+    given = ["--masks", masks, "--annotations", masks]
+    status, _, error = run_cli("run", clip, "-o", tmp_path / "out", "--predictor", "fake", *option, *given)
+    assert status == 0, error
+    scene = folder.load_scene(tmp_path / "out" / "scene")
+    assert scene.provenance["source_frames"] == [0, 2, 4, 6]
+    assert [bool(scene.motion_masks[index].any()) for index in range(4)] == [False, False, True, False]
+
+
 def test_every_frame_is_read_once_and_every_image_written_once(clip, tmp_path, fakes, run_cli, monkeypatch):
     read, encoded, loaded = [], [], []
     read_image, imencode, load_scene = images.read_image, cv2.imencode, folder.load_scene

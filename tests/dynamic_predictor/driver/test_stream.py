@@ -116,7 +116,7 @@ def test_a_stopped_stream_goes_on_where_it_was_and_ends_the_same(tmp_path):
     walk = SimulatedWalk(65)
     with pytest.raises(_Stopped):
         run_stream(walk, _StoppingPredictor(walk, creep=0.002), _workspace(tmp_path / "a"), _SMALL)
-    (tmp_path / "a" / "stream" / "times.txt").open("a").write("1.2")  # a line cut off by a crash
+    (tmp_path / "a" / "stream" / "frames.txt").open("a").write("1.2")  # a line cut off by a crash
     predictor = SimulatedPredictor(walk, creep=0.002)
     resumed = run_stream(walk, predictor, _workspace(tmp_path / "a", resume=True), _SMALL)
     assert predictor.calls[0][0] == 24  # chunks 0 and 1 are not predicted again
@@ -207,12 +207,12 @@ def test_a_live_source_ends_after_its_number_of_frames(tmp_path):
 def test_sources_are_recognised(tmp_path):
     walk = SimulatedWalk(12)
     write_video(tmp_path / "walk.mp4", (walk.image(index) for index in range(12)), 10.0)
-    times = [seconds for seconds, _ in open_source(str(tmp_path / "walk.mp4"), rate=5.0).images()]
+    times = [image.time for image in open_source(str(tmp_path / "walk.mp4"), rate=5.0).images()]
     assert len(times) == 6 and times[1] == pytest.approx(0.2)
     assert len(list(open_source(str(tmp_path / "walk.mp4"), max_frames=3).images(skip=1))) == 2
     for index in (2, 10, 1):
         write_png(tmp_path / f"f{index}.png", walk.image(index))
-    images = [image for _, image in open_source(str(tmp_path / "f*.png")).images()]
+    images = [image.pixels for image in open_source(str(tmp_path / "f*.png")).images()]
     np.testing.assert_array_equal(images[1], walk.image(2))  # natural order
     assert open_source("0").is_live and open_source("rtsp://nowhere/stream").is_live
 
