@@ -11,6 +11,12 @@ class InputError(ValueError):
     """
 
 
+def first_line(error: Exception) -> str:
+    """The first line of the text of `error`, at most 200 characters, without its full stop; or its type."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".")[:200] if lines else type(error).__name__
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was not enough: Python and GPUs have own exceptions for that, in others the text says so."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

@@ -1,5 +1,6 @@
 """How long work reports its progress, independent of who shows it."""
 
+import time
 from typing import Protocol
 
 
@@ -13,3 +14,16 @@ class Progress(Protocol):
 
 def ignore_progress(stage: str, done: int, total: int) -> None:
     """The progress of somebody who does not want to know."""
+
+
+class StageClock:
+    """Measures the seconds that each stage takes."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def note(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now

@@ -2,6 +2,7 @@
 `args`), or the hub's model.safetensors with config.json. Parameters with two names are accepted under either."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,11 @@ def load_network(path: str | Path, *, mask_heads: bool, new_mask_heads: bool = F
             raise InputError(
                 f"{path} has no mask heads, so it is a checkpoint of MonST3R, not of DAS3R; choose monst3r for it."
             )
-        tensors = tensors | _initial_mask_heads(config)
+        for number in (1, 2):
+            initial = MaskHead(config).state_dict()
+            tensors |= {f"{_MASK_HEAD}{number}.{key}": tensor for key, tensor in initial.items()}
     with torch.device("meta"):
-        network = TwoViewNetwork(config if mask_heads else config.without_mask_heads())
+        network = TwoViewNetwork(replace(config, has_mask_heads=mask_heads))
     load_into(network, tensors, source=path, description="DAS3R" if mask_heads else "MonST3R")
     return network.eval()
 
@@ -73,11 +76,3 @@ def _config(checkpoint: Checkpoint) -> TwoViewConfig:
     if isinstance(text, str):
         arguments = arguments_from_model_string(text, str(checkpoint.path))
     return config_from_arguments(arguments, str(checkpoint.path))
-
-
-def _initial_mask_heads(config: TwoViewConfig) -> dict[str, Tensor]:
-    return {
-        f"{_MASK_HEAD}{number}.{key}": tensor
-        for number in (1, 2)
-        for key, tensor in MaskHead(config).state_dict().items()
-    }

@@ -3,7 +3,7 @@
 import ast
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from scene.errors import InputError
@@ -36,13 +36,9 @@ class TwoViewConfig:
         depth = self.decoder_depth
         return 0, depth // 2, depth * 3 // 4, depth
 
-    def without_mask_heads(self) -> "TwoViewConfig":
-        """The same sizes for MonST3R."""
-        return replace(self, has_mask_heads=False)
-
 
 #: official constructor argument -> field of `TwoViewConfig`
-_SIZES = {
+SIZES = {
     "patch_size": "patch_size",
     "enc_embed_dim": "encoder_width",
     "enc_depth": "encoder_depth",
@@ -53,7 +49,7 @@ _SIZES = {
     "mlp_ratio": "feed_forward_ratio",
 }
 #: official constructor argument -> the only value that this network implements
-_FIXED = {
+FIXED = {
     "head_type": "dpt",
     "output_mode": "pts3d",
     "depth_mode": ("exp", -math.inf, math.inf),
@@ -70,13 +66,13 @@ def config_from_arguments(arguments: Mapping[str, Any], source: str) -> TwoViewC
     Missing arguments keep their defaults. `source` names the file in errors. Raises `InputError` for arguments of a
     different network (a linear head, another depth mode) and for sizes out of range.
     """
-    for name, expected in _FIXED.items():
+    for name, expected in FIXED.items():
         given = arguments.get(name, expected)
         given = tuple(given) if isinstance(given, list | tuple) else given
         if given != expected:
             raise InputError(f"{source} describes a network with {name} {given!r}; only {expected!r} is supported.")
     sizes: dict[str, Any] = {}
-    for official, field in _SIZES.items():
+    for official, field in SIZES.items():
         if official not in arguments:
             continue
         value = arguments[official]

@@ -3,17 +3,9 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.networks.dense_prediction import FeatureFusion
-
-
-class Enlarge(nn.Module):
-    """Doubles height and width, bilinear with aligned corner pixels."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        return interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=True)
 
 
 class _Refinement(nn.Module):
@@ -113,7 +105,7 @@ class PointHead(_Head):
             config,
             nn.Sequential(
                 nn.Conv2d(width, half, 3, padding=1),
-                Enlarge(),
+                nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=True),
                 nn.Conv2d(half, half, 3, padding=1),
                 nn.ReLU(inplace=True),
                 nn.Conv2d(half, 4, 1),
@@ -135,6 +127,6 @@ class MaskHead(_Head):
                 nn.ReLU(inplace=True),
                 nn.Dropout(0.1),
                 nn.Conv2d(width, 1, 1),
-                Enlarge(),
+                nn.Upsample(scale_factor=2.0, mode="bilinear", align_corners=True),
             ),
         )

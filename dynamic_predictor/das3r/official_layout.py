@@ -1,14 +1,13 @@
 """The layout of the official training code: aliases of parameters, and checkpoints that the official tools can read."""
 
 import argparse
-import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-from dynamic_predictor.das3r.config import TwoViewConfig
+from dynamic_predictor.das3r.config import FIXED, SIZES, TwoViewConfig
 from dynamic_predictor.das3r.network import TwoViewNetwork
 from scene.files.atomic import atomic_file
 
@@ -30,20 +29,12 @@ def official_arguments(config: TwoViewConfig) -> dict[str, object]:
         "pos_embed": f"RoPE{config.rotary_base:g}",
         "patch_embed_cls": "PatchEmbedDust3R",
         "img_size": (512, 512),
-        "head_type": "dpt",
-        "output_mode": "pts3d",
-        "depth_mode": ("exp", -math.inf, math.inf),
-        "conf_mode": ("exp", 1, math.inf),
-        "enc_embed_dim": config.encoder_width,
-        "enc_depth": config.encoder_depth,
-        "enc_num_heads": config.encoder_heads,
-        "dec_embed_dim": config.decoder_width,
-        "dec_depth": config.decoder_depth,
-        "dec_num_heads": config.decoder_heads,
+        **{name: value for name, value in FIXED.items() if name != "mask_mode"},
+        **{name: getattr(config, field) for name, field in SIZES.items() if name.startswith(("enc_", "dec_"))},
         "landscape_only": False,
     }
     if config.has_mask_heads:
-        arguments["mask_mode"] = ("sigmoid", 0, 1)
+        arguments["mask_mode"] = FIXED["mask_mode"]
     if (config.head_width, config.head_stage_widths) != (TwoViewConfig.head_width, TwoViewConfig.head_stage_widths):
         arguments |= {"head_width": config.head_width, "head_stage_widths": config.head_stage_widths}
     return arguments

@@ -9,7 +9,6 @@ import torch
 from dynamic_predictor.confidence import from_network
 from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.das3r.checkpoint import load_network
-from dynamic_predictor.das3r.global_alignment.align import StageClock
 from dynamic_predictor.das3r.global_alignment.flow_term import FlowFunction
 from dynamic_predictor.das3r.global_alignment.long_clip import LongAlignment, align_long_clip
 from dynamic_predictor.das3r.global_alignment.pair_graph import graph_for_clip, pair_edges
@@ -23,7 +22,7 @@ from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.finding import require_weights
 from scene.frames import Frames, MemoryFrames
 from scene.maps import FrameMaps, LoadedMaps, StoredMaps
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, StageClock, ignore_progress
 
 
 class TwoViewPredictor:

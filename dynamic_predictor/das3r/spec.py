@@ -41,6 +41,7 @@ def _row(entry: WeightsFile, description: str, *, motion: bool) -> PredictorSpec
         confidence_of_depth=False,
         single_view=True,
         known_focal=True,
+        known_masks=True,
         flow=True,
     )
 

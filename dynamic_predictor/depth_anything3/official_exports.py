@@ -155,9 +155,8 @@ def _video_cameras(
             unit = Similarity(1.0 / prediction.scale_factor, np.eye(3), np.zeros(3))
             predicted = [camera.moved(unit.apply_to_poses(camera.world_from_camera)) for camera in predicted]
         height, width = size or prediction.depth.shape[1:]
-        world_from_camera = (
-            [camera.world_from_camera for camera in predicted] if poses is None else np.linalg.inv(poses)
-        )
+        own = np.stack([camera.world_from_camera for camera in predicted])
+        world_from_camera = own if poses is None else np.linalg.inv(poses)
         if matrices is None:
             resized = [camera.resized(width, height) for camera in predicted]
             if len(resized) != len(world_from_camera):
@@ -167,7 +166,7 @@ def _video_cameras(
             raise InputError(
                 f"There are {len(matrices)} render_ixts for {len(world_from_camera)} cameras; give as many."
             )
-        return cameras_of(width, height, matrices, np.stack(world_from_camera))
+        return cameras_of(width, height, matrices, world_from_camera)
 
     return cameras
 

@@ -1,8 +1,7 @@
 """Depth Anything 3 as a predictor: cameras, depth and confidence by the network; it has no motion masks."""
 
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from dynamic_predictor.depth_anything3.prediction import DepthAnything3Predictio
 from dynamic_predictor.depth_anything3.preprocessing import ResizeMethod
 from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
 from dynamic_predictor.depth_anything3.settings import WORKING_SIZE
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, StageClock, ignore_progress
 
 
 @dataclass(frozen=True)
@@ -85,32 +84,29 @@ class DepthAnything3Predictor:
         intrinsics: np.ndarray | None,
         progress: Progress,
     ) -> Prediction:
-        seconds: dict[str, float] = {}
-        model = _timed(seconds, "weights", self._loaded)
-        settings = self.settings
+        clock, settings = StageClock(), self.settings
+        model = self._loaded()
+        clock.note("weights")
         progress("network", 0, len(images))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ImageWarning)  # its sentences are among the prediction's warnings
-            found = _timed(
-                seconds,
-                "network",
-                lambda: model.inference(
-                    list(images),
-                    extrinsics=camera_from_world,
-                    intrinsics=intrinsics,
-                    infer_gs=settings.infer_gs,
-                    use_ray_pose=settings.use_ray_pose,
-                    ref_view_strategy=settings.ref_view_strategy,
-                    process_res=settings.process_res,
-                    process_res_method=settings.process_res_method,
-                    export_feat_layers=settings.export_feat_layers,
-                ),
+            found = model.inference(
+                list(images),
+                extrinsics=camera_from_world,
+                intrinsics=intrinsics,
+                infer_gs=settings.infer_gs,
+                use_ray_pose=settings.use_ray_pose,
+                ref_view_strategy=settings.ref_view_strategy,
+                process_res=settings.process_res,
+                process_res_method=settings.process_res_method,
+                export_feat_layers=settings.export_feat_layers,
             )
+        clock.note("network")
         progress("network", len(images), len(images))
         described = {**asdict(settings), "seed": self.seed}
         if settings.weights is not None:
             described["weights"] = Path(settings.weights).name
-        provenance = {"settings": described, "model": model.name, "seconds": seconds}
+        provenance = {"settings": described, "model": model.name, "seconds": clock.seconds}
         return as_prediction(found, provenance)
 
     def _loaded(self) -> DepthAnything3:
@@ -144,10 +140,3 @@ def as_prediction(found: DepthAnything3Prediction, provenance: dict[str, Any]) -
         provenance=provenance,
         warnings=tuple(found.warnings),
     )
-
-
-def _timed(seconds: dict[str, float], stage: str, work: Callable[[], Any]) -> Any:
-    begin = time.perf_counter()
-    result = work()
-    seconds[stage] = round(time.perf_counter() - begin, 2)
-    return result

@@ -131,7 +131,9 @@ def evaluate(
                     report.failures[name] = "The memory is not enough; use a smaller --max_size or --max_frames."
                 else:
                     report.failures[name] = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-                    _save_traceback(evaluator.folder, name)
+                    path = evaluator.folder.table(f"{evaluator.folder.scene(name).name}_error", "txt")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(traceback.format_exc())
             if name in report.failures:
                 warn(f"{name}: {report.failures[name]}")
         progress("clips", len(names), len(names))
@@ -329,9 +331,3 @@ def _true_masks(clip: DatasetClip, frames: Frames) -> FrameMaps:
     if not clip.annotated_frames():
         raise InputError(f"{clip.name} has no annotated masks; leave out --use_gt_mask.")
     return annotated_masks(clip, frames.width, frames.height)
-
-
-def _save_traceback(folder: ResultsFolder, clip: str) -> None:
-    path = folder.table(f"{folder.scene(clip).name}_error", "txt")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(traceback.format_exc())

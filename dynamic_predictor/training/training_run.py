@@ -4,6 +4,7 @@ import argparse
 import math
 import pickle
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -138,7 +139,7 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 log.step(epoch, step, loss, learning_rate)
                 progress(f"epoch {epoch + 1} of {settings.epochs}", step + 1, steps)
-                if process.any(stop.requested):
+                if process.any(stop.is_set()):
                     position.epoch, position.step = epoch, step + 1
                     save("checkpoint-last.pth")
                     raise KeyboardInterrupt
@@ -199,19 +200,15 @@ def _reading_checkpoint(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is not a training checkpoint of this network; leave --resume out.") from error
 
 
-class _Stop:
-    requested = False
-
-
 @contextmanager
-def _interruptible() -> Iterator[_Stop]:
+def _interruptible() -> Iterator[threading.Event]:
     """Makes the first Ctrl-C request a stop after the current step; the second raises `KeyboardInterrupt`."""
-    stop = _Stop()
+    stop = threading.Event()
 
     def request(number: int, frame: FrameType | None) -> None:
-        if stop.requested:
+        if stop.is_set():
             raise KeyboardInterrupt
-        stop.requested = True
+        stop.set()
 
     try:
         previous = signal.signal(signal.SIGINT, request)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.finding import kept_at
-from scene.errors import InputError
+from scene.errors import InputError, first_line
 from scene.files.atomic import atomic_file
 from scene.files.downloading import RefusedError, download, file_sha256
 from scene.progress import Progress, ignore_progress
@@ -103,7 +103,7 @@ def _hub_metadata(entry: WeightsFile, file: str, path: Path):
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
         raise InputError(f"{entry.source} no longer offers {file}; find it elsewhere and {by_hand}.") from error
     except HfHubHTTPError as error:
-        raise InputError(f"The hub refuses {entry.source} ({_first_line(error)}); try later, or {by_hand}.") from error
+        raise InputError(f"The hub refuses {entry.source} ({first_line(error)}); try later, or {by_hand}.") from error
     except OSError as error:
         raise InputError(f"{constants.ENDPOINT} cannot be reached; without a network, {by_hand}.") from error
     except Exception as error:
@@ -124,8 +124,3 @@ def _unpack_member(archive: Path, entry: WeightsFile, path: Path) -> None:
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         archive.unlink(missing_ok=True)
         raise InputError(f"{entry.url} is not an archive with {entry.file}; put that file at {path}.") from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:160] if lines else type(error).__name__

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from scene.errors import InputError, is_out_of_memory
+from scene.errors import InputError, first_line, is_out_of_memory
 
 _CONFIG_BYTES = 1 << 20
 #: first bytes of zip archives, the container of torch checkpoints
@@ -171,8 +171,8 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         if is_out_of_memory(error):
             raise _too_large(path) from error
         if isinstance(error, SafetensorError):
-            raise InputError(f"{path} is damaged or cut short ({_first_line(error)}); fetch it again.") from error
-        raise InputError(f"{path} cannot be read as safetensors ({_first_line(error)}).") from error
+            raise InputError(f"{path} is damaged or cut short ({first_line(error)}); fetch it again.") from error
+        raise InputError(f"{path} cannot be read as safetensors ({first_line(error)}).") from error
 
 
 def _read_torch(path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace | None]:
@@ -259,8 +259,3 @@ def _without_common_prefix(tensors: dict[str, torch.Tensor]) -> dict[str, torch.
     if all(key.startswith("module.") for key in tensors):
         return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
     return tensors
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:200] if lines else type(error).__name__

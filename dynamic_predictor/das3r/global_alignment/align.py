@@ -4,7 +4,6 @@ The method is that of DUSt3R (Wang et al., CVPR 2024) with MonST3R's terms for m
 """
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -34,7 +33,7 @@ from dynamic_predictor.das3r.global_alignment.regularization import camera_smoot
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings, learning_rate
 from scene.camera import Camera, cameras_of
 from scene.errors import InputError
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, StageClock, ignore_progress
 from scene.rotations import is_rigid, nearest_rotation
 
 
@@ -115,19 +114,6 @@ def align(
     result.losses, result.seconds = losses, clock.seconds
     result.motion_masks, result.motion_probability = moving, probability
     return result
-
-
-class StageClock:
-    """Measures the seconds that each stage takes."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def note(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = round(now - self._last, 3)
-        self._last = now
 
 
 def _find_motion(

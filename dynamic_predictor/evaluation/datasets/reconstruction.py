@@ -12,6 +12,7 @@ dtu/{Rectified/<scene>/rect_*_*.png, Cameras/*_cam.txt, depth_raw/Depths/<scene>
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -137,20 +138,18 @@ def open_eth3d(folder: Path, name: str) -> ReconstructionScene:
     # every second line is a list of points
     for words in _table(scene / "dslr_calibration_jpg" / "images.txt", 10)[::2]:
         path = scene / "images" / words[9]
-        if not path.is_file() or _eth3d_number(path) in _ETH3D_EXCLUDED.get(name, ()):
+        number = int("".join(filter(str.isdigit, path.stem)) or 0)
+        if not path.is_file() or number in _ETH3D_EXCLUDED.get(name, ()):
             continue
         pose = np.eye(4)
         pose[:3, :3] = rotation_from_quaternion(np.array([float(word) for word in words[1:5]]))
         pose[:3, 3] = [float(word) for word in words[5:8]]
         if words[8] not in cameras:
             raise InputError(f"{scene}: the camera {words[8]} of {path.name} is missing; download the scene again.")
-        views.append(ReconstructionView(path.name, _reader(path), pose, cameras[words[8]], _eth3d_valid(scene, path)))
+        views.append(
+            ReconstructionView(path.name, partial(read_image, path), pose, cameras[words[8]], _eth3d_valid(scene, path))
+        )
     return ReconstructionScene(name, _check_count(views, scene), scene / "combined_mesh.ply")
-
-
-def _eth3d_number(path: Path) -> int:
-    digits = "".join(letter for letter in path.stem if letter.isdigit())
-    return int(digits or 0)
 
 
 def _eth3d_valid(scene: Path, image: Path) -> Callable[[], np.ndarray | None]:
@@ -185,7 +184,7 @@ def open_seven_scenes(folder: Path, name: str) -> ReconstructionScene:
             depth = path.with_name(path.name.replace("color", "depth"))
             views.append(
                 ReconstructionView(
-                    path.name, _reader(path), np.linalg.inv(world_from_camera), _SEVEN_SCENES_INTRINSICS,
+                    path.name, partial(read_image, path), np.linalg.inv(world_from_camera), _SEVEN_SCENES_INTRINSICS,
                     _depth_valid(depth, unknown=65535),
                 )
             )  # fmt: skip
@@ -262,7 +261,7 @@ def open_hiroom(folder: Path, name: str) -> ReconstructionScene:
                 scene / "depth" / f"{path.stem}.png", excluded=scene / "aliasing_mask" / f"{path.stem}.png"
             )
             camera_from_world = np.load(pose, allow_pickle=False).astype(np.float64)
-            views.append(ReconstructionView(path.name, _reader(path), camera_from_world, intrinsics, valid))
+            views.append(ReconstructionView(path.name, partial(read_image, path), camera_from_world, intrinsics, valid))
     surface = folder / "fused_pcd" / f"{'-'.join(Path(name).parts[-3:])}.ply"
     return ReconstructionScene(name, _check_count(views, scene), surface)
 
@@ -273,7 +272,7 @@ def open_dtu64(folder: Path, name: str) -> ReconstructionScene:
     for path in _dtu_images(folder / name / "image"):
         file = folder / "Cameras" / f"{int(path.stem):08d}_cam.txt"
         if file.is_file():
-            views.append(ReconstructionView(path.name, _reader(path), *_dtu_camera(file)))
+            views.append(ReconstructionView(path.name, partial(read_image, path), *_dtu_camera(file)))
     return ReconstructionScene(name, _check_count(views, folder / name), None)
 
 
@@ -287,7 +286,7 @@ def open_dtu(folder: Path, name: str) -> ReconstructionScene:
         number = int(words[1]) - 1
         mask = folder / "depth_raw" / "Depths" / name / f"depth_visual_{number:04d}.png"
         camera = _dtu_camera(folder / "Cameras" / f"{number:08d}_cam.txt")
-        views.append(ReconstructionView(path.name, _reader(path), *camera, _depth_valid(mask, above=10)))
+        views.append(ReconstructionView(path.name, partial(read_image, path), *camera, _depth_valid(mask, above=10)))
     digits = name.removeprefix("scan")
     surface = folder / "Points" / "stl" / f"stl{int(digits) if digits.isdigit() else 0:03d}_total.ply"
     return ReconstructionScene(name, _check_count(views, folder / "Rectified" / name), surface)
@@ -310,10 +309,6 @@ def _dtu_camera(file: Path) -> tuple[np.ndarray, np.ndarray]:
     if pose.shape != (4, 4) or intrinsics.shape != (3, 3):
         raise InputError(f"{file} is not a camera file of DTU, which has a 4x4 and a 3x3 matrix; download DTU again.")
     return pose, intrinsics
-
-
-def _reader(path: Path) -> Callable[[], np.ndarray]:
-    return lambda: read_image(path)
 
 
 def _depth_valid(

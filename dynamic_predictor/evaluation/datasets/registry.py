@@ -1,5 +1,6 @@
 """The table of data sets, and access to their clips."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip
@@ -39,19 +40,15 @@ class OpenDataset:
         try:
             return self.dataset.open_clip(self.folder, name)
         except InputError as error:
-            known = self._existing_clips()
+            known: list[str] = []
+            with suppress(OSError):
+                known = self.dataset.list_clips(self.folder)
             if known and name not in known:
                 some = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
                 raise InputError(
                     f"{self.dataset.name} has no clip {name} in {self.folder}; there are: {some}."
                 ) from None
             raise error
-
-    def _existing_clips(self) -> list[str]:
-        try:
-            return self.dataset.list_clips(self.folder)
-        except OSError:
-            return []
 
     def _fetch(self) -> str:
         return f"get the data set: {self.dataset.fetch_into(self._data_folder)}"

@@ -73,8 +73,9 @@ def read_surface(path: str | Path, count: int = 1_000_000, *, seed: int = 0) -> 
     Raises `InputError` when the file is missing or unreadable."""
     path = Path(path)
     try:
-        ply = PlyData.read(str(path), known_list_len={"face": {"vertex_indices": 3}}) if _has_faces(path) else None
-        ply = ply or PlyData.read(str(path))
+        with path.open("rb") as file:
+            has_faces = b"property list uchar int vertex_indices" in file.read(4096)
+        ply = PlyData.read(str(path), known_list_len={"face": {"vertex_indices": 3}} if has_faces else {})
         vertices = np.stack([ply["vertex"][axis] for axis in "xyz"], axis=1).astype(np.float64)
         faces = np.stack(list(ply["face"]["vertex_indices"])) if "face" in ply and ply["face"].count else None
     except FileNotFoundError:
@@ -98,8 +99,3 @@ def sample_triangles(vertices: np.ndarray, faces: np.ndarray, count: int, *, see
     outside = u + v > 1
     u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
     return chosen[:, 0] + u * (chosen[:, 1] - chosen[:, 0]) + v * (chosen[:, 2] - chosen[:, 0])
-
-
-def _has_faces(path: Path) -> bool:
-    with path.open("rb") as file:
-        return b"property list uchar int vertex_indices" in file.read(4096)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def das3r():
 
 @pytest.fixture(scope="module")
 def monst3r():
-    return filled_network(MINIMAL.without_mask_heads())
+    return filled_network(replace(MINIMAL, has_mask_heads=False))
 
 
 def _assert_equal(ours: TwoViewNetwork, original: TwoViewNetwork):

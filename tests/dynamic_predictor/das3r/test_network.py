@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,9 +91,9 @@ def _inventory(request, name):
     ("name", "config", "count"),
     [
         ("das3r", TwoViewConfig(), 611_868_426),
-        ("monst3r", TwoViewConfig().without_mask_heads(), 571_171_208),
+        ("monst3r", replace(TwoViewConfig(), has_mask_heads=False), 571_171_208),
         ("das3r_tiny", TINY, None),
-        ("monst3r_tiny", TINY.without_mask_heads(), None),
+        ("monst3r_tiny", replace(TINY, has_mask_heads=False), None),
     ],
 )
 def test_every_key_and_shape_of_the_official_checkpoint(request, name, config, count):

@@ -1,6 +1,7 @@
 """From frames to a scene with made-up weights: the geometry is nonsense, but everything must fit together."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def weights(tmp_path_factory) -> dict[str, Path]:
     paths = {"das3r": folder / "das3r.pth", "monst3r": folder / "monst3r.pth"}
     with torch.no_grad():
         save_pth(filled_network(MINIMAL), paths["das3r"])
-        save_pth(filled_network(MINIMAL.without_mask_heads()), paths["monst3r"])
+        save_pth(filled_network(replace(MINIMAL, has_mask_heads=False)), paths["monst3r"])
     return paths
 
 
