@@ -48,6 +48,8 @@ class PredictorSpec:
     known_focal: bool = False
     #: all chunks of a clip are given the focal length that the first one found
     shares_focal: bool = False
+    #: known motion masks change its cameras or depth
+    known_masks: bool = False
     #: known poses and intrinsics are used
     known_poses: bool = False
     #: images of different sizes together (`contract.CollectionPredictor`)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol
 
+import cv2
 import numpy as np
 
 from scene.files.atomic import writing_error
@@ -101,3 +102,20 @@ class LoadedMaps:
         if not -self._count <= index < self._count:
             raise IndexError(index)
         return self._load(index % self._count)
+
+
+def maps_of_size(maps: FrameMaps, size: tuple[int, int], *, nearest: bool = False) -> FrameMaps:
+    """Maps resized to `size` (width, height). `nearest` is for depth: a mean of two depths lies on no surface."""
+    if maps[0].shape == size[::-1]:
+        return maps
+    stored = StoredMaps(len(maps), size[1], size[0], np.float32 if nearest else np.float16)
+    for index in range(len(maps)):
+        stored[index] = map_of_size(maps[index], size, nearest=nearest)
+    return stored
+
+
+def map_of_size(values: np.ndarray, size: tuple[int, int], *, nearest: bool = False) -> np.ndarray:
+    """A map (H, W) resized to `size` (width, height)."""
+    if values.shape == size[::-1]:
+        return values
+    return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR)

@@ -32,6 +32,7 @@ from scene.formats.exportable import Exportable
 from scene.formats.registry import check_formats, export
 from scene.frames import MemoryFrames
 from scene.images import fitted_size, read_image, resize_image, write_jpeg
+from scene.open_scene import is_scene
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.video import write_video
@@ -64,7 +65,10 @@ def estimate_depth_maps(
     check_output_folder(
         output, holds="depth maps", is_ours=lambda folder: (folder / "depth.json").exists(), overwrite=overwrite
     )
+    if is_scene(settings.input):
+        raise InputError(f"{settings.input} is a scene, which has depth already; give the images that it was made of.")
     check_options(settings, makes_scene=False)
+    _check_masks(settings)
     formats = _checked_formats(settings)
     _check_metric(settings)
     driver = SceneDriver(
@@ -151,6 +155,12 @@ def _check_metric(settings: DepthSettings) -> None:
         raise InputError(f"{spec.name} knows no metres; use da3-nested, or da3-metric with --fov.")
     if settings.metric and spec.metric and spec.known_focal and settings.fov is None:
         raise InputError(f"{spec.name} needs the angle of view for depth in metres; give --fov DEGREES.")
+
+
+def _check_masks(settings: DepthSettings) -> None:
+    if (settings.masks or settings.masks_from) and (settings.each or not settings.spec.known_masks):
+        name = "--masks" if settings.masks else "--masks-from"
+        raise InputError(f"Motion masks change no depth of {settings.predictor} here; leave out {name}.")
 
 
 def _require_metres(settings: DepthSettings, is_metric: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dynamic_predictor.contract import Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
-from dynamic_predictor.driver.scenes import at_size, scene_of_prediction, scene_of_stream
+from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import StreamResult, run_stream
@@ -22,7 +22,7 @@ from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.camera import focal_length
 from scene.errors import InputError
 from scene.frames import Frames
-from scene.maps import FrameMaps, LoadedMaps
+from scene.maps import FrameMaps, LoadedMaps, maps_of_size
 from scene.masks import open_masks
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
@@ -221,6 +221,10 @@ def scene_of_folder(
     place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
     no depth either: what moves is never taken for static without a word."""
     scene = open_scene(settings.input)
+    if settings.predictor not in ("geometric", scene.predictor):
+        raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
+    if settings.flow is not None and (settings.masks or scene.motion_masks is not None):
+        raise InputError(f"The motion masks of {settings.input} are known; leave out --flow.")
     if settings.masks is not None:
         scene = replace(scene, motion_masks=open_masks(settings.masks, scene.frames))
         scene.provenance["masks"] = "given by the user"
@@ -272,7 +276,7 @@ def predicted_masks(
         motion = predictor.predict(Views(frames), progress=progress).motion
     if motion is None:
         raise InputError(f"The predictor {name} finds no motion masks; choose another for --masks-from.")
-    return at_size(motion, (frames.width, frames.height))
+    return maps_of_size(motion, (frames.width, frames.height))
 
 
 def chosen_views(views: Views, frames: Frames, indices: Sequence[int] | range) -> Views:

@@ -3,14 +3,13 @@
 from dataclasses import asdict
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from dynamic_predictor.contract import Prediction
 from dynamic_predictor.driver.stream import StreamResult
 from scene.camera import Camera
 from scene.frames import Frames
-from scene.maps import FrameMaps, LoadedMaps, StoredMaps
+from scene.maps import FrameMaps, LoadedMaps, map_of_size, maps_of_size
 from scene.scene import Scene
 
 
@@ -20,9 +19,9 @@ def scene_of_prediction(prediction: Prediction, frames: Frames) -> Scene:
     return Scene(
         frames=frames,
         cameras=[camera.resized(*size) for camera in prediction.cameras()],
-        motion_masks=None if prediction.motion is None else at_size(prediction.motion, size),
-        z_depths=at_size(prediction.z_depth, size, nearest=True),
-        confidences=at_size(prediction.confidence, size),
+        motion_masks=None if prediction.motion is None else maps_of_size(prediction.motion, size),
+        z_depths=maps_of_size(prediction.z_depth, size, nearest=True),
+        confidences=maps_of_size(prediction.confidence, size),
         points=prediction.points,
         provenance={
             **prediction.provenance,
@@ -53,7 +52,7 @@ def scene_of_stream(result: StreamResult, *, closed: bool = True) -> Scene:
     def maps(kind: Literal["z_depth", "confidence", "motion"]) -> FrameMaps:
         def read(frame: int) -> np.ndarray:
             chunk, place = result.chunk_of(frame)
-            values = _resized(workspace.read_map(chunk, kind, place), size, nearest=kind == "z_depth")
+            values = map_of_size(workspace.read_map(chunk, kind, place), size, nearest=kind == "z_depth")
             return values * np.float32(places[chunk].scale) if kind == "z_depth" else values
 
         return LoadedMaps(count, read)
@@ -83,21 +82,3 @@ def _provenance(result: StreamResult) -> dict[str, Any]:
         "loops": [asdict(loop) for loop in result.loops],
         "warnings": list(result.warnings),
     }
-
-
-def at_size(maps: FrameMaps, size: tuple[int, int], *, nearest: bool = False) -> FrameMaps:
-    """Maps at `size` (width, height). `nearest` is for depth: a mean of two depths lies on no surface."""
-    if maps[0].shape == size[::-1]:
-        return maps
-    stored = StoredMaps(len(maps), size[1], size[0], np.float32 if nearest else np.float16)
-    for index in range(len(maps)):
-        stored[index] = _resized(maps[index], size, nearest=nearest)
-    return stored
-
-
-def _resized(values: np.ndarray, size: tuple[int, int], *, nearest: bool = False) -> np.ndarray:
-    """A map (H, W) at `size` (width, height)."""
-    if values.shape == size[::-1]:
-        return values
-    method = cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR
-    return cv2.resize(values, size, interpolation=method)

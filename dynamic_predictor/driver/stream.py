@@ -28,6 +28,7 @@ from dynamic_predictor.predictor_spec import PredictorSpec
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.frames import Frames
+from scene.maps import maps_of_size
 from scene.progress import Progress, ignore_progress
 from scene.similarity import Similarity, align_poses
 
@@ -191,7 +192,11 @@ class _Stream:
         if self.online is not None:
             prediction = self._steps(self.online, index, window)
         else:
-            prediction = self.predictor.predict(self._views(range(*window)))
+            views = self._views(range(*window))
+            prediction = self.predictor.predict(views)
+            if prediction.motion is None and views.motion_masks is not None:
+                height, width = prediction.size
+                prediction = replace(prediction, motion=stacked(maps_of_size(views.motion_masks, (width, height))))
         if len(prediction) != window[1] - window[0]:
             raise ValueError(f"{self.name} gave {len(prediction)} frames for {window[1] - window[0]}")
         whole = self.workspace.frames_complete and window == (0, len(self.workspace))

@@ -193,6 +193,9 @@ def test_frames_size_and_rate(command, received, name, predictor):
 @pytest.mark.parametrize("predictor", ["geometric", "monst3r", "da3-small"])
 def test_masks_win(command, received, masks, name, predictor):
     status, error, out = command(name, predictor, "--masks", masks)
+    if name == "depth" and not specs()[predictor].known_masks:
+        assert status == 2 and "leave out --masks" in error
+        return
     assert status == 0, error
     seen = received[predictor].views[0].motion_masks
     assert seen is not None and (np.asarray(seen[0])[:, WIDTH // 2 :] == 1).all()
@@ -208,6 +211,9 @@ def test_masks_win(command, received, masks, name, predictor):
 def test_masks_from_another_predictor(command, received, name, predictor):
     other = "das3r" if predictor == "geometric" else "geometric"
     status, error, out = command(name, predictor, "--masks-from", other)
+    if name == "depth" and not specs()[predictor].known_masks:
+        assert status == 2 and "leave out --masks-from" in error
+        return
     assert status == 0, error
     assert received[other].views and received[predictor].views[0].motion_masks is not None
     if name != "depth":
@@ -290,3 +296,17 @@ def test_a_scene_fixes_frames_and_cameras(command, received, tmp_path, capsys, o
     value = {"--frames": "0:4", "--weights": "file"}.get(option, "20")
     assert main(["run", str(scene), "-o", str(tmp_path / "a"), "--predictor", "das3r", option, value]) == 2
     assert f"leave out {option}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--predictor", "da3-small"], ["--flow", "dis"]])
+def test_a_scene_needs_no_predictor_and_no_flow(command, received, tmp_path, capsys, words):
+    _, _, scene = command("predict", "das3r")
+    assert main(["run", str(scene), "-o", str(tmp_path / "a"), *words]) == 2
+    assert f"leave out {words[0]}" in capsys.readouterr().err
+    assert main(["depth", str(scene), "-o", str(tmp_path / "b"), "--predictor", "da3-small"]) == 2
+    assert "is a scene" in capsys.readouterr().err
+
+
+def test_masks_are_refused_where_single_images_have_none(command, received, masks):
+    status, error, _ = command("depth", "das3r", "--each", "--masks", masks)
+    assert status == 2 and "leave out --masks" in error

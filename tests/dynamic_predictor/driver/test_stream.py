@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from dynamic_predictor.contract import Views
 from dynamic_predictor.driver import stream as stream_module
 from dynamic_predictor.driver.scenes import scene_of_stream
 from dynamic_predictor.driver.settings import StreamSettings
@@ -339,3 +340,16 @@ def test_chunks_that_disagree_about_depth_keep_the_path_whole(tmp_path):
     records = [result.workspace.read_record(index) for index in range(1, len(result.windows))]
     assert {record.by for record in records} == {"cameras and depth"}
     assert _error(result, walk) < 0.1
+
+
+def test_known_masks_keep_movers_out_of_the_seams(tmp_path):
+    walk = SimulatedWalk(40)
+    mask = np.zeros((walk.height, walk.width), np.float32)
+    mask[:, :10] = 1.0
+
+    def known(frames, indices):
+        return Views(frames, motion_masks=np.tile(mask, (len(frames), 1, 1)))
+
+    workspace = _workspace(tmp_path)
+    run_stream(walk, SimulatedPredictor(walk), workspace, _SMALL, known=known)
+    np.testing.assert_array_equal(workspace.read_map(1, "motion", 3), mask)
