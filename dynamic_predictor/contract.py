@@ -134,7 +134,7 @@ class OnlinePredictor(Predictor, Protocol):
         ...
 
     def state(self) -> dict[str, np.ndarray]:
-        """The state as arrays, from which `restore` goes on to the same results."""
+        """The state as arrays, from which `restore` continues to the same results."""
         ...
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:

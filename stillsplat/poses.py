@@ -121,11 +121,11 @@ def _draw_path(driven: DrivenScene, path: Path) -> None:
 
 def _check_place(output: Path, part: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
-        raise InputError("--resume goes on with what is there and --overwrite throws it away; give only one of them.")
+        raise InputError("--resume continues what is there and --overwrite throws it away; give only one of them.")
     remedy = "it is finished" if resume else "add --overwrite or choose another place"
     check_output_folder(output, holds="a scene", is_ours=is_scene, overwrite=overwrite, remedy=remedy)
     if part.exists() and not (resume or overwrite):
-        raise InputError(f"An unfinished run is in {part}; add --resume to go on with it or --overwrite to begin anew.")
+        raise InputError(f"An unfinished run is in {part}; add --resume to continue it or --overwrite to begin anew.")
     if part.exists() and not (part / "stream.json").exists() and any(part.iterdir()):
         raise InputError(f"{part} was not made by this command and is left alone; choose another output.")
     if part.exists() and overwrite:

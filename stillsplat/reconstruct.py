@@ -74,7 +74,7 @@ def reconstruct(
     except InputError as error:
         if not folder.any_finished():
             raise
-        kept = f"what was finished is in {folder.path}, --resume goes on with it"
+        kept = f"what was finished is in {folder.path}, --resume continues from it"
         raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
     finally:
         folder.clean_up()

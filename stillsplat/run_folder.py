@@ -89,13 +89,13 @@ def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite:
     """
     path = Path(path)
     if resume and overwrite:
-        raise InputError("--resume goes on with a run and --overwrite throws it away; give only one of them.")
+        raise InputError("--resume continues a run and --overwrite throws it away; give only one of them.")
     _refuse_output_around_input(path, settings)
     exists = os.path.lexists(path)
     if exists and not path.is_dir():
         raise InputError(f"{path} exists and is not a folder; choose another output folder.")
     if exists and not (resume or overwrite):
-        hint = "--resume to go on with it, --overwrite to replace it" if (path / RECORD).exists() else "choose another"
+        hint = "--resume to continue it, --overwrite to replace it" if (path / RECORD).exists() else "choose another"
         raise InputError(f"The output folder {path} exists already; {hint}.")
     if exists and not (path / RECORD).exists() and any(path.iterdir()):
         raise InputError(f"{path} was not made by stillsplat run and is left alone; choose another output folder.")

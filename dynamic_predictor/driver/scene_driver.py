@@ -137,7 +137,7 @@ class SceneDriver:
         if source.ended and not accept_damaged:
             # a cut-off clip is a mistake more often than a wish, so it is only used when it is asked for
             raise InputError(
-                f"{source.ended.rstrip('.')}; repair it, or go on with what is readable by --frames 0:{len(workspace)}."
+                f"{source.ended.rstrip('.')}; repair it, or use what is readable with --frames 0:{len(workspace)}."
             )
 
     def _in_chunks(

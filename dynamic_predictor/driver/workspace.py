@@ -51,7 +51,7 @@ class StreamWorkspace:
     """Reads and writes the folder; see the module."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        """Makes the folder, without what another stream has left in it, or with `resume` goes on with it.
+        """Makes the folder, without what another stream has left in it, or with `resume` continues it.
         `InputError` when it was begun with other settings, or cannot be written."""
         self.folder = Path(folder)
         self._record = self.folder / "stream.json"

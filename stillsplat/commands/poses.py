@@ -17,8 +17,8 @@ what lies in OUT afterwards:
   poses.npz            world_from_camera, camera_from_world, intrinsics, times
   images/ depth/ motion_masks/   frames, depth and confidence, what moves
   path.png             the path from above, before and after loops were closed
-OUT is a scene as well: stillsplat run OUT -o SPLATS goes on from it.
-While the work lasts, everything is in OUT.part; --resume goes on with it.
+OUT is a scene as well: stillsplat run OUT -o SPLATS makes splats of it.
+While the work lasts, everything is in OUT.part; --resume continues it.
 
 examples:
   stillsplat poses walk.mp4 -o walk
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--video", metavar="SOURCE", help="the input under another name, as in other tools")
     add_options(parser, ExportOptions)
     group = parser.add_argument_group("an output folder that exists")
-    group.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    group.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     group.add_argument("--overwrite", action="store_true", help="replace earlier results")
 
 
@@ -52,5 +52,5 @@ def run(options: argparse.Namespace) -> int:
         output = extract_poses(
             settings, options.output, resume=options.resume, overwrite=options.overwrite, progress=bars, warn=bars.warn
         )
-    print(f"{output}: open {output / 'scene.glb'} in a 3-D viewer; go on with: stillsplat run {output} -o SPLATS")
+    print(f"{output}: open {output / 'scene.glb'} in a 3-D viewer; continue with: stillsplat run {output} -o SPLATS")
     return 0

@@ -28,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_from(options, SceneSettings, export_options=exports)
     with ProgressBars() as bars:
         predict(settings, options.output, overwrite=options.overwrite, progress=bars, warn=bars.warn)
-    print(f"The scene is in {options.output}; go on with: stillsplat run {options.output} -o OUT")
+    print(f"The scene is in {options.output}; continue with: stillsplat run {options.output} -o OUT")
     return 0

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, RunSettings)
     add_options(parser, ExportOptions)
     group = parser.add_argument_group("an output folder that exists")
-    group.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    group.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     group.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
 
 
