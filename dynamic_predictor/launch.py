@@ -67,7 +67,12 @@ def _evaluate(arguments: list[str]) -> int:
     options = parse_options(arguments)
     is_benchmark = _is_benchmark(options)
     if options.pretrained is not None:
-        options.pretrained = _weights_of(options.pretrained)
+        from dynamic_predictor.weights.registry import given_weights
+
+        path = given_weights(options.pretrained)
+        if path != Path(options.pretrained).expanduser():
+            print(f"The weights are those in {path}.")
+        options.pretrained = str(path)
     predictor = options.predictor or _predictor_of(options.pretrained)
     chosen = predictor_settings(options)
     from dynamic_predictor.specs import predictor_spec, unknown_settings
@@ -179,16 +184,6 @@ def _benchmark(options: argparse.Namespace, predictor: str, chosen: dict[str, An
         )
         return _SOME_FAILED if report.scores else _BAD_INPUT
     return _DONE
-
-
-def _weights_of(pretrained: str) -> str:
-    """Where the file of weights is. Says so where it is not the path that was given."""
-    from dynamic_predictor.weights.registry import given_weights
-
-    path = given_weights(pretrained)
-    if path != Path(pretrained).expanduser():
-        print(f"The weights are those in {path}.")
-    return str(path)
 
 
 def _predictor_of(pretrained: str | None) -> str:

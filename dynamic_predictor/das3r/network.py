@@ -8,7 +8,7 @@ Modules are named as in the published checkpoints.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -36,14 +36,9 @@ class EncodedImages:
 
     def select(self, indices: Tensor) -> "EncodedImages":
         """The images with `indices` (K,), which may repeat."""
-        shared = len(self.positions) == 1
-        return EncodedImages(
-            self.tokens[indices],
-            self.positions if shared else self.positions[indices],
-            self.height,
-            self.width,
-            None if self.is_transposed is None else self.is_transposed[indices],
-        )
+        positions = self.positions if len(self.positions) == 1 else self.positions[indices]
+        is_transposed = None if self.is_transposed is None else self.is_transposed[indices]
+        return replace(self, tokens=self.tokens[indices], positions=positions, is_transposed=is_transposed)
 
 
 @dataclass(frozen=True)
@@ -60,8 +55,7 @@ class ViewPrediction:
 
 
 class TwoViewNetwork(nn.Module):
-    """DAS3R, or MonST3R if `config.has_mask_heads` is false. Parameters are initialized by torch;
-    `checkpoint.load_network` loads trained ones."""
+    """DAS3R, or MonST3R if `config.has_mask_heads` is false, not yet trained (see `checkpoint.load_network`)."""
 
     def __init__(self, config: TwoViewConfig | None = None) -> None:
         super().__init__()

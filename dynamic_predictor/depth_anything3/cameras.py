@@ -27,11 +27,11 @@ def rotation_from_xyzw(quaternion: Tensor) -> Tensor:
 
 
 def xyzw_from_rotation(rotation: Tensor) -> Tensor:
-    """Unit quaternions xyzw (..., 4) with w >= 0 of rotation matrices (..., 3, 3), computed by division by the largest
-    component, which is the most accurate."""
+    """Unit quaternions xyzw (..., 4) with w >= 0 of rotation matrices (..., 3, 3)."""
     m = rotation
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    # 4 times the squares of w, x, y, z; below, 4 times the outer product of (w, x, y, z) with itself
+    # 4 times the squares of w, x, y, z; below, 4 times the outer product of (w, x, y, z) with itself, of which
+    # the row with the largest component is the most accurate
     squares = torch.stack([1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz], dim=-1)
     wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
     xy, xz, yz = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]

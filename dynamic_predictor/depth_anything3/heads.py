@@ -62,8 +62,7 @@ class DepthRayHead(DenseHead):
 
 
 class _RayOutput(nn.Module):
-    """Convolution, norm over the channels, ReLU, convolution, named by their numbers in the checkpoints. Only the first
-    level holds the norm, which all levels use."""
+    """Convolution, norm over the channels, ReLU, convolution, named by their numbers in the checkpoints."""
 
     out_channels = 7
 

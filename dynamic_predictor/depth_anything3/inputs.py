@@ -33,8 +33,7 @@ def checked_cameras(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Known cameras, called `names` in messages, as float64 `camera_from_world` (N, 4, 4) and intrinsics (N, 3, 3).
 
-    Raises `InputError` for wrong shapes, another number than `count` images (None: any), extrinsics without rotation,
-    and focal lengths that are not positive.
+    Raises `InputError` for wrong shapes or values, and another number than `count` images (None: any).
     """
     poses = _checked_matrices(names[0], extrinsics, count, ((3, 4), (4, 4)))
     matrices = _checked_matrices(names[1], intrinsics, count, ((3, 3),))

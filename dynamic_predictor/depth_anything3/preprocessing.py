@@ -113,8 +113,7 @@ class OriginalImage:
 
 @dataclass
 class ProcessedImages:
-    """`images` (N, H, W, 3) uint8 RGB, their `intrinsics` (N, 3, 3) float64 in pixels if given, the original images,
-    and sentences for the user (`warnings`)."""
+    """`images` (N, H, W, 3) uint8 RGB, their `intrinsics` (N, 3, 3) in pixels, and sentences for the user."""
 
     images: np.ndarray
     intrinsics: np.ndarray | None

@@ -61,8 +61,7 @@ def candidate_count(rays: int) -> int:
 
 
 def _robust_homography(source: Tensor, target: Tensor, weight: Tensor, samples: Tensor) -> Tensor:
-    """The homography (3, 3) from `source` to `target` points (N, 2): that of the sample whose inliers have the largest
-    total weight, refitted to these inliers."""
+    """The homography (3, 3) from points (N, 2) of the sample with the most inlier weight, refitted to its inliers."""
     candidates = weight.argsort(descending=True, stable=True)[: candidate_count(len(weight))]
     chosen = candidates[samples.to(candidates.device)]
     trials = fit_homography(source[chosen], target[chosen], weight[chosen]).to(source)

@@ -38,8 +38,7 @@ class HeadSettings:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """One network: any-view (depth, rays, cameras) if its backbone alternates, otherwise monocular (depth, sky).
-    `gaussians`: it has a head for Gaussians."""
+    """One network: any-view (depth, rays, cameras) if its backbone alternates, otherwise monocular (depth, sky)."""
 
     backbone: BackboneSettings
     head: HeadSettings

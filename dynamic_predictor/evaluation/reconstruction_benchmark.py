@@ -96,7 +96,13 @@ def run_benchmark(
     `say` receives warnings and the reasons of failures; a scene that fails does not stop the others. Raises
     `InputError` for an unknown or missing data set, for "recon" on a data set without true surfaces, and for `posed`
     with a predictor that does not accept cameras."""
-    dataset, folder = _open(settings)
+    dataset = RECONSTRUCTION_DATASETS.get(settings.dataset)
+    if dataset is None:
+        known = ", ".join(RECONSTRUCTION_DATASETS)
+        raise InputError(f'There is no benchmark data set called "{settings.dataset}"; choose one of: {known}.')
+    folder = settings.data_folder / dataset.folder
+    if not folder.is_dir():
+        raise InputError(f"{dataset.title} is not in {folder}; {_SOURCE}")
     if kind == "recon" and not dataset.has_surfaces:
         raise InputError(f"{dataset.title} has true cameras but no surface; use --mode=eval_pose.")
     if not spec.cameras:
@@ -183,17 +189,6 @@ def align_to_truth(
 
     assert prediction.intrinsics is not None
     return depths(), cameras_of(width, height, prediction.intrinsics, np.linalg.inv(aligned))
-
-
-def _open(settings: BenchmarkSettings) -> tuple[ReconstructionDataset, Path]:
-    if settings.dataset not in RECONSTRUCTION_DATASETS:
-        known = ", ".join(RECONSTRUCTION_DATASETS)
-        raise InputError(f'There is no benchmark data set called "{settings.dataset}"; choose one of: {known}.')
-    dataset = RECONSTRUCTION_DATASETS[settings.dataset]
-    folder = settings.data_folder / dataset.folder
-    if not folder.is_dir():
-        raise InputError(f"{dataset.title} is not in {folder}; {_SOURCE}")
-    return dataset, folder
 
 
 def _score(

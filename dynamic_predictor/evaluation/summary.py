@@ -44,12 +44,7 @@ def write_summary(folder: ResultsFolder, dataset: str, kind: str, scores: Mappin
     `scores` has, by clip, `PoseScores`, `MaskScores` or, for depth, a dict of figures by alignment. `method` is the
     name of their row in the tables with published figures.
     """
-    if kind == "pose":
-        tables = pose_tables(dataset, scores, method)
-    elif kind == "mask":
-        tables = mask_tables(dataset, scores, method)
-    else:
-        tables = depth_tables(dataset, scores, method)
+    tables = {"pose": pose_tables, "mask": mask_tables, "depth": depth_tables}[kind](dataset, scores, method)
     write_tables(folder.tables(), kind, tables)
     return [table.text() for table in tables]
 

@@ -69,24 +69,17 @@ def _pointwise(channels: int, hidden: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.Identity(), nn.ReLU(), nn.Conv2d(hidden, out, 1))
 
 
-class _Backbone(nn.Module):
-    """Wraps the network so that its keys begin with "model.", as in the checkpoint."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.model = VisionTransformer(768, 12, 12)
-
-
 class SaladNetwork(nn.Module):
     """DINOv2-B with the published head: maps normalized images (B, 3, H, W) to unit vectors (B, 8448)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = _Backbone()
+        self.backbone = nn.ModuleDict({"model": VisionTransformer(768, 12, 12)})  # its name in the checkpoint
         self.aggregator = TransportAggregator(768, clusters=64, cluster_width=128, token_width=256)
 
     def forward(self, images: Tensor) -> Tensor:
-        transformer = self.backbone.model
+        transformer = self.backbone["model"]
+        assert isinstance(transformer, VisionTransformer)
         tokens = transformer.embed(images)
         for block in transformer.blocks:
             tokens = block(tokens)

@@ -31,8 +31,7 @@ class PairBatch:
         """The batch on `device`."""
 
         def moved(truth: ViewTruth) -> ViewTruth:
-            values = (truth.points, truth.valid, truth.motion, truth.world_from_camera)
-            return ViewTruth(*(value.to(device, non_blocking=True) for value in values))
+            return ViewTruth(**{name: value.to(device, non_blocking=True) for name, value in vars(truth).items()})
 
         first, second = (image.to(device, non_blocking=True) for image in self.images)
         return PairBatch((first, second), (moved(self.truths[0]), moved(self.truths[1])))
@@ -82,8 +81,7 @@ def batches(
     first_step: int = 0,
     workers: int = 0,
 ) -> Iterator[list[PairBatch]]:
-    """The training steps of an epoch from `first_step` on, each as the list of batches that process `rank` accumulates.
-    All pairs of a step have the same resolution."""
+    """The training steps of an epoch from `first_step` on: batches of one size that process `rank` accumulates."""
     keys = []
     size, accumulation = settings.batch_size, settings.accumulation
     for step in range(first_step, steps_per_epoch(settings, world_size)):

@@ -39,8 +39,7 @@ class Process:
 
 @contextmanager
 def gradient_sync(model: nn.Module, enabled: bool) -> Iterator[None]:
-    """Enables or disables the reduction of gradients over processes for the backward passes inside; only the last of
-    several accumulated passes needs it."""
+    """Whether gradients are reduced over processes inside; only the last accumulated backward pass needs it."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(enabled)
     elif isinstance(model, nn.parallel.DistributedDataParallel) and not enabled:

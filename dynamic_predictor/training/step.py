@@ -55,12 +55,7 @@ def pair_truths(batch: PairBatch, *, symmetrize: bool) -> tuple[ViewTruth, ViewT
 
 
 def _joined(one: ViewTruth, two: ViewTruth) -> ViewTruth:
-    return ViewTruth(
-        torch.cat([one.points, two.points]),
-        torch.cat([one.valid, two.valid]),
-        torch.cat([one.motion, two.motion]),
-        torch.cat([one.world_from_camera, two.world_from_camera]),
-    )
+    return ViewTruth(**{name: torch.cat([value, vars(two)[name]]) for name, value in vars(one).items()})
 
 
 def accumulate_gradients(

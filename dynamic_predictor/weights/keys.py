@@ -3,7 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,13 +64,11 @@ class KeyComparison:
         return ", ".join(f"{verb} {_listed(keys)}" for verb, keys in findings if keys) or "nothing differs"
 
 
-def compare_shapes(found: Shapes, expected: Shapes, *, ignored: Collection[str] = ()) -> KeyComparison:
-    """Compares the shapes of a file with the expected ones, under `canonical_key`. Keys in the file whose prefix is in
-    `ignored` are not reported as unknown."""
+def compare_shapes(found: Shapes, expected: Shapes) -> KeyComparison:
+    """Compares the shapes of a file with the expected ones, under `canonical_key`."""
     have = {canonical_key(key): (key, tuple(shape)) for key, shape in found.items()}
     want = {canonical_key(key): (key, tuple(shape)) for key, shape in expected.items()}
-    prefixes = tuple(ignored)
-    unknown = [key for name, (key, _) in have.items() if name not in want and not key.startswith(prefixes or ("\0",))]
+    unknown = [key for name, (key, _) in have.items() if name not in want]
     missing = [key for name, (key, _) in want.items() if name not in have]
     misshaped = [
         (have[name][0], have[name][1], shape)
@@ -86,18 +84,15 @@ def load_into(
     *,
     source: str | Path,
     description: str | None = None,
-    ignored: Collection[str] = (),
 ) -> None:
     """Loads the tensors of a checkpoint into a network, matched by `canonical_key` and converted to its data types.
 
     A network on the meta device uses the tensors themselves, without a copy. Raises `InputError`, which names missing,
     unknown and misshaped keys, the file `source` and the network's `description` (by default its class), and leaves the
-    network unchanged, if the keys or shapes differ other than by keys with a prefix in `ignored`.
+    network unchanged, if the keys or shapes differ.
     """
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    comparison = compare_shapes(
-        {key: tuple(tensor.shape) for key, tensor in tensors.items()}, expected, ignored=ignored
-    )
+    comparison = compare_shapes({key: tuple(tensor.shape) for key, tensor in tensors.items()}, expected)
     if not comparison.equal:
         name = description or type(network).__name__
         raise InputError(f"{source} is not a checkpoint of {name}: {comparison.describe()}.")

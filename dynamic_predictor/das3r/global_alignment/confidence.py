@@ -12,8 +12,7 @@ _TOLERANCE = 0.001
 def clear_occluders(
     confidence: Tensor, z_depth: Tensor, intrinsics: Tensor, world_from_camera: Tensor, *, pixel_offset: float
 ) -> Tensor:
-    """Returns `confidence` (N, H, W) with 0 for points that occlude a more confident pixel of another frame (the
-    cleaning of point clouds in DUSt3R's code).
+    """Returns `confidence` (N, H, W) with 0 for points that occlude a more confident pixel of another frame.
 
     `z_depth` (N, H, W); `intrinsics` (N, 3, 3) for pixels at (u, v) + `pixel_offset`; `world_from_camera` (N, 4, 4). A
     point occludes a pixel if it is nearer than the pixel's depth by more than a thousandth of it. Frames

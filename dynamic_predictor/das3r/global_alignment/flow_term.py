@@ -81,8 +81,7 @@ def observe_flows(
 ) -> list[FlowObservations]:
     """Forward and backward flows of all pairs `edges` (E, 2); `options` go to `FlowObservations.of`.
 
-    If every pair has its reverse among `edges`, the backward flows are the forward flows of the reversed pairs, so one
-    set with factor 2 is kept instead of two."""
+    If every pair has its reverse among `edges`, one set with factor 2 is kept instead of two equal ones."""
     forward = [(int(i), int(j)) for i, j in edges if i != j]
     unique = list(dict.fromkeys(forward))
     if set(unique) == {(j, i) for i, j in unique} and len(unique) == len(forward):

@@ -226,8 +226,7 @@ def initialize(
 
 
 def _similarity_to_known_poses(poses: np.ndarray, parameters: AlignmentParameters) -> Similarity | None:
-    """The similarity from the world of the initial `poses` to that of the known poses; None without known poses. A
-    single known pose leaves the scale at 1."""
+    """The similarity from the initial `poses` to the known ones, if any; a single one leaves the scale at 1."""
     if parameters.known_poses is None:
         return None
     known = parameters.known_poses.cpu().numpy().astype(np.float64)

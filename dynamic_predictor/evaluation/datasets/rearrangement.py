@@ -61,7 +61,9 @@ def rearrange_clip(clip: Path) -> bool:
             if len(set(counts.values())) != 1:
                 raise InputError(f"{annotations} has arrays of different lengths ({counts}); download it again.")
             for name, file_name in ARRAYS.items():
-                if not _is_complete(clip / name, file_name, counts[name]):
+                last = clip / name / f"{file_name}_{counts[name] - 1:05d}.npy"
+                # an earlier run has written each folder completely or not at all
+                if not last.is_file() or len(os.listdir(clip / name)) != counts[name]:
                     _split(archive, name, clip / name, file_name)
     except InputError:
         raise
@@ -83,11 +85,6 @@ def _header(stream: IO[bytes], name: str, path: Path) -> tuple[tuple[int, ...], 
     if dtype.kind not in "fiub":
         raise InputError(f"{path}: {name} is of type {dtype}, not of numbers; download PointOdyssey again.")
     return shape, fortran_order, dtype
-
-
-def _is_complete(folder: Path, file_name: str, count: int) -> bool:
-    """Whether an earlier run has written this array. Each folder is written completely or not at all."""
-    return (folder / f"{file_name}_{count - 1:05d}.npy").is_file() and len(os.listdir(folder)) == count
 
 
 def _split(archive: zipfile.ZipFile, name: str, folder: Path, file_name: str) -> None:

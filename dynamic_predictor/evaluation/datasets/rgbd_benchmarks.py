@@ -78,8 +78,7 @@ def open_bonn(folder: Path, name: str) -> DatasetClip:
 
 
 def _depths(folder: Path, images: Sequence[Path]) -> FrameMaps | None:
-    """The depth map of each image: the nearest in time or, where the files are not named by time, in the same order.
-    None where some image has no depth map."""
+    """The depth map of each image by time or, where files are not named by time, by order; None if one is missing."""
     if not folder.is_dir():
         return None
     files = images_in(folder)

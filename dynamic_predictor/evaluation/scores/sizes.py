@@ -30,8 +30,7 @@ def mask_at_prediction(mask: np.ndarray, width: int, height: int) -> np.ndarray:
 def depth_at_truth(z_depth: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """A predicted depth map (h, w) resized to (height, width), and a bool map of the pixels where it is known.
 
-    Interpolates bicubically, except near unknown depth (0), where the nearest pixel is taken. The margin around a
-    center-cropped prediction is unknown.
+    Bicubic, except near unknown depth (0), where the nearest pixel is taken. The margin of a crop is unknown.
     """
     ours_height, ours_width = z_depth.shape
     inner = (width, height)
