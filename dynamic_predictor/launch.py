@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"launch.py: The memory is not enough; use a smaller {lower}.", file=sys.stderr)
         return _BAD_INPUT
     except KeyboardInterrupt:
-        print("launch.py: Stopped; what was finished is kept, the same command goes on.", file=sys.stderr)
+        print("launch.py: Stopped; what was finished is kept, the same command continues.", file=sys.stderr)
         return _INTERRUPTED
     finally:
         if before is not None:
@@ -77,14 +77,17 @@ def _evaluate(arguments: list[str]) -> int:
     chosen = predictor_settings(options)
     from dynamic_predictor.specs import predictor_spec, unknown_settings
 
+    flow, spec = None, predictor_spec(predictor)
+    if not is_benchmark and (spec.flow or (spec.cameras and not options.use_gt_mask)):
+        flow = chosen.pop("flow", None)  # of the predictor or of the motion stage
     if unknown := unknown_settings(predictor, chosen):
         names = ", ".join(option_of(field) for field in unknown)  # the options instead of the fields
         raise InputError(f"{names}: the predictor {predictor} has nothing of that kind; leave it out.")
     if is_benchmark:
         return _benchmark(options, predictor, chosen)
-    if options.use_gt_focal and not predictor_spec(predictor).known_focal:
+    if options.use_gt_focal and not spec.known_focal:
         raise InputError(f"The predictor {predictor} finds the focal length itself; leave out --use_gt_focal.")
-    if not predictor_spec(predictor).cameras and options.mode != "eval_depth":
+    if not spec.cameras and options.mode != "eval_depth":
         raise InputError(f"The predictor {predictor} finds no cameras; choose another one for --mode={options.mode}.")
     from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
     from scene.progress import ignore_progress
@@ -95,6 +98,7 @@ def _evaluate(arguments: list[str]) -> int:
         output=options.output_dir,
         predictor=predictor,
         predictor_settings=chosen,
+        flow=flow,
         data_folder=options.data_folder,
         clips=tuple(options.seq_list) if options.seq_list else None,
         all_clips=options.full_seq,
@@ -117,7 +121,7 @@ def _evaluate(arguments: list[str]) -> int:
             if options.use_gt_mask or options.use_gt_focal:
                 raise InputError("--mode=eval_pose_custom has no truth; leave out --use_gt_mask and --use_gt_focal.")
             predict_folder(options.dir_path, settings.output, settings, progress=progress, warn=bars.warn)
-            print(f"The scene is in {settings.output}; go on with: train_gui.py -s {settings.output} -m MODEL")
+            print(f"The scene is in {settings.output}; continue with: train_gui.py -s {settings.output} -m MODEL")
             return _DONE
         kind: Any = options.mode.removeprefix("eval_")
         report = evaluate(settings, kind, progress=progress, say=bars.say, warn=bars.warn)

@@ -28,7 +28,7 @@ _PREDICTOR_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "window_overlap": ("window_overlap", int, "frames that neighbouring windows share"),
     "batch_size": ("batch_size", int, "pairs at once"),
     "image_size": ("image_size", int, "long side of the network's input in pixels"),
-    "flow": ("flow", str, "optical flow of the alignment: auto, sea-raft, raft or dis"),
+    "flow": ("flow", str, "optical flow: auto, sea-raft, raft or dis"),
 }  # fmt: skip
 _PREDICTOR_FLAGS: dict[str, tuple[str, Any, str]] = {
     "not_shared_focal": ("shared_focal", False, "each frame has a focal length of its own"),

@@ -57,6 +57,8 @@ class EvaluationSettings:
     predictor: str = "geometric"
     #: values for fields of the predictor's settings
     predictor_settings: dict[str, Any] = field(default_factory=dict)
+    #: optical flow of the predictor, or of the motion stage; None or "auto": that of the published figures
+    flow: str | None = None
     data_folder: Path = Path("data")
     #: None: the clips for which figures are published
     clips: tuple[str, ...] | None = None
@@ -283,6 +285,7 @@ class _ClipEvaluator:
         return {
             "predictor": settings.predictor,
             "predictor settings": {key: str(value) for key, value in settings.predictor_settings.items()},
+            **({} if settings.flow is None else {"flow": settings.flow}),
             "frames": positions,
             "size": settings.max_size,
             "seed": settings.seed,
@@ -295,15 +298,15 @@ class _ClipEvaluator:
 def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> EvaluationSettings:
     """Settings with the optical flow of the data set's published figures, for predictors that leave the choice open,
     unless the user chose another."""
-    chosen, flow = settings.predictor_settings, dataset.dataset.flow
+    flow = dataset.dataset.flow
     default = getattr(predictor_spec(settings.predictor).settings_type()(), "flow", None)
-    if flow is None or default != "auto" or chosen.get("flow", "auto") != "auto":
+    if flow is None or default != "auto" or settings.flow not in (None, "auto"):
         return settings
-    return replace(settings, predictor_settings={**chosen, "flow": flow})
+    return replace(settings, predictor_settings={**settings.predictor_settings, "flow": flow})
 
 
 def _driver(settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None]) -> SceneDriver:
-    names = ("predictor", "device", "seed", "max_size")
+    names = ("predictor", "device", "seed", "max_size", "flow")
     chosen = DriverSettings(str(settings.dataset), **{name: getattr(settings, name) for name in names})
     return SceneDriver(chosen, progress=progress, warn=warn, **settings.predictor_settings)
 

@@ -271,6 +271,7 @@ def test_what_has_no_truth_is_said(launch: Launch, tmp_path: Path, capsys: pytes
         (["--mode=eval_pose", "--eval_dataset=tum", "--seq_list", "run"], "tum has no clip run in .*: sit, walk"),
         (["--mode=eval_pose", "--pretrained=das3r_checkpoint-last.pth", "--predictor="], "get das3r`, or put"),
         (["--mode=eval_pose", "--predictor=magic"], 'There is no predictor called "magic"; choose one of: '),
+        (["--mode=eval_pose", "--flow=dis", "--use_gt_mask"], "--flow: the predictor oracle has nothing of that kind"),
         (["--mode=eval_pose", "--max_frames=-3"], "-3 is not at least 0"),
     ],
 )  # fmt: skip
