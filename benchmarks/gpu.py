@@ -324,7 +324,7 @@ def compile_seconds() -> float:
     return seconds
 
 
-def neighbours(counts: list[int]) -> list[dict[str, float]]:
+def neighbors(counts: list[int]) -> list[dict[str, float]]:
     """Times distCUDA2 by our kernel, and by the KD-tree on a copy on the CPU."""
     from simple_knn import distCUDA2
 
@@ -342,7 +342,7 @@ def neighbours(counts: list[int]) -> list[dict[str, float]]:
         error = ((on_gpu - on_cpu).abs() / on_cpu.clamp_min(1e-12)).max().item()
         rows.append({"points": count, "gpu_ms": 1e3 * (middle - start), "cpu_ms": 1e3 * (end - middle), "error": error})
         print(
-            f"nearest neighbours of {count}: {rows[-1]['gpu_ms']:.1f} ms, CPU {rows[-1]['cpu_ms']:.1f} ms, {error:.1e}"
+            f"nearest neighbors of {count}: {rows[-1]['gpu_ms']:.1f} ms, CPU {rows[-1]['cpu_ms']:.1f} ms, {error:.1e}"
         )
     return rows
 
@@ -386,7 +386,7 @@ def main() -> None:
     report |= {
         "repeats": arguments.repeats,
         "iterations": rows,
-        "neighbours": neighbours([100_000, 1_000_000, 5_000_000]),
+        "neighbors": neighbors([100_000, 1_000_000, 5_000_000]),
     }
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{datetime.date.today()}-gpu-{name.lower().replace(' ', '-')}.json"

@@ -2,7 +2,7 @@
 
     python benchmarks/rasterizer.py [--sizes 512x288 1920x1080] [--counts 20000 100000] [--threads 1 2] [--json FILE]
     python benchmarks/rasterizer.py --compare [--opensplat BINARY]
-    python benchmarks/rasterizer.py --neighbour
+    python benchmarks/rasterizer.py --neighbor
 
 One training iteration is projection, binning, compositing, L1 + SSIM, the backward pass, and Adam on all 59 numbers of
 each Gaussian with spherical harmonics of degree 3. All Gaussians are in view, in Morton order, as the optimizer stores
@@ -23,7 +23,7 @@ import diff_gaussian_rasterization as kernels
 import torch
 from diff_gaussian_rasterization._library import Frame
 from rasterizer_floor import floors, machine_peaks, print_shares
-from rasterizer_neighbour import measure_neighbours
+from rasterizer_neighbor import measure_neighbors
 from rasterizer_peers import compare
 
 from scene.gaussians import morton_order
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument(
         "--opensplat-scene", type=Path, metavar="FOLDER", help="scene for OpenSplat; by default a synthetic one"
     )
-    parser.add_argument("--neighbour", action="store_true", help="time fused iterations beside busy processes too")
+    parser.add_argument("--neighbor", action="store_true", help="time fused iterations beside busy processes too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
     arguments = parser.parse_args()
     kernels.set_simd(arguments.simd)
@@ -205,11 +205,11 @@ def main() -> None:
                     row["floor"] = floors(row, peaks)
                     print_shares(row, peaks)
         report["peers"] = compare(rows, arguments.opensplat, arguments.opensplat_scene)
-    if arguments.neighbour:
-        report["neighbours"] = []
+    if arguments.neighbor:
+        report["neighbors"] = []
         for row in rows:
             gaussians = make_gaussians(row["count"], row["width"], row["height"])
-            report["neighbours"].append(measure_neighbours(gaussians, row, arguments.repeats))
+            report["neighbors"].append(measure_neighbors(gaussians, row, arguments.repeats))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 

@@ -159,7 +159,7 @@ def rearrange_pointodyssey(folder: Path, arguments: Sequence[str] | None = None)
 def _download_parser(name: str, dataset: PublishedDataset, folder: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=name, description=f"Downloads {dataset.title}.")
     parser.add_argument("--to", type=Path, default=folder, metavar="DIR", help=f"default: {folder}")
-    parser.add_argument("--yes", action="store_true", help="accept the licence")
+    parser.add_argument("--yes", action="store_true", help="accept the license")
     parser.add_argument("--keep-archives", action="store_true", help="do not remove archives after unpacking")
     return parser
 
@@ -177,7 +177,7 @@ def _rearrange(folder: Path, bars: ProgressBars) -> None:
 
 
 def _run(work: Callable[[ProgressBars], None], dataset: PublishedDataset | None = None, accepted: bool = False) -> int:
-    """Asks the user to accept the licence of `dataset`, runs `work` and returns the `exit_status`."""
+    """Asks the user to accept the license of `dataset`, runs `work` and returns the `exit_status`."""
 
     def run() -> int:
         if dataset is not None:

@@ -70,7 +70,7 @@ class Prediction:
     intrinsics: np.ndarray | None = None
     #: in [0, 1], 1 = moves; None from predictors without motion masks of their own
     motion: FrameMaps | None = None
-    #: the unit of depth and poses is the metre
+    #: the unit of depth and poses is the meter
     is_metric: bool = False
     #: sparse points of the static world, where the predictor has triangulated some
     points: PointCloud | None = None

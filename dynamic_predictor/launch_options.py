@@ -15,7 +15,7 @@ _PREDICTOR_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "scene_graph_type": ("scene_graph", str, "which pairs of frames are looked at, such as swinstride-5-noncyclic"),
     "n_iter": ("iterations", int, "steps of the global alignment"),
     "pose_schedule": ("schedule", str, "how its step size falls: linear or cosine"),
-    "temporal_smoothing_weight": ("temporal_smoothing_weight", float, "of neighbouring cameras being alike"),
+    "temporal_smoothing_weight": ("temporal_smoothing_weight", float, "of neighboring cameras being alike"),
     "translation_weight": ("translation_weight", float, "of translation in that"),
     "flow_loss_weight": ("flow_loss_weight", float, "of optical flow in the alignment; 0 needs no flow network"),
     "flow_loss_start_epoch": ("flow_loss_start", float, "share of the steps after which flow counts"),
@@ -25,7 +25,7 @@ _PREDICTOR_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "motion_mask_thre": ("flow_motion_threshold", float, "of unexplained flow above which a pixel moves (MonST3R)"),
     "threshold": ("motion_threshold", float, "probability above which a pixel moves"),
     "window_size": ("window", int, "longer clips are aligned in windows of so many frames"),
-    "window_overlap": ("window_overlap", int, "frames that neighbouring windows share"),
+    "window_overlap": ("window_overlap", int, "frames that neighboring windows share"),
     "batch_size": ("batch_size", int, "pairs at once"),
     "image_size": ("image_size", int, "long side of the network's input in pixels"),
     "flow": ("flow", str, "optical flow: auto, sea-raft, raft or dis"),
@@ -34,7 +34,7 @@ _PREDICTOR_FLAGS: dict[str, tuple[str, Any, str]] = {
     "not_shared_focal": ("shared_focal", False, "each frame has a focal length of its own"),
     "no_crop": ("crop", False, "frames are squeezed, not cut, to the sizes that the network takes"),
     "not_batchify": ("loss_evaluation", "pair_by_pair", "the flow loss is averaged over each pair first; slow"),
-    "strict_official": ("strict_official", True, "the behaviour of the official code where ours differs"),
+    "strict_official": ("strict_official", True, "the behavior of the official code where ours differs"),
 }
 
 #: options of DAS3R that the evaluation refuses, each with the reason

@@ -36,7 +36,7 @@ class PredictorSpec:
     parity_case: "Callable[[], ParityCase] | None" = None
     #: poses and intrinsics of the views; False: depth only
     cameras: bool = True
-    #: depth and poses in metres
+    #: depth and poses in meters
     metric: bool = False
     #: motion masks of its own; otherwise the geometric motion stage finds them from cameras and depth
     motion: bool = False
@@ -69,5 +69,5 @@ class PredictorSpec:
 
     @property
     def license(self) -> str | None:
-        """The licence of its weights; None where it needs none."""
+        """The license of its weights; None where it needs none."""
         return self.weights[0].license if self.weights else None

@@ -34,7 +34,7 @@ def interpolated_path(cameras: Sequence[Camera], count: int, *, smoothing: float
 
 
 def _smoothed(rotations: Rotation, smoothing: float) -> Rotation:
-    """Gaussian weighted means of neighbouring rotations, as normalized means of quaternions with aligned signs."""
+    """Gaussian weighted means of neighboring rotations, as normalized means of quaternions with aligned signs."""
     quaternions = rotations.as_quat()
     for index in range(1, len(quaternions)):
         if quaternions[index] @ quaternions[index - 1] < 0:

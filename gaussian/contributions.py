@@ -1,7 +1,7 @@
 """How much each Gaussian contributes to the training images, how much of that is static, and its share of the error.
 
-The colour of a pixel is linear in the colours of the Gaussians, with the blending weights as coefficients. So the
-gradient of `sum of map * image` with respect to the colour of a Gaussian is the sum over the pixels of map times
+The color of a pixel is linear in the colors of the Gaussians, with the blending weights as coefficients. So the
+gradient of `sum of map * image` with respect to the color of a Gaussian is the sum over the pixels of map times
 blending weight. With one map in each of the three channels, a single backward pass per image gives three such sums. The
 error follows Rota Bulo et al., "Revising Densification in Gaussian Splatting", ECCV 2024.
 """
@@ -24,7 +24,7 @@ class Contributions:
     static: Tensor
     #: sum over all pixels of the blending weight
     total: Tensor
-    #: largest of the sums of single images of blending weight times static weight times mean absolute colour error
+    #: largest of the sums of single images of blending weight times static weight times mean absolute color error
     error: Tensor
 
     @staticmethod
@@ -47,9 +47,9 @@ class Contributions:
         that one of its pixels covers."""
         rendered = gradient_renderer.forward(gaussians, view, sh_degree)
         error = (rendered.image.detach() - target).abs().mean(dim=0)
-        # The colour gradient is that of the coefficient of degree 0 divided by a constant, except where the colour is
-        # clamped at zero; so all Gaussians are rendered in mid grey.
-        grey = Gaussians(
+        # The color gradient is that of the coefficient of degree 0 divided by a constant, except where the color is
+        # clamped at zero; so all Gaussians are rendered in mid gray.
+        gray = Gaussians(
             gaussians.means,
             gaussians.log_scales,
             gaussians.rotations,
@@ -57,7 +57,7 @@ class Contributions:
             gaussians.means.new_zeros(len(gaussians), 1, 3),
         )
         maps = torch.stack([static, torch.ones_like(static), static * error])
-        gradients = gradient_renderer.backward(gradient_renderer.forward(grey, view, 0), maps)
+        gradients = gradient_renderer.backward(gradient_renderer.forward(gray, view, 0), maps)
         sums = gradients.gaussians["sh_coefficients"][:, 0] / SH_CONSTANT
         self.static += pixel_area * sums[:, 0]
         self.total += pixel_area * sums[:, 1]

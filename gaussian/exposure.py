@@ -1,4 +1,4 @@
-"""Exposure of each frame: image = gain * render + offset per colour channel.
+"""Exposure of each frame: image = gain * render + offset per color channel.
 
 Exposures are regularized towards the identity, and their mean over the trained frames is kept at the identity, so that
 the Gaussians have the mean exposure of the clip.

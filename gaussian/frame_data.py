@@ -61,7 +61,7 @@ class InverseDepths:
             weight = (depth > 0).astype(np.float32)
             if scene.confidences is not None:
                 weight *= np.clip(scene.confidences[frame], 0.0, 1.0)
-            # nearest neighbour, because a mean across a depth edge lies on neither surface
+            # nearest neighbor, because a mean across a depth edge lies on neither surface
             inverse = np.where(depth > 0, 1.0 / np.maximum(depth, 1e-12), 0.0)
             self._inverse[row] = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_NEAREST)
             self._weights[row] = cv2.resize(weight, (width, height), interpolation=cv2.INTER_NEAREST)

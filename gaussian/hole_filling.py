@@ -1,6 +1,6 @@
 """Fills regions that no frame ever shows static, such as the place behind an object that never moves away.
 
-Such a region is continued from its surroundings: colour and inverse depth are interpolated from its edge inwards
+Such a region is continued from its surroundings: color and inverse depth are interpolated from its edge inwards
 (push-pull, Gortler et al., "The Lumigraph", SIGGRAPH 1996) and become a few large Gaussians.
 """
 

@@ -24,7 +24,7 @@ from scene.scene import Scene
 class InitializationSettings:
     """Density of the first Gaussians, and thresholds."""
 
-    #: a cell is split while the standard deviation of its colours, in [0, 1], is above this
+    #: a cell is split while the standard deviation of its colors, in [0, 1], is above this
     detail: float = 0.03
     #: approximate limit of the number of Gaussians; cells are enlarged until it is met
     max_count: int = 60_000
@@ -46,13 +46,13 @@ class InitializationSettings:
 class _Cells:
     """The n cells of one frame, which may become Gaussians."""
 
-    #: (n, 2) int (column, row) of the pixel at the centre of the cell
+    #: (n, 2) int (column, row) of the pixel at the center of the cell
     pixels: np.ndarray
     #: (n,) edge length in pixels
     sizes: np.ndarray
     #: (n,) z depth
     depths: np.ndarray
-    #: (n, 3) mean colour in [0, 1]
+    #: (n, 3) mean color in [0, 1]
     colors: np.ndarray
 
 
@@ -173,7 +173,7 @@ def _read_view(scene: Scene, index: int, settings: InitializationSettings) -> _V
     static = np.ones(depth.shape, bool)
     if scene.motion_masks is not None:
         static = scene.motion_masks[index] < settings.motion_threshold
-        # the colours of moving things bleed over the border of their mask
+        # the colors of moving things bleed over the border of their mask
         static = cv2.erode(static.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     confident = depth > 0
     if scene.confidences is not None:
@@ -230,7 +230,7 @@ def _cells(view: _View, allowed: np.ndarray, finest: int, settings: Initializati
         leaf = open_cells & (simple | (size == finest))
         taken = leaf & (total >= 0.5 * size * size)
         rows, cols = np.nonzero(taken)
-        # the centre of a border cell may lie outside the image
+        # the center of a border cell may lie outside the image
         pixel_rows = np.minimum(rows * size + size // 2, height - 1)
         pixel_cols = np.minimum(cols * size + size // 2, width - 1)
         found.append((pixel_cols, pixel_rows, np.full(len(rows), size), 1 / mean_inverse[taken], mean[taken]))

@@ -37,7 +37,7 @@ class RasterizerInputs:
     screen_means: torch.Tensor | None
 
     def degree(self) -> int | None:
-        """The degree of the spherical harmonics in use; None if colours are given."""
+        """The degree of the spherical harmonics in use; None if colors are given."""
         if self.sh_coefficients is None:
             return None
         return math.isqrt(self.sh_coefficients.shape[1]) - 1 if self.sh_degree is None else self.sh_degree

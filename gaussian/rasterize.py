@@ -66,7 +66,7 @@ def rasterize(
 
     With `log_scales`, `scales` are logarithms, and with `opacity_logits`, `opacities` are logits; gradients are with
     respect to these. `camera_from_world` has OpenCV's axes; `intrinsics` are (fx, fy, cx, cy) in pixels, with pixel
-    centres at +0.5. All tensors that require gradients get them, except the camera with the backend `inria`.
+    centers at +0.5. All tensors that require gradients get them, except the camera with the backend `inria`.
 
     Raises `InputError` if the backend cannot be used here, `ValueError` for wrong shapes, types or devices.
     """

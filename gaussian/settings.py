@@ -48,7 +48,7 @@ class TrainSettings:
     )
     refine_cameras: bool = option(True, "refines the poses of the training frames", group=_CAMERAS)
     refine_focal: bool = option(True, "refines the focal length that all frames share", group=_CAMERAS)
-    exposure: bool = option(True, "learns gain and offset per frame and colour channel", group=_CAMERAS)
+    exposure: bool = option(True, "learns gain and offset per frame and color channel", group=_CAMERAS)
     densification: Literal["none", "adaptive", "mcmc"] = option(
         "mcmc", "how Gaussians are added and removed", group=_GAUSSIANS
     )

@@ -286,7 +286,7 @@ class TrainingRun:
         self.optimizer.to(self.device)
 
     def _camera_center(self) -> Tensor:
-        """The median of the camera centres of the scene, (3,)."""
+        """The median of the camera centers of the scene, (3,)."""
         centers = [camera.center for camera in self.scene.cameras]
         return torch.from_numpy(np.median(np.stack(centers), axis=0).astype(np.float32))
 

@@ -1,6 +1,6 @@
 """A pinhole camera with its pose.
 
-Axes are OpenCV's (x right, y down, z forward). Pixel centres are at +0.5: the image spans [0, W] x [0, H], so the
+Axes are OpenCV's (x right, y down, z forward). Pixel centers are at +0.5: the image spans [0, W] x [0, H], so the
 pixel in column u and row v is at (u + 0.5, v + 0.5). Matrices are named `a_from_b`.
 """
 

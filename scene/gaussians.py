@@ -12,14 +12,14 @@ SH_CONSTANT = 0.28209479177387814
 
 @dataclass
 class Gaussians:
-    """N anisotropic Gaussians with view-dependent colour (Kerbl et al., SIGGRAPH 2023), in the parameters that are
+    """N anisotropic Gaussians with view-dependent color (Kerbl et al., SIGGRAPH 2023), in the parameters that are
     optimized.
 
     All tensors are float32 and on one device. `select`, `joined` and `packed` return tensors in the memory layout of
     the rasterizer's kernels: the index of the Gaussian runs fastest, so each component is a contiguous array.
     """
 
-    #: (N, 3) centres in the world
+    #: (N, 3) centers in the world
     means: Tensor
     #: (N, 3) natural logarithms of the standard deviations along the axes of the Gaussian, in world units
     log_scales: Tensor
@@ -27,7 +27,7 @@ class Gaussians:
     rotations: Tensor
     #: (N,) inverse sigmoid of the opacities
     logit_opacities: Tensor
-    #: (N, K, 3) coefficients of spherical harmonics, K = (degree + 1)^2; colour = 0.5 + sum of basis times coefficient
+    #: (N, K, 3) coefficients of spherical harmonics, K = (degree + 1)^2; color = 0.5 + sum of basis times coefficient
     sh_coefficients: Tensor
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class Gaussians:
 
     @staticmethod
     def isotropic(means: Tensor, log_scales: Tensor, opacities: Tensor, colors: Tensor, sh_degree: int) -> "Gaussians":
-        """Round Gaussians of one colour each. `log_scales`, `opacities` (N,); `colors` (N, 3) in [0, 1]."""
+        """Round Gaussians of one color each. `log_scales`, `opacities` (N,); `colors` (N, 3) in [0, 1]."""
         rotations = torch.zeros(len(means), 4)
         rotations[:, 0] = 1
         coefficients = torch.zeros(len(means), (sh_degree + 1) ** 2, 3)

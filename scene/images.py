@@ -18,7 +18,7 @@ MAX_PIXELS = 200_000_000
 def read_image(path: str | Path) -> np.ndarray:
     """The image as uint8 RGB (H, W, 3).
 
-    EXIF orientation is applied; 16-bit and float images are scaled to 8 bit; grey, palette and CMYK become RGB;
+    EXIF orientation is applied; 16-bit and float images are scaled to 8 bit; gray, palette and CMYK become RGB;
     transparency is laid over black. Raises `InputError` for missing, damaged, too large and unknown files.
     """
     path = Path(path)
@@ -52,7 +52,7 @@ def read_image(path: str | Path) -> np.ndarray:
 def _has_more_than_8_bits(image: Image.Image) -> bool:
     if image.mode.startswith("I") or image.mode == "F":
         return True
-    # Pillow cuts 16-bit colour down to 8 bit silently; the raw mode of the tile tells.
+    # Pillow cuts 16-bit color down to 8 bit silently; the raw mode of the tile tells.
     tiles = getattr(image, "tile", None) or []
     return any("16" in str(tile[3]) for tile in tiles if len(tile) > 3) or (
         image.format == "TIFF" and max(np.atleast_1d(image.tag_v2.get(258, 8)).tolist()) > 8  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ def write_jpeg(path: str | Path, pixels: np.ndarray) -> None:
 
 
 def write_png(path: str | Path, pixels: np.ndarray) -> None:
-    """Writes uint8 pixels, RGB (H, W, 3) or grey (H, W), quickly rather than small. Not atomic by itself.
+    """Writes uint8 pixels, RGB (H, W, 3) or gray (H, W), quickly rather than small. Not atomic by itself.
 
     A file at `path` is replaced, not changed, because it may be hard-linked into a scene. Raises `OSError` when the
     place cannot be written to, which `atomic_folder` and `atomic_file` turn into a sentence.

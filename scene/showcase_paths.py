@@ -57,7 +57,7 @@ def possible_path(path: ShowcasePath, count: int) -> ShowcasePath:
 
 
 def smoothed_path(cameras: Sequence[Camera]) -> list[Camera]:
-    """The cameras with their right and down axes and their centres smoothed over time by a Gaussian window, mirrored at
+    """The cameras with their right and down axes and their centers smoothed over time by a Gaussian window, mirrored at
     the ends. The view axis follows from the other two."""
     count = len(cameras)
     if count <= 1:

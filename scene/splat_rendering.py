@@ -27,7 +27,7 @@ class Renderer:
     """Renders the same Gaussians from many cameras.
 
     Whatever does not depend on the camera is computed once. On a CPU, spherical harmonics above degree 0 are stored in
-    half precision: colours differ by about 1e-4 from those of `gaussian.rendering.render`, far less than one step of
+    half precision: colors differ by about 1e-4 from those of `gaussian.rendering.render`, far less than one step of
     an 8-bit image.
     """
 

@@ -103,7 +103,7 @@ def estimate_depth_maps(
             motion_stage=False,
         )
         is_metric = bool(driven.scene.provenance.get("is_metric"))
-        _require_metres(settings, is_metric)
+        _require_meters(settings, is_metric)
         if formats:
             exportable = driven.prediction.exportable if driven.prediction is not None else None
             export(exportable or driven.scene, folder, formats, settings.export_options, progress=progress)
@@ -120,7 +120,7 @@ def _write_collection(
     warn: Callable[[str], None],
 ) -> int:
     """Images that were predicted together, whatever their sizes: maps and exports at the size of the prediction."""
-    _require_metres(settings, prediction.is_metric)
+    _require_meters(settings, prediction.is_metric)
     for sentence in prediction.warnings:
         warn(sentence)
     exportable = prediction.exportable
@@ -152,9 +152,9 @@ def _checked_formats(settings: DepthSettings) -> list[str]:
 def _check_metric(settings: DepthSettings) -> None:
     spec = settings.spec
     if settings.metric and not spec.metric and settings.weights is None:
-        raise InputError(f"{spec.name} knows no metres; use da3-nested, or da3-metric with --fov.")
+        raise InputError(f"{spec.name} knows no meters; use da3-nested, or da3-metric with --fov.")
     if settings.metric and spec.metric and spec.known_focal and settings.fov is None:
-        raise InputError(f"{spec.name} needs the angle of view for depth in metres; give --fov DEGREES.")
+        raise InputError(f"{spec.name} needs the angle of view for depth in meters; give --fov DEGREES.")
 
 
 def _check_masks(settings: DepthSettings) -> None:
@@ -163,9 +163,9 @@ def _check_masks(settings: DepthSettings) -> None:
         raise InputError(f"Motion masks change no depth of {settings.predictor} here; leave out {name}.")
 
 
-def _require_metres(settings: DepthSettings, is_metric: bool) -> None:
+def _require_meters(settings: DepthSettings, is_metric: bool) -> None:
     if settings.metric and not is_metric:
-        raise InputError(f"{settings.predictor} knows no metres; use da3-nested, or da3-metric with --fov.")
+        raise InputError(f"{settings.predictor} knows no meters; use da3-nested, or da3-metric with --fov.")
 
 
 def _each_by_itself(
@@ -180,7 +180,7 @@ def _each_by_itself(
             focal = None if settings.fov is None else focal_length(width, settings.fov)
             frames = MemoryFrames(resize_image(image, width, height)[None])
             found = driver.predictor.predict(Views(frames, focal=focal))
-            _require_metres(settings, found.is_metric)
+            _require_meters(settings, found.is_metric)
             description["is_metric"] = found.is_metric
             rows, columns = found.size
             yield _Map(resize_image(image, columns, rows), found.z_depth[0], found.confidence[0])
@@ -242,7 +242,7 @@ def _write(
     if settings.png16:
         step = 0.001 if description["is_metric"] else largest / _PNG_STEPS
         if description["is_metric"] and largest > 0.001 * _PNG_STEPS:
-            warn(f"Depths beyond {0.001 * _PNG_STEPS:.1f} m do not fit 16-bit millimetres and are cut to that.")
+            warn(f"Depths beyond {0.001 * _PNG_STEPS:.1f} m do not fit 16-bit millimeters and are cut to that.")
         description["png16_step"] = step
         _write_png16(folder, step)
     description |= {

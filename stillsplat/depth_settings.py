@@ -16,9 +16,9 @@ _NETWORK = "network (predictors that have these settings)"
 class DepthSettings(SceneSettings):
     """Settings of `estimate_depth_maps`."""
 
-    metric: bool = option(False, "depth in metres (da3-nested; da3-metric with --fov)")
+    metric: bool = option(False, "depth in meters (da3-nested; da3-metric with --fov)")
     each: bool = option(False, "every image by itself, even where the predictor could use them together")
-    png16: bool = option(False, "16-bit PNG files too, in millimetres where the unit is the metre")
+    png16: bool = option(False, "16-bit PNG files too, in millimeters where the unit is the meter")
     chunk_size: int = option(60, "frames predicted together", metavar="N", group="chunks")
     overlap: int = option(30, "frames shared with the next chunk", metavar="N", group="chunks")
     #: fields of the predictor's settings; None: its default

@@ -10,15 +10,15 @@ MOTION_COLOR = (255, 106, 61)
 
 
 def mask_image(frame: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """The frame (uint8 RGB) in dimmed grey with motion (H, W) in [0, 1] in color; uint8 (H, W, 3)."""
-    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
+    """The frame (uint8 RGB) in dimmed gray with motion (H, W) in [0, 1] in color; uint8 (H, W, 3)."""
+    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
     motion = np.clip(motion, 0, 1).astype(np.float32)[..., None]
-    tint = np.array(MOTION_COLOR, np.float32) * (0.45 + 0.55 * grey / 255.0)
-    return np.rint(grey * 0.55 * (1 - motion) + tint * motion).astype(np.uint8)
+    tint = np.array(MOTION_COLOR, np.float32) * (0.45 + 0.55 * gray / 255.0)
+    return np.rint(gray * 0.55 * (1 - motion) + tint * motion).astype(np.uint8)
 
 
 def depth_image(z_depth: np.ndarray, near: float, far: float) -> np.ndarray:
-    """Colors of the inverse depth from `near` (bright) to `far` (dark), unknown depth in dark grey; uint8 (H, W, 3)."""
+    """Colors of the inverse depth from `near` (bright) to `far` (dark), unknown depth in dark gray; uint8 (H, W, 3)."""
     return depth_colors(z_depth, (1.0 / far, 1.0 / near), colormap="inferno_r", unknown=(38, 38, 42))
 
 

@@ -289,7 +289,7 @@ def held_out_suffix(optimized: dict[str, Any]) -> str:
     """How the cameras and exposures of held-out frames came about, in words."""
     cameras = {
         "predictor": "of the predictor, never moved",
-        "interpolated correction": "of the predictor, moved by what their neighbours were moved",
+        "interpolated correction": "of the predictor, moved by what their neighbors were moved",
         "optimized on static pixels": "optimized on their own static pixels",
     }.get(optimized["test_cameras"], optimized["test_cameras"])
     exposures = optimized.get("test_exposures")

@@ -30,7 +30,7 @@ def range_server() -> Iterator[RangeServer]:
 
 
 def textured(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """A smooth coloured image (H, W, 3) uint8 that codecs keep well."""
+    """A smooth colored image (H, W, 3) uint8 that codecs keep well."""
     generator = np.random.default_rng(seed)
     noise = generator.uniform(0, 1, (height, width, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 6.0)

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 
-#: half sizes of the room, and balls (centre, radius) that stand in it
+#: half sizes of the room, and balls (center, radius) that stand in it
 _ROOM = np.array([4.0, 2.2, 5.0])
 _BALLS = [((-1.6, 0.9, 2.0), 0.9), ((1.8, 0.3, 3.0), 0.8), ((0.4, 1.5, 0.9), 0.5), ((-0.6, -1.2, 3.6), 0.6)]
 _MOVER_RADIUS = 0.55
@@ -17,7 +17,7 @@ _MOVER_RADIUS = 0.55
 
 @dataclass(frozen=True)
 class SyntheticClip:
-    """`frame_count` frames of a camera with square pixels whose centres are at +0.5."""
+    """`frame_count` frames of a camera with square pixels whose centers are at +0.5."""
 
     frame_count: int
     height: int

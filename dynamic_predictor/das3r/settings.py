@@ -16,7 +16,7 @@ class TwoViewSettings(AlignmentSettings):
     weights: str | Path | None = None
     #: which pairs of frames are looked at, see `alignment.pair_graph`
     scene_graph: str = "swinstride-5-noncyclic"
-    #: longer clips are aligned in windows of so many frames, of which neighbours share `window_overlap`: memory is that
+    #: longer clips are aligned in windows of so many frames, of which neighbors share `window_overlap`: memory is that
     #: of one window
     window: int = 100
     window_overlap: int = 10

@@ -37,7 +37,7 @@ def _row(model: PublishedModel) -> PredictorSpec:
     network = model.settings.any_view if isinstance(model.settings, NestedSettings) else model.settings
     cameras = network.backbone.alternating_from is not None
     kind = "cameras and depth" if cameras else "depth of single images"
-    unit = " in metres" if nested else " in metres where the angle of view is known" if model.metric else ""
+    unit = " in meters" if nested else " in meters where the angle of view is known" if model.metric else ""
     return PredictorSpec(
         name=model.name,
         description=f"Depth Anything 3, {size}: {kind}{unit}",

@@ -58,12 +58,12 @@ _FILES = (
     ),
     _depth_anything(
         "DA3NESTED-GIANT-LARGE",
-        "depth and cameras in metres; superseded by da3nested-giant-large-1.1",
+        "depth and cameras in meters; superseded by da3nested-giant-large-1.1",
         NON_COMMERCIAL,
     ),
     _depth_anything(
         "DA3NESTED-GIANT-LARGE-1.1",
-        "depth and cameras in metres: giant model and metric model in one",
+        "depth and cameras in meters: giant model and metric model in one",
         NON_COMMERCIAL,
         inventory="da3nested-giant-large",
         revision="b2359bdf726fb44ef62acca04d629dcf158053e7",
@@ -72,7 +72,7 @@ _FILES = (
     ),
     _depth_anything(
         "DA3METRIC-LARGE",
-        "depth in metres and sky of single images",
+        "depth in meters and sky of single images",
         "Apache-2.0",
         revision="4010e39f3634a45bc60553321fb49fb760bd594e",
         size=1_336_734_448,

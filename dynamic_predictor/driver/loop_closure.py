@@ -13,7 +13,7 @@ from dynamic_predictor.driver.chunk_windows import chunk_of_frame, frames_around
 
 #: number of descriptors compared at a time; it bounds the memory for their inner products
 _BLOCK = 1024
-_NEIGHBOURS, _MIN_GAP = 5, 10
+_NEIGHBORS, _MIN_GAP = 5, 10
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ def find_loops(descriptors: np.ndarray, *, threshold: float = 0.85, suppression:
     """
     pairs: dict[tuple[int, int], float] = {}
     for start in range(0, len(descriptors), _BLOCK):
-        values, indices = _most_similar(descriptors, start, _NEIGHBOURS + 1)
+        values, indices = _most_similar(descriptors, start, _NEIGHBORS + 1)
         for row in range(len(values)):
             frame = start + row
-            # a frame is its own best neighbour, but identical frames may come before it
+            # a frame is its own best neighbor, but identical frames may come before it
             others = [(int(j), float(v)) for j, v in zip(indices[row], values[row], strict=True) if j != frame]
-            for other, similarity in others[:_NEIGHBOURS]:
+            for other, similarity in others[:_NEIGHBORS]:
                 if similarity > threshold and abs(frame - other) > _MIN_GAP:
                     pairs[max(frame, other), min(frame, other)] = similarity
     ordered = sorted(

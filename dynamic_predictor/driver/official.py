@@ -114,7 +114,7 @@ class Conventions:
     #: and translation belong to another scale.
     rescales_rigid_steps: bool = False
     #: The function that finds the scale of "scale+se3"; None: `chunks.depth_scale`. The quantile of the official one is
-    #: above the true ratio by construction, and its thresholds assume metres.
+    #: above the true ratio by construction, and its thresholds assume meters.
     depth_scale: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], OfficialScale] | None = None
 
 

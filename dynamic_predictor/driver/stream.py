@@ -362,7 +362,7 @@ class _Stream:
         assert descriptor is not None
         self._describe(descriptor)
         candidates = find_loops(self.workspace.descriptors(descriptor.size), threshold=descriptor.threshold)
-        # neighbouring chunks share frames already
+        # neighboring chunks share frames already
         wanted = [
             loop
             for loop in loop_windows(windows, candidates, half=self.settings.loop_half)

@@ -6,8 +6,8 @@ inverse depths are eliminated by the Schur complement (Triggs et al., Bundle Adj
 The loss is an iteratively reweighted Cauchy loss per observation, times a weight per track. All tracks of a host frame
 are stored densely, so that most of the work is matrix products.
 
-Frames of reference: poses are `camera_from_world`; rotations multiply camera points from the left. Pixel centres are at
-+0.5; the principal point is the centre of the image.
+Frames of reference: poses are `camera_from_world`; rotations multiply camera points from the left. Pixel centers are at
++0.5; the principal point is the center of the image.
 """
 
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ class SparseObservations:
 
     #: (F + 1,) int
     frame_starts: np.ndarray
-    #: (N, 2) float32, (u, v) of the observation, pixel centres at +0.5
+    #: (N, 2) float32, (u, v) of the observation, pixel centers at +0.5
     pixels: np.ndarray
     #: (N,) float32, 1 / z_depth in that frame, in 1 / scene units
     inverse_depths: np.ndarray
@@ -46,7 +46,7 @@ class CameraEstimate:
 
     cameras: list[Camera]
     #: "bundle_adjustment", "pycolmap", "rotation_only", "static_camera", or "bridged" if the cameras of some frames are
-    #: interpolated from their neighbours
+    #: interpolated from their neighbors
     method: str
     #: median over the observations of static tracks, in pixels
     median_reprojection_error: float

@@ -17,7 +17,7 @@ SETTLED_SHIFT = 0.25
 
 def in_units_of(estimate: CameraEstimate, other: CameraEstimate) -> CameraEstimate:
     """`estimate` scaled to the unit of length of `other`, an estimate of the same clip: the scale that fits the camera
-    centres best, where both paths start at the origin."""
+    centers best, where both paths start at the origin."""
     centers = np.stack([camera.center for camera in estimate.cameras])
     wanted = np.stack([camera.center for camera in other.cameras])
     power = float((centers**2).sum())

@@ -2,7 +2,7 @@
 
 Every flow vector between two frames gives two linear equations for the inverse depth of the pixel (`rigid_flow`). They
 are solved per pixel over several baselines by iteratively reweighted least squares with a Geman-McClure weight. Then
-the estimates of neighbouring frames are warped along the flow and fused where they agree, and uncertain pixels are
+the estimates of neighboring frames are warped along the flow and fused where they agree, and uncertain pixels are
 filled by edge-aware smoothing. The unknown is inverse depth, because its error is nearly Gaussian and infinity is 0.
 """
 

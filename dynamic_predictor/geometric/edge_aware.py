@@ -13,7 +13,7 @@ from scipy.linalg import solveh_banded
 class EdgeAwareSmoother:
     """Smooths any number of maps with one guide image.
 
-    `guide` (H, W, C) float32: the link of two neighbouring pixels is exp(-d / `contrast`), where d is the Euclidean
+    `guide` (H, W, C) float32: the link of two neighboring pixels is exp(-d / `contrast`), where d is the Euclidean
     distance of their guide values. `strength` is the weight of smoothness against the data: in flat areas values are
     averaged over about sqrt(strength) pixels.
     """

@@ -61,7 +61,7 @@ def explained_share(geometry: Geometry, tolerance: float) -> float:
 
 def bridge(poses: Poses, registered: np.ndarray) -> None:
     """Fills the poses of frames that are not `registered` (F,), in place: interpolated between the nearest registered
-    frames (rotations by slerp, centres linearly), and equal to the nearest one beyond the ends."""
+    frames (rotations by slerp, centers linearly), and equal to the nearest one beyond the ends."""
     known, missing = np.flatnonzero(registered), np.flatnonzero(~registered)
     if len(known) == 0 or len(missing) == 0:
         return

@@ -57,7 +57,7 @@ def cut_out(hosts: list[HostTracks], begin: int, end: int) -> list[HostTracks]:
 
 
 def thinned(host: HostTracks, most: int) -> HostTracks:
-    """At most `most` of the host's tracks, evenly spread over the image; of neighbouring tracks the longest is kept."""
+    """At most `most` of the host's tracks, evenly spread over the image; of neighboring tracks the longest is kept."""
     if host.count <= most:
         return host
     length = host.visible.sum(0)

@@ -15,7 +15,7 @@ from dynamic_predictor.geometric.tracks import HostTracks
 
 
 def fit_rotations(hosts: list[HostTracks], count: int, focal: float, center: tuple[float, float]) -> Poses:
-    """Poses without translation: robust rotations between neighbouring frames, from the tracks of all hosts,
+    """Poses without translation: robust rotations between neighboring frames, from the tracks of all hosts,
     chained."""
     poses = identity_poses(count, focal)
     for frame in range(1, count):

@@ -237,7 +237,7 @@ def _photometric_factor(rigid_difference: np.ndarray, flow_difference: np.ndarra
 
 def _edge_variance(displacement: np.ndarray) -> np.ndarray:
     """Additional variance (H, W) of the flow near its discontinuities, where it is blurred over a few pixels: from the
-    range of `displacement` in a 5x5 neighbourhood."""
+    range of `displacement` in a 5x5 neighborhood."""
     kernel = np.ones((5, 5), np.uint8)
     spread = cv2.dilate(displacement, kernel) - cv2.erode(displacement, kernel)
     return np.square(np.float32(0.15) * spread).sum(axis=-1)

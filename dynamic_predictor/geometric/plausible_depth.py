@@ -14,7 +14,7 @@ _SHARPNESS = 8.0
 
 
 class PlausibleSurface:
-    """A ground plane that passes smoothly into a vertical cylinder around the common centre of the cameras.
+    """A ground plane that passes smoothly into a vertical cylinder around the common center of the cameras.
 
     The surface is fixed in the world, so that all frames of a rotating camera have consistent depth, and not flat, so
     that views from beside the camera show parallax. "Down" is the mean of the y axes of the cameras.
@@ -27,7 +27,7 @@ class PlausibleSurface:
         self._down = down / length if length > 1e-3 else cameras[0].world_from_camera[:3, 1]
 
     def z_depth(self, camera: Camera) -> np.ndarray:
-        """(H, W) float32 z depth of the surface, in scene units, in a camera at the common centre."""
+        """(H, W) float32 z depth of the surface, in scene units, in a camera at the common center."""
         u = (np.arange(camera.width) + 0.5 - camera.cx) / camera.fx
         v = (np.arange(camera.height) + 0.5 - camera.cy) / camera.fy
         down = self._down @ camera.world_from_camera[:3, :3]

@@ -14,7 +14,7 @@ from scene.camera import Camera
 
 
 def pixel_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """x (1, W) and y (H, 1) of the pixel centres, float32; the first centre is at 0.5."""
+    """x (1, W) and y (H, 1) of the pixel centers, float32; the first center is at 0.5."""
     return (
         np.arange(width, dtype=np.float32)[None, :] + np.float32(0.5),
         np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5),

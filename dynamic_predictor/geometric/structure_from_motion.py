@@ -183,7 +183,7 @@ def _bridge_gaps(geometry: Geometry, warnings: list[str]) -> bool:
     bridge(geometry.poses, geometry.registered)
     warnings.append(
         f"{len(missing)} of {len(geometry.registered)} frames could not be measured; their cameras are "
-        f"interpolated from their neighbours (first: frame {missing[0]})."
+        f"interpolated from their neighbors (first: frame {missing[0]})."
     )
     return True
 

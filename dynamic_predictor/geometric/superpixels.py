@@ -16,7 +16,7 @@ def superpixels(image: np.ndarray, spacing: int) -> np.ndarray:
     rows, columns = -(-height // spacing), -(-width // spacing)
     padded = np.full((rows * spacing, columns * spacing), np.inf, np.float32)
     padded[:height, :width] = gradient
-    # a small penalty on the distance from the cell's centre keeps the patches compact in flat areas
+    # a small penalty on the distance from the cell's center keeps the patches compact in flat areas
     offset = (np.arange(spacing) - (spacing - 1) / 2.0) ** 2
     penalty = (offset[:, None] + offset[None, :]) * (8.0 / spacing)
     cells = padded.reshape(rows, spacing, columns, spacing).transpose(0, 2, 1, 3) + penalty
@@ -32,7 +32,7 @@ def superpixels(image: np.ndarray, spacing: int) -> np.ndarray:
 
 
 def _label_borders(labels: np.ndarray, markers: np.ndarray) -> None:
-    """Replaces the lines of -1 that the watershed leaves between patches by a neighbouring label, in place."""
+    """Replaces the lines of -1 that the watershed leaves between patches by a neighboring label, in place."""
     for _ in range(8):
         missing = labels <= 0
         if not missing.any():

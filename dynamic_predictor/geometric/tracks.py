@@ -28,7 +28,7 @@ def keyframe_stride(frame_count: int) -> int:
 
 @dataclass
 class HostTracks:
-    """The tracks that start in the frame `host`. Pixels are (u, v) with pixel centres at +0.5."""
+    """The tracks that start in the frame `host`. Pixels are (u, v) with pixel centers at +0.5."""
 
     host: int
     #: (T, 2) float64, positions in the host frame
@@ -73,7 +73,7 @@ _LEVELS = 1
 
 
 def detect_points(gray: np.ndarray, excluded: np.ndarray | None, spacing: int) -> np.ndarray:
-    """The strongest corner (Shi and Tomasi, CVPR 1994) of every cell of `spacing` pixels, (N, 2) float32, pixel centres
+    """The strongest corner (Shi and Tomasi, CVPR 1994) of every cell of `spacing` pixels, (N, 2) float32, pixel centers
     at integers. There are none in cells without texture and on pixels marked in `excluded` (H, W) bool."""
     smooth = cv2.GaussianBlur(gray, (0, 0), 0.8)
     strength = cv2.cornerMinEigenVal(smooth, 5, ksize=3)
@@ -97,7 +97,7 @@ def detect_points(gray: np.ndarray, excluded: np.ndarray | None, spacing: int) -
     if not points:
         return np.zeros((0, 2), np.float32)
     found = np.asarray(points, np.float32)
-    # corners of neighbouring cells may nearly coincide: keep the stronger
+    # corners of neighboring cells may nearly coincide: keep the stronger
     order = np.argsort(-strength[found[:, 1].astype(int), found[:, 0].astype(int)], kind="stable")
     taken = np.zeros(gray.shape, np.uint8)
     kept = []
@@ -110,7 +110,7 @@ def detect_points(gray: np.ndarray, excluded: np.ndarray | None, spacing: int) -
 
 
 def _sample(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Bilinear samples (N, C) of `image` (H, W, C) at `points` (N, 2), pixel centres at integers."""
+    """Bilinear samples (N, C) of `image` (H, W, C) at `points` (N, 2), pixel centers at integers."""
     if len(points) == 0:
         return np.zeros((0, image.shape[2]), image.dtype)
     x = np.ascontiguousarray(points[:, :1], np.float32)

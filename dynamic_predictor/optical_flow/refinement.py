@@ -42,12 +42,12 @@ def convex_upsample(values: Tensor, weight_logits: Tensor) -> Tensor:
     """(B, C, h, w) to (B, C, 8 h, 8 w): every fine pixel is a convex combination of the 3x3 coarse pixels around it
     (Teed and Deng, ECCV 2020, section 3.3).
 
-    `weight_logits` (B, 9 * 64, h, w): channels ordered by neighbour, then row and column inside the coarse pixel.
+    `weight_logits` (B, 9 * 64, h, w): channels ordered by neighbor, then row and column inside the coarse pixel.
     """
     batch, channels, height, width = values.shape
     weights = weight_logits.reshape(batch, 1, 9, SCALE, SCALE, height, width).softmax(dim=2)
     around = F.unfold(values, 3, padding=1).reshape(batch, channels, 9, 1, 1, height, width)
     fine = torch.zeros(batch, channels, SCALE, SCALE, height, width, device=values.device, dtype=values.dtype)
-    for neighbour in range(9):  # one by one, because the product of all nine would be the largest array of the network
-        fine.addcmul_(weights[:, :, neighbour], around[:, :, neighbour])
+    for neighbor in range(9):  # one by one, because the product of all nine would be the largest array of the network
+        fine.addcmul_(weights[:, :, neighbor], around[:, :, neighbor])
     return fine.permute(0, 1, 4, 2, 5, 3).reshape(batch, channels, SCALE * height, SCALE * width)

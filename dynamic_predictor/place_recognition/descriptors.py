@@ -43,8 +43,8 @@ class GradientDescriptor:
         return np.stack([self._describe(image) for image in images]).astype(np.float32)
 
     def _describe(self, image: np.ndarray) -> np.ndarray:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        small = cv2.resize(grey, (self._SIDE, self._SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(gray, (self._SIDE, self._SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         dx = cv2.Sobel(small, cv2.CV_32F, 1, 0)
         dy = cv2.Sobel(small, cv2.CV_32F, 0, 1)
         strength = np.hypot(dx, dy)

@@ -23,7 +23,7 @@ class AdaptiveDensityControl(DensificationStrategy):
     every: int = 250
     #: largest number of splits per edit, as a share of the Gaussians
     growth: float = 0.12
-    #: Gaussians with less error than this, in pixels times colour difference, are not split
+    #: Gaussians with less error than this, in pixels times color difference, are not split
     min_error: float = 0.05
 
     def edit(self, gaussians: Gaussians, context: DensificationContext) -> Edit:

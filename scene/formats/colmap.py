@@ -1,7 +1,7 @@
 """colmap: models as cameras, images and points3D files, binary and text.
 
 Layout of the files: COLMAP's documentation, "Output Format". Poses are camera_from_world as qw qx qy qz tx ty tz; axes
-and pixel centres (+0.5) are those of `scene.camera`. Written here as PINHOLE, read by `scene.formats.colmap_reader`.
+and pixel centers (+0.5) are those of `scene.camera`. Written here as PINHOLE, read by `scene.formats.colmap_reader`.
 
 This is not left to pycolmap, which aborts the process in OpenCV's PNG encoder when it was imported before cv2.
 """

@@ -10,7 +10,7 @@ Its predictor writes into one folder
     dynamic_mask_0.png       255 where the mean is above one half
 
 and its scripts rearrange that into images/, depth_maps/, confidence_maps/, dyna_avg/ and dynamic_masks/, numbered with
-four digits. DAS3R has pixel centres at whole numbers and we at +0.5, so 0.5 is added to its principal point. Its
+four digits. DAS3R has pixel centers at whole numbers and we at +0.5, so 0.5 is added to its principal point. Its
 confidence c becomes 1 - 1 / c.
 """
 

@@ -101,7 +101,7 @@ def scene_diagonal(points: np.ndarray) -> float:
 
 
 def camera_pyramid(camera: Camera, size: float) -> np.ndarray:
-    """Lines (8, 2, 3) in the world: from the centre to the corners of the image at depth `size`, and between these."""
+    """Lines (8, 2, 3) in the world: from the center to the corners of the image at depth `size`, and between these."""
     width, height = camera.width, camera.height
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
     rays = np.column_stack([(corners - [camera.cx, camera.cy]) / [camera.fx, camera.fy], np.ones(4)]) * size

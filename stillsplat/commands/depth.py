@@ -10,7 +10,7 @@ EPILOG = """\
 what lies in OUT afterwards:
   depth/00000.npz      z_depth and confidence: float32, 0 = unknown
   previews/ preview.mp4   images with their depth in color
-  png16/00000.png      16-bit depth, with --png16 (millimetres where the unit is the metre)
+  png16/00000.png      16-bit depth, with --png16 (millimeters where the unit is the meter)
   depth.json           predictor, unit, settings
 and with --export, for which all images are seen together, what docs/exports.md lists, for example
   mini_npz npz         exports/mini_npz/results.npz: depth, conf, extrinsics, intrinsics; npz has the images too

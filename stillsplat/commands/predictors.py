@@ -6,7 +6,7 @@ EPILOG = None
 
 _CAPABILITIES = {
     "cameras": "cameras",
-    "metric": "metres",
+    "metric": "meters",
     "motion": "motion masks of its own",
     "single_view": "single images",
     "known_focal": "--fov",

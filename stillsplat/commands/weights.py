@@ -24,18 +24,18 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    listing = actions.add_parser("list", help="every known file, its licence and whether it is on this machine")
+    listing = actions.add_parser("list", help="every known file, its license and whether it is on this machine")
     listing.set_defaults(action_function=_list)
 
-    get = actions.add_parser("get", help="show the licence, ask, and download; resumes an interrupted download")
+    get = actions.add_parser("get", help="show the license, ask, and download; resumes an interrupted download")
     get.add_argument("names", metavar="NAME", nargs="+", help="as `list` shows them")
     get.add_argument("--to", metavar="DIR", help="weights folder (default: $STILLSPLAT_WEIGHTS, else weights/)")
-    get.add_argument("--yes", action="store_true", help="the licence is accepted, do not ask")
+    get.add_argument("--yes", action="store_true", help="the license is accepted, do not ask")
     get.set_defaults(action_function=_get)
 
     check = actions.add_parser("check", help="size, SHA-256, keys, shapes and values of a file")
     check.add_argument("names", metavar="NAME|FILE", nargs="+", help="a name of the list, or a file")
-    check.add_argument("--as", dest="claimed", metavar="NAME", help="what the file should be (default: recognise it)")
+    check.add_argument("--as", dest="claimed", metavar="NAME", help="what the file should be (default: recognize it)")
     check.set_defaults(action_function=_check)
 
     path = actions.add_parser("path", help="print where the file lies")
@@ -56,7 +56,7 @@ def _list(options: argparse.Namespace) -> int:
         size = f", {spoken_size(entry.size)}" if entry.size else ""
         print(f"{entry.name}  ({entry.system}{size})")
         print(f"  {entry.purpose}")
-        print(f"  licence: {entry.license}")
+        print(f"  license: {entry.license}")
         print(f"  published: {entry.source}")
         print(f"  here: {find_weights(entry) or 'no'}")
     return 0
@@ -69,7 +69,7 @@ def _get(options: argparse.Namespace) -> int:
     from terminal.progress_bars import ProgressBars
 
     for entry in [weights_entry(name) for name in options.names]:
-        print(f"{entry.name}: {entry.purpose}\n  licence: {entry.license}\n  from: {entry.source}")
+        print(f"{entry.name}: {entry.purpose}\n  license: {entry.license}\n  from: {entry.source}")
         print(f"  to: {kept_at(entry, options.to)}", flush=True)
         if not options.yes:
             _ask_for_consent()
@@ -80,9 +80,9 @@ def _get(options: argparse.Namespace) -> int:
 
 def _ask_for_consent() -> None:
     if not sys.stdin.isatty():
-        raise InputError("Nobody can be asked about the licence here; repeat with --yes if you accept it.")
-    if input("Download under this licence? [y/N] ").strip().lower() not in {"y", "yes"}:
-        raise InputError("Nothing was downloaded, the licence was not accepted.")
+        raise InputError("Nobody can be asked about the license here; repeat with --yes if you accept it.")
+    if input("Download under this license? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise InputError("Nothing was downloaded, the license was not accepted.")
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -204,7 +204,7 @@ def _strips(
         progress("report", done, len(shown))
     columns = [
         ("Input", ""),
-        ("What moves", "coloured"),
+        ("What moves", "colored"),
         ("Depth", f"{near:.3g} bright – {far:.3g} dark"),
         ("Static render", ""),
         ("Error", "0 – 64 of 255"),

@@ -45,9 +45,9 @@ def test_comparison_beside_a_program_that_is_given(tmp_path):
     assert "times it" in printed and isinstance(report["peers"]["inria"], str)
 
 
-def test_comparison_where_nothing_else_is_and_neighbours(tmp_path):
-    printed, report = run(tmp_path, "--compare", "--neighbour", "--opensplat", str(tmp_path / "not there"))
+def test_comparison_where_nothing_else_is_and_neighbors(tmp_path):
+    printed, report = run(tmp_path, "--compare", "--neighbor", "--opensplat", str(tmp_path / "not there"))
     assert report["peers"]["opensplat"][0]["ms"] == "could not be started: No such file or directory"
     assert "inria has the same package name as ours and needs an NVIDIA GPU" in printed
-    (figures,) = report["neighbours"]
-    assert [row["neighbours"] for row in figures][:2] == [0, 1] and all(row["processor_ms"] > 0 for row in figures)
+    (figures,) = report["neighbors"]
+    assert [row["neighbors"] for row in figures][:2] == [0, 1] and all(row["processor_ms"] > 0 for row in figures)

@@ -38,7 +38,7 @@ def test_scripts_run_from_anywhere(script: str, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, str(path), "--to", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, stdin=-3
     )
-    assert result.returncode == 2 and "licence" in result.stdout and "--yes" in result.stderr
+    assert result.returncode == 2 and "license" in result.stdout and "--yes" in result.stderr
 
 
 def test_label_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

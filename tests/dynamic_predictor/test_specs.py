@@ -48,8 +48,8 @@ def test_rows_say_what_there_is():
 def test_unknown_names_and_settings_are_one_sentence():
     with pytest.raises(InputError, match='no predictor called "nope"; choose one of: .*geometric'):
         create_predictor("nope")
-    with pytest.raises(InputError, match="geometric has no setting called colour"):
-        create_predictor("geometric", colour=3)
+    with pytest.raises(InputError, match="geometric has no setting called color"):
+        create_predictor("geometric", color=3)
     with pytest.raises(InputError, match='no device called "tpu"'):
         create_predictor("geometric", device="tpu")
 

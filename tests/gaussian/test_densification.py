@@ -76,7 +76,7 @@ def test_copies_look_like_the_one_they_replace() -> None:
             several.logit_opacities[:] = torch.logit(each)
             several.log_scales += shrink.log()
             difference = np.abs(render(one, camera).alpha - render(several, camera).alpha)
-            # exact at the centre; away from it the shape differs a little, most for many opaque copies
+            # exact at the center; away from it the shape differs a little, most for many opaque copies
             assert difference[32, 32] < 0.01 and difference.mean() < 0.06
 
 

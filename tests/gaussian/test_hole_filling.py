@@ -1,4 +1,4 @@
-"""Holes in a wall are filled with its colour at its depth; a wall without holes is not changed."""
+"""Holes in a wall are filled with its color at its depth; a wall without holes is not changed."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from scene.gaussians import Gaussians
 
 
 def wall(hole: float) -> Gaussians:
-    """Grey-green at z = 2, without a disc of radius `hole`."""
+    """Gray-green at z = 2, without a disc of radius `hole`."""
     grid = torch.linspace(-1.6, 1.6, 80)
     x, y = torch.meshgrid(grid, grid, indexing="ij")
     means = torch.stack([x, y, torch.full_like(x, 2.0)], dim=-1).view(-1, 3)

@@ -61,7 +61,7 @@ def test_first_step_goes_against_each_tangent_derivative() -> None:
     np.testing.assert_allclose(refinement.correction(3), expected, rtol=1e-3, atol=1e-9)
 
 
-def test_held_out_cameras_follow_their_neighbours() -> None:
+def test_held_out_cameras_follow_their_neighbors() -> None:
     refinement = CameraRefinement(some_cameras())
     before = refinement.camera(2).camera_from_world
     gradient = np.ones((3, 4))

@@ -6,12 +6,12 @@ from scene.depth_colors import depth_colors, depth_range, inverse_depth_limits
 from tests.scene.formats.da3_export_goldens import load_goldens
 
 
-def test_depth_colours_are_the_official_ones():
+def test_depth_colors_are_the_official_ones():
     golden = load_goldens()
     np.testing.assert_array_equal(depth_colors(golden["glb/depth"][0]), golden["vis/depth_rgb"])
 
 
-def test_depth_colours_of_a_clip_keep_their_meaning():
+def test_depth_colors_of_a_clip_keep_their_meaning():
     near, far = np.full((4, 4), 1.0), np.full((4, 4), 4.0)
     limits = inverse_depth_limits(np.concatenate([near, far]))
     assert (depth_colors(near, limits) != depth_colors(far, limits)).any()

@@ -1,4 +1,4 @@
-"""The parameters of Gaussians: order in memory, and colours as spherical harmonics."""
+"""The parameters of Gaussians: order in memory, and colors as spherical harmonics."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from scene.gaussians import Gaussians, morton_order, sh_from_color
 from tests.paths import DATA
 
 
-def test_morton_order_keeps_neighbours_together() -> None:
+def test_morton_order_keeps_neighbors_together() -> None:
     points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0))
     order = morton_order(points)
     assert torch.equal(order.sort().values, torch.arange(2000))

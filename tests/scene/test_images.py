@@ -22,7 +22,7 @@ def test_png_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_sixteen_bit_colour_is_scaled(tmp_path: Path, suffix: str) -> None:
+def test_sixteen_bit_color_is_scaled(tmp_path: Path, suffix: str) -> None:
     deep = COLOR.astype(np.uint16) * 257
     cv2.imwrite(str(tmp_path / f"deep{suffix}"), deep[..., ::-1])
     assert np.array_equal(read_image(tmp_path / f"deep{suffix}"), COLOR)
@@ -74,7 +74,7 @@ def test_what_is_transparent_lies_over_black(tmp_path: Path) -> None:
     assert np.abs(image[6:] - COLOR[6:] * (128 / 255)).max() <= 0.5 + 1e-6
 
 
-def test_transparent_palette_colour(tmp_path: Path) -> None:
+def test_transparent_palette_color(tmp_path: Path) -> None:
     image = Image.fromarray((GRAY > 100).astype(np.uint8), "P")
     image.putpalette([200, 10, 10, 20, 200, 20])
     image.save(tmp_path / "cut.png", transparency=0)

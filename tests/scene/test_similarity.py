@@ -59,7 +59,7 @@ def test_alignment_has_the_least_error() -> None:
 
 
 def test_orientations_determine_the_rotation_about_a_straight_path() -> None:
-    """Centres on a line leave the rotation about it open; what the cameras look at does not."""
+    """Centers on a line leave the rotation about it open; what the cameras look at does not."""
     reference = wandering(20)
     reference[:, :3, 3] = np.linspace(0, 3, 20)[:, None] * [1.0, 2.0, 0.5]
     rotation = Rotation.from_rotvec([0.4, -1.0, 2.0]).as_matrix()

@@ -1,4 +1,4 @@
-"""Videos that we write: every player's format, true colours, whole or not at all."""
+"""Videos that we write: every player's format, true colors, whole or not at all."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def test_images_come_back(tmp_path: Path, panning: Panning) -> None:
 
 
 @pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (200, 120, 40)])
-def test_colours_are_true(tmp_path: Path, color: tuple[int, int, int]) -> None:
+def test_colors_are_true(tmp_path: Path, color: tuple[int, int, int]) -> None:
     image = np.full((64, 64, 3), color, np.uint8)
     write_video(tmp_path / "clip.mp4", [image] * 3, 30)
     assert np.abs(decoded(tmp_path / "clip.mp4")[1].astype(int) - image).max() <= 2

@@ -146,7 +146,7 @@ def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_:
 
 
 def fake_render(gaussians, camera, *, exposure=None):
-    """A grey image with a gradient, so that scores are finite."""
+    """A gray image with a gradient, so that scores are finite."""
     image = np.tile(np.linspace(0.3, 0.7, camera.width, dtype=np.float32)[None, :, None], (camera.height, 1, 3))
     alpha = np.ones((camera.height, camera.width), np.float32)
     return rendering.Rendering(image, alpha, 4.0 * alpha)

@@ -200,7 +200,7 @@ def test_full_disk(run_cli, clip, tmp_path, fakes, monkeypatch, stage):
     assert (out / "report.html").exists()
 
 
-@pytest.mark.parametrize("kind", ["16 bit", "grey", "RGBA", "odd size", "jpeg"])
+@pytest.mark.parametrize("kind", ["16 bit", "gray", "RGBA", "odd size", "jpeg"])
 def test_images_of_all_kinds_just_work(run_cli, tmp_path, fakes, kind):
     images = clip_images(4)
     folder = tmp_path / "clip"
@@ -208,7 +208,7 @@ def test_images_of_all_kinds_just_work(run_cli, tmp_path, fakes, kind):
     for index, image in enumerate(images):
         if kind == "16 bit":
             image = image.astype(np.uint16) * 257
-        elif kind == "grey":
+        elif kind == "gray":
             image = image[..., 0]
         elif kind == "RGBA":
             image = np.dstack([image, np.full(image.shape[:2], 200, np.uint8)])

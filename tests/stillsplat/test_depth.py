@@ -1,4 +1,4 @@
-"""`stillsplat depth`: clips, single images of any size, metres, exports, and one sentence for every mistake."""
+"""`stillsplat depth`: clips, single images of any size, meters, exports, and one sentence for every mistake."""
 
 import json
 import os
@@ -93,8 +93,8 @@ def test_exports_lie_beside_the_maps(network, images, tmp_path):
         (["--export", "feat_vis", "--export-features", "last"], "numbers of blocks"),
         (["--export", "glb", "--conf-percentile", "120"], "percentile"),
         (["--export", "gs_video", "--trajectory", "loop"], "--trajectory"),
-        (["--export", "glb", "--metric"], "no metres"),
-        (["--metric"], "no metres"),
+        (["--export", "glb", "--metric"], "no meters"),
+        (["--metric"], "no meters"),
         (["--max-frames", "0"], "--max-frames"),
     ],
 )
@@ -154,7 +154,7 @@ def test_depth_of_a_clip(tmp_path):
 
 
 class _Monocular:
-    """Stands in for a metric model: depth is the image width over the focal length, in metres where that is known."""
+    """Stands in for a metric model: depth is the image width over the focal length, in meters where that is known."""
 
     def predict(self, views, **more):
         height, width = views.frames.height, views.frames.width

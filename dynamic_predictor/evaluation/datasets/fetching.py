@@ -1,4 +1,4 @@
-"""Downloads published data sets: shows the licence, resumes downloads, and unpacks archives file by file."""
+"""Downloads published data sets: shows the license, resumes downloads, and unpacks archives file by file."""
 
 import gzip
 import os
@@ -55,7 +55,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class PublishedDataset:
-    """A published data set: its licence, citation, page with the terms of use, and archives."""
+    """A published data set: its license, citation, page with the terms of use, and archives."""
 
     title: str
     license: str
@@ -65,8 +65,8 @@ class PublishedDataset:
 
 
 def describe(dataset: PublishedDataset) -> str:
-    """The licence, citation and sizes of a data set, to show before the download."""
-    lines = [dataset.title, f"  licence: {dataset.license}", f"  cite: {dataset.cite}", f"  terms: {dataset.page}"]
+    """The license, citation and sizes of a data set, to show before the download."""
+    lines = [dataset.title, f"  license: {dataset.license}", f"  cite: {dataset.cite}", f"  terms: {dataset.page}"]
     for archive in dataset.archives:
         size = f", {spoken_size(archive.size)}" if archive.size is not None else ""
         lines.append(f"  {archive.name}: {archive.holds}{size}")
@@ -74,14 +74,14 @@ def describe(dataset: PublishedDataset) -> str:
 
 
 def ask_for_consent(dataset: PublishedDataset, *, accepted: bool, ask: Callable[[str], str] = input) -> None:
-    """Shows the licence and sizes. Raises `InputError` unless the user accepts the licence now or has `accepted` it."""
+    """Shows the license and sizes. Raises `InputError` unless the user accepts the license now or has `accepted` it."""
     print(describe(dataset), flush=True)
     if accepted:
         return
     if not sys.stdin.isatty() and ask is input:
-        raise InputError("The licence cannot be confirmed without a terminal; repeat with --yes if you accept it.")
-    if ask("Download under this licence? [y/N] ").strip().lower() not in {"y", "yes"}:
-        raise InputError("Nothing was downloaded because the licence was not accepted.")
+        raise InputError("The license cannot be confirmed without a terminal; repeat with --yes if you accept it.")
+    if ask("Download under this license? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise InputError("Nothing was downloaded because the license was not accepted.")
 
 
 def fetch_dataset(

@@ -52,7 +52,7 @@ SCANNET = Dataset(
     name="scannet",
     title="ScanNet v2",
     folder="scannetv2",
-    fetch="ask for access at http://www.scan-net.org, get scene0707_00 to scene0806_00 and unpack colour, depth and "
+    fetch="ask for access at http://www.scan-net.org, get scene0707_00 to scene0806_00 and unpack color, depth and "
     "poses of each into {data}/scannetv2/<scan>",
     list_clips=folders_in,
     open_clip=open_clip,

@@ -5,14 +5,14 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-_NEIGHBOURS = 3
+_NEIGHBORS = 3
 
 
 def distCUDA2(points: torch.Tensor) -> torch.Tensor:  # noqa: N802 (the name is the interface)
-    """Mean squared distance of each point (N, 3) to its three nearest neighbours: (N,) float32, on the points' device.
+    """Mean squared distance of each point (N, 3) to its three nearest neighbors: (N,) float32, on the points' device.
 
-    Points at the same position are neighbours at distance 0. With fewer than four points the mean is over the
-    neighbours that exist; a single point gets 0.
+    Points at the same position are neighbors at distance 0. With fewer than four points the mean is over the
+    neighbors that exist; a single point gets 0.
 
     Raises ValueError for a wrong shape or coordinates that are not finite.
     """
@@ -26,12 +26,12 @@ def distCUDA2(points: torch.Tensor) -> torch.Tensor:  # noqa: N802 (the name is 
     count = len(coordinates)
     if not np.isfinite(coordinates).all():
         raise ValueError("points must be finite")
-    neighbours = min(_NEIGHBOURS, count - 1)
-    if neighbours <= 0:
+    neighbors = min(_NEIGHBORS, count - 1)
+    if neighbors <= 0:
         return torch.zeros(count, dtype=torch.float32, device=points.device)
     tree = cKDTree(coordinates, balanced_tree=False, compact_nodes=True)
     # the nearest one is the point itself, or another point at the same position; both are at distance 0
-    distances, _ = tree.query(coordinates, k=neighbours + 1, workers=-1)
+    distances, _ = tree.query(coordinates, k=neighbors + 1, workers=-1)
     mean = np.mean(np.square(distances[:, 1:]), axis=1, dtype=np.float64)
     return torch.from_numpy(mean.astype(np.float32)).to(points.device)
 
@@ -40,7 +40,7 @@ def _on_gpu(points: torch.Tensor) -> torch.Tensor | None:
     """The result of the CUDA kernel; None if it is not available."""
     try:
         from diff_gaussian_rasterization.cuda_device import NoDevice
-        from diff_gaussian_rasterization.cuda_neighbours import mean_squared_distances
+        from diff_gaussian_rasterization.cuda_neighbors import mean_squared_distances
     except ImportError:
         return None
     try:

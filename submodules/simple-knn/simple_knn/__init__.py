@@ -1,4 +1,4 @@
-"""Nearest-neighbour distances; see `simple_knn._C.distCUDA2`."""
+"""Nearest-neighbor distances; see `simple_knn._C.distCUDA2`."""
 
 from simple_knn._C import distCUDA2
 

@@ -38,7 +38,7 @@ def test_pixels_of_the_official_loader(golden, name, output, settings):
     image, expected = arrays[name], arrays[f"{name}_{output}_img"][0]
     settings = {"size": 64, **settings}
     geometry = input_geometry(image.shape[1], image.shape[0], **settings)
-    # Pillow's filters have changed by a grey level between releases
+    # Pillow's filters have changed by a gray level between releases
     np.testing.assert_allclose(geometry.prepare(image), expected, atol=2.1 / 255)
     assert np.mean(geometry.prepare(image) == expected) > 0.99
     if f"{name}_{output}_true_shape" in arrays:

@@ -50,10 +50,10 @@ def test_metric_model_predicts_meters_with_known_focal_length(metric_model):
     images = noise_images(2)
     plain = metric_model.inference(images, process_res=56)
     assert not plain.is_metric and plain.sky is not None and plain.extrinsics is None
-    metres = metric_model.inference(images, intrinsics=cameras_on_a_line(2)[1], process_res=56)
-    assert metres.is_metric
+    meters = metric_model.inference(images, intrinsics=cameras_on_a_line(2)[1], process_res=56)
+    assert meters.is_metric
     focal_x, focal_y = 50.0 * 56 / 60, 50.0 * plain.depth.shape[1] / 40
-    np.testing.assert_allclose(metres.depth, plain.depth * (focal_x + focal_y) / 600, rtol=1e-5)
+    np.testing.assert_allclose(meters.depth, plain.depth * (focal_x + focal_y) / 600, rtol=1e-5)
     with pytest.raises(InputError, match="no cameras"):
         plain.scene()
 

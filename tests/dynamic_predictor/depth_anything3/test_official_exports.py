@@ -161,7 +161,7 @@ class _Untouchable(torch.nn.Module):
         ({"conf_thresh_percentile": 140}, "percentile"),
         ({"num_max_points": 0}, "At least one point"),
         ({"feat_vis_fps": 0}, "per second"),
-        ({"export_kwargs": {"glb": {"colour": 1}}}, '"colour"'),
+        ({"export_kwargs": {"glb": {"color": 1}}}, '"color"'),
         ({"export_kwargs": {"gltf": {}}}, '"gltf"'),
         ({"export_kwargs": {"gs_video": {"trj_mode": "loop"}}}, "trj_mode"),
         ({"export_kwargs": {"gs_ply": {"gs_views_interval": 0}}}, "N-th"),
@@ -264,7 +264,7 @@ def test_all_formats_at_once(prediction, tmp_path):
     )  # borders: 0 rows, 1 column
 
 
-def test_points_and_colours_are_the_official_ones(shared):
+def test_points_and_colors_are_the_official_ones(shared):
     """But for half a pixel: the official exporter looks through the corners of pixels."""
     with np.load(shared / "parity" / "da3" / "maths_export.npz") as golden:
         made = DepthAnything3Prediction(

@@ -147,7 +147,7 @@ def test_run_with_the_network_ends_in_splats(tiny, tmp_path, monkeypatch):
     assert json.loads((out / "scene" / "scene.json").read_text())["predictor"] == "da3-small"
 
 
-def test_all_sizes_are_registered_with_their_licences():
+def test_all_sizes_are_registered_with_their_licenses():
     for size in ("small", "base", "large", "giant", "nested"):
         free = size in ("small", "base")
         assert ("NC" in (predictor_spec(f"da3-{size}").license or "")) is not free

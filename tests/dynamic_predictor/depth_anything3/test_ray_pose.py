@@ -53,7 +53,7 @@ def test_our_cameras_from_exact_rays_are_the_true_ones(case):
     np.testing.assert_allclose(principal, arrays[f"{case}/true_pp"], atol=1e-3)
 
 
-def test_official_cameras_from_off_centre_rays_are_wrong_by_degrees():
+def test_official_cameras_from_off_center_rays_are_wrong_by_degrees():
     with np.load(GOLDENS / "maths_raypose.npz") as file:
         arrays = dict(file)
     rotation = _decomposed(arrays, "offcentre_exact", conventions=OFFICIAL)[0]

@@ -23,7 +23,7 @@ def test_impossible_windows_are_refused(size, overlap):
         chunk_windows(100, size, overlap)
 
 
-def test_every_frame_is_in_a_window_and_neighbours_overlap():
+def test_every_frame_is_in_a_window_and_neighbors_overlap():
     for count in range(1, 80):
         windows = chunk_windows(count, 12, 5)
         assert windows[0][0] == 0 and windows[-1][1] == count

@@ -205,7 +205,7 @@ def test_a_live_source_ends_after_its_number_of_frames(tmp_path):
     assert len(result.workspace) == 25 and not result.warnings
 
 
-def test_sources_are_recognised(tmp_path):
+def test_sources_are_recognized(tmp_path):
     walk = SimulatedWalk(12)
     write_video(tmp_path / "walk.mp4", (walk.image(index) for index in range(12)), 10.0)
     times = [image.time for image in open_source(str(tmp_path / "walk.mp4"), rate=5.0).images()]

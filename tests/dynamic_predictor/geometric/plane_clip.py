@@ -10,7 +10,7 @@ def plane_clip(
     count: int = 8, speed: float = 0.04, turn: float = 0.01, seed: int = 0
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """A textured, slanted plane seen by a camera that moves sideways and turns: uint8 images (count, H, W, 3), and for
-    each frame the homography from frame 0 to it (pixel centres at integers, as in cv2)."""
+    each frame the homography from frame 0 to it (pixel centers at integers, as in cv2)."""
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(rng.uniform(0, 255, (1200, 1600, 3)).astype(np.float32), (0, 0), 2.5)
     texture = cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)

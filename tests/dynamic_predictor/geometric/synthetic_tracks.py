@@ -44,7 +44,7 @@ def curved_path(count=13, focal=350.0, size=0.6, turn=0.15):
 
 
 def center_error(found: Poses, truth: Poses) -> float:
-    """RMSE of the camera centres after the best similarity (Umeyama, PAMI 1991), relative to the path length."""
+    """RMSE of the camera centers after the best similarity (Umeyama, PAMI 1991), relative to the path length."""
     one = -np.einsum("kji,kj->ki", found.rotations, found.translations)
     two = -np.einsum("kji,kj->ki", truth.rotations, truth.translations)
     a, b = one - one.mean(0), two - two.mean(0)

@@ -120,7 +120,7 @@ def test_two_frames_and_odd_sizes(size: tuple[int, int]):
         assert np.isfinite(maps[1]).all()
 
 
-@pytest.mark.parametrize("image", ["same", "grey"])
+@pytest.mark.parametrize("image", ["same", "gray"])
 def test_frames_without_any_motion_have_empty_masks(image: str):
     first = sample("rgb", 1)[0]
     images = [first] * 4 if image == "same" else [np.full_like(first, 128)] * 4

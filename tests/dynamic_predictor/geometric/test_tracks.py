@@ -8,7 +8,7 @@ from scene.frames import MemoryFrames
 from tests.dynamic_predictor.geometric.plane_clip import HEIGHT, WIDTH, plane_clip, transformed
 
 
-def test_tracks_are_accurate_with_pixel_centres_at_one_half():
+def test_tracks_are_accurate_with_pixel_centers_at_one_half():
     images, maps = plane_clip()
     tracks = track_points(FlowField(MemoryFrames(images)))
     errors = []

@@ -110,7 +110,7 @@ def test_its_colmap_files_hold_the_same_cameras(das3r: Path) -> None:
     (sparse / "points3D.txt").touch()  # the layout has none
     for ours, theirs in zip(read_das3r(das3r / "output").cameras, read_colmap(sparse).cameras, strict=True):
         assert np.allclose(ours.world_from_camera, theirs.world_from_camera, atol=1e-6)
-        half_pixel = [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]  # its pixel centres are at whole numbers
+        half_pixel = [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]  # its pixel centers are at whole numbers
         assert np.allclose(ours.intrinsics, theirs.intrinsics + half_pixel, atol=1e-5)
 
 

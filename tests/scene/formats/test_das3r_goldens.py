@@ -45,9 +45,7 @@ def test_cameras_are_those_of_its_trainer(start: dict[str, np.ndarray], scene: S
         assert 2 * np.arctan(length / 2 / focal) == pytest.approx(float(start[f"all_FoV{side}"]), abs=1e-6)
 
 
-def test_colours_and_static_weights_are_those_of_its_first_gaussians(
-    start: dict[str, np.ndarray], scene: Scene
-) -> None:
+def test_colors_and_static_weights_are_those_of_its_first_gaussians(start: dict[str, np.ndarray], scene: Scene) -> None:
     assert scene.confidences is not None and scene.motion_masks is not None
     colors = np.concatenate([scene.frames[i][scene.confidences[i] > 0] for i in range(6)])
     ours = sh_from_color(torch.from_numpy(colors)).numpy()

@@ -19,7 +19,7 @@ def test_images_and_a_video(tmp_path):
     assert len(frames) == 3 and frames[0].pixels.shape == (20, 56, 3)
 
 
-def test_feature_colours_are_the_principal_components():
+def test_feature_colors_are_the_principal_components():
     rng = np.random.default_rng(1)
     strong = rng.normal(size=(2, 6, 6, 3)) * [9.0, 5.0, 3.0]
     basis = np.linalg.qr(rng.normal(size=(16, 3)))[0]

@@ -17,4 +17,4 @@ def export(source: Exportable, folder: Path, options: ExportOptions, progress: P
         temporary.write_text("\n".join([*lines, str(len(points.positions))]) + "\n")
 
 
-ROW = Format("centers", "centres of the cameras", "centers.csv", ("cameras", "points"), export)
+ROW = Format("centers", "centers of the cameras", "centers.csv", ("cameras", "points"), export)

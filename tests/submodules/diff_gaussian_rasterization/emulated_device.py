@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from diff_gaussian_rasterization import cuda_device, cuda_structs
 from diff_gaussian_rasterization.cuda_compiler import SOURCES
-from diff_gaussian_rasterization.cuda_neighbours import NeighboursStruct
+from diff_gaussian_rasterization.cuda_neighbors import NeighborsStruct
 
 FOLDER = Path(__file__).with_name("cuda_emulation")
 
@@ -76,7 +76,7 @@ def check_structs(library: ctypes.CDLL) -> None:
         "Loss": cuda_structs.Loss,
         "AdamGroups": cuda_structs.AdamGroups,
         "Counters": cuda_structs.Counters,
-        "Neighbours": NeighboursStruct,
+        "Neighbors": NeighborsStruct,
     }.items():
         assert library.size_of(name.encode()) == ctypes.sizeof(struct), name
     assert library.size_of(b"View") == 4 * cuda_structs.VIEW_FLOATS

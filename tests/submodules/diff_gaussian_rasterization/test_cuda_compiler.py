@@ -20,7 +20,7 @@ KERNELS = {
     "emit_pairs",
     "gaussian_adam",
     "gaussian_gradients",
-    "nearest_neighbours",
+    "nearest_neighbors",
     "photometric_loss",
     "project",
     "sort_pass",

@@ -142,7 +142,7 @@ def test_training_equals_the_cpu_and_a_graph_equals_both():
         assert (mine - on_device.parameters[name]).abs().mean() <= 0.05 * rates[name], name
 
 
-def test_nearest_neighbours_equal_the_tree():
+def test_nearest_neighbors_equal_the_tree():
     points = torch.randn(30_000, 3, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(distCUDA2(points.cuda()).cpu(), distCUDA2(points), rtol=1e-4, atol=1e-7)
 

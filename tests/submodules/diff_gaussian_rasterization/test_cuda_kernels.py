@@ -19,7 +19,7 @@ from diff_gaussian_rasterization import (
     rasterize,
 )
 from diff_gaussian_rasterization.cuda_frame import CudaFrame, Shape
-from diff_gaussian_rasterization.cuda_neighbours import mean_squared_distances
+from diff_gaussian_rasterization.cuda_neighbors import mean_squared_distances
 from diff_gaussian_rasterization.cuda_training import FusedTraining
 from diff_gaussian_rasterization.functional import Rasterize
 from simple_knn import distCUDA2
@@ -350,7 +350,7 @@ def test_every_interface_takes_tensors_on_a_gpu(pretended):
         loss = photometric_loss(image, torch.rand(3, 45, 61).to("cuda"), l1_factor=1.0, ssim_factor=1.0)
         gradients_of_camera = optimizer.step(loss.gradient, learning_rates=rates, camera=True)
     assert gradients_of_camera.camera_from_world.device == loss.l1_sum.device == GPU
-    assert distCUDA2(there["means"].detach()).device == GPU and "nearest_neighbours" in pretended.launches
+    assert distCUDA2(there["means"].detach()).device == GPU and "nearest_neighbors" in pretended.launches
 
 
 def test_the_trainer_runs_on_them(emulated_library, monkeypatch):
@@ -411,7 +411,7 @@ def test_training_goes_as_on_the_cpu(emulated_library, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["cloud", "equal", "line", "far outlier"])
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 256, 257, 1500])
-def test_nearest_neighbours_equal_the_tree(kind, count, device):
+def test_nearest_neighbors_equal_the_tree(kind, count, device):
     random = torch.Generator().manual_seed(count)
     points = torch.randn(count, 3, generator=random)
     if kind == "equal":

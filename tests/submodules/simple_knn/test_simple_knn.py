@@ -6,10 +6,10 @@ import torch
 from simple_knn._C import distCUDA2
 
 
-def brute_force(points, neighbours=3):
+def brute_force(points, neighbors=3):
     squared = ((points[:, None].double() - points[None].double()) ** 2).sum(-1)
     squared.fill_diagonal_(torch.inf)
-    return squared.topk(min(neighbours, len(points) - 1), largest=False).values.mean(1).float()
+    return squared.topk(min(neighbors, len(points) - 1), largest=False).values.mean(1).float()
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 700])
@@ -26,7 +26,7 @@ def test_scales_of_the_first_gaussians_of_das3r(shared: Path, case: str) -> None
     assert np.allclose(squared.sqrt().log().numpy(), golden[f"{case}__scaling"][:, 0], atol=1e-5)
 
 
-def test_duplicates_are_neighbours_at_distance_zero():
+def test_duplicates_are_neighbors_at_distance_zero():
     points = torch.randn(50, 3).repeat(2, 1)
     torch.testing.assert_close(distCUDA2(points), brute_force(points), rtol=1e-5, atol=1e-7)
     assert (distCUDA2(torch.ones(9, 3)) == 0).all()

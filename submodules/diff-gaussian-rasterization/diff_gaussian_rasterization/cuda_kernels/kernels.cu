@@ -3,7 +3,7 @@
 #include "compositing.cuh"
 #include "coverage.cuh"
 #include "gaussian_gradients.cuh"
-#include "nearest_neighbours.cuh"
+#include "nearest_neighbors.cuh"
 #include "photometric_loss.cuh"
 #include "projection.cuh"
 #include "sorting.cuh"

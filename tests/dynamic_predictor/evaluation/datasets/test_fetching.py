@@ -139,7 +139,7 @@ def test_links_are_refused(tmp_path: Path) -> None:
         unpack([tmp_path / "inside" / "a.zip"], tmp_path / "inside")
 
 
-def test_licence_must_be_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_license_must_be_accepted(capsys: pytest.CaptureFixture[str]) -> None:
     for dataset in (dataset_commands.DAVIS, dataset_commands.SINTEL, dataset_commands.POINT_ODYSSEY):
         assert dataset.license in describe(dataset) and dataset.cite in describe(dataset)
     with pytest.raises(InputError, match="not accepted"):

@@ -44,7 +44,7 @@ def test_sintel(sintel: Path) -> None:
     assert len(dataset.clip_names()) == 14 and dataset.clip_names(all_clips=True) == ["alley_2"]
     clip = dataset.clip("alley_2")
     assert clip.world_from_cameras is not None and np.allclose(clip.world_from_cameras, poses(4))
-    # the middle of 32x18 pixels, with centres at +0.5
+    # the middle of 32x18 pixels, with centers at +0.5
     assert clip.intrinsics is not None and np.allclose(clip.intrinsics[0], [[50, 0, 16], [0, 50, 9], [0, 0, 1]])
     check_depth(clip, 3.25)
     assert clip.annotated_frames() == [0, 1, 2]

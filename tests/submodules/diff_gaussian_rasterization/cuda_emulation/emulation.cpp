@@ -101,7 +101,7 @@ const Launch LAUNCHES[] = {
     KERNEL(project, Frame), KERNEL(emit_pairs, Frame), KERNEL(sort_pass, SortPass), KERNEL(composite, Frame),
     KERNEL(composite_backward, Frame), KERNEL(composite_backward_with_depth, Frame), KERNEL(gaussian_gradients, Frame),
     KERNEL(gaussian_adam, Frame), KERNEL(photometric_loss, Loss), KERNEL(adam, AdamGroups),
-    KERNEL(nearest_neighbours, Neighbours),
+    KERNEL(nearest_neighbors, Neighbors),
 };
 
 std::atomic<unsigned> chaos{0};
@@ -182,7 +182,7 @@ extern "C" size_t size_of(const char* name) {
   if (!strcmp(name, "SortPass")) return sizeof(SortPass);
   if (!strcmp(name, "Loss")) return sizeof(Loss);
   if (!strcmp(name, "AdamGroups")) return sizeof(AdamGroups);
-  if (!strcmp(name, "Neighbours")) return sizeof(Neighbours);
+  if (!strcmp(name, "Neighbors")) return sizeof(Neighbors);
   if (!strcmp(name, "Counters")) return sizeof(Counters);
   return 0;
 }

@@ -70,7 +70,7 @@ def test_threads_sleep_while_one_has_much_to_do(threads):
 
 
 @pytest.mark.parametrize("count", [2, 8])
-def test_busy_neighbours_cost_little_processor_time(count, threads):
+def test_busy_neighbors_cost_little_processor_time(count, threads):
     """With a busy process on every core, and with more threads than cores, an iteration takes about the same processor
     time as alone."""
     scene = cloud(20_000, 256, 144)
@@ -78,12 +78,12 @@ def test_busy_neighbours_cost_little_processor_time(count, threads):
     quiet = processor_seconds(scene, 256, 144)
     program = "import time; end = time.time() + 60\nwhile time.time() < end: pass"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    neighbours = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(min(cores, 16))]
+    neighbors = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(min(cores, 16))]
     try:
         busy = processor_seconds(scene, 256, 144)
     finally:
-        for neighbour in neighbours:
-            neighbour.kill()
-            neighbour.wait()
+        for neighbor in neighbors:
+            neighbor.kill()
+            neighbor.wait()
     # the margin is for shared caches and short time slices; spinning would take several times as long
-    assert busy < 1.7 * quiet + 0.05, f"{busy:.3f} s of the processor with neighbours, {quiet:.3f} s without"
+    assert busy < 1.7 * quiet + 0.05, f"{busy:.3f} s of the processor with neighbors, {quiet:.3f} s without"

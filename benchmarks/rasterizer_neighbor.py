@@ -13,11 +13,11 @@ import torch
 _BUSY = "while True: pass"
 
 
-def measure_neighbours(gaussians: dict[str, torch.Tensor], row: dict[str, Any], repeats: int) -> list[dict[str, float]]:
+def measure_neighbors(gaussians: dict[str, torch.Tensor], row: dict[str, Any], repeats: int) -> list[dict[str, float]]:
     """Prints and returns milliseconds of an iteration without a busy process, with one, and with one on each core.
 
     Threads that spin while waiting would increase the processor time. With a fair scheduler the wall time grows to
-    about (threads + neighbours) / cores of the time alone.
+    about (threads + neighbors) / cores of the time alone.
     """
     kernels.set_num_threads(row["threads"])
     optimizer = kernels.FusedOptimizer(**{name: tensor.detach().clone() for name, tensor in gaussians.items()})
@@ -36,20 +36,20 @@ def measure_neighbours(gaussians: dict[str, torch.Tensor], row: dict[str, Any], 
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     print(f"\n{row['count']} Gaussians, {width}x{height}, {row['threads']} threads, {cores} cores")
-    print(f"{'neighbours':>12} {'ms':>8} {'slowest':>8} {'processor ms':>13}")
+    print(f"{'neighbors':>12} {'ms':>8} {'slowest':>8} {'processor ms':>13}")
     found = []
     for count in sorted({0, 1, cores}):
-        neighbours = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
+        neighbors = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
         try:
             samples = [iterate() for _ in range(repeats + 3)][3:]
         finally:
-            for neighbour in neighbours:
-                neighbour.kill()
-                neighbour.wait()
+            for neighbor in neighbors:
+                neighbor.kill()
+                neighbor.wait()
         clock, processor = ([1e3 * sample[k] for sample in samples] for k in range(2))
         found.append(
             {
-                "neighbours": count,
+                "neighbors": count,
                 "median_ms": statistics.median(clock),
                 "slowest_ms": max(clock),
                 "processor_ms": statistics.median(processor),

@@ -1,4 +1,4 @@
-"""Nearest neighbours of points on a GPU, for `simple_knn`."""
+"""Nearest neighbors of points on a GPU, for `simple_knn`."""
 
 from ctypes import Structure, c_int32, c_void_p
 
@@ -7,18 +7,18 @@ import torch
 from diff_gaussian_rasterization import cuda_device
 from diff_gaussian_rasterization.structs import fields
 
-#: points of a box; NEIGHBOUR_BOX in nearest_neighbours.cuh
+#: points of a box; NEIGHBOR_BOX in nearest_neighbors.cuh
 _BOX = 256
 #: bits per coordinate of a Morton code
 _BITS = 10
 
 
-class NeighboursStruct(Structure):
+class NeighborsStruct(Structure):
     _fields_ = [*fields(c_void_p, "points boxes means"), *fields(c_int32, "count box_count")]
 
 
 def mean_squared_distances(points: torch.Tensor) -> torch.Tensor:
-    """(N,) float32: mean squared distance of each point (N, 3) to its three nearest neighbours, or to all if fewer.
+    """(N,) float32: mean squared distance of each point (N, 3) to its three nearest neighbors, or to all if fewer.
 
     Raises NoDevice where the kernels cannot run, ValueError for coordinates that are not finite.
     """
@@ -38,8 +38,8 @@ def mean_squared_distances(points: torch.Tensor) -> torch.Tensor:
     by_box = arranged.view(boxes, _BOX, 3)
     bounds = torch.cat([by_box.amin(1), by_box.amax(1)], 1).contiguous()
     found = torch.empty(count, device=points.device)
-    argument = NeighboursStruct(arranged.data_ptr(), bounds.data_ptr(), found.data_ptr(), count, boxes)
-    device.launch("nearest_neighbours", (boxes, 1), _BOX, argument)
+    argument = NeighborsStruct(arranged.data_ptr(), bounds.data_ptr(), found.data_ptr(), count, boxes)
+    device.launch("nearest_neighbors", (boxes, 1), _BOX, argument)
     means = torch.empty_like(found)
     means[order] = found
     return means
