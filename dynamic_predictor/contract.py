@@ -1,7 +1,7 @@
 """The contract between predictors and the driver: views in, a prediction out.
 
-A predictor is one folder and one row of `dynamic_predictor.specs`. It knows nothing about files, chunks, scenes or the
-command line: those are the driver's (`dynamic_predictor.driver`).
+A predictor is one folder and one row of `dynamic_predictor.specs`. It does not handle files, chunks, scenes or the
+command line; the driver (`dynamic_predictor.driver`) does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Views:
-    """What a predictor is given: frames, and what is known about them. Raises `InputError` for counts that differ.
+    """The input of a predictor: frames, known masks, focal length, cameras. Raises `InputError` for counts that differ.
 
-    Predictors use `focal`, `world_from_camera` and `intrinsics` only where their spec says so; the driver refuses them
-    elsewhere.
+    Predictors use `focal`, `world_from_camera` and `intrinsics` only where their spec declares it; otherwise the
+    driver refuses them.
     """
 
     frames: Frames
-    #: the user's own motion masks (1 = moves), one for each frame: they always win over what the predictor finds
+    #: the user's own motion masks (1 = moves), one for each frame; they replace those of the predictor
     motion_masks: FrameMaps | None = None
     #: focal length in pixels of the frames, shared by all of them
     focal: float | None = None
@@ -53,7 +53,7 @@ class Views:
 
 @dataclass
 class Prediction:
-    """What a predictor says about N views, at one size (H, W) of its own choice and in a world and unit of its own.
+    """The output of a predictor for N views, at one size (H, W) and in a world frame and unit that it chooses.
 
     Maps are anything that yields a float32 array (H, W) for each view: arrays (N, H, W), or `scene.maps` for clips that
     do not fit into memory.
@@ -64,7 +64,7 @@ class Prediction:
     #: of the depth, in [0, 1]: 0 = unknown, 1 = certain. A network's confidence c, from 1 without bound, is 1 - 1 / c
     #: (`dynamic_predictor.confidence`)
     confidence: FrameMaps
-    #: (N, 4, 4) float64, OpenCV axes; None from models that see every image by itself and find no cameras
+    #: (N, 4, 4) float64, OpenCV axes; None from models that predict each image separately, without cameras
     world_from_camera: np.ndarray | None = None
     #: (N, 3, 3) float64 in pixels of the maps; None where there are no cameras
     intrinsics: np.ndarray | None = None

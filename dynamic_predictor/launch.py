@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     before = None
     with suppress(ValueError):  # not in the main thread
-        # a polite kill ends like Ctrl-C, without half-written folders
+        # SIGTERM is handled like Ctrl-C, without half-written folders
         before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         if parse_mode(given) == "train":

@@ -1,4 +1,4 @@
-"""What a row of the table of predictors holds."""
+"""The description of a predictor: one row of the table in `dynamic_predictor.specs`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class PredictorSpec:
 
     name: str
     description: str
-    #: memory for a typical clip, as a person reads it
+    #: memory for a typical clip, as text
     memory: str
     #: page that describes it
     documentation: str
@@ -40,7 +40,7 @@ class PredictorSpec:
     metric: bool = False
     #: motion masks of its own; otherwise the geometric motion stage finds them from cameras and depth
     motion: bool = False
-    #: its confidence speaks of depth alone, so that the motion stage can use it; False: it is low at movers too
+    #: its confidence is that of the depth alone, as the motion stage needs it; False: it is also low at moving objects
     confidence_of_depth: bool = True
     #: predicts from one image alone
     single_view: bool = False
@@ -64,7 +64,7 @@ class PredictorSpec:
     online: bool = False
     #: longer clips are predicted in overlapping chunks that are stitched; None: it takes clips of any length itself
     largest_views: int | None = None
-    #: long side in pixels of the frames that it works on where nothing else is asked for
+    #: long side in pixels of the frames that it works on by default
     working_size: int = 512
 
     @property

@@ -18,7 +18,7 @@ _REFINEMENT_STEPS = 60
 
 
 def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, progress: Progress) -> None:
-    """Sets `result.test_metrics`; if the settings say so, refines the cameras of the held-out frames first.
+    """Sets `result.test_metrics`; with `refine_test_cameras`, refines the cameras of the held-out frames first.
 
     Pixels whose value in `annotations` is below 0.5 count as static; without annotations, the motion masks of the scene
     are used. Renders on the device of the run.

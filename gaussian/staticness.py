@@ -33,8 +33,8 @@ class StaticnessSettings:
     gain: float = 1.0
     #: bound of the evidence that a pixel moves
     against: float = 6.0
-    #: bound of the evidence that a pixel is static; 0 where the mask says that it moves, because once Gaussians have
-    #: learned a moving thing from other frames, its residuals are small
+    #: bound of the evidence that a pixel is static; 0 where the mask marks it as moving, because the residuals of
+    #: a moving object are small once Gaussians have fitted it in other frames
     favor: float = 2.0
     #: edge of the patch over which residuals are averaged, as a share of the image width
     patch: float = 0.014

@@ -1,11 +1,11 @@
-"""The one exception for what a user can mend, and how to tell that memory was not enough."""
+"""The exception for errors that a user can correct, and the detection of out-of-memory errors."""
 
-#: what PyTorch, oneDNN and the system say when a CPU has no memory left
+#: messages of PyTorch, oneDNN and the system for a lack of CPU memory
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "could not create a primitive")
 
 
 class InputError(ValueError):
-    """Bad input or a bad setting: the message is one sentence that says what is wrong, where, and what to do.
+    """Bad input or a bad setting: the message is one sentence that names the problem, its place and a remedy.
 
     The command line prints the message without a traceback and ends with exit status 2.
     """
@@ -18,7 +18,7 @@ def first_line(error: Exception) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was not enough: Python and GPUs have own exceptions for that, in others the text says so."""
+    """Whether `error` is a lack of memory: by its type (Python, CUDA), or else by its message."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return any(words in str(error).lower() for words in _NO_MEMORY)

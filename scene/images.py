@@ -1,4 +1,4 @@
-"""One image file, whatever its kind, as 8-bit RGB the right way up; and back as PNG."""
+"""Reads image files of any format as upright 8-bit RGB, resizes images, and writes PNG and JPEG files."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def read_image(path: str | Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
-                    f"{path} says that it has {image.width}x{image.height} pixels, more than is sensible for a "
+                    f"{path} has {image.width}x{image.height} pixels by its header, more than is sensible for a "
                     "frame; check the file or make it smaller."
                 )
             if _has_more_than_8_bits(image):
@@ -38,21 +38,21 @@ def read_image(path: str | Path) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path.") from None
     except IsADirectoryError:
-        raise InputError(f"{path} is a folder, not a image; name the images in it.") from None
+        raise InputError(f"{path} is a folder, not an image; name the images in it.") from None
     except PermissionError:
         raise InputError(f"{path} may not be read; check its permissions.") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path} is not a image of a known kind; convert it to PNG or JPEG.") from None
+        raise InputError(f"{path} is not an image of a known kind; convert it to PNG or JPEG.") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is damaged and cannot be read as a image; replace it or leave it out.") from error
+        raise InputError(f"{path} is damaged and cannot be read as an image; replace it or leave it out.") from error
 
 
 def _has_more_than_8_bits(image: Image.Image) -> bool:
     if image.mode.startswith("I") or image.mode == "F":
         return True
-    # Pillow cuts 16-bit color down to 8 bit silently; the raw mode of the tile tells.
+    # Pillow cuts 16-bit color down to 8 bit silently; the raw mode of the tile shows the original depth.
     tiles = getattr(image, "tile", None) or []
     return any("16" in str(tile[3]) for tile in tiles if len(tile) > 3) or (
         image.format == "TIFF" and max(np.atleast_1d(image.tag_v2.get(258, 8)).tolist()) > 8  # type: ignore[attr-defined]
@@ -126,7 +126,7 @@ def write_png(path: str | Path, pixels: np.ndarray) -> None:
     place cannot be written to, which `atomic_folder` and `atomic_file` turn into a sentence.
     """
     if pixels.dtype != np.uint8:
-        raise TypeError(f"write_png wants uint8 pixels, not {pixels.dtype}")
+        raise TypeError(f"write_png needs uint8 pixels, not {pixels.dtype}")
     ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels
     encoded = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1]
     path = Path(path)

@@ -15,7 +15,7 @@ from scene.maps import FrameMaps, StoredMaps
 def open_masks(folder: str | Path, frames: Frames, *, positions: Sequence[int] | None = None) -> FrameMaps:
     """Reads the masks in `folder`, in natural order, for `frames`: float32 (H, W), 1 = moves, 0 = static.
 
-    One mask per frame, or one for each frame of the whole clip, in which `positions` says where the frames lie. A mask
+    One mask per frame, or one for each frame of the whole clip, in which `positions` are the frames' indices. A mask
     of another size but the same aspect is brought to the frames' size by the nearest pixel. Raises `InputError` when
     the count or an aspect does not fit or a file cannot be read.
     """

@@ -13,7 +13,7 @@ KEY = "option"
 
 @dataclass(frozen=True)
 class Option:
-    """How a field looks on the command line. `flags` are all spellings, the first one is the name; empty for
+    """The command-line option of a field. `flags` are all spellings, the first one is the name; empty for
     "--field-name". `group`: heading in the help under which the option stands."""
 
     help: str

@@ -1,19 +1,19 @@
-"""How long work reports its progress, independent of who shows it."""
+"""The interface by which long operations report their progress."""
 
 import time
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called by long work; the front door draws bars from it, tests and libraries pass `ignore_progress`."""
+    """A callback of long operations. The command line shows progress bars; the default is `ignore_progress`."""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """`stage` is what a person reads ("optical flow"), `done` counts up to `total` within that stage."""
+        """`stage` is the name to show ("optical flow"), `done` counts up to `total` within that stage."""
         ...
 
 
 def ignore_progress(stage: str, done: int, total: int) -> None:
-    """The progress of somebody who does not want to know."""
+    """Does nothing."""
 
 
 class StageClock:

@@ -20,7 +20,7 @@ class PointCloud:
 
 @dataclass
 class Scene:
-    """What a dynamic predictor makes out of a video and what the splat optimizer starts from.
+    """The output of a dynamic predictor and the input of the Gaussian optimizer.
 
     All maps have the size of the frames. `cameras` has one camera for every frame, none missing.
     """
@@ -31,10 +31,10 @@ class Scene:
     motion_masks: FrameMaps | None = None
     #: float32 (H, W) per frame, along the camera's z in scene units, 0 = unknown
     z_depths: FrameMaps | None = None
-    #: float32 (H, W) per frame, of the depth: at least 0, 0 = unknown, 1 = as sure as it gets
+    #: float32 (H, W) per frame, of the depth: at least 0, 0 = unknown, 1 = certain
     confidences: FrameMaps | None = None
     points: PointCloud | None = None
     #: name of the predictor that made this scene
     predictor: str = ""
-    #: the predictor's settings, what it found out (fallbacks, warnings, errors in pixels) and times in seconds
+    #: the predictor's settings, its diagnostics (fallbacks, warnings, errors in pixels) and times in seconds
     provenance: dict[str, Any] = field(default_factory=dict)

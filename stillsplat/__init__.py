@@ -1,3 +1,3 @@
-"""The front door: command line, one-call reconstruction, report, evaluation."""
+"""The user interface: command line, one-call reconstruction, report, evaluation."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The command line. Commands import what they work with only when they run: help and mistakes answer at once."""
+"""The command line. Commands import heavy modules only when they run, so that help and errors appear at once."""
 
 import argparse
 import errno
@@ -33,8 +33,8 @@ _COMMANDS: dict[str, tuple[str, ModuleType]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit status: 0 done, 2 something that the user can mend (one sentence on standard
-    error), 130 interrupted. Errors of our own come with a traceback and status 1."""
+    """Runs one command; returns its exit status: 0 done, 2 an error that the user can correct (one sentence on
+    standard error), 130 interrupted. Bugs give a traceback and status 1."""
     parser = _parser()
     try:
         options = parser.parse_args(arguments)
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     previous = signal.getsignal(signal.SIGTERM)
     try:
-        # a polite kill ends like Ctrl-C: with a checkpoint and without half-written files
+        # SIGTERM is handled like Ctrl-C: with a checkpoint and without half-written files
         signal.signal(signal.SIGTERM, _interrupt)
     except ValueError:  # not in the main thread
         previous = None
@@ -105,7 +105,7 @@ def _interrupted_sentence(options: argparse.Namespace) -> str:
 
 
 def _sentence_for(error: BaseException, output: str | None) -> str | None:
-    """One sentence for an error of the machine rather than of the program; None when it is ours."""
+    """One sentence for an error of the machine (memory, disk, permissions); None for other errors."""
     place = output or "the output"
     keep = "; make room and repeat the command with --resume, or choose another place."
     if is_out_of_memory(error):

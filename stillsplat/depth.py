@@ -60,7 +60,7 @@ def estimate_depth_maps(
 ) -> int:
     """Writes the folder `output`, whole or not at all; returns the number of maps. `predictor` is used instead of the
     one that the settings name. Raises `InputError` for input that cannot be used, and for options that the predictor
-    cannot honour."""
+    cannot use."""
     output = Path(output)
     check_output_folder(
         output, holds="depth maps", is_ours=lambda folder: (folder / "depth.json").exists(), overwrite=overwrite
@@ -152,7 +152,7 @@ def _checked_formats(settings: DepthSettings) -> list[str]:
 def _check_metric(settings: DepthSettings) -> None:
     spec = settings.spec
     if settings.metric and not spec.metric and settings.weights is None:
-        raise InputError(f"{spec.name} knows no meters; use da3-nested, or da3-metric with --fov.")
+        raise InputError(f"{spec.name} predicts no depth in meters; use da3-nested, or da3-metric with --fov.")
     if settings.metric and spec.metric and spec.known_focal and settings.fov is None:
         raise InputError(f"{spec.name} needs the angle of view for depth in meters; give --fov DEGREES.")
 
@@ -165,7 +165,7 @@ def _check_masks(settings: DepthSettings) -> None:
 
 def _require_meters(settings: DepthSettings, is_metric: bool) -> None:
     if settings.metric and not is_metric:
-        raise InputError(f"{settings.predictor} knows no meters; use da3-nested, or da3-metric with --fov.")
+        raise InputError(f"{settings.predictor} predicts no depth in meters; use da3-nested, or da3-metric with --fov.")
 
 
 def _each_by_itself(

@@ -1,4 +1,4 @@
-"""The whole way in one call: a video in, a static Gaussian scene with renders, scores and a report out."""
+"""The complete reconstruction in one call: from a video to static Gaussians, renders, scores and a report."""
 
 import gc
 import resource
@@ -38,11 +38,11 @@ _REFINED = "Refined together with the Gaussians by stillsplat run."
 
 @dataclass
 class Reconstruction:
-    """What a run ends with: where everything lies, and its record and scores as in run.json and metrics.json."""
+    """The result of a run: its output folder, and its record and scores as in run.json and metrics.json."""
 
     folder: RunFolder
     metrics: dict[str, Any]
-    #: sentences that a person should read: fallbacks of the predictor, damaged input, missing scores
+    #: warnings for the user: fallbacks of the predictor, damaged input, missing scores
     warnings: list[str]
 
 
@@ -61,7 +61,7 @@ def reconstruct(
     so that with `resume` a stopped run continues where it was, inside the optimization from its last checkpoint. When
     no stage is finished, nothing is left. `warn` receives sentences as they come up.
 
-    Raises `InputError` for everything that a user can mend; KeyboardInterrupt passes through after clean-up.
+    Raises `InputError` for all errors that a user can correct; KeyboardInterrupt passes through after clean-up.
     """
     check_options(settings)
     check_mask_folder("--annotations", settings.annotations)
@@ -83,7 +83,7 @@ def reconstruct(
 def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Callable[[str], None]) -> Reconstruction:
     warnings: list[str] = [str(item) for item in folder.record.get("warnings", [])]
 
-    def remember(sentence: str) -> None:
+    def collect_warning(sentence: str) -> None:
         if sentence not in warnings:
             warnings.append(sentence)
             folder.record["warnings"] = warnings
@@ -93,7 +93,7 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
         folder.forget(*STAGES)
         with _timed() as clock:
             scene = make_scene(
-                settings, folder.working, progress, remember, check=partial(_check_annotations, settings)
+                settings, folder.working, progress, collect_warning, check=partial(_check_annotations, settings)
             )
             save_scene(scene, folder.scene, progress=progress)
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes())
@@ -124,7 +124,7 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
             _export(scene, settings, folder, progress)
         folder.finish("export", clock())
     with _timed() as clock:
-        metrics = _score(scene, settings, folder, annotations, progress, remember)
+        metrics = _score(scene, settings, folder, annotations, progress, collect_warning)
     folder.finish("score", clock())
     metrics["seconds"] = {name: stage["seconds"] for name, stage in folder.record["stages"].items()}
     metrics["peak_memory_bytes"] = max(
@@ -192,7 +192,7 @@ def train_settings(settings: RunSettings):
         "protocol": settings.protocol,
         "test_every": settings.test_every,
         "refine_test_cameras": settings.refine_test_cameras,
-        # its GPU kernels have not run on a GPU yet: they are used only where they are asked for
+        # its GPU kernels have not run on a GPU yet: they are used only on request
         "device": "cuda" if settings.device == "cuda" else "cpu",
     }
     if settings.iterations is not None:

@@ -1,4 +1,4 @@
-"""The output folder of a run: what lies where, which stages are finished, how it is begun, continued or replaced."""
+"""The output folder of a run: its files, its finished stages, and how it is begun, continued or replaced."""
 
 import os
 import shutil
@@ -85,7 +85,7 @@ def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite:
     """The folder for a new run, or with `resume` the unfinished one that is there.
 
     Raises `InputError` when `path` exists and neither `resume` nor `overwrite` is set, when it is not the folder of a
-    run, when `resume` is asked for with other settings than before, and when it cannot be written.
+    run, when `resume` is set with other settings than before, and when it cannot be written.
     """
     path = Path(path)
     if resume and overwrite:

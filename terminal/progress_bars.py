@@ -1,4 +1,4 @@
-"""What a person sees of long work in the terminal: progress bars with the time left, and sentences above them."""
+"""Progress bars with the remaining time in the terminal, and messages above them."""
 
 import time
 from types import TracebackType
@@ -20,7 +20,7 @@ ACCENT = "#d9663b"
 
 
 def spoken_time(seconds: float) -> str:
-    """Seconds as a person says them: 0.8 s, 42 s, 3 min 20 s, 1 h 5 min."""
+    """Seconds for people: 0.8 s, 42 s, 3 min 20 s, 1 h 5 min."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = int(round(seconds))

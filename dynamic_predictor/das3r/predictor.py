@@ -158,7 +158,7 @@ class TwoViewPredictor:
 
 
 class NetworkImages(Sequence[np.ndarray]):
-    """Frames as the network sees them, made when asked for."""
+    """Frames preprocessed for the network on access."""
 
     def __init__(self, frames: Frames, geometry: InputGeometry) -> None:
         self._frames, self._geometry = frames, geometry

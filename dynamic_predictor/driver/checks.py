@@ -1,4 +1,4 @@
-"""Refuses, before any work, the options that cannot be honoured."""
+"""Checks the options of a command before any work: options without effect are errors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from scene.open_scene import is_scene
 
 
 def check_options(settings: DriverSettings, *, makes_scene: bool = True) -> None:
-    """Refuses, before any work, every option that cannot be honoured: one sentence for the first one.
+    """Raises `InputError` for the first option that would have no effect or cannot be used.
 
     `makes_scene`: the command writes a scene, for which the predictor must find cameras.
     """
@@ -23,7 +23,7 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True) -> None
     live = is_live(settings.input)
     if makes_scene and not spec.cameras:
         raise InputError(
-            f"The predictor {spec.name} sees every image by itself and finds no cameras; choose one of: "
+            f"The predictor {spec.name} predicts each image separately and finds no cameras; choose one of: "
             f"{_names(lambda row: row.cameras)}."
         )
     if settings.weights is not None and "weights" in unknown_settings(spec.name, ["weights"]):
@@ -41,7 +41,7 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True) -> None
     if live and settings.frames is not None:
         raise InputError("Frames of a live source have no numbers; use --fps and --max-frames instead of --frames.")
     if live and settings.masks is not None:
-        raise InputError("A live source has no masks of your own; leave out --masks.")
+        raise InputError("Motion masks cannot be given for a live source; leave out --masks.")
     if chosen.step is not None and chosen.step < 1:
         raise InputError("The step of a frame range must be 1 or more.")
     check_mask_folder("--masks", settings.masks)

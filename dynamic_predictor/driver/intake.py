@@ -65,7 +65,7 @@ class Intake:
         )
         if not changed:
             raise InputError(
-                f"All {count} frames of {title} are the same image, which tells nothing about depth or motion; "
+                f"All {count} frames of {title} are the same image, which allows no estimate of depth or motion; "
                 "give a clip in which the camera or something else moves."
             )
         self._workspace.finish_frames()
@@ -128,9 +128,9 @@ class Intake:
 
 
 def _differs(image: np.ndarray, first: np.ndarray, coded: bool) -> bool:
-    """Whether a frame shows something else than the first one (int16). In a video of one still image the coder refines
-    the image from frame to frame: measured, by up to 0.41 gray levels on average and by up to 7 in all but 0.1 % of
-    them; not always by the same, when the machine is busy."""
+    """Whether a frame differs from the first one (int16) by more than the coding noise of a video of one still image:
+    measured, up to 0.41 gray levels on average and up to 7 in all but 0.1 % of the pixels. The noise may vary when
+    the machine is busy."""
     difference = np.abs(image - first)
     if not coded:
         return bool(difference.any())

@@ -1,4 +1,4 @@
-"""The one way from a source of frames to a scene, for every command, predictor and benchmark.
+"""Makes a scene from a source of frames, for every command, predictor and benchmark.
 
 source -> frames on the disk -> masks of the user or of another predictor -> prediction, as a whole or in chunks that
 are stitched -> motion masks by the geometric stage where there are none -> scene
@@ -33,7 +33,7 @@ Warn = Callable[[str], None]
 KnownClip = Callable[[Frames], Views]
 #: given the frames and their positions in the source, raises `InputError` for what does not fit them
 CheckClip = Callable[[Frames, Sequence[int]], object]
-#: where motion masks come from, as `scene.json` says it
+#: the source of the motion masks, as recorded in `scene.json`
 BY_MOTION_STAGE = "estimated (geometric motion stage, from the scene's cameras and depth)"
 
 
@@ -85,10 +85,10 @@ class SceneDriver:
         `workspace`: it must exist as long as the scene.
 
         The clip is predicted as a whole or, where the predictor cannot take it or `stream` is given, in chunks. `known`
-        replaces what the settings say about masks and angle of view. A damaged file is refused, or with
+        replaces the masks and the angle of view of the settings. A damaged file is refused, or with
         `accept_damaged` what is readable of it is used, with a warning. Without `motion_stage`, a predictor without
         motion masks leaves the scene without them. `check` is called before the prediction,
-        where all frames are read before it. Raises `InputError` for everything that a user can mend.
+        where all frames are read before it. Raises `InputError` for all errors that a user can correct.
         """
         if source is None and not workspace.frames_complete:
             source = self.open_source()
@@ -127,7 +127,7 @@ class SceneDriver:
         if workspace.frames_complete:
             return
         if source is None:
-            raise InputError(f"{workspace.folder} has no source to read on from.")
+            raise InputError(f"{workspace.folder} is incomplete and needs the source that it was made from.")
         intake = Intake(source, workspace, max_size=self.settings.size_limit, progress=self.progress)
         for _ in intake.frames():
             pass
@@ -135,7 +135,7 @@ class SceneDriver:
             self.warn(source.ended)
         intake.finish()
         if source.ended and not accept_damaged:
-            # a cut-off clip is a mistake more often than a wish, so it is only used when it is asked for
+            # a truncated file is usually a mistake, so it is used only on request
             raise InputError(
                 f"{source.ended.rstrip('.')}; repair it, or use what is readable with --frames 0:{len(workspace)}."
             )
@@ -173,7 +173,7 @@ class SceneDriver:
         return DrivenScene(scene_of_stream(result), stream=result)
 
     def _known(self, frames: Frames, workspace: StreamWorkspace) -> Views:
-        """What the settings say about the clip: masks of the user or of another predictor, and the focal length."""
+        """The views with the masks (of the user or of another predictor) and the focal length of the settings."""
         settings, masks = self.settings, None
         if settings.masks is not None:
             masks = open_masks(
@@ -219,7 +219,7 @@ def scene_of_folder(
 ) -> Scene:
     """The scene in the folder that the settings name as input, with the user's masks or those of another predictor in
     place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
-    no depth either: what moves is never taken for static without a word."""
+    no depth either, so that moving objects are never silently treated as static."""
     scene = open_scene(settings.input)
     if settings.predictor not in ("geometric", scene.predictor):
         raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")

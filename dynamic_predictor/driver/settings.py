@@ -16,7 +16,7 @@ _INPUT, _PREDICTOR, _CHUNKS = "input", "predictor", "chunks"
 
 @dataclass(frozen=True)
 class DriverSettings:
-    """Raises `InputError` for values out of range; `checks.check_options` refuses what the predictor cannot honour."""
+    """Raises `InputError` for values out of range; `checks.check_options` refuses what the predictor cannot use."""
 
     #: video file, folder of images, glob pattern, number of a camera or address of a network stream
     input: str = option(
@@ -35,9 +35,9 @@ class DriverSettings:
     )
     #: horizontal angle of view of the frames in degrees, where it is known
     fov: float | None = option(None, "horizontal angle of view, where it is known", metavar="DEGREES", group=_INPUT)
-    #: folder with the user's own motion masks (white moves); they win over what the predictor finds
+    #: folder with the user's own motion masks (white = moving); they replace those of the predictor
     masks: str | None = option(
-        None, "your own motion masks (white moves), one per frame; they win", metavar="DIR", group=_INPUT
+        None, "your own motion masks (white = moving), one per frame", metavar="DIR", group=_INPUT
     )
     #: a second predictor whose motion masks replace those of the first
     masks_from: str | None = option(
@@ -59,7 +59,7 @@ class DriverSettings:
         "auto", "where everything runs; the splats' GPU kernels are chosen by cuda only", choices=DEVICES,
         group=_PREDICTOR,
     )  # fmt: skip
-    #: of every random choice
+    #: seed of all random number generators
     seed: int = option(0, "same seed, same CPU: same result (default: 0)", metavar="N", group=_PREDICTOR)
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class DriverSettings:
         if self.fov is not None and not 1 <= self.fov <= 170:
             raise InputError(f"--fov is an angle of view between 1 and 170 degrees, not {self.fov:g}.")
         if self.masks is not None and self.masks_from is not None:
-            raise InputError("--masks and --masks-from both say what moves; give only one of them.")
+            raise InputError("--masks and --masks-from both give motion masks; use only one of them.")
         if self.device not in DEVICES:
             raise InputError(f'There is no device called "{self.device}"; use auto, cpu or cuda.')
         if self.seed < 0:

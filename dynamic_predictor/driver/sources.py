@@ -17,9 +17,9 @@ from scene.frames import ASSUMED_RATE, list_images, natural_order, parse_frame_r
 from scene.images import IMAGE_SUFFIXES, read_image
 from scene.video import DecodedImage, decode_video
 
-#: frames per second that are taken from a live source where nothing else is asked for
+#: frames per second that are taken from a live source by default
 LIVE_RATE = 5.0
-#: a live source that gives no frame for so many seconds is taken to be gone
+#: timeout in seconds after which a live source without a new frame is considered lost
 PATIENCE = 10.0
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
@@ -160,7 +160,7 @@ class ImageFiles:
 
 
 class VideoFile:
-    """A video file. Frames that cannot be decoded are left out, and `ended` says so."""
+    """A video file. Frames that cannot be decoded are left out and reported in `ended`."""
 
     is_live, is_video = False, True
     ended: str | None = None
@@ -221,11 +221,11 @@ class LiveReader(Protocol):
 
 
 class LiveSource:
-    """A camera or network stream. A thread of its own reads, so that the newest image is always at hand while the
-    predictor works, and a device that hangs holds nothing up.
+    """A camera or network stream. A separate thread reads, so that the newest image is available while the
+    predictor works, and a device that hangs does not block it.
 
-    The source ends with `max_frames`, with `stop()`, when the device gives no more images, or when it has been silent
-    for `patience` seconds; the latter two are told in `ended`.
+    The source ends with `max_frames`, with `stop()`, when the device gives no more images, or when it has given no
+    image for `patience` seconds; `ended` describes the latter two cases.
     """
 
     is_live, is_video = True, True
@@ -272,7 +272,7 @@ class LiveSource:
                         what = f"has been silent for {self._patience:g} s"
                     if count == 0:
                         raise InputError(f"{self.title} gave no image: it {what}; check that it is on and free.")
-                    self.ended = f"{self.title} {what} after {count} frames; what had come was finished."
+                    self.ended = f"{self.title} {what} after {count} frames; these frames were processed."
                     return
                 now = self._clock() - begin
                 if now - last_time < self._interval:
@@ -307,7 +307,7 @@ class _Newest:
                 with self._changed:
                     self._image = image
                     self._changed.notify()
-        except Exception as failure:  # whatever a driver or decoder raises means that the device is gone
+        except Exception as failure:  # any exception of a driver or decoder means that the device is lost
             error = str(failure).strip().rstrip(".") or type(failure).__name__
         finally:
             with self._changed:

@@ -35,14 +35,14 @@ from scene.similarity import Similarity, align_poses
 #: what is known of some frames, by their indices in the clip
 KnownViews = Callable[[Frames, Sequence[int] | range], Views]
 
-#: a loop is accepted when its points lie this close to those of both chunks, relative to their distance
+#: largest relative distance between the points of an accepted loop and those of both chunks
 LOOP_RELATIVE_ERROR = 0.1
-#: and when at least this share of the pixels takes part
+#: smallest share of pixels that support an accepted loop
 LOOP_SUPPORT = 0.05
 _DESCRIBED_AT_ONCE = 16
-#: a jump of the path between chunks that is worth avoiding: parts of the depth plus radians
+#: smallest jump of the path between chunks that is corrected: translation relative to the depth, plus radians
 _VISIBLE_SEAM = 0.01
-#: units of two chunks differ less than this; a ratio of two paths outside says that one of them does not move
+#: range of plausible scale ratios of two chunks; outside it, the camera does not move in one of them
 _PLAUSIBLE_SCALES = (1e-4, 1e4)
 
 
@@ -112,7 +112,7 @@ def run_stream(
         workspace.finish_frames()
     if not workspace.frames_complete:
         if source is None:
-            raise InputError(f"{workspace.folder} has no source to read on from.")
+            raise InputError(f"{workspace.folder} is incomplete and needs the source that it was made from.")
         intake = Intake(source, workspace, max_size=max_size, progress=progress)
         for _ in intake.frames():
             try:
@@ -247,13 +247,13 @@ class _Stream:
             raise
         except ValueError:
             self.warn(
-                f"Chunks {index - 1} and {index} share no static pixels that both know; they were joined by their "
+                f"Chunks {index - 1} and {index} share no static pixels with known depth; they were joined by their "
                 "cameras alone."
             )
             poses = moved.poses()[:shared], reference.poses()[:shared]
             similarity = align_poses(*poses, with_scale=self.settings.align != "se3", use_orientations=True)
             if not _PLAUSIBLE_SCALES[0] < similarity.scale < _PLAUSIBLE_SCALES[1]:
-                # cameras that stand still in one of the chunks, or move the other way, say nothing about its unit
+                # cameras that stand still in one of the chunks, or move in reverse, do not determine its scale
                 similarity = align_poses(*poses, with_scale=False, use_orientations=True)
             return ChunkRecord(similarity, "cameras", 1.0, 0.0)
         return ChunkRecord(aligned.similarity, by, aligned.relative_error, aligned.support)
@@ -261,11 +261,11 @@ class _Stream:
     def _align_frames(
         self, reference: Prediction, reference_frames: slice, moved: Prediction, moved_frames: slice
     ) -> tuple[AlignedChunk, str]:
-        """Aligns the same frames in two predictions, by their points; where those would make the path jump and the
-        cameras themselves would not, by the cameras and the ratio of the depths. Says by which.
+        """Aligns the same frames in two predictions by their points or, where that makes the path jump and alignment by
+        the cameras does not, by the cameras and the ratio of the depths. Also returns the name of the method.
 
-        The images fix where a camera is relative to what it sees better than how deep that is, above all while the
-        camera hardly moves: then two chunks may disagree about depth and still agree about the path."""
+        While the camera hardly moves, poses are determined better than depth, so two chunks may differ in depth and
+        still agree on the path."""
         if reference.size != moved.size:
             raise InputError(
                 f"{self.name} gave depth of {moved.size[1]}x{moved.size[0]} for one chunk and "
@@ -299,7 +299,7 @@ class _Stream:
         return aligned, "points"
 
     def close(self) -> StreamResult:
-        """Loops and the final places of all chunks."""
+        """Finds loops and optimizes the similarities of all chunks."""
         windows = self._windows()
         records = [self.workspace.read_record(index) for index in range(len(windows))]
         steps = [record.step for record in records[1:] if record.step is not None]
@@ -328,11 +328,10 @@ class _Stream:
         )
 
     def _closed(self, steps: list[Similarity], edges: list[PoseGraphEdge]) -> tuple[list[Similarity], Sequence[float]]:
-        """The places of all chunks with loops closed, and the trust in each loop.
+        """`world_from_chunk` of all chunks after loop closure, and the final weight of each loop.
 
-        A chunk's own world can lie anywhere and have any unit, and errors of similarities mean something else in each.
-        So they are measured in frames that look alike: at the camera in the middle of a chunk, with its median depth as
-        the unit."""
+        The world of a chunk has an arbitrary origin and scale, on which errors of similarities depend. Therefore they
+        are measured in normalized frames: at the camera in the middle of a chunk, with its median depth as the unit."""
         chunk_from_middle = [self._middle(index) for index in range(len(steps) + 1)]
 
         def between_middles(a: int, b: int, b_from_a: Similarity) -> Similarity:

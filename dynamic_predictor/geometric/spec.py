@@ -1,4 +1,4 @@
-"""The row of the weight-free predictor."""
+"""The `PredictorSpec` of the weight-free predictor."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Downloads over HTTP that go on where they stopped, are checked, and appear whole or not at all."""
+"""Resumable HTTP downloads whose size and checksum are verified; files appear whole or not at all."""
 
 import hashlib
 import http.client
@@ -31,7 +31,7 @@ class RefusedError(InputError):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Goes where it is sent, but shows credentials to no other server than the one they are for."""
+    """Follows redirects, but sends credentials only to the server that they are for."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # the names are those of the base class
         redirected = super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -61,7 +61,7 @@ def download(
 ) -> Path:
     """Fetches `url` to `path` and returns it; a file that is there already and passes the checks is left alone.
 
-    `headers` go with every request; `shown` is the address that sentences name, where `url` itself says nothing.
+    `headers` go with every request; `shown` is the address in messages, by default `url`.
 
     What has arrived lies beside it as `.NAME.part`, also after an interruption, and the next call asks for the rest
     (HTTP ranges, with the server's entity tag so that a changed file starts anew). The file gets its name only when
@@ -79,7 +79,7 @@ def download(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         request = _Request(url, shown or url, part, tag_file, path, size, dict(headers or {}), progress, timeout)
-        _fetch_with_patience(request, pause)
+        _fetch_with_retries(request, pause)
         _check(part, shown or url, size, sha256, progress)
         os.replace(part, path)
         tag_file.unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def file_sha256(path: str | Path, progress: Progress = ignore_progress) -> str:
 
 
 def spoken_size(count: int) -> str:
-    """A number of bytes as a person says it: 137 MB, 6.8 GB."""
+    """A number of bytes for people: 137 MB, 6.8 GB."""
     for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= scale:
             value = count / scale
@@ -125,7 +125,7 @@ class _Request:
     timeout: float
 
 
-def _fetch_with_patience(request: _Request, pause: float) -> None:
+def _fetch_with_retries(request: _Request, pause: float) -> None:
     for attempt in range(_ATTEMPTS):
         before = _length(request.part)
         if request.size is not None and before == request.size:
@@ -167,7 +167,7 @@ def _fetch(request: _Request) -> None:
     with opener.open(asked, timeout=request.timeout) as answer:
         start = _start_of(answer) if answer.status == 206 else 0
         if start not in (0, have):
-            raise _Interrupted("the server sent another part than was asked for")
+            raise _Interrupted("the server sent another range than requested")
         expected = _content_length(answer)
         total = None if expected is None else start + expected
         if total is not None and request.size is not None and total != request.size:

@@ -1,4 +1,4 @@
-"""Whether a command may write its output where the user wants it: asked before the work, answered in one sentence."""
+"""Checks, before the work, whether a command may write its output folder."""
 
 import os
 from collections.abc import Callable

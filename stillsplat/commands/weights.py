@@ -7,7 +7,7 @@ from pathlib import Path
 from scene.errors import InputError
 
 EPILOG = """\
-where weights are looked for, first wins:
+search path of weights; the first match is used:
   $STILLSPLAT_WEIGHTS     one or more folders
   weights/                in the working folder, then in the repository
   the Hugging Face cache  ($HF_HOME)
@@ -80,7 +80,7 @@ def _get(options: argparse.Namespace) -> int:
 
 def _ask_for_consent() -> None:
     if not sys.stdin.isatty():
-        raise InputError("Nobody can be asked about the license here; repeat with --yes if you accept it.")
+        raise InputError("The license cannot be confirmed without a terminal; repeat with --yes if you accept it.")
     if input("Download under this license? [y/N] ").strip().lower() not in {"y", "yes"}:
         raise InputError("Nothing was downloaded, the license was not accepted.")
 

@@ -246,9 +246,9 @@ def _protocol(entry: dict[str, Any]) -> str:
 
 def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
     introduction = (
-        "Held-out frames were never used to optimize Gaussians; they tell how well the scene generalizes."
+        "Held-out frames were never used to optimize Gaussians; they show how well the scene generalizes."
         if "held_out" in metrics["scores"]
-        else "No frame was held out (--test-every), so these figures tell how well the scene fits its own frames."
+        else "No frame was held out (--test-every), so these figures show how well the scene fits its own frames."
     )
     entries = metrics["per_frame"]
     chart = frame_chart(

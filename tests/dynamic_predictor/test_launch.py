@@ -217,7 +217,7 @@ def test_frames_of_ones_own(
     launch: Launch, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frames = data_folder / "davis/DAVIS/JPEGImages/480p/dog"
-    (tmp_path / "out.png").write_bytes(b"a image of the user's")
+    (tmp_path / "out.png").write_bytes(b"an image of the user's")
     assert launch("--mode=eval_pose_custom", f"--dir_path={frames}", "--max_frames=4", "--layout=das3r") == 0
     printed = capsys.readouterr()
     assert len(read_das3r(out(tmp_path)).frames) == 4 and "train_gui.py -s" in printed.out
@@ -225,7 +225,7 @@ def test_frames_of_ones_own(
     # all that is written lies in the folder
     assert (out(tmp_path) / "path.png").stat().st_size > 5000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out", "out.png"]
-    assert (tmp_path / "out.png").read_bytes() == b"a image of the user's"
+    assert (tmp_path / "out.png").read_bytes() == b"an image of the user's"
     assert launch("--mode=eval_pose_custom") == 2
     assert "needs --dir_path" in capsys.readouterr().err
 

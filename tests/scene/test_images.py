@@ -117,7 +117,7 @@ def test_a_image_cut_off_is_one_sentence(tmp_path: Path) -> None:
 def test_not_a_image(tmp_path: Path) -> None:
     path = tmp_path / "text.png"
     path.write_text("hello")
-    with pytest.raises(InputError, match="not a image"):
+    with pytest.raises(InputError, match="not an image"):
         read_image(path)
     with pytest.raises(InputError, match="does not exist"):
         read_image(tmp_path / "nowhere.png")

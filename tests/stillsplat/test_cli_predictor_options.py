@@ -1,4 +1,4 @@
-"""Every predictor of the table through every command with every shared option: honoured or refused, never ignored.
+"""Every predictor of the table through every command with every shared option: used or refused, never ignored.
 
 The networks are replaced by a stub that has the capabilities of the row and records what reaches it.
 """

@@ -93,8 +93,8 @@ def test_exports_lie_beside_the_maps(network, images, tmp_path):
         (["--export", "feat_vis", "--export-features", "last"], "numbers of blocks"),
         (["--export", "glb", "--conf-percentile", "120"], "percentile"),
         (["--export", "gs_video", "--trajectory", "loop"], "--trajectory"),
-        (["--export", "glb", "--metric"], "no meters"),
-        (["--metric"], "no meters"),
+        (["--export", "glb", "--metric"], "no depth in meters"),
+        (["--metric"], "no depth in meters"),
         (["--max-frames", "0"], "--max-frames"),
     ],
 )

@@ -92,7 +92,7 @@ if _compiled is not None:
 
 
 def prefer_large_pages(tensor: torch.Tensor) -> None:
-    """Asks the system for pages of 2 MB for a tensor on the CPU. Has no effect on small tensors and other systems.
+    """Requests pages of 2 MB from the system for a tensor on the CPU. Has no effect on small tensors and other systems.
 
     A step of Adam reads more than a hundred memory streams. In a virtual machine, address translation with small pages
     takes longer than reading them.

@@ -169,7 +169,7 @@ class _PlainState:
 class _GroupedState:
     """Keeps spherical harmonics coefficients and moments in the grouped layout.
 
-    The coefficients exist twice, in the caller's tensor and in a grouped copy; flags tell which of them is newer.
+    The coefficients exist twice, in the caller's tensor and in a grouped copy; flags mark which of them is newer.
     """
 
     def __init__(self, parameters: dict[str, torch.Tensor], moments: Moments | None) -> None:

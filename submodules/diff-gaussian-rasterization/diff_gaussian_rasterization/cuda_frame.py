@@ -101,7 +101,7 @@ class CudaFrame:
     ) -> Outputs:
         """Renders.
 
-        `read_pairs` says when the host reads the number of pairs. "now": it waits for the number, while the device goes
+        `read_pairs`: when the host reads the number of pairs. "now": it waits for the number, while the device goes
         on, and renders again with larger buffers if pairs exceeded the capacity. "later": `pending_read` gets it.
         "never": a frame with pairs beyond the capacity is incomplete, and the host does not notice.
 

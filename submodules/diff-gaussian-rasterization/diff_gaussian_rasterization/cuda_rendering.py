@@ -19,7 +19,7 @@ def packed_view(
 ) -> torch.Tensor:
     """The struct View of frame.cuh as (28,) float32 on `device`, with learning rates of 0.
 
-    Where the camera is on the host it takes one copy, without waiting; where it is on the device, none.
+    A camera on the host is copied in one asynchronous transfer; a camera on the device is not copied to the host.
     """
     pieces = [pose.detach()[:3, :3].reshape(-1), pose.detach()[:3, 3], intrinsics.detach(), background.detach()]
     on_host = all(piece.device.type == "cpu" for piece in pieces)

@@ -1,4 +1,4 @@
-"""The interface to the kernels that is our own: one differentiable function of torch tensors, on the CPU or a GPU."""
+"""The native interface to the kernels: one differentiable function of torch tensors, on the CPU or a GPU."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What the kernels for CPUs and for GPUs have in common: flags, field names, and helpers that fill structs."""
+"""Shared by the CPU kernels and the CUDA kernels: flags, field names, and helpers that fill structs."""
 
 import ctypes
 from collections.abc import Sequence

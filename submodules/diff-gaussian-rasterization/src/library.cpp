@@ -288,7 +288,7 @@ EXPORT int stillsplat_set_simd(const char* name) {
 EXPORT int stillsplat_thread_count() { return thread_count(); }
 EXPORT void stillsplat_set_thread_count(int count) { stillsplat::set_thread_count(count); }
 
-// Asks the system to back memory with large pages; has no effect on systems without them.
+// Requests large pages for memory from the system; has no effect on systems without them.
 EXPORT void stillsplat_prefer_large_pages(void* memory, int64_t bytes) {
   stillsplat::prefer_large_pages(memory, (size_t)bytes);
 }

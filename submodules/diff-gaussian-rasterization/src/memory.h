@@ -12,7 +12,7 @@ namespace stillsplat {
 
 enum : size_t { LARGE_PAGE = (size_t)2 << 20 };
 
-// Asks for large pages for the given memory, and moves it there at once where the system can.
+// Requests large pages for the given memory, and moves it there at once where the system can.
 inline void prefer_large_pages(void* memory, size_t bytes) {
 #ifdef MADV_HUGEPAGE
   const uintptr_t begin = ((uintptr_t)memory + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;

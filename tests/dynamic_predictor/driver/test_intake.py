@@ -45,8 +45,8 @@ def encode(path: Path, images: list[np.ndarray], times: list[int], codec: str = 
 def test_folder_in_natural_order(tmp_path: Path, panning: Panning) -> None:
     images = panning(12)
     folder = write_folder(tmp_path / "clip", images, [f"frame{index}.png" for index in range(12)])
-    (folder / ".hidden.png").write_text("not a image")
-    (folder / "notes.txt").write_text("not a image")
+    (folder / ".hidden.png").write_text("not an image")
+    (folder / "notes.txt").write_text("not an image")
     frames = open_frames(folder, working_folder=tmp_path / "work")
     assert len(frames) == 12 and (frames.width, frames.height) == (96, 64)
     assert list(frames.names) == [f"{index:05d}.png" for index in range(12)]
@@ -60,7 +60,7 @@ def test_glob_and_list(tmp_path: Path, panning: Panning) -> None:
     folder = write_folder(tmp_path / "clip", images, [f"{kind}{i}.png" for i in range(3) for kind in "ab"])
     by_glob = open_frames(str(folder / "b*.png"), working_folder=tmp_path / "one")
     assert len(by_glob) == 3 and np.array_equal(by_glob.rgb8(1), images[3])
-    (folder / "bnotes.txt").write_text("not a image")
+    (folder / "bnotes.txt").write_text("not an image")
     assert len(open_frames(str(folder / "b*"), working_folder=tmp_path / "three")) == 3
     with pytest.raises(InputError, match="None of the 2 files"):
         (folder / "bmore.txt").touch()

@@ -187,7 +187,7 @@ def test_a_camera_that_disappears_leaves_what_was_finished_and_one_sentence(tmp_
     told = []
     result = run_stream(source, SimulatedPredictor(walk, seconds=0.05), _workspace(tmp_path), _SMALL, warn=told.append)
     assert len(result.workspace) >= 20 and len(result.windows) >= 2
-    assert len(told) == 1 and words in told[0] and told[0].endswith("what had come was finished.")
+    assert len(told) == 1 and words in told[0] and told[0].endswith("these frames were processed.")
     assert len(scene_of_stream(result).cameras) == len(result.workspace)
 
 
@@ -265,7 +265,7 @@ def test_a_network_stream_that_breaks_off_ends_with_what_had_come(tmp_path):
     finally:
         server.shutdown()
     assert 2 <= len(result.workspace) < 60
-    assert len(told) == 1 and told[0].endswith("what had come was finished.")
+    assert len(told) == 1 and told[0].endswith("these frames were processed.")
 
 
 class _Unsure(SimulatedPredictor):

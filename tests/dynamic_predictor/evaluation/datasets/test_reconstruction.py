@@ -24,7 +24,7 @@ def test_images_and_true_cameras(tmp_path, name):
     if name not in ("scannetpp", "7scenes"):
         np.testing.assert_allclose(view.intrinsics, WALK.intrinsics)
     if name == "scannetpp":
-        # a image without distortion is only resized
+        # an image without distortion is only resized
         np.testing.assert_allclose(view.intrinsics[0, 2], 512, atol=12)
     valid = view.read_valid()
     if name in ("7scenes", "eth3d", "hiroom", "dtu"):
