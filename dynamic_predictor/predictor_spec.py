@@ -38,6 +38,8 @@ class PredictorSpec:
     cameras: bool = True
     #: depth and poses in meters
     metric: bool = False
+    #: in meters only where the focal length is known
+    metric_needs_focal: bool = False
     #: motion masks of its own; otherwise the geometric motion stage finds them from cameras and depth
     motion: bool = False
     #: its confidence is that of the depth alone, as the motion stage needs it; False: it is also low at moving objects

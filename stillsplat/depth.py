@@ -29,7 +29,8 @@ from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
 from scene.files.output_place import check_output_folder
 from scene.formats.exportable import Exportable
-from scene.formats.registry import check_formats, export
+from dynamic_predictor.specs import specs
+from scene.formats.registry import OF_ONE_PREDICTION, check_formats, export, format_names, needs_of
 from scene.frames import MemoryFrames
 from scene.images import fitted_size, read_image, resize_image, write_jpeg
 from scene.open_scene import is_scene
@@ -79,12 +80,13 @@ def estimate_depth_maps(
     each = settings.each or not spec.cameras or source.total == 1
     if each and not spec.single_view:
         raise InputError(f"{spec.name} needs several frames of a moving view; use a da3 model for single images.")
+    chunks = _chunks(settings, formats, each)
     with (
         atomic_folder(output, overwrite=overwrite) as folder,
         tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=folder.parent) as working,
     ):
         if each:
-            maps, description = _each_by_itself(source, driver, settings, progress)
+            maps, description = _each_by_itself(source, driver, settings, progress, warn)
             if formats:
                 found = list(maps)
                 export(_of_maps(found), folder, formats, settings.export_options, progress=progress)
@@ -94,13 +96,13 @@ def estimate_depth_maps(
             prediction = cast(CollectionPredictor, driver.predictor).predict_collection(source.files, progress=progress)
             return _write_collection(folder, prediction, formats, settings, progress, warn)
         workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
-        stream = StreamSettings(chunk_size=settings.chunk_size, overlap=settings.overlap, loop=False)
         driven = driver.scene(
             workspace,
             source=source,
-            stream=None if formats else stream,
+            stream=chunks,
             accept_damaged=True,
             motion_stage=False,
+            check=lambda frames, positions: _check_length(settings, formats, len(frames)),
         )
         is_metric = bool(driven.scene.provenance.get("is_metric"))
         _require_meters(settings, is_metric)
@@ -144,16 +146,35 @@ def _checked_formats(settings: DepthSettings) -> list[str]:
         available |= {"gaussians", "pixel_gaussians"}
     if settings.feature_blocks() and not settings.each:
         available.add("features")
-    if spec.features and not settings.feature_blocks() and settings.export and "feat_vis" in settings.export:
-        raise InputError("The format feat_vis needs --export-features, the blocks whose features are shown: 5,11.")
-    return check_formats(settings.export, available) if settings.export is not None else []  # type: ignore[arg-type]
+    if settings.export is None:
+        return []
+    if spec.features and "features" not in available and "features" in needs_of(format_names(settings.export)):
+        raise InputError("This export needs --export-features, the blocks whose features are shown: 5,11.")
+    return check_formats(settings.export, available)  # type: ignore[arg-type]
+
+
+def _chunks(settings: DepthSettings, formats: Sequence[str], each: bool) -> StreamSettings | None:
+    """How a clip is cut into chunks; None: not at all, or as the predictor must."""
+    chosen = StreamSettings(chunk_size=settings.chunk_size, overlap=settings.overlap, loop=False)
+    if chosen != StreamSettings(loop=False) and (each or needs_of(formats) & OF_ONE_PREDICTION):
+        raise InputError("Nothing is predicted in chunks here; leave out --chunk-size and --overlap.")
+    return None if formats and chosen == StreamSettings(loop=False) else chosen
+
+
+def _check_length(settings: DepthSettings, formats: Sequence[str], count: int) -> None:
+    largest = settings.spec.largest_views
+    if largest is not None and count > largest and needs_of(formats) & OF_ONE_PREDICTION:
+        raise InputError(
+            f"There are {count} frames, but {settings.predictor} predicts what these exports need of at most {largest} "
+            "together; choose fewer with --frames or --max-frames."
+        )
 
 
 def _check_metric(settings: DepthSettings) -> None:
     spec = settings.spec
     if settings.metric and not spec.metric and settings.weights is None:
-        raise InputError(f"{spec.name} predicts no depth in meters; use da3-nested, or da3-metric with --fov.")
-    if settings.metric and spec.metric and spec.known_focal and settings.fov is None:
+        _require_meters(settings, False)
+    if settings.metric and spec.metric_needs_focal and settings.fov is None:
         raise InputError(f"{spec.name} needs the angle of view for depth in meters; give --fov DEGREES.")
 
 
@@ -165,11 +186,18 @@ def _check_masks(settings: DepthSettings) -> None:
 
 def _require_meters(settings: DepthSettings, is_metric: bool) -> None:
     if settings.metric and not is_metric:
-        raise InputError(f"{settings.predictor} predicts no depth in meters; use da3-nested, or da3-metric with --fov.")
+        able = ", ".join(
+            f"{name} with --fov" if row.metric_needs_focal else name for name, row in specs().items() if row.metric
+        )
+        raise InputError(f"{settings.predictor} predicts no depth in meters; choose one that does: {able}.")
 
 
 def _each_by_itself(
-    source: FrameSource, driver: SceneDriver, settings: DepthSettings, progress: Progress
+    source: FrameSource,
+    driver: SceneDriver,
+    settings: DepthSettings,
+    progress: Progress,
+    warn: Callable[[str], None],
 ) -> tuple[Iterator[_Map], dict[str, Any]]:
     description: dict[str, Any] = {"is_metric": False}
 
@@ -185,6 +213,8 @@ def _each_by_itself(
             rows, columns = found.size
             yield _Map(resize_image(image, columns, rows), found.z_depth[0], found.confidence[0])
             progress("depth", index + 1, max(source.total, index + 1))
+        if source.ended:
+            warn(source.ended)
 
     return maps(), description
 

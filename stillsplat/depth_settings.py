@@ -6,6 +6,7 @@ from typing import Any
 
 from dynamic_predictor.driver.settings import StreamSettings
 from scene.errors import InputError
+from scene.formats.registry import needs_of
 from scene.option import option
 from stillsplat.settings import SceneSettings
 
@@ -72,6 +73,6 @@ class DepthSettings(SceneSettings):
             chosen[item] = value
         if self.max_size is not None and not unknown_settings(self.predictor, ["process_res"]):
             chosen["process_res"] = self.max_size
-        if self.spec.gaussians and {"gs_ply", "gs_video", "splat_ply"} & set(formats):
+        if self.spec.gaussians and {"gaussians", "pixel_gaussians"} & needs_of(formats):
             chosen["infer_gs"] = True
         return chosen

@@ -1,6 +1,6 @@
 """From a video, a folder or a camera to poses, depth and points in one world, for clips of any length.
 
-While the work lasts everything lies in OUT.part; OUT itself appears whole, at the end.
+During the run, all files are in OUT.part, which is renamed to OUT at the end.
 """
 
 import os
@@ -29,7 +29,7 @@ from stillsplat.settings import PosesSettings
 
 #: written in any case
 _FORMATS = ("ply", "glb", "glb_cameras", "nerfstudio", "poses_npz")
-#: settings that change nothing that a stopped run has made
+#: settings that do not affect the results of a stopped run
 _FREE_ON_RESUME = {"export", "export_options", "loop", "device"}
 
 
@@ -64,7 +64,7 @@ def extract_poses(
         driver = SceneDriver(settings, predictor=predictor, progress=progress, warn=warn)
         if source is None and not began:  # refused before anything is made
             source = driver.open_source()
-        workspace = StreamWorkspace(part, _what_is_made(settings), resume=began)
+        workspace = StreamWorkspace(part, _fixed_settings(settings), resume=began)
         try:
             driven = driver.scene(
                 workspace, source=source, stream=settings.stream(), descriptor_for_loops=True, accept_damaged=True
@@ -132,6 +132,6 @@ def _check_place(output: Path, part: Path, resume: bool, overwrite: bool) -> Non
         shutil.rmtree(part)
 
 
-def _what_is_made(settings: PosesSettings) -> dict[str, object]:
+def _fixed_settings(settings: PosesSettings) -> dict[str, object]:
     """The settings that a resumed run must share with the one that it continues."""
     return {key: value for key, value in asdict(settings).items() if key not in _FREE_ON_RESUME}

@@ -13,7 +13,7 @@ DAS3R_FRAMES = "0:50"
 DAS3R_MAX_SIZE = 512
 DAS3R_ITERATIONS = 4000
 
-#: settings that change nothing that is already made: how to score, where to compute, what else to write
+#: settings that do not affect finished stages: how to score, where to compute, what else to write
 _FREE_ON_RESUME = {"annotations", "device", "export", "export_options"}
 _OPTIMIZATION, _SCORES = "optimization", "scores"
 
@@ -39,14 +39,7 @@ class PosesSettings(SceneSettings, StreamSettings):
 
     def stream(self) -> StreamSettings:
         """How the clip is cut into chunks."""
-        return StreamSettings(
-            chunk_size=self.chunk_size,
-            overlap=self.overlap,
-            align=self.align,
-            loop=self.loop,
-            strict_official=self.strict_official,
-            loop_half=self.loop_half,
-        )
+        return StreamSettings(**{item.name: getattr(self, item.name) for item in fields(StreamSettings)})
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class RunSettings(SceneSettings):
     )
     #: folder with annotated motion masks, used for scores only
     annotations: str | None = option(
-        None, "annotated motion masks (white moves), used for scores only", metavar="DIR", group=_SCORES
+        None, "annotated motion masks (white = moving), for scores only", metavar="DIR", group=_SCORES
     )
     test_every: int = option(0, "hold out every K-th frame", metavar="K", group=_SCORES)
     protocol: str = option(
@@ -73,7 +66,7 @@ class RunSettings(SceneSettings):
         group=_SCORES,
     )
     refine_test_cameras: bool = option(
-        False, "move the cameras of held-out frames on their static pixels; the scores name it", group=_SCORES
+        False, "refine cameras of held-out frames on their static pixels; noted in the scores", group=_SCORES
     )
 
     def __post_init__(self) -> None:

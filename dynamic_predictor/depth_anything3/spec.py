@@ -49,6 +49,7 @@ def _row(model: PublishedModel) -> PredictorSpec:
         parity_case=None if size.endswith("-1.1") else parity_case,
         cameras=cameras,
         metric=nested or model.metric,
+        metric_needs_focal=model.metric and not nested,
         single_view=True,
         known_focal=model.metric,
         known_poses=cameras,

@@ -7,7 +7,7 @@ from typing import Any
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.sources import is_live
 from dynamic_predictor.networks.devices import resolved_device
-from dynamic_predictor.optical_flow.specs import FLOW_NAMES
+from dynamic_predictor.optical_flow.specs import flow_names
 from dynamic_predictor.specs import predictor_spec, specs, unknown_settings
 from scene.errors import InputError
 from scene.frames import parse_frame_range
@@ -63,9 +63,14 @@ def check_mask_folder(option_name: str, given: str | None) -> None:
 
 
 def _check_flow(settings: DriverSettings, makes_scene: bool) -> None:
-    if settings.flow not in FLOW_NAMES:
-        raise InputError(f'There is no optical flow called "{settings.flow}"; choose one of: {", ".join(FLOW_NAMES)}.')
-    estimates_motion = makes_scene and not settings.spec.motion and not (settings.masks or settings.masks_from)
+    if settings.flow not in flow_names():
+        raise InputError(
+            f'There is no optical flow called "{settings.flow}"; choose one of: {", ".join(flow_names())}.'
+        )
+    if settings.masks_from is not None:
+        estimates_motion = predictor_spec(settings.masks_from).flow
+    else:
+        estimates_motion = makes_scene and not settings.spec.motion and settings.masks is None
     if not settings.spec.flow and not estimates_motion:
         raise InputError(
             f"Nothing here estimates optical flow with the predictor {settings.predictor}; leave out --flow."

@@ -29,9 +29,9 @@ from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
 Warn = Callable[[str], None]
-#: what is known of a clip besides its frames: given the frames, views with masks, focal length or cameras
+#: a function from the frames to views with known masks, focal length or cameras
 KnownClip = Callable[[Frames], Views]
-#: given the frames and their positions in the source, raises `InputError` for what does not fit them
+#: a check of the frames and their positions in the source, which may raise `InputError`
 CheckClip = Callable[[Frames, Sequence[int]], object]
 #: the source of the motion masks, as recorded in `scene.json`
 BY_MOTION_STAGE = "estimated (geometric motion stage, from the scene's cameras and depth)"
@@ -223,7 +223,7 @@ def scene_of_folder(
     scene = open_scene(settings.input)
     if settings.predictor not in ("geometric", scene.predictor):
         raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
-    if settings.flow is not None and (settings.masks or scene.motion_masks is not None):
+    if settings.flow is not None and settings.masks_from is None and (settings.masks or scene.motion_masks):
         raise InputError(f"The motion masks of {settings.input} are known; leave out --flow.")
     if settings.masks is not None:
         scene = replace(scene, motion_masks=open_masks(settings.masks, scene.frames))
@@ -264,16 +264,19 @@ def predicted_masks(
     spec: PredictorSpec = predictor_spec(name)
     flow = {"flow": settings.flow} if settings.flow is not None and spec.flow else {}
     predictor = create_predictor(name, device=settings.device, seed=settings.seed, **flow)
+    focal = None if settings.fov is None or not spec.known_focal else focal_length(frames.width, settings.fov)
     if spec.online or (spec.largest_views is not None and len(frames) > spec.largest_views):
         workspace = StreamWorkspace(folder, {}, resume=False)
-        for index in range(len(frames)):
-            workspace.append(frames.timestamps[index], frames.rgb8(index))
-        workspace.finish_frames()
+        workspace.take(frames)
         chunks = StreamSettings(loop=False)
-        stream = run_stream(None, predictor, spec, workspace, chunks, progress=progress, warn=warn)
+
+        def known(chosen: Frames, indices: Sequence[int] | range) -> Views:
+            return Views(chosen, focal=focal)
+
+        stream = run_stream(None, predictor, spec, workspace, chunks, known=known, progress=progress, warn=warn)
         motion = scene_of_stream(stream).motion_masks
     else:
-        motion = predictor.predict(Views(frames), progress=progress).motion
+        motion = predictor.predict(Views(frames, focal=focal), progress=progress).motion
     if motion is None:
         raise InputError(f"The predictor {name} finds no motion masks; choose another for --masks-from.")
     return maps_of_size(motion, (frames.width, frames.height))

@@ -32,7 +32,7 @@ from scene.maps import maps_of_size
 from scene.progress import Progress, ignore_progress
 from scene.similarity import Similarity, align_poses
 
-#: what is known of some frames, by their indices in the clip
+#: a function from frames and their indices in the clip to views with known masks, focal length or cameras
 KnownViews = Callable[[Frames, Sequence[int] | range], Views]
 
 #: largest relative distance between the points of an accepted loop and those of both chunks
@@ -97,7 +97,7 @@ def run_stream(
 ) -> StreamResult:
     """Predicts all of `source` and returns where every chunk lies.
 
-    What an earlier, stopped call with the same `workspace` has finished is not done again; when it had all frames,
+    Chunks that an earlier, stopped call with the same `workspace` has finished are reused; when it had all frames,
     `source` may be None. Frames are shrunk to `max_size`. Loops need `descriptor`. Ctrl-C ends a live source, whose
     frames are then finished; otherwise it stops the work, which can be resumed. Raises `InputError` for a source with
     fewer than two frames and when the disk is full.

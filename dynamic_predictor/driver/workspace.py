@@ -26,7 +26,8 @@ from scene.errors import InputError
 from scene.files.atomic import atomic_file, atomic_folder, writing_error
 from scene.files.json_files import read_json, write_json
 from scene.files.text import read_text
-from scene.frames import ImageFolderFrames
+from scene.frame_files import frame_writer
+from scene.frames import Frames, ImageFolderFrames
 from scene.images import write_png
 from scene.maps import FrameMaps
 from scene.similarity import Similarity
@@ -124,6 +125,17 @@ class StreamWorkspace:
             write_json(self._record, {**read_json(self._record), "source_size": list(self.source_size)})
         with atomic_file(self._frame_path(len(self))) as temporary:
             write_png(temporary, image)
+        self._add_to_list(position, time)
+
+    def take(self, frames: Frames) -> None:
+        """Makes all of `frames` the frames of the workspace; PNG files of ours are hard-linked."""
+        write = frame_writer(frames)
+        for index in range(len(frames)):
+            write(index, self._frame_path(index))
+            self._add_to_list(index, frames.timestamps[index])
+        self.finish_frames()
+
+    def _add_to_list(self, position: int, time: float) -> None:
         try:
             # a frame counts once its line is there: an image without one is written again
             with (self.folder / "frames.txt").open("a", encoding="utf-8") as file:

@@ -71,7 +71,7 @@ class GeometricPredictor:
             begin = time.perf_counter()
             # the last round's maps are as large as the clip
             depth = None
-            # without the masks: the next masks are found by what even a depth of its own cannot explain
+            # without the estimated masks, so that the next ones mark only flow that no depth of a pixel explains
             depth = estimate_depth(flow, cameras.cameras, masks, progress=progress)
             timings["depth"] += time.perf_counter() - begin
             if masks is None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dynamic_predictor.optical_flow.contract import OpticalFlow
-from dynamic_predictor.optical_flow.specs import FLOW_NAMES, FLOWS
+from dynamic_predictor.optical_flow.specs import FLOWS, flow_names
 from dynamic_predictor.weights.finding import find_weights, require_weights
 from dynamic_predictor.weights.reading import read_checkpoint
 from scene.errors import InputError
@@ -27,7 +27,7 @@ def create_optical_flow(
     """
     spec = FLOWS.get(auto if name == "auto" else name)
     if spec is None:
-        raise InputError(f'There is no optical flow called "{name}"; choose one of: {", ".join(FLOW_NAMES)}.')
+        raise InputError(f'There is no optical flow called "{name}"; choose one of: {", ".join(flow_names())}.')
     checkpoint = None
     if spec.weights is not None:
         if weights is None and warn is not None and find_weights(spec.weights) is None:

@@ -77,4 +77,5 @@ FLOWS: dict[str, FlowSpec] = {
     )
 }
 #: values of a flow option; "auto" leaves the choice to the caller of `estimation.create_optical_flow`
-FLOW_NAMES = ("auto", *FLOWS)
+def flow_names() -> tuple[str, ...]:
+    return ("auto", *FLOWS)

@@ -87,6 +87,11 @@ def format_names(names: str | Sequence[str]) -> list[str]:
     return unique
 
 
+def needs_of(names: Iterable[str]) -> set[Need]:
+    """What the formats called `names` need together."""
+    return {need for name in names for need in _FORMATS[name].needs}
+
+
 def check_formats(names: str | Sequence[str], available: Collection[Need]) -> list[str]:
     """The names (`format_names`) of formats that can all be written from `available` results. Raises `InputError`
     otherwise, so that a command can refuse before its work begins."""

@@ -7,7 +7,7 @@ from stillsplat.depth_settings import DepthSettings
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
-what lies in OUT afterwards:
+output files in OUT:
   depth/00000.npz      z_depth and confidence: float32, 0 = unknown
   previews/ preview.mp4   images with their depth in color
   png16/00000.png      16-bit depth, with --png16 (millimeters where the unit is the meter)

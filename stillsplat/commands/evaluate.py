@@ -11,7 +11,7 @@ EPILOG = None
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help="output folder of stillsplat run")
     parser.add_argument("--truth", metavar="SCENE", help="a scene with complete truth (docs/scores.md)")
-    parser.add_argument("--annotations", metavar="DIR", help="annotated motion masks, one per frame, white moves")
+    parser.add_argument("--annotations", metavar="DIR", help="annotated motion masks, one per frame, white = moving")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from stillsplat.settings import PosesSettings
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
-what lies in OUT afterwards:
+output files in OUT:
   scene.glb            points and cameras, for any 3-D viewer
   camera_poses.glb     the cameras alone
   points.ply           the points alone
@@ -18,7 +18,7 @@ what lies in OUT afterwards:
   images/ depth/ motion_masks/   frames, depth and confidence, what moves
   path.png             the path from above, before and after loops were closed
 OUT is a scene as well: stillsplat run OUT -o SPLATS makes splats of it.
-While the work lasts, everything is in OUT.part; --resume continues it.
+During the run, all files are in OUT.part; --resume continues an interrupted run.
 
 examples:
   stillsplat poses walk.mp4 -o walk

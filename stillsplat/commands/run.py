@@ -7,7 +7,7 @@ from stillsplat.settings import RunSettings
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
-what lies in OUT afterwards:
+output files in OUT:
   report.html      look here first: images, plots, figures, settings in one file
   clean.mp4        the static scene along the camera's path
   compare.mp4      input, what moves, static scene side by side

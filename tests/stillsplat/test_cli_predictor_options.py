@@ -61,7 +61,7 @@ class Stub:
             world_from_camera=poses if self.spec.cameras else None,
             intrinsics=np.tile(matrix, (count, 1, 1)) if self.spec.cameras else None,
             motion=views.motion_masks if views.motion_masks is not None else found if self.spec.motion else None,
-            is_metric=self.spec.metric and (not self.spec.known_focal or views.focal is not None),
+            is_metric=self.spec.metric and (not self.spec.metric_needs_focal or views.focal is not None),
         )
 
     def predict_collection(self, images: Sequence[Path], *, progress=None) -> Prediction:

@@ -10,7 +10,7 @@ import torch
 from dynamic_predictor.optical_flow.contract import FlowEstimate, Images
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.optical_flow.flow_field import FlowField
-from dynamic_predictor.optical_flow.specs import FLOW_NAMES, FLOWS, FlowSpec
+from dynamic_predictor.optical_flow.specs import FLOWS, FlowSpec, flow_names
 from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.keys import inventory
 from scene.errors import InputError
@@ -72,7 +72,7 @@ def test_missing_weights_of_a_new_flow_are_reported(toy: Path) -> None:
 
 
 def test_rows_are_complete() -> None:
-    assert FLOW_NAMES == ("auto", "sea-raft", "raft", "dis")
+    assert flow_names() == ("auto", "sea-raft", "raft", "dis")
     for name, row in FLOWS.items():
         assert row.name == name and row.description
         assert (row.parity_case is None) == (row.weights is None)
