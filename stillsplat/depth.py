@@ -22,6 +22,7 @@ from dynamic_predictor.driver.scene_driver import SceneDriver
 from dynamic_predictor.driver.settings import StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, ImageFiles
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.specs import specs
 from scene.camera import focal_length
 from scene.depth_colors import depth_colors, inverse_depth_limits
 from scene.errors import InputError
@@ -29,7 +30,6 @@ from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
 from scene.files.output_place import check_output_folder
 from scene.formats.exportable import Exportable
-from dynamic_predictor.specs import specs
 from scene.formats.registry import OF_ONE_PREDICTION, check_formats, export, format_names, needs_of
 from scene.frames import MemoryFrames
 from scene.images import fitted_size, read_image, resize_image, write_jpeg

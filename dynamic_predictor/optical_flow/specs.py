@@ -76,6 +76,8 @@ FLOWS: dict[str, FlowSpec] = {
         FlowSpec("dis", "OpenCV's DIS (ECCV 2016), without weights", _dis),
     )
 }
-#: values of a flow option; "auto" leaves the choice to the caller of `estimation.create_optical_flow`
+
+
 def flow_names() -> tuple[str, ...]:
+    """Values of a flow option; "auto" leaves the choice to the caller of `estimation.create_optical_flow`."""
     return ("auto", *FLOWS)

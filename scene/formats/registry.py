@@ -4,7 +4,7 @@ A format is one file in this folder and one row here. `docs/exports.md` has the 
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from scene.scene import Scene
 
 #: results of every predictor with cameras; an optimization adds "gaussians"
 SCENE: frozenset[Need] = frozenset({"images", "cameras", "depth", "points"})
+#: results that only a clip that is predicted as a whole has
+OF_ONE_PREDICTION: frozenset[Need] = frozenset({"gaussians", "pixel_gaussians", "features"})
 
 _WORDS: dict[Need, str] = {
     "images": "images",
