@@ -53,7 +53,8 @@ def imports(path: Path, modules: set[str]) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None and node.level == 0, f"{path} has a relative import"
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
             names = inside if all(name in modules for name in inside) else [node.module, *inside]
         else:

@@ -9,18 +9,25 @@ import pytest
 
 from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
 from dynamic_predictor.launch import main as launch
+from dynamic_predictor.optical_flow.specs import FLOWS, FlowSpec
+from dynamic_predictor.parity.case import ParityCase
 from dynamic_predictor.parity.run import parity_names
 from dynamic_predictor.specs import create_predictor, registered, specs
+from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.registry import all_weights
 from scene.errors import InputError
 from scene.folder import load_scene
+from scene.formats import registry
 from scene.images import write_png
+from scene.progress import ignore_progress
 from stillsplat.cli import main
 from stillsplat.poses import extract_poses
 from stillsplat.settings import PosesSettings
 from tests.dynamic_predictor.evaluation.datasets.reconstruction_files import make_hiroom
+from tests.dynamic_predictor.optical_flow.toy_flow import ToyFlow
 from tests.dynamic_predictor.toy_predictor import SPEC, ToyPredictor, ToySettings
 from tests.paths import ROOT
+from tests.scene.formats import toy_format
 from tests.simulated_stream import SimulatedWalk
 
 
@@ -56,7 +63,7 @@ def test_unknown_names_and_settings_are_one_sentence():
 
 def test_tables_of_the_documentation_name_every_predictor():
     text = (ROOT / "README.md").read_text("utf-8")
-    for name in ("geometric", "das3r", "monst3r", "da3-small", "da3-giant", "da3-nested"):
+    for name in specs():
         assert f"`{name}`" in text
 
 
@@ -86,6 +93,42 @@ def test_a_toy_predictor_is_in_every_command(clip, tmp_path, capsys):
     assert len(list((out / "depth" / "depth").iterdir())) == 10
     assert main(["predict", str(clip), "-o", str(tmp_path / "gone"), *words]) == 2
     assert '"toy"' in capsys.readouterr().err
+
+
+class _WithoutMasks(ToyPredictor):
+    def predict(self, views, *, progress=ignore_progress):
+        return replace(super().predict(views), motion=None)
+
+
+def test_a_toy_without_masks_is_chunked_stitched_and_masked_with_a_toy_flow(clip, tmp_path, monkeypatch, capsys):
+    entry = WeightsFile("toy-plane", "Toy", "the plane", "none", "toy-plane.pth", page="the tests")
+    case = ParityCase(parameters={}, run=lambda images: {"depth": images})
+    row = replace(SPEC, name="plane", motion=False, online=False, largest_views=4)
+    row = replace(row, weights=(entry,), parity_case=lambda: case, load=lambda *_: _WithoutMasks(ToySettings()))
+    flow = ToyFlow(np.array([-1.0, 0.0]))
+    monkeypatch.setitem(FLOWS, "toy-flow", FlowSpec("toy-flow", "a constant displacement", lambda *_: flow))
+    with registered(row):
+        assert all_weights()["toy-plane"] is entry and "plane" in parity_names()
+        assert main(["weights", "list"]) == 0
+        assert "toy-plane" in capsys.readouterr().out
+        words = ["-o", str(tmp_path / "scene"), "--predictor", "plane", "--flow", "toy-flow"]
+        assert main(["predict", str(clip), *words]) == 0
+    scene = load_scene(tmp_path / "scene")
+    assert scene.motion_masks is not None and scene.provenance["chunks"] == [[0, 4], [2, 6], [4, 8], [6, 10]]
+    assert scene.provenance["masks"].startswith("estimated") and flow.asked
+    centers = np.array([camera.center for camera in scene.cameras])
+    np.testing.assert_allclose(centers[:, 0], 0.1 * np.arange(10), atol=1e-6)
+
+
+def test_a_toy_format_is_offered_by_every_command(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_FORMATS", registry.formats())
+    registry.register(toy_format.ROW)
+    with registered(SPEC):
+        for name, options in {"run": ["--iterations", "3"], "predict": [], "poses": [], "depth": []}.items():
+            words = ["-o", str(tmp_path / name), "--predictor", "toy", "--export", "centers"]
+            assert main([name, str(clip), *words, *options]) == 0
+    for folder in ("run/export", "predict", "poses", "depth"):
+        assert len((tmp_path / folder / "centers.csv").read_text().splitlines()) == 11
 
 
 def test_a_toy_with_settings_gets_them():

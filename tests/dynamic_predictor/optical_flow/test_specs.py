@@ -1,13 +1,11 @@
 """The table of flows, and the recipe "add a flow": one class and one row."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dynamic_predictor.optical_flow.contract import FlowEstimate, Images
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from dynamic_predictor.optical_flow.specs import FLOWS, FlowSpec, flow_names
@@ -15,27 +13,9 @@ from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.keys import inventory
 from scene.errors import InputError
 from scene.frames import MemoryFrames
+from tests.dynamic_predictor.optical_flow.toy_flow import ToyFlow
 
 TOY_WEIGHTS = WeightsFile("toy-weights", "Toy", "flow of the tests", "none", "toy-weights.pth", page="the tests")
-
-
-class ToyFlow:
-    """The same displacement for all pixels, times the step from the first to the second image."""
-
-    name = "toy"
-
-    def __init__(self, displacement: np.ndarray) -> None:
-        self.displacement = displacement
-
-    def estimate(self, first: np.ndarray, second: np.ndarray) -> FlowEstimate:
-        return self.between([first, second])(0, 1)
-
-    def between(self, images: Images) -> Callable[[int, int], FlowEstimate]:
-        def flow(first: int, second: int) -> FlowEstimate:
-            height, width = images[first].shape[:2]
-            return FlowEstimate(np.full((height, width, 2), self.displacement * (second - first), np.float32))
-
-        return flow
 
 
 @pytest.fixture
