@@ -62,7 +62,7 @@ class Prediction:
     #: along the camera's z, 0 = unknown
     z_depth: FrameMaps
     #: of the depth, in [0, 1]: 0 = unknown, 1 = certain. A network's confidence c, from 1 without bound, is 1 - 1 / c
-    #: (`dynamic_predictor.confidence`)
+    #: (`scene.confidence`)
     confidence: FrameMaps
     #: (N, 4, 4) float64, OpenCV axes; None from models that predict each image separately, without cameras
     world_from_camera: np.ndarray | None = None

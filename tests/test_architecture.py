@@ -81,6 +81,20 @@ def test_arrows_point_one_way(graph):
     assert wrong == []
 
 
+def test_predictors_import_no_driver(graph):
+    """A predictor turns views into a prediction; where they come from and who scores them is not its business."""
+    rooms = ("das3r", "depth_anything3", "geometric", "optical_flow", "networks", "stitching", "place_recognition")
+    low = tuple(f"dynamic_predictor.{room}." for room in rooms)
+    high = ("dynamic_predictor.driver.", "dynamic_predictor.evaluation.", "dynamic_predictor.training.")
+    wrong = [
+        f"{module} -> {target}"
+        for module, targets in graph.items()
+        for target in targets
+        if module.startswith(low) and target.startswith(high)
+    ]
+    assert wrong == []
+
+
 def test_no_circle_of_files(graph):
     # a package's __init__ imports its own modules, which is no circle by itself
     state: dict[str, int] = {}

@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
-from dynamic_predictor.confidence import from_network
 from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.das3r.checkpoint import load_network
 from dynamic_predictor.das3r.global_alignment.flow_term import FlowFunction
@@ -16,10 +15,11 @@ from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.pairwise import predict_pairs
 from dynamic_predictor.das3r.preprocessing import InputGeometry, input_geometry
 from dynamic_predictor.das3r.settings import TwoViewSettings
-from dynamic_predictor.driver.chunk_windows import chunk_windows
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
+from dynamic_predictor.stitching.chunk_windows import chunk_windows
 from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.finding import require_weights
+from scene.confidence import from_network
 from scene.frames import Frames, MemoryFrames
 from scene.maps import FrameMaps, LoadedMaps, StoredMaps
 from scene.progress import Progress, StageClock, ignore_progress

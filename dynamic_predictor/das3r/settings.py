@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
-from dynamic_predictor.driver.chunk_windows import check_chunks
+from dynamic_predictor.stitching.chunk_windows import check_chunks
 from scene.errors import InputError
 
 

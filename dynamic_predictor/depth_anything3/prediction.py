@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from dynamic_predictor.confidence import from_network
 from dynamic_predictor.depth_anything3.gaussians import Gaussians, as_scene_gaussians
 from dynamic_predictor.depth_anything3.pose_alignment import camera_poses
 from dynamic_predictor.depth_anything3.preprocessing import OriginalImage
 from scene.camera import Camera, cameras_of
+from scene.confidence import from_network
 from scene.errors import InputError
 from scene.formats.exportable import Exportable
 from scene.frame_files import frame_name
@@ -106,5 +106,5 @@ class DepthAnything3Prediction:
         )
 
     def confidence(self) -> np.ndarray:
-        """Confidence of the depth (N, H, W) in [0, 1] (`dynamic_predictor.confidence`); 0.5 for models without."""
+        """Confidence of the depth (N, H, W) in [0, 1] (`scene.confidence`); 0.5 for models without."""
         return np.full(self.depth.shape, 0.5, np.float32) if self.conf is None else from_network(self.conf)

@@ -1,1 +1,1 @@
-"""From a source of frames to a scene: intake, chunks, stitching, loop closure, motion stage."""
+"""From a source of frames to a scene: intake, chunks, motion stage."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dynamic_predictor.driver.chunk_windows import ChunkAlignmentMethod, check_chunks
 from dynamic_predictor.networks.devices import DEVICES
+from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
 from scene.errors import InputError
 from scene.option import option
 

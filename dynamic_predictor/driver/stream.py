@@ -12,20 +12,26 @@ from typing import Any, cast
 
 import numpy as np
 
-from dynamic_predictor.confidence import odds
 from dynamic_predictor.contract import OnlinePredictor, Prediction, Predictor, Views
-from dynamic_predictor.driver.chunk_windows import chunk_of_frame, chunk_windows
-from dynamic_predictor.driver.chunks import AlignedChunk, align_by_cameras, align_chunks, camera_seam, depth_scale
 from dynamic_predictor.driver.intake import Intake
-from dynamic_predictor.driver.loop_closure import LoopWindow, find_loops, loop_windows
-from dynamic_predictor.driver.official import OFFICIAL, OURS
-from dynamic_predictor.driver.pose_graph import PoseGraphEdge, accumulate, close_loops
 from dynamic_predictor.driver.settings import StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, LiveSource
 from dynamic_predictor.driver.workspace import ChunkRecord, StreamWorkspace, stacked
 from dynamic_predictor.place_recognition.descriptors import ImageDescriptor
 from dynamic_predictor.predictor_spec import PredictorSpec
+from dynamic_predictor.stitching.chunk_alignment import (
+    AlignedChunk,
+    align_by_cameras,
+    align_chunks,
+    camera_seam,
+    depth_scale,
+)
+from dynamic_predictor.stitching.chunk_windows import chunk_of_frame, chunk_windows
+from dynamic_predictor.stitching.loop_closure import LoopWindow, find_loops, loop_windows
+from dynamic_predictor.stitching.official import OFFICIAL, OURS
+from dynamic_predictor.stitching.pose_graph import PoseGraphEdge, accumulate, close_loops
 from scene.camera import Camera
+from scene.confidence import odds
 from scene.errors import InputError
 from scene.frames import Frames
 from scene.maps import maps_of_size

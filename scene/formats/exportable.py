@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from scene.camera import Camera
+from scene.confidence import from_network
 from scene.formats.options import ExportOptions
 from scene.maps import LoadedMaps
 from scene.point_cloud import scene_points
@@ -80,7 +81,7 @@ class Exportable(Scene):
         confidences = self.confidences
         if confidences is None or not self.has_network_confidence:
             return self
-        unit = LoadedMaps(len(confidences), lambda index: 1.0 - 1.0 / np.maximum(confidences[index], 1.0))
+        unit = LoadedMaps(len(confidences), lambda index: from_network(confidences[index]))
         return replace(self, confidences=unit, has_network_confidence=False)
 
 

@@ -12,8 +12,8 @@ from dynamic_predictor.das3r.global_alignment.flow_term import FlowFunction
 from dynamic_predictor.das3r.global_alignment.predictions import PairPredictions
 from dynamic_predictor.das3r.global_alignment.registration import register_cameras
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
-from dynamic_predictor.driver.chunk_windows import chunk_windows
-from dynamic_predictor.driver.chunks import align_chunks
+from dynamic_predictor.stitching.chunk_alignment import align_chunks
+from dynamic_predictor.stitching.chunk_windows import chunk_windows
 from scene.camera import Camera, cameras_of
 from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress

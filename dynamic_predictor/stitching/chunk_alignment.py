@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynamic_predictor.driver.chunk_windows import ChunkAlignmentMethod
-from dynamic_predictor.driver.official import OURS, Conventions
+from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod
+from dynamic_predictor.stitching.official import OURS, Conventions
 from scene.rotations import nearest_rotation
 from scene.similarity import Similarity
 from scene.trajectory import rotation_angle

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynamic_predictor.driver.chunk_windows import chunk_of_frame, chunk_windows, frames_around
+from dynamic_predictor.stitching.chunk_windows import chunk_of_frame, chunk_windows, frames_around
 from scene.errors import InputError
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from dynamic_predictor.driver.chunk_windows import chunk_of_frame
-from dynamic_predictor.driver.chunks import (
+from dynamic_predictor.stitching.chunk_alignment import (
     align_chunks,
     confidence_limit,
     depth_scale,
@@ -12,10 +11,11 @@ from dynamic_predictor.driver.chunks import (
     robust_similarity,
     weighted_similarity,
 )
-from dynamic_predictor.driver.official import OFFICIAL
+from dynamic_predictor.stitching.chunk_windows import chunk_of_frame
+from dynamic_predictor.stitching.official import OFFICIAL
 from scene.camera import Camera
 from scene.similarity import Similarity
-from tests.dynamic_predictor.driver.golden_streaming import assert_same, random_similarity, unpacked
+from tests.dynamic_predictor.stitching.golden_streaming import assert_same, random_similarity, unpacked
 
 
 def test_similarities_are_the_official_ones(golden):

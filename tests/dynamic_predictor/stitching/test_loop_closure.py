@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dynamic_predictor.driver.chunk_windows import chunk_windows
-from dynamic_predictor.driver.loop_closure import LoopCandidate, find_loops, loop_windows
+from dynamic_predictor.stitching.chunk_windows import chunk_windows
+from dynamic_predictor.stitching.loop_closure import LoopCandidate, find_loops, loop_windows
 
 
 def test_loop_windows_are_the_official_ones(listed):
@@ -30,7 +30,7 @@ def test_loops_are_found_blockwise_as_all_at_once(monkeypatch):
     descriptors = rng.normal(0, 1, (300, 8)).astype(np.float32)
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     whole = find_loops(descriptors, threshold=0.5)
-    monkeypatch.setattr("dynamic_predictor.driver.loop_closure._BLOCK", 37)
+    monkeypatch.setattr("dynamic_predictor.stitching.loop_closure._BLOCK", 37)
     assert [(x.later, x.earlier) for x in find_loops(descriptors, threshold=0.5)] == [
         (x.later, x.earlier) for x in whole
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynamic_predictor.driver.chunk_windows import chunk_of_frame, frames_around
+from dynamic_predictor.stitching.chunk_windows import chunk_of_frame, frames_around
 
 #: number of descriptors compared at a time; it bounds the memory for their inner products
 _BLOCK = 1024

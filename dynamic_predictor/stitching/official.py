@@ -1,6 +1,6 @@
 """Every point where the alignment of chunks deliberately differs from the official streaming of Depth Anything 3.
 
-`chunks.align_chunks` follows `OURS`, or `OFFICIAL` for results that must equal the official ones.
+`chunk_alignment.align_chunks` follows `OURS`, or `OFFICIAL` for results that must equal the official ones.
 
 The official scale of "scale+se3" (`official_depth_scale`) chooses between two estimates by their qualities: least
 squares over the largest set of agreeing pixels (officially by RANSAC), and the 90 % quantile of the weighted ratios.

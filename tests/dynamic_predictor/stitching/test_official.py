@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dynamic_predictor.driver.official import official_depth_scale
+from dynamic_predictor.stitching.official import official_depth_scale
 
 
 @pytest.fixture(scope="session")

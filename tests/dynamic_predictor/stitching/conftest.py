@@ -1,11 +1,11 @@
-"""Goldens for the driver's tests."""
+"""Goldens of the official streaming code."""
 
 import json
 
 import numpy as np
 import pytest
 
-from tests.dynamic_predictor.driver.golden_streaming import GOLDEN_ARRAYS, GOLDEN_LISTS
+from tests.dynamic_predictor.stitching.golden_streaming import GOLDEN_ARRAYS, GOLDEN_LISTS
 
 
 @pytest.fixture(scope="session")

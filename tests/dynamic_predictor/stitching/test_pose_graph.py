@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dynamic_predictor.driver.pose_graph import (
+from dynamic_predictor.stitching.pose_graph import (
     PoseGraphEdge,
     _Graph,
     accumulate,
@@ -13,7 +13,7 @@ from dynamic_predictor.driver.pose_graph import (
     similarity_logarithm,
 )
 from scene.similarity import Similarity
-from tests.dynamic_predictor.driver.golden_streaming import assert_same, random_similarity, unpacked
+from tests.dynamic_predictor.stitching.golden_streaming import assert_same, random_similarity, unpacked
 
 
 def _assert_nodes(nodes: list[Similarity], rows: np.ndarray, tolerance: float) -> None:

@@ -1,0 +1,1 @@
+"""One world for predictions of overlapping chunks: windows, alignment, pose graph, loops."""
