@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gaussian.contributions import Contributions
 from gaussian.densification import create_strategy
-from gaussian.densification.pruning import PruningSettings, useless
+from gaussian.densification.pruning import PruningSettings, prunable
 from gaussian.densification.strategy import DensificationContext
 from gaussian.exposure import ExposureCompensation
 from gaussian.frame_data import FrameData, InverseDepths, scaled_size
@@ -269,7 +269,7 @@ class TrainingRun:
         """Moves the optimizer to the CPU and removes useless Gaussians; returns the contributions of the others."""
         contributions = self.contributions(frames, factor).to(_CPU)
         self.optimizer.to(_CPU)
-        keep = torch.nonzero(~useless(self.gaussians, contributions, self._camera_center(), settings))[:, 0]
+        keep = torch.nonzero(~prunable(self.gaussians, contributions, self._camera_center(), settings))[:, 0]
         self.optimizer.apply(Edit(keep, Gaussians.empty(self.gaussians.sh_degree)))
         return contributions.select(keep)
 

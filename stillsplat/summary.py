@@ -10,7 +10,7 @@ from rich.text import Text
 from stillsplat.reconstruct import Reconstruction
 from stillsplat.scores.against_truth import FIGURES
 from stillsplat.scores.scoring import format_value, listed_scores
-from terminal.progress_bars import ACCENT, spoken_time
+from terminal.progress_bars import ACCENT, format_duration
 
 _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mask_iou", "mask_j", "mask_f")
 
@@ -24,8 +24,8 @@ def print_run_summary(result: Reconstruction) -> None:
     rows.append(("Gaussians", f"{metrics['gaussians']:,}", ""))
     rows += [row[:3] for row in listed_scores(metrics["scores"], _RUN_FIGURES)]
     seconds = metrics["seconds"]
-    parts = ", ".join(f"{name} {spoken_time(value)}" for name, value in seconds.items())
-    rows.append(("time", spoken_time(sum(seconds.values())), parts))
+    parts = ", ".join(f"{name} {format_duration(value)}" for name, value in seconds.items())
+    rows.append(("time", format_duration(sum(seconds.values())), parts))
     rows.append(("memory", f"{metrics['peak_memory_bytes'] / 2**30:.1f} GiB", "at its peak"))
     console.print()
     console.print(_figures_table("Done", rows))

@@ -19,7 +19,7 @@ from rich.text import Text
 ACCENT = "#d9663b"
 
 
-def spoken_time(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds for people: 0.8 s, 42 s, 3 min 20 s, 1 h 5 min."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -77,7 +77,7 @@ class ProgressBars:
                 self._started[stage] = now
             self._bars.update(task, completed=done, total=max(total, 1))
         elif done >= total and stage in self._started:
-            self.console.print(f"{stage}: {total} in {spoken_time(now - self._started.pop(stage))}")
+            self.console.print(f"{stage}: {total} in {format_duration(now - self._started.pop(stage))}")
         if done >= total:
             self._started.pop(stage, None)
 
@@ -95,7 +95,7 @@ class _TimeLeft(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         if task.finished:
-            return Text(spoken_time(task.finished_time or 0.0), style="dim")
+            return Text(format_duration(task.finished_time or 0.0), style="dim")
         if task.time_remaining is None:
-            return Text(spoken_time(task.elapsed or 0.0), style="dim")
-        return Text(f"{spoken_time(task.time_remaining)} left", style="default")
+            return Text(format_duration(task.elapsed or 0.0), style="dim")
+        return Text(f"{format_duration(task.time_remaining)} left", style="default")

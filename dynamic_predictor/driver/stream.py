@@ -122,7 +122,7 @@ def run_stream(
         intake = Intake(source, workspace, max_size=max_size, progress=progress)
         for _ in intake.frames():
             try:
-                stream.predict_what_is_ready(complete=False)
+                stream.predict_ready_chunks(complete=False)
             except KeyboardInterrupt:
                 if not isinstance(source, LiveSource):
                     raise
@@ -130,7 +130,7 @@ def run_stream(
         if source.ended:
             stream.warn(source.ended)
         intake.finish()
-    stream.predict_what_is_ready(complete=True)
+    stream.predict_ready_chunks(complete=True)
     return stream.close()
 
 
@@ -175,7 +175,7 @@ class _Stream:
             self.warnings.append(sentence)
             self._tell(sentence)
 
-    def predict_what_is_ready(self, *, complete: bool) -> None:
+    def predict_ready_chunks(self, *, complete: bool) -> None:
         """Predicts every chunk whose frames are all there; with `complete`, the last, shorter ones too."""
         count = len(self.workspace)
         while True:

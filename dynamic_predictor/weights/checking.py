@@ -10,7 +10,7 @@ from dynamic_predictor.weights.keys import Shapes, compare_shapes, inventory
 from dynamic_predictor.weights.reading import Checkpoint, read_checkpoint
 from dynamic_predictor.weights.registry import all_weights
 from scene.errors import InputError
-from scene.files.downloading import file_sha256, spoken_size
+from scene.files.downloading import file_sha256, format_bytes
 from scene.progress import Progress, ignore_progress
 
 
@@ -37,7 +37,7 @@ def check_weights(path: Path, entry: WeightsFile, progress: Progress = ignore_pr
         length = path.stat().st_size
         if length != entry.size:
             raise InputError(
-                f"{path} has {length} bytes where {entry.name} has {entry.size} ({spoken_size(entry.size)}): "
+                f"{path} has {length} bytes where {entry.name} has {entry.size} ({format_bytes(entry.size)}): "
                 "it is incomplete or another file; fetch it again."
             )
         checked.append("size")

@@ -1,11 +1,11 @@
 """Strategies that add and remove Gaussians during an optimization."""
 
 from gaussian.densification.adaptive import AdaptiveDensityControl
-from gaussian.densification.mcmc import MarkovChain
+from gaussian.densification.mcmc import McmcStrategy
 from gaussian.densification.strategy import DensificationStrategy
 from scene.errors import InputError
 
-_STRATEGIES = {"none": DensificationStrategy, "adaptive": AdaptiveDensityControl, "mcmc": MarkovChain}
+_STRATEGIES = {"none": DensificationStrategy, "adaptive": AdaptiveDensityControl, "mcmc": McmcStrategy}
 
 
 def create_strategy(name: str) -> DensificationStrategy:

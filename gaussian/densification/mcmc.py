@@ -21,7 +21,7 @@ _MOST_COPIES = 20
 
 
 @dataclass
-class MarkovChain(DensificationStrategy):
+class McmcStrategy(DensificationStrategy):
     """Relocation and growth. The Gaussians to copy are drawn by their error, in the paper by their opacity."""
 
     start: float = 0.08

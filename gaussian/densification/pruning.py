@@ -22,7 +22,7 @@ class PruningSettings:
     max_scale: float = 0.5
 
 
-def useless(
+def prunable(
     gaussians: Gaussians, contributions: Contributions, camera_center: Tensor, settings: PruningSettings
 ) -> Tensor:
     """(N,) bool: Gaussians that are transparent, too large for their distance from `camera_center` (3,), not finite, or

@@ -101,7 +101,7 @@ def file_sha256(path: str | Path, progress: Progress = ignore_progress) -> str:
     return digest.hexdigest()
 
 
-def spoken_size(count: int) -> str:
+def format_bytes(count: int) -> str:
     """A number of bytes for people: 137 MB, 6.8 GB."""
     for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= scale:
@@ -215,7 +215,7 @@ def _require_room(part: Path, expected: int | None) -> None:
     free = shutil.disk_usage(part.parent).free
     if expected is not None and expected > free:
         raise InputError(
-            f"{part.parent} has room for {spoken_size(free)} and {spoken_size(expected)} are to come; make room first."
+            f"{part.parent} has room for {format_bytes(free)} and {format_bytes(expected)} are needed; make room."
         )
 
 

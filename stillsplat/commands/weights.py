@@ -50,10 +50,10 @@ def run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     from dynamic_predictor.weights.finding import find_weights
     from dynamic_predictor.weights.registry import all_weights
-    from scene.files.downloading import spoken_size
+    from scene.files.downloading import format_bytes
 
     for entry in all_weights().values():
-        size = f", {spoken_size(entry.size)}" if entry.size else ""
+        size = f", {format_bytes(entry.size)}" if entry.size else ""
         print(f"{entry.name}  ({entry.system}{size})")
         print(f"  {entry.purpose}")
         print(f"  license: {entry.license}")

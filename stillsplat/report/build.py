@@ -21,7 +21,7 @@ from stillsplat.report.charts import Plot, frame_chart, line_chart, time_bars
 from stillsplat.report.page import flattened, image_source, render_page, video_source
 from stillsplat.run_folder import RunFolder
 from stillsplat.scores.scoring import SPLITS, format_value, listed_scores
-from terminal.progress_bars import spoken_time
+from terminal.progress_bars import format_duration
 
 #: number of frames with large images
 _SHOWN = 6
@@ -80,7 +80,7 @@ def _header(folder: RunFolder, metrics: dict[str, Any], evaluation: dict[str, An
     width, height = metrics["size"]
     summary = (
         f"{metrics['frames']} frames at {width} × {height}, made into {metrics['gaussians']:,} static Gaussians in "
-        f"{spoken_time(sum(metrics['seconds'].values()))}. Moving objects were found by the "
+        f"{format_duration(sum(metrics['seconds'].values()))}. Moving objects were found by the "
         f"{scene.predictor or folder.settings.predictor} predictor"
         + (" and replaced by your own masks." if folder.settings.masks else ".")
     )
@@ -287,10 +287,10 @@ def _numbers(values: Iterable[float | None]) -> list[float]:
 
 def _times(metrics: dict[str, Any], scene: Scene) -> list[Plot]:
     stages = [(_STAGES.get(str(name), str(name)), float(seconds)) for name, seconds in metrics["seconds"].items()]
-    plots = [Plot(time_bars([(*stage, spoken_time(stage[1])) for stage in stages]), "Steps")]
+    plots = [Plot(time_bars([(*stage, format_duration(stage[1])) for stage in stages]), "Steps")]
     times = _predictor_times(scene.provenance)
     if times:
-        plots.append(Plot(time_bars([(*item, spoken_time(item[1])) for item in times]), "Inside the predictor"))
+        plots.append(Plot(time_bars([(*item, format_duration(item[1])) for item in times]), "Inside the predictor"))
     return plots
 
 

@@ -6,7 +6,7 @@ import torch
 
 from gaussian.contributions import Contributions
 from gaussian.densification import create_strategy
-from gaussian.densification.mcmc import MarkovChain, equal_copies
+from gaussian.densification.mcmc import McmcStrategy, equal_copies
 from gaussian.densification.strategy import DensificationContext
 from gaussian.optimizer import GaussianOptimizer
 from gaussian.rendering import render
@@ -55,7 +55,7 @@ def test_limit_and_finiteness(name: str, limit: int) -> None:
 
 
 def test_the_same_seed_gives_the_same_edit() -> None:
-    edits = [MarkovChain().edit(some_gaussians(), context(some_gaussians())) for _ in range(2)]
+    edits = [McmcStrategy().edit(some_gaussians(), context(some_gaussians())) for _ in range(2)]
     assert torch.equal(edits[0].added.means, edits[1].added.means)
     assert torch.equal(edits[0].keep, edits[1].keep)
 

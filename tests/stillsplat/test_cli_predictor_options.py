@@ -16,12 +16,17 @@ import pytest
 from dynamic_predictor import specs as table
 from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.driver.scenes import scene_of_prediction
+from dynamic_predictor.driver.sources import ImageFiles
 from dynamic_predictor.geometric import motion
 from dynamic_predictor.predictor_spec import PredictorSpec
 from dynamic_predictor.specs import specs
+from scene.errors import InputError
 from scene.formats.exportable import Exportable
 from scene.frames import ImageFolderFrames
+from scene.video import write_video
 from stillsplat.cli import main
+from stillsplat.depth import estimate_depth_maps
+from stillsplat.depth_settings import DepthSettings
 from tests.stillsplat.stand_ins import HEIGHT, WIDTH, clip_images, write_clip
 
 COUNT = 8
@@ -310,3 +315,33 @@ def test_a_scene_needs_no_predictor_and_no_flow(command, received, tmp_path, cap
 def test_masks_are_refused_where_single_images_have_none(command, received, masks):
     status, error, _ = command("depth", "das3r", "--each", "--masks", masks)
     assert status == 2 and "leave out --masks" in error
+
+
+def test_angle_and_flow_reach_the_predictor_of_the_masks(command, received):
+    status, error, _ = command("predict", "das3r", "--masks-from", "geometric", "--fov", 60)
+    assert status == 0 and received["geometric"].views[0].focal == received["das3r"].views[0].focal, error
+    assert received["geometric"].views[0].focal == pytest.approx(WIDTH / 2 / np.tan(np.radians(30)))
+    status, error, _ = command("predict", "da3-small", "--masks-from", "das3r", "--flow", "dis")
+    assert status == 0 and received["das3r"].settings[-1].flow == "dis", error
+
+
+def test_exports_of_one_prediction_are_refused_for_longer_clips(command, received, clip, monkeypatch, tmp_path):
+    monkeypatch.setitem(table._TABLE, "da3-giant", replace(specs()["da3-giant"], largest_views=4))
+    write_video(tmp_path / "clip.mp4", clip_images(COUNT), 10.0)
+    words = ["depth", str(tmp_path / "clip.mp4"), "-o", str(tmp_path / "depth"), "--predictor", "da3-giant"]
+    with pytest.raises(InputError, match="There are 8 frames, but da3-giant .* at most 4 together"):
+        estimate_depth_maps(DepthSettings(words[1], predictor="da3-giant", export="gs_ply"), words[3])
+    assert not received["da3-giant"].views
+    assert main([*words, "--export", "glb", "--chunk-size", "4", "--overlap", "2"]) == 0
+    assert len(received["da3-giant"].views) == 3
+
+
+def test_chunk_options_are_refused_where_there_are_no_chunks(command, received):
+    status, error, _ = command("depth", "da3-small", "--each", "--chunk-size", 20, "--overlap", 5)
+    assert status == 2 and "leave out --chunk-size" in error
+
+
+def test_a_source_that_ends_early_is_told_for_single_images_too(command, received, monkeypatch):
+    monkeypatch.setattr(ImageFiles, "ended", "The last frames are damaged.")
+    status, error, _ = command("depth", "da3-small", "--each")
+    assert status == 0 and "The last frames are damaged." in error

@@ -14,7 +14,7 @@ from typing import IO
 
 from scene.errors import InputError
 from scene.files.atomic import writing_error
-from scene.files.downloading import download, spoken_size
+from scene.files.downloading import download, format_bytes
 from scene.progress import Progress, ignore_progress
 
 _BLOCK = 1 << 20
@@ -68,7 +68,7 @@ def describe(dataset: PublishedDataset) -> str:
     """The license, citation and sizes of a data set, to show before the download."""
     lines = [dataset.title, f"  license: {dataset.license}", f"  cite: {dataset.cite}", f"  terms: {dataset.page}"]
     for archive in dataset.archives:
-        size = f", {spoken_size(archive.size)}" if archive.size is not None else ""
+        size = f", {format_bytes(archive.size)}" if archive.size is not None else ""
         lines.append(f"  {archive.name}: {archive.holds}{size}")
     return "\n".join(lines)
 
@@ -142,7 +142,7 @@ def _unpack_zip(path: Path, folder: Path, progress: Progress) -> None:
             record.file_size for record, target in zip(records, targets, strict=True) if not _is_there(target, record)
         )
         if missing > shutil.disk_usage(folder).free:
-            raise InputError(f"{folder} has no room for the {spoken_size(missing)} in {path.name}; make room first.")
+            raise InputError(f"{folder} has no room for the {format_bytes(missing)} in {path.name}; make room first.")
         for done, (record, target) in enumerate(zip(records, targets, strict=True), start=1):
             if not _is_there(target, record):
                 with archive.open(record) as source:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scene.errors import InputError
-from scene.files.downloading import download, spoken_size
+from scene.files.downloading import download, format_bytes
 
 CONTENT = np.random.default_rng(1).bytes(3_500_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -118,7 +118,7 @@ def test_no_network(tmp_path: Path) -> None:
 
 
 def test_spoken_sizes() -> None:
-    assert [spoken_size(n) for n in (12, 1500, 137_248_940, 6_759_558_100)] == [
+    assert [format_bytes(n) for n in (12, 1500, 137_248_940, 6_759_558_100)] == [
         "12 bytes",
         "1.5 kB",
         "137 MB",
