@@ -6,7 +6,6 @@ from typing import Any
 
 from dynamic_predictor.driver.settings import StreamSettings
 from scene.errors import InputError
-from scene.formats.registry import needs_of
 from scene.option import option
 from stillsplat.settings import SceneSettings
 
@@ -62,7 +61,9 @@ class DepthSettings(SceneSettings):
             "--ref-view-strategy": ("ref_view_strategy", self.ref_view_strategy),
             "--resize-method": ("process_res_method", self.resize_method),
         }
+        # formats and predictors are imported here, so that --help stays fast
         from dynamic_predictor.specs import unknown_settings
+        from scene.formats.registry import needs_of
 
         chosen: dict[str, Any] = {}
         for name, (item, value) in given.items():
