@@ -41,7 +41,7 @@ FIGURES = {
     ),
     "psnr_behind": TruthFigure(
         "dB",
-        f"pixels of moving objects, background visible in {SEEN_IN} frames",
+        f"moving pixels, background seen in {SEEN_IN} frames",
         "static renders against the truth without moving objects, over pixels that a moving object covers and whose "
         f"background is visible in at least {SEEN_IN} frames; mean over frames",
     ),
