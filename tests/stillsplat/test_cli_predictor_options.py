@@ -18,6 +18,7 @@ from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.driver.scenes import scene_of_prediction
 from dynamic_predictor.driver.sources import ImageFiles
 from dynamic_predictor.geometric import motion
+from dynamic_predictor.launch import main as launch
 from dynamic_predictor.predictor_spec import PredictorSpec
 from dynamic_predictor.specs import specs
 from scene.errors import InputError
@@ -345,3 +346,19 @@ def test_a_source_that_ends_early_is_told_for_single_images_too(command, receive
     monkeypatch.setattr(ImageFiles, "ended", "The last frames are damaged.")
     status, error, _ = command("depth", "da3-small", "--each")
     assert status == 0 and "The last frames are damaged." in error
+
+
+@pytest.mark.parametrize("predictor", ROWS)
+def test_launch_takes_every_predictor_that_finds_cameras(received, clip, tmp_path, capsys, predictor):
+    spec, out = specs()[predictor], tmp_path / "launch"
+    words = ["--mode=eval_pose_custom", f"--dir_path={clip}", f"--predictor={predictor}", "--silent"]
+    status = launch([*words, f"--output_dir={out}", "--seed=7", "--device=cpu", "--flow=dis"])
+    if not spec.cameras:
+        assert status == 2 and "nothing of that kind" in capsys.readouterr().err
+        return
+    assert status == 0, capsys.readouterr().err
+    found = received[predictor]
+    assert found.seeds == [7] and found.devices == ["cpu"]
+    assert found.settings[0].flow == "dis" if spec.flow else found.flows == ["dis"]
+    scene = json.loads((out / "scene.json").read_text())
+    assert scene["predictor"] == predictor and scene["files"]["motion_masks"]
