@@ -92,7 +92,7 @@ def estimate_depth_maps(
                 export(_of_maps(found), folder, formats, settings.export_options, progress=progress)
                 maps = iter(found)
             return _write(folder, maps, None, description, settings, warn)
-        if formats and spec.mixed_sizes and isinstance(source, ImageFiles):
+        if formats and chunks is None and spec.mixed_sizes and isinstance(source, ImageFiles):
             prediction = cast(CollectionPredictor, driver.predictor).predict_collection(source.files, progress=progress)
             return _write_collection(folder, prediction, formats, settings, progress, warn)
         workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)

@@ -221,9 +221,10 @@ def scene_of_folder(
     place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
     no depth either, so that moving objects are never silently treated as static."""
     scene = open_scene(settings.input)
-    if settings.predictor not in ("geometric", scene.predictor):
+    if settings.predictor not in (DriverSettings.predictor, scene.predictor):
         raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
-    if settings.flow is not None and settings.masks_from is None and (settings.masks or scene.motion_masks):
+    masks_known = settings.masks is not None or scene.motion_masks is not None
+    if settings.flow is not None and settings.masks_from is None and masks_known:
         raise InputError(f"The motion masks of {settings.input} are known; leave out --flow.")
     if settings.masks is not None:
         scene = replace(scene, motion_masks=open_masks(settings.masks, scene.frames))

@@ -15,7 +15,9 @@ import pytest
 
 from dynamic_predictor import specs as table
 from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.driver.scene_driver import scene_of_folder
 from dynamic_predictor.driver.scenes import scene_of_prediction
+from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.sources import ImageFiles
 from dynamic_predictor.geometric import motion
 from dynamic_predictor.launch import main as launch
@@ -340,6 +342,21 @@ def test_exports_of_one_prediction_are_refused_for_longer_clips(command, receive
 def test_chunk_options_are_refused_where_there_are_no_chunks(command, received):
     status, error, _ = command("depth", "da3-small", "--each", "--chunk-size", 20, "--overlap", 5)
     assert status == 2 and "leave out --chunk-size" in error
+
+
+def test_chunk_options_hold_for_exports_of_image_files(command, received):
+    status, error, _ = command("depth", "da3-small", "--export", "glb", "--chunk-size", 4, "--overlap", 2)
+    assert status == 0 and [len(views) for views in received["da3-small"].views] == [4, 4, 4], error
+
+
+def test_masks_in_memory_are_known_masks(received, clip, tmp_path, monkeypatch):
+    masks = np.zeros((COUNT, HEIGHT, WIDTH), np.float32)
+    frames = ImageFolderFrames(sorted(clip.iterdir()))
+    scene = scene_of_prediction(Stub(specs()["geometric"], Received()).predict(Views(frames)), frames)
+    scene.motion_masks = masks
+    monkeypatch.setattr("dynamic_predictor.driver.scene_driver.open_scene", lambda folder: scene)
+    with pytest.raises(InputError, match="leave out --flow"):
+        scene_of_folder(DriverSettings(str(clip), flow="dis"), tmp_path)
 
 
 def test_a_source_that_ends_early_is_told_for_single_images_too(command, received, monkeypatch):
