@@ -126,7 +126,7 @@ class OnlinePredictor(Predictor, Protocol):
     """Predicts one view after the other in one world, with a state whose size does not grow with their number."""
 
     def start(self) -> None:
-        """Forgets all views."""
+        """Resets the state to that before the first view."""
         ...
 
     def step(self, view: Views) -> Prediction:

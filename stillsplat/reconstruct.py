@@ -192,8 +192,7 @@ def train_settings(settings: RunSettings):
         "protocol": settings.protocol,
         "test_every": settings.test_every,
         "refine_test_cameras": settings.refine_test_cameras,
-        # its GPU kernels have not run on a GPU yet: they are used only on request
-        "device": "cuda" if settings.device == "cuda" else "cpu",
+        "device": settings.splat_device,
     }
     if settings.iterations is not None:
         chosen["iterations"] = settings.iterations
@@ -213,7 +212,7 @@ def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, 
     from scene import splat_rendering
     from stillsplat.overlays import comparison
 
-    renderer = splat_rendering.Renderer(model.gaussians, device="cuda" if settings.device == "cuda" else "cpu")
+    renderer = splat_rendering.Renderer(model.gaussians, device=settings.splat_device)
     count = len(scene.frames)
     paths = [folder.renders / f"{index:05d}.png" for index in range(count)]
     with atomic_folder(folder.renders, overwrite=True) as temporary:

@@ -86,6 +86,11 @@ class RunSettings(SceneSettings):
         if self.max_gaussians is not None and self.max_gaussians < 1:
             raise InputError(f"--max-gaussians must be 1 or more, not {self.max_gaussians}.")
 
+    @property
+    def splat_device(self) -> str:
+        """Where splats are optimized and rendered. Their kernels have not run on a GPU yet, so "auto" is the CPU."""
+        return "cuda" if self.device == "cuda" else "cpu"
+
     def resolved(self) -> "RunSettings":
         """The same with what the protocol fixes filled in; explicit values stay, and the scores name the deviation."""
         if self.protocol != "das3r":
