@@ -122,6 +122,15 @@ class CollectionPredictor(Predictor, Protocol):
         ...
 
 
+class AttentionPredictor(Predictor, Protocol):
+    """Also gives motion masks that its network was not trained for, from its attention."""
+
+    def attention_motion(self, views: Views, *, progress: Progress = ignore_progress) -> FrameMaps:
+        """Motion masks of 0 and 1 (1 = moves) at the size of the frames, one for each of the views of a clip of any
+        length. Masks, focal length and cameras of the views are not used. Raises `InputError` as `predict` does."""
+        ...
+
+
 class OnlinePredictor(Predictor, Protocol):
     """Predicts one view after the other in one world, with a state whose size does not grow with their number."""
 

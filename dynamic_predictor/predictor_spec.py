@@ -42,6 +42,8 @@ class PredictorSpec:
     metric_needs_focal: bool = False
     #: motion masks of its own; otherwise the geometric motion stage finds them from cameras and depth
     motion: bool = False
+    #: motion masks from its attention (`contract.AttentionPredictor`), by the published method of this name
+    attention_motion: str | None = None
     #: its confidence is that of the depth alone, as the motion stage needs it; False: it is also low at moving objects
     confidence_of_depth: bool = True
     #: predicts from one image alone

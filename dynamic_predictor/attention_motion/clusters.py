@@ -1,0 +1,36 @@
+"""Motion maps made equal over tokens that look alike."""
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynamic_predictor.attention_motion.unit_range import unit_range_per_frame
+
+#: as in Easi3R and VGGT4D
+CLUSTERS = 64
+_ITERATIONS, _TOLERANCE = 50, 1e-4
+
+
+def refined_by_clusters(maps: Tensor, features: Tensor, *, clusters: int = CLUSTERS, seed: int = 0) -> Tensor:
+    """Motion maps (F, rows, columns) in which all tokens of one cluster have the cluster's mean, each frame then
+    shifted and scaled to [0, 1].
+
+    `features` (F, rows * columns, width): the encoder's features, which are clustered by k-means over all frames
+    together (Easi3R, section 3.3; the same in VGGT4D).
+    """
+    labels = feature_clusters(features.flatten(0, 1).float().cpu().numpy(), clusters, seed=seed)
+    values = maps.detach().double().cpu().numpy().ravel()
+    sizes = np.bincount(labels, minlength=clusters)
+    means = np.bincount(labels, values, minlength=clusters) / np.maximum(sizes, 1)
+    return unit_range_per_frame(torch.from_numpy(means[labels].astype(np.float32)).view(maps.shape))
+
+
+def feature_clusters(features: np.ndarray, clusters: int, *, seed: int = 0) -> np.ndarray:
+    """The cluster (N,) of each of the float32 `features` (N, width), by k-means from k-means++ centers."""
+    clusters = min(clusters, len(features))
+    cv2.setRNGSeed(seed + 1)
+    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, _ITERATIONS, _TOLERANCE)
+    labels = np.zeros((len(features), 1), np.int32)
+    cv2.kmeans(np.ascontiguousarray(features), clusters, labels, stop, 1, cv2.KMEANS_PP_CENTERS)
+    return labels[:, 0]
