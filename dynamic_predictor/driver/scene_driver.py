@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dynamic_predictor.contract import Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
+from dynamic_predictor.driver.mask_source import attention_masks, mask_source
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, open_source
@@ -17,8 +18,7 @@ from dynamic_predictor.driver.stream import StreamResult, run_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
-from dynamic_predictor.predictor_spec import PredictorSpec
-from dynamic_predictor.specs import create_predictor, predictor_spec
+from dynamic_predictor.specs import create_predictor
 from scene.camera import focal_length
 from scene.errors import InputError
 from scene.frames import Frames
@@ -180,7 +180,8 @@ class SceneDriver:
                 settings.masks, frames, positions=workspace.positions if settings.selects_frames else None
             )
         elif settings.masks_from is not None:
-            masks = predicted_masks(frames, settings, workspace.folder / "masks_from", self.progress, self.warn)
+            folder = workspace.folder / "masks_from"
+            masks = predicted_masks(frames, settings, folder, self.progress, self.warn, predictor=self.predictor)
         return Views(frames, motion_masks=masks, focal=self._focal(frames))
 
     def _focal(self, frames: Frames) -> float | None:
@@ -192,7 +193,7 @@ class SceneDriver:
         settings, spec = self.settings, self.spec
         if views is not None and views.motion_masks is not None:
             scene.motion_masks = views.motion_masks
-            by = f"predicted ({settings.masks_from})" if settings.masks_from is not None else "given by the user"
+            by = mask_source(settings).provenance if settings.masks_from is not None else "given by the user"
         elif scene.motion_masks is not None:
             by = f"predicted ({spec.name})"
         elif motion_stage:
@@ -232,7 +233,7 @@ def scene_of_folder(
     elif settings.masks_from is not None:
         masks = predicted_masks(scene.frames, settings, working_folder / "masks_from", progress, warn)
         scene = replace(scene, motion_masks=masks)
-        scene.provenance["masks"] = f"predicted ({settings.masks_from})"
+        scene.provenance["masks"] = mask_source(settings).provenance
     elif scene.motion_masks is None:
         if scene.z_depths is None:
             raise InputError(
@@ -257,12 +258,20 @@ def estimated_masks(scene: Scene, settings: DriverSettings, progress: Progress, 
 
 
 def predicted_masks(
-    frames: Frames, settings: DriverSettings, folder: Path, progress: Progress, warn: Warn
+    frames: Frames,
+    settings: DriverSettings,
+    folder: Path,
+    progress: Progress,
+    warn: Warn,
+    *,
+    predictor: Predictor | None = None,
 ) -> FrameMaps:
-    """The motion masks of the predictor that `masks_from` names; nothing else of its prediction is used."""
-    name = settings.masks_from
-    assert name is not None
-    spec: PredictorSpec = predictor_spec(name)
+    """The motion masks that `masks_from` names: those of a predictor, of which nothing else is used, or of attention,
+    by default that of the `predictor` of the settings."""
+    source = mask_source(settings)
+    if source.is_attention:
+        return attention_masks(source, frames, settings, predictor, progress)
+    spec, name = source.spec, source.spec.name
     flow = {"flow": settings.flow} if settings.flow is not None and spec.flow else {}
     predictor = create_predictor(name, device=settings.device, seed=settings.seed, **flow)
     focal = None if settings.fov is None or not spec.known_focal else focal_length(frames.width, settings.fov)

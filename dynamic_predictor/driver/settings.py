@@ -39,9 +39,10 @@ class DriverSettings:
     masks: str | None = option(
         None, "your own motion masks (white = moving), one per frame", metavar="DIR", group=_INPUT
     )
-    #: a second predictor whose motion masks replace those of the first
+    #: a second predictor whose motion masks replace those of the first; "attention": those of the attention of the
+    #: predictor itself, "attention:NAME": of another one
     masks_from: str | None = option(
-        None, "motion masks of another predictor, for example das3r", metavar="NAME", group=_INPUT
+        None, "motion masks of another predictor, or attention[:NAME]", metavar="NAME", group=_INPUT
     )
     #: a name of `dynamic_predictor.specs`
     predictor: str = option("geometric", "stillsplat predictors lists them", metavar="NAME", group=_PREDICTOR)
