@@ -12,7 +12,7 @@ from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.rotary import Rotation, rotate
 
 #: is given the queries (B, heads, N, head width) and keys (B, heads, M, head width) of a cross-attention, after the
-#: rotary embedding, and computes of them what it needs; fused kernels store no weights
+#: rotary embedding, and computes of them what it needs (see `attention_statistics`); fused kernels store no weights
 AttentionObserver = Callable[[Tensor, Tensor], None]
 
 

@@ -13,12 +13,12 @@ from dynamic_predictor.networks.rotary import Rotation
 
 
 class FeedForward(nn.Module):
-    """Linear layer, exact GELU, linear layer, on tokens (..., width)."""
+    """Linear layer, exact GELU, linear layer, on tokens (..., width), to `out_width` features, by default as many."""
 
-    def __init__(self, width: int, hidden_width: int) -> None:
+    def __init__(self, width: int, hidden_width: int, out_width: int | None = None) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden_width)
-        self.fc2 = nn.Linear(hidden_width, width)
+        self.fc2 = nn.Linear(hidden_width, out_width or width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return linear(self.fc2, linear(self.fc1, tokens, "gelu"))
