@@ -19,10 +19,14 @@ def refined_by_clusters(maps: Tensor, features: Tensor, *, clusters: int = CLUST
     `features` (F, rows * columns, width): the encoder's features, which are clustered by k-means over all frames
     together (Easi3R, section 3.3; the same in VGGT4D).
     """
-    labels = feature_clusters(features.flatten(0, 1).float().cpu().numpy(), clusters, seed=seed)
+    return cluster_means(maps, feature_clusters(features.flatten(0, 1).float().cpu().numpy(), clusters, seed=seed))
+
+
+def cluster_means(maps: Tensor, labels: np.ndarray) -> Tensor:
+    """Motion maps (F, rows, columns) in which all tokens of a cluster have its mean, each frame shifted and scaled to
+    [0, 1]; `labels` (F * rows * columns,) are the clusters."""
     values = maps.detach().double().cpu().numpy().ravel()
-    sizes = np.bincount(labels, minlength=clusters)
-    means = np.bincount(labels, values, minlength=clusters) / np.maximum(sizes, 1)
+    means = np.bincount(labels, values) / np.maximum(np.bincount(labels), 1)
     return unit_range_per_frame(torch.from_numpy(means[labels].astype(np.float32)).view(maps.shape))
 
 
