@@ -62,13 +62,15 @@ def gram_mean(frame: Tensor, neighbors: Tensor) -> Tensor:
 
     `frame` (heads, P, d), `neighbors` (N, heads, T, d). Linear in both, so it is the product with the neighbors' mean.
     """
-    return torch.einsum("hpd,hd->p", frame.float(), neighbors.float().mean(dim=(0, 2)))
+    with torch.autocast(frame.device.type, enabled=False):
+        return torch.einsum("hpd,hd->p", frame.float(), neighbors.float().mean(dim=(0, 2)))
 
 
 def gram_deviation(frame: Tensor, neighbors: Tensor) -> Tensor:
     """Standard deviation over the neighbors' patches of the sum over heads of the mean over neighbors of the products,
     (P,) float32. Shapes as for `gram_mean`; several layers are put together along the heads."""
-    products = torch.einsum("hpd,htd->pt", frame.float(), neighbors.float().mean(dim=0))
+    with torch.autocast(frame.device.type, enabled=False):
+        products = torch.einsum("hpd,htd->pt", frame.float(), neighbors.float().mean(dim=0))
     return products.std(dim=1, correction=1 if products.shape[1] > 1 else 0)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from dynamic_predictor.attention_motion.clusters import feature_clusters
 
@@ -78,7 +78,7 @@ def _without_outliers(points: np.ndarray, surface: np.ndarray) -> np.ndarray:
     """Which of `points` (N, 3) lie close to their neighbors on the `surface` (M, 3) that they are part of."""
     if len(points) == 0:
         return np.zeros(0, bool)
-    distances = cKDTree(surface).query(points, k=min(_NEIGHBORS, len(surface)))[0].reshape(len(points), -1).mean(axis=1)
+    distances = KDTree(surface).query(points, k=min(_NEIGHBORS, len(surface)))[0].reshape(len(points), -1).mean(axis=1)
     return distances <= distances.mean() + _OUTLIER_DEVIATIONS * distances.std() + 1e-12
 
 

@@ -36,6 +36,14 @@ class DecoderObserver(Protocol):
         ...
 
 
+class SelfAttentionRecorder(Protocol):
+    """Is given what the tokens of the view attend to each other with."""
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, /) -> None:
+        """Queries and keys (B, heads, 1 + N, d) of `layer`, after the rotary embedding; the pose token comes first."""
+        ...
+
+
 @dataclass(frozen=True)
 class EncodedViews:
     """B encoded views of one size: `tokens` (B, N, encoder width) in reading order, N = `rows` * `columns`, and their
@@ -197,24 +205,31 @@ class Cut3rNetwork(nn.Module):
         *,
         is_first: bool = False,
         observer: DecoderObserver | None = None,
+        recorder: SelfAttentionRecorder | None = None,
     ) -> Step:
         """Decodes one view of each clip together with its `state`; what becomes of the state is up to the caller.
 
         `is_first`: the views are the first of their clips, whose pose token is the learned one instead of that of the
         memory of poses. The step is what training by truncated back-propagation through time repeats: gradients flow
-        through the views' tokens and the given state.
+        through the views' tokens and the given state. `recorder` is given what the view's tokens attend to each other
+        with.
         """
         whole_view = views.tokens.mean(dim=1, keepdim=True)
         if is_first:
             pose_token = self.pose_token.expand(len(views.tokens), -1, -1)
         else:
             pose_token = self.pose_retriever.read(state.memory, whole_view)
-        features, layers = self._decode(views, state.features, pose_token, observer)
+        features, layers = self._decode(views, state.features, pose_token, observer, recorder)
         memory = self.pose_retriever.written(state.memory, whole_view, layers[-1][:, :1])
         return Step(SceneState(features, memory), layers)
 
     def _decode(
-        self, views: EncodedViews, features: Tensor, pose_token: Tensor, observer: DecoderObserver | None
+        self,
+        views: EncodedViews,
+        features: Tensor,
+        pose_token: Tensor,
+        observer: DecoderObserver | None,
+        recorder: SelfAttentionRecorder | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         config = self.config
         # the pose token stands in front of the image, one row and column before its first token
@@ -229,10 +244,11 @@ class Cut3rNetwork(nn.Module):
         layers = {0: views.tokens}
         for number, (state_block, view_block) in enumerate(self._block_pairs(), start=1):
             observed = partial(_observed, observer, index=number - 1)
+            recorded = None if recorder is None else partial(recorder, number - 1)
             # both attend to the other side's tokens from before this layer
             features, tokens = (
                 state_block(features, tokens, of_state, at_view, observed("state")),
-                view_block(tokens, features, of_view, at_state, observed("view")),
+                view_block(tokens, features, of_view, at_state, observed("view"), recorded),
             )
             if number == config.decoder_depth:
                 features, tokens = self.dec_norm_state(features), self.dec_norm(tokens)

@@ -21,7 +21,6 @@ from dynamic_predictor.das3r.pairwise import (
     enough_memory,
     inference_autocast,
 )
-from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
 
 
@@ -54,10 +53,6 @@ def pair_attention_motion(
         source, reference = _moments(network, encoded, np.array(both_ways), batch_size, autocast, progress)
         rows, columns = height // patch, width // patch
         maps = cross_attention_motion(role_statistics(source, rows, columns), role_statistics(reference, rows, columns))
-        if not bool(torch.isfinite(maps).all()):
-            raise InputError(
-                "The network's attention is not a number (NaN); its weights are damaged, so fetch them again."
-            )
         return refined_by_clusters(maps, encoded.tokens).numpy()
 
 

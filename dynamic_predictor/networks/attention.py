@@ -18,6 +18,18 @@ AttentionObserver = Callable[[Tensor, Tensor], None]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+def observed_by(observer: AttentionObserver | None) -> Attend | None:
+    """The attention of all tokens to all, with its queries and keys shown to `observer`; None without one."""
+    if observer is None:
+        return None
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        observer(query, key)
+        return scaled_dot_product_attention(query, key, value)
+
+    return attend
+
+
 class SelfAttention(nn.Module):
     """Attention of tokens (B, N, width) to each other.
 

@@ -7,7 +7,13 @@ CroCo (Weinzaepfel et al., NeurIPS 2022).
 import torch
 from torch import Tensor, nn
 
-from dynamic_predictor.networks.attention import Attend, AttentionObserver, CrossAttention, SelfAttention
+from dynamic_predictor.networks.attention import (
+    Attend,
+    AttentionObserver,
+    CrossAttention,
+    SelfAttention,
+    observed_by,
+)
 from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.rotary import Rotation
 
@@ -96,10 +102,11 @@ class DecoderBlock(nn.Module):
         rotation: Rotation | None = None,
         memory_rotation: Rotation | None = None,
         observer: AttentionObserver | None = None,
+        self_observer: AttentionObserver | None = None,
     ) -> Tensor:
         """Maps the `tokens` (B, N, width) of one view to the same shape, given `memory` (B, M, width) of the other.
-        `observer` is given the queries and keys of the cross-attention."""
-        tokens = tokens + self.attn(self.norm1(tokens), rotation)
+        `observer` is given the queries and keys of the cross-attention, `self_observer` those of the self-attention."""
+        tokens = tokens + self.attn(self.norm1(tokens), rotation, observed_by(self_observer))
         memory = self.norm_y(memory)
         tokens = tokens + self.cross_attn(self.norm2(tokens), memory, rotation, memory_rotation, observer)
         return tokens + self.mlp(self.norm3(tokens))

@@ -72,16 +72,19 @@ class Aggregator(nn.Module):
         causal: bool,
         checkpointing: bool = False,
         recorder: AttentionRecorder | None = None,
+        patches: Tensor | None = None,
     ) -> list[Tensor]:
         """Tokens (B, S, P, 2 * width) of the four taps for images (B, S, 3, H, W) in [0, 1].
 
         `causal`: frames attend to themselves and earlier ones only. `checkpointing`: gradients recompute the blocks
-        instead of keeping what is in them. Raises `ValueError` for sizes that are no multiples of the patch size.
+        instead of keeping what is in them. `patches`: the images' `patch_features`, where they are known. Raises
+        `ValueError` for sizes that are no multiples of the patch size.
         """
         batch, frames = images.shape[:2]
-        tokens = self._tokens(images, first=True)
+        tokens = self._tokens(images, patches, first=True)
         local_rotation = self._rotation(images)
-        global_rotation = Rotation(*(part.repeat(1, 1, frames, 1) for part in local_rotation))
+        cosine, sine = (part.repeat(1, 1, frames, 1) for part in (local_rotation.cosine, local_rotation.sine))
+        global_rotation = Rotation(cosine, sine)
         attend = frame_causal(frames) if causal and frames > 1 else scaled_dot_product_attention
         outputs = []
         for index, (within, across) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
@@ -98,7 +101,7 @@ class Aggregator(nn.Module):
     ) -> list[Tensor]:
         """Tokens (B, 1, P, 2 * width) of the four taps for one more frame (B, 3, H, W) of a stream; `first`: it is the
         stream's first. What later frames need of it is kept in `cache`."""
-        tokens = self._tokens(images[:, None], first=first)[:, 0]
+        tokens = self._tokens(images[:, None], None, first=first)[:, 0]
         rotation = self._rotation(images)
         outputs = []
         for index, (within, across) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
@@ -115,15 +118,20 @@ class Aggregator(nn.Module):
                 outputs.append(torch.cat([local, tokens], dim=-1)[:, None])
         return outputs
 
-    def _tokens(self, images: Tensor, *, first: bool) -> Tensor:
-        """Tokens (B, S, P, width) of images (B, S, 3, H, W) before the blocks; `first`: frame 0 is the first one."""
-        batch, frames = images.shape[:2]
+    def patch_features(self, images: Tensor) -> Tensor:
+        """DINOv2's features of the patches (B, S, patches, width) of images (B, S, 3, H, W) in [0, 1]."""
         mean = images.new_tensor(_MEAN).view(3, 1, 1)
         deviation = images.new_tensor(_DEVIATION).view(3, 1, 1)
         flat = images.flatten(0, 1)
         size = len(flat) if torch.is_grad_enabled() else _FRAMES_AT_ONCE
         parts = [self.patch_embed.patch_tokens((part - mean) / deviation) for part in flat.split(size)]
-        patches = torch.cat(parts).unflatten(0, (batch, frames))
+        return torch.cat(parts).unflatten(0, images.shape[:2])
+
+    def _tokens(self, images: Tensor, patches: Tensor | None, *, first: bool) -> Tensor:
+        """Tokens (B, S, P, width) of images (B, S, 3, H, W) before the blocks; `first`: frame 0 is the first one."""
+        batch, frames = images.shape[:2]
+        if patches is None:
+            patches = self.patch_features(images)
         special = torch.cat([self.camera_token, self.register_token], dim=2)
         numbers = [0 if first and frame == 0 else 1 for frame in range(frames)]
         return torch.cat([special[:, numbers].expand(batch, -1, -1, -1), patches], dim=2)

@@ -92,12 +92,14 @@ class GeometryNetwork(nn.Module):
         wanted: Wanted = Wanted(),
         checkpointing: bool = False,
         recorder: AttentionRecorder | None = None,
+        patches: Tensor | None = None,
     ) -> FrameOutputs:
         """Results for images (B, S, 3, H, W) in [0, 1], H and W multiples of 14. Differentiable.
 
         `causal`: frames see themselves and earlier ones only (StreamVGGT), otherwise each other (VGGT). `query_points`
         (B, N, 2): (x, y) in pixels of frame 0, the integers are pixel centers; they are tracked through all frames,
-        which is never causal. `checkpointing`: less memory for gradients, more time.
+        which is never causal. `checkpointing`: less memory for gradients, more time. `recorder` and `patches` as for
+        `Aggregator.forward`.
 
         Raises `InputError` for images that are too small to track in, `ValueError` for sizes that are no multiples.
         """
@@ -105,13 +107,20 @@ class GeometryNetwork(nn.Module):
             self.check_tracking(images.shape[-2], images.shape[-1])
         frames = images.shape[1]
         with self._autocast(images.device):
-            taps = self.aggregator(images, causal=causal, checkpointing=checkpointing, recorder=recorder)
+            taps = self.aggregator(
+                images, causal=causal, checkpointing=checkpointing, recorder=recorder, patches=patches
+            )
         attend = frame_causal(frames) if causal and frames > 1 else None
         output = self._heads(taps, images, lambda iteration, block: attend, wanted)
         if query_points is not None:
             with torch.autocast(images.device.type, enabled=False):
                 output.tracks = self.track_head([tap.float() for tap in taps], images, query_points.float())
         return output
+
+    def patch_features(self, images: Tensor) -> Tensor:
+        """As `Aggregator.patch_features`, for `patches` of `forward`."""
+        with self._autocast(images.device):
+            return self.aggregator.patch_features(images)
 
     def step(
         self,

@@ -1,9 +1,11 @@
 """Clusters of features against groups that are known."""
 
 import numpy as np
+import pytest
 import torch
 
 from dynamic_predictor.attention_motion.clusters import feature_clusters, refined_by_clusters
+from scene.errors import InputError
 
 
 def _groups(count: int, groups: int, width: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -45,3 +47,14 @@ def test_a_noisy_map_of_an_object_becomes_the_object():
     maps = torch.from_numpy((which + noise).astype(np.float32).reshape(2, 10, 10))
     found = refined_by_clusters(maps, torch.from_numpy(features).view(2, 100, -1), clusters=2)
     np.testing.assert_array_equal(found.numpy().ravel() > 0.5, which == 1)
+
+
+def test_values_that_are_not_finite_are_refused():
+    features = np.ones((8, 3), np.float32)
+    maps = torch.ones(2, 2, 2)
+    maps[1, 0, 0] = torch.nan
+    with pytest.raises(InputError, match="damaged"):
+        refined_by_clusters(maps, torch.from_numpy(features).view(2, 4, 3), clusters=2)
+    features[3, 1] = np.inf
+    with pytest.raises(InputError, match="damaged"):
+        feature_clusters(features, 2)

@@ -17,6 +17,21 @@ def test_masks_are_the_enlarged_maps_above_one_threshold():
     np.testing.assert_allclose((ys.min(), ys.max(), xs.min(), xs.max()), (8, 23, 16, 31), atol=1)
 
 
+def test_masks_can_be_refined_before_they_are_brought_to_the_frames():
+    maps = [np.eye(4, dtype=np.float32)] * 3
+    seen = []
+
+    def refined(mask):
+        for index in range(3):
+            seen.append(mask(index))
+            yield ~seen[-1]
+
+    masks = masks_of_clip(maps, (4, 4), lambda values: values, refined)
+    for index in range(3):
+        np.testing.assert_array_equal(seen[index], np.eye(4, dtype=bool))
+        np.testing.assert_array_equal(masks[index], 1 - np.eye(4))
+
+
 def test_overlaps_are_cut_in_their_middle():
     asked = []
 
