@@ -88,6 +88,7 @@ def test_predictors_import_no_driver(graph):
         "das3r",
         "depth_anything3",
         "geometric",
+        "streamvggt",
         "optical_flow",
         "networks",
         "stitching",

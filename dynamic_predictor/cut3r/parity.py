@@ -53,7 +53,7 @@ def parity_case(head_type: HeadType) -> ParityCase:
         run=run,
         size_multiple=_PATCH,
         aliases={own: official for own, official in _own_names(network, parameters)},
-        extra_inputs=("ray_map",),
+        optional_inputs={"ray_map": (1, None, None, 6)},
     )
 
 
@@ -67,8 +67,6 @@ def stacked_outputs(case: str, rolled: Iterable[Rolled]) -> dict[str, Tensor]:
 
 
 def _check_ray_map(ray_map: Tensor) -> None:
-    if ray_map.dim() != 4 or len(ray_map) != 1 or ray_map.shape[-1] != 6 or 0 in ray_map.shape:
-        raise InputError(f'"ray_map" must have the shape (1, H, W, 6), not {tuple(ray_map.shape)}.')
     if ray_map.shape[1] % _PATCH or ray_map.shape[2] % _PATCH:
         raise InputError(f'"ray_map" must have sides that are multiples of {_PATCH}, not {tuple(ray_map.shape[1:3])}.')
 

@@ -7,6 +7,7 @@ what a `cache.StreamCache` keeps of earlier ones. With everything kept, a stream
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,8 @@ class FrameOutputs:
     """Results for B clips of S frames, float32. Maps are at the size (H, W) of the images.
 
     `camera` (B, S, 9): encodings, see `cameras`. `depth` (B, S, H, W) along z; `points` (B, S, H, W, 3) in the world;
-    their confidences (B, S, H, W) are at least 1. Fields that were not asked for are None.
+    their confidences (B, S, H, W) are at least 1. `tokens`: those of the four taps, each (B, S, P, 2 * width). Fields
+    that were not asked for are None.
     """
 
     camera: Tensor
@@ -43,9 +45,10 @@ class FrameOutputs:
     points: Tensor | None = None
     points_confidence: Tensor | None = None
     tracks: Tracks | None = None
+    tokens: list[Tensor] | None = None
 
 
-class StreamingCache(FrameCache):
+class StreamingCache(FrameCache, Protocol):
     """What a stream keeps of earlier frames, as the network needs it."""
 
     def attend_camera(self, iteration: int, block: int) -> Attend:
@@ -60,10 +63,14 @@ class StreamingCache(FrameCache):
 
 @dataclass(frozen=True)
 class Wanted:
-    """The outputs that are computed: depth, points, or both."""
+    """The outputs that are computed: depth, points or both, and whether the tokens are returned."""
 
     depth: bool = True
     points: bool = True
+    tokens: bool = False
+
+
+ALL = Wanted()
 
 
 class GeometryNetwork(nn.Module):
@@ -89,7 +96,7 @@ class GeometryNetwork(nn.Module):
         *,
         causal: bool,
         query_points: Tensor | None = None,
-        wanted: Wanted = Wanted(),
+        wanted: Wanted = ALL,
         checkpointing: bool = False,
         recorder: AttentionRecorder | None = None,
         patches: Tensor | None = None,
@@ -127,7 +134,7 @@ class GeometryNetwork(nn.Module):
         images: Tensor,
         cache: StreamingCache,
         *,
-        wanted: Wanted = Wanted(),
+        wanted: Wanted = ALL,
         recorder: AttentionRecorder | None = None,
     ) -> FrameOutputs:
         """Results (S = 1) for one more frame (B, 3, H, W) of B streams, of which `cache` keeps what later ones need."""
@@ -149,6 +156,8 @@ class GeometryNetwork(nn.Module):
     ) -> FrameOutputs:
         with torch.autocast(images.device.type, enabled=False):
             output = FrameOutputs(activated(self.camera_head(taps[-1][:, :, 0].float(), attend)[-1]))
+            if wanted.tokens:
+                output.tokens = list(taps)
             if wanted.depth:
                 maps = self._maps(self.depth_head, taps, images)
                 output.depth, output.depth_confidence = depth_and_confidence(maps)
@@ -200,9 +209,9 @@ def by_frames(head: nn.Module, taps: Sequence[Tensor], images: Tensor, special_t
 
 
 def concatenated(parts: Sequence[FrameOutputs]) -> FrameOutputs:
-    """The outputs of consecutive frames as those of one clip, without tracks."""
+    """The outputs of consecutive frames as those of one clip, without tracks and tokens."""
     joined = {}
-    for name in (item.name for item in fields(FrameOutputs) if item.name != "tracks"):
+    for name in (item.name for item in fields(FrameOutputs) if item.name not in ("tracks", "tokens")):
         values = [getattr(part, name) for part in parts]
         joined[name] = None if values[0] is None else torch.cat(values, dim=1)
     return FrameOutputs(**joined)
