@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
+from dynamic_predictor.streamvggt.attention_motion import clip_attention_masks
 from dynamic_predictor.streamvggt.cache import CacheRules
 from dynamic_predictor.streamvggt.cameras import decode_cameras
 from dynamic_predictor.streamvggt.checkpoint import load_network
@@ -25,6 +26,7 @@ from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.finding import require_weights
 from scene.confidence import from_network
 from scene.errors import InputError
+from scene.maps import FrameMaps, map_of_size
 from scene.progress import Progress, StageClock, ignore_progress
 
 
@@ -32,6 +34,8 @@ class VGGTPredictor:
     """VGGT: all frames of a clip see each other. Keeps the contract of `dynamic_predictor.contract.Predictor`."""
 
     weights: WeightsFile = VGGT
+    #: whether frames see only themselves and earlier ones
+    is_causal = False
 
     def __init__(
         self,
@@ -64,6 +68,21 @@ class VGGTPredictor:
         progress("network", len(views), len(views))
         clock.note("network")
         return self._prediction(output, fitting, clock)
+
+    def attention_motion(self, views: Views, *, progress: Progress = ignore_progress) -> FrameMaps:
+        """Motion masks of 0 and 1 from the attention across frames (VGGT4D), at the size of the views' frames; see
+        `contract.AttentionPredictor`. A clip of any length is seen in windows of 32 frames."""
+        network, fitting = self._loaded(), self._fitting(views)
+        with kept_memory(self.device):
+            return clip_attention_masks(
+                network,
+                lambda index: fitting.to_network(views.frames.rgb8(index)),
+                len(views),
+                lambda values: map_of_size(fitting.from_network(values), fitting.original),
+                causal=self.is_causal,
+                device=self.device,
+                progress=progress,
+            )
 
     def _loaded(self) -> GeometryNetwork:
         if self._network is None:
@@ -118,6 +137,7 @@ class StreamVGGTPredictor(VGGTPredictor):
     `dynamic_predictor.contract.OnlinePredictor`."""
 
     weights = STREAMVGGT
+    is_causal = True
     settings: StreamVGGTSettings
 
     def __init__(

@@ -1,13 +1,21 @@
 """Motion masks from the global attention of small networks with made-up weights: shapes and invariances."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from dynamic_predictor.attention_motion.gram import gram_statistics
+from dynamic_predictor.contract import Views
+from dynamic_predictor.driver.scene_driver import SceneDriver
+from dynamic_predictor.driver.settings import DriverSettings
+from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.streamvggt import attention_motion
 from dynamic_predictor.streamvggt.attention_motion import clip_attention_masks
+from dynamic_predictor.streamvggt.predictor import StreamVGGTPredictor, VGGTPredictor
+from dynamic_predictor.streamvggt.settings import StreamVGGTSettings, VGGTSettings
 from scene.errors import InputError
+from scene.images import write_png
 from tests.dynamic_predictor.streamvggt.tiny_networks import golden_images
 
 ROWS, COLUMNS, PATCH = 3, 4, 14
@@ -107,3 +115,28 @@ def test_attention_that_is_not_finite_is_refused(minimal):
     images[1, 0, 0, 0] = np.nan
     with pytest.raises(InputError, match="damaged"):
         _masks(minimal, images)
+
+
+@pytest.mark.parametrize("name", ["vggt", "streamvggt"])
+def test_a_scene_gets_the_masks_of_attention(minimal, tmp_path, name):
+    """From files to the masks of a scene, with frames whose shape is not that of the network's images."""
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for index, image in enumerate(_images(8)):
+        enlarged = cv2.resize(np.rint(255 * image.transpose(1, 2, 0)).astype(np.uint8), (100, 60))
+        write_png(clip / f"{index:05d}.png", enlarged)
+    settings = {"image_size": 56, "fit": "crop"}
+    predictor = {
+        "vggt": lambda: VGGTPredictor(VGGTSettings(**settings), network=minimal),
+        "streamvggt": lambda: StreamVGGTPredictor(StreamVGGTSettings(**settings), network=minimal),
+    }[name]()
+    chosen = DriverSettings(str(clip), predictor=name, masks_from="attention", device="cpu")
+    driver = SceneDriver(chosen, predictor=predictor)
+    scene = driver.scene(StreamWorkspace(tmp_path / "work", {}, resume=False)).scene
+    assert scene.provenance["masks"] == f"attention of {name} (VGGT4D)"
+    assert scene.motion_masks is not None and len(scene.motion_masks) == 8
+    expected = predictor.attention_motion(Views(scene.frames))
+    for index in range(8):
+        mask = scene.motion_masks[index]
+        assert mask.shape == (60, 100) and set(np.unique(mask)) <= {0.0, 1.0}
+        np.testing.assert_array_equal(mask, expected[index])
