@@ -6,7 +6,7 @@ For every patch, a statistic is the mean of these products over layers, heads, n
 standard deviation over the neighbors' patches of the mean over layers, heads and neighbors.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -86,7 +86,8 @@ def gram_motion(statistics: Sequence[GramStatistic], values: Sequence[Tensor]) -
 
 @dataclass
 class _Window:
-    """Queries or keys of frames of one statistic, as long as a frame still needs them as a neighbor.
+    """What one statistic needs of frames: their own queries or keys until their value is known, and those as neighbors
+    until the last frame that needs them, of which a mean keeps only the mean over the patches.
 
     Layers of a deviation are held together, because the mean over layers comes before the deviation; the mean is added
     up layer by layer, each with a window of its own.
@@ -94,24 +95,31 @@ class _Window:
 
     statistic: GramStatistic
     layers: tuple[int, ...]
-    frames: dict[int, dict[int, tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    own: dict[int, dict[int, Tensor]] = field(default_factory=dict)
+    as_neighbors: dict[int, dict[int, Tensor]] = field(default_factory=dict)
     next_frame: int = 0
 
     def take(self, layer: int, frame: int, query: Tensor, key: Tensor) -> None:
         chosen = {"query": query, "key": key}
-        pair = chosen[self.statistic.of_frame], chosen[self.statistic.of_neighbor]
-        self.frames.setdefault(frame, {})[layer] = pair
+        neighbor = chosen[self.statistic.of_neighbor]
+        if not self.statistic.is_deviation:
+            neighbor = neighbor.float().mean(dim=1, keepdim=True)
+        self.own.setdefault(frame, {})[layer] = chosen[self.statistic.of_frame]
+        self.as_neighbors.setdefault(frame, {})[layer] = neighbor
 
     def is_complete(self, frame: int) -> bool:
-        return len(self.frames.get(frame, ())) == len(self.layers)
+        return len(self.as_neighbors.get(frame, ())) == len(self.layers)
 
-    def value(self, frame: int, neighbors: Iterable[int]) -> Tensor | None:
+    def value(self, frame: int, neighbors: Sequence[int]) -> Tensor | None:
         """None for a frame without neighbors."""
-        others = [torch.cat([self.frames[other][layer][1] for layer in self.layers]) for other in neighbors]
-        if not others:
+        if not neighbors:
             return None
-        own = torch.cat([self.frames[frame][layer][0] for layer in self.layers])
-        return (gram_deviation if self.statistic.is_deviation else gram_mean)(own, torch.stack(others))
+        others = torch.stack([self._together(self.as_neighbors[neighbor]) for neighbor in neighbors])
+        own = self._together(self.own[frame])
+        return gram_deviation(own, others) if self.statistic.is_deviation else gram_mean(own, others)
+
+    def _together(self, by_layer: dict[int, Tensor]) -> Tensor:
+        return torch.cat([by_layer[layer] for layer in self.layers])
 
 
 class GramWindows:
@@ -119,8 +127,8 @@ class GramWindows:
     map of every frame.
 
     Layer by layer (all frames of the first layer, then of the second) or frame by frame. No logits are stored. What is
-    held is bounded: queries of at most 13 frames in the few layers that count, and, layer by layer, those of all frames
-    in the layers of one deviation.
+    held is bounded: queries of 7 frames in the layers of a mean, of 13 frames in those of a deviation; and, layer by
+    layer, of all frames in the layers of one deviation.
     """
 
     def __init__(self, depth: int, *, offsets: Sequence[int] = OFFSETS) -> None:
@@ -182,7 +190,8 @@ class GramWindows:
                 sums = self._sums[number]
                 sums[frame] = sums[frame] + value if frame in sums else value
             window.next_frame += 1
-            window.frames.pop(frame - self._reach, None)
+            window.own.pop(frame)
+            window.as_neighbors.pop(frame - self._reach, None)
 
 
 def stacked_maps(windows: GramWindows, rows: int, columns: int) -> Tensor:

@@ -118,19 +118,22 @@ def test_layers_of_smaller_networks_are_at_the_same_share_of_the_depth():
 
 @pytest.mark.parametrize("layer_first", [True, False])
 def test_what_is_held_does_not_grow_with_the_clip(layer_first):
-    """Frame by frame, 13 frames; layer by layer, all frames only in the layers of one deviation."""
+    """Frame by frame, 7 frames and 13 as neighbors; layer by layer, all frames only in the layers of a deviation."""
     held = []
     for frames in (30, 60):
-        windows, most = GramWindows(DEPTH), 0
+        windows, own, neighbors = GramWindows(DEPTH), 0, 0
         order = [(layer, frame) for layer in range(DEPTH) for frame in range(frames)]
         query, key = _tokens(1)
         for layer, frame in order if layer_first else sorted(order, key=lambda pair: pair[::-1]):
             windows.add(layer, frame, query[layer, 0], key[layer, 0])
-            if layer != 18 and layer != 19:
-                counts = [len(part.frames) for parts in windows._windows for part in parts if part.layers != (18, 19)]
-                most = max(most, *counts)
-        held.append(most)
-    assert held == [12, 12]  # and one more while a statistic is computed
+            for part in (part for parts in windows._windows for part in parts):
+                if part.layers != (18, 19) or not layer_first:
+                    own = max(own, len(part.own))
+                    neighbors = max(neighbors, len(part.as_neighbors))
+                    if not part.statistic.is_deviation:
+                        assert all(t.shape[1] == 1 for kept in part.as_neighbors.values() for t in kept.values())
+        held.append((own, neighbors))
+    assert held == [held[0]] * 2 and held[0][0] <= 7 and held[0][1] <= 13
 
 
 def test_a_statistic_says_what_it_compares():
