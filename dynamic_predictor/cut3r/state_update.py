@@ -1,8 +1,8 @@
 """Rules for how far the state of CUT3R moves to what the network proposes after a view. They need no training.
 
-CUT3R replaces its state; it was trained on at most 64 views and forgets over hundreds. The other rules move each token m
-of the state by a share, its rate beta(m) in [0, 1]. The memory of poses is replaced under every rule, and so is the state
-after the first view of a clip, when it says nothing yet.
+CUT3R replaces its state; it was trained on at most 64 views and forgets over hundreds. The other rules move each token
+m of the state by a share, its rate beta(m) in [0, 1]. The memory of poses is replaced under every rule, and so is the
+state after the first view of a clip, when it says nothing yet.
 
 - `plain`: beta = 1 (Wang et al., 2025).
 - `damped`: beta = 1/2.
@@ -13,16 +13,15 @@ after the first view of a clip, when it says nothing yet.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from dynamic_predictor.cut3r.network import Cut3rNetwork, EncodedViews, SceneState, Side, Step
+from dynamic_predictor.cut3r.settings import StateUpdate
 from dynamic_predictor.networks.attention import AttentionObserver
 from dynamic_predictor.networks.attention_statistics import attention_entropy, mean_logits
-
-StateUpdate = Literal["auto", "plain", "damped", "ttt3r", "recal3r"]
 
 #: the first views of a clip that `auto` does not damp: the network was trained on clips of this length
 UNDAMPED_VIEWS = 50
@@ -36,9 +35,9 @@ _OWN_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a rule may look at after a view was decoded: the state's tokens (B, S, width) `before` the view and `initial`,
-    before the first one; attention of the state to the view; the view's tokens (B, N, width) as the decoder received
-    them (`embedded`) and returned them (`decoded`); `pressure` (B, S) of the views before."""
+    """What a rule may look at after a view was decoded: the state's tokens (B, S, width) `before` the view and
+    `initial`, before the first one; attention of the state to the view; the view's tokens (B, N, width) as the decoder
+    received them (`embedded`) and returned them (`decoded`); `pressure` (B, S) of the views before."""
 
     before: Tensor
     initial: Tensor
@@ -180,8 +179,8 @@ def residual_score(embedded: Tensor, decoded: Tensor) -> Tensor:
 
 
 def stability_prior(features: Tensor, initial: Tensor) -> Tensor:
-    """The prior pi (B, S) that a token is reliable: 1 - rank / S of the distance from its initial value (the closest one
-    has rank 1), and 1/2 where no token has moved yet."""
+    """The prior pi (B, S) that a token is reliable: 1 - rank / S of the distance from its initial value (the closest
+    one has rank 1), and 1/2 where no token has moved yet."""
     drift = (features.float() - initial.float()).norm(dim=-1)
     prior = 1.0 - (_ranks(drift) + 1.0) / drift.shape[-1]
     return torch.where((drift == 0).all(dim=-1, keepdim=True), 0.5, prior)
@@ -193,8 +192,8 @@ def quantiles(values: Tensor) -> Tensor:
 
 
 def recalibrated_rates(gate: Tensor, pressure: Tensor, residual: Tensor, prior: Tensor, entropy: Tensor) -> Tensor:
-    """ReCal3R's rates (B, S), of the gate g, the pressure p, the residual r (B,), the prior pi and the quantile h of the
-    attention's entropy:
+    """ReCal3R's rates (B, S), of the gate g, the pressure p, the residual r (B,), the prior pi and the quantile h of
+    the attention's entropy:
 
         candidate   = g r exp(-p)
         gamma       = pi (1 - h) / (pi (1 - h) + (1 - pi) h)

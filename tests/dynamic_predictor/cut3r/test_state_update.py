@@ -56,7 +56,7 @@ def _recal3r_twin(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
         entropies = parts["entropy"][b]
         errors = [np.linalg.norm(parts["embedded"][b, n] - parts["decoded"][b, n]) for n in range(VIEW)]
         sizes = [np.linalg.norm(parts["embedded"][b, n]) for n in range(VIEW)]
-        residual = _sigmoid(np.mean(errors) / (np.mean(sizes) + 1e-6) - 0.2)
+        residual = _sigmoid(float(np.mean(errors) / (np.mean(sizes) + 1e-6)) - 0.2)
         for m in range(STATE):
             gate = _sigmoid(parts["mean_logits"][b, m])
             pressures[b, m] = 0.95 * parts["pressure"][b, m] + 0.05 * gate
