@@ -11,8 +11,9 @@ from dynamic_predictor.cut3r.predictor import Cut3rPredictor
 from dynamic_predictor.cut3r.settings import Cut3rSettings
 from dynamic_predictor.cut3r.spec import SPECS
 from dynamic_predictor.cut3r.weights import CUT3R_224, CUT3R_512
+from dynamic_predictor.driver.scene_driver import SceneDriver
 from dynamic_predictor.driver.scenes import scene_of_stream
-from dynamic_predictor.driver.settings import StreamSettings
+from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.stream import run_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
@@ -221,3 +222,20 @@ def test_one_image_is_enough(network):
     single = predictor_of(network).predict(Views(MemoryFrames(clip(1).rgb8(0)[None])))
     assert len(single) == 1
     np.testing.assert_array_equal(predictor_of(network).predict(Views(clip(1))).poses(), single.poses())
+
+
+def test_the_driver_gives_settings_that_need_it_the_whole_clip(network, tmp_path):
+    frames = clip(4)
+    (tmp_path / "clip").mkdir()
+    for index in range(4):
+        write_png(tmp_path / "clip" / f"{index:02}.png", frames.rgb8(index))
+    predictor = predictor_of(network, revisits=1)
+    driver = SceneDriver(DriverSettings(str(tmp_path / "clip"), predictor="cut3r-224"), predictor=predictor)
+    workspace = StreamWorkspace(tmp_path / "stream", {}, resume=False)
+    driven = driver.scene(workspace, motion_stage=False)
+    expected = predictor_of(network, revisits=1).predict(Views(frames)).poses()
+    poses = np.stack([camera.world_from_camera for camera in driven.scene.cameras])
+    np.testing.assert_allclose(poses, expected, atol=1e-6)
+    workspace = StreamWorkspace(tmp_path / "chunks", {}, resume=False)
+    with pytest.raises(InputError, match="revisits, which needs the whole clip"):
+        driver.scene(workspace, stream=StreamSettings(), motion_stage=False)
