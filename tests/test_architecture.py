@@ -85,6 +85,7 @@ def test_predictors_import_no_driver(graph):
     """A predictor turns views into a prediction; where they come from and who scores them is not its business."""
     rooms = (
         "attention_motion",
+        "cut3r",
         "das3r",
         "depth_anything3",
         "geometric",

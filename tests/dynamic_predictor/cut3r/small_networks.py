@@ -1,14 +1,17 @@
 """Small networks of CUT3R with made-up weights, and goldens that the official code computed with the same weights."""
 
+import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from dynamic_predictor.cut3r.config import Cut3rConfig, HeadType
+from dynamic_predictor.cut3r.config import Cut3rConfig, HeadType, official_arguments
 from dynamic_predictor.cut3r.network import Cut3rNetwork
 from dynamic_predictor.cut3r.parity import OUTPUTS, filled_parameters
 from dynamic_predictor.cut3r.roll import Rolled
+from dynamic_predictor.das3r.official_layout import key_aliases
 from dynamic_predictor.parity.case import network_without_values
 from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights, made_up_noise
 from tests.paths import DATA, SHARED
@@ -88,3 +91,17 @@ def assert_outputs(case: str, rolled: list[Rolled], golden: dict[str, np.ndarray
         elif name.startswith("conf"):
             ours, expected = np.log(ours - 1), np.log(expected - 1)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=atol, err_msg=f"{case} {name}")
+
+
+def model_string(config: Cut3rConfig) -> str:
+    """The constructor call that official checkpoints store."""
+    text = ", ".join(f"{name}={value!r}" for name, value in official_arguments(config).items())
+    return f"ARCroco3DStereo(ARCroco3DStereoConfig({text}))"
+
+
+def save_pth(network: Cut3rNetwork, path: Path) -> Path:
+    """Writes a checkpoint as the official training does."""
+    state = network.state_dict()
+    state |= {alias: state[key] for alias, key in key_aliases(state).items()}
+    torch.save({"model": state, "args": argparse.Namespace(model=model_string(network.config)), "epoch": 3}, path)
+    return path
