@@ -16,6 +16,8 @@ from torch import Tensor
 from dynamic_predictor.attention_motion.clusters import cluster_means, feature_clusters
 from dynamic_predictor.attention_motion.gram import GramWindows, stacked_maps, window_offsets
 from dynamic_predictor.cut3r.network import Cut3rNetwork, EncodedViews
+from dynamic_predictor.cut3r.settings import StateUpdate
+from dynamic_predictor.cut3r.state_update import decode_and_update, rule_for_view
 from scene.progress import Progress, ignore_progress
 
 #: frames whose tokens are clustered together
@@ -27,6 +29,7 @@ def clip_attention_motion(
     image: Callable[[int], np.ndarray],
     count: int,
     *,
+    state_update: StateUpdate = "auto",
     device: torch.device | str = "cpu",
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     progress: Progress = ignore_progress,
@@ -35,8 +38,9 @@ def clip_attention_motion(
     encoder's features over at most 64 frames.
 
     `image(index)` is a frame as network input, float32 (3, H, W) in [-1, 1]; it is called once per frame, in order. The
-    state is updated by every frame. Memory is that of 64 frames' features and 13 frames' queries; beyond, it grows by
-    24 bytes per token of a frame. Raises `InputError` for attention that is not finite.
+    state is updated by every frame, as `state_update` says, and never reset. Memory is that of 64 frames' features and
+    of the queries of 13 frames; beyond, it grows by 24 bytes per token of a frame. Raises `InputError` for attention
+    that is not finite.
     """
     windows = GramWindows(network.config.decoder_depth, offsets=window_offsets(count))
     labels: list[np.ndarray] = []
@@ -44,6 +48,7 @@ def clip_attention_motion(
     encoded: EncodedViews | None = None
     with torch.inference_mode():
         state = network.initial_state()
+        pressure = state.features.new_zeros(state.features.shape[:2])
         for frame in range(count):
 
             def record(layer: int, query: Tensor, key: Tensor, frame: int = frame) -> None:
@@ -51,7 +56,15 @@ def clip_attention_motion(
 
             with autocast():
                 encoded = network.encode_images(torch.from_numpy(image(frame))[None].to(device))
-                state = network.step(encoded, state, is_first=frame == 0, recorder=record).state
+                _, state, pressure = decode_and_update(
+                    network,
+                    encoded,
+                    state,
+                    pressure,
+                    rule_for_view(state_update, frame),
+                    is_first=frame == 0,
+                    recorder=record,
+                )
             features.append(encoded.tokens[0].float().cpu())
             if len(features) == _CLUSTERED_FRAMES or frame == count - 1:
                 labels.append(feature_clusters(torch.cat(features).numpy()))

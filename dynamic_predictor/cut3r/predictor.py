@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dynamic_predictor.attention_motion.motion_masks import masks_of_clip
 from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.cut3r.attention_motion import clip_attention_motion
 from dynamic_predictor.cut3r.checkpoint import load_network
 from dynamic_predictor.cut3r.config import HeadType
 from dynamic_predictor.cut3r.global_alignment import align_starts
@@ -25,7 +27,7 @@ from scene.camera import Camera
 from scene.confidence import from_network
 from scene.errors import InputError, is_out_of_memory
 from scene.frames import Frames
-from scene.maps import StoredMaps
+from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, StageClock, ignore_progress
 
 #: the side of the images that each model was trained for
@@ -117,6 +119,24 @@ class Cut3rPredictor:
         clock.note("network")
         prediction.provenance["seconds"] = clock.seconds
         return prediction
+
+    def attention_motion(self, views: Views, *, progress: Progress = ignore_progress) -> FrameMaps:
+        """Motion masks of 0 and 1 from the attention within frames that know of each other by the state (the statistics
+        of VGGT4D), at the size of the views' frames; see `contract.AttentionPredictor`. The state of the stream is left
+        alone."""
+        geometry, network = self._geometry(views.frames), self._network()
+        with self._running(views.frames):
+            maps = clip_attention_motion(
+                network,
+                lambda index: geometry.prepare(views.frames.rgb8(index)),
+                len(views),
+                state_update=self.settings.state_update,
+                device=self.device,
+                autocast=self._autocast,
+                progress=progress,
+            )
+        size = geometry.width, geometry.height
+        return masks_of_clip(list(maps), size, lambda values: geometry.to_frame(values, outside=None))
 
     def query(self, camera: Camera) -> VirtualView:
         """What the state after the views until now says about a virtual `camera` in the world of the clip; the state

@@ -39,6 +39,7 @@ def _row(name: str, entry: WeightsFile, head_type: "HeadType", size: int) -> Pre
         weights=(entry,),
         parity_case=parity_case,
         parity_name=f"{entry.name}-{head_type}",
+        attention_motion="VGGT4D",
         metric=True,
         single_view=True,
         known_focal=True,

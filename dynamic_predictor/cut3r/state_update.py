@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dynamic_predictor.cut3r.network import Cut3rNetwork, EncodedViews, SceneState, Side, Step
+from dynamic_predictor.cut3r.network import Cut3rNetwork, EncodedViews, SceneState, SelfAttentionRecorder, Side, Step
 from dynamic_predictor.cut3r.settings import StateUpdate
 from dynamic_predictor.networks.attention import AttentionObserver
 from dynamic_predictor.networks.attention_statistics import attention_entropy, mean_logits
@@ -135,18 +135,20 @@ def decode_and_update(
     rule: str,
     *,
     is_first: bool,
+    recorder: SelfAttentionRecorder | None = None,
 ) -> tuple[Step, SceneState, Tensor]:
     """Decodes a view and moves the state by `rule`, one of `RULES`. Returns the step, the new state, and the pressure
-    (B, S) for the next view, of which `pressure` is that of the views before (zeros for the first)."""
+    (B, S) for the next view, of which `pressure` is that of the views before (zeros for the first). `recorder` as for
+    `Cut3rNetwork.step`."""
     if is_first or rule == "plain":
-        step = network.step(views, state, is_first=is_first)
+        step = network.step(views, state, is_first=is_first, recorder=recorder)
         return step, step.state, pressure
     if rule in _CONSTANT:
-        step = network.step(views, state)
+        step = network.step(views, state, recorder=recorder)
         return step, state.blended(step.state, _CONSTANT[rule]), pressure
     policy = _RATED[rule]()
     attention = StateAttention(with_entropy=policy.needs_entropy)
-    step = network.step(views, state, observer=attention)
+    step = network.step(views, state, observer=attention, recorder=recorder)
     evidence = Evidence(
         before=state.features,
         initial=network.initial_state().features,

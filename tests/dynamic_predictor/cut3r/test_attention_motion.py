@@ -5,10 +5,19 @@ import pytest
 import torch
 
 from dynamic_predictor.attention_motion.gram import GramWindows
+from dynamic_predictor.contract import Views
 from dynamic_predictor.cut3r import attention_motion
 from dynamic_predictor.cut3r.attention_motion import clip_attention_motion
 from dynamic_predictor.cut3r.network import Cut3rNetwork
+from dynamic_predictor.cut3r.predictor import Cut3rPredictor
+from dynamic_predictor.cut3r.settings import Cut3rSettings
+from dynamic_predictor.cut3r.state_update import decode_and_update
+from dynamic_predictor.cut3r.weights import CUT3R_224
+from dynamic_predictor.driver.scene_driver import SceneDriver
+from dynamic_predictor.driver.settings import DriverSettings
+from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
+from scene.images import write_png
 from tests.dynamic_predictor.cut3r.small_networks import MINIMAL, filled_network
 
 ROWS, COLUMNS = 2, 3
@@ -95,3 +104,51 @@ def test_attention_that_is_not_finite_is_refused(network):
     images[1, 0, 0, 0] = np.nan
     with pytest.raises(InputError, match="damaged"):
         _maps(network, images)
+
+
+@pytest.mark.parametrize("rule", ["plain", "damped", "ttt3r", "recal3r"])
+def test_every_rule_of_the_state_is_followed(network, rule):
+    """Frame 2 sees what the rule made of the state after frame 1, so maps differ from those of the plain rule."""
+    images = _images(6)
+    maps = clip_attention_motion(network, lambda index: images[index], 6, state_update=rule)
+    assert maps.shape == (6, ROWS, COLUMNS) and np.isfinite(maps).all()
+    raw, plain = [], []
+    for chosen, found in ((rule, raw), ("plain", plain)):
+        state, pressure = network.initial_state(), torch.zeros(1, MINIMAL.state_size)
+        for frame in range(3):
+            encoded = network.encode_images(torch.from_numpy(images[frame : frame + 1]))
+            _, state, pressure = decode_and_update(
+                network,
+                encoded,
+                state,
+                pressure,
+                chosen,
+                is_first=frame == 0,
+                recorder=lambda layer, query, key, found=found: found.append(query),
+            )
+    assert len(raw) == 3 * MINIMAL.decoder_depth
+    assert torch.equal(raw[-1], plain[-1]) == (rule == "plain")
+
+
+def test_a_scene_gets_the_masks_of_attention(network, tmp_path):
+    """From files to the masks of a scene; the stream is not disturbed."""
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    texture = np.random.default_rng(0).integers(0, 255, (60, 100, 3), np.uint8)
+    for index in range(5):
+        image = texture.copy()
+        image[20:40, 10 * index : 10 * index + 30] = (250, 20, 20)
+        write_png(clip / f"{index:05d}.png", image)
+    predictor = Cut3rPredictor(CUT3R_224, "linear", Cut3rSettings(image_size=64), network=network)
+    chosen = DriverSettings(str(clip), predictor="cut3r-224", masks_from="attention", device="cpu")
+    scene = SceneDriver(chosen, predictor=predictor).scene(StreamWorkspace(tmp_path / "work", {}, resume=False)).scene
+    assert scene.provenance["masks"] == "attention of cut3r-224 (VGGT4D)"
+    assert scene.motion_masks is not None and len(scene.motion_masks) == 5
+    before = predictor.state()
+    expected = predictor.attention_motion(Views(scene.frames))
+    for name, value in predictor.state().items():
+        np.testing.assert_array_equal(value, before[name])
+    for index in range(5):
+        mask = scene.motion_masks[index]
+        assert mask.shape == (60, 100) and set(np.unique(mask)) <= {0.0, 1.0}
+        np.testing.assert_array_equal(mask, expected[index])
