@@ -7,7 +7,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ import numpy as np
 
 from dynamic_predictor.contract import Views
 from dynamic_predictor.driver.scene_driver import SceneDriver
-from dynamic_predictor.driver.settings import DriverSettings
+from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
 from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.evaluation.das3r_files import write_error_log, write_metric_file
@@ -35,13 +35,13 @@ from dynamic_predictor.evaluation.scores.scoring import (
 )
 from dynamic_predictor.evaluation.single_images import score_single_images
 from dynamic_predictor.evaluation.summary import write_summary
-from dynamic_predictor.specs import predictor_spec
 from scene.errors import InputError, is_out_of_memory
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
 from scene.frames import Frames
 from scene.maps import FrameMaps
 from scene.open_scene import open_scene
+from scene.option import values_of
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
@@ -49,16 +49,12 @@ Kind = Literal["pose", "depth", "mask"]
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
-    """The predictor to run, the clips to run it on, and the folder for the results."""
+class EvaluationSettings(PredictorChoice):
+    """The predictor to run, the clips to run it on, and the folder for the results. A `flow` of None or "auto" is that
+    of the published figures."""
 
     dataset: str
     output: Path
-    predictor: str = "geometric"
-    #: values for fields of the predictor's settings
-    predictor_settings: dict[str, Any] = field(default_factory=dict)
-    #: optical flow of the predictor, or of the motion stage; None or "auto": that of the published figures
-    flow: str | None = None
     data_folder: Path = Path("data")
     #: None: the clips for which figures are published
     clips: tuple[str, ...] | None = None
@@ -67,17 +63,12 @@ class EvaluationSettings:
     #: per clip; None: as many as published figures use; 0: all
     max_frames: int | None = None
     stride: int = 1
-    #: long side, in pixels, of the images that the predictor receives
-    max_size: int = 512
     #: annotated masks in place of predicted ones
     use_true_masks: bool = False
     #: the true focal length in place of an estimated one
     use_true_focal: bool = False
     layout: Layout = "scene"
     depth_alignments: tuple[Alignment, ...] = ("scale", "scale_shift_adam")
-    #: "auto", "cpu" or "cuda"
-    device: str = "auto"
-    seed: int = 0
     overwrite: bool = False
 
 
@@ -140,7 +131,7 @@ def evaluate(
                 warn(f"{name}: {report.failures[name]}")
         progress("clips", len(names), len(names))
         if scores:
-            report.tables = write_summary(evaluator.folder, settings.dataset, kind, scores, settings.predictor)
+            report.tables = write_summary(evaluator.folder, settings.dataset, kind, scores, settings.spec.name)
         if kind == "pose" and settings.layout == "das3r":
             write_error_log(settings.output / "_error_log.txt", settings.dataset, scores, report.failures)
         return report
@@ -263,19 +254,18 @@ class _ClipEvaluator:
     def _evaluate_single_images(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
         if kind != "depth":
             raise InputError(f"{self.settings.dataset} has single images, which only --mode=eval_depth can score.")
-        if not predictor_spec(self.settings.predictor).single_view:
+        if not self.settings.spec.single_view:
             raise InputError(
-                f"The predictor {self.settings.predictor} needs a moving camera, but {self.settings.dataset} has "
+                f"The predictor {self.settings.spec.name} needs a moving camera, but {self.settings.dataset} has "
                 "single images; choose a predictor with a depth network, such as das3r or da3-large."
             )
         clip = clip.select(range(len(clip.images))[: self.settings.max_frames or None])
         return score_single_images(
             clip,
             self.settings.dataset,
-            lambda: self.driver.predictor,
+            lambda image: self.driver.single_view(image)[1],
             self.folder.scene(clip.name),
             self.settings.depth_alignments,
-            max_size=self.settings.max_size,
             progress=self.progress,
         )
 
@@ -283,11 +273,11 @@ class _ClipEvaluator:
         """All settings on which the content of a scene depends; recorded beside the scene."""
         settings = self.settings
         return {
-            "predictor": settings.predictor,
-            "predictor settings": {key: str(value) for key, value in settings.predictor_settings.items()},
+            "predictor": settings.spec.name,
+            "predictor settings": {key: str(value) for key, value in settings.settings_of_predictor().items()},
             **({} if settings.flow is None else {"flow": settings.flow}),
             "frames": positions,
-            "size": settings.max_size,
+            "size": settings.size_limit,
             "seed": settings.seed,
             "layout": settings.layout,
             "masks": "true" if settings.use_true_masks else "predicted",
@@ -299,16 +289,15 @@ def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> 
     """Settings with the optical flow of the data set's published figures, for predictors that leave the choice open,
     unless the user chose another."""
     flow = dataset.dataset.flow
-    default = getattr(predictor_spec(settings.predictor).settings_type()(), "flow", None)
+    default = getattr(settings.spec.settings_type()(), "flow", None)
     if flow is None or default != "auto" or settings.flow not in (None, "auto"):
         return settings
-    return replace(settings, predictor_settings={**settings.predictor_settings, "flow": flow})
+    return replace(settings, flow=flow)
 
 
 def _driver(settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None]) -> SceneDriver:
-    names = ("predictor", "device", "seed", "max_size", "flow")
-    chosen = DriverSettings(str(settings.dataset), **{name: getattr(settings, name) for name in names})
-    return SceneDriver(chosen, progress=progress, warn=warn, **settings.predictor_settings)
+    chosen = DriverSettings(str(settings.dataset), **values_of(settings, PredictorChoice))
+    return SceneDriver(chosen, progress=progress, warn=warn)
 
 
 def _save(scene: Scene, folder: Path, settings: EvaluationSettings, progress: Progress) -> None:
