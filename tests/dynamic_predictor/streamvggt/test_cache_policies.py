@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from dynamic_predictor.streamvggt.cache_policies import (
-    ANCHOR_SPACING,
     MERGED_SHARE,
     MOST_MERGED,
     Anchors,
@@ -15,6 +14,7 @@ from dynamic_predictor.streamvggt.cache_policies import (
     token_scores,
     window_frames,
 )
+from tests.dynamic_predictor.streamvggt.slow_policies import SlowAnchors, slow_farthest, slow_scores
 
 
 def _directions(generator, *shape):
@@ -31,20 +31,6 @@ def test_window():
     assert window_frames(numbers[:, :3], 3)[:2].all()
 
 
-def _slow_farthest(prototypes, protected, budget):
-    kept = [int(frame) for frame in np.flatnonzero(protected)]
-    while len(kept) < min(budget, len(prototypes)):
-        best, least = None, np.inf
-        for frame in range(len(prototypes)):
-            if frame in kept:
-                continue
-            similarity = max(float(prototypes[frame] @ prototypes[other]) for other in kept)
-            if similarity < least:
-                best, least = frame, similarity
-        kept.append(best)
-    return sorted(kept)
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_farthest_frames_are_those_of_a_slow_twin(seed):
     generator = np.random.default_rng(seed)
@@ -54,7 +40,7 @@ def test_farthest_frames_are_those_of_a_slow_twin(seed):
     budget = max(8, int(protected.sum(axis=1).max()))
     kept = farthest_frames(torch.from_numpy(prototypes), protected, budget)
     for group in range(6):
-        assert np.flatnonzero(kept[group]).tolist() == _slow_farthest(prototypes[group], protected[group], budget)
+        assert np.flatnonzero(kept[group]).tolist() == slow_farthest(prototypes[group], protected[group], budget)
     assert (kept | ~protected).all() and (kept.sum(axis=1) == budget).all()
 
 
@@ -66,39 +52,10 @@ def test_of_equal_frames_all_but_one_are_forgotten_first():
     assert np.flatnonzero(kept[0]).tolist() == [0, 1, 4, 5]
 
 
-class _SlowAnchors:
-    """The rule of `Anchors` in plain words."""
-
-    def __init__(self, most):
-        self.most, self.anchors, self.first, self.latest = most, [], None, 0
-        self.quality, self.novelty = 0.0, 0.0
-
-    def consider(self, number, quality, prototype):
-        if self.first is None:
-            self.first, self.quality = prototype, quality
-            return
-        others = [self.first, *(anchor[1] for anchor in self.anchors)]
-        novelty = 1 - max(np.mean([a @ b for a, b in zip(prototype, other, strict=True)]) for other in others)
-        if number - self.latest >= ANCHOR_SPACING and quality >= self.quality and novelty >= self.novelty:
-            self.anchors.append((number, prototype))
-            self.latest = number
-            if len(self.anchors) > self.most:
-                self.anchors.pop(self._most_similar())
-        self.quality = 0.9 * self.quality + 0.1 * quality
-        self.novelty = 0.9 * self.novelty + 0.1 * novelty
-
-    def _most_similar(self):
-        largest = []
-        for index, (_, prototype) in enumerate(self.anchors):
-            others = [self.first, *(anchor[1] for place, anchor in enumerate(self.anchors) if place != index)]
-            largest.append(max(np.sum(prototype * other) for other in others))
-        return int(np.argmax(largest))
-
-
 @pytest.mark.parametrize("most", [1, 3])
 def test_anchors_are_those_of_a_slow_twin(most):
     generator = np.random.default_rng(most)
-    anchors, slow = Anchors(most), _SlowAnchors(most)
+    anchors, slow = Anchors(most), SlowAnchors(most)
     changes = 0
     for number in range(150):
         prototype, quality = _directions(generator, 2, 4).astype(np.float32), float(generator.random())
@@ -126,18 +83,6 @@ def test_no_anchors():
     assert anchors.frames == []
 
 
-def _slow_scores(keys, residuals, candidates):
-    new = len(residuals)
-    directions = keys / np.linalg.norm(keys, axis=-1, keepdims=True)  # (heads, N, d)
-    mean = directions[:, candidates].mean(axis=1)
-    cosines = [[one[token] @ center for one, center in zip(directions, mean, strict=True)] for token in range(40)]
-    diversity = np.array([1 - np.mean(heads) for heads in cosines])[:-new]
-    counted = diversity[candidates[:-new]]
-    old = (diversity - counted.min()) / (counted.max() - counted.min())
-    fresh = (residuals - residuals.min()) / (residuals.max() - residuals.min())
-    return 0.5 * np.concatenate([old, fresh])
-
-
 def test_token_scores_and_choice_are_those_of_a_slow_twin():
     generator = np.random.default_rng(0)
     keys, residuals = generator.normal(size=(2, 3, 40, 6)), generator.random((2, 12))
@@ -146,7 +91,7 @@ def test_token_scores_and_choice_are_those_of_a_slow_twin():
     scores = token_scores(torch.from_numpy(keys), torch.from_numpy(residuals), torch.from_numpy(~protected)).numpy()
     kept, merged = chosen_tokens(torch.from_numpy(scores), torch.from_numpy(protected), 20)
     for clip in range(2):
-        slow = _slow_scores(keys[clip], residuals[clip], ~protected[clip])
+        slow = slow_scores(keys[clip], residuals[clip], ~protected[clip])
         np.testing.assert_allclose(scores[clip][9:], slow[9:], atol=1e-5)
         ranked = sorted(range(9, 40), key=lambda token: -slow[token])
         assert kept[clip].tolist() == sorted([*range(9), *ranked[:11]])

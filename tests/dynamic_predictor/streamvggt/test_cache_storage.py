@@ -62,9 +62,8 @@ def test_moving_keeping_and_replacing(bits):
         torch.testing.assert_close(numbers, wanted, rtol=0, atol=0.1 if bits else 0)
     new_keys, new_values = _tokens(2, 7)
     buffer.replace(0, torch.tensor([2, 0]), new_keys[0], new_values[0])
-    torch.testing.assert_close(
-        buffer.read(torch.float32)[0][0, :, [2, 0]], new_keys[0], rtol=0, atol=0.1 if bits else 0
-    )
+    found = buffer.read(torch.float32)[0][0, :, [2, 0]]
+    torch.testing.assert_close(found, new_keys[0], rtol=0, atol=0.1 if bits else 0)
     buffer.truncate(1)
     buffer.shrink(2)
     assert buffer.read(torch.float32)[0].shape[2] == 1 and buffer.capacity == 2
