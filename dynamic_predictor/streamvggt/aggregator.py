@@ -3,6 +3,8 @@
 StreamVGGT (Zhuo et al., 2025) has the same blocks, but a frame attends only to itself and to earlier frames.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -23,20 +25,26 @@ _DEVIATION = (0.229, 0.224, 0.225)
 _FRAMES_AT_ONCE = 8
 
 
+#: is given queries and keys
+Observe = Callable[[Tensor, Tensor], None]
+
+
 class AttentionRecorder(Protocol):
     """Is given what each block across frames attends with, for statistics."""
 
     def __call__(self, block: int, queries: Tensor, keys: Tensor) -> None:
         """Queries (B, heads, N, d) and keys (B, heads, M, d) of block `block`, normalized and rotated. Offline N = M =
-        S * P, with P tokens of each of S frames; in a stream N = P, and the keys are those of the cache."""
+        S * P, with P tokens of each of S frames; in a stream N = P, and the keys are those that are kept, of which the
+        frame's own are the last P."""
         ...
 
 
 class FrameCache(Protocol):
     """The memory of a stream, as the aggregator needs it."""
 
-    def attend(self, block: int) -> Attend:
-        """Attention of a frame to itself and to the frames kept in `block`; keeps its keys and values there."""
+    def attend(self, block: int, observe: Observe | None = None) -> Attend:
+        """Attention of a frame to itself and to the frames kept in `block`; keeps its keys and values there. `observe`
+        is given the queries and all keys."""
         ...
 
     def weigh(self, block: int, residual: Tensor) -> None:
@@ -89,7 +97,7 @@ class Aggregator(nn.Module):
         outputs = []
         for index, (within, across) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
             local = _within(within, tokens.flatten(0, 1), local_rotation, checkpointing)
-            recorded = attend if recorder is None else _recorded(attend, recorder, index)
+            recorded = attend if recorder is None else _observed(attend, partial(recorder, index))
             tokens = _across(across, local.view(batch, -1, local.shape[-1]), global_rotation, recorded, checkpointing)
             tokens = tokens.unflatten(1, (frames, -1))
             if index in self.architecture.taps:
@@ -107,9 +115,7 @@ class Aggregator(nn.Module):
         for index, (within, across) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
             assert isinstance(across, TransformerBlock)
             tokens = local = within(tokens, rotation)
-            attend = cache.attend(index)
-            if recorder is not None:
-                attend = _recorded(attend, recorder, index)
+            attend = cache.attend(index, None if recorder is None else partial(recorder, index))
             tokens = tokens + across.attention_residual(tokens, rotation, attend)
             residual = across.feed_forward_residual(tokens)
             cache.weigh(index, residual)
@@ -164,12 +170,12 @@ def frame_causal(frames: int) -> Attend:
     return attend
 
 
-def _recorded(attend: Attend, recorder: AttentionRecorder, block: int) -> Attend:
-    def recording(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        recorder(block, query, key)
+def _observed(attend: Attend, observe: Observe) -> Attend:
+    def observed(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        observe(query, key)
         return attend(query, key, value)
 
-    return recording
+    return observed
 
 
 def _block(width: int, heads: int) -> TransformerBlock:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from dynamic_predictor.networks.attention import Attend
+from dynamic_predictor.streamvggt.aggregator import Observe
 from dynamic_predictor.streamvggt.architecture import Architecture
 from dynamic_predictor.streamvggt.cache_policies import (
     Anchors,
@@ -89,9 +90,9 @@ class StreamCache:
         """Numbers of the anchors of each clip."""
         return [list(anchors.frames) for anchors in self._anchors]
 
-    def attend(self, block: int) -> Attend:
+    def attend(self, block: int, observe: Observe | None = None) -> Attend:
         """See `aggregator.FrameCache`."""
-        return self._across.attend(block)
+        return self._across.attend(block, observe)
 
     def weigh(self, block: int, residual: Tensor) -> None:
         """See `aggregator.FrameCache`."""
@@ -165,7 +166,7 @@ class FrameGroup:
     def most_anchors(self) -> int:
         return self.budget // _ANCHOR_SHARE
 
-    def attend(self, block: int) -> Attend:
+    def attend(self, block: int, observe: Observe | None = None) -> Attend:
         """Attention to the kept tokens and to those that are given, which are kept too."""
         buffer = self._buffers[block]
 
@@ -178,6 +179,8 @@ class FrameGroup:
                 total, last = key.float().sum(dim=2), self._sums[block]
                 self._sums[block] = total if last is None else last + total
             keys, values = buffer.read(query.dtype)
+            if observe is not None:
+                observe(query, keys)
             return scaled_dot_product_attention(query, keys, values)
 
         return attend
@@ -271,7 +274,7 @@ class TokenGroup:
         """As many as leave room for the first frame and a frame of others."""
         return max(0, min(_MOST_TOKEN_ANCHORS, self.budget // self.size - 2))
 
-    def attend(self, block: int) -> Attend:
+    def attend(self, block: int, observe: Observe | None = None) -> Attend:
         """As `FrameGroup.attend`."""
         buffer = self._buffers[block]
 
@@ -281,6 +284,8 @@ class TokenGroup:
             buffer.append(key, value)
             self._sums[block] = key.float().sum(dim=2)
             keys, values = buffer.read(query.dtype)
+            if observe is not None:
+                observe(query, keys)
             return scaled_dot_product_attention(query, keys, values)
 
         return attend

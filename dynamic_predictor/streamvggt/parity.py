@@ -38,7 +38,7 @@ def parity_case(name: str) -> ParityCase:
 
 def official_stream(network: GeometryNetwork, images: Tensor, query_points: Tensor | None = None) -> FrameOutputs:
     """Outputs for images (1, S, 3, H, W) as the official streaming gives them: with one cache of the camera head for
-    all refinements, and with tracks that look for the query points in each frame alone, where they are found at once."""
+    all refinements, and tracks that look for the query points in each frame alone, where they are found at once."""
     stream = Stream(network, CacheRules(policy="all", shares_camera_cache=OFFICIAL.shares_camera_cache))
     outputs, tracks = [], []
     for frame in range(images.shape[1]):

@@ -53,19 +53,20 @@ def filled_network(architecture: Architecture) -> GeometryNetwork:
     return network
 
 
-def golden_images(count: int, height: int = 56, width: int = 70, name: str = "streamvggt") -> torch.Tensor:
-    """The first `count` images of the goldens at any size, (1, S, 3, H, W) in [0, 1]: sums of waves with made-up
-    amplitudes, frequencies and phases."""
+def golden_image(name: str, height: int, width: int) -> np.ndarray:
+    """The image of the goldens called `name`, float32 (3, H, W) in [0, 1]: a sum of waves with made-up amplitudes,
+    frequencies and phases."""
     y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
-    images = []
-    for frame in range(count):
-        noise = made_up_noise(f"image:{name}{frame}", (3, 8, 4))
-        image = np.zeros((3, height, width))
-        for channel in range(3):
-            for amplitude, across, down, phase in noise[channel]:
-                image[channel] += amplitude * np.sin(2 * np.pi * (3 * across * x + 3 * down * y) + 3 * phase)
-        images.append((0.5 + 0.12 * image).clip(0, 1))
-    return torch.from_numpy(np.stack(images).astype(np.float32))[None]
+    image = np.zeros((3, height, width))
+    for channel, waves in enumerate(made_up_noise(f"image:{name}", (3, 8, 4))):
+        for amplitude, across, down, phase in waves:
+            image[channel] += amplitude * np.sin(2 * np.pi * (3 * across * x + 3 * down * y) + 3 * phase)
+    return (0.5 + 0.12 * image).clip(0, 1).astype(np.float32)
+
+
+def golden_images(count: int, height: int = 56, width: int = 70, name: str = "streamvggt") -> torch.Tensor:
+    """The first `count` images of a clip of the goldens at any size, (1, S, 3, H, W)."""
+    return torch.from_numpy(np.stack([golden_image(f"{name}{frame}", height, width) for frame in range(count)]))[None]
 
 
 def at_golden_pixels(arrays: Mapping[str, np.ndarray], key: str, found: np.ndarray) -> np.ndarray:
