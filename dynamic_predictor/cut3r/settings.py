@@ -10,7 +10,6 @@ from scene.option import option
 StateUpdate = Literal["auto", "plain", "damped", "ttt3r", "recal3r"]
 Precision = Literal["float32", "bfloat16"]
 
-_GROUP = "online predictors"
 #: views between two resets under `ttt3r`, as its authors use it for long clips
 _TTT3R_RESET = 100
 
@@ -20,25 +19,25 @@ class Cut3rSettings:
     """Settings of `Cut3rPredictor`. Raises `InputError` for values out of range."""
 
     #: checkpoint file or folder; None: looked for where weights are kept
-    weights: str | Path | None = option(None, "file or folder of weights", metavar="PATH", group=_GROUP)
+    weights: str | Path | None = None
     #: `auto`: plain for the first 50 views, ReCal3R from then on (see `state_update`)
     state_update: StateUpdate = option(
-        "auto", "how far the state moves with each frame", choices=get_args(StateUpdate), group=_GROUP
+        "auto", "how far the state moves with each frame", choices=get_args(StateUpdate)
     )
     #: None: 100 under `ttt3r`, never under other rules
     reset_interval: int | None = option(
-        None, "forget everything every N frames, and align what follows; 0: never", metavar="N", group=_GROUP
+        None, "forget everything every N frames, and align what follows; 0: never", metavar="N"
     )
     #: further passes over the whole clip: in the last one the state is frozen, and it gives the result
-    revisits: int = option(0, "passes over the whole clip after the first one", metavar="N", group=_GROUP)
+    revisits: int = option(0, "passes over the whole clip after the first one", metavar="N")
     global_alignment: bool = option(
-        False, "start from many frames in turn and align the results (short clips; slow)", group=_GROUP
+        False, "start from many frames in turn and align the results (short clips; slow)"
     )
-    solve_pose: bool = option(False, "find poses from the predicted points instead of the pose head", group=_GROUP)
+    solve_pose: bool = option(False, "find poses from the predicted points instead of the pose head")
     #: of encoder and decoders on GPUs; heads and the state between views are float32
-    precision: Precision = option("float32", "of the network on GPUs", choices=get_args(Precision), group=_GROUP)
+    precision: Precision = option("float32", "what the backbone computes in")
     #: follow the official demo in every detail: see docs/cut3r.md
-    strict_official: bool = option(False, "follow the official demo in every detail", group=_GROUP)
+    strict_official: bool = False
     #: long side of the network's input in pixels (for 224: the short side); None: what the model was trained for
     image_size: int | None = None
     #: cut frames to multiples of 16, as the network was evaluated, or squeeze them

@@ -12,7 +12,6 @@ DepthSource = Literal["depth", "points"]
 #: see `cache.CacheRules`
 CachePolicy = Literal["auto", "all", "window", "frames", "tokens"]
 
-_GROUP = "VGGT and StreamVGGT"
 
 
 def _check_choice(name: str, value: Any, choices: Any) -> None:
@@ -31,16 +30,13 @@ class VGGTSettings:
     #: how images are brought to it, see `preprocessing.Fit`; None: "resize", with `strict_official` "crop"
     fit: str | None = None
     #: what the blocks compute in; the heads are always in float32. "auto": bfloat16 on GPUs that support it
-    precision: Precision = option(
-        "auto", "what the network computes in (default: bfloat16 on GPUs that have it)", choices=get_args(Precision),
-        group=_GROUP,
-    )  # fmt: skip
+    precision: Precision = option("auto", "what the backbone computes in")
     #: depth and confidence of the depth head, or of the points as the predicted camera sees them
     depth_from: DepthSource = option(
-        "depth", "depth of the depth head or of the point head", choices=get_args(DepthSource), group=_GROUP
+        "depth", "depth of the depth head or of the point head", choices=get_args(DepthSource)
     )
     #: the behavior of the official code where ours differs, see `official`
-    strict_official: bool = option(False, "the behavior of the official code where ours differs", group=_GROUP)
+    strict_official: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("precision", self.precision, Precision)
@@ -54,15 +50,15 @@ class StreamVGGTSettings(VGGTSettings):
     #: what is kept of earlier frames, see `cache.CacheRules`
     cache: CachePolicy = option(
         "auto", "what is kept of earlier frames (default: all of short input, chosen frames of long input)",
-        choices=get_args(CachePolicy), group=_GROUP,
+        choices=get_args(CachePolicy),
     )  # fmt: skip
     #: with the policies window, frames and auto
-    cache_frames: int = option(24, "frames that are kept (default: 24)", metavar="N", group=_GROUP)
+    cache_frames: int = option(24, "frames that are kept (default: 24)", metavar="N")
     #: per block, with the policy tokens; a frame of 518x392 pixels has 1041
-    cache_tokens: int = option(8192, "tokens that are kept in each block (default: 8192)", metavar="N", group=_GROUP)
+    cache_tokens: int = option(8192, "tokens that are kept in each block (default: 8192)", metavar="N")
     #: bits of a number that is kept; None: as computed
     cache_bits: int | None = option(
-        None, "bits of a number that is kept (default: as computed)", choices=(8, 16, 32), group=_GROUP
+        None, "bits of a number that is kept (default: as computed)", choices=(8, 16, 32)
     )
 
     def __post_init__(self) -> None:
