@@ -82,7 +82,10 @@ def _evaluate(arguments: list[str]) -> int:
 
     spec = predictor_spec(options.predictor)
     given = {**choice["predictor_options"], **{name: True for name in _SETTINGS_OF_THEIR_OWN if choice[name]}}
-    if choice["flow"] is not None and (is_benchmark or options.use_gt_mask or not spec.cameras) and not spec.flow:
+    no_motion_stage = is_benchmark or options.use_gt_mask or not spec.cameras
+    if options.masks_from is not None and not is_benchmark:
+        no_motion_stage = not _masks_use_flow(spec.name, options.masks_from)
+    if choice["flow"] is not None and no_motion_stage and not spec.flow:
         given["flow"] = choice["flow"]  # the motion stage has nothing to do
     if unknown := unknown_settings(spec.name, given):
         names = ", ".join(option_of(field) for field in unknown)  # the options instead of the fields
@@ -109,6 +112,7 @@ def _evaluate(arguments: list[str]) -> int:
         max_frames=options.max_frames,
         stride=options.pose_eval_stride,
         use_true_masks=options.use_gt_mask,
+        masks_from=options.masks_from,
         use_true_focal=options.use_gt_focal,
         layout=options.layout,
         overwrite=options.overwrite,
@@ -137,6 +141,14 @@ def _evaluate(arguments: list[str]) -> int:
         print(f"launch.py: {len(report.failures)} of {report.clips} clips failed: {names}.", file=sys.stderr)
         return _BAD_INPUT if len(report.failures) == report.clips else _SOME_FAILED
     return _DONE
+
+
+def _masks_use_flow(predictor: str, masks_from: str) -> bool:
+    """Whether the masks of --masks_from change with --flow. Raises `InputError` for a source that has no masks."""
+    from dynamic_predictor.driver.mask_source import mask_source
+    from dynamic_predictor.driver.settings import DriverSettings
+
+    return mask_source(DriverSettings("", predictor=predictor, masks_from=masks_from)).uses_flow
 
 
 def _is_benchmark(options: argparse.Namespace) -> bool:

@@ -21,18 +21,14 @@ class Cut3rSettings:
     #: checkpoint file or folder; None: looked for where weights are kept
     weights: str | Path | None = None
     #: `auto`: plain for the first 50 views, ReCal3R from then on (see `state_update`)
-    state_update: StateUpdate = option(
-        "auto", "how far the state moves with each frame", choices=get_args(StateUpdate)
-    )
+    state_update: StateUpdate = option("auto", "how far the state moves with each frame", choices=get_args(StateUpdate))
     #: None: 100 under `ttt3r`, never under other rules
     reset_interval: int | None = option(
         None, "forget everything every N frames, and align what follows; 0: never", metavar="N"
     )
     #: further passes over the whole clip: in the last one the state is frozen, and it gives the result
     revisits: int = option(0, "passes over the whole clip after the first one", metavar="N")
-    global_alignment: bool = option(
-        False, "start from many frames in turn and align the results (short clips; slow)"
-    )
+    global_alignment: bool = option(False, "start from many frames in turn and align the results (short clips; slow)")
     solve_pose: bool = option(False, "find poses from the predicted points instead of the pose head")
     #: of encoder and decoders on GPUs; heads and the state between views are float32
     precision: Precision = option("float32", "what the backbone computes in")

@@ -13,7 +13,6 @@ DepthSource = Literal["depth", "points"]
 CachePolicy = Literal["auto", "all", "window", "frames", "tokens"]
 
 
-
 def _check_choice(name: str, value: Any, choices: Any) -> None:
     if value not in get_args(choices):
         raise InputError(f'There is no {name} "{value}"; choose one of: {", ".join(get_args(choices))}.')
@@ -57,9 +56,7 @@ class StreamVGGTSettings(VGGTSettings):
     #: per block, with the policy tokens; a frame of 518x392 pixels has 1041
     cache_tokens: int = option(8192, "tokens that are kept in each block (default: 8192)", metavar="N")
     #: bits of a number that is kept; None: as computed
-    cache_bits: int | None = option(
-        None, "bits of a number that is kept (default: as computed)", choices=(8, 16, 32)
-    )
+    cache_bits: int | None = option(None, "bits of a number that is kept (default: as computed)", choices=(8, 16, 32))
 
     def __post_init__(self) -> None:
         super().__post_init__()
