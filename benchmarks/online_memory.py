@@ -50,7 +50,7 @@ SMALL = Architecture(
 SIZE = 56
 #: tokens of a frame: camera, registers, patches
 _TOKENS = SMALL.special_tokens + (SIZE // 14) ** 2
-_FRAMES = 24
+_FRAMES = 16
 #: results are kept for every so many frames
 _EVERY = 5
 

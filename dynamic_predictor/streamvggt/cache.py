@@ -5,7 +5,6 @@ Keys are kept normalized and rotated: a frame's positions do not depend on time,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,11 +24,11 @@ from dynamic_predictor.streamvggt.cache_policies import (
 )
 from dynamic_predictor.streamvggt.cache_storage import KeyValueBuffer, Scratch
 from dynamic_predictor.streamvggt.camera_head import ITERATIONS
+from dynamic_predictor.streamvggt.settings import CachePolicy
 from scene.errors import InputError
 
-CachePolicy = Literal["auto", "all", "window", "frames", "tokens"]
 #: with "auto", frames up to which nothing is forgotten
-SHORT_CLIP = 32
+SHORT_CLIP = 24
 #: share of the kept frames that can be anchors, and the most of them where tokens are kept
 _ANCHOR_SHARE = 4
 _MOST_TOKEN_ANCHORS = 3
@@ -47,7 +46,7 @@ class CacheRules:
     """
 
     policy: CachePolicy = "auto"
-    frames: int = 24
+    frames: int = 16
     tokens: int = 8192
     bits: int = 0
     shares_camera_cache: bool = False

@@ -52,7 +52,7 @@ class StreamVGGTSettings(VGGTSettings):
         choices=get_args(CachePolicy),
     )  # fmt: skip
     #: with the policies window, frames and auto
-    cache_frames: int = option(24, "frames that are kept (default: 24)", metavar="N")
+    cache_frames: int = option(16, "frames that are kept (default: 16)", metavar="N")
     #: per block, with the policy tokens; a frame of 518x392 pixels has 1041
     cache_tokens: int = option(8192, "tokens that are kept in each block (default: 8192)", metavar="N")
     #: bits of a number that is kept; None: as computed

@@ -28,7 +28,7 @@ def test_what_is_measured(tmp_path):
         assert all(len(values) == 6 and min(values) > 0 for values in figures.values())
     kept = np.array(found["official"]["kept_bytes"])
     np.testing.assert_allclose(kept, kept[0] * np.arange(1, 7), rtol=1e-6)
-    assert found["window"]["kept_bytes"][-1] == pytest.approx(kept[-1] * 24 / 30, rel=0.05)
+    assert found["window"]["kept_bytes"][-1] == pytest.approx(kept[-1] * 16 / 30, rel=0.05)
     draw({"title": "tiny", "cases": found}, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
 
