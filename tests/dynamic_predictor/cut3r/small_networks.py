@@ -60,16 +60,19 @@ def tiny(head_type: HeadType) -> Cut3rConfig:
     return replace(TINY, head_type=head_type)
 
 
+def wave_image(name: str, height: int, width: int) -> np.ndarray:
+    """The image of the goldens called `name`, float32 RGB (3, height, width) in [0, 1]: smooth waves from its name."""
+    y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+    waves, image = made_up_noise(f"image:{name}", (3, 8, 4)), np.zeros((3, height, width))
+    for channel in range(3):
+        for size, across, down, phase in waves[channel]:
+            image[channel] += size * np.sin(2 * np.pi * (3 * across * x + 3 * down * y) + 3 * phase)
+    return (0.5 + 0.12 * image).clip(0, 1).astype(np.float32)
+
+
 def golden_images() -> torch.Tensor:
-    """The input of the goldens, (4, 3, 64, 96) in [-1, 1]: smooth waves that are made from the names of the images."""
-    y, x = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 96), indexing="ij")
-    images = np.zeros((4, 3, 64, 96))
-    for index, image in enumerate(images):
-        waves = made_up_noise(f"image:cut3r{index}", (3, 8, 4))
-        for channel in range(3):
-            for size, across, down, phase in waves[channel]:
-                image[channel] += size * np.sin(2 * np.pi * (3 * across * x + 3 * down * y) + 3 * phase)
-    return torch.from_numpy(2 * (0.5 + 0.12 * images).clip(0, 1).astype(np.float32) - 1)
+    """The input of the goldens, (4, 3, 64, 96) in [-1, 1]."""
+    return torch.from_numpy(np.stack([2 * wave_image(f"cut3r{index}", 64, 96) - 1 for index in range(4)]))
 
 
 def shrunk(points: np.ndarray) -> np.ndarray:
