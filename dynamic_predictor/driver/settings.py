@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dynamic_predictor.driver.live_source import LivePolicy
 from dynamic_predictor.networks.devices import DEVICES
 from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
 from scene.errors import InputError
@@ -11,7 +12,7 @@ from scene.option import option
 if TYPE_CHECKING:
     from dynamic_predictor.predictor_spec import PredictorSpec
 
-_INPUT, _PREDICTOR, _CHUNKS = "input", "predictor", "chunks"
+_INPUT, _PREDICTOR, _CHUNKS, _LIVE = "input", "predictor", "chunks", "live sources"
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,21 @@ class StreamSettings:
     strict_official: bool = option(
         False, "join chunks as Depth Anything 3's official streaming does, mistakes included", group=_CHUNKS
     )
+    #: which images of a live source are dropped (`live_source`); None: "latest" for online predictors, else "all"
+    live_policy: LivePolicy | None = option(
+        None,
+        "latest: whenever the predictor is free, it gets the newest image, and those between are dropped; all: every "
+        "image at --fps is stored and predicted when its turn comes (default: latest for online predictors, else all)",
+        choices=("latest", "all"),
+        group=_LIVE,
+    )
     loop_half: int = field(default=10, kw_only=True)
 
     def __post_init__(self) -> None:
         check_chunks(self.chunk_size, self.overlap)
         if self.align not in ("sim3", "se3", "scale+se3"):
             raise InputError(f'--align is "{self.align}"; choose sim3, se3 or scale+se3.')
+        if self.live_policy not in (None, "latest", "all"):
+            raise InputError(f'--live-policy is "{self.live_policy}"; choose latest or all.')
         if self.loop_half < 2:
             raise InputError(f"A loop needs at least 2 frames on either side, not {self.loop_half}.")

@@ -9,7 +9,7 @@ import pycolmap
 import pytest
 
 from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor, DepthAnything3Settings
-from dynamic_predictor.driver.sources import LiveSource
+from dynamic_predictor.driver.live_source import LiveSource
 from dynamic_predictor.specs import registered
 from scene.errors import InputError
 from scene.folder import load_scene

@@ -12,9 +12,10 @@ import pytest
 
 from dynamic_predictor.contract import Views
 from dynamic_predictor.driver import stream as stream_module
+from dynamic_predictor.driver.live_source import LiveSource
 from dynamic_predictor.driver.scenes import scene_of_stream
 from dynamic_predictor.driver.settings import StreamSettings
-from dynamic_predictor.driver.sources import LiveSource, open_source
+from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.place_recognition.descriptors import GradientDescriptor
 from scene.errors import InputError
