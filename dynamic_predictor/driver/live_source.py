@@ -237,7 +237,8 @@ class NetworkReader:
         import av.error
 
         self._damage = (av.error.InvalidDataError,)
-        options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
+        # a file behind http is read as a stream as well, without looking for its end first
+        options = {"rtsp": {"rtsp_transport": "tcp"}, "http": {"seekable": "0"}}.get(address[:4], {})
         try:
             self._container: Any = av.open(address, options=options, timeout=(PATIENCE, PATIENCE))
         except (av.error.FFmpegError, OSError, ValueError) as error:
