@@ -5,6 +5,7 @@ import argparse
 from scene.formats.options import ExportOptions
 from stillsplat.settings import PosesSettings
 from terminal.options import add_options, settings_from
+from viewer.settings import ViewerSettings
 
 EPILOG = """\
 output files in OUT:
@@ -25,6 +26,7 @@ examples:
   stillsplat poses frames/ -o out --predictor da3-base --chunk-size 30 --overlap 15
   stillsplat poses rtsp://camera/stream -o live --fps 4
   stillsplat poses 0 -o desk --max-frames 200
+  stillsplat poses 0 -o desk --viewer
 """
 
 
@@ -33,14 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, PosesSettings, input=None)
     parser.add_argument("--video", metavar="SOURCE", help="the input under another name, as in other tools")
     add_options(parser, ExportOptions)
+    add_options(parser, ViewerSettings)
     group = parser.add_argument_group("an output folder that exists")
     group.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     group.add_argument("--overwrite", action="store_true", help="replace earlier results")
 
 
 def run(options: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+
     from scene.errors import InputError
-    from stillsplat.poses import extract_poses
+    from stillsplat.poses import extract_poses, live_sentence
     from terminal.progress_bars import ProgressBars
 
     if (options.input is None) == (options.video is None):
@@ -48,9 +53,32 @@ def run(options: argparse.Namespace) -> int:
     options.input = options.input if options.input is not None else options.video
     exports = settings_from(options, ExportOptions, seed=options.seed)
     settings = settings_from(options, PosesSettings, export_options=exports)
-    with ProgressBars() as bars:
-        output = extract_poses(
-            settings, options.output, resume=options.resume, overwrite=options.overwrite, progress=bars, warn=bars.warn
+    viewer = settings_from(options, ViewerSettings)
+    with ExitStack() as stack:
+        view = None
+        if viewer.viewer:
+            from stillsplat.live_view import LiveView
+
+            view = stack.enter_context(LiveView(viewer, settings.input))
+            print(f"The viewer is at {view.viewer.url}", flush=True)
+        with ProgressBars() as bars:
+            output = extract_poses(
+                settings,
+                options.output,
+                resume=options.resume,
+                overwrite=options.overwrite,
+                view=view,
+                progress=bars,
+                warn=bars.warn,
+            )
+        sentence = live_sentence(output)
+        if sentence is not None:
+            print(f"{settings.input}: {sentence}")
+        print(
+            f"{output}: open {output / 'scene.glb'} in a 3-D viewer; continue with: stillsplat run {output} -o SPLATS"
         )
-    print(f"{output}: open {output / 'scene.glb'} in a 3-D viewer; continue with: stillsplat run {output} -o SPLATS")
+        if view is not None:
+            print(f"All of it is on disk; the viewer stays open at {view.viewer.url} until Ctrl-C.", flush=True)
+            view.viewer.end_of_stream()
+            view.viewer.wait()
     return 0
