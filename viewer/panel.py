@@ -53,7 +53,7 @@ class Panel:
             self._threshold = gui.add_slider(
                 "Confidence at least", min=0.0, max=1.0, step=0.01, initial_value=0.0, hint="0 shows all known depth"
             )
-            self._point_size = gui.add_slider("Point size", min=0.1, max=4.0, step=0.1, initial_value=1.0)
+            self._point_size = gui.add_slider("Point size", min=0.1, max=4.0, step=0.1, initial_value=0.6)
         with gui.add_folder("Cameras"):
             self._cameras = gui.add_checkbox("Show cameras", True)
             self._camera_size = gui.add_slider("Camera size", min=0.2, max=4.0, step=0.1, initial_value=1.0)

@@ -31,7 +31,7 @@ def open_server(host: str, port: int, title: str) -> "viser.ViserServer":
         server.stop()
         raise _taken(host, port)
     server.scene.configure_fog(1.0, 2.0, enabled=False)  # colors are those of the images at any distance
-    server.gui.configure_theme(show_share_button=False, control_layout="collapsible", control_width="medium")
+    server.gui.configure_theme(show_share_button=False)
     return server
 
 
