@@ -14,9 +14,8 @@ import pytest
 from dynamic_predictor.specs import registered
 from scene.folder import load_scene
 from scene.images import write_png
-from stillsplat import live_view
+from stillsplat import live_view, poses
 from stillsplat.cli import main
-from stillsplat.poses import extract_poses
 from stillsplat.settings import PosesSettings
 from tests.simulated_stream import OnlineSimulatedPredictor, SimulatedPredictor, SimulatedWalk
 from tests.stillsplat.stand_ins import fake_spec
@@ -86,7 +85,10 @@ def test_a_predictor_that_answers_no_queries_has_no_button(clip, tmp_path, monke
     assert seen == [(None, 12)]
 
 
-def test_closed_loops_move_what_was_shown(tmp_path, needs_viser):
+def test_closed_loops_move_what_was_shown(tmp_path, monkeypatch, needs_viser):
+    for slow in ("export", "_draw_path"):
+        monkeypatch.setattr(poses, slow, lambda *_, **__: None)
+
     class Masked(SimulatedPredictor):
         def predict(self, views, **more):
             found = super().predict(views)
@@ -96,7 +98,7 @@ def test_closed_loops_move_what_was_shown(tmp_path, needs_viser):
     predictor = Masked(walk, creep=0.0005, bend=0.1, noise=0.01)
     settings = PosesSettings("simulated", chunk_size=10, overlap=4, loop_half=3)
     with live_view.LiveView(ViewerSettings(viewer=True, viewer_port=0), "walk") as view:
-        out = extract_poses(settings, tmp_path / "out", source=walk, predictor=predictor, view=view)
+        out = poses.extract_poses(settings, tmp_path / "out", source=walk, predictor=predictor, view=view)
         scene = load_scene(out)
         assert any(loop["accepted"] for loop in scene.provenance["loops"])
         for index in (0, 20, 49):
