@@ -34,16 +34,17 @@ class LiveView:
     def on_prediction(self, frame: int, view: Views, prediction: Prediction) -> None:
         """Shows a frame; see `driver.stream.OnPrediction`."""
         image, camera = view.frames.rgb8(0), prediction.cameras()[0]
-        self.viewer.show_frame(frame, image, camera, prediction.z_depth[0], prediction.confidence[0])
+        motion = None if prediction.motion is None else prediction.motion[0]
+        self.viewer.show_frame(frame, image, camera, prediction.z_depth[0], prediction.confidence[0], motion)
         self.viewer.answer_queries()
 
     def progress(self, progress: Progress) -> Progress:
         """`progress`, whose notes also stand in the viewer."""
         return _NotedProgress(progress, self.viewer)
 
-    def show_result(self, scene: Scene) -> None:
-        """Shows the finished scene, whose loops are closed."""
-        self.viewer.show_scene(scene)
+    def show_result(self, scene: Scene, progress: Progress) -> None:
+        """Shows the finished scene, whose loops are closed and whose motion masks are known."""
+        self.viewer.show_scene(scene, progress=progress)
 
 
 class _NotedProgress:

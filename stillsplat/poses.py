@@ -99,8 +99,8 @@ def extract_poses(
         save_scene(driven.scene, made, overwrite=True, progress=progress)
         export(driven.scene, made, list(dict.fromkeys(formats)), settings.export_options, progress=progress)
         _draw_path(driven, made / "path.png")
-        if view is not None and driven.stream is not None and any(loop.accepted for loop in driven.stream.loops):
-            view.show_result(driven.scene)
+        if view is not None:
+            view.show_result(driven.scene, progress)
         try:
             if output.exists():
                 shutil.rmtree(output)

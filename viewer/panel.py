@@ -17,6 +17,7 @@ class Choice:
     place: int
     all_frames: bool
     threshold: float
+    moving: bool
     #: in multiples of the size at which the points of the first frame touch
     point_size: float
     cameras: bool
@@ -53,6 +54,7 @@ class Panel:
             self._threshold = gui.add_slider(
                 "Confidence at least", min=0.0, max=1.0, step=0.01, initial_value=0.0, hint="0 shows all known depth"
             )
+            self._moving = gui.add_checkbox("Moving things", True, hint="where motion masks are known")
             self._point_size = gui.add_slider("Point size", min=0.1, max=4.0, step=0.1, initial_value=0.6)
         with gui.add_folder("Cameras"):
             self._cameras = gui.add_checkbox("Show cameras", True)
@@ -70,7 +72,7 @@ class Panel:
         self._place.on_update(place_chosen)
         for control in (self._shown, self._playing, self._rate, self._follows, self._threshold, self._point_size):
             control.on_update(lambda event: changed())
-        for control in (self._cameras, self._camera_size):
+        for control in (self._moving, self._cameras, self._camera_size):
             control.on_update(lambda event: changed())
 
     def add_query(self, ask: Callable[["viser.ClientHandle"], None], clear: Callable[[], None]) -> None:
@@ -89,6 +91,7 @@ class Panel:
             place=int(self._place.value),
             all_frames=self._shown.value == _ALL,
             threshold=float(self._threshold.value),
+            moving=bool(self._moving.value),
             point_size=float(self._point_size.value),
             cameras=bool(self._cameras.value),
             camera_size=float(self._camera_size.value),

@@ -7,6 +7,9 @@ import numpy as np
 
 from scene.camera import Camera
 
+#: pixels whose motion mask is above this move
+_MOVES = 0.5
+
 
 @dataclass(frozen=True)
 class FramePoints:
@@ -18,32 +21,40 @@ class FramePoints:
     colors: np.ndarray
     #: (N,) float32 in [0, 1], never rising
     confidence: np.ndarray
+    #: (N,) bool: belongs to a thing that moves
+    moves: np.ndarray
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def above(self, threshold: float) -> "FramePoints":
-        """The points whose confidence is at least `threshold`."""
-        return self._first(int(np.searchsorted(-self.confidence, -threshold, side="right")))
+    def above(self, threshold: float, *, moving: bool = True) -> "FramePoints":
+        """The points whose confidence is at least `threshold`; without `moving`, only those of static things."""
+        first = self._chosen(slice(int(np.searchsorted(-self.confidence, -threshold, side="right"))))
+        return first if moving else first._chosen(np.flatnonzero(~first.moves))
 
     def thinned(self, most: int) -> "FramePoints":
         """At most `most` points, evenly over all confidences."""
-        if len(self) <= most:
-            return self
-        kept = np.arange(most) * len(self) // most
-        return FramePoints(self.positions[kept], self.colors[kept], self.confidence[kept])
+        return self if len(self) <= most else self._chosen(np.arange(most) * len(self) // most)
 
-    def _first(self, count: int) -> "FramePoints":
-        return FramePoints(self.positions[:count], self.colors[:count], self.confidence[:count])
+    def _chosen(self, kept: slice | np.ndarray) -> "FramePoints":
+        return FramePoints(self.positions[kept], self.colors[kept], self.confidence[kept], self.moves[kept])
 
 
 def frame_points(
-    image: np.ndarray, z_depth: np.ndarray, confidence: np.ndarray | None, camera: Camera, *, most: int, seed: int = 0
+    image: np.ndarray,
+    z_depth: np.ndarray,
+    confidence: np.ndarray | None,
+    camera: Camera,
+    *,
+    motion: np.ndarray | None = None,
+    most: int,
+    seed: int = 0,
 ) -> FramePoints:
     """At most `most` pixels with known depth, drawn at random, as points in the axes of `camera`.
 
     `image` (H', W', 3) uint8 RGB gives the colors; it is brought to the size of `z_depth` (H, W), in pixels of which
-    `camera` is. Without `confidence` (H, W), that of all points is 1.
+    `camera` is. Without `confidence` (H, W), that of all points is 1. `motion` (H, W): 1 = moves; without it, nothing
+    does.
     """
     height, width = z_depth.shape
     known = np.flatnonzero(np.isfinite(z_depth) & (z_depth > 0))
@@ -61,4 +72,6 @@ def frame_points(
     y = (rows + 0.5 - camera.cy) / camera.fy * depth
     if image.shape[:2] != (height, width):
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return FramePoints(np.stack([x, y, depth], axis=1).astype(np.float32), image.reshape(-1, 3)[known], sure)
+    positions = np.stack([x, y, depth], axis=1).astype(np.float32)
+    moves = np.zeros(len(known), bool) if motion is None else motion.ravel()[known] > _MOVES
+    return FramePoints(positions, image.reshape(-1, 3)[known], sure, moves)

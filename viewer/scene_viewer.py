@@ -61,8 +61,8 @@ class _Shown:
     root: Any = None
     cloud: Any = None
     frustum: Any = None
-    #: the threshold of the points that the browsers have; None: none yet, or others
-    sent: float | None = None
+    #: threshold and moving things of the points that the browsers have; None: none yet, or others
+    sent: tuple[float, bool] | None = None
     is_current: bool = field(default=False)
 
 
@@ -130,13 +130,19 @@ class SceneViewer:
     # frames
 
     def show_frame(
-        self, index: int, image: np.ndarray, camera: Camera, z_depth: np.ndarray, confidence: np.ndarray | None = None
+        self,
+        index: int,
+        image: np.ndarray,
+        camera: Camera,
+        z_depth: np.ndarray,
+        confidence: np.ndarray | None = None,
+        motion: np.ndarray | None = None,
     ) -> None:
-        """Shows frame `index`, or shows it anew: `image` (H', W', 3) uint8 RGB, and `z_depth` and `confidence` (H, W)
-        in pixels of which `camera` is."""
+        """Shows frame `index`, or shows it anew: `image` (H', W', 3) uint8 RGB; `z_depth`, `confidence` and `motion`
+        (H, W) of one size."""
         camera = camera if (camera.height, camera.width) == z_depth.shape else camera.resized(*z_depth.shape[::-1])
         most = self._budget.points_each(len(self._frames) + 1)
-        points = frame_points(image, z_depth, confidence, camera, most=most, seed=index)
+        points = frame_points(image, z_depth, confidence, camera, motion=motion, most=most, seed=index)
         height = max(1, round(_THUMBNAIL * image.shape[0] / image.shape[1]))
         thumbnail = cv2.resize(image, (_THUMBNAIL, height), interpolation=cv2.INTER_AREA)
         with self._lock:
@@ -168,7 +174,8 @@ class SceneViewer:
             size = (camera.width, camera.height)
             depth = np.zeros(size[::-1], np.float32) if scene.z_depths is None else scene.z_depths[index]
             confidence = None if scene.confidences is None else map_of_size(scene.confidences[index], size)
-            self.show_frame(index, image, camera, map_of_size(depth, size, nearest=True), confidence)
+            motion = None if scene.motion_masks is None else map_of_size(scene.motion_masks[index], size)
+            self.show_frame(index, image, camera, map_of_size(depth, size, nearest=True), confidence, motion)
             progress("showing frames", min(index + stride, count), count)
 
     def clear(self) -> None:
@@ -287,8 +294,9 @@ class SceneViewer:
     def _apply_to(self, shown: _Shown, choice: Choice, *, is_current: bool) -> None:
         visible = choice.all_frames or is_current
         size = self._point_unit * choice.point_size
-        if visible and shown.sent != choice.threshold:
-            chosen = shown.points.above(choice.threshold)
+        wanted = choice.threshold, choice.moving
+        if visible and shown.sent != wanted:
+            chosen = shown.points.above(choice.threshold, moving=choice.moving)
             shown.cloud = self.server.scene.add_point_cloud(
                 f"{shown.root.name}/points",
                 chosen.positions,
@@ -297,7 +305,7 @@ class SceneViewer:
                 point_shape="circle",
                 point_shading="flat",
             )
-            shown.sent = choice.threshold
+            shown.sent = wanted
         if shown.cloud is not None:
             _set(shown.cloud, "visible", visible)
             if visible:

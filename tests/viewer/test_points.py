@@ -75,3 +75,16 @@ def test_no_known_depth_gives_no_points(frame):
     image, z_depth, confidence, camera = frame
     points = frame_points(image, np.zeros_like(z_depth), confidence, camera, most=100)
     assert len(points) == len(points.above(0.0)) == 0
+
+
+def test_moving_things_can_be_left_out(frame):
+    image, z_depth, confidence, camera = frame
+    motion = np.zeros_like(z_depth)
+    motion[:, 30:] = 1.0
+    points = frame_points(image, z_depth, confidence, camera, motion=motion, most=10**6)
+    static = points.above(0.4, moving=False)
+    columns = static.positions[:, 0] / static.positions[:, 2] * camera.fx + camera.cx
+    assert columns.max() < 30 and static.confidence.min() >= np.float32(0.4)
+    known = np.isfinite(z_depth) & (z_depth > 0)
+    assert len(static) == (known & (motion == 0) & (confidence >= np.float32(0.4))).sum()
+    assert len(points.above(0.4)) == (known & (confidence >= np.float32(0.4))).sum()
