@@ -18,8 +18,8 @@ from scene.images import read_image
 _SPRING_BASELINE = 0.065
 _SPRING_SIZE = (960, 540)
 _POINT_ODYSSEY_PARTS = ("train", "val", "test", "sample")
-#: stored depth per meter in PointOdyssey
-_POINT_ODYSSEY_UNITS = 65.535
+#: stored depth per meter in PointOdyssey; the largest number, 1000 m, stands for everything beyond
+_POINT_ODYSSEY_UNITS, _POINT_ODYSSEY_LARGEST = 65.535, 999.99
 #: x and y of the world of MVS-Synth are swapped
 _SWAP = np.eye(4)[[1, 0, 2, 3]]
 
@@ -133,7 +133,7 @@ def point_odyssey_frames(raw: Path, scene: str) -> Iterator[RawFrame]:
         yield RawFrame(
             image.stem.rsplit("_", 1)[-1],
             read_image(image),
-            measured(read_depth_image(depth, _POINT_ODYSSEY_UNITS)),
+            measured(read_depth_image(depth, _POINT_ODYSSEY_UNITS), largest=_POINT_ODYSSEY_LARGEST),
             pinhole(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], centers=0.0),
             np.linalg.inv(cameras["extrinsics"][index].astype(np.float64)),
         )

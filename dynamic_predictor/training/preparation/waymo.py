@@ -80,7 +80,7 @@ def _draw_depth(z_depth: np.ndarray, pixels: np.ndarray, z: np.ndarray, width: i
     good = (z > 0) & (pixels >= 0).all(axis=1) & (pixels < [width, height]).all(axis=1)
     order = np.argsort(-z[good], kind="stable")
     x, y = pixels[good][order].T
-    z_depth[(y + 0.5) * rows // height, (x + 0.5) * columns // width] = z[good][order]
+    z_depth[(2 * y + 1) * rows // (2 * height), (2 * x + 1) * columns // (2 * width)] = z[good][order]
 
 
 def _lidar_points(

@@ -50,25 +50,43 @@ def colors(points: np.ndarray) -> np.ndarray:
     return np.rint(127.5 + 100 * waves).astype(np.uint8)
 
 
-def view(number: int, scene: int = 0) -> View:
-    """View `number` of a scene; scenes differ in the path of their cameras."""
-    rotation, _ = cv2.Rodrigues(np.array([-0.08 + 0.01 * scene, 0.02 * number - 0.1, 0.015 * number]))
-    pose = np.eye(4)
-    pose[:3, :3] = rotation
-    pose[:3, 3] = [0.15 * number - 0.8, 0.02 * number - 0.1 * scene, -0.05 * number]
-    columns, rows = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
-    pixels = np.stack([columns, rows, np.ones_like(rows)], axis=-1)
-    rays = pixels @ np.linalg.inv(intrinsics()).T @ rotation.T
-    origin = pose[:3, 3]
+def cast(origin: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """How many times each ray (..., 3) from `origin` has to be taken to the first surface, infinite for none."""
     with np.errstate(divide="ignore"):
         floor = (1.0 - origin[1]) / rays[..., 1]
         wall = (5.0 + 0.3 * origin[0] - origin[2]) / (rays[..., 2] - 0.3 * rays[..., 0])
     # the wall ends at a height of 1
     wall[origin[1] + wall * rays[..., 1] < -1.0] = np.inf
-    z_depth = np.minimum(np.where(floor > 0, floor, np.inf), np.where(wall > 0, wall, np.inf))
-    points = origin + np.where(np.isinf(z_depth), 0.0, z_depth)[..., None] * rays
+    return np.minimum(np.where(floor > 0, floor, np.inf), np.where(wall > 0, wall, np.inf))
+
+
+def render(pose: np.ndarray, camera_rays: np.ndarray) -> View:
+    """What a camera sees along rays (H, W, 3) in its own frame whose z is 1."""
+    rays = camera_rays @ pose[:3, :3].T
+    z_depth = cast(pose[:3, 3], rays)
+    points = pose[:3, 3] + np.where(np.isinf(z_depth), 0.0, z_depth)[..., None] * rays
     rgb = np.where(np.isinf(z_depth)[..., None], np.uint8(230), colors(points))
     return View(rgb, z_depth.astype(np.float32), pose)
+
+
+def pinhole_rays(matrix: np.ndarray, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """Rays (H, W, 3) through pixel centers at +0.5."""
+    columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    return np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(matrix).T
+
+
+def pose_of(number: float, scene: int = 0) -> np.ndarray:
+    """World from camera of view `number`, which need not be whole."""
+    rotation, _ = cv2.Rodrigues(np.array([-0.08 + 0.01 * scene, 0.02 * number - 0.1, 0.015 * number]))
+    pose = np.eye(4)
+    pose[:3, :3] = rotation
+    pose[:3, 3] = [0.15 * number - 0.8, 0.02 * number - 0.1 * scene, -0.05 * number]
+    return pose
+
+
+def view(number: int, scene: int = 0) -> View:
+    """View `number` of a scene; scenes differ in the path of their cameras."""
+    return render(pose_of(number, scene), pinhole_rays(intrinsics()))
 
 
 def views(scene: int = 0) -> list[View]:
