@@ -36,10 +36,10 @@ def pinhole(fx: float, fy: float, cx: float, cy: float, *, centers: float = 0.5)
 
 def measured(z_depth: np.ndarray, *, largest: float = np.inf, sky_from: float = np.inf) -> np.ndarray:
     """Depth as float32 with what is not finite, not positive or more than `largest` as 0 = unknown; infinite from
-    `sky_from` on."""
+    `sky_from` on, if that is finite."""
     values = np.asarray(z_depth, np.float32)
-    good = np.isfinite(values) & (values > 0) & (values <= largest)
-    return np.where(values >= sky_from, np.float32(np.inf), np.where(good, values, np.float32(0)))
+    known = np.where(np.isfinite(values) & (values > 0) & (values <= largest), values, np.float32(0))
+    return np.where(values >= sky_from, np.float32(np.inf), known) if np.isfinite(sky_from) else known
 
 
 def resized(frame: RawFrame, width: int, height: int) -> RawFrame:

@@ -63,7 +63,7 @@ def _covered(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Whether points (G, P, 2) lie in their triangles (G, 3, 2), whichever way these turn."""
     a, b, c = (corners[:, corner, None] for corner in range(3))
     sides = np.stack([_cross(b - a, points - a), _cross(c - b, points - b), _cross(a - c, points - c)])
-    return (sides >= -1e-9).all(axis=0) | (sides <= 1e-9).all(axis=0)
+    return np.logical_or(np.all(sides >= -1e-9, axis=0), np.all(sides <= 1e-9, axis=0))
 
 
 def _at(slopes: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -98,6 +98,7 @@ def prepare_set(
         result.earlier = [scene for scene in wanted if _record_path(out, scene).is_file()]
         work = partial(_prepare_scene, name, preparation, raw, out)
         missing = [scene for scene in wanted if scene not in result.earlier]
+        progress(f"prepare {name} (scenes)", len(result.earlier), len(wanted))
         for scene, error in _run(work, missing, jobs):
             if error is None:
                 result.done.append(scene)

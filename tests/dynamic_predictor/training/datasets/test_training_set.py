@@ -206,6 +206,9 @@ def test_scenes_of_other_sets_are_left_out(folders: dict[str, Path], tmp_path: P
     WRITERS["spring"](tmp_path / "spring")
     (tmp_path / "spring" / ".0002").mkdir()
     assert len(open_training_set("spring", tmp_path / "spring", max_views=12)) == 1
+    (tmp_path / "spring" / "excluded_scenes.txt").write_text("0000\n0001\n")
+    with pytest.raises(InputError, match="holds no scenes of Spring"):
+        open_training_set("spring", tmp_path / "spring")
 
 
 def _replaced_camera(**changed):

@@ -166,12 +166,12 @@ def _radial_rays(coefficients: np.ndarray) -> np.ndarray:
 
 
 def _mesh(path: Path) -> None:
-    """The surfaces of the exact scene as triangles of about 20 cm."""
+    """The surfaces of the exact scene as triangles of about half a meter."""
     import trimesh
 
-    x, z = np.meshgrid(np.linspace(-8, 8, 81), np.linspace(-2, 9, 56))
+    x, z = np.meshgrid(np.linspace(-8, 8, 33), np.linspace(-2, 9, 23))
     floor = np.stack([x, np.ones_like(x), z], axis=-1)
-    x, y = np.meshgrid(np.linspace(-8, 8, 81), np.linspace(-1, 1, 11))
+    x, y = np.meshgrid(np.linspace(-8, 8, 33), np.linspace(-1, 1, 5))
     wall = np.stack([x, y, 5 + 0.3 * x], axis=-1)
     vertices, faces = [], []
     for grid in (floor, wall):
@@ -206,14 +206,14 @@ def scannetpp(raw: Path) -> None:
     folder = raw / "data" / "0a5c013435"
     _mesh(folder / "scans" / "mesh_aligned_0.05.ply")
     numbers = " ".join(str(value) for value in (*K[[0, 1], [0, 1]], *K[:2, 2]))
-    fisheye, radial = np.array([0.03, -0.01, 0.0, 0.0]), np.array([0.05, -0.02])
+    fisheye, radial = np.array([0.03, -0.01, 0.0, 0.0]), np.array([0.05, -0.02, 0.0, 0.0])
     devices = (
-        ("dslr", "resized_images", "resized_anon_masks", "DSC{:05d}.JPG", "OPENCV_FISHEYE", fisheye, _fisheye_rays(fisheye)),
-        ("iphone", "rgb", "rgb_masks", "frame_{:06d}.jpg", "OPENCV", np.array([*radial, 0, 0]), _radial_rays(radial)),
-    )  # fmt: skip
-    for device, images, masks, form, model, coefficients, rays in devices:
-        poses = {}
-        for number in range(COUNT):
+        ("dslr", "resized_images", "resized_anon_masks", "DSC{:05d}.JPG", "OPENCV_FISHEYE", fisheye),
+        ("iphone", "rgb", "rgb_masks", "frame_{:06d}.jpg", "OPENCV", radial),
+    )
+    for device, images, masks, form, model, coefficients in devices:
+        rays, poses = (_fisheye_rays if device == "dslr" else _radial_rays)(coefficients), {}
+        for number in range(3):
             name = form.format(10 * number)
             poses[name] = pose_of(number)
             _image(folder / device / images / name, render(poses[name], rays).rgb)
@@ -274,7 +274,7 @@ def hypersim(raw: Path) -> None:
     lengths = np.linalg.norm(pinhole_rays(K), axis=-1)
     for number in range(COUNT):
         shown, stem = view(number), f"frame.{number:04d}"
-        distance = np.where(shown.sky, np.nan, shown.z_depth * lengths).astype(np.float16 if number < 0 else np.float32)
+        distance = np.where(shown.sky, np.nan, shown.z_depth * lengths).astype(np.float32)
         images = folder / "images"
         _hdf5(images / "scene_cam_00_final_hdf5" / f"{stem}.color.hdf5", dataset=(shown.rgb / 255.0).astype(np.float16))
         geometry = images / "scene_cam_00_geometry_hdf5"
