@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from dynamic_predictor.training.settings import FREEZES, RECIPES, TrainingSettings
+from dynamic_predictor.training.two_view.settings import FREEZES, RECIPES, TrainingSettings
 from scene.errors import InputError
 from terminal.option_parser import OptionParser
 
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     from dynamic_predictor.training.processes import process_group
     from dynamic_predictor.training.tracked_clips import list_tracked_clips
     from dynamic_predictor.training.training_run import train
+    from dynamic_predictor.training.two_view.recipe import TwoViewRecipe
     from dynamic_predictor.weights.registry import given_weights
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
@@ -59,10 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     with process_group(options.device) as process, ProgressBars() as bars:
         try:
             validation = train(
-                network,
-                clips,
-                test_clips,
-                settings,
+                TwoViewRecipe(network, clips, test_clips, settings),
                 output,
                 process=process,
                 resume=options.resume,
@@ -75,7 +73,9 @@ def main(arguments: Sequence[str]) -> int:
                 bars.warn(f"Stopped; {output}/checkpoint-last.pth is saved, continue with --resume.")
             return _INTERRUPTED
     if process.is_first:
-        score = f"; mask IoU on {validation.pairs} test pairs {validation.mask_iou:.3f}" if validation else ""
+        score = (
+            f"; mask IoU on {validation.samples} test pairs {validation.scores['mask_iou']:.3f}" if validation else ""
+        )
         print(f"{output / 'checkpoint-final.pth'} is trained{score}. Look at {output / 'curves.png'} and examples.png;")
         print(f"use it with: launch.py --mode=eval_mask --pretrained={output / 'checkpoint-final.pth'}")
     return _DONE
