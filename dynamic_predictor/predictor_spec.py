@@ -34,6 +34,8 @@ class PredictorSpec:
     weights: tuple[WeightsFile, ...] = ()
     #: the network of the published size for `dynamic_predictor.parity`
     parity_case: "Callable[[], ParityCase] | None" = None
+    #: its name there, where that is not the row's
+    parity_name: str | None = None
     #: poses and intrinsics of the views; False: depth only
     cameras: bool = True
     #: depth and poses in meters

@@ -3,11 +3,17 @@
 Both use torch's `scaled_dot_product_attention`, whose fused kernels do not store the N x N attention weights.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.rotary import Rotation, rotate
+
+#: is given the queries (B, heads, N, head width) and keys (B, heads, M, head width) of a cross-attention, after the
+#: rotary embedding, and computes of them what it needs (see `attention_statistics`); fused kernels store no weights
+AttentionObserver = Callable[[Tensor, Tensor], None]
 
 
 class SelfAttention(nn.Module):
@@ -54,6 +60,7 @@ class CrossAttention(nn.Module):
         memory: Tensor,
         rotation: Rotation | None = None,
         memory_rotation: Rotation | None = None,
+        observer: AttentionObserver | None = None,
     ) -> Tensor:
         """Attends from `tokens` to `memory`; the result has the shape of `tokens`."""
         query = self._split(linear(self.projq, tokens))
@@ -62,6 +69,8 @@ class CrossAttention(nn.Module):
             query = rotate(query, rotation)
         if memory_rotation is not None:
             key = rotate(key, memory_rotation)
+        if observer is not None:
+            observer(query, key)
         mixed = scaled_dot_product_attention(query, key, value)
         return linear(self.proj, mixed.transpose(1, 2).flatten(2))
 

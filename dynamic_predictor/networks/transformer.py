@@ -7,18 +7,18 @@ CroCo (Weinzaepfel et al., NeurIPS 2022).
 import torch
 from torch import Tensor, nn
 
-from dynamic_predictor.networks.attention import CrossAttention, SelfAttention
+from dynamic_predictor.networks.attention import AttentionObserver, CrossAttention, SelfAttention
 from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.rotary import Rotation
 
 
 class FeedForward(nn.Module):
-    """Linear layer, exact GELU, linear layer, on tokens (..., width)."""
+    """Linear layer, exact GELU, linear layer, on tokens (..., width), to `out_width` features, by default as many."""
 
-    def __init__(self, width: int, hidden_width: int) -> None:
+    def __init__(self, width: int, hidden_width: int, out_width: int | None = None) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden_width)
-        self.fc2 = nn.Linear(hidden_width, width)
+        self.fc2 = nn.Linear(hidden_width, out_width or width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return linear(self.fc2, linear(self.fc1, tokens, "gelu"))
@@ -85,8 +85,11 @@ class DecoderBlock(nn.Module):
         memory: Tensor,
         rotation: Rotation | None = None,
         memory_rotation: Rotation | None = None,
+        observer: AttentionObserver | None = None,
     ) -> Tensor:
-        """Maps the `tokens` (B, N, width) of one view to the same shape, given `memory` (B, M, width) of the other."""
+        """Maps the `tokens` (B, N, width) of one view to the same shape, given `memory` (B, M, width) of the other.
+        `observer` is given the queries and keys of the cross-attention."""
         tokens = tokens + self.attn(self.norm1(tokens), rotation)
-        tokens = tokens + self.cross_attn(self.norm2(tokens), self.norm_y(memory), rotation, memory_rotation)
+        memory = self.norm_y(memory)
+        tokens = tokens + self.cross_attn(self.norm2(tokens), memory, rotation, memory_rotation, observer)
         return tokens + self.mlp(self.norm3(tokens))
