@@ -14,6 +14,8 @@ from dynamic_predictor.networks.rotary import Rotation, rotate
 #: is given the queries (B, heads, N, head width) and keys (B, heads, M, head width) of a cross-attention, after the
 #: rotary embedding, and computes of them what it needs (see `attention_statistics`); fused kernels store no weights
 AttentionObserver = Callable[[Tensor, Tensor], None]
+#: maps queries, keys and values (B, heads, N, head width) to the mixed values in the shape of the queries
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class SelfAttention(nn.Module):
@@ -30,8 +32,8 @@ class SelfAttention(nn.Module):
         self.k_norm: nn.Module = nn.LayerNorm(width // heads) if normalize_queries_and_keys else nn.Identity()
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor, rotation: Rotation | None = None) -> Tensor:
-        """Maps tokens (B, N, width) to the same shape."""
+    def forward(self, tokens: Tensor, rotation: Rotation | None = None, attend: Attend | None = None) -> Tensor:
+        """Maps tokens (B, N, width) to the same shape. `attend` replaces the attention of all tokens to all."""
         batch, count, width = tokens.shape
         qkv = linear(self.qkv, tokens).view(batch, count, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -39,7 +41,7 @@ class SelfAttention(nn.Module):
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
         # under autocast the norms return float32, but queries, keys and values must have one type
-        mixed = scaled_dot_product_attention(query.to(value.dtype), key.to(value.dtype), value)
+        mixed = (attend or scaled_dot_product_attention)(query.to(value.dtype), key.to(value.dtype), value)
         return linear(self.proj, mixed.transpose(1, 2).reshape(batch, count, width))
 
 

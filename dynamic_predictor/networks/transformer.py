@@ -7,7 +7,7 @@ CroCo (Weinzaepfel et al., NeurIPS 2022).
 import torch
 from torch import Tensor, nn
 
-from dynamic_predictor.networks.attention import AttentionObserver, CrossAttention, SelfAttention
+from dynamic_predictor.networks.attention import Attend, AttentionObserver, CrossAttention, SelfAttention
 from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.rotary import Rotation
 
@@ -60,10 +60,20 @@ class TransformerBlock(nn.Module):
         self.mlp = feed_forward or FeedForward(width, int(width * feed_forward_ratio))
         self.ls2: nn.Module = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
 
-    def forward(self, tokens: Tensor, rotation: Rotation | None = None) -> Tensor:
-        """Maps tokens (B, N, width) to the same shape."""
-        tokens = tokens + self.ls1(self.attn(self.norm1(tokens), rotation))
-        return tokens + self.ls2(self.mlp(self.norm2(tokens)))
+    def forward(self, tokens: Tensor, rotation: Rotation | None = None, attend: Attend | None = None) -> Tensor:
+        """Maps tokens (B, N, width) to the same shape; `attend` as in `SelfAttention`."""
+        tokens = tokens + self.attention_residual(tokens, rotation, attend)
+        return tokens + self.feed_forward_residual(tokens)
+
+    def attention_residual(
+        self, tokens: Tensor, rotation: Rotation | None = None, attend: Attend | None = None
+    ) -> Tensor:
+        """What the attention adds to tokens (B, N, width)."""
+        return self.ls1(self.attn(self.norm1(tokens), rotation, attend))
+
+    def feed_forward_residual(self, tokens: Tensor) -> Tensor:
+        """What the feed-forward layer adds to tokens (B, N, width), which is independent for each of them."""
+        return self.ls2(self.mlp(self.norm2(tokens)))
 
 
 class DecoderBlock(nn.Module):
