@@ -1,0 +1,150 @@
+"""Reads plain values out of Python's pickle format without executing any of it.
+
+Some lists that belong to published sets are pickled. `pickletools` only names the opcodes of such a file; this reader
+keeps text, numbers, lists, tuples and dictionaries, and of all objects only arrays and scalars of NumPy. Calls that the
+file asks for are never made.
+"""
+
+import pickletools
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from scene.errors import InputError
+from scene.files.text import check_file
+
+_MAX_BYTES = 1 << 30
+_VALUES = {
+    "BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "FLOAT", "BINUNICODE", "UNICODE",
+    "SHORT_BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "SHORT_BINSTRING", "BINSTRING",
+    "STRING",
+}  # fmt: skip
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_MARK = object()
+
+
+@dataclass
+class _Call:
+    """A call that the file asks for; it is only looked at."""
+
+    name: str
+    arguments: tuple = ()
+    state: Any = None
+
+
+def read_pickled_file(path: Path) -> Any:
+    """The value of a pickle file. Raises `InputError` if it holds anything but plain values."""
+    check_file(path, _MAX_BYTES)
+    return _plain(_read(path.read_bytes(), path), path)
+
+
+def read_text_array(path: Path, key: str) -> list[str]:
+    """An array of text in an .npz file, stored as text or as Python objects."""
+    check_file(path, _MAX_BYTES)
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
+            version = npy.read_magic(file)
+            reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = reader(file)
+            content = file.read(_MAX_BYTES)
+    except (KeyError, ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise InputError(f"{path} has no readable array {key}; get the file again.") from error
+    if dtype.hasobject:
+        values = _plain(_read(content, path), path)
+    elif dtype.kind == "U" and len(content) == np.prod(shape) * dtype.itemsize:
+        values = np.frombuffer(content, dtype).tolist()
+    else:
+        raise InputError(f"{path}: {key} is of type {dtype}, not text; get the file again.")
+    return [str(value) for value in values]
+
+
+def _read(content: bytes, path: Path) -> Any:
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+
+    def since_mark() -> list[Any]:
+        items = []
+        while (item := stack.pop()) is not _MARK:
+            items.append(item)
+        return items[::-1]
+
+    try:
+        for opcode, argument, _ in pickletools.genops(content):
+            name = opcode.name
+            if name in _VALUES:
+                stack.append(argument)
+            elif name in _CONSTANTS:
+                stack.append(_CONSTANTS[name])
+            elif name == "MARK":
+                stack.append(_MARK)
+            elif name in ("EMPTY_LIST", "EMPTY_DICT", "EMPTY_TUPLE"):
+                stack.append({"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}[name]())
+            elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+                items = stack[-int(name[-1]) :]
+                del stack[-int(name[-1]) :]
+                stack.append(tuple(items))
+            elif name in ("TUPLE", "LIST"):
+                stack.append(tuple(since_mark()) if name == "TUPLE" else since_mark())
+            elif name in ("APPEND", "APPENDS"):
+                items = [stack.pop()] if name == "APPEND" else since_mark()
+                stack[-1].extend(items)
+            elif name in ("SETITEM", "SETITEMS"):
+                items = [stack.pop(-2), stack.pop()] if name == "SETITEM" else since_mark()
+                stack[-1].update({_plain(k, path): v for k, v in zip(items[::2], items[1::2], strict=True)})
+            elif name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
+                memo[len(memo) if name == "MEMOIZE" else int(argument)] = stack[-1]
+            elif name in ("BINGET", "LONG_BINGET", "GET"):
+                stack.append(memo[int(argument)])
+            elif name == "GLOBAL":
+                stack.append(_Call(str(argument).replace(" ", ".")))
+            elif name == "STACK_GLOBAL":
+                attribute, module = stack.pop(), stack.pop()
+                stack.append(_Call(f"{module}.{attribute}"))
+            elif name == "REDUCE":
+                arguments, function = stack.pop(), stack.pop()
+                stack.append(_Call(function.name, tuple(arguments)))
+            elif name == "BUILD":
+                state = stack.pop()
+                stack[-1].state = state
+            elif name == "STOP":
+                return stack.pop()
+            elif name not in ("PROTO", "FRAME"):
+                raise ValueError(name)
+    except (ValueError, IndexError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} holds something other than plain lists and numbers; it is not read.") from error
+    raise InputError(f"{path} ends in the middle; get it again.")
+
+
+def _plain(value: Any, path: Path) -> Any:
+    """Lists, tuples and dictionaries of plain values; arrays and scalars of NumPy out of their calls."""
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item, path) for item in value)
+    if isinstance(value, dict):
+        return {key: _plain(item, path) for key, item in value.items()}
+    if not isinstance(value, _Call):
+        return value
+    try:
+        if value.name == "_codecs.encode":
+            return value.arguments[0].encode("latin1")
+        if value.name.endswith("multiarray.scalar"):
+            data = _plain(value.arguments[1], path)
+            return data if isinstance(data, str) else np.frombuffer(data, _dtype(value.arguments[0]))[0].item()
+        if value.name.endswith("multiarray._reconstruct"):
+            _, shape, dtype, _, data = value.state
+            data = _plain(data, path)
+            return data if isinstance(data, list) else np.frombuffer(data, _dtype(dtype)).reshape(shape)
+    except (AttributeError, IndexError, TypeError, ValueError, UnicodeError) as error:
+        raise InputError(f"{path} is damaged; get it again.") from error
+    raise InputError(f"{path} asks for {value.name}, which is not plain data; it is not read.")
+
+
+def _dtype(call: _Call) -> np.dtype:
+    name = str(call.arguments[0])
+    if np.dtype(name).kind not in "fiubU":
+        raise ValueError(name)
+    order = call.state[1] if call.state else "="
+    return np.dtype(name).newbyteorder(order if order in "<>" else "=")
