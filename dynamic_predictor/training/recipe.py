@@ -36,15 +36,20 @@ class Update:
 class Recipe(Protocol):
     """A network, its data and its loss. `Batch` stands for whatever `batches` yields."""
 
-    settings: RunSettings
-    #: what is trained and saved
-    network: nn.Module
     #: what samples are, for messages: "pairs", "sequences"
     unit: str
     #: whether some trainable parameters take no part in some batches
     skips_parameters: bool
     #: key of `Validation.scores` by which the best checkpoint is chosen, the highest; "" for the least loss
     best_score: str
+
+    @property
+    def settings(self) -> RunSettings: ...
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained and saved."""
+        ...
 
     def prepare(self, process: Process) -> nn.Module:
         """Moves everything to the device of `process`, sets `requires_grad` and the mode of training, and returns the

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dynamic_predictor.depth_anything3.cameras import inverse_rigid, xyzw_from_rotation
+from dynamic_predictor.networks.rigid_motions import inverse_rigid, xyzw_from_rotation
 from dynamic_predictor.training.sums import Sum
 
 #: distance that pixels of the sky have instead of their own, so that their confidence becomes low
