@@ -81,7 +81,8 @@ class Aggregator(nn.Module):
         batch, frames = images.shape[:2]
         tokens = self._tokens(images, first=True)
         local_rotation = self._rotation(images)
-        global_rotation = Rotation(*(part.repeat(1, 1, frames, 1) for part in local_rotation))
+        cosine, sine = (part.repeat(1, 1, frames, 1) for part in (local_rotation.cosine, local_rotation.sine))
+        global_rotation = Rotation(cosine, sine)
         attend = frame_causal(frames) if causal and frames > 1 else scaled_dot_product_attention
         outputs = []
         for index, (within, across) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):

@@ -28,6 +28,7 @@ from dynamic_predictor.training.recipe import Update, Validation
 from dynamic_predictor.training.sequences.point_regression import (
     SequencePredictions,
     regression_terms,
+    summed_counts,
 )
 from dynamic_predictor.training.sequences.sequence_batches import (
     batches,
@@ -168,7 +169,7 @@ class Cut3rRecipe:
         for chunk, begin in enumerate(begins):
             has_gradients = not self.settings.chunk_views or chunk >= len(begins) - self.settings.gradient_chunks
             pieces = [truth.views(begin, begin + size) for truth in truths]
-            counts = _summed_counts([piece.counts() for piece in pieces], process)
+            counts = summed_counts([piece.counts() for piece in pieces], process)
             terms = {name: torch.zeros((), device=process.device) for name in counts}
             for number, piece in enumerate(pieces):
                 with (
@@ -243,11 +244,3 @@ def _stacked(predictions: Sequence[ViewPrediction]) -> SequencePredictions:
         stacked("self_confidence"),
         stacked("color"),
     )
-
-
-def _summed_counts(counts: Sequence[dict[str, Tensor]], process: Process) -> dict[str, Tensor]:
-    """The counts of several batches on all processes."""
-    sums = {name: torch.stack([one[name] for one in counts]).sum(dim=0).double() for name in counts[0]}
-    flat = process.summed(torch.cat([value.reshape(-1) for value in sums.values()]))
-    parts = flat.split([value.numel() for value in sums.values()])
-    return {name: part.view_as(sums[name]).float() for part, name in zip(parts, sums, strict=True)}

@@ -6,12 +6,14 @@ Terms are sums with counts, so that the loss of a batch that is distributed over
 passes is that of the whole batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dynamic_predictor.networks.rigid_motions import inverse_rigid, xyzw_from_rotation
+from dynamic_predictor.training.processes import Process
 from dynamic_predictor.training.sums import Sum
 
 #: distance that pixels of the sky have instead of their own, so that their confidence becomes low
@@ -129,6 +131,14 @@ def regression_terms(
         error = (predicted.colors - truth.images.permute(0, 1, 3, 4, 2)).square()
         terms["colors"] = Sum(error.sum(), torch.tensor(error.numel(), device=error.device))
     return terms
+
+
+def summed_counts(counts: Sequence[dict[str, Tensor]], process: Process) -> dict[str, Tensor]:
+    """The counts of several batches on all processes."""
+    sums = {name: torch.stack([one[name] for one in counts]).sum(dim=0).double() for name in counts[0]}
+    flat = process.summed(torch.cat([value.reshape(-1) for value in sums.values()]))
+    parts = flat.split([value.numel() for value in sums.values()])
+    return {name: part.view_as(sums[name]).float() for part, name in zip(parts, sums, strict=True)}
 
 
 def encoded_poses(poses: Tensor) -> Tensor:
