@@ -27,6 +27,8 @@ class RunSettings:
     gradient_limit: float | None = None
     test_every_epochs: int = 1
     keep_every_epochs: int = 5
+    #: times in an epoch that the last checkpoint is written
+    saves_per_epoch: int = 1
     seed: int = 0
     #: type that blocks of transformers compute in, "float32" or "bfloat16"; heads and losses use float32
     precision: str = "float32"
@@ -34,7 +36,8 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise InputError(f"The precision must be float32 or bfloat16, not {self.precision}.")
-        for name in ("epochs", "batch_size", "accumulation", "test_every_epochs", "keep_every_epochs"):
+        counts = ("epochs", "batch_size", "accumulation", "test_every_epochs", "keep_every_epochs", "saves_per_epoch")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("learning_rate", "least_learning_rate", "weight_decay", "warmup_epochs"):

@@ -56,10 +56,9 @@ class TrainingLog:
         """Adds the scores of an epoch, and draws the images again: the score `drawn`, or the loss if it is empty."""
         scores = {name: score if math.isfinite(score) else None for name, score in validation.scores.items()}
         self._add({"epoch": epoch, "test_loss": validation.loss, **scores, "seconds": round(seconds, 2)})
-        if self._enabled:
-            self._draw(drawn)
-            if validation.examples is not None:
-                write_png(self._folder / "examples.png", np.ascontiguousarray(validation.examples))
+        self.draw(drawn)
+        if self._enabled and validation.examples is not None:
+            write_png(self._folder / "examples.png", np.ascontiguousarray(validation.examples))
 
     def _add(self, line: dict[str, Any]) -> None:
         if not self._enabled:
@@ -72,7 +71,10 @@ class TrainingLog:
                 if name not in ("epoch", "step") and value is not None:
                     self._board.add_scalar(name, value, len(self._lines))
 
-    def _draw(self, drawn: str) -> None:
+    def draw(self, drawn: str = "") -> None:
+        """Draws the curves: losses, and the score `drawn` of test samples, or their loss if it is empty."""
+        if not self._enabled:
+            return
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 3.2), layout="constrained")

@@ -31,7 +31,9 @@ _INVALID_CHECKPOINT = (
     pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, LookupError, TypeError, ValueError, OSError
 )  # fmt: skip
 #: settings that may change when a run is resumed; batch sizes may, as long as a step has the same number of samples
-_CHANGEABLE = {"epochs", "keep_every_epochs", "test_every_epochs", "batch_size", "accumulation"}
+_CHANGEABLE = {
+    "epochs", "keep_every_epochs", "test_every_epochs", "saves_per_epoch", "batch_size", "accumulation"
+}  # fmt: skip
 
 
 @dataclass
@@ -55,10 +57,10 @@ def train(
 ) -> Validation | None:
     """Trains the network of `recipe` in place and returns the last validation.
 
-    Writes into `output`: checkpoint-last.pth after every epoch and on Ctrl-C, checkpoint-best.pth at the best score,
-    checkpoint-N.pth every `keep_every_epochs` epochs, checkpoint-final.pth, and the files of `TrainingLog`. Checkpoints
-    have the official layout. With `resume` the run continues from checkpoint-last.pth with the same results as if it
-    had not been interrupted. With `sharded`, parameters and optimizer are distributed over the processes.
+    Writes into `output`: checkpoint-last.pth `saves_per_epoch` times an epoch and on Ctrl-C, checkpoint-best.pth at the
+    best score, checkpoint-N.pth every `keep_every_epochs` epochs, checkpoint-final.pth, and the files of `TrainingLog`.
+    Checkpoints have the official layout. With `resume` the run continues from checkpoint-last.pth with the same results
+    as if it had not been interrupted. With `sharded`, parameters and optimizer are distributed over the processes.
 
     Raises `InputError` for a checkpoint of other settings and for a loss that is not finite.
     """
@@ -88,6 +90,7 @@ def train(
         )
     log = TrainingLog(output, position.epoch, position.step, enabled=process.is_first)
     steps = recipe.steps_per_epoch(process.world_size)
+    save_steps = math.ceil(steps / settings.saves_per_epoch)
     validation: Validation | None = None
 
     def save(name: str) -> None:
@@ -119,9 +122,11 @@ def train(
                         optimizer.zero_grad(set_to_none=True)
                 log.step(epoch, step, _mean([update.loss for update in updates]), learning_rate, _mean_terms(updates))
                 progress(f"epoch {epoch + 1} of {settings.epochs}", step + 1, steps)
-                if process.any(stop.is_set()):
+                stopping = process.any(stop.is_set())
+                if stopping or (step + 1) % save_steps == 0 and step + 1 < steps:
                     position.epoch, position.step = epoch, step + 1
                     save("checkpoint-last.pth")
+                if stopping:
                     raise KeyboardInterrupt
             position.epoch, position.step = epoch + 1, 0
             is_last = position.epoch == settings.epochs
@@ -135,6 +140,8 @@ def train(
                 if score > position.best_score:
                     position.best_score = score
                     save("checkpoint-best.pth")
+            else:
+                log.draw()
             save("checkpoint-last.pth")
             if position.epoch % settings.keep_every_epochs == 0 and not is_last:
                 save(f"checkpoint-{position.epoch}.pth")

@@ -36,7 +36,7 @@ from dynamic_predictor.training.sequences.sequence_batches import (
     truth_of,
     validation_batches,
 )
-from dynamic_predictor.training.sequences.settings import Cut3rSettings
+from dynamic_predictor.training.sequences.settings import Cut3rTrainingSettings
 from dynamic_predictor.training.sequences.validation import validate
 from scene.files.atomic import atomic_file
 
@@ -74,7 +74,7 @@ class SequenceInput:
 class RolledViews(nn.Module):
     """The network rolled over the views of sequences."""
 
-    def __init__(self, network: Cut3rNetwork, settings: Cut3rSettings) -> None:
+    def __init__(self, network: Cut3rNetwork, settings: Cut3rTrainingSettings) -> None:
         super().__init__()
         self.network = network
         self._checkpointing = settings.gradient_checkpointing
@@ -133,7 +133,11 @@ class Cut3rRecipe:
     best_score = ""
 
     def __init__(
-        self, network: Cut3rNetwork, mixture: Mixture, settings: Cut3rSettings, test_mixture: Mixture | None = None
+        self,
+        network: Cut3rNetwork,
+        mixture: Mixture,
+        settings: Cut3rTrainingSettings,
+        test_mixture: Mixture | None = None,
     ) -> None:
         self.network, self.settings = network, settings
         self._mixture, self._test_mixture = mixture, test_mixture

@@ -77,7 +77,7 @@ class SequenceSettings(RunSettings):
 
 
 @dataclass(frozen=True)
-class Cut3rSettings(SequenceSettings):
+class Cut3rTrainingSettings(SequenceSettings):
     """The training of CUT3R."""
 
     #: whether the loss tells sequences of different kinds apart; see `point_regression.regression_terms`
@@ -98,7 +98,7 @@ class Cut3rSettings(SequenceSettings):
 
 
 @dataclass(frozen=True)
-class GeometrySettings(SequenceSettings):
+class VggtTrainingSettings(SequenceSettings):
     """The training of StreamVGGT, by distillation from VGGT, and of VGGT's points, by regression."""
 
     #: "distillation": a causal student learns from its teacher; "points": a bidirectional network learns from data

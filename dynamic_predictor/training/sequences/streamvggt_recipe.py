@@ -32,7 +32,7 @@ from dynamic_predictor.training.sequences.sequence_batches import (
     truth_of,
     validation_batches,
 )
-from dynamic_predictor.training.sequences.settings import GeometrySettings
+from dynamic_predictor.training.sequences.settings import VggtTrainingSettings
 from dynamic_predictor.training.sequences.validation import validate
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
@@ -48,7 +48,7 @@ _POINT_WEIGHT, _POSE_WEIGHT, _POSE_LIMIT = 2.0, 5.0, 0.3
 class GeometryOfSequences(nn.Module):
     """The network applied to images of sequences."""
 
-    def __init__(self, network: GeometryNetwork, settings: GeometrySettings) -> None:
+    def __init__(self, network: GeometryNetwork, settings: VggtTrainingSettings) -> None:
         super().__init__()
         self.network = network
         self._causal = settings.task == "distillation"
@@ -74,7 +74,7 @@ class _GeometryRecipe:
     best_score = ""
 
     def __init__(
-        self, network: GeometryNetwork, mixture: Mixture, settings: GeometrySettings, test_mixture: Mixture | None
+        self, network: GeometryNetwork, mixture: Mixture, settings: VggtTrainingSettings, test_mixture: Mixture | None
     ) -> None:
         self.network, self.settings = network, settings
         self._mixture, self._test_mixture = mixture, test_mixture
@@ -126,7 +126,7 @@ class DistillationRecipe(_GeometryRecipe):
         network: GeometryNetwork,
         teacher: GeometryNetwork,
         mixture: Mixture,
-        settings: GeometrySettings,
+        settings: VggtTrainingSettings,
         test_mixture: Mixture | None = None,
     ) -> None:
         super().__init__(network, mixture, settings, test_mixture)
@@ -203,7 +203,7 @@ def query_points(batch: TrainingSample, count: int) -> Tensor:
     return torch.stack(points).float()
 
 
-def check_tracking(network: GeometryNetwork, settings: GeometrySettings) -> None:
+def check_tracking(network: GeometryNetwork, settings: VggtTrainingSettings) -> None:
     """Raises `InputError` if points are tracked and images are too small for that."""
     if settings.task == "distillation" and settings.query_points:
         for width, height in settings.resolutions:
@@ -213,7 +213,7 @@ def check_tracking(network: GeometryNetwork, settings: GeometrySettings) -> None
                 raise InputError(f"{error} Or train without tracks: --query_points 0.") from error
 
 
-def _set_precision(network: GeometryNetwork, settings: GeometrySettings) -> None:
+def _set_precision(network: GeometryNetwork, settings: VggtTrainingSettings) -> None:
     network.precision = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
 
 
