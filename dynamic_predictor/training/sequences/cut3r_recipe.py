@@ -173,7 +173,7 @@ class Cut3rRecipe:
         for chunk, begin in enumerate(begins):
             has_gradients = not self.settings.chunk_views or chunk >= len(begins) - self.settings.gradient_chunks
             pieces = [truth.views(begin, begin + size) for truth in truths]
-            counts = summed_counts([piece.counts() for piece in pieces], process)
+            counts = summed_counts([piece.counts(by_kind=self.settings.by_kind) for piece in pieces], process)
             terms = {name: torch.zeros((), device=process.device) for name in counts}
             for number, piece in enumerate(pieces):
                 with (

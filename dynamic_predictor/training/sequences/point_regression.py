@@ -66,13 +66,17 @@ class SequenceTruth:
         names = ("points", "valid", "sky", "world_from_camera", "images", "has_image")
         return SequenceTruth(**{**vars(self), **{name: vars(self)[name][:, begin:end] for name in names}})
 
-    def counts(self) -> dict[str, Tensor]:
+    def posed(self, by_kind: bool) -> Tensor:
+        """(B,) bool: sequences whose poses count."""
+        return self.has_image[:, -1] if by_kind else torch.ones_like(self.metric)
+
+    def counts(self, *, by_kind: bool = True) -> dict[str, Tensor]:
         """The counts of the terms of `regression_terms` by name."""
         mask = self.valid | self.sky
         return {
             "own_points": mask.sum(dim=(0, 2, 3)),
             "world_points": (mask & ~_per_pixel(self.camera_only)).sum(dim=(0, 2, 3)),
-            "poses": torch.tensor(len(mask), device=mask.device),
+            "poses": self.posed(by_kind).sum(),
             "colors": torch.tensor(self.images.numel(), device=mask.device),
         }
 
@@ -230,21 +234,20 @@ def _normalized(values: Tensor, mask: Tensor) -> Tensor:
 def _pose_term(
     poses: Tensor, true_poses: Tensor, unit: Tensor, true_unit: Tensor, truth: SequenceTruth, by_kind: bool
 ) -> Sum:
-    """The mean distances of translations and quaternions over the sequences that count, weighted by all B."""
+    """Mean distances of translations and quaternions over views, summed over the sequences that count. Those without
+    extent, whose unit is the least one, add nothing."""
     expected = encoded_poses(true_poses)
     # without depth the unit of translations is their mean length
     lengths = expected[..., :3].norm(dim=-1).mean(dim=1).clip(1e-8)
     own_lengths = torch.where(truth.metric, lengths, poses[..., :3].norm(dim=-1).mean(dim=1).clip(1e-8))
     true_unit = torch.where(truth.camera_only, lengths, true_unit)
     unit = torch.where(truth.camera_only, own_lengths, unit)
-    counts = (true_unit > _LEAST_UNIT) & (unit > _LEAST_UNIT)
-    if by_kind:
-        counts &= truth.has_image[:, -1]
+    posed = truth.posed(by_kind)
+    added = posed & (true_unit > _LEAST_UNIT) & (unit > _LEAST_UNIT)
     translation = poses[..., :3] / unit.clip(_LEAST_UNIT)[:, None, None]
     true_translation = expected[..., :3] / true_unit.clip(_LEAST_UNIT)[:, None, None]
     error = (translation - true_translation).norm(dim=-1) + (poses[..., 3:] - expected[..., 3:]).norm(dim=-1)
-    mean = torch.where(counts, error.mean(dim=1), 0).sum() / counts.sum().clip(1)
-    return Sum(mean * len(poses), torch.tensor(len(poses), device=poses.device))
+    return Sum(torch.where(added, error.mean(dim=1), 0).sum(), posed.sum())
 
 
 def _spread(points: Tensor, valid: Tensor) -> Tensor:

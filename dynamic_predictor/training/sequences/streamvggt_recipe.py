@@ -174,7 +174,7 @@ class PointRecipe(_GeometryRecipe):
     def updates(self, model: nn.Module, parts: list[TrainingSample], process: Process) -> Iterator[Update]:
         parts = [part.to(process.device) for part in parts]
         truths = [truth_of(part) for part in parts]
-        counts = summed_counts([truth.counts() for truth in truths], process)
+        counts = summed_counts([truth.counts(by_kind=False) for truth in truths], process)
         totals: dict[str, Tensor] = {}
         for number, (part, truth) in enumerate(zip(parts, truths, strict=True), start=1):
             with gradient_sync(model, number == len(parts)):
