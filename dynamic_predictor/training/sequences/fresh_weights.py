@@ -38,6 +38,9 @@ def draw_weights(network: nn.Module, seed: int) -> None:
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.MultiheadAttention):
+                nn.init.xavier_uniform_(module.in_proj_weight)
+                nn.init.zeros_(module.in_proj_bias)
             elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.LayerNorm | nn.GroupNorm):
                 module.reset_parameters()
         for name, parameter in network.named_parameters():
