@@ -132,16 +132,14 @@ def train(
             is_last = position.epoch == settings.epochs
             if is_last or position.epoch % settings.test_every_epochs == 0:
                 validation = recipe.validate(model, process, workers=workers)
-            else:
-                validation = None
-            if validation is not None:
-                log.validation(epoch, validation, time.perf_counter() - begin, recipe.best_score)
-                score = validation.scores[recipe.best_score] if recipe.best_score else -validation.loss
-                if score > position.best_score:
-                    position.best_score = score
-                    save("checkpoint-best.pth")
-            else:
-                log.draw()
+                if validation is None:
+                    log.draw()
+                else:
+                    log.validation(epoch, validation, time.perf_counter() - begin, recipe.best_score)
+                    score = validation.scores[recipe.best_score] if recipe.best_score else -validation.loss
+                    if score > position.best_score:
+                        position.best_score = score
+                        save("checkpoint-best.pth")
             save("checkpoint-last.pth")
             if position.epoch % settings.keep_every_epochs == 0 and not is_last:
                 save(f"checkpoint-{position.epoch}.pth")

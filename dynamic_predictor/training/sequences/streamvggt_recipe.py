@@ -39,8 +39,9 @@ from scene.files.atomic import atomic_file
 
 _ENCODER = ("aggregator.patch_embed.", "aggregator.camera_token", "aggregator.register_token")
 _OTHER_HEADS = ("camera_head.", "depth_head.", "track_head.")
-#: in the published file, and no forward pass uses it
-_UNUSED = ("aggregator.patch_embed.mask_token",)
+#: parameters without gradients: one that no forward pass uses, and one of the first refinement of cameras, through which
+#: gradients do not pass
+_UNUSED = ("aggregator.patch_embed.mask_token", "camera_head.empty_pose_tokens")
 #: weights of points and poses in the loss of fine-tuning, and the largest loss of poses
 _POINT_WEIGHT, _POSE_WEIGHT, _POSE_LIMIT = 2.0, 5.0, 0.3
 

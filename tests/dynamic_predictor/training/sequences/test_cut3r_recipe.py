@@ -35,6 +35,7 @@ SETTINGS = Cut3rTrainingSettings(
     batch_size=2,
     epochs=2,
     warmup_epochs=0.5,
+    test_every_epochs=10,
     learning_rate=2e-3,
     test_set="spring",
     test_samples=2,
