@@ -83,7 +83,16 @@ def test_arrows_point_one_way(graph):
 
 def test_predictors_import_no_driver(graph):
     """A predictor turns views into a prediction; where they come from and who scores them is not its business."""
-    rooms = ("das3r", "depth_anything3", "geometric", "optical_flow", "networks", "stitching", "place_recognition")
+    rooms = (
+        "das3r",
+        "depth_anything3",
+        "cut3r",
+        "geometric",
+        "optical_flow",
+        "networks",
+        "stitching",
+        "place_recognition",
+    )
     low = tuple(f"dynamic_predictor.{room}." for room in rooms)
     high = ("dynamic_predictor.driver.", "dynamic_predictor.evaluation.", "dynamic_predictor.training.")
     wrong = [

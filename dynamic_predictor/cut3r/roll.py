@@ -61,10 +61,31 @@ def roll(
         )
         if initial is None:
             initial = network.initial_state(len(encoded.tokens))
-        step = network.step(encoded, state or initial, is_first=state is None)
-        prediction = network.predict(step, encoded, outputs)
-        state = next_state(state or initial, step, view, initial)
-        yield Rolled(prediction, encoded, step, state)
+        is_first = state is None
+        rolled = decode_view(network, encoded, view, state or initial, initial, is_first=is_first, outputs=outputs)
+        state = rolled.state
+        yield rolled
+
+
+def decode_view(
+    network: Cut3rNetwork,
+    encoded: EncodedViews,
+    view: RollView,
+    state: SceneState,
+    initial: SceneState,
+    *,
+    is_first: bool = False,
+    outputs: Outputs | None = None,
+) -> Rolled:
+    """One view of each clip from its `encoded` tokens: prediction, and the state after the update and reset that the
+    flags of `view` ask for. `initial` is the state before the first view.
+
+    Differentiable with respect to tokens, states and parameters, and nothing is changed in place: truncated
+    back-propagation through time repeats this step, and detaches the state between its windows.
+    """
+    step = network.step(encoded, state, is_first=is_first)
+    prediction = network.predict(step, encoded, outputs)
+    return Rolled(prediction, encoded, step, next_state(state, step, view, initial))
 
 
 def next_state(state: SceneState, step: Step, view: RollView, initial: SceneState) -> SceneState:

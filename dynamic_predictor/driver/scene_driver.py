@@ -93,7 +93,9 @@ class SceneDriver:
         if source is None and not workspace.frames_complete:
             source = self.open_source()
         needs_all = known is not None or self.settings.masks is not None or self.settings.masks_from is not None
-        in_chunks = stream is not None or self.spec.online
+        # an online predictor may have settings, such as further passes, for which it needs the whole clip
+        steps = self.spec.online and not getattr(self.predictor, "needs_whole_clip", False)
+        in_chunks = stream is not None or steps
         if not in_chunks or needs_all or not accept_damaged:
             self._take_in(source, workspace, accept_damaged)
             source = None

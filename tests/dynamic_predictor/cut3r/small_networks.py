@@ -1,14 +1,17 @@
 """Small networks of CUT3R with made-up weights, and goldens that the official code computed with the same weights."""
 
+import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from dynamic_predictor.cut3r.config import Cut3rConfig, HeadType
+from dynamic_predictor.cut3r.config import Cut3rConfig, HeadType, official_arguments
 from dynamic_predictor.cut3r.network import Cut3rNetwork
 from dynamic_predictor.cut3r.parity import OUTPUTS, filled_parameters
 from dynamic_predictor.cut3r.roll import Rolled
+from dynamic_predictor.das3r.official_layout import key_aliases
 from dynamic_predictor.parity.case import network_without_values
 from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights, made_up_noise
 from tests.paths import DATA, SHARED
@@ -57,16 +60,19 @@ def tiny(head_type: HeadType) -> Cut3rConfig:
     return replace(TINY, head_type=head_type)
 
 
+def wave_image(name: str, height: int, width: int) -> np.ndarray:
+    """The image of the goldens called `name`, float32 RGB (3, height, width) in [0, 1]: smooth waves from its name."""
+    y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+    waves, image = made_up_noise(f"image:{name}", (3, 8, 4)), np.zeros((3, height, width))
+    for channel in range(3):
+        for size, across, down, phase in waves[channel]:
+            image[channel] += size * np.sin(2 * np.pi * (3 * across * x + 3 * down * y) + 3 * phase)
+    return (0.5 + 0.12 * image).clip(0, 1).astype(np.float32)
+
+
 def golden_images() -> torch.Tensor:
-    """The input of the goldens, (4, 3, 64, 96) in [-1, 1]: smooth waves that are made from the names of the images."""
-    y, x = np.meshgrid(np.linspace(0, 1, 64), np.linspace(0, 1, 96), indexing="ij")
-    images = np.zeros((4, 3, 64, 96))
-    for index, image in enumerate(images):
-        waves = made_up_noise(f"image:cut3r{index}", (3, 8, 4))
-        for channel in range(3):
-            for size, across, down, phase in waves[channel]:
-                image[channel] += size * np.sin(2 * np.pi * (3 * across * x + 3 * down * y) + 3 * phase)
-    return torch.from_numpy(2 * (0.5 + 0.12 * images).clip(0, 1).astype(np.float32) - 1)
+    """The input of the goldens, (4, 3, 64, 96) in [-1, 1]."""
+    return torch.from_numpy(np.stack([2 * wave_image(f"cut3r{index}", 64, 96) - 1 for index in range(4)]))
 
 
 def shrunk(points: np.ndarray) -> np.ndarray:
@@ -88,3 +94,17 @@ def assert_outputs(case: str, rolled: list[Rolled], golden: dict[str, np.ndarray
         elif name.startswith("conf"):
             ours, expected = np.log(ours - 1), np.log(expected - 1)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=atol, err_msg=f"{case} {name}")
+
+
+def model_string(config: Cut3rConfig) -> str:
+    """The constructor call that official checkpoints store."""
+    text = ", ".join(f"{name}={value!r}" for name, value in official_arguments(config).items())
+    return f"ARCroco3DStereo(ARCroco3DStereoConfig({text}))"
+
+
+def save_pth(network: Cut3rNetwork, path: Path) -> Path:
+    """Writes a checkpoint as the official training does."""
+    state = network.state_dict()
+    state |= {alias: state[key] for alias, key in key_aliases(state).items()}
+    torch.save({"model": state, "args": argparse.Namespace(model=model_string(network.config)), "epoch": 3}, path)
+    return path

@@ -6,6 +6,7 @@ import torch
 
 from dynamic_predictor.cut3r.config import Cut3rConfig
 from dynamic_predictor.cut3r.network import Cut3rNetwork, SceneState, state_grid
+from dynamic_predictor.cut3r.roll import RollView, decode_view
 from dynamic_predictor.das3r.official_layout import key_aliases
 from dynamic_predictor.networks.rotary import rotate, rotation_2d
 from dynamic_predictor.weights.keys import inventory
@@ -44,10 +45,9 @@ def _two_steps(network: Cut3rNetwork, images: torch.Tensor, state: SceneState) -
     """A loss after two steps as in truncated back-propagation through time."""
     total = torch.zeros((), dtype=images.dtype)
     for index, image in enumerate(images):
-        encoded = network.encode_images(image)
-        step = network.step(encoded, state, is_first=index == 0)
-        prediction = network.predict(step, encoded)
-        state = state.blended(step.state, 0.5, 1.0)
+        view, initial = RollView(image), network.initial_state()
+        rolled = decode_view(network, network.encode_images(image), view, state, initial, is_first=index == 0)
+        prediction, state = rolled.prediction, rolled.state
         for part in (prediction.pose, prediction.color, prediction.self_confidence, prediction.world_confidence):
             assert part is not None
             total = total + part.log1p().mean() if part is prediction.world_confidence else total + part.square().mean()

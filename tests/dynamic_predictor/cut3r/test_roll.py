@@ -68,7 +68,7 @@ def test_half_precision_rotation_of_the_image_encoder(kind, golden, request):
     assert 1e-5 < float((rolled[0].encoded.tokens - exact).abs().max()) < 1e-2
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["linear", pytest.param("dpt", marks=pytest.mark.slow)])
 def test_flags_and_portrait_views(kind, shared, golden, request):
     network, arrays = request.getfixturevalue(f"tiny_{kind}"), golden(f"tiny_{kind}.npz")
     images, update, reset = (torch.from_numpy(arrays[f"flags_{n}"]) for n in ("images_normalised", "update", "reset"))
