@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scene.errors import InputError
+from scene.files.atomic import atomic_file
 from scene.files.text import check_file
 
 #: names of the channel with depth, in the order of preference
@@ -52,10 +53,7 @@ def read_hdf5(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
 
 def with_hdf5(path: Path, read: Callable[[Any], Any]) -> Any:
     """What `read` returns for the opened HDF5 file; its errors become `InputError`."""
-    try:
-        import h5py  # type: ignore[import-not-found]
-    except ImportError:
-        raise InputError(f"Reading {path.name} needs the package h5py: pip install h5py.") from None
+    h5py = _h5py(path)
     check_file(path, limit=1 << 40)
     try:
         with h5py.File(path, "r") as file:
@@ -64,6 +62,21 @@ def with_hdf5(path: Path, read: Callable[[Any], Any]) -> Any:
         raise
     except (OSError, KeyError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path} is damaged or of another kind; get it again.") from error
+
+
+def with_hdf5_writer(path: Path, write: Callable[[Any], None]) -> None:
+    """Writes an HDF5 file with `write`, whole or not at all."""
+    h5py = _h5py(path)
+    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+        write(file)
+
+
+def _h5py(path: Path) -> Any:
+    try:
+        import h5py  # type: ignore[import-not-found]
+    except ImportError:
+        raise InputError(f"{path.name} needs the package h5py: pip install h5py.") from None
+    return h5py
 
 
 def _openexr() -> Any:

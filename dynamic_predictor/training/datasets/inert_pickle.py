@@ -9,7 +9,7 @@ import pickletools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -73,8 +73,8 @@ def _read(content: bytes, path: Path) -> Any:
         return items[::-1]
 
     try:
-        for opcode, argument, _ in pickletools.genops(content):
-            name = opcode.name
+        for opcode, value, _ in pickletools.genops(content):
+            name, argument = opcode.name, cast(Any, value)
             if name in _VALUES:
                 stack.append(argument)
             elif name in _CONSTANTS:
@@ -137,7 +137,9 @@ def _plain(value: Any, path: Path) -> Any:
             _, shape, dtype, _, data = value.state
             data = _plain(data, path)
             return data if isinstance(data, list) else np.frombuffer(data, _dtype(dtype)).reshape(shape)
-    except (AttributeError, IndexError, TypeError, ValueError, UnicodeError) as error:
+    except InputError:
+        raise
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged; get it again.") from error
     raise InputError(f"{path} asks for {value.name}, which is not plain data; it is not read.")
 

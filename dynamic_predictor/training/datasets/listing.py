@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ from dynamic_predictor.training.datasets.spec import Scenes, TrainingSetSpec
 from scene.errors import InputError
 from scene.files.arrays import check_npy, read_entries, read_npy
 from scene.files.json_files import read_json
+from scene.files.text import read_text
 from scene.frames import natural_order
 from scene.images import IMAGE_SUFFIXES
 
+#: names of scenes that the user leaves out, one per line
+EXCLUDED_FILE = "excluded_scenes.txt"
 SETS_FILE = "megadepth_sets_64.npz"
 SELECTED_FILE = "selected_seqs_train.json"
 
@@ -38,6 +42,7 @@ class SceneFrames:
     #: positions of frames that see the same thing
     sets: list[np.ndarray] = field(default_factory=list)
 
+    @cached_property
     def runs(self) -> list[tuple[str, int, int]]:
         """Name, first position and end of every run."""
         names = [run for run, _ in self.frames]
@@ -67,7 +72,8 @@ def list_scenes(spec: TrainingSetSpec, root: Path) -> list[SceneFrames]:
             for path in folders
             if not any(part.startswith(".") for part in path.relative_to(root).parts)
         ]
-    scenes = [scene for scene in scenes if _is_wanted(rule, scene.name, root)]
+    left_out = read_text(root / EXCLUDED_FILE).split() if (root / EXCLUDED_FILE).is_file() else []
+    scenes = [scene for scene in scenes if _is_wanted(rule, scene.name, root) and scene.name not in left_out]
     for scene in scenes:
         if rule.metadata:
             _read_metadata(spec, scene)

@@ -86,7 +86,11 @@ class Mixture(Dataset):
             begin = (step * world_size + rank) * batch_size
             numbers = [at % len(order) for at in range(begin, begin + batch_size)]
             batches.append(
-                [PlannedSample(*members[order[at]], views, resolution, (self._seed, epoch, at, 3)) for at in numbers]
+                [
+                    PlannedSample(number, index, views, resolution, (self._seed, epoch, at, 3))
+                    for at in numbers
+                    for number, index in [members[order[at]]]
+                ]
             )
         return batches
 

@@ -104,7 +104,7 @@ class TrainingSet:
         elif self.spec.single_view or (overlap is not None and overlap.share == 1.0):
             starts = list(range(len(scene.frames)))
         else:
-            starts = [at for _, begin, end in scene.runs() for at in range(begin, end - least + 1)]
+            starts = [at for _, begin, end in scene.runs for at in range(begin, end - least + 1)]
         return np.array([(number, start) for start in starts], np.int64).reshape(-1, 2)
 
     def _draw(
@@ -138,7 +138,7 @@ class TrainingSet:
                 return [(scene, at) for at in found], False
             if overlap.share == 1.0:
                 return None
-        run, begin, end = next(item for item in scene.runs() if item[1] <= start < item[2])
+        run, begin, end = next(item for item in scene.runs if item[1] <= start < item[2])
         halved = run in self.spec.sequence.slow_runs
         positions, is_video = run_positions(
             end - begin, start - begin, views, self.spec.sequence, generator, halved=halved
