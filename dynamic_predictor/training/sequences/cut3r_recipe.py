@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from dynamic_predictor.cut3r.cameras import ray_map
 from dynamic_predictor.cut3r.config import Cut3rConfig, official_arguments
 from dynamic_predictor.cut3r.heads import ViewPrediction
-from dynamic_predictor.cut3r.network import Cut3rNetwork, EncodedViews, SceneState, Step
-from dynamic_predictor.cut3r.roll import RollView, next_state
+from dynamic_predictor.cut3r.network import Cut3rNetwork, EncodedViews, SceneState
+from dynamic_predictor.cut3r.roll import RollView, decode_view
 from dynamic_predictor.das3r.official_layout import key_aliases
 from dynamic_predictor.training.datasets.mixture import Mixture
 from dynamic_predictor.training.datasets.samples import TrainingSample
@@ -89,11 +89,11 @@ class RolledViews(nn.Module):
             encoded = [self._encoded(views, number) for number in range(views.images.shape[1])]
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self._chunked):
                 initial = self.network.initial_state(len(views.images))
-            predictions, is_first, current = [], state is None, state or initial
+            predictions, current = [], state or initial
             for number, view in enumerate(encoded):
-                prediction, step = self._step(view, current, is_first and number == 0)
                 flags = RollView(views.images[:, number], has_image=views.has_image[:, number], reset=views.reset)
-                current = next_state(current, step, flags, initial)
+                is_first = state is None and number == 0
+                prediction, current = self._decoded(view, flags, current, initial, is_first)
                 predictions.append(prediction)
         last = SceneState(current.features.detach(), current.memory.detach())
         return _stacked(predictions), last
@@ -111,10 +111,12 @@ class RolledViews(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_encoder):
             return self._saving_memory(encode, views.images[:, number], views.ray_maps[:, number])
 
-    def _step(self, view: EncodedViews, state: SceneState, is_first: bool) -> tuple[ViewPrediction, Step]:
-        def decode(view: EncodedViews, state: SceneState) -> tuple[ViewPrediction, Step]:
-            step = self.network.step(view, state, is_first=is_first)
-            return self.network.predict(step, view), step
+    def _decoded(
+        self, view: EncodedViews, flags: RollView, state: SceneState, initial: SceneState, is_first: bool
+    ) -> tuple[ViewPrediction, SceneState]:
+        def decode(view: EncodedViews, state: SceneState) -> tuple[ViewPrediction, SceneState]:
+            rolled = decode_view(self.network, view, flags, state, initial, is_first=is_first)
+            return rolled.prediction, rolled.state
 
         return self._saving_memory(decode, view, state)
 

@@ -39,8 +39,8 @@ from scene.files.atomic import atomic_file
 
 _ENCODER = ("aggregator.patch_embed.", "aggregator.camera_token", "aggregator.register_token")
 _OTHER_HEADS = ("camera_head.", "depth_head.", "track_head.")
-#: parameters without gradients: one that no forward pass uses, and one of the first refinement of cameras, through which
-#: gradients do not pass
+#: parameters without gradients: no forward pass uses the first, and none pass through the first refinement of cameras,
+#: which begins with the second
 _UNUSED = ("aggregator.patch_embed.mask_token", "camera_head.empty_pose_tokens")
 #: weights of points and poses in the loss of fine-tuning, and the largest loss of poses
 _POINT_WEIGHT, _POSE_WEIGHT, _POSE_LIMIT = 2.0, 5.0, 0.3

@@ -164,11 +164,11 @@ def read_checkpoint_steps(folder) -> int:
 
 
 def test_loss_falls_and_an_interrupted_run_is_resumed_with_the_same_results(run, tmp_path):
-    settings = replace(SETTINGS, epochs=2, samples={"spring": 14})
+    settings = replace(SETTINGS, samples={"spring": 10})
     whole = fresh()
     validation = run(tmp_path / "whole", settings, whole)
     curve = losses(tmp_path / "whole")
-    assert np.mean(curve[-4:]) < 0.7 * np.mean(curve[:3])
+    assert sum(curve[-3:]) < 0.85 * sum(curve[:3])
     assert validation is not None and validation.samples == 2 and set(validation.scores) >= {"world_points", "colors"}
     calls = 0
 
