@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dynamic_predictor.das3r.network import ViewPrediction
-from dynamic_predictor.training.losses import ViewTruth, pair_losses, validation_losses
+from dynamic_predictor.training.two_view.losses import ViewTruth, pair_losses, validation_losses
 
 
 @pytest.fixture(scope="module")

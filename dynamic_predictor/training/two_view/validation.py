@@ -1,37 +1,30 @@
 """Loss and mask IoU of a network on the test pairs, with example images."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from dynamic_predictor.das3r.network import ViewPrediction
-from dynamic_predictor.training.losses import ViewTruth, validation_losses
-from dynamic_predictor.training.pair_batches import PairBatch
 from dynamic_predictor.training.processes import Process
-from dynamic_predictor.training.settings import TrainingSettings
-from dynamic_predictor.training.step import PairPredictions
+from dynamic_predictor.training.recipe import Validation
+from dynamic_predictor.training.two_view.losses import ViewTruth, validation_losses
+from dynamic_predictor.training.two_view.pair_batches import PairBatch
+from dynamic_predictor.training.two_view.settings import TrainingSettings
+from dynamic_predictor.training.two_view.step import PairPredictions
 
 _EXAMPLES = 4
-
-
-@dataclass(frozen=True)
-class Validation:
-    """`loss`: that of the published validation. `mask_iou`: of image 1, over all pixels of all pairs, at the threshold
-    0.5 (NaN if nothing moves). `pairs`: their number. `examples`: image, true and predicted motion as uint8 RGB."""
-
-    loss: float
-    mask_iou: float
-    pairs: int
-    examples: np.ndarray | None
 
 
 @torch.inference_mode()
 def validate(
     model: PairPredictions, batches: Iterable[PairBatch], settings: TrainingSettings, process: Process
 ) -> Validation:
-    """Scores `model`, in evaluation mode, on the batches of all processes."""
+    """Scores `model`, in evaluation mode, on the batches of all processes.
+
+    The loss is that of the published validation; the score `mask_iou` is that of image 1, over all pixels of all pairs,
+    at the threshold 0.5 (NaN if nothing moves); the examples show image, true and predicted motion.
+    """
     network = model.network
     was_training = network.training
     network.eval()
@@ -58,7 +51,8 @@ def validate(
     sums = process.summed(sums).cpu()
     loss = float((sums[:4] / sums[4:8].clamp_min(1)).sum())
     iou = float(sums[8] / sums[9]) if sums[9] > 0 else float("nan")
-    return Validation(loss, iou, int(sums[10]), np.concatenate(examples, axis=1) if examples else None)
+    images = np.concatenate(examples, axis=1) if examples else None
+    return Validation(loss, int(sums[10]), {"mask_iou": iou}, images)
 
 
 def _first(prediction: ViewPrediction, count: int) -> ViewPrediction:

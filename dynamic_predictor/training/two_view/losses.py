@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
 from dynamic_predictor.das3r.network import ViewPrediction
+from dynamic_predictor.training.sums import Sum, sum_of
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,6 @@ class ViewTruth:
     def known_motion(self) -> Tensor:
         """(B, H, W) bool: pixels whose motion and points are known."""
         return self.valid & ~self.motion.isnan()
-
-
-@dataclass(frozen=True)
-class Sum:
-    """A sum over pixels and their number."""
-
-    total: Tensor
-    count: Tensor
-
-    @property
-    def mean(self) -> Tensor:
-        return self.total / self.count.clamp_min(1)
 
 
 def pair_losses(
@@ -64,19 +53,19 @@ def pair_losses(
         known = truth.known_motion()
         confidence = prediction.confidence[known]
         distance = (points - true_points)[known].norm(dim=-1)
-        terms[f"points_{number}"] = _sum(distance)
-        terms[f"weighted_points_{number}"] = _sum(_weighted(distance, confidence, alpha))
+        terms[f"points_{number}"] = sum_of(distance)
+        terms[f"weighted_points_{number}"] = sum_of(_weighted(distance, confidence, alpha))
         if prediction.motion is not None:
             entropy = _cross_entropy(prediction.motion, truth)
-            terms[f"motion_{number}"] = _sum(entropy)
-            terms[f"weighted_motion_{number}"] = _sum(_weighted(entropy, confidence, alpha))
+            terms[f"motion_{number}"] = sum_of(entropy)
+            terms[f"weighted_motion_{number}"] = sum_of(_weighted(entropy, confidence, alpha))
     return terms
 
 
 def motion_losses(motions: tuple[Tensor, Tensor], truths: tuple[ViewTruth, ViewTruth]) -> dict[str, Sum]:
     """The terms `motion_k` of `pair_losses` for motion probabilities (B, H, W) of images 1 and 2."""
     both = zip(motions, truths, strict=True)
-    return {f"motion_{number}": _sum(_cross_entropy(*one)) for number, one in enumerate(both, start=1)}
+    return {f"motion_{number}": sum_of(_cross_entropy(*one)) for number, one in enumerate(both, start=1)}
 
 
 def _cross_entropy(motion: Tensor, truth: ViewTruth) -> Tensor:
@@ -97,9 +86,9 @@ def validation_losses(
         zip(predictions, truths, predicted, expected, strict=True), start=1
     ):
         known = truth.known_motion()
-        terms[f"points_{number}"] = _sum((points * scale - true_points)[known].norm(dim=-1))
+        terms[f"points_{number}"] = sum_of((points * scale - true_points)[known].norm(dim=-1))
         if prediction.motion is not None:
-            terms[f"motion_{number}"] = _sum(_cross_entropy(prediction.motion, truth))
+            terms[f"motion_{number}"] = sum_of(_cross_entropy(prediction.motion, truth))
     return terms
 
 
@@ -144,7 +133,3 @@ def _spread(points: tuple[Tensor, Tensor], truths) -> Tensor:
 
 def _weighted(loss: Tensor, confidence: Tensor, alpha: float) -> Tensor:
     return confidence * loss - alpha * confidence.log()
-
-
-def _sum(values: Tensor) -> Sum:
-    return Sum(values.sum(), torch.tensor(values.numel(), device=values.device))

@@ -1,16 +1,15 @@
-"""One training step: predictions, gradients of the loss, trainable parameters, optimizer and learning rate."""
+"""One training step: predictions, gradients of the loss, trainable parameters."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from dynamic_predictor.das3r.network import TwoViewNetwork, ViewPrediction
-from dynamic_predictor.training.losses import ViewTruth, motion_losses, pair_losses
-from dynamic_predictor.training.pair_batches import PairBatch
 from dynamic_predictor.training.processes import Process, gradient_sync
-from dynamic_predictor.training.settings import TrainingSettings
+from dynamic_predictor.training.two_view.losses import ViewTruth, motion_losses, pair_losses
+from dynamic_predictor.training.two_view.pair_batches import PairBatch
+from dynamic_predictor.training.two_view.settings import TrainingSettings
 
 _ENCODER = ("patch_embed.", "enc_blocks.", "enc_norm.")
 _POINT_HEADS = ("downstream_head1.", "downstream_head2.")
@@ -105,20 +104,3 @@ def select_trainable(network: TwoViewNetwork, settings: TrainingSettings) -> lis
         if isinstance(module, nn.Dropout):
             module.p = settings.mask_dropout
     return trainable
-
-
-def make_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW without weight decay for biases and norms (parameters of one dimension)."""
-    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
-
-
-def learning_rate_at(epoch: float, settings: TrainingSettings) -> float:
-    """The learning rate after a fractional number of epochs: linear warm-up, then half a cosine."""
-    if epoch < settings.warmup_epochs:
-        return settings.learning_rate * epoch / settings.warmup_epochs
-    progress = (epoch - settings.warmup_epochs) / max(settings.epochs - settings.warmup_epochs, 1e-9)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return settings.least_learning_rate + (settings.learning_rate - settings.least_learning_rate) * cosine

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dynamic_predictor.training.augmentation import crop, jitter_colors
-from dynamic_predictor.training.losses import ViewTruth
-from dynamic_predictor.training.settings import TrainingSettings
 from dynamic_predictor.training.tracked_clips import TrackedClip, TrackedView
+from dynamic_predictor.training.two_view.losses import ViewTruth
+from dynamic_predictor.training.two_view.settings import TrainingSettings
 from scene.errors import InputError
 
 #: (number of the pair in its epoch, width, height)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from dynamic_predictor.training.pair_batches import batches, steps_per_epoch, validation_batches
-from dynamic_predictor.training.settings import SMALL
 from dynamic_predictor.training.tracked_clips import list_tracked_clips
+from dynamic_predictor.training.two_view.pair_batches import batches, steps_per_epoch, validation_batches
+from dynamic_predictor.training.two_view.settings import SMALL
 
 SETTINGS = replace(SMALL, resolutions=((64, 48), (64, 32)), test_resolution=(64, 48), batch_size=2, pairs_per_epoch=8)
 
