@@ -1,7 +1,7 @@
 """Runs independent pieces of work, such as the clips of a data set, and collects what became of each.
 
-The engine decides where: here one after the other (`OneProcess`), in the processes that torchrun started
-(`torchrun_processes.TorchrunProcesses`), or as tasks of a Ray cluster (`ray_tasks.RayTasks`). A piece of work that fails
+The engine decides where: here one after the other (`OneProcess`), in the processes of torchrun
+(`torchrun_processes.TorchrunProcesses`), or as tasks of a Ray cluster (`ray_tasks.RayTasks`). A piece that fails
 does not stop the others. Results are JSON files, so that another process, machine or run can read them.
 """
 
