@@ -1,5 +1,5 @@
 """The area under the accuracy curve of the relative poses of all pairs of views, by two definitions: that of
-PoseDiffusion (Wang et al., ICCV 2023) and VGGT (Wang et al., CVPR 2025), and that of Depth Anything 3's benchmark (2025).
+PoseDiffusion (Wang et al., ICCV 2023) and VGGT (Wang et al., CVPR 2025), and that of Depth Anything 3's benchmark.
 """
 
 from dataclasses import dataclass

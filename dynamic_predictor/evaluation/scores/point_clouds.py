@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from scene.progress import Progress, ignore_progress
 from scene.similarity import Similarity, align_points
@@ -55,8 +55,8 @@ def score_point_clouds(
     empty cloud."""
     if not len(predicted) or not len(true):
         raise ValueError("an empty point cloud cannot be scored")
-    distances, nearest = _nearest(cKDTree(true), predicted, progress, "measuring accuracy")
-    back, nearest_back = _nearest(cKDTree(predicted), true, progress, "measuring completion")
+    distances, nearest = _nearest(KDTree(true), predicted, progress, "measuring accuracy")
+    back, nearest_back = _nearest(KDTree(predicted), true, progress, "measuring completion")
     forward_cosines = np.abs((true_normals[nearest] * predicted_normals).sum(axis=1))
     back_cosines = np.abs((true_normals * predicted_normals[nearest_back]).sum(axis=1))
     forward = float(forward_cosines.mean()), float(np.median(forward_cosines))
@@ -77,7 +77,7 @@ def score_point_clouds(
 
 def completion_ratio(predicted: np.ndarray, true: np.ndarray, limit: float = 0.05) -> float:
     """The share of true points (M, 3) that have a predicted one (N, 3) nearer than `limit`."""
-    return float((_nearest(cKDTree(predicted), true)[0] < limit).mean())
+    return float((_nearest(KDTree(predicted), true)[0] < limit).mean())
 
 
 def register(
@@ -91,7 +91,7 @@ def register(
     """The rigid motion that registers predicted points (N, 3) with true ones (M, 3): the nearest true point of each, if
     nearer than `limit`, is its match, and the motion minimizes the squares of their distances, again and again. Without
     any match nothing is moved."""
-    tree, moved, motion = cKDTree(true), np.asarray(predicted, np.float64), Similarity.identity()
+    tree, moved, motion = KDTree(true), np.asarray(predicted, np.float64), Similarity.identity()
     matched, target, quality = _matches(tree, moved, limit)
     for done in range(iterations):
         progress("registering points", done, iterations)
@@ -107,33 +107,34 @@ def register(
 
 
 def normals_of(points: np.ndarray, neighbors: int = 30, *, progress: Progress = ignore_progress) -> np.ndarray:
-    """Unit normals (N, 3) of points (N, 3), of either sign: the eigenvector of the smallest eigenvalue of the covariance
-    of the nearest `neighbors` points, the point itself included. With fewer than three points, (0, 0, 1)."""
+    """Unit normals (N, 3) of points (N, 3), of either sign: the eigenvector of the smallest eigenvalue of the
+    covariance of the nearest `neighbors` points, the point itself included. With fewer than three points, (0, 0, 1)."""
     normals = np.tile([0.0, 0.0, 1.0], (len(points), 1))
     if len(points) < 3:
         return normals
     points = np.asarray(points, np.float64)
-    tree, count = cKDTree(points), min(neighbors, len(points))
+    tree, count = KDTree(points), min(neighbors, len(points))
     for start in range(0, len(points), _BATCH):
         batch = slice(start, start + _BATCH)
-        near = points[tree.query(points[batch], k=count, workers=_threads())[1]]
+        near = points[np.asarray(tree.query(points[batch], k=count, workers=_threads())[1])]
         near = near - near.mean(axis=1, keepdims=True)
         normals[batch] = np.linalg.eigh(near.transpose(0, 2, 1) @ near)[1][:, :, 0]
         progress("estimating normals", min(start + _BATCH, len(points)), len(points))
     return normals
 
 
-def _matches(tree: cKDTree, points: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+def _matches(tree: KDTree, points: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """Indices (K,) of the points with a match, indices (K,) of their matches, and the share of points with a match and
     the root mean square of their distances."""
-    distances, nearest = tree.query(points, distance_upper_bound=limit, workers=_threads())
+    found = tree.query(points, distance_upper_bound=limit, workers=_threads())
+    distances, nearest = np.asarray(found[0]), np.asarray(found[1])
     matched = np.flatnonzero(np.isfinite(distances))
     error = float(np.sqrt((distances[matched] ** 2).mean())) if len(matched) else 0.0
     return matched, nearest[matched], (len(matched) / max(len(points), 1), error)
 
 
 def _nearest(
-    tree: cKDTree, points: np.ndarray, progress: Progress = ignore_progress, stage: str = "measuring distances"
+    tree: KDTree, points: np.ndarray, progress: Progress = ignore_progress, stage: str = "measuring distances"
 ) -> tuple[np.ndarray, np.ndarray]:
     distances, nearest = np.empty(len(points)), np.empty(len(points), np.int64)
     for start in range(0, len(points), _BATCH):

@@ -1,4 +1,4 @@
-"""The normalization of point maps by hand; test_cut3r_goldens compares it with the official one."""
+"""The normalization of point maps by hand; test_scores_of_cut3r compares it with the official one."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,99 @@
+"""Work on sets of images that needs a prediction: the predictor is made once in each process, by the driver."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dynamic_predictor.driver.scene_driver import SceneDriver
+from dynamic_predictor.driver.settings import DriverSettings
+from dynamic_predictor.driver.sources import open_source
+from dynamic_predictor.driver.workspace import StreamWorkspace
+from scene.progress import Progress, ignore_progress
+from scene.scene import Scene
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PredictorChoice:
+    """The predictor of an evaluation, and what goes into it."""
+
+    predictor: str
+    #: values for fields of its settings
+    settings: dict[str, Any] = field(default_factory=dict)
+    #: long side, in pixels, of the images that it receives; None: what suits it
+    max_size: int | None = None
+    flow: str | None = None
+    device: str = "auto"
+    seed: int = 0
+
+    def fingerprint(self) -> dict[str, Any]:
+        """All that its results depend on, for JSON."""
+        settings = {key: str(value) for key, value in self.settings.items()}
+        return {
+            "predictor": self.predictor,
+            "settings": settings,
+            "size": self.max_size,
+            "flow": self.flow,
+            "seed": self.seed,
+        }
+
+
+class PredictingWork:
+    """What subclasses do for one item, with `predicted` for its images. May be sent to another process, where progress
+    is not shown and warnings are printed."""
+
+    def __init__(
+        self,
+        choice: PredictorChoice,
+        working_folder: Path,
+        *,
+        progress: Progress = ignore_progress,
+        warn: Warn = lambda sentence: None,
+    ) -> None:
+        """`working_folder`: where images lie while they are worked on."""
+        self.choice, self.working_folder = choice, Path(working_folder)
+        self.progress, self._warn = progress, warn
+        self._said: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name != "driver"}
+        return {**state, "progress": ignore_progress, "_warn": _print_warning}
+
+    @cached_property
+    def driver(self) -> SceneDriver:
+        """The driver with the predictor, made at the first use."""
+        choice = self.choice
+        settings = DriverSettings(
+            "the images",
+            predictor=choice.predictor,
+            max_size=choice.max_size,
+            flow=choice.flow,
+            device=choice.device,
+            seed=choice.seed,
+        )
+        return SceneDriver(settings, progress=self.progress, warn=self.warn_once, **choice.settings)
+
+    @contextmanager
+    def predicted(self, images: Sequence[Path]) -> Iterator[Scene]:
+        """The predicted scene of image files of one size, valid inside the block. Raises `InputError` as the driver
+        does."""
+        self.working_folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".views-", dir=self.working_folder) as folder:
+            workspace = StreamWorkspace(Path(folder) / "views", {}, resume=False)
+            yield self.driver.scene(workspace, source=open_source(list(images)), motion_stage=False).scene
+
+    def warn_once(self, sentence: str) -> None:
+        """Warns, but not twice of the same."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._warn(sentence)
+
+
+def _print_warning(sentence: str) -> None:
+    print(f"Warning: {sentence}", file=sys.stderr)
