@@ -13,8 +13,15 @@ import pytest
 
 from dynamic_predictor.launch import main as launch
 from dynamic_predictor.specs import registered
+from scene.formats.tum import write_tum
+from scene.images import write_png
 from tests.dynamic_predictor.evaluation.datasets.miniature_data import CLIPS, COUNT, true_depth
-from tests.dynamic_predictor.evaluation.datasets.room_files import make_co3d, make_neural_rgbd, make_seven_scenes
+from tests.dynamic_predictor.evaluation.datasets.room_files import (
+    OBJECT_WALK,
+    make_co3d,
+    make_neural_rgbd,
+    make_seven_scenes,
+)
 from tests.dynamic_predictor.toy_predictor import SPEC
 from tests.paths import ROOT
 
@@ -157,6 +164,8 @@ import sys
 sys.path.insert(0, {root!r})
 from dynamic_predictor.launch import main
 from dynamic_predictor.specs import registered
+from scene.formats.tum import write_tum
+from scene.images import write_png
 from tests.dynamic_predictor.toy_predictor import SPEC
 if __name__ == "__main__":
     with registered(SPEC):
@@ -190,16 +199,28 @@ def test_two_processes_of_torchrun_have_the_figures_of_one(tmp_path: Path) -> No
     assert "frame_0001.png" in two["failures"]["damaged"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
     reason="NOT CHECKED: ray is not installed (pip install 'stillsplat[ray]')",
 )
 def test_ray_has_the_figures_of_one_process(tmp_path: Path) -> None:
-    """With a predictor of the table, since Ray's workers have no toys."""
+    """With a predictor of the table, since Ray's workers have no toys: clips with saved scenes, and image sets."""
     make_co3d(tmp_path)
-    words = ["--mode=eval_pose", "--predictor=geometric", "--eval_dataset=co3d", f"--data_folder={tmp_path}"]
-    words += ["--silent", "--max_frames=6", "--device=cpu"]
-    status = launch([*words, f"--output_dir={tmp_path / 'one'}"])
-    assert launch([*words, f"--output_dir={tmp_path / 'ray'}", "--engine=ray", "--ray_address=local"]) == status == 0
-    one, ray = (json.loads((tmp_path / name / "relpose.json").read_text("utf-8")) for name in ("one", "ray"))
-    assert one["sequences"] == ray["sequences"]
+    for clip, first in (("walk", 0), ("run", 20)):
+        folder, frames = tmp_path / "tum" / clip, range(first, first + 8)
+        for frame in frames:
+            path = folder / "rgb_90" / f"{1 + frame / 10:.6f}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, OBJECT_WALK.image(frame))
+        poses = np.array([OBJECT_WALK.world_from_camera(frame) for frame in frames])
+        write_tum(folder / "groundtruth_90.txt", [1 + frame / 10 for frame in frames], poses)
+    fixed = ["--mode=eval_pose", "--predictor=geometric", f"--data_folder={tmp_path}", "--silent", "--device=cpu"]
+    for words in (["--eval_dataset=co3d", "--max_frames=6"], ["--eval_dataset=tum", "--full_seq"]):
+        found = []
+        for name, engine in (("one", []), ("ray", ["--engine=ray", "--ray_address=local"])):
+            out = tmp_path / name / words[0][-4:]
+            assert launch([*fixed, *words, *engine, f"--output_dir={out}"]) == 0
+            found.append(json.loads((out / "relpose.json").read_text("utf-8"))["sequences"])
+        assert found[0] == found[1] and len(found[0]) == 2
+    assert (tmp_path / "ray" / "=tum" / "walk" / "scene.json").is_file()
