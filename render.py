@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
 from terminal.option_parser import OptionParser, exit_status
+from terminal.options import add_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,10 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         "--frames", type=int, metavar="N", help="images of the interpolated path; default: as many as the clip has"
     )
     parser.add_argument("--fps", type=float, help="frames per second of the video; default: those of the clip")
-    parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto",
-        help="where to render; auto: a GPU if our kernels run on it; default: auto",
-    )  # fmt: skip
+    add_options(parser, ComputeSettings, leave_out=("seed",))
     return parser
 
 

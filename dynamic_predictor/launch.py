@@ -17,12 +17,13 @@ if __name__ == "__main__":
     _ROOT = str(Path(__file__).resolve().parents[1])
     sys.path[:] = [_ROOT, *(entry for entry in sys.path if entry and Path(entry).resolve() != Path(__file__).parent)]
 
+from dynamic_predictor.driver.settings import DEFAULT_PREDICTOR
 from dynamic_predictor.launch_options import (
     CO3D,
     option_of,
     parse_mode,
     parse_options,
-    predictor_settings,
+    predictor_choice,
     refuse_unused_on_benchmarks,
     refuse_unused_on_single_images,
     refuse_unused_on_views,
@@ -32,6 +33,8 @@ from scene.errors import InputError, is_out_of_memory
 if TYPE_CHECKING:
     from dynamic_predictor.evaluation.distribution import Engine
 
+#: shared options that only some predictors have a setting for
+_SETTINGS_OF_THEIR_OWN = ("weights", "strict_official")
 _DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 
 
@@ -75,65 +78,61 @@ def _evaluate(arguments: list[str]) -> int:
     is_benchmark = not is_view_benchmark and _is_benchmark(options)
     if options.mode == "eval_depth" and options.depth_task is None:
         options.depth_task = "mono" if options.eval_dataset == "nyu" else "video"
-    if options.pretrained is not None:
+    if options.weights is not None:
         from dynamic_predictor.weights.registry import given_weights
 
-        path = given_weights(options.pretrained)
-        if path != Path(options.pretrained).expanduser():
+        path = given_weights(options.weights)
+        if path != Path(options.weights).expanduser():
             print(f"The weights are those in {path}.")
-        options.pretrained = str(path)
-    predictor = options.predictor or _predictor_of(options.pretrained)
-    chosen = predictor_settings(options)
+        options.weights = str(path)
+    options.predictor = options.predictor or _predictor_of(options.weights)
+    choice = predictor_choice(options)
     from dynamic_predictor.specs import predictor_spec, unknown_settings
 
-    flow, spec = None, predictor_spec(predictor)
-    if not is_benchmark and (spec.flow or (spec.cameras and not options.use_gt_mask)):
-        flow = chosen.pop("flow", None)  # of the predictor or of the motion stage
-    if unknown := unknown_settings(predictor, chosen):
+    spec = predictor_spec(options.predictor)
+    given = {**choice["predictor_options"], **{name: True for name in _SETTINGS_OF_THEIR_OWN if choice[name]}}
+    if choice["flow"] is not None and (is_benchmark or options.use_gt_mask or not spec.cameras) and not spec.flow:
+        given["flow"] = choice["flow"]  # the motion stage has nothing to do
+    if unknown := unknown_settings(spec.name, given):
         names = ", ".join(option_of(field) for field in unknown)  # the options instead of the fields
-        raise InputError(f"{names}: the predictor {predictor} has nothing of that kind; leave it out.")
-    options.output_dir = _output_folder(options, predictor)
+        raise InputError(f"{names}: the predictor {spec.name} has nothing of that kind; leave it out.")
+    options.output_dir = _output_folder(options, spec.name)
     engine = _engine(options, is_benchmark)
     options.silent = options.silent or not engine.is_first
     if is_view_benchmark:
-        return _view_benchmark(options, predictor, chosen, engine)
+        return _view_benchmark(options, choice, engine)
     if is_benchmark:
-        return _benchmark(options, predictor, chosen)
-    alignments: Any = options.depth_alignment
+        return _benchmark(options, choice)
     if options.depth_task == "mono":
         refuse_unused_on_single_images(options)
-        alignments = alignments or ["median"]
+        options.depth_alignment = options.depth_alignment or ["median"]
     elif options.mode == "eval_depth" and options.eval_dataset == "nyu":
         raise InputError("nyu has single images, no clips; leave out --depth_task video.")
     if options.use_gt_focal and not spec.known_focal:
-        raise InputError(f"The predictor {predictor} finds the focal length itself; leave out --use_gt_focal.")
+        raise InputError(f"The predictor {spec.name} finds the focal length itself; leave out --use_gt_focal.")
     if not spec.cameras and options.mode != "eval_depth":
-        raise InputError(f"The predictor {predictor} finds no cameras; choose another one for --mode={options.mode}.")
+        raise InputError(f"The predictor {spec.name} finds no cameras; choose another one for --mode={options.mode}.")
     from dynamic_predictor.evaluation.distribution import OneProcess
     from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
 
+    if options.depth_alignment:
+        choice["depth_alignments"] = tuple(options.depth_alignment)
     settings = EvaluationSettings(
         dataset=options.eval_dataset,
         output=options.output_dir,
-        predictor=predictor,
-        predictor_settings=chosen,
-        flow=flow,
+        **choice,
         data_folder=options.data_folder,
         clips=tuple(options.seq_list) if options.seq_list else None,
         all_clips=options.full_seq,
         max_frames=options.max_frames,
         stride=options.pose_eval_stride,
-        max_size=options.max_size or EvaluationSettings.max_size,
         use_true_masks=options.use_gt_mask,
         use_true_focal=options.use_gt_focal,
         layout=options.layout,
-        device=options.device,
-        seed=options.seed,
         overwrite=options.overwrite,
         each_image_alone=options.depth_task == "mono",
-        **({"depth_alignments": tuple(alignments)} if alignments else {}),
     )
     with ProgressBars() as bars:
         progress = ignore_progress if options.silent else bars
@@ -215,8 +214,7 @@ def _is_view_benchmark(options: argparse.Namespace) -> bool:
     return is_one
 
 
-def _view_benchmark(options: argparse.Namespace, predictor: str, chosen: dict[str, Any], engine: "Engine") -> int:
-    from dynamic_predictor.evaluation.predicting_work import PredictorChoice
+def _view_benchmark(options: argparse.Namespace, choice: dict[str, Any], engine: "Engine") -> int:
     from dynamic_predictor.evaluation.view_benchmarks import ViewBenchmarkSettings, run_co3d, run_point_maps
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
@@ -225,7 +223,7 @@ def _view_benchmark(options: argparse.Namespace, predictor: str, chosen: dict[st
         dataset=options.eval_dataset,
         data_folder=options.data_folder,
         output=options.output_dir,
-        choice=PredictorChoice(predictor, chosen, max_size=options.max_size, device=options.device, seed=options.seed),
+        **choice,
         names=tuple(options.seq_list) if options.seq_list else None,
         max_frames=options.max_frames or None,
         overwrite=options.overwrite,
@@ -264,30 +262,25 @@ def _is_benchmark(options: argparse.Namespace) -> bool:
     return False
 
 
-def _benchmark(options: argparse.Namespace, predictor: str, chosen: dict[str, Any]) -> int:
+def _benchmark(options: argparse.Namespace, choice: dict[str, Any]) -> int:
     from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark
-    from dynamic_predictor.specs import create_predictor, predictor_spec, unknown_settings
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
 
-    spec = predictor_spec(predictor)
-    if options.max_size is not None and not unknown_settings(predictor, ["process_res"]):
-        chosen["process_res"] = options.max_size
     settings = BenchmarkSettings(
+        **choice,
         dataset=options.eval_dataset,
         data_folder=options.data_folder,
         output=options.output_dir,
         scenes=tuple(options.seq_list) if options.seq_list else None,
         all_scenes=options.full_seq,
-        max_size=options.max_size or spec.working_size,
         posed=options.posed,
         **({} if options.max_frames is None else {"max_frames": options.max_frames}),
     )
-    model = create_predictor(predictor, device=options.device, seed=options.seed, **chosen)
     kind = "recon" if options.mode == "eval_recon" else "pose"
     with ProgressBars() as bars:
         progress = ignore_progress if options.silent else bars
-        report = run_benchmark(settings, kind, model, spec, progress=progress, say=bars.warn)
+        report = run_benchmark(settings, kind, progress=progress, say=bars.warn)
     if report.table:
         print(report.table)
     if report.failures:
@@ -300,16 +293,16 @@ def _benchmark(options: argparse.Namespace, predictor: str, chosen: dict[str, An
     return _DONE
 
 
-def _predictor_of(pretrained: str | None) -> str:
-    """The predictor that a file of weights belongs to; without one, the predictor that needs none."""
-    if pretrained is None:
-        return "geometric"
+def _predictor_of(weights: str | None) -> str:
+    """The predictor that a file of weights belongs to; without one, the default."""
+    if weights is None:
+        return DEFAULT_PREDICTOR
     from dynamic_predictor.das3r.checkpoint import two_view_predictor
     from dynamic_predictor.specs import specs
     from dynamic_predictor.weights.checking import recognize
     from dynamic_predictor.weights.reading import read_checkpoint
 
-    path = Path(pretrained)
+    path = Path(weights)
     try:
         entry = recognize(path)
     except InputError:

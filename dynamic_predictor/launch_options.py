@@ -4,40 +4,39 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dynamic_predictor.networks.devices import DEVICES
+from dynamic_predictor.driver.settings import PredictorChoice
+from dynamic_predictor.predictor_options import predictor_options, title_of
 from scene.errors import InputError
+from scene.option import values_of
 from terminal.option_parser import OptionParser
+from terminal.options import add_optional, add_options, settings_from
 
 #: the data set of `evaluation.datasets.co3d`
 CO3D = "co3d"
 
+_PREFIX = "predictor_option_"
 MODES = ("train", "eval_pose", "eval_pose_custom", "eval_depth", "eval_mask", "eval_recon")
 
-#: options that are handed to the predictor: the name there, its type, what it is
-_PREDICTOR_OPTIONS: dict[str, tuple[str, Any, str]] = {
-    "scene_graph_type": ("scene_graph", str, "which pairs of frames are looked at, such as swinstride-5-noncyclic"),
-    "n_iter": ("iterations", int, "steps of the global alignment"),
-    "pose_schedule": ("schedule", str, "how its step size falls: linear or cosine"),
-    "temporal_smoothing_weight": ("temporal_smoothing_weight", float, "of neighboring cameras being alike"),
-    "translation_weight": ("translation_weight", float, "of translation in that"),
-    "flow_loss_weight": ("flow_loss_weight", float, "of optical flow in the alignment; 0 needs no flow network"),
-    "flow_loss_start_epoch": ("flow_loss_start", float, "share of the steps after which flow counts"),
-    "flow_loss_thre": ("flow_loss_limit", float, "flow loss above which a step does without it"),
-    "pxl_thresh": ("flow_pixel_limit", float, "flow loss above which a pixel does not count"),
-    "depth_regularize_weight": ("depth_regularization_weight", float, "of depth staying what it was"),
-    "motion_mask_thre": ("flow_motion_threshold", float, "of unexplained flow above which a pixel moves (MonST3R)"),
-    "threshold": ("motion_threshold", float, "probability above which a pixel moves"),
-    "window_size": ("window", int, "longer clips are aligned in windows of so many frames"),
-    "window_overlap": ("window_overlap", int, "frames that neighboring windows share"),
-    "batch_size": ("batch_size", int, "pairs at once"),
-    "image_size": ("image_size", int, "long side of the network's input in pixels"),
-    "flow": ("flow", str, "optical flow: auto, sea-raft, raft or dis"),
-}  # fmt: skip
-_PREDICTOR_FLAGS: dict[str, tuple[str, Any, str]] = {
-    "not_shared_focal": ("shared_focal", False, "each frame has a focal length of its own"),
-    "no_crop": ("crop", False, "frames are squeezed, not cut, to the sizes that the network takes"),
-    "not_batchify": ("loss_evaluation", "pair_by_pair", "the flow loss is averaged over each pair first; slow"),
-    "strict_official": ("strict_official", True, "the behavior of the official code where ours differs"),
+#: DAS3R's names of options that are fields of the predictor's settings
+_FORMER_NAMES: dict[str, str] = {
+    "scene_graph_type": "scene_graph",
+    "n_iter": "iterations",
+    "pose_schedule": "schedule",
+    "flow_loss_start_epoch": "flow_loss_start",
+    "flow_loss_thre": "flow_loss_limit",
+    "pxl_thresh": "flow_pixel_limit",
+    "depth_regularize_weight": "depth_regularization_weight",
+    "motion_mask_thre": "flow_motion_threshold",
+    "threshold": "motion_threshold",
+    "window_size": "window",
+}
+#: how a shared option is spelled here where it is not by its own name
+_NAMES_HERE = {"weights": "--pretrained"}
+#: DAS3R's switches: the field and the value that they give it
+_SWITCHES: dict[str, tuple[str, Any]] = {
+    "not_shared_focal": ("shared_focal", False),
+    "no_crop": ("crop", False),
+    "not_batchify": ("loss_evaluation", "pair_by_pair"),
 }
 
 #: options of DAS3R that the evaluation refuses, each with the reason
@@ -152,23 +151,24 @@ def _refuse(options: argparse.Namespace, unused: dict[str, str]) -> None:
             raise InputError(f"--{name} has no effect on {options.eval_dataset}: {reason}; leave it out.")
 
 
-def predictor_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Fields of the predictor's settings that were chosen."""
-    chosen = {
-        field: getattr(options, name)
-        for name, (field, _, _) in _PREDICTOR_OPTIONS.items()
-        if getattr(options, name) is not None
-    }
-    chosen |= {field: value for name, (field, value, _) in _PREDICTOR_FLAGS.items() if getattr(options, name)}
-    if options.pretrained is not None:
-        chosen["weights"] = Path(options.pretrained)
-    return chosen
+def given_predictor_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Fields of the predictor's settings that were chosen, by name."""
+    found = {name: getattr(options, _PREFIX + name) for name in predictor_options()}
+    chosen = {name: value for name, value in found.items() if value is not None}
+    return chosen | {field: value for name, (field, value) in _SWITCHES.items() if getattr(options, name)}
 
 
 def option_of(field: str) -> str:
     """The option that sets a field of the predictor's settings, for messages."""
-    names = {target: name for name, (target, _, _) in {**_PREDICTOR_OPTIONS, **_PREDICTOR_FLAGS}.items()}
-    return "--" + {**names, "weights": "pretrained"}.get(field, field)
+    switches = {target: name for name, (target, _) in _SWITCHES.items()}
+    former = {target: name for name, target in _FORMER_NAMES.items()}
+    return _NAMES_HERE.get(field) or "--" + {**former, **switches}.get(field, field)
+
+
+def predictor_choice(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `PredictorChoice`."""
+    settings = settings_from(options, PredictorChoice, predictor_options=given_predictor_options(options))
+    return values_of(settings, PredictorChoice)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,10 +185,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser.add_argument("--mode", choices=MODES, required=True, help="what is scored; scenes are made once for all")
     group = parser.add_argument_group("what is evaluated")
-    group.add_argument("--predictor", metavar="NAME", help="default: geometric, or what --pretrained is a file of")
-    group.add_argument("--pretrained", metavar="FILE", help="weights of the predictor, a file or an official name")
-    group.add_argument("--device", choices=DEVICES, default="auto", help="where networks run; default: auto")
-    group.add_argument("--seed", type=int, default=0, help="of every random choice; default: 0")
+    add_options(parser, PredictorChoice, spelled=lambda item: [_NAMES_HERE.get(item.name, f"--{item.name}")])
     group.add_argument("--use_pred_mask", action="store_true", help="masks that the predictor finds; always so")
     group.add_argument("--use_gt_mask", action="store_true", help="annotated masks instead")
     group.add_argument("--use_gt_focal", action="store_true", help="the true focal length instead of an estimate")
@@ -201,12 +198,6 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--pose_eval_stride", type=_positive, default=1, metavar="K", help="every K-th frame")
     group.add_argument(
         "--max_frames", type=_not_negative, metavar="N", help="first N frames; default: as published; 0: all"
-    )
-    group.add_argument(
-        "--max_size",
-        type=_positive,
-        metavar="PIXELS",
-        help="long side; default: 512, with da3 504 where surfaces are scored",
     )
     group.add_argument(
         "--depth_task",
@@ -242,11 +233,13 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("where it runs (also: torchrun --nproc_per_node N dynamic_predictor/launch.py)")
     group.add_argument("--engine", choices=ENGINES, default="auto", help="ray: clips are tasks of a Ray cluster")
     group.add_argument("--ray_address", metavar="HOST:PORT", help="of the cluster; default: this machine")
-    group = parser.add_argument_group("of predictors that align pairs of frames (das3r, monst3r)")
-    for name, (_, kind, text) in _PREDICTOR_OPTIONS.items():
-        group.add_argument(f"--{name}", type=kind, help=text, metavar=kind.__name__.upper())
-    for name, (_, _, text) in _PREDICTOR_FLAGS.items():
-        group.add_argument(f"--{name}", action="store_true", help=text)
+    former = {target: name for name, target in _FORMER_NAMES.items()}
+    for name, option in predictor_options().items():
+        flags = (f"--{former.get(name, name)}",)
+        add_optional(parser, option.field, title=title_of(option), dest=_PREFIX + name, flags=flags)
+    group = parser.add_argument_group("switches of das3r and monst3r, as DAS3R names them")
+    for name, (field, value) in _SWITCHES.items():
+        group.add_argument(f"--{name}", action="store_true", help=f"{field} = {value}")
     return parser
 
 

@@ -68,6 +68,8 @@ class PredictorSpec:
     largest_views: int | None = None
     #: long side in pixels of the frames that it works on by default
     working_size: int = 512
+    #: the field of its settings that is the long side of the images that its network sees, where --max-size sets it
+    size_setting: str | None = None
 
     @property
     def license(self) -> str | None:

@@ -119,12 +119,12 @@ def _choose(backend: str, device: str) -> str:
 
 
 def usable_device(wanted: str) -> str:
-    """The device ("cuda" or "cpu") to use for `wanted`: "auto" is a GPU if our kernels run on it; "cuda" is the CPU,
-    after a warning, if they do not."""
-    if wanted == "cpu":
+    """The device ("cuda" or "cpu") of splats for `wanted`: "auto" is the CPU, because our CUDA kernels have not run on
+    a GPU yet; "cuda" is the CPU, after a warning, if they do not run on this machine."""
+    if wanted != "cuda":
         return "cpu"
     reason = why_no_cuda()
-    if reason is not None and wanted == "cuda":
+    if reason is not None:
         warnings.warn(f"{reason} (the CPU is used instead)", stacklevel=2)
     return "cpu" if reason is not None else "cuda"
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
 from scene.option import option
 
@@ -25,34 +26,66 @@ _FORMER_NAMES = {"opacity_pull": "opacity_regularization", "scale_pull": "scale_
 
 
 @dataclass(frozen=True)
-class TrainSettings:
-    """Settings of `gaussian.trainer.train`. The defaults had the best scores on held-out frames of clips of about fifty
-    frames (figures in docs/gaussian.md). Raises `InputError` for values that are not allowed."""
+class OptimizationSettings(ComputeSettings):
+    """What `stillsplat run` and train_gui.py both let the user choose. Raises `InputError` for values that are not
+    allowed."""
 
     iterations: int = option(
-        4000, "optimizer steps, with one frame each", metavar="N", flags=("--iter", "--iterations")
+        4000, "optimizer steps, with one frame each", metavar="N", flags=("--iterations", "--iter"), group=_GAUSSIANS
     )
-    seed: int = option(0, "seed of all random choices; on the same CPU, the same seed gives the same result")
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "cpu", "where the Gaussians are optimized; auto: a GPU if our kernels run on it"
-    )
-    checkpoint_every: int = option(1000, "iterations between two checkpoints; 0: only when interrupted", metavar="N")
+    max_gaussians: int = option(120_000, "approximate limit of the number of Gaussians", metavar="N", group=_GAUSSIANS)
     protocol: Literal["none", "das3r"] = option(
-        "none", "das3r: frame i is held out if (i + 5) mod 10 = 0", group=_HELD_OUT
+        "none",
+        "das3r: frame i is held out if (i + 5) mod 10 = 0; run also takes 50 frames, long side 512",
+        group=_HELD_OUT,
     )
     test_every: int = option(
         0, "holds out every K-th frame; 0: none; not together with --protocol", metavar="K", group=_HELD_OUT
     )
     refine_test_cameras: bool = option(
-        False, "refines the cameras of held-out frames on the static pixels of these frames", group=_HELD_OUT
+        False, "refines the cameras of held-out frames on their static pixels; noted in the scores", group=_HELD_OUT
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                known = ", ".join(get_args(kind))
+                raise InputError(f'There is no {name} called "{getattr(self, name)}"; use one of: {known}.')
+        for name, (smallest, largest) in _RANGES.items():
+            if hasattr(self, name) and not smallest <= getattr(self, name) <= largest:
+                allowed = f"{smallest} or more" if largest == _MAX else f"{smallest} to {largest}"
+                raise InputError(f"--{name.replace('_', '-')} must be {allowed}, not {getattr(self, name)}.")
+        if self.test_every == 1:
+            raise InputError(
+                "--test-every must be 0 (hold out nothing) or at least 2, so that frames are left to learn from."
+            )
+        if self.protocol != "none" and self.test_every:
+            raise InputError("--protocol and --test-every both choose the held-out frames; give only one of them.")
+        if self.refine_test_cameras and self.protocol == "none" and not self.test_every:
+            raise InputError("--refine-test-cameras needs held-out frames; add --protocol das3r or --test-every.")
+
+    def test_frames(self, count: int) -> list[int]:
+        """Indices of the held-out frames of a clip of `count` frames."""
+        if self.protocol == "das3r":
+            return [index for index in range(count) if (index + 5) % 10 == 0]
+        if self.test_every:
+            return list(range(self.test_every // 2, count, self.test_every))
+        return []
+
+
+@dataclass(frozen=True)
+class TrainSettings(OptimizationSettings):
+    """Settings of `gaussian.trainer.train`. The defaults had the best scores on held-out frames of clips of about fifty
+    frames (figures in docs/gaussian.md)."""
+
+    checkpoint_every: int = option(1000, "iterations between two checkpoints; 0: only when interrupted", metavar="N")
     refine_cameras: bool = option(True, "refines the poses of the training frames", group=_CAMERAS)
     refine_focal: bool = option(True, "refines the focal length that all frames share", group=_CAMERAS)
     exposure: bool = option(True, "learns gain and offset per frame and color channel", group=_CAMERAS)
     densification: Literal["none", "adaptive", "mcmc"] = option(
         "mcmc", "how Gaussians are added and removed", group=_GAUSSIANS
     )
-    max_gaussians: int = option(120_000, "approximate limit of the number of Gaussians", metavar="N", group=_GAUSSIANS)
     sh_degree: int = option(1, "highest degree of the spherical harmonics", choices=range(4), group=_GAUSSIANS)
     learn_staticness: bool = option(True, "learns which pixels are static, starting from the motion masks", group=_LOSS)
     depth_weight: float = option(
@@ -69,30 +102,6 @@ class TrainSettings:
     resolution_schedule: bool = option(
         True, "starts with images of a quarter of the size, then half, then full size", group=_LOSS
     )
-
-    def __post_init__(self) -> None:
-        for name, kind in get_type_hints(TrainSettings).items():
-            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
-                known = ", ".join(get_args(kind))
-                raise InputError(f'There is no {name} called "{getattr(self, name)}"; use one of: {known}.')
-        for name, (smallest, largest) in _RANGES.items():
-            if not smallest <= getattr(self, name) <= largest:
-                allowed = f"{smallest} or more" if largest == _MAX else f"{smallest} to {largest}"
-                raise InputError(f"--{name.replace('_', '-')} must be {allowed}, not {getattr(self, name)}.")
-        if self.test_every == 1:
-            raise InputError(
-                "--test-every must be 0 (hold out nothing) or at least 2, so that frames are left to train."
-            )
-        if self.protocol != "none" and self.test_every:
-            raise InputError("--protocol and --test-every both choose the held-out frames; give only one of them.")
-
-    def test_frames(self, count: int) -> list[int]:
-        """Indices of the held-out frames of a clip of `count` frames."""
-        if self.protocol == "das3r":
-            return [index for index in range(count) if (index + 5) % 10 == 0]
-        if self.test_every:
-            return list(range(self.test_every // 2, count, self.test_every))
-        return []
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""

@@ -29,7 +29,7 @@ from scene.files.json_files import read_json, write_json
 from scene.files.output_place import check_output_folder
 from scene.files.text import check_file
 from scene.formats.colmap_reader import read_colmap
-from scene.formats.das3r import is_das3r
+from scene.formats.registry import format_of_scene
 from scene.frame_files import frame_name, frame_writer, link_or_copy
 from scene.frames import ImageFolderFrames
 from scene.images import write_png
@@ -43,9 +43,9 @@ _MAX_FRAMES = 1_000_000
 
 
 def is_scene(folder: str | Path) -> bool:
-    """Whether `folder` has the description of a scene, ours or DAS3R's; the scene may be damaged."""
+    """Whether `folder` has the description of a scene, ours or of a format with a reader; it may be damaged."""
     folder = Path(folder).expanduser()
-    return (folder / "scene.json").exists() or is_das3r(folder)
+    return (folder / "scene.json").exists() or format_of_scene(folder) is not None
 
 
 def save_scene(
@@ -54,7 +54,7 @@ def save_scene(
     """Writes `scene` into `folder`, whole or not at all. Frames that are PNG files of ours already
     (`scene.frames.stored_pngs`) are hard-linked.
 
-    Raises `InputError` when `folder` is a scene (ours or DAS3R's) and `overwrite` is not set, when it holds anything
+    Raises `InputError` when `folder` is a scene (`is_scene`) and `overwrite` is not set, when it holds anything
     else, and when the disk is full or cannot be written to; `ValueError` when the scene is inconsistent.
     """
     folder = Path(folder)

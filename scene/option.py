@@ -3,8 +3,8 @@
 `terminal.options` makes a parser out of the fields and settings out of what was parsed.
 """
 
-from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 #: key of a field's metadata under which its `Option` lies
@@ -22,6 +22,8 @@ class Option:
     flags: tuple[str, ...] = ()
     group: str | None = None
     positional: bool = False
+    #: makes the value out of its text, where the type of the field does not say how
+    parse: Callable[[str], Any] | None = None
 
 
 def option(default: Any = MISSING, help: str = "", *, positional: bool = False, **looks: Any) -> Any:
@@ -29,3 +31,8 @@ def option(default: Any = MISSING, help: str = "", *, positional: bool = False, 
     `looks`. A `bool` becomes a switch: --name, and --no-name where the default is true."""
     metadata = {KEY: Option(help, positional=positional, **looks)}
     return field(default=default, metadata=metadata, kw_only=not positional)
+
+
+def values_of(settings: Any, kind: type) -> dict[str, Any]:
+    """The values of the fields that `settings` shares with the dataclass `kind`, by their names."""
+    return {item.name: getattr(settings, item.name) for item in fields(kind)}

@@ -11,33 +11,34 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 
-from dynamic_predictor.contract import CollectionPredictor, Prediction, Predictor, Views
+from dynamic_predictor.contract import Prediction, Predictor
 from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import SceneDriver
-from dynamic_predictor.driver.settings import StreamSettings
+from dynamic_predictor.driver.settings import ChunkSettings, StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, ImageFiles
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.specs import specs
-from scene.camera import focal_length
 from scene.depth_colors import depth_colors, inverse_depth_limits
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
 from scene.files.output_place import check_output_folder
 from scene.formats.exportable import Exportable
-from scene.formats.registry import OF_ONE_PREDICTION, check_formats, export, format_names, needs_of
+from scene.formats.registry import OF_ONE_PREDICTION, export, needs_of
 from scene.frames import MemoryFrames
-from scene.images import fitted_size, read_image, resize_image, write_jpeg
+from scene.images import read_image, write_jpeg
 from scene.open_scene import is_scene
+from scene.option import values_of
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.video import write_video
 from stillsplat.depth_settings import DepthSettings
+from stillsplat.scene_exports import checked_formats, export_settings, length_check
 
 _PNG_STEPS = 65_535
 _PREVIEW_RATE = 15.0
@@ -68,13 +69,12 @@ def estimate_depth_maps(
     )
     if is_scene(settings.input):
         raise InputError(f"{settings.input} is a scene, which has depth already; give the images that it was made of.")
-    check_options(settings, makes_scene=False)
+    check_options(settings, makes_scene=False, in_chunks=not settings.each)
     _check_masks(settings)
-    formats = _checked_formats(settings)
+    formats = checked_formats(settings, each=settings.each)
     _check_metric(settings)
-    driver = SceneDriver(
-        settings, predictor=predictor, progress=progress, warn=warn, **settings.network_settings(formats)
-    )
+    wanted = export_settings(settings, formats)
+    driver = SceneDriver(settings, predictor=predictor, progress=progress, warn=warn, **wanted)
     source = driver.open_source()
     spec = settings.spec
     each = settings.each or not spec.cameras or source.total == 1
@@ -86,15 +86,14 @@ def estimate_depth_maps(
         tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=folder.parent) as working,
     ):
         if each:
-            maps, description = _each_by_itself(source, driver, settings, progress, warn)
+            maps, description = _each_by_itself(source, driver, settings)
             if formats:
                 found = list(maps)
                 export(_of_maps(found), folder, formats, settings.export_options, progress=progress)
                 maps = iter(found)
             return _write(folder, maps, None, description, settings, warn)
         if formats and chunks is None and spec.mixed_sizes and isinstance(source, ImageFiles):
-            prediction = cast(CollectionPredictor, driver.predictor).predict_collection(source.files, progress=progress)
-            return _write_collection(folder, prediction, formats, settings, progress, warn)
+            return _write_collection(folder, driver.collection(source.files), formats, settings, progress, warn)
         workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
         driven = driver.scene(
             workspace,
@@ -102,7 +101,7 @@ def estimate_depth_maps(
             stream=chunks,
             accept_damaged=True,
             motion_stage=False,
-            check=lambda frames, positions: _check_length(settings, formats, len(frames)),
+            check=length_check(settings, formats),
         )
         is_metric = bool(driven.scene.provenance.get("is_metric"))
         _require_meters(settings, is_metric)
@@ -123,8 +122,6 @@ def _write_collection(
 ) -> int:
     """Images that were predicted together, whatever their sizes: maps and exports at the size of the prediction."""
     _require_meters(settings, prediction.is_metric)
-    for sentence in prediction.warnings:
-        warn(sentence)
     exportable = prediction.exportable
     assert exportable is not None
     export(exportable, folder, formats, settings.export_options, progress=progress)
@@ -137,37 +134,13 @@ def _write_collection(
     return _write(folder, maps, limits, {"is_metric": prediction.is_metric}, settings, warn)
 
 
-def _checked_formats(settings: DepthSettings) -> list[str]:
-    spec = settings.spec
-    available = {"images", "depth"}
-    if spec.cameras and not settings.each:
-        available |= {"cameras", "points"}
-    if spec.gaussians and not settings.each:
-        available |= {"gaussians", "pixel_gaussians"}
-    if settings.feature_blocks() and not settings.each:
-        available.add("features")
-    if settings.export is None:
-        return []
-    if spec.features and "features" not in available and "features" in needs_of(format_names(settings.export)):
-        raise InputError("This export needs --export-features, the blocks whose features are shown: 5,11.")
-    return check_formats(settings.export, available)  # type: ignore[arg-type]
-
-
 def _chunks(settings: DepthSettings, formats: Sequence[str], each: bool) -> StreamSettings | None:
     """How a clip is cut into chunks; None: not at all, or as the predictor must."""
-    chosen = StreamSettings(chunk_size=settings.chunk_size, overlap=settings.overlap, loop=False)
-    if chosen != StreamSettings(loop=False) and (each or needs_of(formats) & OF_ONE_PREDICTION):
+    chosen = StreamSettings(**values_of(settings, ChunkSettings), loop=False, strict_official=settings.strict_official)
+    is_default = values_of(settings, ChunkSettings) == values_of(ChunkSettings(), ChunkSettings)
+    if not is_default and (each or needs_of(formats) & OF_ONE_PREDICTION):
         raise InputError("Nothing is predicted in chunks here; leave out --chunk-size and --overlap.")
-    return None if formats and chosen == StreamSettings(loop=False) else chosen
-
-
-def _check_length(settings: DepthSettings, formats: Sequence[str], count: int) -> None:
-    largest = settings.spec.largest_views
-    if largest is not None and count > largest and needs_of(formats) & OF_ONE_PREDICTION:
-        raise InputError(
-            f"There are {count} frames, but {settings.predictor} predicts what these exports need of at most {largest} "
-            "together; choose fewer with --frames or --max-frames."
-        )
+    return None if formats and is_default else chosen
 
 
 def _check_metric(settings: DepthSettings) -> None:
@@ -181,7 +154,7 @@ def _check_metric(settings: DepthSettings) -> None:
 def _check_masks(settings: DepthSettings) -> None:
     if (settings.masks or settings.masks_from) and (settings.each or not settings.spec.known_masks):
         name = "--masks" if settings.masks else "--masks-from"
-        raise InputError(f"Motion masks change no depth of {settings.predictor} here; leave out {name}.")
+        raise InputError(f"Motion masks change no depth of {settings.spec.name} here; leave out {name}.")
 
 
 def _require_meters(settings: DepthSettings, is_metric: bool) -> None:
@@ -189,32 +162,23 @@ def _require_meters(settings: DepthSettings, is_metric: bool) -> None:
         able = ", ".join(
             f"{name} with --fov" if row.metric_needs_focal else name for name, row in specs().items() if row.metric
         )
-        raise InputError(f"{settings.predictor} predicts no depth in meters; choose one that does: {able}.")
+        raise InputError(f"{settings.spec.name} predicts no depth in meters; choose one that does: {able}.")
 
 
 def _each_by_itself(
-    source: FrameSource,
-    driver: SceneDriver,
-    settings: DepthSettings,
-    progress: Progress,
-    warn: Callable[[str], None],
+    source: FrameSource, driver: SceneDriver, settings: DepthSettings
 ) -> tuple[Iterator[_Map], dict[str, Any]]:
     description: dict[str, Any] = {"is_metric": False}
 
     def maps() -> Iterator[_Map]:
         for index, decoded in enumerate(source.images()):
-            image = decoded.pixels
-            width, height = fitted_size(image.shape[1], image.shape[0], settings.size_limit)
-            focal = None if settings.fov is None else focal_length(width, settings.fov)
-            frames = MemoryFrames(resize_image(image, width, height)[None])
-            found = driver.predictor.predict(Views(frames, focal=focal))
+            image, found = driver.single_view(decoded.pixels)
             _require_meters(settings, found.is_metric)
             description["is_metric"] = found.is_metric
-            rows, columns = found.size
-            yield _Map(resize_image(image, columns, rows), found.z_depth[0], found.confidence[0])
-            progress("depth", index + 1, max(source.total, index + 1))
+            yield _Map(image, found.z_depth[0], found.confidence[0])
+            driver.progress("depth", index + 1, max(source.total, index + 1))
         if source.ended:
-            warn(source.ended)
+            driver.warn(source.ended)
 
     return maps(), description
 

@@ -3,6 +3,7 @@
 During the run, all files are in OUT.part, which is renamed to OUT at the end.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -22,13 +23,13 @@ from scene.files.atomic import atomic_file, writing_error
 from scene.files.locking import only_process
 from scene.files.output_place import check_output_folder
 from scene.folder import save_scene
-from scene.formats.registry import SCENE, check_formats, export
+from scene.formats.registry import export
+from scene.formats.registry import formats as all_formats
 from scene.open_scene import is_scene
 from scene.progress import Progress, ignore_progress
+from stillsplat.scene_exports import checked_formats
 from stillsplat.settings import PosesSettings
 
-#: written in any case
-_FORMATS = ("ply", "glb", "glb_cameras", "nerfstudio", "poses_npz")
 #: settings that do not affect the results of a stopped run
 _FREE_ON_RESUME = {"export", "export_options", "loop", "device"}
 
@@ -56,8 +57,9 @@ def extract_poses(
         raise InputError(
             f"{settings.input} is a scene already; give the clip that it was made of, or use stillsplat run."
         )
-    check_options(settings)
-    formats = [*_FORMATS, *(check_formats(settings.export, SCENE) if settings.export is not None else [])]
+    check_options(settings, in_chunks=True)
+    formats = [row.name for row in all_formats().values() if row.for_camera_paths]
+    formats += checked_formats(settings, in_chunks=True)
     with only_process(part):
         _check_place(output, part, resume, overwrite)
         began = part.exists() and resume
@@ -134,4 +136,6 @@ def _check_place(output: Path, part: Path, resume: bool, overwrite: bool) -> Non
 
 def _fixed_settings(settings: PosesSettings) -> dict[str, object]:
     """The settings that a resumed run must share with the one that it continues."""
-    return {key: value for key, value in asdict(settings).items() if key not in _FREE_ON_RESUME}
+    values = json.loads(json.dumps(asdict(settings)))  # tuples become lists, as in the file
+    fixed = {key: value for key, value in values.items() if key not in _FREE_ON_RESUME}
+    return {**fixed, **fixed.pop("predictor_options"), "predictor": settings.spec.name}

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
 from scene.folder import load_scene, replace_cameras, save_scene
 from scene.formats.exportable import Exportable
-from scene.formats.registry import SCENE, check_formats, export
+from scene.formats.registry import export
 from scene.frames import Frames
 from scene.images import read_image, write_png
 from scene.maps import FrameMaps
@@ -30,6 +29,13 @@ from scene.video import write_video
 from stillsplat import run_folder
 from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
+from stillsplat.scene_exports import (
+    checked_formats,
+    export_prediction,
+    export_settings,
+    length_check,
+    of_the_prediction,
+)
 from stillsplat.settings import RunSettings
 
 STAGES = ("scene", "optimize", "render", "export", "score", "report")
@@ -65,8 +71,7 @@ def reconstruct(
     """
     check_options(settings)
     check_mask_folder("--annotations", settings.annotations)
-    if settings.export is not None:
-        check_formats(settings.export, {*SCENE, "gaussians"})
+    checked_formats(settings, optimized=True)
     settings = settings.resolved()
     folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
     try:
@@ -92,12 +97,8 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
     if not folder.finished("scene"):
         folder.forget(*STAGES)
         with _timed() as clock:
-            scene = make_scene(
-                settings, folder.working, progress, collect_warning, check=partial(_check_annotations, settings)
-            )
-            save_scene(scene, folder.scene, progress=progress)
-        folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes())
-        del scene
+            exported = _make_scene(settings, folder, progress, collect_warning)
+        folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes(), exported=exported)
         gc.collect()
     scene = load_scene(folder.scene)
     annotations = None
@@ -139,16 +140,28 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
     return Reconstruction(folder, metrics, warnings)
 
 
+def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, warn: Callable[[str], None]) -> list[str]:
+    """Saves the scene; returns the names of the exports that were written from the prediction."""
+    formats = checked_formats(settings, optimized=True)
+    check_length = length_check(settings, formats, optimized=True)
+
+    def check(frames: Frames, positions: Sequence[int]) -> None:
+        check_length(frames, positions)
+        if settings.annotations is not None:
+            open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
+
+    wanted = export_settings(settings, formats, optimized=True)
+    driven = make_scene(settings, folder.working, progress, warn, check=check, **wanted)
+    save_scene(driven.scene, folder.scene, progress=progress)
+    rest = export_prediction(driven, folder.exports, formats, settings, progress, optimized=True)
+    return [name for name in formats if name not in rest]
+
+
 def peak_memory_bytes() -> int:
     """The most memory that this process, or one that it started, has held so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     usage = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return max(usage) * unit
-
-
-def _check_annotations(settings: RunSettings, frames: Frames, positions: Sequence[int]) -> None:
-    if settings.annotations is not None:
-        open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
 
 
 def open_annotations(given: str | Path, settings: RunSettings, scene: Scene) -> FrameMaps:
@@ -166,7 +179,7 @@ def _optimize(
 
     result = train(
         scene,
-        train_settings(settings),
+        settings.optimization(),
         folder.model,
         annotations=annotations,
         progress=progress,
@@ -183,36 +196,29 @@ def _optimize(
     }
 
 
-def train_settings(settings: RunSettings):
-    """The optimizer's settings for a run."""
-    from gaussian.settings import TrainSettings
-
-    chosen: dict[str, Any] = {
-        "seed": settings.seed,
-        "protocol": settings.protocol,
-        "test_every": settings.test_every,
-        "refine_test_cameras": settings.refine_test_cameras,
-        "device": settings.splat_device,
-    }
-    if settings.iterations is not None:
-        chosen["iterations"] = settings.iterations
-    if settings.max_gaussians is not None:
-        chosen["max_gaussians"] = settings.max_gaussians
-    return TrainSettings(**chosen)
-
-
 def _export(scene: Scene, settings: RunSettings, folder: RunFolder, progress: Progress) -> None:
     from gaussian.model_folder import load_model
 
-    source = Exportable.of_scene(scene, gaussians=load_model(folder.model).gaussians)
-    export(source, folder.exports, settings.export or "", settings.export_options, progress=progress)
+    formats = checked_formats(settings, optimized=True)
+    of_prediction = of_the_prediction(formats, optimized=True)
+    missing = [name for name in of_prediction if name not in folder.record["stages"]["scene"].get("exported", [])]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)} can only be written while the clip is predicted, which is finished; leave it out, "
+            "or start over with --overwrite."
+        )
+    rest = [name for name in formats if name not in of_prediction]
+    if rest:
+        source = Exportable.of_scene(scene, gaussians=load_model(folder.model).gaussians)
+        export(source, folder.exports, rest, settings.export_options, progress=progress)
 
 
 def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, progress: Progress) -> None:
+    from gaussian.rasterize import usable_device
     from scene import splat_rendering
     from stillsplat.overlays import comparison
 
-    renderer = splat_rendering.Renderer(model.gaussians, device=settings.splat_device)
+    renderer = splat_rendering.Renderer(model.gaussians, device=usable_device(settings.device))
     count = len(scene.frames)
     paths = [folder.renders / f"{index:05d}.png" for index in range(count)]
     with atomic_folder(folder.renders, overwrite=True) as temporary:

@@ -1,12 +1,14 @@
 """Settings of the commands that write a scene; those of `stillsplat run` are recorded in run.json."""
 
+import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
+from gaussian.settings import OptimizationSettings, TrainSettings
 from scene.errors import InputError
 from scene.formats.options import ExportOptions
-from scene.option import option
+from scene.option import option, values_of
 
 #: the DAS3R protocol (Xu et al., 2024): which frames, how large, how long
 DAS3R_FRAMES = "0:50"
@@ -15,7 +17,6 @@ DAS3R_ITERATIONS = 4000
 
 #: settings that do not affect finished stages: how to score, where to compute, what else to write
 _FREE_ON_RESUME = {"annotations", "device", "export", "export_options"}
-_OPTIMIZATION, _SCORES = "optimization", "scores"
 
 
 @dataclass(frozen=True)
@@ -39,67 +40,41 @@ class PosesSettings(SceneSettings, StreamSettings):
 
     def stream(self) -> StreamSettings:
         """How the clip is cut into chunks."""
-        return StreamSettings(**{item.name: getattr(self, item.name) for item in fields(StreamSettings)})
+        return StreamSettings(**values_of(self, StreamSettings))
 
 
 @dataclass(frozen=True)
-class RunSettings(SceneSettings):
+class RunSettings(SceneSettings, OptimizationSettings):
     """Settings of `stillsplat.reconstruct.reconstruct`."""
 
-    #: steps of the Gaussian optimization; None: the optimizer's own default
-    iterations: int | None = option(
-        None, "optimizer steps (default: the optimizer's own)", metavar="N", group=_OPTIMIZATION
-    )
-    #: about how many Gaussians there are at most; None: the optimizer's own default
-    max_gaussians: int | None = option(
-        None, "about how many Gaussians there are at most", metavar="N", group=_OPTIMIZATION
-    )
     #: folder with annotated motion masks, used for scores only
     annotations: str | None = option(
-        None, "annotated motion masks (white = moving), for scores only", metavar="DIR", group=_SCORES
-    )
-    test_every: int = option(0, "hold out every K-th frame", metavar="K", group=_SCORES)
-    protocol: str = option(
-        "none",
-        "das3r: first 50 frames, long side 512, frame i held out when (i + 5) mod 10 = 0, 4000 iterations",
-        choices=("none", "das3r"),
-        group=_SCORES,
-    )
-    refine_test_cameras: bool = option(
-        False, "refine cameras of held-out frames on their static pixels; noted in the scores", group=_SCORES
+        None, "annotated motion masks (white = moving), for scores only", metavar="DIR", group="scores"
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.iterations is not None and self.iterations < 1:
+        SceneSettings.__post_init__(self)
+        OptimizationSettings.__post_init__(self)
+        if self.iterations < 1:
             raise InputError(f"--iterations must be 1 or more, not {self.iterations}.")
-        if self.test_every < 0 or self.test_every == 1:
-            raise InputError(
-                "--test-every must be 0 (hold out nothing) or at least 2, so that frames are left to learn from."
-            )
-        if self.protocol not in ("none", "das3r"):
-            raise InputError(f'There is no protocol called "{self.protocol}"; the only one is das3r.')
-        if self.protocol != "none" and self.test_every:
-            raise InputError("--protocol and --test-every both choose the held-out frames; give only one of them.")
-        if self.refine_test_cameras and self.protocol == "none" and not self.test_every:
-            raise InputError("--refine-test-cameras needs held-out frames; add --protocol das3r or --test-every.")
-        if self.max_gaussians is not None and self.max_gaussians < 1:
-            raise InputError(f"--max-gaussians must be 1 or more, not {self.max_gaussians}.")
 
-    @property
-    def splat_device(self) -> str:
-        """Where splats are optimized and rendered. Their kernels have not run on a GPU yet, so "auto" is the CPU."""
-        return "cuda" if self.device == "cuda" else "cpu"
+    def optimization(self) -> TrainSettings:
+        """The settings of the optimizer."""
+        return TrainSettings(**values_of(self, OptimizationSettings))
 
     def resolved(self) -> "RunSettings":
-        """The same with what the protocol fixes filled in; explicit values stay, and the scores name the deviation."""
+        """The same with the default predictor and what the protocol fixes filled in; explicit values stay, and the
+        scores name the deviation."""
+        from scene.open_scene import is_scene  # here, so that --help stays fast
+
+        if self.predictor is None and not is_scene(self.input):
+            return replace(self, predictor=self.spec.name).resolved()
         if self.protocol != "das3r":
             return self
         return replace(
             self,
             frames=self.frames if self.frames is not None else DAS3R_FRAMES,
             max_size=self.max_size if self.max_size is not None else DAS3R_MAX_SIZE,
-            iterations=self.iterations if self.iterations is not None else DAS3R_ITERATIONS,
         )
 
     def protocol_deviations(self) -> list[str]:
@@ -125,8 +100,8 @@ class RunSettings(SceneSettings):
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return asdict(self)
+        """As JSON holds it."""
+        return json.loads(json.dumps(asdict(self)))
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> "RunSettings":
@@ -140,13 +115,17 @@ class RunSettings(SceneSettings):
         options = values.get("export_options") or {}
         known_options = {item.name for item in fields(ExportOptions)}
         kept = {name: value for name, value in options.items() if name in known_options}
-        return RunSettings(**{**values, "export_options": ExportOptions(**kept)})
+        # earlier versions wrote null for the optimizer's own values
+        given = {name: value for name, value in values.items() if value is not None}
+        return RunSettings(**{**given, "export_options": ExportOptions(**kept)})
 
     def differences(self, recorded: "RunSettings") -> list[str]:
         """Names of options that differ from `recorded` and would change what is already made."""
+        from dynamic_predictor.predictor_options import option_flags
+
         ours, theirs = self.resolved().to_dict(), recorded.resolved().to_dict()
-        return [
-            "--" + name.replace("_", "-") if name != "input" else "the input"
-            for name in ours
-            if name not in _FREE_ON_RESUME and ours[name] != theirs[name]
-        ]
+        of_predictor, before = ours.pop("predictor_options"), theirs["predictor_options"]
+        names = [name for name in ours if name not in _FREE_ON_RESUME and ours[name] != theirs[name]]
+        changed = [name for name in {**before, **of_predictor} if before.get(name) != of_predictor.get(name)]
+        found = ["the input" if name == "input" else "--" + name.replace("_", "-") for name in names]
+        return found + ([option_flags(changed)] if changed else [])

@@ -2,7 +2,7 @@
 
 import argparse
 import types
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -13,20 +13,41 @@ Settings = TypeVar("Settings")
 
 
 def add_options(
-    parser: argparse.ArgumentParser, settings_type: type, *, leave_out: Collection[str] = (), **defaults: Any
+    parser: argparse.ArgumentParser,
+    settings_type: type,
+    *,
+    leave_out: Collection[str] = (),
+    spelled: Callable[[Field], Sequence[str]] | None = None,
+    **defaults: Any,
 ) -> None:
-    """Adds an option for each declared field of `settings_type` not in `leave_out`; `defaults` by field name."""
-    groups: dict[str, Any] = {}
+    """Adds an option for each declared field of `settings_type` not in `leave_out`; `defaults` by field name. `spelled`
+    gives other spellings than `flags_of`."""
     for item in fields(settings_type):
         declared: Option | None = item.metadata.get(KEY)
         if declared is None or item.name in leave_out:
             continue
-        target: Any = parser
-        if declared.group is not None:
-            if declared.group not in groups:
-                groups[declared.group] = _group(parser, declared.group)
-            target = groups[declared.group]
-        _add(target, item, declared, item.type, defaults.get(item.name, _default(item)))
+        target: Any = parser if declared.group is None else _group(parser, declared.group)
+        words = _words(item, declared, defaults.get(item.name, _default(item)))
+        if declared.positional:
+            target.add_argument(item.name, **words)
+        else:
+            target.add_argument(*(spelled or flags_of)(item), dest=item.name, **words)
+
+
+def add_optional(parser: argparse.ArgumentParser, item: Field, *, title: str, dest: str, flags: Sequence[str]) -> None:
+    """Adds an option for one declared field under the heading `title`, which is None in the result unless given."""
+    declared: Option = item.metadata[KEY]
+    words = {**_words(item, declared, _default(item)), "default": None, "required": False}
+    if words.get("action") == "store_true":
+        del words["required"]
+    elif words.get("action") is argparse.BooleanOptionalAction:
+        words["help"] = f"{words['help']} (default: yes)"
+    _group(parser, title).add_argument(*flags, dest=dest, **words)
+
+
+def flags_of(item: Field) -> tuple[str, ...]:
+    """The spellings of the option of a declared field."""
+    return item.metadata[KEY].flags or ("--" + item.name.replace("_", "-"),)
 
 
 def settings_from(options: argparse.Namespace, settings_type: type[Settings], **extra: Any) -> Settings:
@@ -58,17 +79,16 @@ def _default(item: Field) -> Any:
     return item.default_factory() if item.default_factory is not MISSING else MISSING
 
 
-def _add(target: Any, item: Field, declared: Option, hint: Any, default: Any) -> None:
-    kind = _plain_type(hint)
+def _words(item: Field, declared: Option, default: Any) -> dict[str, Any]:
+    """The keywords of `add_argument`, except `dest`."""
+    hint = item.type
+    kind: Any = _plain_type(hint) if declared.parse is None else _reader(declared.parse)
     words: dict[str, Any] = {"help": declared.help.replace("%", "%%")}
     if declared.positional:
         words["metavar"] = declared.metavar or item.name.upper()
         if default is not MISSING:
             words |= {"nargs": "?", "default": default}
-        target.add_argument(item.name, **words)
-        return
-    flags = declared.flags or ("--" + item.name.replace("_", "-"),)
-    words["dest"] = item.name
+        return words
     if default is MISSING:
         words["required"] = True
     else:
@@ -78,9 +98,19 @@ def _add(target: Any, item: Field, declared: Option, hint: Any, default: Any) ->
     else:
         choices = declared.choices if declared.choices is not None else _literal_values(hint)
         words |= {"type": kind, "metavar": declared.metavar, "choices": None if choices is None else list(choices)}
-        if kind is not str and default not in (MISSING, None, 0) or isinstance(default, str):
+        if kind is not str and default not in (MISSING, None, 0, ()) or isinstance(default, str):
             words["help"] += f" (default: {default})"
-    target.add_argument(*flags, **words)
+    return words
+
+
+def _reader(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
 def _literal_values(hint: Any) -> tuple[Any, ...] | None:

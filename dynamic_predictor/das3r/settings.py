@@ -6,6 +6,7 @@ from pathlib import Path
 from dynamic_predictor.das3r.global_alignment.settings import AlignmentSettings
 from dynamic_predictor.stitching.chunk_windows import check_chunks
 from scene.errors import InputError
+from scene.option import option
 
 
 @dataclass(frozen=True)
@@ -14,20 +15,18 @@ class TwoViewSettings(AlignmentSettings):
 
     #: checkpoint file or folder; None: looked for where weights are kept
     weights: str | Path | None = None
-    #: which pairs of frames are looked at, see `alignment.pair_graph`
-    scene_graph: str = "swinstride-5-noncyclic"
+    #: see `global_alignment.pair_graph`
+    scene_graph: str = option("swinstride-5-noncyclic", "which pairs of frames are looked at", metavar="GRAPH")
     #: longer clips are aligned in windows of so many frames, of which neighbors share `window_overlap`: memory is that
     #: of one window
-    window: int = 100
-    window_overlap: int = 10
-    #: pairs at once in the network; None: as many as the memory holds
-    batch_size: int | None = None
-    #: encoder and decoders in bfloat16 on GPUs; heads always run in float32
-    half_precision: bool = True
-    #: long side of the network's input in pixels
-    image_size: int = 512
-    #: cut frames to multiples of 16, as the networks were evaluated, or squeeze them
-    crop: bool = True
+    window: int = option(100, "longer clips are aligned in windows of so many frames", metavar="N")
+    window_overlap: int = option(10, "frames that neighboring windows share", metavar="N")
+    #: None: as many as the memory holds
+    batch_size: int | None = option(None, "pairs at once in the network (default: by memory)", metavar="N")
+    half_precision: bool = option(True, "encoder and decoders in bfloat16 on GPUs; heads stay in float32")
+    image_size: int = option(512, "long side of the network's input in pixels", metavar="PIXELS")
+    #: as the networks were evaluated
+    crop: bool = option(True, "cut frames to multiples of 16, or squeeze them")
     #: what the alignment's flow term uses: "auto", "sea-raft", "raft" or "dis"
     flow: str = "auto"
 

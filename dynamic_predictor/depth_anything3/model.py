@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,15 +15,12 @@ from dynamic_predictor.depth_anything3.network import ForwardOptions, MonocularN
 from dynamic_predictor.depth_anything3.official import conventions
 from dynamic_predictor.depth_anything3.official_exports import prepare_exports
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
-from dynamic_predictor.depth_anything3.preprocessing import ResizeMethod, process_images
-from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
+from dynamic_predictor.depth_anything3.preprocessing import process_images
 from dynamic_predictor.depth_anything3.running import predict, replace_cameras, scale_to_meters
-from dynamic_predictor.depth_anything3.settings import NestedSettings
+from dynamic_predictor.depth_anything3.settings import NestedSettings, Precision, ReferenceStrategy, ResizeMethod
 from dynamic_predictor.networks.devices import DEVICES, resolved_device
 from scene.errors import InputError
 from scene.formats.options import ExportOptions
-
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class ImageWarning(UserWarning):

@@ -13,8 +13,7 @@ from dynamic_predictor.depth_anything3.heads import DepthMaps, DepthRayHead, Dep
 from dynamic_predictor.depth_anything3.metric_alignment import align_to_metric, fill_sky, metric_depth
 from dynamic_predictor.depth_anything3.official import OURS, Conventions
 from dynamic_predictor.depth_anything3.ray_pose import cameras_from_rays
-from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
-from dynamic_predictor.depth_anything3.settings import NestedSettings, NetworkSettings
+from dynamic_predictor.depth_anything3.settings import NestedSettings, NetworkSettings, ReferenceStrategy
 
 
 @dataclass(frozen=True)

@@ -2,41 +2,17 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dynamic_predictor.contract import Prediction, Views
-from dynamic_predictor.depth_anything3.model import DepthAnything3, ImageWarning, Precision
+from dynamic_predictor.depth_anything3.model import DepthAnything3, ImageWarning
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
-from dynamic_predictor.depth_anything3.preprocessing import ResizeMethod
-from dynamic_predictor.depth_anything3.reference_view import ReferenceStrategy
-from dynamic_predictor.depth_anything3.settings import WORKING_SIZE
+from dynamic_predictor.depth_anything3.settings import DepthAnything3Settings
 from scene.progress import Progress, StageClock, ignore_progress
-
-
-@dataclass(frozen=True)
-class DepthAnything3Settings:
-    """Settings of `DepthAnything3Predictor`."""
-
-    #: file or folder with weights; None: looked for where weights are kept
-    weights: str | Path | None = None
-    #: what the backbone computes in: "auto", "float32" or "bfloat16"
-    precision: Precision = "auto"
-    #: long side, in pixels, of the images that the network sees, and how images are brought to it
-    process_res: int = WORKING_SIZE
-    process_res_method: ResizeMethod = "upper_bound_resize"
-    #: cameras from the ray maps instead of the camera decoder
-    use_ray_pose: bool = False
-    #: which view is the reference of the others
-    ref_view_strategy: ReferenceStrategy = "saddle_balanced"
-    #: also predicts Gaussians (models that have them), and these blocks' features
-    infer_gs: bool = False
-    export_feat_layers: tuple[int, ...] = ()
-    #: bytes above the weights; None: a share of what is free
-    memory_budget: int | None = None
 
 
 class DepthAnything3Predictor:

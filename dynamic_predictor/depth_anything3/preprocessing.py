@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dynamic_predictor.depth_anything3.settings import ResizeMethod
 from scene.errors import InputError
 from scene.images import read_image
-
-ResizeMethod = Literal["upper_bound_resize", "lower_bound_resize", "upper_bound_crop", "lower_bound_crop"]
 
 PATCH = 14
 #: of the colors of ImageNet

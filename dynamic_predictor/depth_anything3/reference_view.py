@@ -1,14 +1,13 @@
 """The choice of the reference view of a scene, whose camera the other cameras refer to."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dynamic_predictor.depth_anything3.settings import ReferenceStrategy
 from scene.errors import InputError
-
-ReferenceStrategy = Literal["first", "middle", "saddle_balanced", "saddle_sim_range"]
 
 #: scenes of fewer views take the first view as reference
 SMALLEST_CHOICE = 3

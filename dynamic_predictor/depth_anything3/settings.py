@@ -1,10 +1,54 @@
-"""Sizes of the networks of Depth Anything 3 and the table of published models."""
+"""What can be chosen about Depth Anything 3, the sizes of its networks and the table of published models."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from scene.errors import InputError
+from scene.option import option
 
 #: long side in pixels of the images that the networks were trained on
 WORKING_SIZE = 504
+ReferenceStrategy = Literal["first", "middle", "saddle_balanced", "saddle_sim_range"]
+ResizeMethod = Literal["upper_bound_resize", "lower_bound_resize", "upper_bound_crop", "lower_bound_crop"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def parse_blocks(text: str) -> tuple[int, ...]:
+    """Numbers of blocks in a text such as "5,11". Raises `InputError` for anything else."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise InputError(f'give numbers of blocks with commas between them, such as 5,11, not "{text}"') from None
+
+
+@dataclass(frozen=True)
+class DepthAnything3Settings:
+    """Settings of `DepthAnything3Predictor`."""
+
+    #: file or folder with weights; None: looked for where weights are kept
+    weights: str | Path | None = None
+    #: what the backbone computes in
+    precision: Precision = option("auto", "what the backbone computes in")
+    #: long side, in pixels, of the images that the network sees, and how images are brought to it
+    process_res: int = WORKING_SIZE
+    process_res_method: ResizeMethod = option(
+        "upper_bound_resize", "how images are brought to --max-size", flags=("--resize-method",)
+    )
+    use_ray_pose: bool = option(False, "cameras from the rays, not from the camera decoder")
+    #: which view is the reference of the others
+    ref_view_strategy: ReferenceStrategy = option("saddle_balanced", "the reference view")
+    #: also predicts Gaussians (models that have them), and these blocks' features
+    infer_gs: bool = False
+    export_feat_layers: tuple[int, ...] = option(
+        (),
+        "blocks whose features feat_vis shows: 5,11",
+        metavar="BLOCKS",
+        flags=("--export-features",),
+        parse=parse_blocks,
+    )
+    #: bytes above the weights; None: a share of what is free
+    memory_budget: int | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ _MEMORY = {"small": 2, "base": 3, "large": 5, "giant": 10, "nested": 12, "metric
 
 
 def _settings_type() -> type:
-    from dynamic_predictor.depth_anything3.predictor import DepthAnything3Settings
+    from dynamic_predictor.depth_anything3.settings import DepthAnything3Settings
 
     return DepthAnything3Settings
 
@@ -58,6 +58,7 @@ def _row(model: PublishedModel) -> PredictorSpec:
         mixed_sizes=True,
         largest_views=_LARGEST_VIEWS if cameras else 1,
         working_size=WORKING_SIZE,
+        size_setting="process_res",
     )
 
 

@@ -8,16 +8,18 @@ from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.sources import is_live
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.specs import flow_names
+from dynamic_predictor.predictor_options import option_flags
 from dynamic_predictor.specs import predictor_spec, specs, unknown_settings
 from scene.errors import InputError
 from scene.frames import parse_frame_range
 from scene.open_scene import is_scene
 
 
-def check_options(settings: DriverSettings, *, makes_scene: bool = True) -> None:
+def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chunks: bool = False) -> None:
     """Raises `InputError` for the first option that would have no effect or cannot be used.
 
-    `makes_scene`: the command writes a scene, for which the predictor must find cameras.
+    `makes_scene`: the command writes a scene, for which the predictor must find cameras. `in_chunks`: it stitches
+    chunks, which has an official behavior of its own.
     """
     spec = settings.spec
     live = is_live(settings.input)
@@ -28,6 +30,12 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True) -> None
         )
     if settings.weights is not None and "weights" in unknown_settings(spec.name, ["weights"]):
         raise InputError(f"The predictor {spec.name} has no weights; leave out --weights.")
+    unknown = unknown_settings(spec.name, settings.predictor_options)
+    if unknown:
+        raise InputError(f"The predictor {spec.name} has nothing of that kind; leave out {option_flags(unknown)}.")
+    has_official = in_chunks or not unknown_settings(spec.name, ["strict_official"])
+    if settings.strict_official and not has_official:
+        raise InputError(f"The predictor {spec.name} has no official behavior to choose; leave out --strict-official.")
     if settings.fov is not None and not spec.known_focal:
         raise InputError(f"The predictor {spec.name} finds the angle of view itself; leave out --fov.")
     if settings.masks_from is not None and not predictor_spec(settings.masks_from).motion:
@@ -47,8 +55,11 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True) -> None
     check_mask_folder("--masks", settings.masks)
     resolved_device(settings.device)
     if is_scene(settings.input):
-        for name in ("frames", "fps", "max_frames", "max_size", "fov", "weights"):
-            if getattr(settings, name) is not None:
+        if settings.predictor_options:
+            flags = option_flags(settings.predictor_options)
+            raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out {flags}.")
+        for name in ("frames", "fps", "max_frames", "max_size", "fov", "weights", "strict_official"):
+            if getattr(settings, name) not in (None, False):
                 raise InputError(
                     f"{settings.input} is a scene, whose frames and cameras are fixed; leave out "
                     f"--{name.replace('_', '-')}."
@@ -73,7 +84,7 @@ def _check_flow(settings: DriverSettings, makes_scene: bool) -> None:
         estimates_motion = makes_scene and not settings.spec.motion and settings.masks is None
     if not settings.spec.flow and not estimates_motion:
         raise InputError(
-            f"Nothing here estimates optical flow with the predictor {settings.predictor}; leave out --flow."
+            f"Nothing here estimates optical flow with the predictor {settings.spec.name}; leave out --flow."
         )
 
 

@@ -7,8 +7,11 @@ are stitched -> motion masks by the geometric stage where there are none -> scen
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
-from dynamic_predictor.contract import Prediction, Predictor, Views
+import numpy as np
+
+from dynamic_predictor.contract import CollectionPredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
@@ -21,7 +24,8 @@ from dynamic_predictor.predictor_spec import PredictorSpec
 from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.camera import focal_length
 from scene.errors import InputError
-from scene.frames import Frames
+from scene.frames import Frames, MemoryFrames
+from scene.images import fitted_size, resize_image
 from scene.maps import FrameMaps, LoadedMaps, maps_of_size
 from scene.masks import open_masks
 from scene.open_scene import open_scene
@@ -63,10 +67,10 @@ class SceneDriver:
         self.settings, self.spec = settings, settings.spec
         self.progress, self.warn = progress, warn
         self.predictor = predictor or create_predictor(
-            settings.predictor,
+            self.spec.name,
             device=settings.device,
             seed=settings.seed,
-            **{**settings.predictor_settings(), **predictor_settings},
+            **{**settings.settings_of_predictor(), **predictor_settings},
         )
 
     def scene(
@@ -79,6 +83,7 @@ class SceneDriver:
         descriptor_for_loops: bool = False,
         accept_damaged: bool = False,
         motion_stage: bool = True,
+        together: bool = False,
         check: CheckClip = lambda frames, positions: None,
     ) -> DrivenScene:
         """The scene of `source` (by default the input of the settings), whose frames, depths and masks may lie in
@@ -87,13 +92,14 @@ class SceneDriver:
         The clip is predicted as a whole or, where the predictor cannot take it or `stream` is given, in chunks. `known`
         replaces the masks and the angle of view of the settings. A damaged file is refused, or with
         `accept_damaged` what is readable of it is used, with a warning. Without `motion_stage`, a predictor without
-        motion masks leaves the scene without them. `check` is called before the prediction,
-        where all frames are read before it. Raises `InputError` for all errors that a user can correct.
+        motion masks leaves the scene without them. `together`: the clip is predicted as a whole, whatever the spec says
+        of the memory, because a protocol demands it. `check` is called before the prediction, where all frames are read
+        before it. Raises `InputError` for all errors that a user can correct.
         """
         if source is None and not workspace.frames_complete:
             source = self.open_source()
         needs_all = known is not None or self.settings.masks is not None or self.settings.masks_from is not None
-        in_chunks = stream is not None or self.spec.online
+        in_chunks = stream is not None or (self.spec.online and not together)
         if not in_chunks or needs_all or not accept_damaged:
             self._take_in(source, workspace, accept_damaged)
             source = None
@@ -105,8 +111,10 @@ class SceneDriver:
             assert frames is not None
             views = known(frames) if known is not None else self._known(frames, workspace)
         largest = self.spec.largest_views
-        if in_chunks or (largest is not None and len(workspace) > largest):
-            chunks = stream or StreamSettings(chunk_size=largest or 60, overlap=(largest or 60) // 2, loop=False)
+        if in_chunks or (largest is not None and len(workspace) > largest and not together):
+            size = largest or StreamSettings().chunk_size
+            strict = self.settings.strict_official
+            chunks = stream or StreamSettings(chunk_size=size, overlap=size // 2, loop=False, strict_official=strict)
             driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops)
         else:
             assert frames is not None
@@ -117,6 +125,21 @@ class SceneDriver:
             driven = DrivenScene(scene_of_prediction(prediction, frames), prediction)
         self._complete(driven.scene, views, workspace.positions, motion_stage)
         return driven
+
+    def single_view(self, image: np.ndarray) -> tuple[np.ndarray, Prediction]:
+        """The prediction of an image by itself, with the image (uint8, (H, W, 3)) at the size of its maps."""
+        width, height = fitted_size(image.shape[1], image.shape[0], self.settings.size_limit)
+        frames = MemoryFrames(resize_image(image, width, height)[None])
+        prediction = self.predictor.predict(Views(frames, focal=self._focal(frames)))
+        rows, columns = prediction.size
+        return resize_image(image, columns, rows), prediction
+
+    def collection(self, images: Sequence[Path]) -> Prediction:
+        """The prediction of image files of different sizes together; predictors whose spec says `mixed_sizes`."""
+        prediction = cast(CollectionPredictor, self.predictor).predict_collection(images, progress=self.progress)
+        for sentence in prediction.warnings:
+            self.warn(sentence)
+        return prediction
 
     def open_source(self) -> FrameSource:
         """The input of the settings."""
@@ -221,7 +244,7 @@ def scene_of_folder(
     place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
     no depth either, so that moving objects are never silently treated as static."""
     scene = open_scene(settings.input)
-    if settings.predictor not in (DriverSettings.predictor, scene.predictor):
+    if settings.predictor not in (None, scene.predictor):
         raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
     masks_known = settings.masks is not None or scene.motion_masks is not None
     if settings.flow is not None and settings.masks_from is None and masks_known:

@@ -1,21 +1,82 @@
 """The settings that all commands share: which frames, which predictor, and what is known about the clip."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from dynamic_predictor.networks.devices import DEVICES
 from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
+from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
 from scene.option import option
 
 if TYPE_CHECKING:
     from dynamic_predictor.predictor_spec import PredictorSpec
 
+#: needs neither weights nor a GPU
+DEFAULT_PREDICTOR = "geometric"
 _INPUT, _PREDICTOR, _CHUNKS = "input", "predictor", "chunks"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PredictorChoice(ComputeSettings):
+    """Which predictor runs, and how. Raises `InputError` for values out of range."""
+
+    #: a name of `dynamic_predictor.specs`; None: `DEFAULT_PREDICTOR`
+    predictor: str | None = option(
+        None, "stillsplat predictors lists them (default: geometric)", metavar="NAME", group=_PREDICTOR
+    )
+    #: file or folder with weights for it instead of the official ones
+    weights: str | None = option(
+        None, "file or folder with weights other than the official ones", metavar="PATH", group=_PREDICTOR
+    )
+    #: optical flow, a name of `optical_flow.specs`; None: the predictor's own choice
+    flow: str | None = option(
+        None, "optical flow: auto or a name of the table in docs (default: the predictor's)", metavar="NAME",
+        group=_PREDICTOR,
+    )  # fmt: skip
+    #: frames are shrunk to at most this many pixels on their long side; None: what suits the predictor
+    max_size: int | None = option(
+        None, "long side at most (default: what suits the predictor, mostly 512)", metavar="PIXELS", group=_PREDICTOR
+    )
+    strict_official: bool = option(
+        False, "what official code does where ours differs, mistakes included", group=_PREDICTOR
+    )
+    #: further fields of the predictor's settings type, by name; on the command line, options of their own
+    #: (`driver.predictor_options`)
+    predictor_options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_size is not None and self.max_size < 16:
+            raise InputError(f"--max-size must be at least 16 pixels, not {self.max_size}.")
+
+    @property
+    def spec(self) -> "PredictorSpec":
+        """The row of the predictor; `InputError` for an unknown name."""
+        from dynamic_predictor.specs import predictor_spec
+
+        return predictor_spec(self.predictor or DEFAULT_PREDICTOR)
+
+    @property
+    def size_limit(self) -> int:
+        """The long side at most, in pixels."""
+        return self.max_size or self.spec.working_size
+
+    def settings_of_predictor(self) -> dict[str, Any]:
+        """The fields of the predictor's settings that follow from these."""
+        known = {item.name for item in fields(self.spec.settings_type())}
+        shared = {
+            "weights": self.weights,
+            "flow": self.flow,
+            "strict_official": self.strict_official or None,
+            self.spec.size_setting: self.max_size,
+        }
+        chosen = {name: value for name, value in shared.items() if value is not None and name in known}
+        return {**chosen, **self.predictor_options}
+
+
 @dataclass(frozen=True)
-class DriverSettings:
+class DriverSettings(PredictorChoice):
     """Raises `InputError` for values out of range; `checks.check_options` refuses what the predictor cannot use."""
 
     #: video file, folder of images, glob pattern, number of a camera or address of a network stream
@@ -29,10 +90,6 @@ class DriverSettings:
         None, "frames per second that are taken (default: all; 5 when live)", metavar="RATE", group=_INPUT
     )
     max_frames: int | None = option(None, "stop after N frames", metavar="N", group=_INPUT)
-    #: frames are shrunk to at most this many pixels on their long side; None: what suits the predictor
-    max_size: int | None = option(
-        None, "long side at most (default: 512; 504 for Depth Anything 3)", metavar="PIXELS", group=_INPUT
-    )
     #: horizontal angle of view of the frames in degrees, where it is known
     fov: float | None = option(None, "horizontal angle of view, where it is known", metavar="DEGREES", group=_INPUT)
     #: folder with the user's own motion masks (white = moving); they replace those of the predictor
@@ -40,31 +97,10 @@ class DriverSettings:
         None, "your own motion masks (white = moving), one per frame", metavar="DIR", group=_INPUT
     )
     #: a second predictor whose motion masks replace those of the first
-    masks_from: str | None = option(
-        None, "motion masks of another predictor, for example das3r", metavar="NAME", group=_INPUT
-    )
-    #: a name of `dynamic_predictor.specs`
-    predictor: str = option("geometric", "stillsplat predictors lists them", metavar="NAME", group=_PREDICTOR)
-    #: file or folder with weights for it instead of the official ones
-    weights: str | None = option(
-        None, "file or folder with weights other than the official ones", metavar="PATH", group=_PREDICTOR
-    )
-    #: optical flow, a name of `optical_flow.specs`; None: the predictor's own choice
-    flow: str | None = option(
-        None, "optical flow: auto, sea-raft, raft or dis (default: the predictor's)", metavar="NAME", group=_PREDICTOR
-    )
-    #: where networks, optimizer and renders run. "auto" is a GPU where there is one, but for the optimizer, whose GPU
-    #: kernels have not run on one yet: there it is the CPU
-    device: str = option(
-        "auto", "where everything runs; the splats' GPU kernels are chosen by cuda only", choices=DEVICES,
-        group=_PREDICTOR,
-    )  # fmt: skip
-    #: seed of all random number generators
-    seed: int = option(0, "same seed, same CPU: same result (default: 0)", metavar="N", group=_PREDICTOR)
+    masks_from: str | None = option(None, "motion masks of another predictor", metavar="NAME", group=_INPUT)
 
     def __post_init__(self) -> None:
-        if self.max_size is not None and self.max_size < 16:
-            raise InputError(f"--max-size must be at least 16 pixels, not {self.max_size}.")
+        super().__post_init__()
         if self.fps is not None and not self.fps > 0:
             raise InputError(f"--fps must be above 0, not {self.fps}.")
         if self.max_frames is not None and self.max_frames < 1:
@@ -73,57 +109,41 @@ class DriverSettings:
             raise InputError(f"--fov is an angle of view between 1 and 170 degrees, not {self.fov:g}.")
         if self.masks is not None and self.masks_from is not None:
             raise InputError("--masks and --masks-from both give motion masks; use only one of them.")
-        if self.device not in DEVICES:
-            raise InputError(f'There is no device called "{self.device}"; use auto, cpu or cuda.')
-        if self.seed < 0:
-            raise InputError(f"--seed must be 0 or more, not {self.seed}.")
-
-    @property
-    def spec(self) -> "PredictorSpec":
-        """The row of the predictor; `InputError` for an unknown name."""
-        from dynamic_predictor.specs import predictor_spec
-
-        return predictor_spec(self.predictor)
 
     @property
     def selects_frames(self) -> bool:
         """Whether the frames may be a part of the input."""
         return not self.frames == self.fps == self.max_frames is None
 
-    @property
-    def size_limit(self) -> int:
-        """The long side at most, in pixels."""
-        return self.max_size or self.spec.working_size
-
-    def predictor_settings(self) -> dict[str, Any]:
-        """The fields of the predictor's settings that follow from these."""
-        chosen: dict[str, Any] = {}
-        if self.weights is not None:
-            chosen["weights"] = self.weights
-        if self.flow is not None and self.spec.flow:
-            chosen["flow"] = self.flow
-        return chosen
-
 
 @dataclass(frozen=True)
-class StreamSettings:
-    """How a clip is predicted in chunks that are stitched. Raises `InputError` for chunks that make no sense."""
+class ChunkSettings:
+    """The chunks in which a clip is predicted. Raises `InputError` for chunks that make no sense."""
 
     chunk_size: int = option(60, "frames predicted together", metavar="N", group=_CHUNKS)
     overlap: int = option(30, "frames shared with the next chunk", metavar="N", group=_CHUNKS)
+
+    def __post_init__(self) -> None:
+        check_chunks(self.chunk_size, self.overlap)
+
+
+@dataclass(frozen=True)
+class StreamSettings(ChunkSettings):
+    """How the chunks of a clip are stitched."""
+
     #: what may differ between the worlds of two chunks
     align: ChunkAlignmentMethod = option(
         "sim3", "how chunks are joined", choices=("sim3", "se3", "scale+se3"), group=_CHUNKS
     )
     #: whether loops are looked for, and how many frames on either side of one are predicted together
     loop: bool = option(True, "look for loops and close them", group=_CHUNKS)
-    strict_official: bool = option(
-        False, "join chunks as Depth Anything 3's official streaming does, mistakes included", group=_CHUNKS
-    )
     loop_half: int = field(default=10, kw_only=True)
+    #: joins chunks as Depth Anything 3's official streaming does, mistakes included; `PredictorChoice` declares the
+    #: option
+    strict_official: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_chunks(self.chunk_size, self.overlap)
+        super().__post_init__()
         if self.align not in ("sim3", "se3", "scale+se3"):
             raise InputError(f'--align is "{self.align}"; choose sim3, se3 or scale+se3.')
         if self.loop_half < 2:

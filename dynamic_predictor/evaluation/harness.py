@@ -6,7 +6,7 @@ Finished scenes are kept: a repeated run skips the clips that are already predic
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ import numpy as np
 
 from dynamic_predictor.contract import Views
 from dynamic_predictor.driver.scene_driver import SceneDriver
-from dynamic_predictor.driver.settings import DriverSettings
+from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
 from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.evaluation.clip_results import restored_scores, write_clip_results
@@ -36,13 +36,13 @@ from dynamic_predictor.evaluation.scores.scoring import (
 )
 from dynamic_predictor.evaluation.single_images import score_single_images
 from dynamic_predictor.evaluation.summary import write_summary
-from dynamic_predictor.specs import predictor_spec
 from scene.errors import InputError
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
 from scene.frames import Frames
 from scene.maps import FrameMaps
 from scene.open_scene import open_scene
+from scene.option import values_of
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
@@ -50,16 +50,12 @@ Kind = Literal["pose", "depth", "mask"]
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
-    """The predictor to run, the clips to run it on, and the folder for the results."""
+class EvaluationSettings(PredictorChoice):
+    """The predictor to run, the clips to run it on, and the folder for the results. A `flow` of None or "auto" is that
+    of the published figures."""
 
     dataset: str
     output: Path
-    predictor: str = "geometric"
-    #: values for fields of the predictor's settings
-    predictor_settings: dict[str, Any] = field(default_factory=dict)
-    #: optical flow of the predictor, or of the motion stage; None or "auto": that of the published figures
-    flow: str | None = None
     data_folder: Path = Path("data")
     #: None: the clips for which figures are published
     clips: tuple[str, ...] | None = None
@@ -68,8 +64,6 @@ class EvaluationSettings:
     #: per clip; None: as many as published figures use; 0: all
     max_frames: int | None = None
     stride: int = 1
-    #: long side, in pixels, of the images that the predictor receives
-    max_size: int = 512
     #: annotated masks in place of predicted ones
     use_true_masks: bool = False
     #: the true focal length in place of an estimated one
@@ -78,9 +72,6 @@ class EvaluationSettings:
     depth_alignments: tuple[Alignment, ...] = ("scale", "scale_shift_adam")
     #: depth of each image of a clip is predicted and aligned alone ("mono depth")
     each_image_alone: bool = False
-    #: "auto", "cpu" or "cuda"
-    device: str = "auto"
-    seed: int = 0
     overwrite: bool = False
 
 
@@ -148,10 +139,10 @@ def evaluate(
             return report
         if scores:
             alone = settings.each_image_alone or dataset.clip(next(iter(scores))).single_images
-            arguments = (settings.dataset, kind, scores, settings.predictor)
+            arguments = (settings.dataset, kind, scores, settings.spec.name)
             report.tables = write_summary(folder, *arguments, with_published=not alone)
             write_clip_results(
-                settings.output, kind, settings.dataset, settings.predictor, scores, alone=alone,
+                settings.output, kind, settings.dataset, settings.spec.name, scores, alone=alone,
                 details=_details(settings), failures=report.failures,
                 without_truth=dict.fromkeys(report.without_truth, "It has no truth of this kind."),
             )  # fmt: skip
@@ -282,9 +273,9 @@ class _ClipEvaluator:
     def _evaluate_single_images(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
         if kind != "depth":
             raise InputError(f"{self.settings.dataset} has single images, which only --mode=eval_depth can score.")
-        if not predictor_spec(self.settings.predictor).single_view:
+        if not self.settings.spec.single_view:
             raise InputError(
-                f"The predictor {self.settings.predictor} needs a moving camera, but {self.settings.dataset} has "
+                f"The predictor {self.settings.spec.name} needs a moving camera, but {self.settings.dataset} has "
                 "single images; choose a predictor with a depth network, such as das3r or da3-large."
             )
         positions = list(range(len(clip.images)))[: self.settings.max_frames or None][:: self.settings.stride]
@@ -292,10 +283,9 @@ class _ClipEvaluator:
         return score_single_images(
             clip.select(positions),
             self.settings.dataset,
-            lambda: self.driver.predictor,
+            lambda image: self.driver.single_view(image)[1],
             folder,
             self.settings.depth_alignments,
-            max_size=self.settings.max_size,
             progress=self.progress,
         )
 
@@ -313,11 +303,11 @@ class _ClipEvaluator:
         """All settings on which the content of a scene depends; recorded beside the scene."""
         settings = self.settings
         return {
-            "predictor": settings.predictor,
-            "predictor settings": {key: str(value) for key, value in settings.predictor_settings.items()},
+            "predictor": settings.spec.name,
+            "predictor settings": {key: str(value) for key, value in settings.settings_of_predictor().items()},
             **({} if settings.flow is None else {"flow": settings.flow}),
             "frames": positions,
-            "size": settings.max_size,
+            "size": settings.size_limit,
             "seed": settings.seed,
             "layout": settings.layout,
             "masks": "true" if settings.use_true_masks else "predicted",
@@ -327,7 +317,7 @@ class _ClipEvaluator:
 
 def _details(settings: EvaluationSettings) -> str:
     """What the figures depend on beside their protocol, as sentences."""
-    chosen = [f"Long side at most {settings.max_size} pixels; seed {settings.seed}."]
+    chosen = [f"Long side at most {settings.size_limit} pixels; seed {settings.seed}."]
     if settings.stride > 1:
         chosen.append(f"Every {settings.stride}. image.")
     if settings.max_frames:
@@ -343,16 +333,15 @@ def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> 
     """Settings with the optical flow of the data set's published figures, for predictors that leave the choice open,
     unless the user chose another."""
     flow = dataset.dataset.flow
-    default = getattr(predictor_spec(settings.predictor).settings_type()(), "flow", None)
+    default = getattr(settings.spec.settings_type()(), "flow", None)
     if flow is None or default != "auto" or settings.flow not in (None, "auto"):
         return settings
-    return replace(settings, predictor_settings={**settings.predictor_settings, "flow": flow})
+    return replace(settings, flow=flow)
 
 
 def _driver(settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None]) -> SceneDriver:
-    names = ("predictor", "device", "seed", "max_size", "flow")
-    chosen = DriverSettings(str(settings.dataset), **{name: getattr(settings, name) for name in names})
-    return SceneDriver(chosen, progress=progress, warn=warn, **settings.predictor_settings)
+    chosen = DriverSettings(str(settings.dataset), **values_of(settings, PredictorChoice))
+    return SceneDriver(chosen, progress=progress, warn=warn)
 
 
 def _save(scene: Scene, folder: Path, settings: EvaluationSettings, progress: Progress) -> None:

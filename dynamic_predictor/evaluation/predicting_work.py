@@ -4,44 +4,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dynamic_predictor.driver.scene_driver import SceneDriver
-from dynamic_predictor.driver.settings import DriverSettings
+from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
 from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from scene.option import values_of
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
 Warn = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class PredictorChoice:
-    """The predictor of an evaluation, and what goes into it."""
-
-    predictor: str
-    #: values for fields of its settings
-    settings: dict[str, Any] = field(default_factory=dict)
-    #: long side, in pixels, of the images that it receives; None: what suits it
-    max_size: int | None = None
-    flow: str | None = None
-    device: str = "auto"
-    seed: int = 0
-
-    def fingerprint(self) -> dict[str, Any]:
-        """All that its results depend on, for JSON."""
-        settings = {key: str(value) for key, value in self.settings.items()}
-        return {
-            "predictor": self.predictor,
-            "settings": settings,
-            "size": self.max_size,
-            "flow": self.flow,
-            "seed": self.seed,
-        }
 
 
 class PredictingWork:
@@ -68,16 +43,8 @@ class PredictingWork:
     @cached_property
     def driver(self) -> SceneDriver:
         """The driver with the predictor, made at the first use."""
-        choice = self.choice
-        settings = DriverSettings(
-            "the images",
-            predictor=choice.predictor,
-            max_size=choice.max_size,
-            flow=choice.flow,
-            device=choice.device,
-            seed=choice.seed,
-        )
-        return SceneDriver(settings, progress=self.progress, warn=self.warn_once, **choice.settings)
+        settings = DriverSettings("the images", **values_of(self.choice, PredictorChoice))
+        return SceneDriver(settings, progress=self.progress, warn=self.warn_once)
 
     @contextmanager
     def predicted(self, images: Sequence[Path]) -> Iterator[Scene]:

@@ -8,7 +8,8 @@ cameras, and its depth maps are fused from these.
 
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,9 @@ import numpy as np
 
 from dynamic_predictor.contract import Prediction, Predictor, Views
 from dynamic_predictor.depth_anything3.pose_alignment import align_cameras, transform_cameras
+from dynamic_predictor.driver.scene_driver import SceneDriver
+from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
+from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.evaluation.datasets.reconstruction import (
     RECONSTRUCTION_DATASETS,
     ReconstructionDataset,
@@ -29,12 +33,13 @@ from dynamic_predictor.evaluation.scores.dtu import all_points, consistent_point
 from dynamic_predictor.evaluation.scores.pair_poses import score_pair_poses
 from dynamic_predictor.evaluation.scores.surfaces import read_surface, score_surface
 from dynamic_predictor.evaluation.tables import Column, Table, write_tables
-from dynamic_predictor.predictor_spec import PredictorSpec
 from scene.camera import Camera, cameras_of
 from scene.errors import InputError
-from scene.frames import ImageFolderFrames
-from scene.images import fitted_size, resize_image, write_png
+from scene.frames import ASSUMED_RATE, Frames
+from scene.images import fitted_size, resize_image
+from scene.option import values_of
 from scene.progress import Progress, ignore_progress
+from scene.video import DecodedImage
 
 BenchmarkKind = Literal["pose", "recon"]
 _FRAMES, _SEED = 100, 42
@@ -52,8 +57,8 @@ _SURFACE_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class BenchmarkSettings:
-    """The data set, the scenes to score and the folder for the results."""
+class BenchmarkSettings(PredictorChoice):
+    """The predictor, the data set, the scenes to score and the folder for the results."""
 
     dataset: str
     data_folder: Path
@@ -64,8 +69,6 @@ class BenchmarkSettings:
     all_scenes: bool = False
     #: images per scene; 0: all
     max_frames: int = _FRAMES
-    #: long side, in pixels, of the images that the predictor receives
-    max_size: int = 504
     #: the predictor receives the true cameras
     posed: bool = False
 
@@ -85,17 +88,17 @@ class BenchmarkReport:
 def run_benchmark(
     settings: BenchmarkSettings,
     kind: BenchmarkKind,
-    predictor: Predictor,
-    spec: PredictorSpec,
     *,
+    predictor: Predictor | None = None,
     progress: Progress = ignore_progress,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> BenchmarkReport:
     """Scores every scene and writes `evaluation/<dataset>_<kind>.{txt,json}` in the output folder.
 
-    `say` receives warnings and the reasons of failures; a scene that fails does not stop the others. Raises
-    `InputError` for an unknown or missing data set, for "recon" on a data set without true surfaces, and for `posed`
-    with a predictor that does not accept cameras."""
+    `predictor` is used instead of the one that the settings name. `say` receives warnings and the reasons of
+    failures; a scene that fails does not stop the others. Raises `InputError` for an unknown or missing data set,
+    for "recon" on a data set without true surfaces, and for `posed` with a predictor that does not accept cameras.
+    """
     dataset = RECONSTRUCTION_DATASETS.get(settings.dataset)
     if dataset is None:
         known = ", ".join(RECONSTRUCTION_DATASETS)
@@ -105,6 +108,7 @@ def run_benchmark(
         raise InputError(f"{dataset.title} is not in {folder}; {_SOURCE}")
     if kind == "recon" and not dataset.has_surfaces:
         raise InputError(f"{dataset.title} has true cameras but no surface; use --mode=eval_pose.")
+    spec = settings.spec
     if not spec.cameras:
         raise InputError(f"The predictor {spec.name} finds no cameras; choose another one for this data set.")
     if settings.posed and not spec.known_poses:
@@ -112,22 +116,22 @@ def run_benchmark(
     names = settings.scenes or (None if settings.all_scenes else dataset.scenes) or tuple(dataset.list_scenes(folder))
     if not names:
         raise InputError(f"{folder} holds no scenes; {_SOURCE}")
-    report, reported = BenchmarkReport(), set()
+    report, reported, name = BenchmarkReport(), set(), ""
 
-    def say_once(scene: str, warnings: Iterable[str]) -> None:
-        for warning in warnings:
-            if warning not in reported:
-                reported.add(warning)
-                say(f"{scene}: {warning}")
+    def say_once(warning: str) -> None:
+        if warning not in reported:
+            reported.add(warning)
+            say(f"{name}: {warning}")
 
+    chosen = DriverSettings(settings.dataset, **values_of(settings, PredictorChoice))
+    driver = SceneDriver(chosen, predictor=predictor, progress=progress, warn=say_once)
     with without_empty_folders(settings.output):
         for done, name in enumerate(names):
             progress("scenes", done, len(names))
             try:
                 scene = sample_views(dataset.scene(folder, name), settings.max_frames)
-                prediction = _predict(scene, predictor, settings, progress)
-                say_once(name, prediction.warnings)
-                report.scores[name] = _score(dataset, scene, kind, prediction, settings, progress)
+                with _predicted(scene, driver, settings, progress) as prediction:
+                    report.scores[name] = _score(dataset, scene, kind, prediction, settings, progress)
             except InputError as error:
                 report.failures[name] = str(error)
                 say(f"{name}: {error}")
@@ -217,27 +221,54 @@ def _score(
     return asdict(score_surface(points, surface, dataset.threshold, voxel_size=voxel_size, progress=progress))
 
 
-def _predict(
-    scene: ReconstructionScene, predictor: Predictor, settings: BenchmarkSettings, progress: Progress
-) -> Prediction:
-    """Predicts all views of a scene at once, from shrunk copies of the images in a temporary folder."""
+@contextmanager
+def _predicted(
+    scene: ReconstructionScene, driver: SceneDriver, settings: BenchmarkSettings, progress: Progress
+) -> Iterator[Prediction]:
+    """The prediction of all views of a scene at once, whose frames lie in a temporary folder meanwhile."""
     settings.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".views-", dir=settings.output) as working:
-        paths, scales = [], []
-        for index, view in enumerate(scene.views):
-            image = view.read()
-            size = fitted_size(image.shape[1], image.shape[0], settings.max_size)
-            paths.append(Path(working) / f"{index:05d}.png")
-            write_png(paths[-1], resize_image(image, *size))
-            scales.append(np.diag([size[0] / image.shape[1], size[1] / image.shape[0], 1.0]))
-            progress(f"{scene.name}: reading", index + 1, len(scene.views))
-        frames = ImageFolderFrames(paths)
-        views = Views(frames)
-        if settings.posed:
+        source = _SceneImages(scene, settings.size_limit, progress)
+
+        def known(frames: Frames) -> Views:
+            if not settings.posed:
+                return Views(frames)
             poses = np.linalg.inv(scene.camera_from_world)
-            intrinsics = np.stack([scale @ view.intrinsics for scale, view in zip(scales, scene.views, strict=True)])
-            views = Views(frames, world_from_camera=poses, intrinsics=intrinsics)
-        return predictor.predict(views, progress=progress)
+            intrinsics = [scale @ view.intrinsics for scale, view in zip(source.scales, scene.views, strict=True)]
+            return Views(frames, world_from_camera=poses, intrinsics=np.stack(intrinsics))
+
+        workspace = StreamWorkspace(Path(working) / "views", {}, resume=False)
+        driven = driver.scene(workspace, source=source, known=known, motion_stage=False, together=True)
+        assert driven.prediction is not None
+        yield driven.prediction
+
+
+class _SceneImages:
+    """The images of a scene as a source of frames. Images of slightly different sizes are brought to that of the first
+    one."""
+
+    is_live = is_video = False
+    selection = ""
+    ended: str | None = None
+
+    def __init__(self, scene: ReconstructionScene, max_size: int, progress: Progress) -> None:
+        self.title, self.total = scene.name, len(scene.views)
+        self._scene, self._max_size, self._progress = scene, max_size, progress
+        #: from the pixels of the views to those of the frames, (3, 3) each
+        self.scales: list[np.ndarray] = []
+
+    def images(self, skip: int = 0) -> Iterator[DecodedImage]:
+        size = None
+        for index, view in enumerate(self._scene.views[skip:], start=skip):
+            image = view.read()
+            height, width = image.shape[:2]
+            size = size or fitted_size(width, height, self._max_size)
+            self.scales.append(np.diag([size[0] / width, size[1] / height, 1.0]))
+            self._progress(f"{self.title}: reading", index + 1, self.total)
+            yield DecodedImage(index, index / ASSUMED_RATE, resize_image(image, *size))
+
+    def frame_name(self, index: int) -> str:
+        return self._scene.views[index].name
 
 
 def _write_table(

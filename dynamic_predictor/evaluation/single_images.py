@@ -7,31 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from dynamic_predictor.contract import Predictor, Views
+from dynamic_predictor.contract import Prediction
 from dynamic_predictor.evaluation.datasets.clip import DatasetClip
 from dynamic_predictor.evaluation.scores.depth import Alignment, DepthScores, mean_depth_scores, score_depth
 from dynamic_predictor.evaluation.scores.scoring import depth_protocol
 from dynamic_predictor.evaluation.scores.sizes import depth_at_truth
 from scene.files.arrays import check_npy, read_npy
 from scene.files.atomic import atomic_file
-from scene.frames import MemoryFrames
-from scene.images import fitted_size, read_image, resize_image
+from scene.images import read_image
 from scene.progress import Progress, ignore_progress
 
 
 def score_single_images(
     clip: DatasetClip,
     dataset: str,
-    predictor: Callable[[], Predictor],
+    predict: Callable[[np.ndarray], Prediction],
     folder: Path,
     alignments: Sequence[Alignment],
     *,
-    max_size: int = 512,
     progress: Progress = ignore_progress,
 ) -> dict[str, dict[str, Any]] | None:
     """Mean depth scores, by alignment, of all images, weighted by their valid pixels; None without true depth.
 
-    The predicted depth of image NAME.png is saved as `folder`/NAMEdepth.npy; an existing file is not predicted again.
+    `predict`: from an image (uint8, (H, W, 3)) to its prediction. The predicted depth of image NAME.png is saved as
+    `folder`/NAMEdepth.npy; an existing file is not predicted again.
     """
     scores: dict[Alignment, list[DepthScores]] = {alignment: [] for alignment in alignments}
     for done, path in enumerate(clip.images):
@@ -40,7 +39,7 @@ def score_single_images(
         if stored.exists():
             depth = read_npy(stored, check_npy(stored, None))
         else:
-            depth = _predict(path, predictor(), max_size)
+            depth = np.asarray(predict(read_image(path)).z_depth[0], np.float32)
             with atomic_file(stored) as temporary, open(temporary, "wb") as file:
                 np.save(file, depth)
         if clip.z_depths is None:
@@ -54,11 +53,3 @@ def score_single_images(
     if clip.z_depths is None:
         return None
     return {alignment: asdict(mean_depth_scores(per_image)) for alignment, per_image in scores.items()}
-
-
-def _predict(path: Path, predictor: Predictor, max_size: int) -> np.ndarray:
-    """The predicted z depth, float32 (h, w)."""
-    image = read_image(path)
-    width, height = fitted_size(image.shape[1], image.shape[0], max_size)
-    view = Views(MemoryFrames(resize_image(image, width, height)[None]))
-    return np.asarray(predictor.predict(view).z_depth[0], np.float32)

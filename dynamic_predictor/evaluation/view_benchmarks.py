@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dynamic_predictor.driver.settings import PredictorChoice
 from dynamic_predictor.evaluation.datasets.co3d import DRAWN_IMAGES, Co3dSequence, draw_sequences
 from dynamic_predictor.evaluation.datasets.point_map_scenes import POINT_MAP_DATASETS, PointMapView
 from dynamic_predictor.evaluation.distribution import (
@@ -23,16 +24,16 @@ from dynamic_predictor.evaluation.distribution import (
     common_failure,
     for_each,
 )
-from dynamic_predictor.evaluation.predicting_work import PredictingWork, PredictorChoice, Warn
+from dynamic_predictor.evaluation.predicting_work import PredictingWork, Warn
 from dynamic_predictor.evaluation.result_files import TaskResults, write_results
 from dynamic_predictor.evaluation.results_folder import without_empty_folders
 from dynamic_predictor.evaluation.scores.pair_poses import AUC_LIMITS, pair_errors, scores_of_pairs
 from dynamic_predictor.evaluation.scores.point_clouds import normals_of, register, score_point_clouds
 from dynamic_predictor.evaluation.scores.point_maps import align_point_maps, central_window
 from dynamic_predictor.evaluation.tables import Column, Table, write_tables
-from dynamic_predictor.specs import predictor_spec
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.option import values_of
 from scene.progress import Progress, ignore_progress
 
 #: of the registration, in meters
@@ -62,13 +63,12 @@ _CO3D_COLUMNS = tuple(Column(f"auc_{limit}", f"AUC@{limit}", 1, 100.0, "higher")
 
 
 @dataclass(frozen=True)
-class ViewBenchmarkSettings:
-    """The data set, the predictor, and the folder for the results."""
+class ViewBenchmarkSettings(PredictorChoice):
+    """The predictor, the data set, and the folder for the results."""
 
     dataset: str
     data_folder: Path
     output: Path
-    choice: PredictorChoice
     #: scenes, sequences or categories; None: all
     names: tuple[str, ...] | None = None
     #: of rooms: the first N of the protocol's images, of CO3Dv2: images that are drawn; None: as published
@@ -112,7 +112,7 @@ def run_point_maps(
     work = PointMapWork(settings, progress=progress, warn=say)
     report = _run(settings, "mv_recon", names, work, engine, progress, say)
     if report.scores and (engine is None or engine.is_first):
-        table = Table(f"{dataset.title}: points as in CUT3R, {settings.choice.predictor}", "scene", _POINT_MAP_COLUMNS)
+        table = Table(f"{dataset.title}: points as in CUT3R, {settings.spec.name}", "scene", _POINT_MAP_COLUMNS)
         table.rows = dict(report.scores)
         table.add_mean()
         keys = [key for key, value in next(iter(report.scores.values())).items() if isinstance(value, float)]
@@ -134,7 +134,7 @@ def run_co3d(
     count = settings.max_frames or DRAWN_IMAGES
     if count < 2:
         raise InputError("Relative poses need at least two images; use --max_frames 2 or more.")
-    drawn, left_out = draw_sequences(settings.data_folder, count=count, seed=settings.choice.seed)
+    drawn, left_out = draw_sequences(settings.data_folder, count=count, seed=settings.seed)
     all_names = [*(sequence.name for sequence in drawn), *left_out]
     wanted = _wanted(settings.names, all_names)
     chosen = [sequence for sequence in drawn if sequence.name in wanted]
@@ -149,7 +149,7 @@ def run_co3d(
         for name, figures in report.scores.items():
             categories.setdefault(name.split("/")[0], []).append(figures)
         groups = {name: _pooled(members) for name, members in categories.items()}
-        table = Table(f"CO3Dv2: relative poses in %, {settings.choice.predictor}", "category", _CO3D_COLUMNS)
+        table = Table(f"CO3Dv2: relative poses in %, {settings.spec.name}", "category", _CO3D_COLUMNS)
         table.rows = dict(groups)
         table.add_mean()
         overall = {
@@ -164,7 +164,7 @@ class PointMapWork(PredictingWork):
     """Predicts and scores one room."""
 
     def __init__(self, settings: ViewBenchmarkSettings, *, progress: Progress, warn: Warn) -> None:
-        super().__init__(settings.choice, settings.output, progress=progress, warn=warn)
+        super().__init__(settings, settings.output, progress=progress, warn=warn)
         self.settings = settings
 
     def __call__(self, name: str) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class PointMapWork(PredictingWork):
         views = views[: self.settings.max_frames or None]
         with self.predicted([view.image for view in views]) as scene:
             if scene.z_depths is None:
-                raise InputError(f"{self.choice.predictor} finds no depth; choose another predictor.")
+                raise InputError(f"{self.choice.spec.name} finds no depth; choose another predictor.")
             cameras = scene.cameras
             predicted = [(np.asarray(scene.z_depths[index]), camera) for index, camera in enumerate(cameras)]
         return score_point_maps(predicted, views, progress=self.progress)
@@ -190,7 +190,7 @@ class Co3dWork(PredictingWork):
         progress: Progress,
         warn: Warn,
     ) -> None:
-        super().__init__(settings.choice, settings.output, progress=progress, warn=warn)
+        super().__init__(settings, settings.output, progress=progress, warn=warn)
         self.sequences = {sequence.name: sequence for sequence in sequences}
 
     def __call__(self, name: str) -> dict[str, Any]:
@@ -257,10 +257,11 @@ def _run(
     progress: Progress,
     say: Callable[[str], None],
 ) -> ViewBenchmarkReport:
-    if not predictor_spec(settings.choice.predictor).cameras:
-        raise InputError(f"The predictor {settings.choice.predictor} finds no cameras; choose another one.")
+    if not settings.spec.cameras:
+        raise InputError(f"The predictor {settings.spec.name} finds no cameras; choose another one.")
     report = ViewBenchmarkReport()
-    fingerprint = {"data": settings.dataset, "frames": settings.max_frames, **settings.choice.fingerprint()}
+    choice = {**values_of(settings, PredictorChoice), "device": None, "size": settings.size_limit}
+    fingerprint = {"data": settings.dataset, "frames": settings.max_frames, **choice}
     folder = settings.output / "evaluation" / f"{task}_{settings.dataset}"
     files = OutcomeFiles(folder, fingerprint, resume=not settings.overwrite)
     said: set[str] = set()
@@ -296,10 +297,10 @@ def _write(
     overall: Mapping[str, Any],
     groups: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    size = settings.choice.max_size or predictor_spec(settings.choice.predictor).working_size
-    protocol = f"{protocol} Long side at most {size} pixels; seed {settings.choice.seed}."
+    size = settings.size_limit
+    protocol = f"{protocol} Long side at most {size} pixels; seed {settings.seed}."
     results = TaskResults(
-        task, settings.dataset, settings.choice.predictor, protocol, report.scores, overall, groups or {},
+        task, settings.dataset, settings.spec.name, protocol, report.scores, overall, groups or {},
         report.failures, report.left_out,
     )  # fmt: skip
     write_results(settings.output, results)

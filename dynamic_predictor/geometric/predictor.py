@@ -1,7 +1,7 @@
 """The weight-free predictor: cameras, depth and motion of a clip, each refined with the others in a few rounds."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,22 +10,12 @@ from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.geometric.convergence import SETTLED_SHIFT, in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
 from dynamic_predictor.geometric.motion import estimate_motion
+from dynamic_predictor.geometric.settings import GeometricSettings
 from dynamic_predictor.geometric.structure_from_motion import CameraEstimate, estimate_cameras
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
-
-
-@dataclass(frozen=True)
-class GeometricSettings:
-    """Settings of `GeometricPredictor`."""
-
-    #: how often cameras, depth and motion are estimated at most, each time with the motion masks of the round before;
-    #: fewer when the masks change the cameras by less than could be seen in the flow
-    rounds: int = 2
-    #: optical flow, a name of `optical_flow.specs`
-    flow: str = "dis"
 
 
 class GeometricPredictor:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def _settings_type() -> type:
-    from dynamic_predictor.geometric.predictor import GeometricSettings
+    from dynamic_predictor.geometric.settings import GeometricSettings
 
     return GeometricSettings
 

@@ -1,8 +1,7 @@
 """The device that computation runs on."""
 
+from scene.compute_settings import DEVICES
 from scene.errors import InputError
-
-DEVICES = ("auto", "cpu", "cuda")
 
 
 def resolved_device(device: str) -> str:

@@ -59,6 +59,12 @@ class Format:
     needs: tuple[Need, ...]
     #: writes the files, each whole or not at all, in place of earlier ones
     write: Callable[[Exportable, Path, ExportOptions, Progress], None]
+    #: `stillsplat poses` writes it in any case
+    for_camera_paths: bool = False
+    #: whether a folder is a scene of this format, and its reader, which raises `InputError` for damaged files; None:
+    #: the format cannot be read as a scene
+    recognizes: Callable[[Path], bool] | None = None
+    read: Callable[[Path], Scene] | None = None
 
 
 _FORMATS: dict[str, Format] = {}
@@ -75,6 +81,12 @@ def register(row: Format) -> None:
 def formats() -> dict[str, Format]:
     """All formats by name, in the order of the table."""
     return dict(_FORMATS)
+
+
+def format_of_scene(folder: str | Path) -> Format | None:
+    """The format that `folder` is a scene of; None for other folders."""
+    rows = (row for row in _FORMATS.values() if row.recognizes is not None and row.recognizes(Path(folder)))
+    return next(rows, None)
 
 
 def format_names(names: str | Sequence[str]) -> list[str]:
@@ -149,14 +161,22 @@ _DEPTH = ("images", "depth")
 for _row in (
     Format("mini_npz", "depth, confidence and cameras", "exports/mini_npz/results.npz", ("depth",), npz.export_mini),
     Format("npz", "mini_npz with the images", "exports/npz/results.npz", _DEPTH, npz.export),
-    Format("glb", "points, cameras as pyramids, and their path", "scene.glb", _POINTS, glb.export),
-    Format("glb_cameras", "glb without points", "camera_poses.glb", _POINTS, glb.export_cameras),
-    Format("ply", "points with colors", "points.ply", ("points",), ply.export),
+    Format("glb", "points, cameras as pyramids, and their path", "scene.glb", _POINTS, glb.export, True),
+    Format("glb_cameras", "glb without points", "camera_poses.glb", _POINTS, glb.export_cameras, True),
+    Format("ply", "points with colors", "points.ply", ("points",), ply.export, True),
     Format("colmap", "COLMAP model with tracks, .bin and .txt", "cameras, images, points3D", _POINTS, colmap.export),
-    Format("nerfstudio", "cameras and frames", "transforms.json, images/", _POSES, nerfstudio.export),
+    Format("nerfstudio", "cameras and frames", "transforms.json, images/", _POSES, nerfstudio.export, True),
     Format("tum", "trajectory of the TUM RGB-D benchmark", "trajectory.txt", _POSES, tum.export),
-    Format("poses_npz", "cameras and times as arrays", "poses.npz", _POSES, poses_npz.export),
-    Format("das3r", "files of DAS3R's predictor", "das3r/", ("cameras", *_DEPTH), das3r.export),
+    Format("poses_npz", "cameras and times as arrays", "poses.npz", _POSES, poses_npz.export, True),
+    Format(
+        "das3r",
+        "files of DAS3R's predictor",
+        "das3r/",
+        ("cameras", *_DEPTH),
+        das3r.export,
+        recognizes=das3r.is_das3r,
+        read=das3r.read_das3r,
+    ),
     Format("depth_vis", "images beside their depth in color", "depth_vis/", _DEPTH, depth_vis.export),
     Format("feat_vis", "features of a network in color", "feat_vis/", ("images", "features"), feat_vis.export),
     Format("splat_ply", "Gaussians for 3DGS viewers", "gaussians.ply", ("gaussians",), splat_ply.export),

@@ -2,9 +2,8 @@
 
 import argparse
 
-from scene.formats.options import ExportOptions
+from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.depth_settings import DepthSettings
-from terminal.options import add_options, settings_from
 
 EPILOG = """\
 output files in OUT:
@@ -29,16 +28,14 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
-    add_options(parser, DepthSettings)
-    add_options(parser, ExportOptions)
+    add_scene_options(parser, DepthSettings)
 
 
 def run(options: argparse.Namespace) -> int:
     from stillsplat.depth import estimate_depth_maps
     from terminal.progress_bars import ProgressBars
 
-    exports = settings_from(options, ExportOptions, seed=options.seed, depth_vis_beside=True)
-    settings = settings_from(options, DepthSettings, export_options=exports)
+    settings = scene_settings(options, DepthSettings, depth_vis_beside=True)
     with ProgressBars() as bars:
         count = estimate_depth_maps(
             settings, options.output, overwrite=options.overwrite, progress=bars, warn=bars.warn

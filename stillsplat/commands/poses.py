@@ -2,9 +2,8 @@
 
 import argparse
 
-from scene.formats.options import ExportOptions
+from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import PosesSettings
-from terminal.options import add_options, settings_from
 
 EPILOG = """\
 output files in OUT:
@@ -30,9 +29,8 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
-    add_options(parser, PosesSettings, input=None)
+    add_scene_options(parser, PosesSettings, input=None)
     parser.add_argument("--video", metavar="SOURCE", help="the input under another name, as in other tools")
-    add_options(parser, ExportOptions)
     group = parser.add_argument_group("an output folder that exists")
     group.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     group.add_argument("--overwrite", action="store_true", help="replace earlier results")
@@ -46,8 +44,7 @@ def run(options: argparse.Namespace) -> int:
     if (options.input is None) == (options.video is None):
         raise InputError("Give either an INPUT or --video SOURCE.")
     options.input = options.input if options.input is not None else options.video
-    exports = settings_from(options, ExportOptions, seed=options.seed)
-    settings = settings_from(options, PosesSettings, export_options=exports)
+    settings = scene_settings(options, PosesSettings)
     with ProgressBars() as bars:
         output = extract_poses(
             settings, options.output, resume=options.resume, overwrite=options.overwrite, progress=bars, warn=bars.warn

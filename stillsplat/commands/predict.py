@@ -2,9 +2,8 @@
 
 import argparse
 
-from scene.formats.options import ExportOptions
+from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import SceneSettings
-from terminal.options import add_options, settings_from
 
 EPILOG = """\
 examples:
@@ -16,16 +15,14 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="SCENE", required=True, help="the scene folder; must not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier scene")
-    add_options(parser, SceneSettings)
-    add_options(parser, ExportOptions)
+    add_scene_options(parser, SceneSettings)
 
 
 def run(options: argparse.Namespace) -> int:
     from stillsplat.predict import predict
     from terminal.progress_bars import ProgressBars
 
-    exports = settings_from(options, ExportOptions, seed=options.seed)
-    settings = settings_from(options, SceneSettings, export_options=exports)
+    settings = scene_settings(options, SceneSettings)
     with ProgressBars() as bars:
         predict(settings, options.output, overwrite=options.overwrite, progress=bars, warn=bars.warn)
     print(f"The scene is in {options.output}; continue with: stillsplat run {options.output} -o OUT")

@@ -2,9 +2,8 @@
 
 import argparse
 
-from scene.formats.options import ExportOptions
+from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import RunSettings
-from terminal.options import add_options, settings_from
 
 EPILOG = """\
 output files in OUT:
@@ -29,8 +28,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for all results; must not exist")
-    add_options(parser, RunSettings)
-    add_options(parser, ExportOptions)
+    add_scene_options(parser, RunSettings)
     group = parser.add_argument_group("an output folder that exists")
     group.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     group.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
@@ -41,8 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from stillsplat.summary import print_run_summary
     from terminal.progress_bars import ProgressBars
 
-    exports = settings_from(options, ExportOptions, seed=options.seed)
-    settings = settings_from(options, RunSettings, export_options=exports)
+    settings = scene_settings(options, RunSettings)
     with ProgressBars() as bars:
         result = reconstruct(
             settings,

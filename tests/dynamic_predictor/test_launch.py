@@ -357,7 +357,7 @@ def test_true_focal_reaches_the_predictor(oracle, data_folder: Path, tmp_path: P
     settings = EvaluationSettings(
         "sintel",
         tmp_path / "focal",
-        "oracle",
+        predictor="oracle",
         data_folder=data_folder,
         clips=("alley_2",),
         max_size=32,

@@ -29,7 +29,7 @@ def test_settings_of_earlier_versions_are_read() -> None:
         ({"max_gaussians": 0}, "--max-gaussians must be 1 or more"),
         ({"test_every": 1}, "--test-every must be 0"),
         ({"test_every": 5, "protocol": "das3r"}, "give only one of them"),
-        ({"device": "tpu"}, 'no device called "tpu"; use one of: auto, cpu, cuda'),
+        ({"device": "tpu"}, 'no device called "tpu"; use auto, cpu or cuda'),
         ({"protocol": "other"}, 'no protocol called "other"'),
         ({"densification": "magic"}, 'no densification called "magic"'),
     ],

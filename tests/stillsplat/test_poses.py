@@ -8,7 +8,8 @@ import numpy as np
 import pycolmap
 import pytest
 
-from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor, DepthAnything3Settings
+from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor
+from dynamic_predictor.depth_anything3.settings import DepthAnything3Settings
 from dynamic_predictor.driver.sources import LiveSource
 from dynamic_predictor.specs import registered
 from scene.errors import InputError

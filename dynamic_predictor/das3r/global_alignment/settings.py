@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from dynamic_predictor.das3r.global_alignment.official import OFFICIAL, OURS, Conventions
 from scene.errors import InputError
+from scene.option import option
+
+if TYPE_CHECKING:
+    from dynamic_predictor.das3r.global_alignment.official import Conventions
 
 ConfidenceTransform = Literal["log", "sqrt", "m1", "id"]
 Distance = Literal["l1", "l2"]
@@ -16,13 +19,15 @@ LossEvaluation = Literal["fused", "plain", "pair_by_pair"]
 class AlignmentSettings:
     """Settings of `align`. Raises `InputError` for values out of range."""
 
-    iterations: int = 300
+    iterations: int = option(300, "steps of the global alignment", metavar="N", flags=("--alignment-iterations",))
     learning_rate: float = 0.01
     final_learning_rate: float = 0.001
-    #: `linear`, `cosine`, or `cycleN`: N linear ramps one after the other
-    schedule: str = "linear"
-    #: one focal length for all frames, or one for each
-    shared_focal: bool = True
+    schedule: str = option(
+        "linear",
+        "how the step size falls: linear, cosine, or cycleN (N linear ramps)",
+        metavar="NAME",
+    )
+    shared_focal: bool = option(True, "one focal length for all frames, or one for each")
     #: weight of a residual with confidence c: log c, sqrt c, c - 1 (`m1`), or c
     confidence_transform: ConfidenceTransform = "log"
     #: `l1`: length of the residual in 3D, `l2`: its square
@@ -31,27 +36,21 @@ class AlignmentSettings:
     mean_pair_scale: float = 0.5
     #: least confidence of the points that a camera is resected from
     minimum_confidence: float = 3.0
-    temporal_smoothing_weight: float = 0.01
-    #: weight of translations relative to rotations in temporal smoothing
-    translation_weight: float = 1.0
-    flow_loss_weight: float = 0.01
-    #: fraction of the iterations after which the flow loss begins
-    flow_loss_start: float = 0.1
-    #: iterations whose flow loss is above this leave it out; 0: no limit
-    flow_loss_limit: float = 20.0
-    #: pixel coordinates whose flow loss reaches this are ignored; 0: no limit
-    flow_pixel_limit: float = 50.0
-    #: weight of the term that keeps depth maps near their initial shape
-    depth_regularization_weight: float = 0.0
-    #: motion probability above which a pixel counts as moving
-    motion_threshold: float = 0.5
-    #: for networks without mask heads: fraction of a pair's largest unexplained flow above which a pixel counts as
-    #: moving
-    flow_motion_threshold: float = 0.35
+    temporal_smoothing_weight: float = option(0.01, "of neighboring cameras being alike", metavar="W")
+    translation_weight: float = option(1.0, "of translations relative to rotations in that", metavar="W")
+    flow_loss_weight: float = option(0.01, "of optical flow in the alignment; 0 needs no flow network", metavar="W")
+    flow_loss_start: float = option(0.1, "share of the steps after which flow counts", metavar="SHARE")
+    flow_loss_limit: float = option(20.0, "flow loss above which a step does without it; 0: no limit", metavar="X")
+    flow_pixel_limit: float = option(50.0, "flow loss above which a pixel does not count; 0: no limit", metavar="X")
+    depth_regularization_weight: float = option(0.0, "of depth staying near its initial shape", metavar="W")
+    motion_threshold: float = option(0.5, "probability above which a pixel moves", metavar="P")
+    flow_motion_threshold: float = option(
+        0.35, "share of a pair's largest unexplained flow above which a pixel moves (monst3r)", metavar="SHARE"
+    )
     #: `fused`: value and gradients in one pass over pointmaps and flows; `plain`: autograd in the official code's order
     #: of operations (`reference_terms.py`), tens of times slower and with memory for a dozen times the pointmaps;
     #: `pair_by_pair`: `plain` with the flow loss averaged within each pair first, the official option --not_batchify
-    loss_evaluation: LossEvaluation = "fused"
+    loss_evaluation: LossEvaluation = option("fused", "how value and gradients are computed; all but fused are slow")
     #: follow the official code in every detail, including its mistakes (listed in `official.py`)
     strict_official: bool = False
 
@@ -80,8 +79,13 @@ class AlignmentSettings:
         learning_rate(0.0, self)
 
     @property
-    def conventions(self) -> Conventions:
+    def conventions(self) -> "Conventions":
         """Our conventions, or the official ones with `strict_official`."""
+        from dynamic_predictor.das3r.global_alignment.official import (  # loads numpy, which options need not
+            OFFICIAL,
+            OURS,
+        )
+
         return OFFICIAL if self.strict_official else OURS
 
     def _check(self, name: str, condition, wanted: str) -> None:

@@ -12,8 +12,13 @@ import torch
 from dynamic_predictor.contract import Views
 from dynamic_predictor.depth_anything3 import DepthAnything3, DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.network import build_network
-from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor, DepthAnything3Settings
-from dynamic_predictor.depth_anything3.settings import BackboneSettings, HeadSettings, NetworkSettings
+from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor
+from dynamic_predictor.depth_anything3.settings import (
+    BackboneSettings,
+    DepthAnything3Settings,
+    HeadSettings,
+    NetworkSettings,
+)
 from dynamic_predictor.driver.scene_driver import SceneDriver
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.workspace import StreamWorkspace

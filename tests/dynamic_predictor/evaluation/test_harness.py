@@ -12,14 +12,14 @@ from dynamic_predictor.evaluation.harness import EvaluationSettings, _with_publi
 @pytest.mark.parametrize(
     ("predictor", "chosen", "used"),
     [
-        ("das3r", None, {"flow": "raft"}),
-        ("monst3r", "auto", {"flow": "raft"}),
-        ("das3r", "dis", {}),
-        ("geometric", None, {}),
-        ("da3-small", None, {}),
+        ("das3r", None, "raft"),
+        ("monst3r", "auto", "raft"),
+        ("das3r", "dis", "dis"),
+        ("geometric", None, None),
+        ("da3-small", None, None),
     ],
 )
 def test_sintel_is_scored_with_the_flow_of_its_published_figures(tmp_path, predictor, chosen, used):
     settings = EvaluationSettings("sintel", tmp_path, predictor=predictor, flow=chosen)
     found = _with_published_flow(OpenDataset(SINTEL, Path("data")), settings)
-    assert found.predictor_settings == used
+    assert found.flow == used

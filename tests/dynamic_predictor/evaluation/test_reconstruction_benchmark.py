@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
-from dynamic_predictor.evaluation.reconstruction_benchmark import BenchmarkSettings, run_benchmark, sample_views
+from dynamic_predictor.evaluation.reconstruction_benchmark import (
+    BenchmarkReport,
+    BenchmarkSettings,
+    run_benchmark,
+    sample_views,
+)
 from dynamic_predictor.launch import main as launch
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.specs import registered
@@ -22,6 +27,12 @@ from tests.dynamic_predictor.evaluation.datasets.reconstruction_files import (
 from tests.simulated_stream import SPEC, SimulatedPredictor
 
 
+def benchmark(settings, kind, predictor, spec=SPEC, **more) -> BenchmarkReport:
+    """Scores `predictor`, of the row `spec`."""
+    with registered(spec):
+        return run_benchmark(replace(settings, predictor=spec.name), kind, predictor=predictor, **more)
+
+
 def test_perfect_prediction(tmp_path, monkeypatch):
     make_hiroom(tmp_path)
     # coarser than the protocol, as the images are
@@ -29,9 +40,9 @@ def test_perfect_prediction(tmp_path, monkeypatch):
     monkeypatch.setitem(RECONSTRUCTION_DATASETS, "hiroom", coarse)
     monkeypatch.setattr("dynamic_predictor.evaluation.reconstruction_benchmark._SURFACE_POINTS", 60_000)
     settings = BenchmarkSettings("hiroom", tmp_path, tmp_path / "results")
-    pose = run_benchmark(settings, "pose", SimulatedPredictor(WALK), SPEC)
+    pose = benchmark(settings, "pose", SimulatedPredictor(WALK))
     assert pose.scores["a/b/c"]["auc_3"] == 1.0 and not pose.failures
-    surface = run_benchmark(settings, "recon", SimulatedPredictor(WALK, noise=0.002), SPEC)
+    surface = benchmark(settings, "recon", SimulatedPredictor(WALK, noise=0.002))
     scores = surface.scores["a/b/c"]
     # parts of the floor and ceiling are not visible, but all predicted points lie on the surface
     assert scores["precision"] > 0.97 and scores["accuracy"] < 0.05
@@ -59,14 +70,14 @@ def test_dtu(tmp_path, posed, monkeypatch):
 
     spec = replace(SPEC, known_poses=posed)
     settings = BenchmarkSettings("dtu", tmp_path, tmp_path / "out", scenes=("scan1",), posed=posed)
-    report = run_benchmark(settings, "recon", Posed(WALK, noise=0.002), spec)
+    report = benchmark(settings, "recon", Posed(WALK, noise=0.002), spec)
     scores = report.scores["scan1"]
     # most of the floor is not visible, and even less of it in four views
     assert scores["accuracy"] < 0.06 and scores["completeness"] < 1.5
     assert scores["overall"] == pytest.approx((scores["accuracy"] + scores["completeness"]) / 2)
     assert np.isnan(scores["f_score"]) and "–" in report.table
     (tmp_path / "dtu" / "SampleSet" / "mvs_data" / "ObsMask" / "Plane1.mat").write_bytes(b"nothing")
-    assert "scan 1" in run_benchmark(settings, "recon", Posed(WALK), spec).failures["scan1"]
+    assert "scan 1" in benchmark(settings, "recon", Posed(WALK), spec).failures["scan1"]
 
 
 class _WrongCameras(SimulatedPredictor):
@@ -83,7 +94,7 @@ class _WrongCameras(SimulatedPredictor):
 def test_bad_prediction(tmp_path):
     make_hiroom(tmp_path)
     settings = BenchmarkSettings("hiroom", tmp_path, tmp_path / "results")
-    assert run_benchmark(settings, "pose", _WrongCameras(WALK), SPEC).scores["a/b/c"]["auc_30"] < 0.6
+    assert benchmark(settings, "pose", _WrongCameras(WALK)).scores["a/b/c"]["auc_30"] < 0.6
 
 
 def test_each_warning_is_reported_once(tmp_path):
@@ -93,9 +104,7 @@ def test_each_warning_is_reported_once(tmp_path):
 
     make_hiroom(tmp_path)
     said = []
-    run_benchmark(
-        BenchmarkSettings("hiroom", tmp_path, tmp_path / "results"), "pose", Warning(WALK), SPEC, say=said.append
-    )
+    benchmark(BenchmarkSettings("hiroom", tmp_path, tmp_path / "results"), "pose", Warning(WALK), say=said.append)
     assert said == ["a/b/c: DIS stands in for RAFT."]
 
 
@@ -164,9 +173,7 @@ def test_failed_scene_leaves_no_files(tmp_path):
             raise InputError("This is not to be had.")
 
     make_hiroom(tmp_path)
-    report = run_benchmark(
-        BenchmarkSettings("hiroom", tmp_path, tmp_path / "out" / "deep"), "pose", Failing(WALK), SPEC
-    )
+    report = benchmark(BenchmarkSettings("hiroom", tmp_path, tmp_path / "out" / "deep"), "pose", Failing(WALK), SPEC)
     assert report.failures == {"a/b/c": "This is not to be had."} and not (tmp_path / "out").exists()
 
 
@@ -196,7 +203,7 @@ def test_options_reach_the_predictor(tmp_path, words, width, resolution):
         return predictor
 
     common = ["--data_folder", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--silent"]
-    with registered(replace(SPEC, settings_type=lambda: _Settings, load=load)):
+    with registered(replace(SPEC, settings_type=lambda: _Settings, size_setting="process_res", load=load)):
         assert launch(["--mode=eval_pose", "--eval_dataset=hiroom", "--predictor", "simulated", *common, *words]) == 0
     assert predictor.width == width
     assert loaded == [(resolution, resolved_device("cpu" if "--device=cpu" in words else "auto"), 3 * len(words[2:]))]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from dynamic_predictor.evaluation.datasets.point_map_scenes import PointMapView
-from dynamic_predictor.evaluation.predicting_work import PredictorChoice
 from dynamic_predictor.evaluation.view_benchmarks import (
     ViewBenchmarkSettings,
     run_co3d,
@@ -156,8 +155,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys, words: list[str]
 def test_unknown_names_and_predictors_without_cameras(tmp_path: Path) -> None:
     make_co3d(tmp_path)
     make_neural_rgbd(tmp_path)
-    choice = PredictorChoice("knowing")
-    settings = ViewBenchmarkSettings("co3d", tmp_path, tmp_path / "out", choice, names=("apple", "hat"))
+    settings = ViewBenchmarkSettings("co3d", tmp_path, tmp_path / "out", predictor="knowing", names=("apple", "hat"))
     spec = knowing(KnowingPredictor(OBJECT_WALK))
     with registered(spec), pytest.raises(InputError, match="has no hat on the disk; there are: apple, bench"):
         run_co3d(settings)

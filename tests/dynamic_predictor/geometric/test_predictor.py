@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dynamic_predictor.contract import Views
-from dynamic_predictor.geometric.predictor import GeometricPredictor, GeometricSettings
+from dynamic_predictor.geometric.predictor import GeometricPredictor
+from dynamic_predictor.geometric.settings import GeometricSettings
 from dynamic_predictor.optical_flow.dis import DISFlow
 from dynamic_predictor.optical_flow.specs import FLOWS, FlowSpec
 from scene.errors import InputError
