@@ -110,7 +110,7 @@ def evaluate(
     with without_empty_folders(folder.tables()):
         dataset = open_dataset(settings.dataset, settings.data_folder)
         all_clips = settings.all_clips or (settings.each_image_alone and dataset.dataset.all_clips_alone)
-        names = list(settings.clips) if settings.clips else dataset.clip_names(all_clips=all_clips)
+        names = list(dict.fromkeys(settings.clips or dataset.clip_names(all_clips=all_clips)))
         evaluator = _ClipEvaluator(settings, dataset, progress, say, warn)
         report = EvaluationReport([], {}, [], len(names))
 

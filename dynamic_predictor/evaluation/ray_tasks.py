@@ -116,6 +116,14 @@ def _check_reachable(address: str | None) -> None:
 def _unreachable(address: str | None, error: Exception) -> InputError:
     where = f"at {address}" if address else "on this machine"
     reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        if "uthentication token" in str(cause):
+            return InputError(
+                f"Ray {where} wants its authentication token; set RAY_AUTH_MODE=token and, where the file of "
+                "`ray start` is not there, RAY_AUTH_TOKEN."
+            )
+        cause = cause.__cause__
     return InputError(f"Ray cannot be reached {where}: {reason}; start it with `ray start --head`.")
 
 

@@ -106,7 +106,7 @@ def run_point_maps(
     folder = settings.data_folder / dataset.folder
     if not folder.is_dir():
         raise InputError(f"{dataset.title} is not in {folder}; {dataset.source}")
-    names = list(settings.names or dataset.list_scenes(folder))
+    names = list(dict.fromkeys(settings.names or dataset.list_scenes(folder)))
     if not names:
         raise InputError(f"{folder} holds no scenes; {dataset.source}")
     work = PointMapWork(settings, progress=progress, warn=say)
