@@ -91,7 +91,11 @@ def _evaluate(arguments: list[str]) -> int:
 
     spec = predictor_spec(options.predictor)
     given = {**choice["predictor_options"], **{name: True for name in _SETTINGS_OF_THEIR_OWN if choice[name]}}
-    if choice["flow"] is not None and (is_benchmark or options.use_gt_mask or not spec.cameras) and not spec.flow:
+    scores_clips = not is_benchmark and not is_view_benchmark
+    no_motion_stage = not scores_clips or options.use_gt_mask or not spec.cameras
+    if options.masks_from is not None and scores_clips:
+        no_motion_stage = not _masks_use_flow(spec.name, options.masks_from)
+    if choice["flow"] is not None and no_motion_stage and not spec.flow:
         given["flow"] = choice["flow"]  # the motion stage has nothing to do
     if unknown := unknown_settings(spec.name, given):
         names = ", ".join(option_of(field) for field in unknown)  # the options instead of the fields
@@ -129,6 +133,7 @@ def _evaluate(arguments: list[str]) -> int:
         max_frames=options.max_frames,
         stride=options.pose_eval_stride,
         use_true_masks=options.use_gt_mask,
+        masks_from=options.masks_from,
         use_true_focal=options.use_gt_focal,
         layout=options.layout,
         overwrite=options.overwrite,
@@ -245,6 +250,14 @@ def _view_benchmark(options: argparse.Namespace, choice: dict[str, Any], engine:
         print(f"launch.py: {len(report.failures)} of {count} scenes failed: {names}.", file=sys.stderr)
         return _SOME_FAILED if report.scores else _BAD_INPUT
     return _DONE
+
+
+def _masks_use_flow(predictor: str, masks_from: str) -> bool:
+    """Whether the masks of --masks_from change with --flow. Raises `InputError` for a source that has no masks."""
+    from dynamic_predictor.driver.mask_source import mask_source
+    from dynamic_predictor.driver.settings import DriverSettings
+
+    return mask_source(DriverSettings("", predictor=predictor, masks_from=masks_from)).uses_flow
 
 
 def _is_benchmark(options: argparse.Namespace) -> bool:

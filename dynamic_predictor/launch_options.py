@@ -72,6 +72,7 @@ _OFFICIAL_ALIGNMENTS = {"metric": "none", "scale&shift": "scale_shift_adam"}
 #: options that have no effect where scenes with true surfaces or cameras are scored by their own protocol, and why
 _UNUSED_ON_BENCHMARKS = {
     "use_gt_mask": "its images have no annotated masks",
+    "masks_from": "no masks are made or scored",
     "use_gt_focal": "true cameras are used by --mode=eval_recon --posed",
     "pose_eval_stride": "its protocol draws the images; --max_frames says how many",
     "layout": "only scores are written, no scenes",
@@ -115,6 +116,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
         raise InputError(f"Unrecognized arguments: {' '.join(rest)}; see launch.py --help.")
     if options.use_gt_mask and options.use_pred_mask:
         raise InputError("--use_gt_mask and --use_pred_mask exclude each other; give one.")
+    if options.use_gt_mask and options.masks_from is not None:
+        raise InputError("--use_gt_mask and --masks_from both give motion masks; use only one of them.")
     for name, mode in (
         ("posed", "eval_recon"),
         ("dir_path", "eval_pose_custom"),
@@ -188,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     add_options(parser, PredictorChoice, spelled=lambda item: [_NAMES_HERE.get(item.name, f"--{item.name}")])
     group.add_argument("--use_pred_mask", action="store_true", help="masks that the predictor finds; always so")
     group.add_argument("--use_gt_mask", action="store_true", help="annotated masks instead")
+    group.add_argument("--masks_from", metavar="NAME", help="masks of another predictor, or attention[:NAME]")
     group.add_argument("--use_gt_focal", action="store_true", help="the true focal length instead of an estimate")
     group = parser.add_argument_group("on which clips")
     datasets = tuple(dict.fromkeys((*DATASETS, *RECONSTRUCTION_DATASETS, *POINT_MAP_DATASETS, CO3D)))

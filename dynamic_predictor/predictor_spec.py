@@ -34,6 +34,8 @@ class PredictorSpec:
     weights: tuple[WeightsFile, ...] = ()
     #: the network of the published size for `dynamic_predictor.parity`
     parity_case: "Callable[[], ParityCase] | None" = None
+    #: its name there, where that is not the row's
+    parity_name: str | None = None
     #: poses and intrinsics of the views; False: depth only
     cameras: bool = True
     #: depth and poses in meters
@@ -42,6 +44,8 @@ class PredictorSpec:
     metric_needs_focal: bool = False
     #: motion masks of its own; otherwise the geometric motion stage finds them from cameras and depth
     motion: bool = False
+    #: motion masks from its attention (`contract.AttentionPredictor`), by the published method of this name
+    attention_motion: str | None = None
     #: its confidence is that of the depth alone, as the motion stage needs it; False: it is also low at moving objects
     confidence_of_depth: bool = True
     #: predicts from one image alone

@@ -8,16 +8,20 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from dynamic_predictor.cut3r.spec import SPECS as CUT3R
 from dynamic_predictor.das3r.spec import SPECS as DAS3R
 from dynamic_predictor.depth_anything3.spec import SPECS as DEPTH_ANYTHING_3
 from dynamic_predictor.geometric.spec import SPEC as GEOMETRIC
 from dynamic_predictor.predictor_spec import PredictorSpec
+from dynamic_predictor.streamvggt.spec import SPECS as STREAMVGGT
 from scene.errors import InputError
 
 if TYPE_CHECKING:
     from dynamic_predictor.contract import Predictor
 
-_TABLE: dict[str, PredictorSpec] = {spec.name: spec for spec in (GEOMETRIC, *DAS3R, *DEPTH_ANYTHING_3)}
+_TABLE: dict[str, PredictorSpec] = {
+    spec.name: spec for spec in (GEOMETRIC, *DAS3R, *DEPTH_ANYTHING_3, *CUT3R, *STREAMVGGT)
+}
 
 
 def specs() -> dict[str, PredictorSpec]:

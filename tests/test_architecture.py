@@ -13,7 +13,8 @@ ARROWS = {
     "terminal": {"terminal", "scene"},
     "dynamic_predictor": {"dynamic_predictor", "scene", "kernels"},
     "gaussian": {"gaussian", "scene", "kernels"},
-    "stillsplat": {"stillsplat", "gaussian", "dynamic_predictor", "terminal", "scene"},
+    "viewer": {"viewer", "scene"},
+    "stillsplat": {"stillsplat", "viewer", "gaussian", "dynamic_predictor", "terminal", "scene"},
     "kernels": {"kernels"},
 }
 #: files of dynamic_predictor that are commands of their own, with options and progress bars
@@ -83,7 +84,18 @@ def test_arrows_point_one_way(graph):
 
 def test_predictors_import_no_driver(graph):
     """A predictor turns views into a prediction; where they come from and who scores them is not its business."""
-    rooms = ("das3r", "depth_anything3", "geometric", "optical_flow", "networks", "stitching", "place_recognition")
+    rooms = (
+        "attention_motion",
+        "cut3r",
+        "das3r",
+        "depth_anything3",
+        "geometric",
+        "streamvggt",
+        "optical_flow",
+        "networks",
+        "stitching",
+        "place_recognition",
+    )
     low = tuple(f"dynamic_predictor.{room}." for room in rooms)
     high = ("dynamic_predictor.driver.", "dynamic_predictor.evaluation.", "dynamic_predictor.training.")
     wrong = [

@@ -1,11 +1,11 @@
 """The sizes of a two-view network, read from config.json or from the model string of a published checkpoint."""
 
-import ast
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dynamic_predictor.weights.model_string import constructor_arguments
 from scene.errors import InputError
 
 
@@ -111,29 +111,4 @@ def arguments_from_model_string(text: str, source: str) -> dict[str, Any]:
 
     Raises `InputError` if it is not a single call of the two-view class with literal arguments.
     """
-    broken = InputError(f"{source} has a model string that cannot be parsed: {text[:80]!r}.")
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise broken from error
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-        raise broken
-    if call.func.id != "AsymmetricCroCo3DStereo":
-        raise InputError(f"{source} is a checkpoint of {call.func.id[:60]}, not of DAS3R or MonST3R.")
-    try:
-        return {keyword.arg: _plain_value(keyword.value) for keyword in call.keywords if keyword.arg}
-    except ValueError as error:
-        raise broken from error
-
-
-def _plain_value(node: ast.expr) -> Any:
-    """The value of a literal; the bare name `inf` counts as a number."""
-    if isinstance(node, ast.Name) and node.id == "inf":
-        return math.inf
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_plain_value(node.operand)
-    if isinstance(node, ast.Tuple | ast.List):
-        return tuple(_plain_value(element) for element in node.elts)
-    if isinstance(node, ast.Constant):
-        return node.value
-    raise ValueError(ast.dump(node))
+    return constructor_arguments(text, source, ("AsymmetricCroCo3DStereo",), "DAS3R or MonST3R")

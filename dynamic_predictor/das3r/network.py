@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dynamic_predictor.das3r.config import TwoViewConfig
 from dynamic_predictor.das3r.heads import MaskHead, PointHead
+from dynamic_predictor.networks.attention import AttentionObserver
 from dynamic_predictor.networks.patch_embedding import PatchEmbedding
 from dynamic_predictor.networks.rotary import rotation_2d
 from dynamic_predictor.networks.transformer import DecoderBlock, TransformerBlock
@@ -101,8 +102,17 @@ class TwoViewNetwork(nn.Module):
         height, width = images.shape[-2:]
         return EncodedImages(self.enc_norm(tokens), positions, height, width, is_transposed)
 
-    def decode(self, view1: EncodedImages, view2: EncodedImages) -> tuple[list[Tensor], list[Tensor]]:
-        """For each image, the tokens of the four layers that the heads read (see `TwoViewConfig.hooked_layers`)."""
+    def decode(
+        self,
+        view1: EncodedImages,
+        view2: EncodedImages,
+        observers: tuple[AttentionObserver | None, AttentionObserver | None] = (None, None),
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """For each image, the tokens of the four layers that the heads read (see `TwoViewConfig.hooked_layers`).
+
+        `observers` of the cross-attention of decoder 1 (queries of image 1, keys of image 2) and of decoder 2 (the
+        reverse), called layer by layer.
+        """
         head_width = self.config.decoder_width // self.config.decoder_heads
         rotation1 = rotation_2d(view1.positions, head_width, self.config.rotary_base)
         rotation2 = rotation_2d(view2.positions, head_width, self.config.rotary_base)
@@ -112,8 +122,8 @@ class TwoViewNetwork(nn.Module):
         for number, (block1, block2) in enumerate(zip(self.dec_blocks, self.dec_blocks2, strict=True), start=1):
             # both attend to the other view's tokens from before this layer
             tokens1, tokens2 = (
-                block1(tokens1, tokens2, rotation1, rotation2),
-                block2(tokens2, tokens1, rotation2, rotation1),
+                block1(tokens1, tokens2, rotation1, rotation2, observers[0]),
+                block2(tokens2, tokens1, rotation2, rotation1, observers[1]),
             )
             if number == self.config.decoder_depth:
                 tokens1, tokens2 = self.dec_norm(tokens1), self.dec_norm(tokens2)

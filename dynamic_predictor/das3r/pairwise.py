@@ -10,9 +10,10 @@ for DAS3R, 2.28 GB for MonST3R):
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,7 +34,9 @@ _GPU_FRACTION = 0.5
 _MOST_PAIRS_AT_ONCE = 16
 _FRAMES_AT_ONCE = 4
 
-_Autocast = Callable[[], AbstractContextManager[object]]
+#: the context in which encoder and decoders run
+Autocast = Callable[[], AbstractContextManager[object]]
+Decoded = TypeVar("Decoded")
 
 
 def predict_pairs(
@@ -57,32 +60,44 @@ def predict_pairs(
     Raises `InputError` if an output is NaN, or if the memory is insufficient even for one pair.
     """
     device = torch.device(device)
-    # the context in which encoder and decoders run
-    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=half_precision and device.type == "cuda")
-    try:
+    autocast = inference_autocast(device, half_precision)
+    with enough_memory(network, device, len(edges), height, width):
         predictions = PairPredictions(edges, height, width, with_motion=network.config.has_mask_heads, device=device)
+        encoded = encode_frames(network, image, predictions.frame_count, device, autocast, progress)
+        _decode_pairs(network, encoded, predictions, batch_size, autocast, progress)
+    return predictions
+
+
+def inference_autocast(device: torch.device, half_precision: bool) -> Autocast:
+    """bfloat16 on GPUs if `half_precision`, float32 otherwise."""
+    return partial(torch.autocast, device.type, torch.bfloat16, enabled=half_precision and device.type == "cuda")
+
+
+@contextmanager
+def enough_memory(network: TwoViewNetwork, device: torch.device, pairs: int, height: int, width: int) -> Iterator[None]:
+    """The network on `device` for work on many pairs. Raises `InputError` when the memory is not enough for it."""
+    try:
         network.to(device)
         with kept_freed_memory() if device.type == "cpu" else nullcontext():
-            encoded = _encode_frames(network, image, predictions.frame_count, device, autocast, progress)
-            _decode_pairs(network, encoded, predictions, batch_size, autocast, progress)
+            yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise InputError(
-            f"The memory is not enough for {len(edges)} pairs of frames of {width}x{height}; use a smaller --max-size, "
+            f"The memory is not enough for {pairs} pairs of frames of {width}x{height}; use a smaller --max-size, "
             "fewer --frames, or a sparser pair graph."
         ) from error
-    return predictions
 
 
-def _encode_frames(
+def encode_frames(
     network: TwoViewNetwork,
     image: Callable[[int], np.ndarray],
     count: int,
     device: torch.device,
-    autocast: _Autocast,
+    autocast: Autocast,
     progress: Progress,
 ) -> EncodedImages:
+    """Frames 0 .. `count` - 1, each encoded once."""
     tokens: list[Tensor] = []
     last: EncodedImages | None = None
     for start in range(0, count, _FRAMES_AT_ONCE):
@@ -101,17 +116,36 @@ def _decode_pairs(
     encoded: EncodedImages,
     predictions: PairPredictions,
     batch_size: int | None,
-    autocast: _Autocast,
+    autocast: Autocast,
     progress: Progress,
 ) -> None:
-    count, start = len(predictions), 0
     frame_features = _FrameFeatures(network, encoded)
-    device = encoded.tokens.device
+
+    def decode(chosen: np.ndarray) -> tuple[ViewPrediction, ViewPrediction]:
+        return _decode_batch(network, encoded, frame_features, predictions.edges[chosen], autocast)
+
+    for chosen, views in decoded_batches(len(predictions), encoded, batch_size, decode, progress):
+        _check_for_nan(views, predictions.edges[chosen])
+        first, second = views
+        motion = () if first.motion is None else (first.motion, second.motion)
+        predictions.store(chosen, first.points, first.confidence, second.points, second.confidence, *motion)
+
+
+def decoded_batches(
+    count: int,
+    encoded: EncodedImages,
+    batch_size: int | None,
+    decode: Callable[[np.ndarray], Decoded],
+    progress: Progress,
+) -> Iterator[tuple[np.ndarray, Decoded]]:
+    """The numbers of pairs decoded together, of `count`, and what `decode` makes of them. Batches that do not fit into
+    the memory are halved."""
+    device, start = encoded.tokens.device, 0
     batch = batch_size or _batch_that_fits(encoded.height * encoded.width, device)
     while start < count:
         chosen = np.arange(start, min(start + batch, count))
         try:
-            views = _decode_batch(network, encoded, frame_features, predictions.edges[chosen], autocast)
+            decoded = decode(chosen)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or len(chosen) == 1:
                 raise
@@ -119,10 +153,7 @@ def _decode_pairs(
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             continue
-        _check_for_nan(views, predictions.edges[chosen])
-        first, second = views
-        motion = () if first.motion is None else (first.motion, second.motion)
-        predictions.store(chosen, first.points, first.confidence, second.points, second.confidence, *motion)
+        yield chosen, decoded
         start += len(chosen)
         progress("pairs of frames", start, count)
 
@@ -160,7 +191,7 @@ def _decode_batch(
     encoded: EncodedImages,
     frame_features: _FrameFeatures,
     edges: np.ndarray,
-    autocast: _Autocast,
+    autocast: Autocast,
 ) -> tuple[ViewPrediction, ViewPrediction]:
     view1, view2 = (encoded.select(torch.from_numpy(edges[:, side]).to(encoded.tokens.device)) for side in (0, 1))
     with torch.inference_mode():

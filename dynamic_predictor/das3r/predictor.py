@@ -6,7 +6,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
+from dynamic_predictor.attention_motion.motion_masks import maps_of_windows, masks_of_clip
 from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.das3r.attention import pair_attention_motion
 from dynamic_predictor.das3r.checkpoint import load_network
 from dynamic_predictor.das3r.global_alignment.flow_term import FlowFunction
 from dynamic_predictor.das3r.global_alignment.long_clip import LongAlignment, align_long_clip
@@ -95,6 +97,35 @@ class TwoViewPredictor:
         }
         prediction.warnings = [*warnings, *aligned.warnings]
         return prediction
+
+    def attention_motion(self, views: Views, *, progress: Progress = ignore_progress) -> FrameMaps:
+        """Motion masks of 0 and 1 from the cross-attention between the views of a clip of any length (Easi3R), at the
+        size of its frames; see `contract.AttentionPredictor`. Clips longer than a window of the settings are looked at
+        window by window."""
+        frames, count, settings = views.frames, len(views), self.settings
+        if count == 1:
+            return np.zeros((1, frames.height, frames.width), np.float32)
+        weights = require_weights(self._weights, settings.weights)
+        geometry = input_geometry(frames.width, frames.height, size=settings.image_size, crop=settings.crop)
+        images = NetworkImages(frames, geometry)
+        network = load_network(weights, mask_heads=self.name == "das3r")
+
+        def window_maps(first: int, stop: int) -> np.ndarray:
+            return pair_attention_motion(
+                network,
+                lambda index: images.prepared(first + index),
+                self._edges(stop - first),
+                geometry.height,
+                geometry.width,
+                device=self.device,
+                batch_size=settings.batch_size,
+                half_precision=settings.half_precision,
+                progress=progress,
+            )
+
+        maps = maps_of_windows(chunk_windows(count, settings.window, settings.window_overlap), window_maps)
+        size = geometry.width, geometry.height
+        return masks_of_clip(maps, size, lambda values: geometry.to_frame(values, outside=None))
 
     def _single(self, views: Views, progress: Progress) -> Prediction:
         """One view as a pair of equal frames, as DAS3R evaluates single images: the mean of both depths."""

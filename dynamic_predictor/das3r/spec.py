@@ -38,6 +38,7 @@ def _row(entry: WeightsFile, description: str, *, motion: bool) -> PredictorSpec
         weights=(entry,),
         parity_case=parity_case,
         motion=motion,
+        attention_motion="Easi3R",
         confidence_of_depth=False,
         single_view=True,
         known_focal=True,

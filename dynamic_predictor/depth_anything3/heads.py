@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dynamic_predictor.depth_anything3.dense_head import DenseHead, add_plane_embedding, output_convolutions
 from dynamic_predictor.depth_anything3.settings import HeadSettings
+from dynamic_predictor.networks.dense_head import DenseHead, add_plane_embedding, output_convolutions
 
 
 @dataclass
@@ -35,7 +35,7 @@ class DepthRayHead(DenseHead):
     """
 
     def __init__(self, token_width: int, settings: HeadSettings) -> None:
-        super().__init__(token_width, settings, 2, normalized=True, placed=True)
+        super().__init__(token_width, settings.features, settings.channels, 2, normalized=True, placed=True)
         features = settings.features
         self._add_refinements("_aux", features)
         self.scratch.output_conv1_aux = nn.ModuleList(_ray_convolutions(features) for _ in range(4))
@@ -91,7 +91,7 @@ class DepthSkyHead(DenseHead):
     """Depth, and a sky map that is 0.3 or more at pixels of sky (`metric_alignment.SKY_THRESHOLD`)."""
 
     def __init__(self, token_width: int, settings: HeadSettings) -> None:
-        super().__init__(token_width, settings, 1, normalized=False, placed=False)
+        super().__init__(token_width, settings.features, settings.channels, 1, normalized=False, placed=False)
         self.scratch.sky_output_conv2 = output_convolutions(settings.features // 2, 1)
 
     def forward(self, tokens: Sequence[Tensor], size: tuple[int, int]) -> DepthMaps:
@@ -108,7 +108,9 @@ class GaussianHead(DenseHead):
     raw_channels = 37
 
     def __init__(self, token_width: int, settings: HeadSettings) -> None:
-        super().__init__(token_width, settings, self.raw_channels + 1, normalized=False, placed=True)
+        super().__init__(
+            token_width, settings.features, settings.channels, self.raw_channels + 1, normalized=False, placed=True
+        )
         features = settings.features
         widths = (3, features // 8, features // 4, features // 2)
         layers: list[nn.Module] = []

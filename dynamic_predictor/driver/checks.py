@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dynamic_predictor.driver.mask_source import mask_source
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.sources import is_live
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.specs import flow_names
 from dynamic_predictor.predictor_options import option_flags
-from dynamic_predictor.specs import predictor_spec, specs, unknown_settings
+from dynamic_predictor.specs import specs, unknown_settings
 from scene.errors import InputError
 from scene.frames import parse_frame_range
 from scene.open_scene import is_scene
@@ -38,11 +39,8 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
         raise InputError(f"The predictor {spec.name} has no official behavior to choose; leave out --strict-official.")
     if settings.fov is not None and not spec.known_focal:
         raise InputError(f"The predictor {spec.name} finds the angle of view itself; leave out --fov.")
-    if settings.masks_from is not None and not predictor_spec(settings.masks_from).motion:
-        raise InputError(
-            f"The predictor {settings.masks_from} finds no motion masks; choose another for --masks-from: "
-            f"{_names(lambda row: row.motion)}."
-        )
+    if settings.masks_from is not None:
+        mask_source(settings)
     if settings.flow is not None:
         _check_flow(settings, makes_scene)
     chosen = parse_frame_range(settings.frames)
@@ -79,7 +77,7 @@ def _check_flow(settings: DriverSettings, makes_scene: bool) -> None:
             f'There is no optical flow called "{settings.flow}"; choose one of: {", ".join(flow_names())}.'
         )
     if settings.masks_from is not None:
-        estimates_motion = predictor_spec(settings.masks_from).flow
+        estimates_motion = mask_source(settings).uses_flow
     else:
         estimates_motion = makes_scene and not settings.spec.motion and settings.masks is None
     if not settings.spec.flow and not estimates_motion:

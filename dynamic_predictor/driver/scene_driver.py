@@ -13,15 +13,15 @@ import numpy as np
 
 from dynamic_predictor.contract import CollectionPredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
+from dynamic_predictor.driver.mask_source import attention_masks, mask_source
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, open_source
-from dynamic_predictor.driver.stream import StreamResult, run_stream
+from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
-from dynamic_predictor.predictor_spec import PredictorSpec
-from dynamic_predictor.specs import create_predictor, predictor_spec
+from dynamic_predictor.specs import create_predictor
 from scene.camera import focal_length
 from scene.errors import InputError
 from scene.frames import Frames, MemoryFrames
@@ -85,6 +85,7 @@ class SceneDriver:
         motion_stage: bool = True,
         together: bool = False,
         check: CheckClip = lambda frames, positions: None,
+        on_prediction: OnPrediction | None = None,
     ) -> DrivenScene:
         """The scene of `source` (by default the input of the settings), whose frames, depths and masks may lie in
         `workspace`: it must exist as long as the scene.
@@ -94,12 +95,15 @@ class SceneDriver:
         `accept_damaged` what is readable of it is used, with a warning. Without `motion_stage`, a predictor without
         motion masks leaves the scene without them. `together`: the clip is predicted as a whole, whatever the spec says
         of the memory, because a protocol demands it. `check` is called before the prediction, where all frames are read
-        before it. Raises `InputError` for all errors that a user can correct.
+        before it. `on_prediction` is told of the frames of a clip that is predicted in chunks or one by one. Raises
+        `InputError` for all errors that a user can correct.
         """
         if source is None and not workspace.frames_complete:
             source = self.open_source()
         needs_all = known is not None or self.settings.masks is not None or self.settings.masks_from is not None
-        in_chunks = stream is not None or (self.spec.online and not together)
+        # an online predictor may have settings, such as further passes, for which it needs the whole clip
+        steps = self.spec.online and not getattr(self.predictor, "needs_whole_clip", False)
+        in_chunks = stream is not None or (steps and not together)
         if not in_chunks or needs_all or not accept_damaged:
             self._take_in(source, workspace, accept_damaged)
             source = None
@@ -115,7 +119,7 @@ class SceneDriver:
             size = largest or StreamSettings().chunk_size
             strict = self.settings.strict_official
             chunks = stream or StreamSettings(chunk_size=size, overlap=size // 2, loop=False, strict_official=strict)
-            driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops)
+            driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops, on_prediction)
         else:
             assert frames is not None
             views = views or self._known(frames, workspace)
@@ -152,15 +156,16 @@ class SceneDriver:
         if source is None:
             raise InputError(f"{workspace.folder} is incomplete and needs the source that it was made from.")
         intake = Intake(source, workspace, max_size=self.settings.size_limit, progress=self.progress)
-        for _ in intake.frames():
-            pass
-        if source.ended and accept_damaged:
-            self.warn(source.ended)
+        intake.take_all()
+        ended = intake.ended
+        for sentence in intake.warnings:
+            if accept_damaged or source.is_live or sentence != ended:
+                self.warn(sentence)
         intake.finish()
-        if source.ended and not accept_damaged:
+        if ended and not accept_damaged and not source.is_live:
             # a truncated file is usually a mistake, so it is used only on request
             raise InputError(
-                f"{source.ended.rstrip('.')}; repair it, or use what is readable with --frames 0:{len(workspace)}."
+                f"{ended.rstrip('.')}; repair it, or use what is readable with --frames 0:{len(workspace)}."
             )
 
     def _in_chunks(
@@ -170,6 +175,7 @@ class SceneDriver:
         settings: StreamSettings,
         views: Views | None,
         descriptor_for_loops: bool,
+        on_prediction: OnPrediction | None,
     ) -> DrivenScene:
         def known(frames: Frames, indices: Sequence[int] | range) -> Views:
             if views is not None:
@@ -192,6 +198,7 @@ class SceneDriver:
             descriptor=descriptor,
             progress=self.progress,
             warn=self.warn,
+            on_prediction=on_prediction,
         )
         return DrivenScene(scene_of_stream(result), stream=result)
 
@@ -203,7 +210,8 @@ class SceneDriver:
                 settings.masks, frames, positions=workspace.positions if settings.selects_frames else None
             )
         elif settings.masks_from is not None:
-            masks = predicted_masks(frames, settings, workspace.folder / "masks_from", self.progress, self.warn)
+            folder = workspace.folder / "masks_from"
+            masks = predicted_masks(frames, settings, folder, self.progress, self.warn, predictor=self.predictor)
         return Views(frames, motion_masks=masks, focal=self._focal(frames))
 
     def _focal(self, frames: Frames) -> float | None:
@@ -215,7 +223,7 @@ class SceneDriver:
         settings, spec = self.settings, self.spec
         if views is not None and views.motion_masks is not None:
             scene.motion_masks = views.motion_masks
-            by = f"predicted ({settings.masks_from})" if settings.masks_from is not None else "given by the user"
+            by = mask_source(settings).provenance if settings.masks_from is not None else "given by the user"
         elif scene.motion_masks is not None:
             by = f"predicted ({spec.name})"
         elif motion_stage:
@@ -255,7 +263,7 @@ def scene_of_folder(
     elif settings.masks_from is not None:
         masks = predicted_masks(scene.frames, settings, working_folder / "masks_from", progress, warn)
         scene = replace(scene, motion_masks=masks)
-        scene.provenance["masks"] = f"predicted ({settings.masks_from})"
+        scene.provenance["masks"] = mask_source(settings).provenance
     elif scene.motion_masks is None:
         if scene.z_depths is None:
             raise InputError(
@@ -280,12 +288,20 @@ def estimated_masks(scene: Scene, settings: DriverSettings, progress: Progress, 
 
 
 def predicted_masks(
-    frames: Frames, settings: DriverSettings, folder: Path, progress: Progress, warn: Warn
+    frames: Frames,
+    settings: DriverSettings,
+    folder: Path,
+    progress: Progress,
+    warn: Warn,
+    *,
+    predictor: Predictor | None = None,
 ) -> FrameMaps:
-    """The motion masks of the predictor that `masks_from` names; nothing else of its prediction is used."""
-    name = settings.masks_from
-    assert name is not None
-    spec: PredictorSpec = predictor_spec(name)
+    """The motion masks that `masks_from` names: those of a predictor, of which nothing else is used, or of attention,
+    by default that of the `predictor` of the settings."""
+    source = mask_source(settings)
+    if source.is_attention:
+        return attention_masks(source, frames, settings, predictor, progress)
+    spec, name = source.spec, source.spec.name
     flow = {"flow": settings.flow} if settings.flow is not None and spec.flow else {}
     predictor = create_predictor(name, device=settings.device, seed=settings.seed, **flow)
     focal = None if settings.fov is None or not spec.known_focal else focal_length(frames.width, settings.fov)

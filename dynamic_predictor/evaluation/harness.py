@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dynamic_predictor.contract import Views
-from dynamic_predictor.driver.scene_driver import SceneDriver
+from dynamic_predictor.driver.scene_driver import SceneDriver, predicted_masks
 from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
 from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
@@ -66,6 +66,8 @@ class EvaluationSettings(PredictorChoice):
     stride: int = 1
     #: annotated masks in place of predicted ones
     use_true_masks: bool = False
+    #: masks of another source in place of the predictor's own, see `driver.mask_source`
+    masks_from: str | None = None
     #: the true focal length in place of an estimated one
     use_true_focal: bool = False
     layout: Layout = "scene"
@@ -239,9 +241,17 @@ class _ClipEvaluator:
                 nonlocal begin
                 begin = time.perf_counter()
                 self.say(f"{clip.name}: {len(frames)} frames of {frames.width}x{frames.height}")
+                masks = None
+                if settings.use_true_masks:
+                    masks = _true_masks(clip, frames)
+                elif settings.masks_from is not None:
+                    folder, driver = workspace.folder / "masks_from", self.driver
+                    masks = predicted_masks(
+                        frames, driver.settings, folder, self.progress, driver.warn, predictor=driver.predictor
+                    )
                 return Views(
                     frames,
-                    motion_masks=_true_masks(clip, frames) if settings.use_true_masks else None,
+                    motion_masks=masks,
                     focal=_true_focal(clip, frames) if settings.use_true_focal else None,
                 )
 
@@ -273,6 +283,10 @@ class _ClipEvaluator:
     def _evaluate_single_images(self, clip: DatasetClip, kind: Kind) -> dict[str, Any] | None:
         if kind != "depth":
             raise InputError(f"{self.settings.dataset} has single images, which only --mode=eval_depth can score.")
+        if self.settings.masks_from is not None:
+            raise InputError(
+                f"{self.settings.dataset} has single images, in which nothing moves; leave out --masks_from."
+            )
         if not self.settings.spec.single_view:
             raise InputError(
                 f"The predictor {self.settings.spec.name} needs a moving camera, but {self.settings.dataset} has "
@@ -310,7 +324,7 @@ class _ClipEvaluator:
             "size": settings.size_limit,
             "seed": settings.seed,
             "layout": settings.layout,
-            "masks": "true" if settings.use_true_masks else "predicted",
+            "masks": "true" if settings.use_true_masks else settings.masks_from or "predicted",
             "focal length": "true" if settings.use_true_focal else "predicted",
         }
 
@@ -324,6 +338,8 @@ def _details(settings: EvaluationSettings) -> str:
         chosen.append(f"The first {settings.max_frames} images.")
     if settings.use_true_masks:
         chosen.append("Annotated masks are given.")
+    if settings.masks_from is not None:
+        chosen.append(f"Masks are those of {settings.masks_from}.")
     if settings.use_true_focal:
         chosen.append("The true focal length is given.")
     return " ".join(chosen)
@@ -340,7 +356,9 @@ def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> 
 
 
 def _driver(settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None]) -> SceneDriver:
-    chosen = DriverSettings(str(settings.dataset), **values_of(settings, PredictorChoice))
+    chosen = DriverSettings(
+        str(settings.dataset), masks_from=settings.masks_from, **values_of(settings, PredictorChoice)
+    )
     return SceneDriver(chosen, progress=progress, warn=warn)
 
 

@@ -6,15 +6,16 @@ from dynamic_predictor.networks.rotary import grid_positions
 
 
 class PatchEmbedding(nn.Module):
-    """Maps square patches of `patch_size` pixels to tokens of `width` features, in reading order."""
+    """Maps square patches of `patch_size` pixels with `channels` values to tokens of `width` features, in reading
+    order."""
 
-    def __init__(self, patch_size: int, width: int) -> None:
+    def __init__(self, patch_size: int, width: int, channels: int = 3) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(channels, width, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor, is_transposed: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens (B, N, width) of images (B, 3, H, W), and their positions (row, column), (B or 1, N, 2).
+        """Tokens (B, N, width) of images (B, channels, H, W), and their positions (row, column), (B or 1, N, 2).
 
         `is_transposed` (B,) bool marks portrait images that are stored transposed in a landscape batch; their tokens
         and positions are in the order of the upright image. Raises `ValueError` if patches do not fit the sides.

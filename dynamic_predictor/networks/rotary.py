@@ -11,10 +11,15 @@ from torch import Tensor
 
 
 class Rotation(NamedTuple):
-    """Cosine and sine of every feature's angle, each (B or 1, 1, N, head width) float32, for all layers and heads."""
+    """Cosine and sine of every feature's angle, each (B or 1, 1, N, head width) float32, for all layers and heads.
+
+    `through_half`: features are rounded to float16 before and after the rotation, which itself runs in float32, as the
+    official kernel of CUT3R's image encoder does.
+    """
 
     cosine: Tensor
     sine: Tensor
+    through_half: bool = False
 
 
 def grid_positions(rows: int, columns: int, device: torch.device | str | None = None) -> Tensor:
@@ -26,8 +31,8 @@ def grid_positions(rows: int, columns: int, device: torch.device | str | None = 
 def rotation_2d(positions: Tensor, head_width: int, base: float = 100.0) -> Rotation:
     """The rotation of tokens at `positions` (row, column), (N, 2) or (B, N, 2), for heads of `head_width` features.
 
-    With D = head_width / 2, pair k of the D / 2 pairs in each half rotates by position * base^(-2k / D). Raises
-    `ValueError` if the head width is not a multiple of 4.
+    Positions may be negative. With D = head_width / 2, pair k of the D / 2 pairs in each half rotates by
+    position * base^(-2k / D). Raises `ValueError` if the head width is not a multiple of 4.
     """
     if head_width % 4:
         raise ValueError(f"a 2-D rotation needs heads of a multiple of 4 features, not {head_width}")
@@ -46,6 +51,9 @@ def rotate(features: Tensor, rotation: Rotation) -> Tensor:
 
     In each half, features k and k + D / 2 form a pair (the "rotate half" layout).
     """
+    if rotation.through_half:
+        rotated = rotate(features.half().float(), rotation._replace(through_half=False))
+        return rotated.half().to(features.dtype)
     first, second, third, fourth = features.chunk(4, dim=-1)
     turned = torch.cat([-second, first, -fourth, third], dim=-1)
     cosine, sine = rotation.cosine.to(features.dtype), rotation.sine.to(features.dtype)

@@ -7,18 +7,24 @@ CroCo (Weinzaepfel et al., NeurIPS 2022).
 import torch
 from torch import Tensor, nn
 
-from dynamic_predictor.networks.attention import CrossAttention, SelfAttention
+from dynamic_predictor.networks.attention import (
+    Attend,
+    AttentionObserver,
+    CrossAttention,
+    SelfAttention,
+    observed_by,
+)
 from dynamic_predictor.networks.fused_linear import linear
 from dynamic_predictor.networks.rotary import Rotation
 
 
 class FeedForward(nn.Module):
-    """Linear layer, exact GELU, linear layer, on tokens (..., width)."""
+    """Linear layer, exact GELU, linear layer, on tokens (..., width), to `out_width` features, by default as many."""
 
-    def __init__(self, width: int, hidden_width: int) -> None:
+    def __init__(self, width: int, hidden_width: int, out_width: int | None = None) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden_width)
-        self.fc2 = nn.Linear(hidden_width, width)
+        self.fc2 = nn.Linear(hidden_width, width if out_width is None else out_width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return linear(self.fc2, linear(self.fc1, tokens, "gelu"))
@@ -60,10 +66,20 @@ class TransformerBlock(nn.Module):
         self.mlp = feed_forward or FeedForward(width, int(width * feed_forward_ratio))
         self.ls2: nn.Module = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
 
-    def forward(self, tokens: Tensor, rotation: Rotation | None = None) -> Tensor:
-        """Maps tokens (B, N, width) to the same shape."""
-        tokens = tokens + self.ls1(self.attn(self.norm1(tokens), rotation))
-        return tokens + self.ls2(self.mlp(self.norm2(tokens)))
+    def forward(self, tokens: Tensor, rotation: Rotation | None = None, attend: Attend | None = None) -> Tensor:
+        """Maps tokens (B, N, width) to the same shape; `attend` as in `SelfAttention`."""
+        tokens = tokens + self.attention_residual(tokens, rotation, attend)
+        return tokens + self.feed_forward_residual(tokens)
+
+    def attention_residual(
+        self, tokens: Tensor, rotation: Rotation | None = None, attend: Attend | None = None
+    ) -> Tensor:
+        """What the attention adds to tokens (B, N, width)."""
+        return self.ls1(self.attn(self.norm1(tokens), rotation, attend))
+
+    def feed_forward_residual(self, tokens: Tensor) -> Tensor:
+        """What the feed-forward layer adds to tokens (B, N, width), which is independent for each of them."""
+        return self.ls2(self.mlp(self.norm2(tokens)))
 
 
 class DecoderBlock(nn.Module):
@@ -85,8 +101,12 @@ class DecoderBlock(nn.Module):
         memory: Tensor,
         rotation: Rotation | None = None,
         memory_rotation: Rotation | None = None,
+        observer: AttentionObserver | None = None,
+        self_observer: AttentionObserver | None = None,
     ) -> Tensor:
-        """Maps the `tokens` (B, N, width) of one view to the same shape, given `memory` (B, M, width) of the other."""
-        tokens = tokens + self.attn(self.norm1(tokens), rotation)
-        tokens = tokens + self.cross_attn(self.norm2(tokens), self.norm_y(memory), rotation, memory_rotation)
+        """Maps the `tokens` (B, N, width) of one view to the same shape, given `memory` (B, M, width) of the other.
+        `observer` is given the queries and keys of the cross-attention, `self_observer` those of the self-attention."""
+        tokens = tokens + self.attn(self.norm1(tokens), rotation, observed_by(self_observer))
+        memory = self.norm_y(memory)
+        tokens = tokens + self.cross_attn(self.norm2(tokens), memory, rotation, memory_rotation, observer)
         return tokens + self.mlp(self.norm3(tokens))

@@ -16,14 +16,17 @@ class ParityCase:
 
     #: official checkpoint key -> the network's tensor (float32, on the CPU), each tensor once
     parameters: Mapping[str, Tensor]
-    #: maps images (1, S, 3, H, W), normalized as for the official code, to output arrays by name
-    run: Callable[[Tensor], Mapping[str, Tensor]]
+    #: maps images (1, S, 3, H, W), normalized as for the official code, to output arrays by name; optional inputs are
+    #: passed by their names
+    run: Callable[..., Mapping[str, Tensor]]
     #: S; None: any number
     image_count: int | None = None
     #: H and W must be multiples of this
     size_multiple: int = 1
     #: second name of a parameter in official checkpoints -> its key in `parameters`
     aliases: Mapping[str, str] = field(default_factory=dict)
+    #: further arrays that the input may have, with their shapes; None: any number
+    optional_inputs: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
 
 
 def network_without_values(build: Callable[[], Network]) -> Network:

@@ -4,7 +4,8 @@
 
 builds network NAME in float32, sets every parameter to its made-up value (`made_up_weights`), applies the overrides,
 `{"official.key": ["mul" | "add", number], ...}`, in their order, runs the network on `images` (1, S, 3, H, W) of IN,
-which are normalized as for the official code, and writes the outputs as float32 arrays.
+which are normalized as for the official code, and writes the outputs as float32 arrays. Some networks take further
+arrays of IN (`ParityCase.optional_inputs`).
 
 The networks are those in `dynamic_predictor.specs` and `optical_flow.specs` that have a parity case.
 """
@@ -13,7 +14,7 @@ import argparse
 import math
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,31 +34,45 @@ from scene.files.json_files import read_json
 _MOST_INPUT_VALUES = 1 << 28
 
 
+def _cases() -> dict[str, Callable[[], ParityCase]]:
+    """What builds the network, by its name here: that of its row unless the row says otherwise."""
+    rows = [(spec.parity_name or name, spec.parity_case) for name, spec in specs().items()]
+    rows += [(name, spec.parity_case) for name, spec in FLOWS.items()]
+    return {name: case for name, case in rows if case is not None}
+
+
 def parity_names() -> list[str]:
     """The names of all networks that can be compared."""
-    return sorted(name for name, spec in {**specs(), **FLOWS}.items() if spec.parity_case is not None)
+    return sorted(_cases())
 
 
 def build_case(name: str) -> ParityCase:
     """The network `name` of the published size, without parameter values. Raises `InputError` for an unknown name."""
-    spec = {**specs(), **FLOWS}.get(name)
-    if spec is None or spec.parity_case is None:
-        raise InputError(f'There is no network called "{name}"; choose one of: {", ".join(parity_names())}.')
-    return spec.parity_case()
+    cases = _cases()
+    if name not in cases:
+        raise InputError(f'There is no network called "{name}"; choose one of: {", ".join(sorted(cases))}.')
+    return cases[name]()
 
 
 @torch.inference_mode()
 @kept_freed_memory()
-def run_parity(name: str, images: Tensor, overrides: Mapping[str, Sequence] | None = None) -> dict[str, np.ndarray]:
-    """The float32 outputs of network `name`, with made-up weights and `overrides`, for `images` (1, S, 3, H, W). Raises
-    `InputError` for images or overrides that do not fit the network."""
+def run_parity(
+    name: str,
+    images: Tensor,
+    overrides: Mapping[str, Sequence] | None = None,
+    further: Mapping[str, Tensor] | None = None,
+) -> dict[str, np.ndarray]:
+    """The float32 outputs of network `name`, with made-up weights and `overrides`, for `images` (1, S, 3, H, W) and
+    `further` inputs by name. Raises `InputError` for inputs or overrides that do not fit the network."""
     case = build_case(name)
+    further = further or {}
     _check_images(name, case, images)
+    _check_further(name, case, further)
     changes = _checked_overrides(case, overrides or {})
     fill_with_made_up_weights(case.parameters)
     for tensor, operation, number in changes:
         tensor.mul_(number) if operation == "mul" else tensor.add_(number)
-    return {output: value.to(torch.float32).numpy() for output, value in case.run(images).items()}
+    return {output: value.to(torch.float32).numpy() for output, value in case.run(images, **further).items()}
 
 
 def _check_images(name: str, case: ParityCase, images: Tensor) -> None:
@@ -68,6 +83,18 @@ def _check_images(name: str, case: ParityCase, images: Tensor) -> None:
     height, width = images.shape[-2:]
     if height % case.size_multiple or width % case.size_multiple:
         raise InputError(f"{name} takes sizes that are multiples of {case.size_multiple}, not {width}x{height}.")
+
+
+def _check_further(name: str, case: ParityCase, further: Mapping[str, Tensor]) -> None:
+    for key, value in further.items():
+        if key not in case.optional_inputs:
+            raise InputError(f'{name} takes no "{key}"; leave it out.')
+        shape = case.optional_inputs[key]
+        if value.dim() != len(shape) or any(
+            not size or wanted not in (None, size) for size, wanted in zip(value.shape, shape, strict=True)
+        ):
+            written = ", ".join("N" if size is None else str(size) for size in shape)
+            raise InputError(f'"{key}" must have the shape ({written}), not {tuple(value.shape)}.')
 
 
 def _checked_overrides(case: ParityCase, overrides: Mapping[str, Sequence]) -> list[tuple[Tensor, str, float]]:
@@ -89,27 +116,32 @@ def _checked_overrides(case: ParityCase, overrides: Mapping[str, Sequence]) -> l
     return changes
 
 
-def read_images(path: Path) -> Tensor:
-    """The float32 array `images` of an .npz file. Raises `InputError` if it is missing, too large or not finite."""
+def read_inputs(path: Path, optional: Iterable[str] = ()) -> dict[str, Tensor]:
+    """The float32 array `images` of an .npz file, and those of the `optional` ones that it has. Raises `InputError` if
+    there are no images, and for arrays that are too large or not finite."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if "images" not in getattr(arrays, "files", ()):
                 raise InputError(f'{path} has no array called "images".')
-            images = arrays["images"]
+            wanted = [name for name in ("images", *optional) if name in arrays.files]
+            return {name: _checked_input(path, name, arrays[name]) for name in wanted}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path.") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be read as an .npz file of numbers.") from error
-    if images.dtype.kind not in "fiu" or images.size > _MOST_INPUT_VALUES:
+
+
+def _checked_input(path: Path, name: str, values: np.ndarray) -> Tensor:
+    if values.dtype.kind not in "fiu" or values.size > _MOST_INPUT_VALUES:
         raise InputError(
-            f'{path} holds {images.size} values of type {images.dtype} in "images"; give at most {_MOST_INPUT_VALUES} '
+            f'{path} holds {values.size} values of type {values.dtype} in "{name}"; give at most {_MOST_INPUT_VALUES} '
             "numbers."
         )
-    if not np.isfinite(images).all():
-        raise InputError(f'{path} holds NaN or infinity in "images"; give finite numbers.')
-    return torch.from_numpy(images.astype(np.float32))
+    if not np.isfinite(values).all():
+        raise InputError(f'{path} holds NaN or infinity in "{name}"; give finite numbers.')
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,9 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         overrides = read_json(options.overrides) if options.overrides else {}
-        images = read_images(options.input)
+        inputs = read_inputs(options.input, build_case(options.name).optional_inputs)
+        images = inputs.pop("images")
         with atomic_file(options.output) as temporary, temporary.open("wb") as file:
-            np.savez(file, **run_parity(options.name, images, overrides))  # type: ignore[arg-type]
+            np.savez(file, **run_parity(options.name, images, overrides, inputs))  # type: ignore[arg-type]
     except InputError as error:
         print(f"parity: {error}", file=sys.stderr)
         return 2

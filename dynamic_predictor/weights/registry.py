@@ -9,56 +9,12 @@ from pathlib import Path
 from dynamic_predictor.optical_flow.specs import FLOWS
 from dynamic_predictor.place_recognition.weights import SALAD
 from dynamic_predictor.specs import specs
-from dynamic_predictor.weights.entry import DUST3R_FAMILY, WeightsFile, is_generic, local_names
+from dynamic_predictor.weights.entry import WeightsFile, is_generic, local_names
 from dynamic_predictor.weights.finding import require_weights, weights_folders
 from scene.errors import InputError
 
 #: files of networks that are not built yet, and of scores
 _OTHERS = (
-    WeightsFile(
-        name="cut3r-512",
-        system="CUT3R",
-        purpose="online pointmaps and cameras, 512 pixels",
-        license=DUST3R_FAMILY,
-        file="cut3r_512_dpt_4_64.pth",
-        # CUT3R itself publishes on Google Drive alone; this is the copy that the authors of VMem keep on the hub
-        repository="liguang0115/cut3r",
-        revision="b14faf986da0df405cff1b41e60e2975c4da2745",
-        page="https://drive.google.com/file/d/1Asz-ZB3FfpzZYwunhQvNPZEUA8XUNAYD/view",
-        size=3_173_761_006,
-        sha256="45f7e98a0a64dbeb54901ae2b878cd8cd125f20a4497316483f0bd6f109f8103",
-        inventory="cut3r-512",
-    ),
-    WeightsFile(
-        name="cut3r-224",
-        system="CUT3R",
-        purpose="online pointmaps and cameras, 224 pixels",
-        license=DUST3R_FAMILY,
-        file="cut3r_224_linear_4.pth",
-        page="https://drive.google.com/file/d/11dAgFkWHpaOHsR6iuitlB_v4NFFBrWjy/view",
-        inventory="cut3r-224",
-    ),
-    WeightsFile(
-        name="streamvggt",
-        system="StreamVGGT",
-        purpose="causal depth, pointmaps and cameras",
-        license="CC BY-NC-SA 4.0 (no commercial use), with parts under VGGT's license",
-        file="checkpoints.pth",
-        repository="lch01/StreamVGGT",
-        inventory="vggt",
-    ),
-    WeightsFile(
-        name="vggt",
-        system="VGGT",
-        purpose="depth, pointmaps and cameras of many views; teacher of StreamVGGT",
-        license="VGGT-1B's own license (research only, no commercial use)",
-        file="model.pt",
-        repository="facebook/VGGT-1B",
-        revision="860abec7937da0a4c03c41d3c269c366e82abdf9",
-        size=5_026_874_952,
-        sha256="d15bf50a8615c8225ed48b51ea5cac673d82442ec0309036df555a053253afe0",
-        inventory="vggt",
-    ),
     WeightsFile(
         name="lpips-alexnet",
         system="LPIPS",

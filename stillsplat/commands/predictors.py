@@ -8,6 +8,7 @@ _CAPABILITIES = {
     "cameras": "cameras",
     "metric": "meters",
     "motion": "motion masks of its own",
+    "attention_motion": "--masks-from attention",
     "single_view": "single images",
     "known_focal": "--fov",
     "known_poses": "known cameras",

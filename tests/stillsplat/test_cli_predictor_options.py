@@ -4,7 +4,7 @@ The networks are replaced by a stub that has the capabilities of the row and rec
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Stub:
 
     def __init__(self, spec: PredictorSpec, received: Received) -> None:
         self.spec, self.received = spec, received
+        self.seen = 0
 
     def predict(self, views: Views, *, progress=lambda stage, done, total: None) -> Prediction:
         self.received.views.append(views)
@@ -71,6 +72,22 @@ class Stub:
             motion=views.motion_masks if views.motion_masks is not None else found if self.spec.motion else None,
             is_metric=self.spec.metric and (not self.spec.metric_needs_focal or views.focal is not None),
         )
+
+    def start(self) -> None:
+        self.seen = 0
+
+    def step(self, view: Views) -> Prediction:
+        found = self.predict(view)
+        assert found.world_from_camera is not None
+        found.world_from_camera[:, 0, 3] += 0.05 * self.seen
+        self.seen += len(view)
+        return found
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"seen": np.array(self.seen)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.seen = int(state["seen"])
 
     def predict_collection(self, images: Sequence[Path], *, progress=None) -> Prediction:
         frames = ImageFolderFrames(images)
@@ -159,7 +176,9 @@ def test_every_command_takes_every_predictor_that_can(command, received, name, p
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("predictor", ["geometric", "das3r", "monst3r", "da3-small", "da3-nested", "da3-metric"])
+@pytest.mark.parametrize(
+    "predictor", ["geometric", "das3r", "monst3r", "da3-small", "da3-nested", "da3-metric", "cut3r"]
+)
 def test_fov_is_used_or_refused(command, received, name, predictor):
     spec = specs()[predictor]
     status, error, _ = command(name, predictor, "--fov", 90)

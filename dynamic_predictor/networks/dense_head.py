@@ -1,5 +1,5 @@
-"""Base of the dense heads of Depth Anything 3: a pyramid of feature maps from tokens, refined from coarse to fine (DPT:
-Ranftl et al., ICCV 2021). Parameter names are those of the published checkpoints."""
+"""Base of the dense heads of VGGT and Depth Anything 3: a pyramid of feature maps from tokens, refined from coarse to
+fine (DPT: Ranftl et al., ICCV 2021). Parameter names are those of the published checkpoints."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear
 
-from dynamic_predictor.depth_anything3.settings import HeadSettings
 from dynamic_predictor.networks.dense_prediction import FeatureFusion
 
 
@@ -45,15 +44,25 @@ class Scratch(nn.Module):
 class DenseHead(nn.Module):
     """Maps at the size of the image from tokens of four layers.
 
-    `normalized`: a layer norm is applied to the tokens first. `placed`: position embeddings are added to the maps.
+    `features`: channels of the refinements; `channels`: those of the four levels before them. `out_channels` None: the
+    head ends with maps of `features` channels. `normalized`: a layer norm is applied to the tokens first. `placed`:
+    position embeddings are added to the maps. `rectified_skips`: see `dense_prediction.ResidualConvolutionUnit`.
     """
 
     def __init__(
-        self, token_width: int, settings: HeadSettings, out_channels: int, *, normalized: bool, placed: bool
+        self,
+        token_width: int,
+        features: int,
+        channels: Sequence[int],
+        out_channels: int | None,
+        *,
+        normalized: bool,
+        placed: bool,
+        rectified_skips: bool = False,
     ) -> None:
         super().__init__()
-        features, channels = settings.features, settings.channels
         self.placed = placed
+        self.rectified_skips = rectified_skips
         self.norm = nn.LayerNorm(token_width) if normalized else nn.Identity()
         self.projects = nn.ModuleList(nn.Conv2d(token_width, width, 1) for width in channels)
         self.resize_layers = nn.ModuleList(
@@ -68,12 +77,15 @@ class DenseHead(nn.Module):
         for level, width in enumerate(channels, start=1):
             setattr(self.scratch, f"layer{level}_rn", nn.Conv2d(width, features, 3, padding=1, bias=False))
         self._add_refinements("", features)
-        self.scratch.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
-        self.scratch.output_conv2 = output_convolutions(features // 2, out_channels)
+        last = features if out_channels is None else features // 2
+        self.scratch.output_conv1 = nn.Conv2d(features, last, 3, padding=1)
+        if out_channels is not None:
+            self.scratch.output_conv2 = output_convolutions(last, out_channels)
 
     def _add_refinements(self, suffix: str, features: int) -> None:
         for level in (1, 2, 3, 4):
-            setattr(self.scratch, f"refinenet{level}{suffix}", FeatureFusion(features, has_lateral_unit=level < 4))
+            fusion = FeatureFusion(features, has_lateral_unit=level < 4, rectified_skips=self.rectified_skips)
+            setattr(self.scratch, f"refinenet{level}{suffix}", fusion)
 
     def pyramid(self, tokens: Sequence[Tensor], grid: tuple[int, int], aspect: float) -> list[Tensor]:
         """Four levels (N, F, h, w), finest first, from tokens of the four out layers, each (N, P, D)."""
@@ -101,7 +113,7 @@ class DenseHead(nn.Module):
         return maps
 
     def enlarged(self, maps: Tensor, size: tuple[int, int], extra: Tensor | None = None) -> Tensor:
-        """Refined maps enlarged to (N, F / 2, H, W), with `extra` of that shape added."""
+        """Refined maps enlarged to (N, C, H, W) by bilinear interpolation, with `extra` of that shape added."""
         maps = interpolate(self.scratch.output_conv1(maps), size=size, mode="bilinear", align_corners=True)
         if extra is not None:
             maps = maps + extra
