@@ -154,7 +154,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, capsys, words: list[str]
 
 def test_unknown_names_and_predictors_without_cameras(tmp_path: Path) -> None:
     make_co3d(tmp_path)
-    make_neural_rgbd(tmp_path)
+    (tmp_path / "neural_rgbd" / "room").mkdir(parents=True)
     settings = ViewBenchmarkSettings("co3d", tmp_path, tmp_path / "out", predictor="knowing", names=("apple", "hat"))
     spec = knowing(KnowingPredictor(OBJECT_WALK))
     with registered(spec), pytest.raises(InputError, match="has no hat on the disk; there are: apple, bench"):
