@@ -9,7 +9,8 @@ from contextlib import closing
 
 import numpy as np
 
-from dynamic_predictor.driver.live_source import LivePolicy, LiveSource
+from dynamic_predictor.driver.live_source import LiveSource
+from dynamic_predictor.driver.settings import LivePolicy
 from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError

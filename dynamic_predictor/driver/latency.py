@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dynamic_predictor.driver.live_source import LivePolicy, LiveSource
+from dynamic_predictor.driver.live_source import LiveSource
+from dynamic_predictor.driver.settings import LivePolicy
 
 
 class LiveRecord:

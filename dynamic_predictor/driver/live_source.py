@@ -12,14 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from dynamic_predictor.driver.settings import LivePolicy
 from scene.errors import InputError, first_line
 from scene.video import DecodedImage
 
-LivePolicy = Literal["latest", "all"]
 #: frames per second that are taken from a live source by default
 LIVE_RATE = 5.0
 #: timeout in seconds after which a live source without a new frame is considered lost

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from dynamic_predictor.driver.live_source import LivePolicy
 from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
 from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
@@ -13,6 +12,8 @@ from scene.option import option
 if TYPE_CHECKING:
     from dynamic_predictor.predictor_spec import PredictorSpec
 
+#: which images of a live source are dropped, see `live_source`
+LivePolicy = Literal["latest", "all"]
 #: needs neither weights nor a GPU
 DEFAULT_PREDICTOR = "geometric"
 _INPUT, _PREDICTOR, _CHUNKS, _LIVE = "input", "predictor", "chunks", "live sources"

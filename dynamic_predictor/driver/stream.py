@@ -16,9 +16,9 @@ import numpy as np
 from dynamic_predictor.contract import OnlinePredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.latency import LiveRecord, median_and_tail
-from dynamic_predictor.driver.live_source import LivePolicy, LiveSource
+from dynamic_predictor.driver.live_source import LiveSource
 from dynamic_predictor.driver.online import OnlineSteps
-from dynamic_predictor.driver.settings import StreamSettings
+from dynamic_predictor.driver.settings import LivePolicy, StreamSettings
 from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import ChunkRecord, StreamWorkspace, stacked
 from dynamic_predictor.place_recognition.descriptors import ImageDescriptor

@@ -48,13 +48,13 @@ class StreamVGGTSettings(VGGTSettings):
 
     #: what is kept of earlier frames, see `cache.CacheRules`
     cache: CachePolicy = option(
-        "auto", "what is kept of earlier frames (default: all of short input, chosen frames of long input)",
+        "auto", "what is kept of earlier frames; auto: all of short input, chosen frames of long input",
         choices=get_args(CachePolicy),
     )  # fmt: skip
     #: with the policies window, frames and auto
-    cache_frames: int = option(16, "frames that are kept (default: 16)", metavar="N")
+    cache_frames: int = option(16, "frames that are kept", metavar="N")
     #: per block, with the policy tokens; a frame of 518x392 pixels has 1041
-    cache_tokens: int = option(8192, "tokens that are kept in each block (default: 8192)", metavar="N")
+    cache_tokens: int = option(8192, "tokens that are kept in each block", metavar="N")
     #: bits of a number that is kept; None: as computed
     cache_bits: int | None = option(None, "bits of a number that is kept (default: as computed)", choices=(8, 16, 32))
 

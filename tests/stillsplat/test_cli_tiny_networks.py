@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dynamic_predictor import specs as table
+from dynamic_predictor.cut3r.predictor import Cut3rPredictor
 from dynamic_predictor.das3r.official_layout import save_pth
 from dynamic_predictor.depth_anything3.model import DepthAnything3
 from dynamic_predictor.depth_anything3.network import build_network
@@ -21,18 +22,24 @@ from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS, NestedS
 from dynamic_predictor.launch import main as launch
 from dynamic_predictor.predictor_spec import PredictorSpec
 from dynamic_predictor.specs import specs
+from dynamic_predictor.streamvggt.predictor import StreamVGGTPredictor, VGGTPredictor
 from gaussian.settings import TrainSettings
 from scene.folder import load_scene
 from stillsplat.cli import main
+from tests.dynamic_predictor.cut3r import small_networks as cut3r_networks
 from tests.dynamic_predictor.das3r.small_networks import MINIMAL, filled_network
 from tests.dynamic_predictor.depth_anything3.tiny_models import ANY_VIEW, MONOCULAR
 from tests.dynamic_predictor.evaluation.datasets.reconstruction_files import make_hiroom
+from tests.dynamic_predictor.streamvggt import tiny_networks as vggt_networks
 from tests.stillsplat.stand_ins import clip_images, write_clip
 
 COUNT = 4
 LEARNED = [name for name, spec in specs().items() if spec.weights]
 #: one row of each kind of network; the others differ in size only
-KINDS = ["das3r", "monst3r", "da3-small", "da3-giant", "da3-nested", "da3-metric"]
+KINDS = [
+    *("das3r", "monst3r", "da3-small", "da3-giant", "da3-nested", "da3-metric"),
+    *("cut3r", "cut3r-224", "streamvggt", "vggt"),
+]
 COMMANDS = ("run", "predict", "poses", "depth")
 
 
@@ -67,6 +74,15 @@ def tiny(monkeypatch: pytest.MonkeyPatch, checkpoints: dict[str, Path]) -> Itera
 
     def row(spec: PredictorSpec) -> PredictorSpec:
         def load(settings, device, seed):
+            if spec.name.startswith("cut3r"):
+                network = cut3r_networks.filled_network(cut3r_networks.MINIMAL)
+                return Cut3rPredictor(spec.weights[0], "linear", settings, device=device, network=network)
+            if spec.name == "streamvggt":
+                network = vggt_networks.filled_network(vggt_networks.MINIMAL)
+                return StreamVGGTPredictor(settings, device=device, network=network)
+            if spec.name == "vggt":
+                network = vggt_networks.filled_network(vggt_networks.MINIMAL)
+                return VGGTPredictor(settings, device=device, network=network)
             model = _tiny_depth_anything(spec.name)
             return DepthAnything3Predictor(spec.name, settings, device=device, seed=seed, model=model)
 
@@ -77,7 +93,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch, checkpoints: dict[str, Path]) -> Itera
             align = ["--image-size", "96", "--alignment-iterations", "2", "--flow", "dis"]
             return ["--predictor", name, "--weights", str(checkpoints[name]), *align]
         monkeypatch.setitem(table._TABLE, name, row(specs()[name]))
-        return ["--predictor", name, "--max-size", "56"]
+        of_network = [] if name.startswith("da3") else ["--image-size", "64" if name.startswith("cut3r") else "56"]
+        return ["--predictor", name, "--max-size", "56", *of_network]
 
     with torch.enable_grad():  # the global alignment needs gradients
         yield words
