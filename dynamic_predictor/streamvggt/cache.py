@@ -118,6 +118,11 @@ class StreamCache:
         self._across.finish(number, self.anchor_frames, keeps_all=keeps_all)
         self._cameras.finish(number, self.anchor_frames, keeps_all=keeps_all)
 
+    def drop_unfinished_frame(self) -> None:
+        """Forgets what blocks have kept of a frame that was stopped in the middle."""
+        self._across.drop_unfinished()
+        self._cameras.drop_unfinished()
+
     def state(self) -> dict[str, np.ndarray]:
         """Copies of everything that is kept, from which `restore` continues to the same results."""
         arrays = {"frames_seen": np.array(self.frames_seen), "clips": np.array(len(self._anchors))}
@@ -232,6 +237,12 @@ class FrameGroup:
             buffer.truncate(self.budget * self.size)
             buffer.shrink(capacity)
 
+    def drop_unfinished(self) -> None:
+        """See `StreamCache.drop_unfinished_frame`."""
+        self._sums = [None] * len(self._buffers)
+        for buffer in self._buffers:
+            buffer.truncate(self.numbers.shape[2] * self.size)
+
     def state(self) -> dict[str, np.ndarray]:
         arrays = {"numbers": self.numbers.copy()}
         if self._prototypes is not None:
@@ -327,6 +338,11 @@ class TokenGroup:
             weights.append(kept_weights)
         self._weights = torch.stack(weights)
         self.numbers = np.take_along_axis(self.numbers, torch.stack(orders).cpu().numpy(), axis=2)
+
+    def drop_unfinished(self) -> None:
+        """See `StreamCache.drop_unfinished_frame`."""
+        for buffer in self._buffers:
+            buffer.truncate(self.numbers.shape[2])
 
     def _choose(
         self, block: int, buffer: KeyValueBuffer, protected: Tensor, is_anchor: np.ndarray

@@ -1,10 +1,9 @@
 """StreamVGGT and VGGT as predictors: cameras, depth and confidence by the network; they have no motion masks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +11,12 @@ from torch import Tensor
 
 from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
+from dynamic_predictor.networks.rigid_motions import inverse_rigid
 from dynamic_predictor.streamvggt.attention_motion import clip_attention_masks
 from dynamic_predictor.streamvggt.cache import CacheRules
 from dynamic_predictor.streamvggt.cameras import decode_cameras
 from dynamic_predictor.streamvggt.checkpoint import load_network
-from dynamic_predictor.streamvggt.network import FrameOutputs, GeometryNetwork, Wanted, concatenated
+from dynamic_predictor.streamvggt.network import FrameOutputs, GeometryNetwork, Wanted
 from dynamic_predictor.streamvggt.official import OFFICIAL, OURS, Conventions
 from dynamic_predictor.streamvggt.preprocessing import Fitting, fit
 from dynamic_predictor.streamvggt.settings import StreamVGGTSettings, VGGTSettings
@@ -26,7 +26,7 @@ from dynamic_predictor.weights.entry import WeightsFile
 from dynamic_predictor.weights.finding import require_weights
 from scene.confidence import from_network
 from scene.errors import InputError
-from scene.maps import FrameMaps, map_of_size
+from scene.maps import FrameMaps, StoredMaps, map_of_size
 from scene.progress import Progress, StageClock, ignore_progress
 
 
@@ -66,8 +66,7 @@ class VGGTPredictor:
         with kept_memory(self.device):
             output = network(images, causal=False, wanted=self._wanted())
         progress("network", len(views), len(views))
-        clock.note("network")
-        return self._prediction(output, fitting, clock)
+        return self._prediction([output], len(views), fitting, clock)
 
     def attention_motion(self, views: Views, *, progress: Progress = ignore_progress) -> FrameMaps:
         """Motion masks of 0 and 1 from the attention across frames (VGGT4D), at the size of the views' frames; see
@@ -101,26 +100,39 @@ class VGGTPredictor:
     def _image(self, views: Views, index: int, fitting: Fitting) -> Tensor:
         return torch.from_numpy(fitting.to_network(views.frames.rgb8(index))).to(self.device)
 
-    def _prediction(self, output: FrameOutputs, fitting: Fitting, clock: StageClock) -> Prediction:
-        camera_from_world, intrinsics = decode_cameras(output.camera[0].double().cpu(), fitting.size)
-        maps = network_maps(output, camera_from_world)
-        if not all(np.isfinite(values).all() for values in (*maps, camera_from_world.numpy(), intrinsics.numpy())):
-            raise InputError(
-                f"{self.weights.name} gave values that are not finite; check the weights (stillsplat weights check), "
-                "or use --precision float32."
-            )
-        z_depth, confidence = (np.stack([fitting.from_network(values) for values in group]) for group in maps)
-        matrices = intrinsics.numpy()
+    def _prediction(
+        self, outputs: Iterable[FrameOutputs], count: int, fitting: Fitting, clock: StageClock
+    ) -> Prediction:
+        """The prediction of `count` views from `outputs`, each of one or more of them. Maps of long clips go to the
+        disk."""
+        width, height = fitting.resized
+        z_depth, confidence = (StoredMaps(count, height, width, dtype=np.float32) for _ in range(2))
+        world_from_camera, matrices, index = np.tile(np.eye(4), (count, 1, 1)), np.empty((count, 3, 3)), 0
+        for output in outputs:
+            camera_from_world, intrinsics = decode_cameras(output.camera[0].double().cpu(), fitting.size)
+            depths, certainties = network_maps(output, camera_from_world)
+            numbers = (depths, certainties, camera_from_world.numpy(), intrinsics.numpy())
+            if not all(np.isfinite(values).all() for values in numbers):
+                raise InputError(
+                    f"{self.weights.name} gave values that are not finite; check the weights (stillsplat weights "
+                    "check), or use --precision float32."
+                )
+            chosen = slice(index, index + len(depths))
+            world_from_camera[chosen, :3] = inverse_rigid(camera_from_world).numpy()
+            matrices[chosen] = intrinsics.numpy()
+            for depth, certainty in zip(depths, certainties, strict=True):
+                z_depth[index] = fitting.from_network(depth)
+                confidence[index] = fitting.from_network(from_network(certainty))
+                index += 1
         matrices[:, :2, 2] += np.asarray(fitting.corner) + self.conventions.principal_point
-        poses = np.tile(np.eye(4), (len(z_depth), 1, 1))
-        poses[:, :3] = camera_from_world.numpy()
+        clock.note("network")
         described = asdict(self.settings)
         if self.settings.weights is not None:
             described["weights"] = Path(self.settings.weights).name
         return Prediction(
             z_depth=z_depth,
-            confidence=from_network(confidence),
-            world_from_camera=np.linalg.inv(poses),
+            confidence=confidence,
+            world_from_camera=world_from_camera,
             intrinsics=matrices,
             has_network_confidence=True,
             provenance={
@@ -195,15 +207,16 @@ class StreamVGGTPredictor(VGGTPredictor):
         )
 
     def _steps(self, stream: Stream, views: Views, progress: Progress) -> Prediction:
-        clock, fitting, outputs = StageClock(), self._fitting(views), []
-        with kept_memory(self.device):
+        clock, fitting = StageClock(), self._fitting(views)
+
+        def outputs() -> Iterator[FrameOutputs]:
             for index in range(len(views)):
                 progress("network", index, len(views))
-                image = self._image(views, index, fitting)
-                outputs.append(_on_cpu(stream.step(image[None], wanted=self._wanted())))
-        progress("network", len(views), len(views))
-        clock.note("network")
-        return self._prediction(concatenated(outputs), fitting, clock)
+                yield stream.step(self._image(views, index, fitting)[None], wanted=self._wanted())
+            progress("network", len(views), len(views))
+
+        with kept_memory(self.device):
+            return self._prediction(outputs(), len(views), fitting, clock)
 
 
 def network_maps(output: FrameOutputs, camera_from_world: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -221,11 +234,3 @@ def network_maps(output: FrameOutputs, camera_from_world: Tensor) -> tuple[np.nd
 def kept_memory(device: torch.device) -> AbstractContextManager[None]:
     """`kept_freed_memory` for networks on a CPU; does nothing on other devices."""
     return kept_freed_memory() if device.type == "cpu" else nullcontext()
-
-
-def _on_cpu(output: FrameOutputs) -> FrameOutputs:
-    """The output on the CPU, so that a long clip's does not fill the memory of a GPU."""
-    moved: dict[str, Any] = {}
-    for name, value in vars(output).items():
-        moved[name] = value.cpu() if isinstance(value, Tensor) else value
-    return FrameOutputs(**moved)

@@ -36,7 +36,11 @@ class Stream:
                 f"The stream began with images of {_described(self._shape)} and goes on with "
                 f"{_described(images.shape)}; give frames of one size, or start a new stream."
             )
-        output = self.network.step(images, self.cache, wanted=wanted, recorder=recorder)
+        try:
+            output = self.network.step(images, self.cache, wanted=wanted, recorder=recorder)
+        except BaseException:
+            self.cache.drop_unfinished_frame()
+            raise
         self.cache.finish_frame(frame_quality(images, output))
         self._shape = tuple(images.shape)
         return output

@@ -56,6 +56,6 @@ def local_names(entry: WeightsFile) -> list[str]:
     names += [f"{entry.name}/{other}" for other in entry.other_names]
     if not is_generic(entry.file_name):
         names.append(entry.file_name)
-    names += entry.other_names
+    names += [other for other in entry.other_names if not is_generic(other)]
     names.append(entry.name + "." + entry.file_name.rsplit(".", 1)[-1])
     return names

@@ -51,9 +51,8 @@ def weights_entry(name: str) -> WeightsFile:
     wanted = name.strip().lower()
     entries = all_weights()
     for entry in entries.values():
-        spellings = [entry.name, entry.repository or "", *entry.other_names]
-        if not is_generic(entry.file_name):
-            spellings.append(entry.file_name)
+        files = [name for name in (entry.file_name, *entry.other_names) if not is_generic(name)]
+        spellings = [entry.name, entry.repository or "", *files]
         if wanted in (spelling.lower() for spelling in spellings if spelling):
             return entry
     raise InputError(f'There are no weights called "{name}"; choose one of: {", ".join(entries)}.')

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from dynamic_predictor.streamvggt.checkpoint import computing_type, load_network
+from dynamic_predictor.weights.entry import local_names
 from dynamic_predictor.weights.registry import weights_entry
 from scene.errors import InputError
 from tests.dynamic_predictor.streamvggt.tiny_networks import MINIMAL, golden_images
@@ -55,5 +56,7 @@ def test_half_precision_is_close(minimal, tmp_path):
 
 
 def test_entries_of_the_weights():
+    assert "model.safetensors" not in local_names(weights_entry("vggt"))  # a name that other networks use too
+    assert "vggt/model.safetensors" in local_names(weights_entry("vggt"))
     assert weights_entry("facebook/VGGT-1B").other_names == ("model.safetensors",)
     assert weights_entry("lch01/StreamVGGT").inventory == "vggt"

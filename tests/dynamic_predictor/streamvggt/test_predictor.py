@@ -56,8 +56,8 @@ def test_values_are_those_of_the_network(tiny, panning):
     images = torch.stack([torch.from_numpy(fit(64, 48, size=56).to_network(views.frames.rgb8(i))) for i in range(6)])
     output = tiny(images[None], causal=False)
     found = VGGTPredictor(VGGTSettings(image_size=56), network=tiny).predict(views)
-    np.testing.assert_allclose(found.z_depth, output.depth[0].numpy(), rtol=1e-5)
-    np.testing.assert_allclose(found.confidence, 1 - 1 / output.depth_confidence[0].numpy(), rtol=1e-4)
+    np.testing.assert_allclose(np.asarray(found.z_depth), output.depth[0].numpy(), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(found.confidence), 1 - 1 / output.depth_confidence[0].numpy(), rtol=1e-4)
     np.testing.assert_allclose(np.linalg.inv(found.poses())[:, :3, 3], output.camera[0, :, :3].numpy(), atol=1e-5)
     angle = output.camera[0, :, 8].numpy()
     np.testing.assert_allclose(found.intrinsics[:, 0, 0], 28 / np.tan(angle / 2), rtol=1e-4)
@@ -108,7 +108,7 @@ def test_a_stored_state_goes_on(minimal, panning, tmp_path):
         other.restore(dict(arrays))
     for index, wanted in zip((4, 5), expected, strict=True):
         found = other.step(_one(views, index))
-        np.testing.assert_array_equal(found.z_depth, wanted.z_depth)
+        np.testing.assert_array_equal(found.z_depth[0], wanted.z_depth[0])
         np.testing.assert_array_equal(found.world_from_camera, wanted.world_from_camera)
     changed = StreamVGGTPredictor(dataclasses.replace(_SETTINGS, cache_frames=5), network=minimal)
     with pytest.raises(InputError, match="frames=4.*cannot go on with.*frames=5"):

@@ -230,6 +230,21 @@ def test_fewer_bits_change_little(minimal, bits, tolerance):
         assert 0 < change < tolerance
 
 
+@pytest.mark.parametrize("policy", _POLICIES)
+def test_a_frame_that_is_stopped_in_the_middle_leaves_nothing(minimal, policy):
+    images, rules = golden_images(3, 28, 28), CacheRules(policy, frames=4, tokens=40)
+
+    def stop(block, queries, keys):
+        if block == 2:
+            raise KeyboardInterrupt
+
+    stopped, undisturbed = Stream(minimal, rules), Stream(minimal, rules)
+    for frame in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            stopped.step(torch.rand(1, 3, 28, 28), recorder=stop)
+        _close(stopped.step(images[:, frame]), undisturbed.step(images[:, frame]), 0.0)
+
+
 def test_what_a_stream_refuses(minimal):
     stream = Stream(minimal, CacheRules("window"))
     stream.step(torch.rand(1, 3, 28, 28))
