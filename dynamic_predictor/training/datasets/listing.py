@@ -227,6 +227,8 @@ def _neighbors(
     first, second = positions[numbers].T
     good = (first >= 0) & (second >= 0) & (pairs[:, 2] > spec.overlap.lowest) & (pairs[:, 2] < spec.overlap.highest)
     first, second, overlap = first[good], second[good], pairs[good, 2]
+    if spec.overlap.form == "walk":
+        overlap = overlap - spec.overlap.lowest
     order = np.argsort(first, kind="stable")
     bounds = np.searchsorted(first[order], np.arange(count + 1))
     return [
