@@ -16,6 +16,11 @@ def test_frames_are_in_order_of_time(tmp_path: Path) -> None:
     (scene,) = list_scenes(TRAINING_SETS["uasol"], tmp_path / "uasol")
     assert [frame for _, frame in scene.frames] == [f"frame{number}" for number in range(12)]
     assert scene.runs == [("", 0, 12)]
+    WRITERS["dynamic_replica"](tmp_path / "replica")
+    folder = tmp_path / "replica" / "train" / "1a2b3c-3_obj" / "left" / "rgb"
+    (folder / "0.03333.png").rename(folder / "0.0333333.png")  # more decimals than 0.1
+    (scene,) = list_scenes(TRAINING_SETS["dynamic_replica"], tmp_path / "replica")
+    assert [float(frame) for _, frame in scene.frames] == sorted(float(frame) for _, frame in scene.frames)
     WRITERS["scannetpp"](tmp_path / "scannetpp")
     (scene,) = list_scenes(TRAINING_SETS["scannetpp"], tmp_path / "scannetpp")
     assert scene.runs == [("DSC", 0, 12), ("frame", 12, 24)]  # without the frame that has no files
