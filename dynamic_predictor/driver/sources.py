@@ -47,6 +47,11 @@ def is_live(source: Source) -> bool:
     return "://" in text or (text.isdigit() and not Path(text).exists())
 
 
+def source_title(text: str) -> str:
+    """How messages name the source that `text` names."""
+    return f"camera {text}" if is_live(text) and "://" not in text else text
+
+
 def open_source(
     source: Source,
     *,
@@ -68,8 +73,7 @@ def open_source(
     text, path = str(source), Path(source).expanduser()
     if is_live(text):
         connect = (lambda: NetworkReader(text)) if "://" in text else (lambda: CameraReader(int(text)))
-        title = text if "://" in text else f"camera {text}"
-        return LiveSource(title, connect, rate=rate or LIVE_RATE, max_frames=max_frames)
+        return LiveSource(source_title(text), connect, rate=rate or LIVE_RATE, max_frames=max_frames)
     if path.is_dir():
         files = list_images(path)
         if not files:

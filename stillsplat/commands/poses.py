@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
+    from dynamic_predictor.driver.sources import source_title
     from scene.errors import InputError
     from stillsplat.poses import extract_poses, live_sentence
     from terminal.progress_bars import ProgressBars
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         if viewer.viewer:
             from stillsplat.live_view import LiveView
 
-            view = stack.enter_context(LiveView(viewer, settings.input))
+            view = stack.enter_context(LiveView(viewer, source_title(settings.input)))
             print(f"The viewer is at {view.viewer.url}", flush=True)
         with ProgressBars() as bars:
             output = extract_poses(
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             )
         sentence = live_sentence(output)
         if sentence is not None:
-            print(f"{settings.input}: {sentence}")
+            print(f"{source_title(settings.input)}: {sentence}")
         print(
             f"{output}: open {output / 'scene.glb'} in a 3-D viewer; continue with: stillsplat run {output} -o SPLATS"
         )
