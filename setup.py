@@ -3,7 +3,9 @@
 from setuptools import find_packages, setup
 
 setup(
-    packages=find_packages(include=["scene*", "terminal*", "dynamic_predictor*", "gaussian*", "stillsplat*"]),
+    packages=find_packages(
+        include=["scene*", "terminal*", "dynamic_predictor*", "gaussian*", "viewer*", "stillsplat*"]
+    ),
     package_data={
         "stillsplat.report": ["*.html.jinja", "page.css", "page.js"],
         "dynamic_predictor.weights": ["inventories/*.json.gz"],

@@ -1,6 +1,7 @@
 """The commands of the scripts in this folder: download and prepare published data sets."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +155,40 @@ def rearrange_pointodyssey(folder: Path, arguments: Sequence[str] | None = None)
     parser.add_argument("--dataset", type=Path, default=folder, metavar="DIR")
     options = parser.parse_args(arguments)
     return _run(lambda bars: _rearrange(options.dataset, bars))
+
+
+def prepare(arguments: Sequence[str] | None = None) -> int:
+    """The command data/prepare.py; returns its exit status: 1 if some scenes failed."""
+    from dynamic_predictor.training.preparation.running import PreparationResult, prepare_set
+    from dynamic_predictor.training.preparation.table import PREPARATIONS
+
+    parser = argparse.ArgumentParser(
+        prog="prepare.py",
+        description="Prepares the raw download of a training set; repeat the command to resume it.",
+        epilog="\n".join(f"{name}: {row.structure}" for name, row in PREPARATIONS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", choices=sorted(PREPARATIONS), metavar="DATASET", help=", ".join(PREPARATIONS))
+    parser.add_argument("raw", type=Path, metavar="RAW", help="folder of the raw download")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the prepared set")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="default: one per core")
+    parser.add_argument("--scenes", default="", metavar="A,B", help="prepare only these scenes")
+    options = parser.parse_args(arguments)
+    results: list[PreparationResult] = []
+
+    def work(bars: ProgressBars) -> None:
+        preparation = PREPARATIONS[options.dataset]
+        scenes = [name for name in options.scenes.split(",") if name]
+        result = prepare_set(
+            options.dataset, preparation, options.raw, options.out, jobs=options.jobs, scenes=scenes, progress=bars
+        )
+        results.append(result)
+        for scene, error in result.failed.items():
+            bars.say(f"{scene} failed: {error}")
+        counts = f"{len(result.done)} scenes prepared, {len(result.earlier)} before, {len(result.failed)} failed"
+        bars.say(f"{counts}; they are in {options.out}.")
+
+    return _run(work) or int(any(result.failed for result in results))
 
 
 def _download_parser(name: str, dataset: PublishedDataset, folder: Path) -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ command line; the driver (`dynamic_predictor.driver`) does.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -148,4 +148,26 @@ class OnlinePredictor(Predictor, Protocol):
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """The reverse of `state`."""
+        ...
+
+
+@dataclass(frozen=True)
+class ViewQuery:
+    """What a predictor believes is to be seen from a view that it was given no image of."""
+
+    #: (H, W, 3) float32 in the world of the first view
+    points: np.ndarray
+    #: (H, W, 3) float32 RGB in [0, 1]
+    colors: np.ndarray
+    #: (H, W) float32 in [0, 1], 0 = unknown
+    confidence: np.ndarray
+
+
+@runtime_checkable
+class ViewQueryPredictor(OnlinePredictor, Protocol):
+    """Also predicts what is seen from a camera, from its state alone (CUT3R, Wang et al., 2025: a ray-map query)."""
+
+    def query(self, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> ViewQuery:
+        """The view of the camera at `world_from_camera` (4, 4), in the world of the first view, with `intrinsics`
+        (3, 3) in pixels of `size` (H, W). Leaves the state as it is. Raises `InputError` before the first step."""
         ...

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # Run as a script, the folder of this file is searched first, and its modules would hide others of the same name.
 if __name__ == "__main__":
@@ -19,13 +19,19 @@ if __name__ == "__main__":
 
 from dynamic_predictor.driver.settings import DEFAULT_PREDICTOR
 from dynamic_predictor.launch_options import (
+    CO3D,
     option_of,
     parse_mode,
     parse_options,
     predictor_choice,
     refuse_unused_on_benchmarks,
+    refuse_unused_on_single_images,
+    refuse_unused_on_views,
 )
 from scene.errors import InputError, is_out_of_memory
+
+if TYPE_CHECKING:
+    from dynamic_predictor.evaluation.distribution import Engine
 
 #: shared options that only some predictors have a setting for
 _SETTINGS_OF_THEIR_OWN = ("weights", "strict_official")
@@ -68,7 +74,10 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def _evaluate(arguments: list[str]) -> int:
     options = parse_options(arguments)
-    is_benchmark = _is_benchmark(options)
+    is_view_benchmark = _is_view_benchmark(options)
+    is_benchmark = not is_view_benchmark and _is_benchmark(options)
+    if options.mode == "eval_depth" and options.depth_task is None:
+        options.depth_task = "mono" if options.eval_dataset == "nyu" else "video"
     if options.weights is not None:
         from dynamic_predictor.weights.registry import given_weights
 
@@ -82,20 +91,32 @@ def _evaluate(arguments: list[str]) -> int:
 
     spec = predictor_spec(options.predictor)
     given = {**choice["predictor_options"], **{name: True for name in _SETTINGS_OF_THEIR_OWN if choice[name]}}
-    no_motion_stage = is_benchmark or options.use_gt_mask or not spec.cameras
-    if options.masks_from is not None and not is_benchmark:
+    scores_clips = not is_benchmark and not is_view_benchmark
+    no_motion_stage = not scores_clips or options.use_gt_mask or not spec.cameras
+    if options.masks_from is not None and scores_clips:
         no_motion_stage = not _masks_use_flow(spec.name, options.masks_from)
     if choice["flow"] is not None and no_motion_stage and not spec.flow:
         given["flow"] = choice["flow"]  # the motion stage has nothing to do
     if unknown := unknown_settings(spec.name, given):
         names = ", ".join(option_of(field) for field in unknown)  # the options instead of the fields
         raise InputError(f"{names}: the predictor {spec.name} has nothing of that kind; leave it out.")
+    options.output_dir = _output_folder(options, spec.name)
+    engine = _engine(options, is_benchmark)
+    options.silent = options.silent or not engine.is_first
+    if is_view_benchmark:
+        return _view_benchmark(options, choice, engine)
     if is_benchmark:
         return _benchmark(options, choice)
+    if options.depth_task == "mono":
+        refuse_unused_on_single_images(options)
+        options.depth_alignment = options.depth_alignment or ["median"]
+    elif options.mode == "eval_depth" and options.eval_dataset == "nyu":
+        raise InputError("nyu has single images, no clips; leave out --depth_task video.")
     if options.use_gt_focal and not spec.known_focal:
         raise InputError(f"The predictor {spec.name} finds the focal length itself; leave out --use_gt_focal.")
     if not spec.cameras and options.mode != "eval_depth":
         raise InputError(f"The predictor {spec.name} finds no cameras; choose another one for --mode={options.mode}.")
+    from dynamic_predictor.evaluation.distribution import OneProcess
     from dynamic_predictor.evaluation.harness import EvaluationSettings, evaluate, predict_folder
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
@@ -116,6 +137,7 @@ def _evaluate(arguments: list[str]) -> int:
         use_true_focal=options.use_gt_focal,
         layout=options.layout,
         overwrite=options.overwrite,
+        each_image_alone=options.depth_task == "mono",
     )
     with ProgressBars() as bars:
         progress = ignore_progress if options.silent else bars
@@ -128,7 +150,10 @@ def _evaluate(arguments: list[str]) -> int:
             print(f"The scene is in {settings.output}; continue with: train_gui.py -s {settings.output} -m MODEL")
             return _DONE
         kind: Any = options.mode.removeprefix("eval_")
-        report = evaluate(settings, kind, progress=progress, say=bars.say, warn=bars.warn)
+        several = None if engine == OneProcess() else engine
+        report = evaluate(settings, kind, engine=several, progress=progress, say=bars.say, warn=bars.warn)
+    if not engine.is_first:
+        return _DONE  # the first process reports everything
     for table in report.tables:
         print(table)
     if report.without_truth:
@@ -136,10 +161,94 @@ def _evaluate(arguments: list[str]) -> int:
             f"{len(report.without_truth)} of {report.clips} clips have no truth for --mode={options.mode}: "
             f"{', '.join(report.without_truth)}. Their scenes are in {settings.output}."
         )
+    if report.tables:
+        print(f"All figures are in {settings.output}.")
     if report.failures:
         names = ", ".join(report.failures)
         print(f"launch.py: {len(report.failures)} of {report.clips} clips failed: {names}.", file=sys.stderr)
         return _BAD_INPUT if len(report.failures) == report.clips else _SOME_FAILED
+    return _DONE
+
+
+def _output_folder(options: argparse.Namespace, predictor: str) -> Path:
+    """The folder of all results: the one that was given, or one for each task, data set and predictor."""
+    if options.output_dir is not None:
+        return options.output_dir
+    if options.mode == "eval_pose_custom":
+        return Path("results/evaluation")
+    depth = "monodepth" if options.depth_task == "mono" else "video_depth"
+    task = {"eval_pose": "relpose", "eval_depth": depth, "eval_mask": "masks", "eval_recon": "mv_recon"}[options.mode]
+    return options.results_dir / task / f"{options.eval_dataset}_{predictor}"
+
+
+def _engine(options: argparse.Namespace, is_benchmark: bool) -> "Engine":
+    from dynamic_predictor.evaluation.distribution import OneProcess
+    from dynamic_predictor.evaluation.engines import chosen_engine
+
+    engine = chosen_engine(options.engine, ray_address=options.ray_address, device=options.device)
+    if engine != OneProcess() and (options.mode == "eval_pose_custom" or is_benchmark):
+        what = "a single clip" if options.mode == "eval_pose_custom" else f"{options.eval_dataset} by this protocol"
+        raise InputError(f"One process does {what}; start it without torchrun and --engine.")
+    if engine != OneProcess():
+        options.output_dir, options.data_folder = options.output_dir.resolve(), options.data_folder.resolve()
+    return engine
+
+
+def _is_view_benchmark(options: argparse.Namespace) -> bool:
+    """Whether a few images of each scene are scored: on CO3Dv2, and on rooms by the protocol of CUT3R."""
+    from dynamic_predictor.evaluation.datasets.point_map_scenes import POINT_MAP_DATASETS
+    from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
+
+    name, protocol = options.eval_dataset, options.recon_protocol
+    if name == CO3D and options.mode != "eval_pose":
+        raise InputError(f"{name} has true cameras only; use --mode=eval_pose.")
+    if name in POINT_MAP_DATASETS and options.mode != "eval_recon" and name not in RECONSTRUCTION_DATASETS:
+        raise InputError(f"{name} is for --mode=eval_recon.")
+    if options.mode == "eval_recon":
+        if protocol == "cut3r" and name not in POINT_MAP_DATASETS:
+            known = ", ".join(POINT_MAP_DATASETS)
+            raise InputError(f"--recon_protocol cut3r is for {known}; leave it out, or choose one of them.")
+        if protocol == "da3" and name in POINT_MAP_DATASETS and name not in RECONSTRUCTION_DATASETS:
+            raise InputError(f"{name} has no surfaces to compare with; leave out --recon_protocol da3.")
+        if protocol is None and name in POINT_MAP_DATASETS:
+            made_for_da3 = (options.data_folder / name / "7Scenes").is_dir() or options.posed
+            protocol = "da3" if name in RECONSTRUCTION_DATASETS and made_for_da3 else "cut3r"
+    is_one = name == CO3D or protocol == "cut3r"
+    if is_one:
+        refuse_unused_on_views(options)
+    return is_one
+
+
+def _view_benchmark(options: argparse.Namespace, choice: dict[str, Any], engine: "Engine") -> int:
+    from dynamic_predictor.evaluation.view_benchmarks import ViewBenchmarkSettings, run_co3d, run_point_maps
+    from scene.progress import ignore_progress
+    from terminal.progress_bars import ProgressBars
+
+    settings = ViewBenchmarkSettings(
+        dataset=options.eval_dataset,
+        data_folder=options.data_folder,
+        output=options.output_dir,
+        **choice,
+        names=tuple(options.seq_list) if options.seq_list else None,
+        max_frames=options.max_frames or None,
+        overwrite=options.overwrite,
+    )
+    run = run_co3d if options.eval_dataset == CO3D else run_point_maps
+    with ProgressBars() as bars:
+        progress = ignore_progress if options.silent else bars
+        report = run(settings, engine=engine, progress=progress, say=bars.warn)
+    if not engine.is_first:
+        return _DONE
+    if report.table:
+        print(report.table)
+        print(f"All figures are in {settings.output}.")
+    if report.left_out:
+        print(f"{len(report.left_out)} sequences are left out by the protocol.")
+    if report.failures:
+        count = len(report.failures) + len(report.scores)
+        names = ", ".join(report.failures)
+        print(f"launch.py: {len(report.failures)} of {count} scenes failed: {names}.", file=sys.stderr)
+        return _SOME_FAILED if report.scores else _BAD_INPUT
     return _DONE
 
 

@@ -11,6 +11,9 @@ from scene.option import values_of
 from terminal.option_parser import OptionParser
 from terminal.options import add_optional, add_options, settings_from
 
+#: the data set of `evaluation.datasets.co3d`
+CO3D = "co3d"
+
 _PREFIX = "predictor_option_"
 MODES = ("train", "eval_pose", "eval_pose_custom", "eval_depth", "eval_mask", "eval_recon")
 
@@ -45,9 +48,7 @@ _REFUSED = {
     "evaluate_davis": "masks are scored by --mode=eval_mask --eval_dataset=davis",
     "save_pose_qualitative": "the scene that is written holds points and cameras; COLMAP's are in its sparse/0",
     "wandb": "curves are written for TensorBoard",
-    **dict.fromkeys(
-        ("world_size", "local_rank", "dist_url"), "one process evaluates; split a data set with --seq_list"
-    ),
+    **dict.fromkeys(("world_size", "local_rank", "dist_url"), "torchrun tells each process which one it is"),
     "cudnn_benchmark": "frames of a clip have one size, and the default is kept",
     **dict.fromkeys(
         (
@@ -65,6 +66,9 @@ _ALIGNMENTS = (
     "none", "median", "scale", "scale_shift_least_squares", "scale_shift_least_absolute", "scale_shift_adam"
 )  # fmt: skip
 
+#: the same under the names of CUT3R's and StreamVGGT's evaluations
+_OFFICIAL_ALIGNMENTS = {"metric": "none", "scale&shift": "scale_shift_adam"}
+
 #: options that have no effect where scenes with true surfaces or cameras are scored by their own protocol, and why
 _UNUSED_ON_BENCHMARKS = {
     "use_gt_mask": "its images have no annotated masks",
@@ -74,6 +78,20 @@ _UNUSED_ON_BENCHMARKS = {
     "layout": "only scores are written, no scenes",
     "overwrite": "only scores are written, anew every time",
     "depth_alignment": "its depth is placed by the cameras",
+}
+
+#: the same where a few images of a scene are scored
+_UNUSED_ON_VIEWS = {
+    **{name: reason for name, reason in _UNUSED_ON_BENCHMARKS.items() if name != "overwrite"},
+    "use_gt_focal": "the predictor finds the cameras",
+    "full_seq": "all scenes are scored unless --seq_list chooses",
+    "posed": "the predictor finds the cameras; --recon_protocol da3 has it",
+}
+#: the same where each image is predicted by itself
+_UNUSED_ON_SINGLE_IMAGES = {
+    "use_gt_mask": "masks change nothing about a single image",
+    "use_gt_focal": "single images are predicted without it",
+    "layout": "depth maps are saved, no scenes",
 }
 
 
@@ -100,16 +118,38 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
         raise InputError("--use_gt_mask and --use_pred_mask exclude each other; give one.")
     if options.use_gt_mask and options.masks_from is not None:
         raise InputError("--use_gt_mask and --masks_from both give motion masks; use only one of them.")
-    for name, mode in (("posed", "eval_recon"), ("dir_path", "eval_pose_custom")):
+    for name, mode in (
+        ("posed", "eval_recon"),
+        ("dir_path", "eval_pose_custom"),
+        ("depth_task", "eval_depth"),
+        ("recon_protocol", "eval_recon"),
+    ):
         if getattr(options, name) and options.mode != mode:
             raise InputError(f"--{name} is of --mode={mode}; leave it out of --mode={options.mode}.")
+    if options.depth_alignment:
+        names = [_OFFICIAL_ALIGNMENTS.get(name, name) for name in options.depth_alignment]
+        options.depth_alignment = list(dict.fromkeys(names))
     return options
 
 
 def refuse_unused_on_benchmarks(options: argparse.Namespace) -> None:
     """Raises `InputError` for an option that has no effect on data sets of `datasets.reconstruction`."""
+    _refuse(options, _UNUSED_ON_BENCHMARKS)
+
+
+def refuse_unused_on_views(options: argparse.Namespace) -> None:
+    """Raises `InputError` for an option that has no effect where a few images of a scene are scored."""
+    _refuse(options, _UNUSED_ON_VIEWS)
+
+
+def refuse_unused_on_single_images(options: argparse.Namespace) -> None:
+    """Raises `InputError` for an option that has no effect where each image is predicted by itself."""
+    _refuse(options, _UNUSED_ON_SINGLE_IMAGES)
+
+
+def _refuse(options: argparse.Namespace, unused: dict[str, str]) -> None:
     parser = _parser()
-    for name, reason in _UNUSED_ON_BENCHMARKS.items():
+    for name, reason in unused.items():
         if getattr(options, name) != parser.get_default(name):
             raise InputError(f"--{name} has no effect on {options.eval_dataset}: {reason}; leave it out.")
 
@@ -141,8 +181,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="--mode=train has options of its own: launch.py --mode=train --help",
         allow_abbrev=False,
     )
+    from dynamic_predictor.evaluation.datasets.point_map_scenes import POINT_MAP_DATASETS
     from dynamic_predictor.evaluation.datasets.reconstruction import RECONSTRUCTION_DATASETS
     from dynamic_predictor.evaluation.datasets.registry import DATASETS
+    from dynamic_predictor.evaluation.engines import ENGINES
 
     parser.add_argument("--mode", choices=MODES, required=True, help="what is scored; scenes are made once for all")
     group = parser.add_argument_group("what is evaluated")
@@ -152,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--masks_from", metavar="NAME", help="masks of another predictor, or attention[:NAME]")
     group.add_argument("--use_gt_focal", action="store_true", help="the true focal length instead of an estimate")
     group = parser.add_argument_group("on which clips")
-    datasets = (*DATASETS, *RECONSTRUCTION_DATASETS)
+    datasets = tuple(dict.fromkeys((*DATASETS, *RECONSTRUCTION_DATASETS, *POINT_MAP_DATASETS, CO3D)))
     group.add_argument("--eval_dataset", choices=datasets, default="sintel", help="default: sintel")
     group.add_argument("--data_folder", type=Path, default=Path("data"), help="where data sets lie; default: data")
     group.add_argument("--seq_list", nargs="+", metavar="CLIP", help="these clips")
@@ -161,18 +203,40 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--max_frames", type=_not_negative, metavar="N", help="first N frames; default: as published; 0: all"
     )
+    group.add_argument(
+        "--depth_task",
+        choices=("video", "mono"),
+        help="of --mode=eval_depth: whole clips, or each image by itself; default: video, of nyu mono",
+    )
+    group.add_argument(
+        "--recon_protocol",
+        choices=("da3", "cut3r"),
+        help="of --mode=eval_recon: fused surfaces, or points; default: what the folder of the data set is made for",
+    )
     group.add_argument("--posed", action="store_true", help="of --mode=eval_recon: true cameras go into the network")
     group.add_argument("--dir_path", metavar="PATH", help="of --mode=eval_pose_custom: folder of frames, or a video")
     group = parser.add_argument_group("results")
     group.add_argument(
-        "--output_dir", type=Path, default=Path("results/evaluation"), help="default: results/evaluation"
+        "--output_dir", type=Path, metavar="DIR", help="default: RESULTS_DIR/<task>/<data set>_<predictor>"
+    )
+    group.add_argument(
+        "--results_dir", type=Path, default=Path("eval_results"), metavar="DIR", help="default: eval_results"
     )
     group.add_argument(
         "--layout", choices=("scene", "das3r"), default="scene", help="das3r: the files that DAS3R writes"
     )
     group.add_argument("--overwrite", action="store_true", help="replace scenes that were made with other settings")
-    group.add_argument("--depth_alignment", nargs="+", choices=_ALIGNMENTS, help="default: scale scale_shift_adam")
+    group.add_argument(
+        "--depth_alignment",
+        "--align",
+        nargs="+",
+        choices=(*_ALIGNMENTS, *_OFFICIAL_ALIGNMENTS),
+        help="default: scale scale_shift_adam, of single images median",
+    )
     group.add_argument("--silent", action="store_true", help="no progress bars")
+    group = parser.add_argument_group("where it runs (also: torchrun --nproc_per_node N dynamic_predictor/launch.py)")
+    group.add_argument("--engine", choices=ENGINES, default="auto", help="ray: clips are tasks of a Ray cluster")
+    group.add_argument("--ray_address", metavar="HOST:PORT", help="of the cluster; default: this machine")
     former = {target: name for name, target in _FORMER_NAMES.items()}
     for name, option in predictor_options().items():
         flags = (f"--{former.get(name, name)}",)

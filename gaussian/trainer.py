@@ -1,7 +1,5 @@
 """Optimizes the static Gaussians of a scene together with cameras, exposures and static weights."""
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from scene.camera_files import save_cameras
 from scene.errors import InputError
 from scene.files.json_files import write_json
 from scene.formats.splat_ply import save_ply
+from scene.interruption import interruption_noted
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -57,7 +56,7 @@ def train(
     if folder is not None:
         write_json(folder / "settings.json", _description(run, None))
 
-    with _cores_for_the_kernels(run), _interruption_noted() as interrupted:
+    with _cores_for_the_kernels(run), interruption_noted() as interrupted:
         while run.iteration < settings.iterations:
             run.advance()
             progress("optimizing", run.iteration, settings.iterations)
@@ -139,25 +138,3 @@ def _cores_for_the_kernels(run: TrainingRun) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _interruption_noted() -> Iterator[threading.Event]:
-    """SIGINT (Ctrl-C) and SIGTERM set the event, so that the current iteration is completed; a second signal raises
-    KeyboardInterrupt at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def note(number: int, stack: object) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

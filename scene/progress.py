@@ -1,7 +1,7 @@
 """The interface by which long operations report their progress."""
 
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Progress(Protocol):
@@ -14,6 +14,19 @@ class Progress(Protocol):
 
 def ignore_progress(stage: str, done: int, total: int) -> None:
     """Does nothing."""
+
+
+@runtime_checkable
+class NotingProgress(Protocol):
+    """A `Progress` that can show a few words beside a stage."""
+
+    def note(self, stage: str, words: str) -> None: ...
+
+
+def note_progress(progress: Progress, stage: str, words: str) -> None:
+    """Shows `words` beside the bar of `stage`, such as a latency, where `progress` can."""
+    if isinstance(progress, NotingProgress):
+        progress.note(stage, words)
 
 
 class StageClock:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from dynamic_predictor.contract import Predictor
 from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import DrivenScene, SceneDriver
 from dynamic_predictor.driver.scenes import scene_of_stream
-from dynamic_predictor.driver.sources import FrameSource
+from dynamic_predictor.driver.sources import FrameSource, is_live
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
 from scene.files.atomic import atomic_file, writing_error
+from scene.files.json_files import read_json
 from scene.files.locking import only_process
 from scene.files.output_place import check_output_folder
 from scene.folder import save_scene
@@ -30,8 +32,11 @@ from scene.progress import Progress, ignore_progress
 from stillsplat.scene_exports import checked_formats
 from stillsplat.settings import PosesSettings
 
+if TYPE_CHECKING:
+    from stillsplat.live_view import LiveView
+
 #: settings that do not affect the results of a stopped run
-_FREE_ON_RESUME = {"export", "export_options", "loop", "device"}
+_FREE_ON_RESUME = {"export", "export_options", "loop", "device", "live_policy"}
 
 
 def extract_poses(
@@ -42,14 +47,16 @@ def extract_poses(
     overwrite: bool = False,
     source: FrameSource | None = None,
     predictor: Predictor | None = None,
+    view: "LiveView | None" = None,
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> Path:
     """Writes the folder `output`: a scene with scene.glb, camera_poses.glb, points.ply, transforms.json, poses.npz and
     path.png, and what `export` names.
 
-    `source` and `predictor` replace those that the settings name. Raises `InputError` when `output` or an unfinished
-    OUT.part exists and neither `resume` nor `overwrite` is given, and while another process works on it.
+    `source` and `predictor` replace those that the settings name. `view` shows what is found meanwhile. Raises
+    `InputError` when `output` or an unfinished OUT.part exists and neither `resume` nor `overwrite` is given, and while
+    another process works on it.
     """
     output = Path(output)
     part = output.with_name(output.name + ".part")
@@ -57,19 +64,33 @@ def extract_poses(
         raise InputError(
             f"{settings.input} is a scene already; give the clip that it was made of, or use stillsplat run."
         )
+    if settings.live_policy is not None and source is None and not is_live(settings.input):
+        raise InputError(f"--live-policy is for live sources, which {settings.input} is not; leave it out.")
     check_options(settings, in_chunks=True)
     formats = [row.name for row in all_formats().values() if row.for_camera_paths]
     formats += checked_formats(settings, in_chunks=True)
     with only_process(part):
         _check_place(output, part, resume, overwrite)
         began = part.exists() and resume
-        driver = SceneDriver(settings, predictor=predictor, progress=progress, warn=warn)
+        driver = SceneDriver(
+            settings,
+            predictor=predictor,
+            progress=progress if view is None else view.progress(progress),
+            warn=warn,
+        )
+        if view is not None:
+            view.attach(driver.predictor)
         if source is None and not began:  # refused before anything is made
             source = driver.open_source()
         workspace = StreamWorkspace(part, _fixed_settings(settings), resume=began)
         try:
             driven = driver.scene(
-                workspace, source=source, stream=settings.stream(), descriptor_for_loops=True, accept_damaged=True
+                workspace,
+                source=source,
+                stream=settings.stream(),
+                descriptor_for_loops=True,
+                accept_damaged=True,
+                on_prediction=None if view is None else view.on_prediction,
             )
         except InputError:
             if not began and len(workspace) < 2:  # nothing was made that would be worth resuming
@@ -80,6 +101,8 @@ def extract_poses(
         save_scene(driven.scene, made, overwrite=True, progress=progress)
         export(driven.scene, made, list(dict.fromkeys(formats)), settings.export_options, progress=progress)
         _draw_path(driven, made / "path.png")
+        if view is not None:
+            view.show_result(driven.scene, progress)
         try:
             if output.exists():
                 shutil.rmtree(output)
@@ -88,6 +111,23 @@ def extract_poses(
         except OSError as error:
             raise writing_error(output, error) from error
     return output
+
+
+def live_sentence(output: Path) -> str | None:
+    """How fast the live source of the finished scene `output` was followed; None for other sources."""
+    provenance = read_json(output / "scene.json").get("provenance") or {}
+    live = provenance.get("live")
+    if not isinstance(live, dict):
+        return None
+    dropped = live["dropped"]
+    sentence = f"{dropped} image{'s were' if dropped != 1 else ' was'} dropped (--live-policy {live['policy']})"
+    latency = live["latency_seconds"]
+    if latency is None:
+        return f"{sentence}."
+    return (
+        f"{sentence}; from capture to result took {latency['median']:.2f} s (median of {live['frames']} frames), "
+        f"{latency['percentile_95']:.2f} s at 95 %."
+    )
 
 
 def _draw_path(driven: DrivenScene, path: Path) -> None:

@@ -46,6 +46,7 @@ class ProgressBars:
             BarColumn(bar_width=28, complete_style=ACCENT, finished_style="green"),
             MofNCompleteColumn(),
             _TimeLeft(),
+            TextColumn("[dim]{task.fields[note]}"),
             console=self.console,
             refresh_per_second=5,
             disable=not self._live,
@@ -71,7 +72,7 @@ class ProgressBars:
         if self._live:
             task = self._tasks.get(stage)
             if task is None:
-                task = self._tasks[stage] = self._bars.add_task(stage, total=max(total, 1))
+                task = self._tasks[stage] = self._bars.add_task(stage, total=max(total, 1), note="")
             elif done < total and next(item for item in self._bars.tasks if item.id == task).finished:
                 self._bars.reset(task, total=max(total, 1))
                 self._started[stage] = now
@@ -80,6 +81,11 @@ class ProgressBars:
             self.console.print(f"{stage}: {total} in {format_duration(now - self._started.pop(stage))}")
         if done >= total:
             self._started.pop(stage, None)
+
+    def note(self, stage: str, words: str) -> None:
+        """Shows `words` beside the bar of `stage`; nothing where there is no such bar."""
+        if stage in self._tasks:
+            self._bars.update(self._tasks[stage], note=words)
 
     def say(self, sentence: str) -> None:
         """Prints a sentence above the bars."""

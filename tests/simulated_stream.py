@@ -1,16 +1,21 @@
-"""A camera that walks round and round in a room, and a chunk predictor that knows the room but drifts.
+"""A camera that walks round and round in a room, a chunk predictor that knows the room but drifts, an online one that
+knows it exactly, and a camera device that misbehaves.
 
 Stands in for a network where the streaming machinery is tested and measured: every chunk comes in a world and unit of
 its own, with noise, and its scale creeps from frame to frame as that of a real network does.
 """
 
+import functools
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.contract import Prediction, ViewQuery, Views
+from dynamic_predictor.driver.live_source import DamagedFrame
 from dynamic_predictor.predictor_spec import PredictorSpec
 from scene.progress import Progress, ignore_progress
 from scene.video import DecodedImage
@@ -41,18 +46,20 @@ class SimulatedWalk:
 
     def z_depth(self, index: int) -> np.ndarray:
         """The true depth (H, W)."""
-        directions, center = self._rays(index)
-        walls = np.where(directions > 0, _ROOM, -_ROOM)
-        distances = (walls - center) / np.where(np.abs(directions) < 1e-9, 1e-9, directions)
-        return distances.min(axis=-1)
+        return _distances(*self._rays(index))
 
     def image(self, index: int) -> np.ndarray:
         """uint8 RGB (H, W, 3): a pattern painted on the walls."""
         directions, center = self._rays(index)
-        points = center + directions * self.z_depth(index)[..., None]
-        waves = np.stack([np.sin(points @ row) for row in _pattern()], axis=-1)
-        mixed = np.stack([waves[..., 0:4].mean(-1), waves[..., 4:8].mean(-1), waves[..., 8:].mean(-1)], axis=-1)
-        return np.clip(127 + 127 * mixed, 0, 255).astype(np.uint8)
+        return _paint(center + directions * _distances(directions, center)[..., None])
+
+    def look(
+        self, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """World points (H, W, 3) and their uint8 colors (H, W, 3), as any other camera in the room sees them."""
+        directions, center = _rays_of(world_from_camera, intrinsics, size)
+        points = center + directions * _distances(directions, center)[..., None]
+        return points, _paint(points)
 
     def images(self, skip: int = 0) -> Iterator[DecodedImage]:
         for index in range(skip, self.count):
@@ -62,11 +69,26 @@ class SimulatedWalk:
         return f"Frame {index} of the walk"
 
     def _rays(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        u = (np.arange(self.width) + 0.5 - self.intrinsics[0, 2]) / self.intrinsics[0, 0]
-        v = (np.arange(self.height) + 0.5 - self.intrinsics[1, 2]) / self.intrinsics[1, 1]
-        rays = np.stack(np.broadcast_arrays(u[None, :], v[:, None], 1.0), axis=-1)
-        pose = self.world_from_camera(index)
-        return rays @ pose[:3, :3].T, pose[:3, 3]
+        return _rays_of(self.world_from_camera(index), self.intrinsics, (self.height, self.width))
+
+
+def _rays_of(pose: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Directions (H, W, 3) in the world whose z in the camera is 1, and the center."""
+    u = (np.arange(size[1]) + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0]
+    v = (np.arange(size[0]) + 0.5 - intrinsics[1, 2]) / intrinsics[1, 1]
+    rays = np.stack(np.broadcast_arrays(u[None, :], v[:, None], 1.0), axis=-1)
+    return rays @ pose[:3, :3].T, pose[:3, 3]
+
+
+def _distances(directions: np.ndarray, center: np.ndarray) -> np.ndarray:
+    walls = np.where(directions > 0, _ROOM, -_ROOM)
+    return ((walls - center) / np.where(np.abs(directions) < 1e-9, 1e-9, directions)).min(axis=-1)
+
+
+def _paint(points: np.ndarray) -> np.ndarray:
+    waves = np.stack([np.sin(points @ row) for row in _pattern()], axis=-1)
+    mixed = np.stack([waves[..., 0:4].mean(-1), waves[..., 4:8].mean(-1), waves[..., 8:].mean(-1)], axis=-1)
+    return np.clip(127 + 127 * mixed, 0, 255).astype(np.uint8)
 
 
 def _pattern() -> np.ndarray:
@@ -140,6 +162,108 @@ class SimulatedPredictor:
         )
 
 
+ONLINE_SPEC = replace(
+    SPEC,
+    name="simulated-online",
+    online=True,
+    load=lambda settings, device, seed: OnlineSimulatedPredictor(SimulatedWalk(settings.get("count", 0))),
+)
+
+
+class OnlineSimulatedPredictor:
+    """Knows the exact pose and depth of each image of a `SimulatedWalk`, in the world of the first view, and answers
+    queries of other views. It recognizes images by their pixels, or else takes the number in their file name.
+
+    Its confidence depends on everything that it has seen, so that a lost or repeated step shows. `seconds`: pretended
+    work per step.
+    """
+
+    def __init__(self, walk: SimulatedWalk, *, seconds: float = 0.0) -> None:
+        self.walk, self.seconds = walk, seconds
+        self._index_of = _indices(walk)
+        #: the images of the walk that were stepped, over all clips
+        self.steps: list[int] = []
+        self.start()
+
+    def start(self) -> None:
+        self._world_from_first = np.zeros((4, 4))
+        self._memory = 0.0
+
+    def step(self, view: Views) -> Prediction:
+        pixels = view.frames.rgb8(0)
+        index = self._index_of.get(pixels.tobytes(), int(view.frames.names[0].split(".")[0]))
+        if not self._world_from_first.any():
+            self._world_from_first = self.walk.world_from_camera(index)
+        self.steps.append(index)
+        time.sleep(self.seconds)
+        self._memory = 0.9 * self._memory + np.cos(index)
+        confidence = 0.5 + 0.4 * np.sin(self._memory)
+        return Prediction(
+            z_depth=self.walk.z_depth(index)[None].astype(np.float32),
+            confidence=np.full((1, self.walk.height, self.walk.width), confidence, np.float32),
+            world_from_camera=(np.linalg.inv(self._world_from_first) @ self.walk.world_from_camera(index))[None],
+            intrinsics=self.walk.intrinsics[None],
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"world_from_first": self._world_from_first, "memory": np.array(self._memory)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._world_from_first, self._memory = state["world_from_first"].copy(), float(state["memory"])
+
+    def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
+        raise AssertionError("an online predictor steps")
+
+    def query(self, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> ViewQuery:
+        points, colors = self.walk.look(self._world_from_first @ world_from_camera, intrinsics, size)
+        first_from_world = np.linalg.inv(self._world_from_first)
+        points = points @ first_from_world[:3, :3].T + first_from_world[:3, 3]
+        return ViewQuery(points.astype(np.float32), colors.astype(np.float32) / 255.0, np.full(size, 0.8, np.float32))
+
+
+@functools.lru_cache(maxsize=8)
+def _indices(walk: SimulatedWalk) -> dict[bytes, int]:
+    """The number of each image of the first lap; those of later ones are the same."""
+    return {walk.image(index).tobytes(): index for index in range(min(walk.count, walk.lap))}
+
+
 def true_poses(walk: SimulatedWalk, indices: Sequence[int] | range) -> np.ndarray:
     """(N, 4, 4)."""
     return np.stack([walk.world_from_camera(index) for index in indices])
+
+
+class SimulatedCamera:
+    """A `LiveReader` that gives `good` images of a walk, one every `interval` seconds, then does what `then` says:
+    "ends", "fails" or "hangs". `damaged`: reads, counted from 0, that raise `DamagedFrame`. `image_of`: the image of a
+    read, instead of the walk's."""
+
+    def __init__(
+        self,
+        walk: SimulatedWalk,
+        good: int,
+        then: str = "ends",
+        *,
+        interval: float = 0.004,
+        damaged: Sequence[int] = (),
+        image_of: Callable[[int], np.ndarray] | None = None,
+    ) -> None:
+        self.good, self.then, self.interval, self.damaged = good, then, interval, damaged
+        self._image_of = image_of or walk.image
+        self.count = 0
+        self._closed = threading.Event()
+
+    def read(self) -> np.ndarray | None:
+        if self.count >= self.good:
+            if self.then == "fails":
+                raise OSError("device unplugged")
+            if self.then == "hangs":
+                self._closed.wait(5)
+            return None
+        self.count += 1
+        time.sleep(self.interval)
+        if self.count - 1 in self.damaged:
+            raise DamagedFrame
+        return self._image_of(self.count - 1)
+
+    def close(self) -> None:
+        self._closed.set()

@@ -13,7 +13,8 @@ ARROWS = {
     "terminal": {"terminal", "scene"},
     "dynamic_predictor": {"dynamic_predictor", "scene", "kernels"},
     "gaussian": {"gaussian", "scene", "kernels"},
-    "stillsplat": {"stillsplat", "gaussian", "dynamic_predictor", "terminal", "scene"},
+    "viewer": {"viewer", "scene"},
+    "stillsplat": {"stillsplat", "viewer", "gaussian", "dynamic_predictor", "terminal", "scene"},
     "kernels": {"kernels"},
 }
 #: files of dynamic_predictor that are commands of their own, with options and progress bars

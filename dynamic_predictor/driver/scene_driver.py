@@ -17,7 +17,7 @@ from dynamic_predictor.driver.mask_source import attention_masks, mask_source
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, open_source
-from dynamic_predictor.driver.stream import StreamResult, run_stream
+from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
@@ -85,6 +85,7 @@ class SceneDriver:
         motion_stage: bool = True,
         together: bool = False,
         check: CheckClip = lambda frames, positions: None,
+        on_prediction: OnPrediction | None = None,
     ) -> DrivenScene:
         """The scene of `source` (by default the input of the settings), whose frames, depths and masks may lie in
         `workspace`: it must exist as long as the scene.
@@ -94,7 +95,8 @@ class SceneDriver:
         `accept_damaged` what is readable of it is used, with a warning. Without `motion_stage`, a predictor without
         motion masks leaves the scene without them. `together`: the clip is predicted as a whole, whatever the spec says
         of the memory, because a protocol demands it. `check` is called before the prediction, where all frames are read
-        before it. Raises `InputError` for all errors that a user can correct.
+        before it. `on_prediction` is told of the frames of a clip that is predicted in chunks or one by one. Raises
+        `InputError` for all errors that a user can correct.
         """
         if source is None and not workspace.frames_complete:
             source = self.open_source()
@@ -117,7 +119,7 @@ class SceneDriver:
             size = largest or StreamSettings().chunk_size
             strict = self.settings.strict_official
             chunks = stream or StreamSettings(chunk_size=size, overlap=size // 2, loop=False, strict_official=strict)
-            driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops)
+            driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops, on_prediction)
         else:
             assert frames is not None
             views = views or self._known(frames, workspace)
@@ -154,15 +156,16 @@ class SceneDriver:
         if source is None:
             raise InputError(f"{workspace.folder} is incomplete and needs the source that it was made from.")
         intake = Intake(source, workspace, max_size=self.settings.size_limit, progress=self.progress)
-        for _ in intake.frames():
-            pass
-        if source.ended and accept_damaged:
-            self.warn(source.ended)
+        intake.take_all()
+        ended = intake.ended
+        for sentence in intake.warnings:
+            if accept_damaged or source.is_live or sentence != ended:
+                self.warn(sentence)
         intake.finish()
-        if source.ended and not accept_damaged:
+        if ended and not accept_damaged and not source.is_live:
             # a truncated file is usually a mistake, so it is used only on request
             raise InputError(
-                f"{source.ended.rstrip('.')}; repair it, or use what is readable with --frames 0:{len(workspace)}."
+                f"{ended.rstrip('.')}; repair it, or use what is readable with --frames 0:{len(workspace)}."
             )
 
     def _in_chunks(
@@ -172,6 +175,7 @@ class SceneDriver:
         settings: StreamSettings,
         views: Views | None,
         descriptor_for_loops: bool,
+        on_prediction: OnPrediction | None,
     ) -> DrivenScene:
         def known(frames: Frames, indices: Sequence[int] | range) -> Views:
             if views is not None:
@@ -194,6 +198,7 @@ class SceneDriver:
             descriptor=descriptor,
             progress=self.progress,
             warn=self.warn,
+            on_prediction=on_prediction,
         )
         return DrivenScene(scene_of_stream(result), stream=result)
 

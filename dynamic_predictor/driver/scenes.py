@@ -81,4 +81,5 @@ def _provenance(result: StreamResult) -> dict[str, Any]:
         "loop_descriptor": result.descriptor,
         "loops": [asdict(loop) for loop in result.loops],
         "warnings": list(result.warnings),
+        **result.timing,
     }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from dynamic_predictor.driver.live_source import LivePolicy
 from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
 from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 #: needs neither weights nor a GPU
 DEFAULT_PREDICTOR = "geometric"
-_INPUT, _PREDICTOR, _CHUNKS = "input", "predictor", "chunks"
+_INPUT, _PREDICTOR, _CHUNKS, _LIVE = "input", "predictor", "chunks", "live sources"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +141,14 @@ class StreamSettings(ChunkSettings):
     )
     #: whether loops are looked for, and how many frames on either side of one are predicted together
     loop: bool = option(True, "look for loops and close them", group=_CHUNKS)
+    #: which images of a live source are dropped (`live_source`); None: "latest" for online predictors, else "all"
+    live_policy: LivePolicy | None = option(
+        None,
+        "latest: whenever the predictor is free, it gets the newest image, and those between are dropped; all: every "
+        "image at --fps is stored and predicted when its turn comes (default: latest for online predictors, else all)",
+        choices=("latest", "all"),
+        group=_LIVE,
+    )
     loop_half: int = field(default=10, kw_only=True)
     #: joins chunks as Depth Anything 3's official streaming does, mistakes included; `PredictorChoice` declares the
     #: option
@@ -149,5 +158,7 @@ class StreamSettings(ChunkSettings):
         super().__post_init__()
         if self.align not in ("sim3", "se3", "scale+se3"):
             raise InputError(f'--align is "{self.align}"; choose sim3, se3 or scale+se3.')
+        if self.live_policy not in (None, "latest", "all"):
+            raise InputError(f'--live-policy is "{self.live_policy}"; choose latest or all.')
         if self.loop_half < 2:
             raise InputError(f"A loop needs at least 2 frames on either side, not {self.loop_half}.")

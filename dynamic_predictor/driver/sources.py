@@ -1,26 +1,19 @@
 """Where frames come from: a folder, a list of image files, a video file, a camera or a network stream.
 
-A source is read once and lazily, one image in memory at a time.
+A source is read once and lazily, one image in memory at a time; `live_source` has those that do not wait.
 """
 
 import glob
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-
+from dynamic_predictor.driver.live_source import LIVE_RATE, CameraReader, LiveSource, NetworkReader
 from scene.errors import InputError
 from scene.frames import ASSUMED_RATE, list_images, natural_order, parse_frame_range
 from scene.images import IMAGE_SUFFIXES, read_image
 from scene.video import DecodedImage, decode_video
 
-#: frames per second that are taken from a live source by default
-LIVE_RATE = 5.0
-#: timeout in seconds after which a live source without a new frame is considered lost
-PATIENCE = 10.0
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 Source = str | Path | Sequence[str | Path]
@@ -74,7 +67,7 @@ def open_source(
         return ImageFiles("The list of images", [Path(path) for path in source], chosen, rate, max_frames)
     text, path = str(source), Path(source).expanduser()
     if is_live(text):
-        connect = (lambda: _NetworkReader(text)) if "://" in text else (lambda: _CameraReader(int(text)))
+        connect = (lambda: NetworkReader(text)) if "://" in text else (lambda: CameraReader(int(text)))
         title = text if "://" in text else f"camera {text}"
         return LiveSource(title, connect, rate=rate or LIVE_RATE, max_frames=max_frames)
     if path.is_dir():
@@ -208,162 +201,3 @@ class VideoFile:
 
     def frame_name(self, index: int) -> str:
         return f"Frame {self._positions[index]} of {self._path}"
-
-
-class LiveReader(Protocol):
-    """An open camera or connection."""
-
-    def read(self) -> np.ndarray | None:
-        """The next image, uint8 RGB (H, W, 3); None when there are no more."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class LiveSource:
-    """A camera or network stream. A separate thread reads, so that the newest image is available while the
-    predictor works, and a device that hangs does not block it.
-
-    The source ends with `max_frames`, with `stop()`, when the device gives no more images, or when it has given no
-    image for `patience` seconds; `ended` describes the latter two cases.
-    """
-
-    is_live, is_video = True, True
-    selection = ""
-    ended: str | None = None
-
-    def __init__(
-        self,
-        title: str,
-        connect: Callable[[], LiveReader],
-        *,
-        rate: float = LIVE_RATE,
-        max_frames: int | None = None,
-        patience: float = PATIENCE,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.title, self.total = title, max_frames or 0
-        self._connect, self._interval, self._max_frames = connect, 1.0 / rate, max_frames
-        self._patience, self._clock = patience, clock
-        self._stop = threading.Event()
-
-    def stop(self) -> None:
-        """Ends the source after the image that is being read."""
-        self._stop.set()
-
-    def frame_name(self, index: int) -> str:
-        return f"Frame {index} of {self.title}"
-
-    def images(self, skip: int = 0) -> Iterator[DecodedImage]:
-        reader = self._connect()
-        newest = _Newest()
-        thread = threading.Thread(target=newest.follow, args=(reader, self._stop), daemon=True)
-        thread.start()
-        begin = self._clock()
-        count, last_time = 0, -np.inf
-        try:
-            while not self._stop.is_set() and (self._max_frames is None or count < self._max_frames):
-                image, error = newest.take(self._patience)
-                if image is None:
-                    if self._stop.is_set():
-                        return
-                    what = "stopped delivering images" if error is None else f"was lost ({error})"
-                    if error == _Newest.SILENT:
-                        what = f"has been silent for {self._patience:g} s"
-                    if count == 0:
-                        raise InputError(f"{self.title} gave no image: it {what}; check that it is on and free.")
-                    self.ended = f"{self.title} {what} after {count} frames; these frames were processed."
-                    return
-                now = self._clock() - begin
-                if now - last_time < self._interval:
-                    continue
-                last_time = now
-                count += 1
-                yield DecodedImage(count - 1, now, image)
-        finally:
-            self._stop.set()
-            thread.join(timeout=1.0)
-
-
-class _Newest:
-    """The newest image of a reader, handed from its thread to ours."""
-
-    SILENT = "silent"
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._image: np.ndarray | None = None
-        self._over = False
-        self._error: str | None = None
-
-    def follow(self, reader: LiveReader, stop: threading.Event) -> None:
-        """Reads until the reader ends, fails or `stop` is set."""
-        error = None
-        try:
-            while not stop.is_set():
-                image = reader.read()
-                if image is None:
-                    break
-                with self._changed:
-                    self._image = image
-                    self._changed.notify()
-        except Exception as failure:  # any exception of a driver or decoder means that the device is lost
-            error = str(failure).strip().rstrip(".") or type(failure).__name__
-        finally:
-            with self._changed:
-                self._over, self._error = True, error
-                self._changed.notify()
-            reader.close()
-
-    def take(self, patience: float) -> tuple[np.ndarray | None, str | None]:
-        """The newest image that was not taken yet, waiting for it; (None, why) when there is none."""
-        with self._changed:
-            in_time = self._changed.wait_for(lambda: self._image is not None or self._over, patience)
-            image, self._image = self._image, None
-            if image is not None:
-                return image, None
-            return None, self._error if in_time else self.SILENT
-
-
-class _CameraReader:
-    """A camera of this machine, through OpenCV."""
-
-    def __init__(self, number: int) -> None:
-        import cv2
-
-        self._convert = lambda image: cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        self._capture = cv2.VideoCapture(number)
-        if not self._capture.isOpened():
-            raise InputError(f"Camera {number} cannot be opened; check that it is plugged in and not in use.")
-
-    def read(self) -> np.ndarray | None:
-        good, image = self._capture.read()
-        return self._convert(image) if good else None
-
-    def close(self) -> None:
-        self._capture.release()
-
-
-class _NetworkReader:
-    """An RTSP, RTMP or HTTP stream, through FFmpeg."""
-
-    def __init__(self, address: str) -> None:
-        import av
-        import av.error
-
-        options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
-        try:
-            self._container: Any = av.open(address, options=options, timeout=(PATIENCE, PATIENCE))
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise InputError(f"{address} cannot be opened ({str(error).strip()}); check the address.") from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise InputError(f"{address} has no video stream; check the address.")
-        self._frames = self._container.decode(video=0)
-
-    def read(self) -> np.ndarray | None:
-        frame = next(self._frames, None)
-        return None if frame is None else frame.to_ndarray(format="rgb24")
-
-    def close(self) -> None:
-        self._container.close()

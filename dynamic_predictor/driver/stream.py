@@ -3,7 +3,8 @@
 Chunks of frames are predicted as soon as their frames are stored, each is aligned to the one before over the frames
 that both have, and loops are closed at the end (VGGT-Long, Deng et al., 2025; Depth Anything 3's streaming). Only one
 chunk and the overlap of the one before are in memory; everything else lies in a `StreamWorkspace`. An online predictor
-keeps one world itself: its chunks do not overlap and need no alignment.
+keeps one world itself: it steps as soon as a frame is stored (`online`), and its chunks do not overlap and need no
+alignment.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +15,11 @@ import numpy as np
 
 from dynamic_predictor.contract import OnlinePredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
+from dynamic_predictor.driver.latency import LiveRecord, median_and_tail
+from dynamic_predictor.driver.live_source import LivePolicy, LiveSource
+from dynamic_predictor.driver.online import OnlineSteps
 from dynamic_predictor.driver.settings import StreamSettings
-from dynamic_predictor.driver.sources import FrameSource, LiveSource
+from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import ChunkRecord, StreamWorkspace, stacked
 from dynamic_predictor.place_recognition.descriptors import ImageDescriptor
 from dynamic_predictor.predictor_spec import PredictorSpec
@@ -35,11 +39,14 @@ from scene.confidence import odds
 from scene.errors import InputError
 from scene.frames import Frames
 from scene.maps import maps_of_size
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, ignore_progress, note_progress
 from scene.similarity import Similarity, align_poses
 
 #: a function from frames and their indices in the clip to views with known masks, focal length or cameras
 KnownViews = Callable[[Frames, Sequence[int] | range], Views]
+#: is told the index of a frame, its view and its prediction (of one view, in the world of the first frame) as soon as
+#: that is there. A frame that two chunks share is told twice, and the later one counts
+OnPrediction = Callable[[int, Views, Prediction], None]
 
 #: largest relative distance between the points of an accepted loop and those of both chunks
 LOOP_RELATIVE_ERROR = 0.1
@@ -81,6 +88,8 @@ class StreamResult:
     #: name of the image descriptor; None when no loops were looked for
     descriptor: str | None = None
     warnings: list[str] = field(default_factory=list)
+    #: latency and drops of a live source, seconds per step of an online predictor: for the provenance
+    timing: dict[str, Any] = field(default_factory=dict)
 
     def chunk_of(self, frame: int) -> tuple[int, int]:
         """The chunk whose prediction of `frame` counts (the later one in an overlap), and its place in that chunk."""
@@ -100,18 +109,27 @@ def run_stream(
     descriptor: ImageDescriptor | None = None,
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
+    on_prediction: OnPrediction | None = None,
 ) -> StreamResult:
     """Predicts all of `source` and returns where every chunk lies.
 
     Chunks that an earlier, stopped call with the same `workspace` has finished are reused; when it had all frames,
     `source` may be None. Frames are shrunk to `max_size`. Loops need `descriptor`. Ctrl-C ends a live source, whose
-    frames are then finished; otherwise it stops the work, which can be resumed. Raises `InputError` for a source with
-    fewer than two frames and when the disk is full.
+    frames are then finished; otherwise, or the second time, it stops the work, which can be resumed. `on_prediction`
+    is called in this thread. Raises `InputError` for a source with fewer than two frames and when the disk is full.
     """
     online = cast(OnlinePredictor, predictor) if spec.online else None
-    chosen = descriptor if settings.loop else None
     stream = _Stream(
-        predictor, online, spec.name, spec.shares_focal, workspace, settings, known, chosen, progress, warn
+        predictor,
+        online,
+        spec,
+        workspace,
+        settings,
+        known,
+        descriptor if settings.loop else None,
+        progress,
+        warn,
+        on_prediction,
     )
     if source is not None and source.is_live and len(workspace) >= 2 and not workspace.frames_complete:
         stream.warn(f"{source.title} is not opened again: the {len(workspace)} frames of before are finished.")
@@ -119,18 +137,15 @@ def run_stream(
     if not workspace.frames_complete:
         if source is None:
             raise InputError(f"{workspace.folder} is incomplete and needs the source that it was made from.")
-        intake = Intake(source, workspace, max_size=max_size, progress=progress)
-        for _ in intake.frames():
-            try:
-                stream.predict_ready_chunks(complete=False)
-            except KeyboardInterrupt:
-                if not isinstance(source, LiveSource):
-                    raise
-                source.stop()
-        if source.ended:
-            stream.warn(source.ended)
+        policy: LivePolicy = settings.live_policy or ("latest" if online is not None else "all")
+        intake = Intake(source, workspace, max_size=max_size, live_policy=policy, progress=progress)
+        if isinstance(source, LiveSource):
+            stream.live = LiveRecord(source, policy)
+        intake.take_all(stream.predict_what_is_there)
+        for sentence in intake.warnings:
+            stream.warn(sentence)
         intake.finish()
-    stream.predict_ready_chunks(complete=True)
+    stream.predict_the_rest()
     return stream.close()
 
 
@@ -141,24 +156,26 @@ class _Stream:
         self,
         predictor: Predictor,
         online: OnlinePredictor | None,
-        name: str,
-        shares_focal: bool,
+        spec: PredictorSpec,
         workspace: StreamWorkspace,
         settings: StreamSettings,
         known: KnownViews,
         descriptor: ImageDescriptor | None,
         progress: Progress,
         warn: Callable[[str], None],
+        on_prediction: OnPrediction | None,
     ) -> None:
-        self.predictor, self.online, self.name = predictor, online, name
+        self.predictor, self.name = predictor, spec.name
         self.workspace, self.settings, self.known = workspace, settings, known
         self.descriptor, self.progress, self._tell = None if online else descriptor, progress, warn
+        self.steps = None if online is None else OnlineSteps(online, workspace, self._view, self._stepped)
+        self.live: LiveRecord | None = None
+        self._on_prediction, self._world_from_chunk = on_prediction, Similarity.identity()
         self.warnings: list[str] = []
         self._said_of_chunks: set[str] = set()
         self._done = 0
         self._overlap = 0 if online else settings.overlap
-        self.shares_focal = shares_focal
-        self._state_after = -1
+        self.shares_focal = spec.shares_focal
 
     def _window(self, index: int) -> tuple[int, int]:
         start = index * (self.settings.chunk_size - self._overlap)
@@ -166,7 +183,7 @@ class _Stream:
 
     def _windows(self) -> list[tuple[int, int]]:
         count, size = len(self.workspace), self.settings.chunk_size
-        if self.online is None:
+        if self.steps is None:
             return chunk_windows(count, size, self._overlap)
         return [(start, min(start + size, count)) for start in range(0, count, size)]
 
@@ -175,34 +192,47 @@ class _Stream:
             self.warnings.append(sentence)
             self._tell(sentence)
 
-    def predict_ready_chunks(self, *, complete: bool) -> None:
-        """Predicts every chunk whose frames are all there; with `complete`, the last, shorter ones too."""
+    def predict_what_is_there(self) -> None:
+        """Predicts every chunk whose frames are all there; an online predictor steps to the last frame."""
         count = len(self.workspace)
-        while True:
-            if complete:
-                windows = self._windows()
-                if self._done >= len(windows):
-                    return
-                window, total = windows[self._done], len(windows)
-            else:
-                window, total = self._window(self._done), self._done + 2
-                if window[1] > count:
-                    return
-            self.progress("chunks", self._done, total)
-            if not self.workspace.has_chunk(self._done):
-                self._predict(self._done, window)
-            self._done += 1
-            self.progress("chunks", self._done, total)
+        while self._window(self._done)[1] <= count:
+            self._finish_chunk(self._window(self._done), self._done + 2)
+        if self.steps is not None:
+            self.steps.advance(self._done, self._window(self._done)[0], count)
 
-    def _predict(self, index: int, window: tuple[int, int]) -> None:
-        if self.online is not None:
-            prediction = self._steps(self.online, index, window)
+    def predict_the_rest(self) -> None:
+        """After the last frame: predicts what is left."""
+        windows = self._windows()
+        while self._done < len(windows):
+            self._finish_chunk(windows[self._done], len(windows))
+
+    def _finish_chunk(self, window: tuple[int, int], total: int) -> None:
+        """Predicts and stores the next chunk, unless an earlier run has."""
+        index = self._done
+        self.progress("chunks", index, total)
+        if self.steps.is_whole(index) if self.steps is not None else self.workspace.has_chunk(index):
+            self._announce(index, window, stored=None)
+        elif self.steps is not None:
+            self.steps.advance(index, *window)
+            self._store(index, window, self.steps.whole_chunk())
+            self.steps.store_state(index)
         else:
-            views = self._views(range(*window))
-            prediction = self.predictor.predict(views)
-            if prediction.motion is None and views.motion_masks is not None:
-                height, width = prediction.size
-                prediction = replace(prediction, motion=stacked(maps_of_size(views.motion_masks, (width, height))))
+            chunk = self._predicted_chunk(window)
+            self._store(index, window, chunk)
+            self._announce(index, window, stored=chunk)
+            self._note_latency(range(window[0] + (self._overlap if index else 0), window[1]))
+        self._done = index + 1
+        self.progress("chunks", self._done, total)
+
+    def _predicted_chunk(self, window: tuple[int, int]) -> Prediction:
+        views = self._views(range(*window))
+        prediction = self.predictor.predict(views)
+        if prediction.motion is None and views.motion_masks is not None:
+            height, width = prediction.size
+            return replace(prediction, motion=stacked(maps_of_size(views.motion_masks, (width, height))))
+        return prediction
+
+    def _store(self, index: int, window: tuple[int, int], prediction: Prediction) -> None:
         if len(prediction) != window[1] - window[0]:
             raise ValueError(f"{self.name} gave {len(prediction)} frames for {window[1] - window[0]}")
         whole = self.workspace.frames_complete and window == (0, len(self.workspace))
@@ -213,14 +243,35 @@ class _Stream:
                 self.warn(f"{place}{sentence}")
         if index == 0:
             record = ChunkRecord(None, "first", 0.0, 1.0)
-        elif self.online is not None:
+        elif self.steps is not None:
             record = ChunkRecord(Similarity.identity(), "online", 0.0, 1.0)
         else:
             record = self._align(index, prediction)
         self.workspace.write_chunk(index, prediction, record)
-        if self.online is not None:
-            self.workspace.write_state(index, self.online.state())
-            self._state_after = index
+
+    def _stepped(self, frame: int, view: Views, prediction: Prediction) -> None:
+        """An online predictor has predicted one more frame."""
+        self._note_latency(range(frame, frame + 1))
+        if self._on_prediction is not None:
+            self._on_prediction(frame, view, prediction)
+
+    def _announce(self, index: int, window: tuple[int, int], *, stored: Prediction | None) -> None:
+        """Tells the listener of all frames of a chunk that was stored; None: by an earlier run."""
+        if self._on_prediction is None:
+            return
+        step = self.workspace.read_record(index).step
+        self._world_from_chunk = self._world_from_chunk if step is None else self._world_from_chunk @ step
+        chunk = self.workspace.read_chunk(index) if stored is None else stored
+        for place, frame in enumerate(range(*window)):
+            self._on_prediction(frame, self._view(frame), _moved_view(chunk, place, self._world_from_chunk))
+
+    def _note_latency(self, frames: range) -> None:
+        if self.live is not None:
+            self.live.note([self.workspace.times[frame] for frame in frames])
+            note_progress(self.progress, "live frames", self.live.sentence())
+
+    def _view(self, frame: int) -> Views:
+        return self._views([frame])
 
     def _views(self, indices: Sequence[int] | range) -> Views:
         """Some frames with what is known about them. All chunks share one focal length where the predictor can be given
@@ -229,17 +280,6 @@ class _Stream:
         if views.focal is None and self.shares_focal and self.workspace.has_chunk(0):
             return replace(views, focal=float(self.workspace.read_cameras(0)[1][0, 0, 0]))
         return views
-
-    def _steps(self, online: OnlinePredictor, index: int, window: tuple[int, int]) -> Prediction:
-        """The views of a chunk, one after the other, from the state after the chunk before."""
-        if index == 0:
-            online.start()
-        elif self._state_after != index - 1:
-            stored = self.workspace.read_state()
-            if stored is None or stored[0] != index - 1:
-                raise InputError(f"{self.workspace.folder} is damaged; start again with --overwrite.")
-            online.restore(stored[1])
-        return joined([online.step(self._views([frame])) for frame in range(*window)])
 
     def _align(self, index: int, moved: Prediction) -> ChunkRecord:
         """Joins a chunk to the one before, over the frames that both have."""
@@ -331,7 +371,16 @@ class _Stream:
             found,
             self.descriptor.name if self.descriptor is not None else None,
             self.warnings,
+            self._timing(),
         )
+
+    def _timing(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if self.steps is not None:
+            found["seconds_per_step"] = median_and_tail(self.steps.seconds)
+        if self.live is not None:
+            found["live"] = self.live.summary()
+        return found
 
     def _closed(self, steps: list[Similarity], edges: list[PoseGraphEdge]) -> tuple[list[Similarity], Sequence[float]]:
         """`world_from_chunk` of all chunks after loop closure, and the final weight of each loop.
@@ -438,21 +487,19 @@ def world_points(z_depth: np.ndarray, intrinsics: np.ndarray, world_from_camera:
     return points
 
 
-def joined(predictions: Sequence[Prediction]) -> Prediction:
-    """Predictions in one world, of views in their order, as one."""
-    first = predictions[0]
-    motions = [prediction.motion for prediction in predictions]
-    warnings = [sentence for prediction in predictions for sentence in prediction.warnings]
+def _moved_view(chunk: Prediction, place: int, world_from_chunk: Similarity) -> Prediction:
+    """One view of a chunk in another world."""
+    assert chunk.intrinsics is not None
+    one = slice(place, place + 1)
     return replace(
-        first,
-        z_depth=np.concatenate([stacked(prediction.z_depth) for prediction in predictions]),
-        confidence=np.concatenate([stacked(prediction.confidence) for prediction in predictions]),
-        world_from_camera=np.concatenate([prediction.poses() for prediction in predictions]),
-        intrinsics=np.concatenate([np.asarray(prediction.intrinsics) for prediction in predictions]),
-        motion=None
-        if any(m is None for m in motions)
-        else np.concatenate([stacked(m) for m in motions if m is not None]),
-        warnings=tuple(dict.fromkeys(warnings)),
+        chunk,
+        z_depth=np.asarray(chunk.z_depth[place], np.float32)[None] * np.float32(world_from_chunk.scale),
+        confidence=np.asarray(chunk.confidence[place], np.float32)[None],
+        motion=None if chunk.motion is None else np.asarray(chunk.motion[place], np.float32)[None],
+        world_from_camera=world_from_chunk.apply_to_poses(chunk.poses()[one]),
+        intrinsics=chunk.intrinsics[one],
+        points=None,
+        exportable=None,
     )
 
 

@@ -281,6 +281,14 @@ class StreamWorkspace:
         with atomic_file(self.folder / "online.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, **{**state, "after_chunk": np.array(chunk)})  # type: ignore[arg-type]
 
+    def stored_state(self) -> int:
+        """The chunk whose state was stored last; -1 where there is none. The state itself is not read."""
+        path = self.folder / "online.npz"
+        if not path.exists():
+            return -1
+        with _damage(path), np.load(path, allow_pickle=False) as arrays:
+            return int(arrays["after_chunk"])
+
     def read_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """The chunk and the state after it that were stored last; None where there are none."""
         path = self.folder / "online.npz"

@@ -5,10 +5,9 @@ Finished scenes are kept: a repeated run skips the clips that are already predic
 
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +18,11 @@ from dynamic_predictor.driver.scene_driver import SceneDriver, predicted_masks
 from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
 from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.evaluation.clip_results import restored_scores, write_clip_results
 from dynamic_predictor.evaluation.das3r_files import write_error_log, write_metric_file
 from dynamic_predictor.evaluation.datasets.clip import DatasetClip
 from dynamic_predictor.evaluation.datasets.registry import OpenDataset, open_dataset
+from dynamic_predictor.evaluation.distribution import Engine, Outcome, OutcomeFiles, common_failure, for_each
 from dynamic_predictor.evaluation.results_folder import Layout, ResultsFolder, check_scene_folder, without_empty_folders
 from dynamic_predictor.evaluation.scores.depth import Alignment
 from dynamic_predictor.evaluation.scores.masks import MaskScores
@@ -35,7 +36,7 @@ from dynamic_predictor.evaluation.scores.scoring import (
 )
 from dynamic_predictor.evaluation.single_images import score_single_images
 from dynamic_predictor.evaluation.summary import write_summary
-from scene.errors import InputError, is_out_of_memory
+from scene.errors import InputError
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
 from scene.frames import Frames
@@ -71,6 +72,8 @@ class EvaluationSettings(PredictorChoice):
     use_true_focal: bool = False
     layout: Layout = "scene"
     depth_alignments: tuple[Alignment, ...] = ("scale", "scale_shift_adam")
+    #: depth of each image of a clip is predicted and aligned alone ("mono depth")
+    each_image_alone: bool = False
     overwrite: bool = False
 
 
@@ -92,48 +95,59 @@ def evaluate(
     settings: EvaluationSettings,
     kind: Kind,
     *,
+    engine: Engine | None = None,
     progress: Progress = ignore_progress,
     say: Callable[[str], None] = lambda sentence: None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> EvaluationReport:
-    """Predicts every clip that has no scene yet, scores all clips and writes tables.
+    """Predicts every clip that has no scene yet, scores all clips and writes tables and result files.
 
-    `say` receives a sentence when a clip is started, `warn` a sentence for each warning. A clip that fails does not
-    stop the others: the report names the reason, and the traceback of an unexpected exception is written to
+    `engine` distributes the clips; in a process that is not its first, nothing is written for all clips together. `say`
+    receives a sentence when a clip is started, `warn` a sentence for each warning. A clip that fails does not stop the
+    others: the report names the reason, and the traceback of an unexpected exception is written to
     `evaluation/<clip>_error.txt`. Raises `InputError` when the settings fail for every clip; this is assumed as soon as
     two clips fail for the same reason before any clip succeeds.
     """
-    with without_empty_folders(ResultsFolder(settings.output).tables()):
+    folder = ResultsFolder(settings.output)
+    with without_empty_folders(folder.tables()):
         dataset = open_dataset(settings.dataset, settings.data_folder)
-        names = list(settings.clips) if settings.clips else dataset.clip_names(all_clips=settings.all_clips)
+        all_clips = settings.all_clips or (settings.each_image_alone and dataset.dataset.all_clips_alone)
+        names = list(dict.fromkeys(settings.clips or dataset.clip_names(all_clips=all_clips)))
         evaluator = _ClipEvaluator(settings, dataset, progress, say, warn)
         report = EvaluationReport([], {}, [], len(names))
-        scores: dict[str, Any] = {}
-        for done, name in enumerate(names):
-            progress("clips", done, len(names))
-            try:
-                clip_scores = evaluator.evaluate(name, kind)
-                if clip_scores is None:
-                    report.without_truth.append(name)
-                else:
-                    scores[name] = clip_scores
-            except InputError as error:
-                if not scores and str(error) in report.failures.values():
-                    raise  # the reason does not depend on the clip: missing weights, for example
-                report.failures[name] = str(error)
-            except Exception as error:
-                if is_out_of_memory(error):
-                    report.failures[name] = "The memory is not enough; use a smaller --max_size or --max_frames."
-                else:
-                    report.failures[name] = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-                    path = evaluator.folder.table(f"{evaluator.folder.scene(name).name}_error", "txt")
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(traceback.format_exc())
-            if name in report.failures:
-                warn(f"{name}: {report.failures[name]}")
-        progress("clips", len(names), len(names))
+
+        def note(outcome: Outcome) -> None:
+            if outcome.failure is None:
+                return
+            if outcome.failure not in report.failures.values():
+                warn(f"{outcome.item}: {outcome.failure}")
+            report.failures[outcome.item] = outcome.failure
+            if outcome.traceback:
+                path = folder.table(f"{folder.scene(outcome.item).name}_error", "txt")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(outcome.traceback)
+
+        files = None if engine is None else OutcomeFiles(folder.tables() / f"outcomes_{kind}", resume=False)
+        outcomes = for_each(
+            names, partial(evaluator.evaluate, kind=kind), engine, files=files, done=note, progress=progress
+        )
+        reason = common_failure(outcomes.values())
+        if reason is not None and len(outcomes) == len(names):
+            raise InputError(reason)  # it does not depend on the clip: missing weights, for example
+        succeeded = {name: outcome.value for name, outcome in outcomes.items() if outcome.failure is None}
+        report.without_truth = [name for name, value in succeeded.items() if value is None]
+        scores = {name: restored_scores(kind, value) for name, value in succeeded.items() if value is not None}
+        if engine is not None and not engine.is_first:
+            return report
         if scores:
-            report.tables = write_summary(evaluator.folder, settings.dataset, kind, scores, settings.spec.name)
+            alone = settings.each_image_alone or dataset.clip(next(iter(scores))).single_images
+            arguments = (settings.dataset, kind, scores, settings.spec.name)
+            report.tables = write_summary(folder, *arguments, with_published=not alone)
+            write_clip_results(
+                settings.output, kind, settings.dataset, settings.spec.name, scores, alone=alone,
+                details=_details(settings), failures=report.failures,
+                without_truth=dict.fromkeys(report.without_truth, "It has no truth of this kind."),
+            )  # fmt: skip
         if kind == "pose" and settings.layout == "das3r":
             write_error_log(settings.output / "_error_log.txt", settings.dataset, scores, report.failures)
         return report
@@ -180,10 +194,15 @@ class _ClipEvaluator:
         #: name of the clip that is worked on, for warnings
         self._clip = ""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes: they make their own driver, and print."""
+        state = {key: value for key, value in self.__dict__.items() if key != "driver"}
+        return {**state, "progress": ignore_progress, "say": print, "warn": print}
+
     def evaluate(self, name: str, kind: Kind) -> PoseScores | MaskScores | dict[str, Any] | None:
         """The scores of one clip, which is predicted first where needed; None when it has no truth of that kind."""
         clip = self.dataset.clip(name)
-        if clip.single_images:
+        if clip.single_images or self.settings.each_image_alone:
             return self._evaluate_single_images(clip, kind)
         limit = self.settings.max_frames
         limit = self.dataset.dataset.published_frames if limit is None else limit
@@ -273,15 +292,26 @@ class _ClipEvaluator:
                 f"The predictor {self.settings.spec.name} needs a moving camera, but {self.settings.dataset} has "
                 "single images; choose a predictor with a depth network, such as das3r or da3-large."
             )
-        clip = clip.select(range(len(clip.images))[: self.settings.max_frames or None])
+        positions = list(range(len(clip.images)))[: self.settings.max_frames or None][:: self.settings.stride]
+        folder = self._images_folder(clip, positions)
         return score_single_images(
-            clip,
+            clip.select(positions),
             self.settings.dataset,
             lambda image: self.driver.single_view(image)[1],
-            self.folder.scene(clip.name),
+            folder,
             self.settings.depth_alignments,
             progress=self.progress,
         )
+
+    def _images_folder(self, clip: DatasetClip, positions: list[int]) -> Path:
+        """The folder of the predicted depth of single images, emptied unless it was made with these settings."""
+        name = clip.name if clip.single_images else f"{clip.name}_mono"
+        folder, made_by = self.folder.scene(name), self._scene_settings(positions)
+        if not self.folder.has_scene(name, made_by, overwrite=self.settings.overwrite):
+            for path in folder.glob("*depth.npy"):
+                path.unlink()
+            self.folder.write_record(name, {"made_by": made_by})
+        return folder
 
     def _scene_settings(self, positions: list[int]) -> dict[str, Any]:
         """All settings on which the content of a scene depends; recorded beside the scene."""
@@ -297,6 +327,22 @@ class _ClipEvaluator:
             "masks": "true" if settings.use_true_masks else settings.masks_from or "predicted",
             "focal length": "true" if settings.use_true_focal else "predicted",
         }
+
+
+def _details(settings: EvaluationSettings) -> str:
+    """What the figures depend on beside their protocol, as sentences."""
+    chosen = [f"Long side at most {settings.size_limit} pixels; seed {settings.seed}."]
+    if settings.stride > 1:
+        chosen.append(f"Every {settings.stride}. image.")
+    if settings.max_frames:
+        chosen.append(f"The first {settings.max_frames} images.")
+    if settings.use_true_masks:
+        chosen.append("Annotated masks are given.")
+    if settings.masks_from is not None:
+        chosen.append(f"Masks are those of {settings.masks_from}.")
+    if settings.use_true_focal:
+        chosen.append("The true focal length is given.")
+    return " ".join(chosen)
 
 
 def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> EvaluationSettings:

@@ -38,13 +38,24 @@ _IOU = Column("iou_pooled", "IoU", 1, 100.0, "higher")
 _DECAY = (Column("j_decay", "JD", 1, 100.0), Column("f_decay", "FD", 1, 100.0))
 
 
-def write_summary(folder: ResultsFolder, dataset: str, kind: str, scores: Mapping[str, Any], method: str) -> list[str]:
+def write_summary(
+    folder: ResultsFolder,
+    dataset: str,
+    kind: str,
+    scores: Mapping[str, Any],
+    method: str,
+    *,
+    with_published: bool = True,
+) -> list[str]:
     """Writes the tables of one kind ("pose", "depth" or "mask") and returns them as text.
 
     `scores` has, by clip, `PoseScores`, `MaskScores` or, for depth, a dict of figures by alignment. `method` is the
-    name of their row in the tables with published figures.
+    name of their row in the tables with published figures, which `with_published` leaves out: those of depth are of
+    whole clips.
     """
     tables = {"pose": pose_tables, "mask": mask_tables, "depth": depth_tables}[kind](dataset, scores, method)
+    if not with_published:
+        tables = [table for table in tables if table.first_heading == "clip"]
     write_tables(folder.tables(), kind, tables)
     return [table.text() for table in tables]
 

@@ -24,7 +24,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, hidden_width: int, out_width: int | None = None) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden_width)
-        self.fc2 = nn.Linear(hidden_width, width if out_width is None else out_width)
+        self.fc2 = nn.Linear(hidden_width, out_width or width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return linear(self.fc2, linear(self.fc1, tokens, "gelu"))

@@ -17,13 +17,32 @@ def crop(
     extra: int = 0,
     rng: np.random.Generator | None = None,
 ) -> TrackedView:
-    """The view resized and cropped to `width` x `height` about its principal point, with its depth and intrinsics.
+    """The view resized and cropped with its depth and intrinsics, see `crop_about_principal_point`."""
+    image, z_depth, intrinsics = crop_about_principal_point(
+        view.image, view.z_depth, view.intrinsics, width, height, zoom=zoom, extra=extra, rng=rng
+    )
+    return replace(view, image=image, z_depth=z_depth, intrinsics=intrinsics)
+
+
+def crop_about_principal_point(
+    image: np.ndarray,
+    z_depth: np.ndarray,
+    intrinsics: np.ndarray,
+    width: int,
+    height: int,
+    *,
+    zoom: float = 1.0,
+    extra: int = 0,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image (H, W, 3), depth (H, W) and intrinsics (3, 3) resized and cropped to `width` x `height` about the principal
+    point, which is then in the middle.
 
     With `rng`, the size of the crop is a random fraction, from `zoom` to 1, of the largest possible one, and up to
     `extra` pixels per side are cut off after resizing, which varies the field of view.
     """
-    rows, columns = view.z_depth.shape
-    intrinsics = view.intrinsics.astype(np.float64).copy()
+    rows, columns = z_depth.shape
+    intrinsics = intrinsics.astype(np.float64).copy()
     # the largest region that is symmetric about the principal point
     half_width = min(intrinsics[0, 2], columns - intrinsics[0, 2])
     half_height = min(intrinsics[1, 2], rows - intrinsics[1, 2])
@@ -35,7 +54,7 @@ def crop(
     # output pixel centers u + 0.5 are at left + (u + 0.5) / scale in the source; OpenCV's coordinates are 0.5 less
     matrix = np.array([[1 / scale, 0, left + 0.5 / scale - 0.5], [0, 1 / scale, top + 0.5 / scale - 0.5]], np.float64)
     inverse = cv2.WARP_INVERSE_MAP
-    source = view.image
+    source = image
     if scale < 1:
         # a box filter of the size of an output pixel avoids aliasing
         size = max(1, round(1 / scale))
@@ -43,12 +62,12 @@ def crop(
     image = cv2.warpAffine(
         source, matrix, (width, height), flags=cv2.INTER_LINEAR | inverse, borderMode=cv2.BORDER_REPLICATE
     )
-    z_depth = cv2.warpAffine(view.z_depth, matrix, (width, height), flags=cv2.INTER_NEAREST | inverse)
+    z_depth = cv2.warpAffine(z_depth, matrix, (width, height), flags=cv2.INTER_NEAREST | inverse)
     intrinsics[0, 0] *= scale
     intrinsics[1, 1] *= scale
     intrinsics[0, 2] = (intrinsics[0, 2] - left) * scale
     intrinsics[1, 2] = (intrinsics[1, 2] - top) * scale
-    return replace(view, image=image, z_depth=z_depth, intrinsics=intrinsics)
+    return image, z_depth, intrinsics
 
 
 def jitter_colors(pixels: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

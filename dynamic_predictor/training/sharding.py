@@ -10,16 +10,11 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from dynamic_predictor.training.step import PairPredictions
 
-
-def shard(model: PairPredictions) -> None:
-    """Shards the parameters of `model` over the process group, in place: each block and head separately, the rest
-    together. Replaces the parameters by new objects."""
-    network = model.network
-    blocks: Iterable[nn.Module] = (*network.enc_blocks, *network.dec_blocks, *network.dec_blocks2)
-    heads = (module for name, module in network.named_children() if name.startswith("downstream_head"))
-    for module in (*blocks, *heads, model):
+def shard(model: nn.Module, blocks: Iterable[nn.Module]) -> None:
+    """Shards the parameters of `model` over the process group, in place: those of each of its `blocks` separately, the
+    rest together. Replaces the parameters by new objects."""
+    for module in (*blocks, model):
         # gloo, the backend for CPUs, has sums but no means
         fully_shard(module).set_force_sum_reduction_for_comms(True)
 

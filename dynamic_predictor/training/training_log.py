@@ -2,12 +2,13 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dynamic_predictor.training.validation import Validation
+from dynamic_predictor.training.recipe import Validation
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.files.json_files import json_text
@@ -45,18 +46,19 @@ class TrainingLog:
         if self._board is not None:
             self._board.close()
 
-    def step(self, epoch: int, step: int, loss: float, learning_rate: float) -> None:
-        """Adds the loss of a step."""
-        self._add({"epoch": epoch, "step": step, "loss": loss, "learning_rate": learning_rate})
+    def step(
+        self, epoch: int, step: int, loss: float, learning_rate: float, terms: Mapping[str, float] | None = None
+    ) -> None:
+        """Adds the loss of a step and its terms."""
+        self._add({"epoch": epoch, "step": step, "loss": loss, "learning_rate": learning_rate, **(terms or {})})
 
-    def validation(self, epoch: int, validation: Validation, seconds: float) -> None:
-        """Adds the scores of an epoch, and draws the images again."""
-        iou = validation.mask_iou if math.isfinite(validation.mask_iou) else None
-        self._add({"epoch": epoch, "test_loss": validation.loss, "mask_iou": iou, "seconds": round(seconds, 2)})
-        if self._enabled:
-            self._draw()
-            if validation.examples is not None:
-                write_png(self._folder / "examples.png", np.ascontiguousarray(validation.examples))
+    def validation(self, epoch: int, validation: Validation, seconds: float, drawn: str = "") -> None:
+        """Adds the scores of an epoch, and draws the images again: the score `drawn`, or the loss if it is empty."""
+        scores = {name: score if math.isfinite(score) else None for name, score in validation.scores.items()}
+        self._add({"epoch": epoch, "test_loss": validation.loss, **scores, "seconds": round(seconds, 2)})
+        self.draw(drawn)
+        if self._enabled and validation.examples is not None:
+            write_png(self._folder / "examples.png", np.ascontiguousarray(validation.examples))
 
     def _add(self, line: dict[str, Any]) -> None:
         if not self._enabled:
@@ -69,7 +71,10 @@ class TrainingLog:
                 if name not in ("epoch", "step") and value is not None:
                     self._board.add_scalar(name, value, len(self._lines))
 
-    def _draw(self) -> None:
+    def draw(self, drawn: str = "") -> None:
+        """Draws the curves: losses, and the score `drawn` of test samples, or their loss if it is empty."""
+        if not self._enabled:
+            return
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 3.2), layout="constrained")
@@ -81,8 +86,11 @@ class TrainingLog:
         )
         losses.set(xlabel="epoch", ylabel="training loss")
         tests = [line for line in self._lines if "test_loss" in line]
-        scores.plot([line["epoch"] + 1 for line in tests], [line["mask_iou"] for line in tests], marker=".")
-        scores.set(xlabel="epoch", ylabel="mask IoU of test pairs", ylim=(0, 1))
+        values = [line.get(drawn or "test_loss") for line in tests]
+        scores.plot([line["epoch"] + 1 for line in tests], values, marker=".")
+        scores.set(xlabel="epoch", ylabel=f"{drawn or 'loss'} of test samples".replace("_", " "))
+        if drawn:
+            scores.set(ylim=(0, 1))
         for axes in (losses, scores):
             axes.grid(alpha=0.3)
         with atomic_file(self._folder / "curves.png") as temporary:

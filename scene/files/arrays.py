@@ -1,5 +1,6 @@
 """Arrays in .npy and .npz files that others wrote: checked by their headers before anything large is unpacked."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -83,3 +84,26 @@ def read_npy(path: Path, shape: tuple[int, int]) -> np.ndarray:
 def npz_maps(paths: Sequence[Path], key: str, shape: tuple[int, int]) -> FrameMaps:
     """Depths or confidences that are read when used; what is not finite and positive is 0 = unknown."""
     return LoadedMaps(len(paths), lambda index: known(read_npz(paths[index], key, shape)))
+
+
+def read_entries(path: Path, keys: Sequence[str], *, limit: int = 1 << 30) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file as they stand: numbers or text of any shape.
+
+    Raises `InputError` for a missing file or entry, damage, Python objects, and more than `limit` bytes by the headers.
+    """
+    check_file(path)
+    with _damage_named(path), zipfile.ZipFile(path) as archive:
+        total = 0
+        for key in keys:
+            if f"{key}.npy" not in archive.namelist():
+                raise InputError(f"{path} has no {key}; the file is damaged or of another kind.")
+            with archive.open(f"{key}.npy") as file:
+                version = npy.read_magic(file)
+                shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
+            if dtype.hasobject:
+                raise InputError(f"{path}: {key} holds Python objects, which are not read; save it as numbers or text.")
+            total += math.prod(shape) * dtype.itemsize
+            if total > limit:
+                raise InputError(f"{path} holds more than {limit >> 20} MiB by its headers; the file is damaged.")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in keys}

@@ -4,6 +4,8 @@ import argparse
 
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import PosesSettings
+from terminal.options import add_options, settings_from
+from viewer.settings import ViewerSettings
 
 EPILOG = """\
 output files in OUT:
@@ -24,6 +26,7 @@ examples:
   stillsplat poses frames/ -o out --predictor da3-base --chunk-size 30 --overlap 15
   stillsplat poses rtsp://camera/stream -o live --fps 4
   stillsplat poses 0 -o desk --max-frames 200
+  stillsplat poses 0 -o desk --viewer
 """
 
 
@@ -31,23 +34,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
     add_scene_options(parser, PosesSettings, input=None)
     parser.add_argument("--video", metavar="SOURCE", help="the input under another name, as in other tools")
+    add_options(parser, ViewerSettings)
     group = parser.add_argument_group("an output folder that exists")
     group.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     group.add_argument("--overwrite", action="store_true", help="replace earlier results")
 
 
 def run(options: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+
     from scene.errors import InputError
-    from stillsplat.poses import extract_poses
+    from stillsplat.poses import extract_poses, live_sentence
     from terminal.progress_bars import ProgressBars
 
     if (options.input is None) == (options.video is None):
         raise InputError("Give either an INPUT or --video SOURCE.")
     options.input = options.input if options.input is not None else options.video
     settings = scene_settings(options, PosesSettings)
-    with ProgressBars() as bars:
-        output = extract_poses(
-            settings, options.output, resume=options.resume, overwrite=options.overwrite, progress=bars, warn=bars.warn
+    viewer = settings_from(options, ViewerSettings)
+    with ExitStack() as stack:
+        view = None
+        if viewer.viewer:
+            from stillsplat.live_view import LiveView
+
+            view = stack.enter_context(LiveView(viewer, settings.input))
+            print(f"The viewer is at {view.viewer.url}", flush=True)
+        with ProgressBars() as bars:
+            output = extract_poses(
+                settings,
+                options.output,
+                resume=options.resume,
+                overwrite=options.overwrite,
+                view=view,
+                progress=bars,
+                warn=bars.warn,
+            )
+        sentence = live_sentence(output)
+        if sentence is not None:
+            print(f"{settings.input}: {sentence}")
+        print(
+            f"{output}: open {output / 'scene.glb'} in a 3-D viewer; continue with: stillsplat run {output} -o SPLATS"
         )
-    print(f"{output}: open {output / 'scene.glb'} in a 3-D viewer; continue with: stillsplat run {output} -o SPLATS")
+        if view is not None:
+            print(f"All of it is on disk; the viewer stays open at {view.viewer.url} until Ctrl-C.", flush=True)
+            view.viewer.end_of_stream()
+            view.viewer.wait()
     return 0

@@ -10,7 +10,7 @@ import pytest
 
 from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor
 from dynamic_predictor.depth_anything3.settings import DepthAnything3Settings
-from dynamic_predictor.driver.sources import LiveSource
+from dynamic_predictor.driver.live_source import LiveSource
 from dynamic_predictor.specs import registered
 from scene.errors import InputError
 from scene.folder import load_scene
@@ -130,7 +130,9 @@ def test_a_camera_that_disappears_in_the_middle_leaves_what_it_gave(tmp_path, mo
     command = ["poses", "--video", "0", "-o", str(out), "--fps", "1000000", "--chunk-size", "20", "--overlap", "8"]
     with registered(fake_spec("simulated", predictor)):
         assert main([*command, "--predictor", "simulated"]) == 0
-    said = " ".join(capsys.readouterr().err.split())
+    captured = capsys.readouterr()
+    said = " ".join(captured.err.split())
+    assert "dropped (--live-policy all); from capture to result took" in captured.out
     scene = load_scene(out)
     count = len(scene.cameras)
     assert 20 < count <= 45 and len(made[0].calls) >= 2
@@ -193,6 +195,8 @@ def test_other_things_are_not_replaced(tmp_path):
         ["poses", "{}", "-o", "{}/out", "--predictor", "no-such-thing"],
         ["poses", "{}", "-o", "{}/out", "--max-frames", "1"],
         ["poses", "{}", "-o", "{}/out", "--fps", "0"],
+        ["poses", "{}", "-o", "{}/out", "--live-policy", "latest"],
+        ["poses", "{}", "-o", "{}/out", "--viewer-port", "9000"],
     ],
 )
 def test_mistakes_are_one_sentence(arguments, tmp_path, capsys):

@@ -88,6 +88,8 @@ class Dataset:
     published_clips: tuple[str, ...] | None = None
     #: number of frames per clip in published figures; None: all
     published_frames: int | None = None
+    #: published figures of depth of single images are for all clips
+    all_clips_alone: bool = False
     #: the optical flow that predictors use by default on this data set; None: their usual default
     flow: str | None = None
 

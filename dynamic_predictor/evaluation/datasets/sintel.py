@@ -78,6 +78,7 @@ SINTEL = Dataset(
     fetch="python data/download_sintel.py --to {data}/sintel",
     published_clips=PUBLISHED_CLIPS,
     published_frames=50,
+    all_clips_alone=True,
     list_clips=lambda folder: folders_in(folder / "final"),
     open_clip=open_clip,
     flow="raft",

@@ -94,7 +94,7 @@ def align_depth(predicted: np.ndarray, true: np.ndarray, protocol: DepthProtocol
         columns = np.stack([predicted, np.ones_like(predicted)], axis=1)
         scale, shift = np.linalg.lstsq(columns, true, rcond=None)[0]
         return float(scale), float(shift)
-    median_scale = _lower_median(true) / _lower_median(predicted)
+    median_scale = lower_median(true) / lower_median(predicted)
     if protocol.alignment == "scale_shift_least_absolute":
         optimum = minimize(lambda x: np.abs(x[0] * predicted + x[1] - true).sum(), np.array([median_scale, 0.0])).x
         return float(optimum[0]), float(optimum[1])
@@ -160,7 +160,7 @@ def _adam(
     return scale, shift
 
 
-def _lower_median(values: np.ndarray) -> float:
+def lower_median(values: np.ndarray) -> float:
     """The median; of an even number of values, the lower of the two in the middle."""
     middle = (len(values) - 1) // 2
     return float(np.partition(values, middle)[middle])

@@ -36,7 +36,6 @@ def read_clip(
     opened = open_source(source, frames=frame_range)
     workspace = StreamWorkspace(Path(working_folder), {}, resume=False)
     intake = Intake(opened, workspace, max_size=max_size, progress=progress)
-    for _ in intake.frames():
-        pass
+    intake.take_all()
     intake.finish()
-    return workspace.frames(), opened.ended
+    return workspace.frames(), intake.ended

@@ -14,7 +14,7 @@ from dynamic_predictor.contract import Views
 from dynamic_predictor.driver import stream as stream_module
 from dynamic_predictor.driver.scenes import scene_of_stream
 from dynamic_predictor.driver.settings import StreamSettings
-from dynamic_predictor.driver.sources import LiveSource, open_source
+from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.place_recognition.descriptors import GradientDescriptor
 from scene.errors import InputError
@@ -154,55 +154,6 @@ def test_frames_of_two_sizes_are_refused(tmp_path):
         write_png(images / f"{index}.png", walk.image(index) if index != 4 else walk.image(index)[:-2])
     with pytest.raises(InputError, match="one size"):
         run_stream(open_source(str(images)), SimulatedPredictor(walk), _workspace(tmp_path), _SMALL)
-
-
-class _Camera:
-    """Gives `good` images, then does what `then` says: "ends", "fails" or "hangs"."""
-
-    def __init__(self, walk: SimulatedWalk, good: int, then: str) -> None:
-        self.walk, self.good, self.then, self.count = walk, good, then, 0
-        self.closed = threading.Event()
-
-    def read(self):
-        if self.count >= self.good:
-            if self.then == "fails":
-                raise OSError("device unplugged")
-            if self.then == "hangs":
-                self.closed.wait(5)
-            return None
-        self.count += 1
-        time.sleep(0.004)
-        return self.walk.image(self.count - 1)
-
-    def close(self):
-        self.closed.set()
-
-
-@pytest.mark.parametrize(
-    ("then", "words"), [("ends", "stopped delivering"), ("fails", "device unplugged"), ("hangs", "silent for 0.5 s")]
-)
-def test_a_camera_that_disappears_leaves_what_was_finished_and_one_sentence(tmp_path, then, words):
-    walk = SimulatedWalk(500)
-    source = LiveSource("camera 0", lambda: _Camera(walk, 45, then), rate=1e6, patience=0.5)
-    told = []
-    result = run_stream(source, SimulatedPredictor(walk, seconds=0.05), _workspace(tmp_path), _SMALL, warn=told.append)
-    assert len(result.workspace) >= 20 and len(result.windows) >= 2
-    assert len(told) == 1 and words in told[0] and told[0].endswith("these frames were processed.")
-    assert len(scene_of_stream(result).cameras) == len(result.workspace)
-
-
-def test_a_camera_that_gives_nothing_is_one_sentence(tmp_path):
-    walk = SimulatedWalk(5)
-    source = LiveSource("camera 0", lambda: _Camera(walk, 0, "ends"), patience=0.5)
-    with pytest.raises(InputError, match="camera 0 gave no image"):
-        run_stream(source, SimulatedPredictor(walk), _workspace(tmp_path), _SMALL)
-
-
-def test_a_live_source_ends_after_its_number_of_frames(tmp_path):
-    walk = SimulatedWalk(500)
-    source = LiveSource("camera 0", lambda: _Camera(walk, 400, "ends"), rate=1e6, max_frames=25)
-    result = run_stream(source, SimulatedPredictor(walk), _workspace(tmp_path), _SMALL)
-    assert len(result.workspace) == 25 and not result.warnings
 
 
 def test_sources_are_recognized(tmp_path):

@@ -16,10 +16,11 @@ from dynamic_predictor.das3r.checkpoint import load_network
 from dynamic_predictor.das3r.network import TwoViewNetwork
 from dynamic_predictor.das3r.official_layout import save_pth
 from dynamic_predictor.training.processes import Process
-from dynamic_predictor.training.settings import SMALL
 from dynamic_predictor.training.tracked_clips import list_tracked_clips
 from dynamic_predictor.training.training_log import read_log
 from dynamic_predictor.training.training_run import train
+from dynamic_predictor.training.two_view.recipe import TwoViewRecipe
+from dynamic_predictor.training.two_view.settings import SMALL
 from scene.errors import InputError
 from tests.dynamic_predictor.das3r.small_networks import MINIMAL
 from tests.paths import ROOT
@@ -53,7 +54,8 @@ def losses(folder: Path) -> list[float]:
 
 def run(folder: Path, tracked_folder: Path, settings=SETTINGS, network=None, **options):
     clips, test_clips = (list_tracked_clips(tracked_folder / part) for part in ("train", "test"))
-    return train(network or fresh(), clips, test_clips, settings, folder, process=ALONE, **options)
+    recipe = TwoViewRecipe(network or fresh(), clips, test_clips, settings)
+    return train(recipe, folder, process=ALONE, **options)
 
 
 def test_loss_decreases_and_files_are_written(tracked_folder, tmp_path):
@@ -61,7 +63,7 @@ def test_loss_decreases_and_files_are_written(tracked_folder, tmp_path):
     validation = run(tmp_path / "out", tracked_folder, settings)
     curve = losses(tmp_path / "out")
     assert np.mean(curve[-6:]) < 0.7 * np.mean(curve[:3])
-    assert validation is not None and validation.pairs == 4
+    assert validation is not None and validation.samples == 4
     for name in ("checkpoint-last.pth", "checkpoint-best.pth", "checkpoint-final.pth", "curves.png", "examples.png"):
         assert (tmp_path / "out" / name).is_file(), name
     # the result has the layout of the official checkpoints

@@ -1,4 +1,4 @@
-"""Relative pose scores against results of Depth Anything 3's benchmark."""
+"""Relative pose scores against results of Depth Anything 3's benchmark and of StreamVGGT's evaluation."""
 
 import numpy as np
 import pytest
@@ -21,6 +21,17 @@ def test_scores_equal_the_official_ones(golden, count):
     scores = score_pair_poses(predicted, true)
     for limit in (3, 5, 15, 30):
         assert getattr(scores, f"auc_{limit}") == pytest.approx(float(golden[f"pose{count}/auc{limit:02d}"]), abs=1e-9)
+
+
+def test_poses_of_co3d_equal_the_official_ones():
+    """By the definition of VGGT and StreamVGGT."""
+    golden = np.load(DATA / "co3d_poses.npz")
+    rotation, translation = pair_errors(golden["pred_w2c"], golden["gt_w2c"], "vggt")
+    np.testing.assert_allclose(rotation, golden["rel_rot_deg"], atol=1e-3)
+    np.testing.assert_allclose(translation, golden["rel_trans_deg"], atol=1e-3)
+    scores = score_pair_poses(golden["pred_w2c"], golden["gt_w2c"], "vggt")
+    for limit in (3, 5, 15, 30):
+        assert getattr(scores, f"auc_{limit}") == pytest.approx(float(golden[f"co3d_auc_{limit}"]), abs=1e-9)
 
 
 def test_area_under_curve_by_hand():

@@ -1,0 +1,1 @@
+"""Training of networks over sequences of views: CUT3R and StreamVGGT."""

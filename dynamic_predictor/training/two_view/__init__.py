@@ -1,0 +1,1 @@
+"""Training of DAS3R's network for pairs of frames."""
