@@ -89,7 +89,7 @@ class Aggregator(nn.Module):
         `ValueError` for sizes that are no multiples of the patch size.
         """
         batch, frames = images.shape[:2]
-        tokens = self._tokens(images, patches, first=True)
+        tokens = self._tokens(images, first=True, patches=patches)
         local_rotation = self._rotation(images)
         cosine, sine = (part.repeat(1, 1, frames, 1) for part in (local_rotation.cosine, local_rotation.sine))
         global_rotation = Rotation(cosine, sine)
@@ -109,7 +109,7 @@ class Aggregator(nn.Module):
     ) -> list[Tensor]:
         """Tokens (B, 1, P, 2 * width) of the four taps for one more frame (B, 3, H, W) of a stream; `first`: it is the
         stream's first. What later frames need of it is kept in `cache`."""
-        tokens = self._tokens(images[:, None], None, first=first)[:, 0]
+        tokens = self._tokens(images[:, None], first=first)[:, 0]
         rotation = self._rotation(images)
         outputs = []
         for index, (within, across) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
@@ -133,7 +133,7 @@ class Aggregator(nn.Module):
         parts = [self.patch_embed.patch_tokens((part - mean) / deviation) for part in flat.split(size)]
         return torch.cat(parts).unflatten(0, images.shape[:2])
 
-    def _tokens(self, images: Tensor, patches: Tensor | None, *, first: bool) -> Tensor:
+    def _tokens(self, images: Tensor, *, first: bool, patches: Tensor | None = None) -> Tensor:
         """Tokens (B, S, P, width) of images (B, S, 3, H, W) before the blocks; `first`: frame 0 is the first one."""
         batch, frames = images.shape[:2]
         if patches is None:

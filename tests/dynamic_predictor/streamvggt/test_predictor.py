@@ -223,7 +223,6 @@ def test_settings_are_declared_as_options():
         "cache_bits",
         "precision",
         "depth_from",
-        "strict_official",
     }
     for name, settings in (("streamvggt", StreamVGGTSettings), ("vggt", VGGTSettings)):
         assert predictor_spec(name).settings_type() is settings

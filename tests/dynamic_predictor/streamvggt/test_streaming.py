@@ -112,7 +112,7 @@ def _window_twin(network, images, budget):
     aggregator = network.aggregator
     tokens = aggregator._tokens(images, first=True)
     rotation = aggregator._rotation(images)
-    across = type(rotation)(*(part.repeat(1, 1, frames, 1) for part in rotation))
+    across = type(rotation)(*(part.repeat(1, 1, frames, 1) for part in rotation[:2]))
     for local_block, global_block in zip(aggregator.frame_blocks, aggregator.global_blocks, strict=True):
         local = local_block(tokens.flatten(0, 1), rotation)
         tokens = global_block(local.view(1, -1, local.shape[-1]), across, attend).unflatten(1, (frames, -1))
