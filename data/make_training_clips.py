@@ -5,8 +5,8 @@
 The first frames of each scene become a clip of the part train, the last ones a clip of the part test. Tracks are
 computed from depth and masks: static points keep their position; points of a moving object follow its center.
 
-With --layout spring, the clips have images, depth and cameras in the processed layout of Spring instead, for the recipes
-of CUT3R and StreamVGGT: --data DIR/train --test_data DIR/test.
+With --layout spring, the clips have images, depth and cameras in the processed layout of Spring instead, for recipes of
+CUT3R and StreamVGGT: --data DIR/train --test_data DIR/test.
 """
 
 import argparse

@@ -43,6 +43,10 @@ def options(recipe: str, root: Path, output: Path, *more: str) -> list[str]:
     ]
 
 
+def sharded(name: str) -> list[str]:
+    return ["--sharded"] if name.startswith("sharded") else []
+
+
 def on_two_processes(runs: list[list[str]]) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += [str(SCRIPT), json.dumps(runs)]
@@ -56,24 +60,31 @@ RUNS = {
     "chunks": ("cut3r-small", "--freeze", "encoder", "--chunk_views", "1"),
     "points": ("vggt-small",),
     "whole": ("cut3r-small",),
+    "sharded streamvggt": ("streamvggt-small",),
+    "sharded chunks": ("cut3r-small", "--freeze", "encoder", "--chunk_views", "1", "--gradient_checkpointing"),
+    "sharded whole": ("cut3r-small", "--gradient_checkpointing"),
 }
+SETS = [
+    ("streamvggt", "chunks"),
+    pytest.param(("points", "whole"), marks=pytest.mark.slow),
+    pytest.param(("sharded streamvggt", "sharded chunks", "sharded whole"), marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("names", [("streamvggt", "chunks"), pytest.param(("points", "whole"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("names", SETS)
 def test_two_processes_have_the_results_of_one(names, generated_root, tmp_path, capsys):
-    """Each recipe by one process with batches of 4, and by two that torchrun starts with batches of 2."""
+    """Each recipe by one process with batches of 4, and by two of torchrun with batches of 2, with DDP or FSDP."""
     teacher = GeometryNetwork(SMALL_TEACHER)
     draw_weights(teacher, 5)
     torch.save({"model": teacher.state_dict()}, tmp_path / "teacher.pth")
-    runs = {name: RUNS[name] for name in names}
-    if "streamvggt" in runs:
-        runs["streamvggt"] = (*runs["streamvggt"], f"--teacher={tmp_path / 'teacher.pth'}")
+    taught = (f"--teacher={tmp_path / 'teacher.pth'}",)
+    runs = {name: RUNS[name] + (taught if "streamvggt" in name else ()) for name in names}
     for name, (recipe, *more) in runs.items():
         assert launch.main(options(recipe, generated_root, tmp_path / name, "--batch_size", "4", *more)) == 0
     assert "eval_depth" in capsys.readouterr().out
     on_two_processes(
         [
-            options(recipe, generated_root, tmp_path / f"{name} two", "--batch_size", "2", *more)
+            options(recipe, generated_root, tmp_path / f"{name} two", "--batch_size", "2", *sharded(name), *more)
             for name, (recipe, *more) in runs.items()
         ]
     )
