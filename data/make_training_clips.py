@@ -4,6 +4,9 @@
 
 The first frames of each scene become a clip of the part train, the last ones a clip of the part test. Tracks are
 computed from depth and masks: static points keep their position; points of a moving object follow its center.
+
+With --layout spring, the clips have images, depth and cameras in the processed layout of Spring instead, for recipes of
+CUT3R and StreamVGGT: --data DIR/train --test_data DIR/test.
 """
 
 import argparse
@@ -52,6 +55,27 @@ def make_clip(scene: TruthScene, frames: range, folder: Path, max_size: int, *, 
             np.save(temporary / "extrinsics" / f"extrinsic_{number:05d}.npy", camera.camera_from_world)
 
 
+def make_sequence(scene: TruthScene, frames: range, folder: Path, max_size: int, *, overwrite: bool = False) -> None:
+    """Writes `frames` of `scene`, of long side <= `max_size`, in the processed layout of Spring. Raises `InputError`
+    without depth."""
+    width, height = fitted_size(scene.width, scene.height, max_size)
+    with atomic_folder(folder, overwrite=overwrite) as temporary:
+        for name in ("rgb", "depth", "cam"):
+            (temporary / name).mkdir()
+        for number, index in enumerate(frames):
+            z_depth = scene.depth(index)
+            if z_depth is None:
+                raise InputError(f"{scene.folder} has no depth of frame {index}, which training needs.")
+            camera = scene.cameras[index].resized(width, height)
+            intrinsics = np.array(camera.intrinsics, float)
+            intrinsics[:2, 2] -= 0.5  # the layout counts pixel centers at integers
+            name = f"{number:05d}"
+            write_png(temporary / "rgb" / f"{name}.png", resize_image(scene.frames.rgb8(index), width, height))
+            depth = cv2.resize(z_depth, (width, height), interpolation=cv2.INTER_NEAREST)
+            np.save(temporary / "depth" / f"{name}.npy", depth.astype(np.float32))
+            np.savez(temporary / "cam" / f"{name}.npz", intrinsics=intrinsics, pose=camera.world_from_camera)
+
+
 def _objects(scene: TruthScene, index: int) -> np.ndarray:
     """Int (H, W): the number of the moving object at each pixel, 0 = static."""
     path = scene.folder / "ids" / f"{Path(scene.names[index]).stem}.png"
@@ -92,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("scenes", nargs="+", metavar="SCENE", help="folder of a scene with truth (docs/scores.md)")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for train/ and test/")
     parser.add_argument("--max-size", type=int, default=240, metavar="PIXELS", help="largest long side")
+    parser.add_argument("--layout", choices=("point_odyssey", "spring"), default="point_odyssey", help="of the clips")
     parser.add_argument("--test-share", type=float, default=0.25, help="share of the frames for testing")
     parser.add_argument("--overwrite", action="store_true", help="replace existing clips")
     options = parser.parse_args(arguments)
@@ -102,13 +127,17 @@ def main(arguments: list[str] | None = None) -> int:
                 split = round(len(scene) * (1 - options.test_share))
                 for part, frames in (("train", range(split)), ("test", range(split, len(scene)))):
                     if len(frames) >= 2:
-                        folder = Path(options.output) / part / Path(path).resolve().name
-                        make_clip(scene, frames, folder, options.max_size, overwrite=options.overwrite)
+                        folder, make = Path(options.output) / part, make_clip
+                        if options.layout == "spring":
+                            folder, make = folder / "processed_spring", make_sequence
+                        name = Path(path).resolve().name
+                        make(scene, frames, folder / name, options.max_size, overwrite=options.overwrite)
                 bars("training clips", done, len(options.scenes))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"The clips are in {options.output}; train with: launch.py --mode=train --recipe=small")
+    recipe = "small" if options.layout == "point_odyssey" else f"cut3r-small --data={options.output}/train"
+    print(f"The clips are in {options.output}; train with: launch.py --mode=train --recipe={recipe}")
     return 0
 
 

@@ -155,7 +155,7 @@ class Cut3rRecipe:
 
     def blocks(self) -> Iterable[nn.Module]:
         network = self.network
-        return (*network.enc_blocks, *network.dec_blocks, *network.dec_blocks_state, network.downstream_head)
+        return (*network.enc_blocks, *network.dec_blocks, *network.dec_blocks_state)
 
     def steps_per_epoch(self, processes: int) -> int:
         return steps_per_epoch(self._mixture, self.settings, processes)

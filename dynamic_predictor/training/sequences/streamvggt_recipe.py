@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamic_predictor.networks.rigid_motions import inverse_rigid, rotation_from_xyzw
+from dynamic_predictor.networks.transformer import TransformerBlock
 from dynamic_predictor.streamvggt.network import FrameOutputs, GeometryNetwork, Wanted
 from dynamic_predictor.training.datasets.mixture import Mixture
 from dynamic_predictor.training.datasets.samples import TrainingSample
@@ -93,10 +94,13 @@ class _GeometryRecipe:
         return ()
 
     def blocks(self) -> Iterable[nn.Module]:
-        network = self.network
-        blocks = (*network.aggregator.patch_embed.blocks, *network.aggregator.frame_blocks)
-        heads = (network.camera_head, network.point_head, network.depth_head, network.track_head)
-        return (*blocks, *network.aggregator.global_blocks, *heads)
+        aggregator = self.network.aggregator
+        blocks = [*aggregator.patch_embed.blocks, *aggregator.frame_blocks]
+        for block in aggregator.global_blocks:
+            # the aggregator calls the parts of these blocks, not the blocks
+            assert isinstance(block, TransformerBlock)
+            blocks += [block.attn, block.mlp]
+        return blocks
 
     def steps_per_epoch(self, processes: int) -> int:
         return steps_per_epoch(self._mixture, self.settings, processes)

@@ -93,6 +93,18 @@ def test_an_interrupted_run_is_resumed_with_the_same_results(tracked_folder, tmp
         torch.testing.assert_close(again.state_dict()[name], parameter, rtol=0, atol=0)
 
 
+def test_the_last_checkpoint_is_written_within_an_epoch(tracked_folder, tmp_path):
+    settings = replace(SETTINGS, epochs=1, saves_per_epoch=2)
+    saved = []
+
+    def look(stage, done, total):
+        path = tmp_path / "out" / "checkpoint-last.pth"
+        saved.append(torch.load(path, weights_only=False)["step"] if path.exists() else None)
+
+    run(tmp_path / "out", tracked_folder, settings, progress=look)
+    assert saved == [None, None, 2, 2]  # called after a step and before saving
+
+
 def test_accumulated_batches_equal_one_large_batch(tracked_folder, tmp_path):
     run(tmp_path / "large", tracked_folder, SETTINGS)
     run(tmp_path / "parts", tracked_folder, replace(SETTINGS, batch_size=2, accumulation=2))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dynamic_predictor.cut3r.checkpoint import load_network
 from dynamic_predictor.cut3r.network import Cut3rNetwork
 from dynamic_predictor.cut3r.roll import RollView, has_ray_maps, roll
 from dynamic_predictor.training.datasets.samples import stack_samples
@@ -189,6 +190,7 @@ def test_loss_falls_and_an_interrupted_run_is_resumed_with_the_same_results(run,
     saved = read_checkpoint(tmp_path / "whole" / "checkpoint-final.pth")
     assert saved.arguments is not None and saved.arguments.model.startswith("ARCroco3DStereo(ARCroco3DStereoConfig(")
     assert set(saved.tensors) == set(whole.state_dict())
+    assert load_network(tmp_path / "whole" / "checkpoint-final.pth").config == MINIMAL
 
 
 def test_accumulated_batches_equal_one_large_batch(run, tmp_path):

@@ -11,10 +11,16 @@ import pytest
 import torch
 
 from dynamic_predictor import launch
+from dynamic_predictor.streamvggt.architecture import Architecture
+from dynamic_predictor.streamvggt.network import GeometryNetwork
+from dynamic_predictor.training.sequences.fresh_weights import draw_weights
+from dynamic_predictor.training.sequences.recipes import RECIPES
 from dynamic_predictor.training.training_log import read_log
 from dynamic_predictor.weights.reading import read_checkpoint
 from tests.paths import ROOT
 
+SMALL_TEACHER = RECIPES["streamvggt-small"].network
+assert isinstance(SMALL_TEACHER, Architecture)
 SCRIPT = Path(__file__).with_name("launch_in_turn.py")
 
 
@@ -37,6 +43,10 @@ def options(recipe: str, root: Path, output: Path, *more: str) -> list[str]:
     ]
 
 
+def sharded(name: str) -> list[str]:
+    return ["--sharded"] if name.startswith("sharded") else []
+
+
 def on_two_processes(runs: list[list[str]]) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += [str(SCRIPT), json.dumps(runs)]
@@ -45,21 +55,36 @@ def on_two_processes(runs: list[list[str]]) -> None:
     assert result.returncode == 0, result.stderr[:3000]
 
 
-def test_two_processes_have_the_results_of_one(generated_root, tmp_path, capsys):
-    """CUT3R with images and rays and in chunks, points of VGGT, and StreamVGGT taught by the network of that run."""
-    teacher = f"--teacher={tmp_path / 'vggt-small' / 'checkpoint-final.pth'}"
-    runs = {
-        "vggt-small": ("vggt-small",),
-        "streamvggt-small": ("streamvggt-small", teacher),
-        "cut3r-small": ("cut3r-small",),
-        "chunks": ("cut3r-small", "--freeze", "encoder", "--chunk_views", "1"),
-    }
+RUNS = {
+    "streamvggt": ("streamvggt-small",),
+    "chunks": ("cut3r-small", "--freeze", "encoder", "--chunk_views", "1"),
+    "points": ("vggt-small",),
+    "whole": ("cut3r-small",),
+    "sharded streamvggt": ("streamvggt-small",),
+    "sharded chunks": ("cut3r-small", "--freeze", "encoder", "--chunk_views", "1", "--gradient_checkpointing"),
+    "sharded whole": ("cut3r-small", "--gradient_checkpointing"),
+}
+SETS = [
+    ("streamvggt", "chunks"),
+    pytest.param(("points", "whole"), marks=pytest.mark.slow),
+    pytest.param(("sharded streamvggt", "sharded chunks", "sharded whole"), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("names", SETS)
+def test_two_processes_have_the_results_of_one(names, generated_root, tmp_path, capsys):
+    """Each recipe by one process with batches of 4, and by two of torchrun with batches of 2, with DDP or FSDP."""
+    teacher = GeometryNetwork(SMALL_TEACHER)
+    draw_weights(teacher, 5)
+    torch.save({"model": teacher.state_dict()}, tmp_path / "teacher.pth")
+    taught = (f"--teacher={tmp_path / 'teacher.pth'}",)
+    runs = {name: RUNS[name] + (taught if "streamvggt" in name else ()) for name in names}
     for name, (recipe, *more) in runs.items():
         assert launch.main(options(recipe, generated_root, tmp_path / name, "--batch_size", "4", *more)) == 0
     assert "eval_depth" in capsys.readouterr().out
     on_two_processes(
         [
-            options(recipe, generated_root, tmp_path / f"{name} two", "--batch_size", "2", *more)
+            options(recipe, generated_root, tmp_path / f"{name} two", "--batch_size", "2", *sharded(name), *more)
             for name, (recipe, *more) in runs.items()
         ]
     )
