@@ -32,10 +32,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import interpolate
 from torch.utils.flop_counter import FlopCounterMode
 
-from dynamic_predictor.networks.dense_head import add_plane_embedding
 from dynamic_predictor.depth_anything3.heads import DepthRayHead
 from dynamic_predictor.depth_anything3.network import AnyViewNetwork, ForwardOptions, build_network
 from dynamic_predictor.depth_anything3.settings import PUBLISHED_MODELS
+from dynamic_predictor.networks.dense_head import add_plane_embedding
 from dynamic_predictor.networks.dense_prediction import FeatureFusion
 from dynamic_predictor.networks.freed_memory import kept_freed_memory
 from dynamic_predictor.parity.case import network_without_values
