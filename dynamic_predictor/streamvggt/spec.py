@@ -54,7 +54,7 @@ SPECS = (
     PredictorSpec(
         name=STREAMVGGT.name,
         description="StreamVGGT: cameras and depth frame by frame, with a bounded memory of earlier frames",
-        memory="about 12 GiB of RAM for clips of any length",
+        memory="about 13 GiB of RAM for clips of any length, estimated",
         documentation="docs/streamvggt.md",
         settings_type=_streaming_settings,
         load=_load_streaming,
