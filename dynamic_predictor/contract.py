@@ -151,23 +151,30 @@ class OnlinePredictor(Predictor, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ViewQuery:
-    """What a predictor believes is to be seen from a view that it was given no image of."""
+class QueriedView(Protocol):
+    """What a predictor believes is to be seen from a virtual camera of H x W pixels."""
 
-    #: (H, W, 3) float32 in the world of the first view
-    points: np.ndarray
-    #: (H, W, 3) float32 RGB in [0, 1]
-    colors: np.ndarray
-    #: (H, W) float32 in [0, 1], 0 = unknown
-    confidence: np.ndarray
+    @property
+    def points(self) -> np.ndarray:
+        """(H, W, 3) float32 in the world of the first view."""
+        ...
+
+    @property
+    def color(self) -> np.ndarray:
+        """(H, W, 3) float32 RGB in [0, 1]."""
+        ...
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(H, W) float32 in [0, 1], 0 = unknown."""
+        ...
 
 
 @runtime_checkable
 class ViewQueryPredictor(OnlinePredictor, Protocol):
-    """Also predicts what is seen from a camera, from its state alone (CUT3R, Wang et al., 2025: a ray-map query)."""
+    """Also predicts what a camera sees, from its state alone (CUT3R, Wang et al., 2025: a ray-map query)."""
 
-    def query(self, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> ViewQuery:
-        """The view of the camera at `world_from_camera` (4, 4), in the world of the first view, with `intrinsics`
-        (3, 3) in pixels of `size` (H, W). Leaves the state as it is. Raises `InputError` before the first step."""
+    def query(self, camera: Camera) -> QueriedView:
+        """The view of a virtual camera in the world of the first view; its sides are multiples of 16 pixels. Leaves
+        the state as it is. Raises `InputError` before the first step."""
         ...

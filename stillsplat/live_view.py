@@ -61,7 +61,7 @@ class _NotedProgress:
 
 def queried_view(predictor: ViewQueryPredictor, camera: Camera) -> QueriedView:
     """What `predictor` believes that `camera` sees, as known points."""
-    found = predictor.query(camera.world_from_camera, camera.intrinsics, (camera.height, camera.width))
+    found = predictor.query(camera)
     known = np.isfinite(found.points).all(axis=-1) & (found.confidence > 0)
-    colors = np.rint(np.clip(found.colors[known], 0.0, 1.0) * 255.0).astype(np.uint8)
+    colors = np.rint(np.clip(found.color[known], 0.0, 1.0) * 255.0).astype(np.uint8)
     return QueriedView(found.points[known], colors, found.confidence[known])

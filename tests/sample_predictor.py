@@ -13,11 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dynamic_predictor.contract import Prediction, ViewQuery, Views
+from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.predictor_spec import PredictorSpec
 from scene.camera import Camera
 from scene.progress import Progress, ignore_progress
 from tests.paths import ROOT
+from tests.simulated_stream import SimulatedView
 
 SAMPLE = ROOT / "data" / "sample"
 
@@ -76,21 +77,20 @@ class SamplePredictor:
     def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
         raise AssertionError("an online predictor steps")
 
-    def query(self, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> ViewQuery:
+    def query(self, camera: Camera) -> SimulatedView:
         """The nearest of all points seen so far in each pixel."""
-        height, width = size
-        camera = Camera.from_intrinsics(width, height, intrinsics, world_from_camera)
+        height, width = camera.height, camera.width
         pixels, depth = camera.project(self._points[:, :3].astype(np.float64))
         columns, rows = np.floor(pixels.T).astype(int)
         inside = np.flatnonzero((depth > 0.1) & (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height))
         inside = inside[np.argsort(-depth[inside])]  # the nearest is written last
-        found = ViewQuery(
+        found = SimulatedView(
             np.zeros((height, width, 3), np.float32),
             np.zeros((height, width, 3), np.float32),
             np.zeros((height, width), np.float32),
         )
         place = rows[inside], columns[inside]
-        found.points[place], found.colors[place] = self._points[inside, :3], self._points[inside, 3:]
+        found.points[place], found.color[place] = self._points[inside, :3], self._points[inside, 3:]
         found.confidence[place] = 0.8
         return found
 

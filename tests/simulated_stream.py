@@ -9,14 +9,15 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dynamic_predictor.contract import Prediction, ViewQuery, Views
+from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.driver.live_source import DamagedFrame
 from dynamic_predictor.predictor_spec import PredictorSpec
+from scene.camera import Camera
 from scene.progress import Progress, ignore_progress
 from scene.video import DecodedImage
 
@@ -170,6 +171,15 @@ ONLINE_SPEC = replace(
 )
 
 
+@dataclass(frozen=True)
+class SimulatedView:
+    """The answer to a query: `dynamic_predictor.contract.QueriedView`."""
+
+    points: np.ndarray
+    color: np.ndarray
+    confidence: np.ndarray
+
+
 class OnlineSimulatedPredictor:
     """Knows the exact pose and depth of each image of a `SimulatedWalk`, in the world of the first view, and answers
     queries of other views. It recognizes images by their pixels, or else takes the number in their file name.
@@ -214,11 +224,12 @@ class OnlineSimulatedPredictor:
     def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
         raise AssertionError("an online predictor steps")
 
-    def query(self, world_from_camera: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> ViewQuery:
-        points, colors = self.walk.look(self._world_from_first @ world_from_camera, intrinsics, size)
+    def query(self, camera: Camera) -> SimulatedView:
+        size = camera.height, camera.width
+        points, colors = self.walk.look(self._world_from_first @ camera.world_from_camera, camera.intrinsics, size)
         first_from_world = np.linalg.inv(self._world_from_first)
         points = points @ first_from_world[:3, :3].T + first_from_world[:3, 3]
-        return ViewQuery(points.astype(np.float32), colors.astype(np.float32) / 255.0, np.full(size, 0.8, np.float32))
+        return SimulatedView(points.astype(np.float32), colors / np.float32(255), np.full(size, 0.8, np.float32))
 
 
 @functools.lru_cache(maxsize=8)

@@ -349,9 +349,10 @@ class SceneViewer:
             timeline = self._timeline()
         if not timeline:
             return
-        like = timeline[-1].camera
+        # networks take sides that are multiples of their patches
+        width, height = (max(16, side // 16 * 16) for side in (timeline[-1].camera.width, timeline[-1].camera.height))
         view = client.camera
-        camera = camera_of_view(view.wxyz, view.position, view.fov, like.width, like.height)
+        camera = camera_of_view(view.wxyz, view.position, view.fov, width, height)
         try:
             found = self._query(camera)
         except InputError as error:
