@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dynamic_predictor.evaluation.datasets.depth_files import read_depth_array
+from dynamic_predictor.evaluation.datasets.depth_files import read_depth_array, read_depth_image
 from dynamic_predictor.training.datasets.array_formats import read_exr
 from dynamic_predictor.training.datasets.spec import CameraFiles, DepthFiles, TrainingSetSpec
 from scene.errors import InputError
@@ -144,11 +144,11 @@ def _read_depth(
     values[values > depth.largest] = 0
     values[values >= depth.sky_from] = -1
     if depth.sky_mask:
-        values[_mask(files.path(depth.sky_mask), values.shape) >= _MASKED] = -1
+        values[read_mask(files.path(depth.sky_mask), values.shape) >= _MASKED] = -1
     if depth.outlier_mask:
-        values[_mask(files.path(depth.outlier_mask), values.shape) >= _MASKED] = 0
+        values[read_mask(files.path(depth.outlier_mask), values.shape) >= _MASKED] = 0
     if depth.object_mask and only_object:
-        values[_mask(files.path(depth.object_mask), values.shape) < _OBJECT] = 0
+        values[read_mask(files.path(depth.object_mask), values.shape) < _OBJECT] = 0
     known = values[values > 0]
     if depth.quantile is not None and len(known):
         values[values > np.quantile(known, depth.quantile)] = 0
@@ -160,16 +160,13 @@ def _read_stored(path: Path) -> np.ndarray:
         return read_depth_array(path)
     if path.suffix == ".exr":
         return read_exr(path)
-    check_file(path)
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None or values.ndim != 2 or values.dtype != np.uint16:
-        raise InputError(f"{path} is not a 16-bit image of depth; prepare the set again.")
-    return values.astype(np.float32)
+    return read_depth_image(path, 1.0)
 
 
-def _mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """A gray image of the given shape (H, W), uint8."""
     check_file(path)
     values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if values is None or values.shape != shape:
-        raise InputError(f"{path} is not a mask of {shape[1]}x{shape[0]} pixels; prepare the set again.")
+        raise InputError(f"{path} is not a mask of {shape[1]}x{shape[0]} pixels; get the data set again.")
     return values

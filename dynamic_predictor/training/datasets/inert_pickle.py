@@ -39,7 +39,7 @@ class _Call:
 def read_pickled_file(path: Path) -> Any:
     """The value of a pickle file. Raises `InputError` if it holds anything but plain values."""
     check_file(path, _MAX_BYTES)
-    return _plain(_read(path.read_bytes(), path), path)
+    return _plain_value(path.read_bytes(), path)
 
 
 def read_text_array(path: Path, key: str) -> list[str]:
@@ -54,12 +54,19 @@ def read_text_array(path: Path, key: str) -> list[str]:
     except (KeyError, ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise InputError(f"{path} has no readable array {key}; get the file again.") from error
     if dtype.hasobject:
-        values = _plain(_read(content, path), path)
+        values = _plain_value(content, path)
     elif dtype.kind == "U" and len(content) == np.prod(shape) * dtype.itemsize:
         values = np.frombuffer(content, dtype).tolist()
     else:
         raise InputError(f"{path}: {key} is of type {dtype}, not text; get the file again.")
     return [str(value) for value in values]
+
+
+def _plain_value(content: bytes, path: Path) -> Any:
+    try:
+        return _plain(_read(content, path), path, {})
+    except RecursionError:
+        raise InputError(f"{path} holds lists that are nested too deeply; it is not read.") from None
 
 
 def _read(content: bytes, path: Path) -> Any:
@@ -94,7 +101,7 @@ def _read(content: bytes, path: Path) -> Any:
                 stack[-1].extend(items)
             elif name in ("SETITEM", "SETITEMS"):
                 items = [stack.pop(-2), stack.pop()] if name == "SETITEM" else since_mark()
-                stack[-1].update({_plain(k, path): v for k, v in zip(items[::2], items[1::2], strict=True)})
+                stack[-1].update({_plain(k, path, {}): v for k, v in zip(items[::2], items[1::2], strict=True)})
             elif name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
                 memo[len(memo) if name == "MEMOIZE" else int(argument)] = stack[-1]
             elif name in ("BINGET", "LONG_BINGET", "GET"):
@@ -119,29 +126,37 @@ def _read(content: bytes, path: Path) -> Any:
     raise InputError(f"{path} ends in the middle; get it again.")
 
 
-def _plain(value: Any, path: Path) -> Any:
-    """Lists, tuples and dictionaries of plain values; arrays and scalars of NumPy out of their calls."""
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item, path) for item in value)
-    if isinstance(value, dict):
-        return {key: _plain(item, path) for key, item in value.items()}
-    if not isinstance(value, _Call):
+def _plain(value: Any, path: Path, done: dict[int, Any]) -> Any:
+    """Lists, tuples and dictionaries of plain values; arrays and scalars of NumPy out of their calls. What occurs
+    several times is converted once (`done`, by identity)."""
+    if not isinstance(value, list | tuple | dict | _Call):
         return value
+    if id(value) not in done:
+        if isinstance(value, dict):
+            done[id(value)] = {key: _plain(item, path, done) for key, item in value.items()}
+        elif isinstance(value, _Call):
+            done[id(value)] = _array(value, path, done)
+        else:
+            done[id(value)] = type(value)(_plain(item, path, done) for item in value)
+    return done[id(value)]
+
+
+def _array(call: _Call, path: Path, done: dict[int, Any]) -> Any:
     try:
-        if value.name == "_codecs.encode":
-            return value.arguments[0].encode("latin1")
-        if value.name.endswith("multiarray.scalar"):
-            data = _plain(value.arguments[1], path)
-            return data if isinstance(data, str) else np.frombuffer(data, _dtype(value.arguments[0]))[0].item()
-        if value.name.endswith("multiarray._reconstruct"):
-            _, shape, dtype, _, data = value.state
-            data = _plain(data, path)
+        if call.name == "_codecs.encode":
+            return call.arguments[0].encode("latin1")
+        if call.name.endswith("multiarray.scalar"):
+            data = _plain(call.arguments[1], path, done)
+            return data if isinstance(data, str) else np.frombuffer(data, _dtype(call.arguments[0]))[0].item()
+        if call.name.endswith("multiarray._reconstruct"):
+            _, shape, dtype, _, data = call.state
+            data = _plain(data, path, done)
             return data if isinstance(data, list) else np.frombuffer(data, _dtype(dtype)).reshape(shape)
     except InputError:
         raise
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged; get it again.") from error
-    raise InputError(f"{path} asks for {value.name}, which is not plain data; it is not read.")
+    raise InputError(f"{path} asks for {call.name}, which is not plain data; it is not read.")
 
 
 def _dtype(call: _Call) -> np.dtype:

@@ -110,7 +110,15 @@ def _listed_frames(spec: TrainingSetSpec, folder: Path) -> list[tuple[str, str]]
         run = match["run"] if "{run}" in spec.image else _prefix(spec.scenes, match["frame"])
         if run not in spec.scenes.excluded_runs:
             frames.append((run, match["frame"]))
-    return sorted(frames, key=lambda names: (natural_order(names[0]), natural_order(names[1])))
+    return sorted(frames, key=lambda names: (natural_order(names[0]), _time_order(names[1])))
+
+
+def _time_order(frame: str) -> tuple[float, list[tuple[int, int | str]]]:
+    """A sort key: names that are numbers, also with decimals, by their value; others in natural order after them."""
+    try:
+        return float(frame), []
+    except ValueError:
+        return np.inf, natural_order(frame)
 
 
 def _prefix(rule: Scenes, frame: str) -> str:
@@ -227,6 +235,8 @@ def _neighbors(
     first, second = positions[numbers].T
     good = (first >= 0) & (second >= 0) & (pairs[:, 2] > spec.overlap.lowest) & (pairs[:, 2] < spec.overlap.highest)
     first, second, overlap = first[good], second[good], pairs[good, 2]
+    if spec.overlap.form == "walk":
+        overlap = overlap - spec.overlap.lowest
     order = np.argsort(first, kind="stable")
     bounds = np.searchsorted(first[order], np.arange(count + 1))
     return [

@@ -4,13 +4,13 @@ Everything depends only on the seed, the epoch and the number of the batch, not 
 nor on interruptions; batches are dealt out to the processes in turn.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from dynamic_predictor.training.datasets.samples import TrainingSample, stack_samples
+from dynamic_predictor.training.datasets.samples import TrainingSample
 from dynamic_predictor.training.datasets.training_set import TrainingSet
 from scene.errors import InputError
 
@@ -48,7 +48,7 @@ class PlannedSample:
 
 
 class Mixture(Dataset):
-    """The training sets of a recipe as one."""
+    """The training sets of a recipe as one: a data set for `DataLoader`, whose batches `plan` gives."""
 
     def __init__(self, recipe: MixtureRecipe, sets: Mapping[str, TrainingSet], *, seed: int) -> None:
         """`sets`: the opened sets by name. Raises `InputError` if one of the recipe is missing."""
@@ -101,25 +101,3 @@ class Mixture(Dataset):
         weights[: len(weights) // 2] = 2
         chosen = int(rng.choice(len(weights), p=weights / weights.sum()))
         return int(rng.integers(recipe.min_views, recipe.max_views + 1)), recipe.resolutions[chosen]
-
-    def batches(
-        self,
-        epoch: int,
-        batch_size: int,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        first_step: int = 0,
-        workers: int = 0,
-    ) -> Iterator[TrainingSample]:
-        """The batches of `plan` from `first_step` on, as samples whose tensors have a first dimension of the batch."""
-        planned = self.plan(epoch, batch_size, rank=rank, world_size=world_size)[first_step:]
-        yield from DataLoader(
-            self,
-            batch_sampler=planned,  # type: ignore[arg-type]
-            num_workers=workers,
-            collate_fn=stack_samples,
-            pin_memory=False,
-            # forked workers would inherit the locks of threads that read images
-            multiprocessing_context="spawn" if workers else None,
-        )

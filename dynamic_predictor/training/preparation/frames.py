@@ -7,7 +7,7 @@ import numpy as np
 
 from scene.images import resize_image
 
-#: turns of the image by a quarter counterclockwise: the camera that sees the turned image, in the axes of the old one
+#: the old camera from the one that sees the image turned counterclockwise by a quarter
 _TURN = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from dynamic_predictor.evaluation.datasets.depth_files import read_depth_image
 from dynamic_predictor.training.datasets.array_formats import read_exr
+from dynamic_predictor.training.datasets.frame_files import read_mask
 from dynamic_predictor.training.datasets.listing import SELECTED_FILE
 from dynamic_predictor.training.preparation.frames import RawFrame, centered, covering, measured, pinhole
 from dynamic_predictor.training.preparation.running import SceneRecord
@@ -65,10 +66,10 @@ def co3d_frames(raw: Path, scene: str) -> Iterator[RawFrame]:
     for number, path in sorted(_co3d_lists(raw / category)[sequence]):
         entry = annotations[number]
         image = read_image(raw / path)
-        stored = _stored_bits(raw / entry["depth"]["path"])
+        stored = read_depth_image(raw / entry["depth"]["path"], 1.0).astype(np.uint16)
         z_depth = stored.view(np.float16).astype(np.float32) * np.float32(entry["depth"].get("scale_adjustment", 1.0))
         intrinsics, pose = _pytorch3d_camera(entry["viewpoint"], image.shape[:2], raw / path)
-        mask = _object_mask(raw / path.replace("images/", "masks/").replace(".jpg", ".png"), z_depth.shape)
+        mask = read_mask(raw / path.replace("images/", "masks/").replace(".jpg", ".png"), z_depth.shape)
         frame = RawFrame(Path(path).stem, image, measured(z_depth), intrinsics, pose, object_mask=mask)
         yield _for_training(centered(frame))
 
@@ -154,7 +155,7 @@ def wildrgbd_frames(raw: Path, scene: str) -> Iterator[RawFrame]:
                     z_depth,
                     pinhole(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], centers=0.0),
                     row[1:].reshape(4, 4),
-                    object_mask=_object_mask(folder / "masks" / f"{name}.png", z_depth.shape),
+                    object_mask=read_mask(folder / "masks" / f"{name}.png", z_depth.shape),
                 )
             )
         )
@@ -185,22 +186,6 @@ def write_scales(raw: Path, out: Path, records: Sequence[SceneRecord]) -> None:
     """scale.json: the published scales where `raw` has them; 0.001 keeps the unit of the raw poses."""
     known = read_json(raw / "scale.json") if (raw / "scale.json").is_file() else {}
     write_json(out / "scale.json", {record.scene: known.get(record.scene, 0.001) for record in records})
-
-
-def _stored_bits(path: Path) -> np.ndarray:
-    check_file(path)
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None or values.ndim != 2 or values.dtype != np.uint16:
-        raise InputError(f"{path} is not a 16-bit image of depth; download the data set again.")
-    return np.ascontiguousarray(values)
-
-
-def _object_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    check_file(path)
-    values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if values is None or values.shape != shape:
-        raise InputError(f"{path} is not a mask of {shape[1]}x{shape[0]} pixels; download the data set again.")
-    return values
 
 
 def _on_white(path: Path) -> np.ndarray:

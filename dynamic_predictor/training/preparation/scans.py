@@ -10,6 +10,7 @@ import numpy as np
 import trimesh
 
 from dynamic_predictor.training.datasets.array_formats import read_hdf5
+from dynamic_predictor.training.datasets.frame_files import read_mask
 from dynamic_predictor.training.preparation.colmap_text import ColmapImage, read_colmap_text
 from dynamic_predictor.training.preparation.frames import RawFrame, covering, measured, pinhole
 from dynamic_predictor.training.preparation.mesh_depth import render_depth
@@ -52,7 +53,8 @@ def scannetpp_frames(raw: Path, scene: str) -> Iterator[RawFrame]:
             image, mask = folder / device / images / name, folder / device / masks / f"{Path(name).stem}.png"
             if not image.is_file():
                 continue
-            frame = _undistorted(model[name], read_image(image), _read_mask(mask), Path(name).stem)
+            pixels = read_image(image)
+            frame = _undistorted(model[name], pixels, read_mask(mask, pixels.shape[:2]), Path(name).stem)
             frame = covering(frame, *_SCANNETPP_SIZE)
             rows, columns = frame.z_depth.shape
             camera_from_world = model[name].camera_from_world
@@ -67,8 +69,8 @@ def scannetpp_frames(raw: Path, scene: str) -> Iterator[RawFrame]:
 def _undistorted(image: ColmapImage, pixels: np.ndarray, mask: np.ndarray, name: str) -> RawFrame:
     """The image of a pinhole camera, whose depth is 1 where the mask is complete and 0 elsewhere."""
     size = image.width, image.height
-    if pixels.shape[1::-1] != size or mask.shape != pixels.shape[:2]:
-        raise InputError(f"{name} or its mask is not of the size {image.width}x{image.height} of its camera.")
+    if pixels.shape[1::-1] != size:
+        raise InputError(f"{name} is not of the size {image.width}x{image.height} of its camera; download it again.")
     counts = {"OPENCV_FISHEYE": 8, "OPENCV": 8, "PINHOLE": 4}
     if len(image.parameters) != counts.get(image.model):
         raise InputError(
@@ -90,14 +92,6 @@ def _undistorted(image: ColmapImage, pixels: np.ndarray, mask: np.ndarray, name:
     intrinsics = pinhole(new[0, 0], new[1, 1], new[0, 2], new[1, 2], centers=0.0)
     shown = (complete == 255).astype(np.float32)
     return RawFrame(name, straight, shown, intrinsics, np.linalg.inv(image.camera_from_world))
-
-
-def _read_mask(path: Path) -> np.ndarray:
-    check_file(path)
-    values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if values is None:
-        raise InputError(f"{path} is damaged and cannot be read as a mask; download it again.")
-    return values
 
 
 def hypersim_scenes(raw: Path) -> list[str]:

@@ -24,7 +24,8 @@ def _save(path: Path, values: np.ndarray) -> None:
     elif path.suffix == ".exr":
         _openexr().File({"compression": _openexr().ZIP_COMPRESSION}, {"Y": values.astype(np.float32)}).write(str(path))
     elif values.ndim == 3:
-        cv2.imwrite(str(path), values[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 98] if path.suffix == ".jpg" else []
+        cv2.imwrite(str(path), values[..., ::-1], quality)
     else:
         cv2.imwrite(str(path), values)
 

@@ -60,3 +60,16 @@ def test_damage_is_one_sentence(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(InputError, match="damaged.pkl"):
             read_pickled_file(path)
+
+
+def test_deep_and_shared_lists(tmp_path: Path) -> None:
+    path = tmp_path / "deep.pkl"
+    path.write_bytes(b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".")
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_pickled_file(path)
+    shared = ["x"]
+    for _ in range(60):  # 2**60 items, if every occurrence was converted by itself
+        shared = [shared, shared]
+    path.write_bytes(pickle.dumps(shared))
+    value = read_pickled_file(path)
+    assert value[0] is value[1]

@@ -4,9 +4,11 @@ from collections import Counter
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from dynamic_predictor.training.datasets.mixture import Mixture, MixtureRecipe, PlannedSample
 from dynamic_predictor.training.datasets.mixtures import MIXTURES
+from dynamic_predictor.training.datasets.samples import stack_samples
 from dynamic_predictor.training.datasets.table import TRAINING_SETS
 from dynamic_predictor.training.datasets.training_set import open_training_set
 from scene.errors import InputError
@@ -55,16 +57,22 @@ def test_plan_does_not_depend_on_the_processes(mixture: Mixture) -> None:
     assert mixture.plan(4, 4) == whole and mixture.plan(5, 4) != whole
 
 
-def test_batches_can_be_resumed(mixture: Mixture) -> None:
-    whole = list(mixture.batches(1, 2))
-    rest = list(mixture.batches(1, 2, first_step=10))
-    assert len(whole) == 12 and len(rest) == 2
-    for one, other in zip(whole[10:], rest, strict=True):
-        assert one.views == other.views and torch.equal(one.images, other.images)
+def test_batches_are_read_in_any_order(mixture: Mixture) -> None:
+    """By `DataLoader` as by hand, and after an interruption."""
+    planned = mixture.plan(1, 2)
+    loader = DataLoader(mixture, batch_sampler=planned, collate_fn=stack_samples)
+    whole = list(loader)
+    assert len(whole) == 12
+    for at in (11, 3):
+        again = stack_samples([mixture[sample] for sample in planned[at]])
+        assert again.views == whole[at].views and torch.equal(again.images, whole[at].images)
     batch = whole[0]
     assert batch.images.shape[:2] == batch.z_depth.shape[:2] and batch.images.shape[0] == 2
     assert batch.is_metric.shape == (2,) and len(batch.dataset) == 2
-    assert batch.world_points().shape == (*batch.z_depth.shape, 3)
+    points = batch.world_points()
+    assert points.shape == (*batch.z_depth.shape, 3)
+    assert torch.equal(points[1], mixture[planned[0][1]].world_points())
+    assert torch.equal(batch.to(torch.device("cpu")).z_depth, batch.z_depth)
 
 
 def test_missing_sets(mixture: Mixture) -> None:

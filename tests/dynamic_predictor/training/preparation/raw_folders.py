@@ -31,7 +31,7 @@ K, K0 = intrinsics(), intrinsics(centers=0)
 def _image(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.ndim == 3 else pixels
-    cv2.imwrite(str(path), values, [cv2.IMWRITE_JPEG_QUALITY, 98])
+    cv2.imwrite(str(path), values, [cv2.IMWRITE_JPEG_QUALITY, 98] if path.suffix.lower() == ".jpg" else [])
 
 
 def _text(path: Path, text: str) -> None:
