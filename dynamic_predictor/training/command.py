@@ -64,7 +64,8 @@ def _train(options: argparse.Namespace, make: Callable[[argparse.Namespace, Call
             return _INTERRUPTED
     if process.is_first:
         score = _score(recipe, validation)
-        print(f"{output / 'checkpoint-final.pth'} is trained{score}. Look at {output / 'curves.png'} and examples.png;")
+        images = f"{output / 'curves.png'}{' and examples.png' if validation is not None else ''}"
+        print(f"{output / 'checkpoint-final.pth'} is trained{score}. Look at {images};")
         print(f"use it with: launch.py --mode={_NEXT_MODE[recipe.unit]} --pretrained={output / 'checkpoint-final.pth'}")
     return _DONE
 

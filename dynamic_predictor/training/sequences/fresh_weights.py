@@ -27,6 +27,9 @@ _DEVIATIONS = {
     "virual_tracks": 0.02,
 }
 
+#: share of a network's tensors that a file must have: an encoder is enough, a coincidence is not
+_LEAST_SHARE = 0.2
+
 
 def draw_weights(network: nn.Module, seed: int) -> None:
     """Draws all weights of `network` at random: those of linear layers uniformly (Glorot and Bengio, 2010) without
@@ -70,7 +73,7 @@ def start_from(network: nn.Module, path: str | Path, aliases: Mapping[str, str])
         tensors = {**tensors, **copies}
     own = network.state_dict()
     fitting = {key: tensors[key] for key, value in own.items() if key in tensors and tensors[key].shape == value.shape}
-    if 2 * len(fitting) < len(own):
+    if len(fitting) < _LEAST_SHARE * len(own):
         raise InputError(
             f"{path} holds the weights of another network: only {len(fitting)} of {len(own)} tensors fit; give one of "
             "the network that the recipe trains."

@@ -193,6 +193,20 @@ def test_loss_falls_and_an_interrupted_run_is_resumed_with_the_same_results(run,
     assert load_network(tmp_path / "whole" / "checkpoint-final.pth").config == MINIMAL
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_bfloat16_has_about_the_same_loss_and_gradients(make_mixture, checkpointing):
+    found = []
+    for precision in ("float32", "bfloat16"):
+        settings = replace(SETTINGS, precision=precision, gradient_checkpointing=checkpointing)
+        network = fresh()
+        recipe = Cut3rRecipe(network, make_mixture(settings.mixture, KINDS), settings)
+        (update,) = recipe.updates(recipe.prepare(ALONE), [batch(make_mixture, settings)], ALONE)
+        given = [p.grad if p.grad is not None else torch.zeros_like(p) for p in network.parameters()]
+        found.append((update.loss, torch.cat([gradient.flatten() for gradient in given])))
+    assert found[0][0] != found[1][0] and found[1][0] == pytest.approx(found[0][0], rel=0.05)
+    assert torch.cosine_similarity(found[0][1], found[1][1], dim=0) > 0.98
+
+
 def test_accumulated_batches_equal_one_large_batch(run, tmp_path):
     settings = replace(SETTINGS, samples={"spring": 8}, epochs=1, batch_size=4)
     run(tmp_path / "large", settings)

@@ -89,6 +89,20 @@ def test_losses_and_gradients_equal_the_official_ones(golden, truth, predicted, 
             torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))
 
 
+def test_the_loss_of_vggts_points_equals_the_official_one(golden, truth, predicted):
+    """With the weights of `streamvggt_recipe.PointRecipe`: points alone, and poses up to a limit."""
+    truth = replace(truth, camera_only=torch.zeros_like(truth.camera_only))
+    world_only = SequencePredictions(predicted.world_points, predicted.world_confidence, predicted.poses)
+    terms = regression_terms(world_only, truth, by_kind=False)
+    torch.testing.assert_close(terms["poses"].mean, golden["points_pose_loss"])
+    loss = 2 * terms["world_points"].mean.mean() + 5 * terms["poses"].mean.clip(max=0.3)
+    torch.testing.assert_close(loss, golden["points_loss"])
+    loss.backward()
+    for field in ("world_points", "world_confidence"):
+        wanted = golden[f"points_grad_{NAMES[field]}"]
+        assert torch.allclose(vars(predicted)[field].grad, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))
+
+
 def test_validation_equals_the_official_one(golden, truth, predicted):
     terms = scale_errors(predicted, truth)
     loss = sum(term.mean.sum() for term in terms.values())

@@ -57,11 +57,21 @@ def on_two_processes(runs: list[list[str]]) -> None:
 
 RUNS = {
     "streamvggt": ("streamvggt-small",),
-    "chunks": ("cut3r-small", "--freeze", "encoder", "--chunk_views", "1"),
+    "chunks": ("cut3r-small", "--freeze", "encoder", "--views", "3", "--chunk_views", "1", "--gradient_chunks", "2"),
     "points": ("vggt-small",),
     "whole": ("cut3r-small",),
     "sharded streamvggt": ("streamvggt-small",),
-    "sharded chunks": ("cut3r-small", "--freeze", "encoder", "--chunk_views", "1", "--gradient_checkpointing"),
+    "sharded chunks": (
+        "cut3r-small",
+        "--freeze",
+        "encoder",
+        "--views",
+        "3",
+        "--chunk_views",
+        "1",
+        "--gradient_chunks",
+        "2",
+    ),
     "sharded whole": ("cut3r-small", "--gradient_checkpointing"),
 }
 SETS = [

@@ -192,6 +192,16 @@ def test_gradient_checkpointing_changes_nothing(make_mixture):
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-5)
 
 
+def test_bfloat16_has_about_the_same_loss(make_mixture):
+    part, found = batch(make_mixture), []
+    for precision in ("float32", "bfloat16"):
+        settings = replace(SETTINGS, precision=precision)
+        recipe = DistillationRecipe(drawn(0), drawn(1), make_mixture(settings.mixture), settings)
+        (update,) = recipe.updates(recipe.prepare(ALONE), [part], ALONE)
+        found.append(update.loss)
+    assert found[0] != found[1] and found[1] == pytest.approx(found[0], rel=0.1)
+
+
 def test_query_points_lie_where_depth_is_known_and_depend_on_the_views_alone(make_mixture):
     part = batch(make_mixture)
     valid = torch.zeros_like(part.valid)
