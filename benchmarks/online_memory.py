@@ -1,8 +1,9 @@
 """Memory and time per frame of online predictors over a long clip: python -m benchmarks.online_memory [--frames 1000]
 
 Networks are small, with made-up weights and made-up images; each case runs in a process of its own on one thread. Of
-StreamVGGT there is a case for each policy of the cache, and the official behavior beside them. `--predictor NAME`
-measures a predictor of `dynamic_predictor.specs` with its published weights instead. Writes a dated JSON and a plot.
+StreamVGGT there is a case for each policy of the cache, of CUT3R (`--system cut3r`) for each update rule, and the
+official behavior beside them. `--predictor NAME` measures a predictor of `dynamic_predictor.specs` with its published
+weights instead. Writes a dated JSON and a plot.
 """
 
 import argparse
@@ -15,12 +16,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from dynamic_predictor.contract import OnlinePredictor, Views
+from dynamic_predictor.cut3r.config import Cut3rConfig
+from dynamic_predictor.cut3r.heads import Outputs
+from dynamic_predictor.cut3r.network import Cut3rNetwork
+from dynamic_predictor.cut3r.predictor import Cut3rPredictor
+from dynamic_predictor.cut3r.settings import Cut3rSettings
+from dynamic_predictor.cut3r.weights import CUT3R_224
 from dynamic_predictor.networks.rotary import Rotation, rotate
 from dynamic_predictor.parity.case import network_without_values
 from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
@@ -48,6 +56,20 @@ SMALL = Architecture(
     tracker=TrackerSizes(_DENSE, levels=3, radius=3, width=48, depth=2),
 )
 SIZE = 56
+#: a small CUT3R
+SMALL_CUT3R = Cut3rConfig(
+    head_type="linear",
+    encoder_width=192,
+    encoder_depth=4,
+    encoder_heads=3,
+    decoder_width=192,
+    decoder_depth=4,
+    decoder_heads=3,
+    state_decoder_heads=4,
+    state_size=96,
+    memory_size=32,
+)
+CUT3R_SIZE = 64
 #: tokens of a frame: camera, registers, patches
 _TOKENS = SMALL.special_tokens + (SIZE // 14) ** 2
 _FRAMES = 16
@@ -154,7 +176,54 @@ def _official() -> tuple[Callable[[int, np.ndarray], Any], Callable[[], int]]:
     return step, lambda: stream.bytes
 
 
-CASES = {
+def small_cut3r() -> Cut3rNetwork:
+    """CUT3R with made-up weights and heads of the linear kind."""
+    network = network_without_values(lambda: Cut3rNetwork(SMALL_CUT3R))
+    fill_with_made_up_weights(network.state_dict())
+    return network.requires_grad_(False)
+
+
+def _rule(rule: Any) -> Callable[[], Any]:
+    settings = Cut3rSettings(image_size=CUT3R_SIZE, state_update=rule, reset_interval=0)
+    return lambda: _online(lambda: Cut3rPredictor(CUT3R_224, "linear", settings, network=small_cut3r()))
+
+
+class OfficialRoll:
+    """What CUT3R's own code keeps of a clip: its `forward` the tokens of all images, which it encodes in one batch, and
+    its loop over the frames the state after each of them and all outputs."""
+
+    def __init__(self, network: Cut3rNetwork) -> None:
+        self.network, self.state = network, network.initial_state()
+        self.kept: list[Tensor] = []
+
+    def step(self, number: int, image: Tensor) -> Tensor:
+        """The pose of frame `number`, `image` (1, 3, H, W) in [-1, 1]."""
+        views = self.network.encode_images(image)
+        step = self.network.step(views, self.state, is_first=number == 0)
+        found = self.network.predict(step, views, Outputs())
+        self.state = step.state
+        kept = (views.tokens, step.state.features, step.state.memory, *vars(found).values())
+        self.kept += [value for value in kept if isinstance(value, Tensor)]
+        return found.pose
+
+    @property
+    def bytes(self) -> int:
+        """Kept between frames."""
+        return sum(value.numel() * value.element_size() for value in self.kept)
+
+
+def _official_cut3r() -> tuple[Callable[[int, np.ndarray], Any], Callable[[], int]]:
+    roll = OfficialRoll(small_cut3r())
+
+    def step(number: int, image: np.ndarray) -> Any:
+        small = cv2.resize(image, (CUT3R_SIZE, CUT3R_SIZE), interpolation=cv2.INTER_AREA)
+        with torch.inference_mode():
+            return roll.step(number, torch.from_numpy(small.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1))
+
+    return step, lambda: roll.bytes
+
+
+STREAMVGGT_CASES = {
     case.name: case
     for case in (
         Case("official", _official),
@@ -165,6 +234,16 @@ CASES = {
         Case("frames, 8 bits", _policy("frames", 8)),
     )
 }
+
+
+CUT3R_CASES = {
+    case.name: case
+    for case in (
+        Case("official", _official_cut3r),
+        *(Case(rule, _rule(rule)) for rule in ("plain", "damped", "ttt3r", "recal3r")),
+    )
+}
+SYSTEMS = {"streamvggt": ("StreamVGGT", STREAMVGGT_CASES), "cut3r": ("CUT3R", CUT3R_CASES)}
 
 
 def predictor_case(name: str, settings: dict[str, Any]) -> Case:
@@ -202,17 +281,18 @@ def measure(case: Case, frames: int, side: int = SIZE) -> dict[str, list[float]]
     return found
 
 
-def _in_process(case_name: str, predictor: str | None, frames: int, side: int, answers: Any) -> None:
+def _in_process(system: str | None, name: str, frames: int, side: int, answers: Any) -> None:
     torch.set_num_threads(1)
-    case = CASES[case_name] if predictor is None else predictor_case(predictor, {})
+    case = predictor_case(name, {}) if system is None else SYSTEMS[system][1][name]
     answers.put(measure(case, frames, side))
 
 
-def measured_alone(name: str, predictor: str | None, frames: int, side: int) -> dict[str, list[float]]:
-    """As `measure`, in a process of its own, so that its memory is that of the case."""
+def measured_alone(system: str | None, name: str, frames: int, side: int) -> dict[str, list[float]]:
+    """As `measure` for a case of a system or, without one, for a predictor of the table, in a process of its own, so
+    that its memory is that of the case."""
     context = multiprocessing.get_context("spawn")
     answers = context.SimpleQueue()
-    process = context.Process(target=_in_process, args=(name, predictor, frames, side, answers))
+    process = context.Process(target=_in_process, args=(system, name, frames, side, answers))
     process.start()
     while process.is_alive() and answers.empty():
         time.sleep(0.1)
@@ -254,19 +334,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--side", type=int, default=SIZE, help="pixels of the square images")
-    parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--system", choices=list(SYSTEMS), default="streamvggt")
+    parser.add_argument("--cases", nargs="*", help="default: all of the system")
     parser.add_argument("--predictor", action="append", default=[], help="measured with its published weights")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
+    title, known = SYSTEMS[options.system]
     cases = {}
-    for name in options.predictor or options.cases:
-        cases[name] = measured_alone(name, name if options.predictor else None, options.frames, options.side)
+    for name in options.predictor or options.cases or known:
+        if not options.predictor and name not in known:
+            parser.error(f"{name} is no case of {options.system}; choose from: {', '.join(known)}")
+        system = None if options.predictor else options.system
+        cases[name] = measured_alone(system, name, options.frames, options.side)
         last = {key: values[-1] for key, values in cases[name].items()}
         print(
             f"{name}: {1000 * last['seconds']:.1f} ms, {last['kept_bytes'] / 2**20:.1f} MiB kept, "
             f"{last['peak_bytes'] / 2**20:.0f} MiB at most, at frame {last['frame']:.0f}"
         )
-    what = ", ".join(options.predictor) if options.predictor else "a small StreamVGGT"
+    what = ", ".join(options.predictor) if options.predictor else f"a small {title}"
     figures = {
         "title": f"{what}, {options.frames} frames of {options.side}x{options.side}, one thread",
         "torch": torch.__version__,
@@ -275,7 +360,8 @@ def main() -> None:
         "cases": cases,
     }
     options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / f"{date.today()}-online-memory.json"
+    of_cut3r = "-cut3r" if options.system == "cut3r" and not options.predictor else ""
+    path = options.output / f"{date.today()}-online-memory{of_cut3r}.json"
     draw(figures, path.with_suffix(".png"))
     write_json(path, {**figures, "cases": {name: thinned(found) for name, found in cases.items()}})
     print(path)

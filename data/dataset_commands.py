@@ -159,8 +159,8 @@ def rearrange_pointodyssey(folder: Path, arguments: Sequence[str] | None = None)
 
 def prepare(arguments: Sequence[str] | None = None) -> int:
     """The command data/prepare.py; returns its exit status: 1 if some scenes failed."""
-    from dynamic_predictor.training.preparation.running import PreparationResult, prepare_set
-    from dynamic_predictor.training.preparation.table import PREPARATIONS
+    from dynamic_predictor.preparation.running import PreparationResult, prepare_set
+    from dynamic_predictor.preparation.table import PREPARATIONS
 
     parser = argparse.ArgumentParser(
         prog="prepare.py",

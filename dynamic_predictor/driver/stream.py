@@ -18,29 +18,20 @@ from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.latency import LiveRecord, median_and_tail
 from dynamic_predictor.driver.live_source import LiveSource
 from dynamic_predictor.driver.online import OnlineSteps
+from dynamic_predictor.driver.seams import align_by_poses, align_predictions
 from dynamic_predictor.driver.settings import LivePolicy, StreamSettings
 from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import ChunkRecord, StreamWorkspace, stacked
 from dynamic_predictor.place_recognition.descriptors import ImageDescriptor
 from dynamic_predictor.predictor_spec import PredictorSpec
-from dynamic_predictor.stitching.chunk_alignment import (
-    AlignedChunk,
-    align_by_cameras,
-    align_chunks,
-    camera_seam,
-    depth_scale,
-)
 from dynamic_predictor.stitching.chunk_windows import chunk_of_frame, chunk_windows
 from dynamic_predictor.stitching.loop_closure import LoopWindow, find_loops, loop_windows
-from dynamic_predictor.stitching.official import OFFICIAL, OURS
 from dynamic_predictor.stitching.pose_graph import PoseGraphEdge, accumulate, close_loops
-from scene.camera import Camera
-from scene.confidence import odds
 from scene.errors import InputError
 from scene.frames import Frames
 from scene.maps import maps_of_size
 from scene.progress import Progress, ignore_progress, note_progress
-from scene.similarity import Similarity, align_poses
+from scene.similarity import Similarity
 
 #: a function from frames and their indices in the clip to views with known masks, focal length or cameras
 KnownViews = Callable[[Frames, Sequence[int] | range], Views]
@@ -53,10 +44,6 @@ LOOP_RELATIVE_ERROR = 0.1
 #: smallest share of pixels that support an accepted loop
 LOOP_SUPPORT = 0.05
 _DESCRIBED_AT_ONCE = 16
-#: smallest jump of the path between chunks that is corrected: translation relative to the depth, plus radians
-_VISIBLE_SEAM = 0.01
-#: range of plausible scale ratios of two chunks; outside it, the camera does not move in one of them
-_PLAUSIBLE_SCALES = (1e-4, 1e4)
 
 
 @dataclass(frozen=True)
@@ -288,7 +275,8 @@ class _Stream:
         reference = self.workspace.read_chunk(index - 1, slice(first, None))
         shared = min(len(reference), len(moved))
         try:
-            aligned, by = self._align_frames(reference, slice(0, shared), moved, slice(0, shared))
+            frames = slice(0, shared)
+            aligned, by = align_predictions(reference, frames, moved, frames, self.settings, self.name)
         except InputError:
             raise
         except ValueError:
@@ -297,52 +285,9 @@ class _Stream:
                 "cameras alone."
             )
             poses = moved.poses()[:shared], reference.poses()[:shared]
-            similarity = align_poses(*poses, with_scale=self.settings.align != "se3", use_orientations=True)
-            if not _PLAUSIBLE_SCALES[0] < similarity.scale < _PLAUSIBLE_SCALES[1]:
-                # cameras that stand still in one of the chunks, or move in reverse, do not determine its scale
-                similarity = align_poses(*poses, with_scale=False, use_orientations=True)
+            similarity = align_by_poses(*poses, with_scale=self.settings.align != "se3")
             return ChunkRecord(similarity, "cameras", 1.0, 0.0)
         return ChunkRecord(aligned.similarity, by, aligned.relative_error, aligned.support)
-
-    def _align_frames(
-        self, reference: Prediction, reference_frames: slice, moved: Prediction, moved_frames: slice
-    ) -> tuple[AlignedChunk, str]:
-        """Aligns the same frames in two predictions by their points or, where that makes the path jump and alignment by
-        the cameras does not, by the cameras and the ratio of the depths. Also returns the name of the method.
-
-        While the camera hardly moves, poses are determined better than depth, so two chunks may differ in depth and
-        still agree on the path."""
-        if reference.size != moved.size:
-            raise InputError(
-                f"{self.name} gave depth of {moved.size[1]}x{moved.size[0]} for one chunk and "
-                f"{reference.size[1]}x{reference.size[0]} for another; use a fixed size."
-            )
-        reference_depth = stacked(reference.z_depth)[reference_frames]
-        moved_depth = stacked(moved.z_depth)[moved_frames]
-        reference_confidence = _static_weights(reference, reference_frames)
-        moved_confidence = _static_weights(moved, moved_frames)
-        poses = reference.poses()[reference_frames], moved.poses()[moved_frames]
-        assert reference.intrinsics is not None and moved.intrinsics is not None
-        aligned = align_chunks(
-            world_points(reference_depth, reference.intrinsics[reference_frames], poses[0]),
-            reference_confidence,
-            reference_depth,
-            world_points(moved_depth, moved.intrinsics[moved_frames], poses[1]),
-            moved_confidence,
-            moved_depth,
-            method=self.settings.align,
-            conventions=OFFICIAL if self.settings.strict_official else OURS,
-        )
-        scale = 1.0
-        if self.settings.align != "se3":
-            weights = np.sqrt(reference_confidence * moved_confidence)
-            scale = depth_scale(reference_depth[..., ::2, ::2], moved_depth[..., ::2, ::2], weights[..., ::2, ::2])
-        typical_depth = float(np.median(reference_depth[reference_confidence > 0]))
-        by_cameras = align_by_cameras(*poses, scale)
-        seams = [camera_seam(found, *poses, typical_depth) for found in (aligned.similarity, by_cameras)]
-        if seams[0] > _VISIBLE_SEAM and seams[1] < 0.5 * seams[0]:
-            return replace(aligned, similarity=by_cameras), "cameras and depth"
-        return aligned, "points"
 
     def close(self) -> StreamResult:
         """Finds loops and optimizes the similarities of all chunks."""
@@ -463,7 +408,8 @@ class _Stream:
             start = windows[chunk][0]
             stored = self.workspace.read_chunk(chunk, slice(frames.start - start, frames.stop - start))
             try:
-                sides.append(self._align_frames(stored, slice(0, len(frames)), together, place)[0])
+                aligned = align_predictions(stored, slice(0, len(frames)), together, place, self.settings, self.name)[0]
+                sides.append(aligned)
             except InputError:
                 raise
             except ValueError:
@@ -476,15 +422,6 @@ class _Stream:
             "relative_error": float(error),
             "earlier_from_later": (earlier_from_loop @ later_from_loop.inverse()).matrix.tolist(),
         }
-
-
-def world_points(z_depth: np.ndarray, intrinsics: np.ndarray, world_from_camera: np.ndarray) -> np.ndarray:
-    """World points (n, H, W, 3) float32 of depth maps (n, H, W)."""
-    height, width = z_depth.shape[1:]
-    points = np.empty((*z_depth.shape, 3), np.float32)
-    for index, (depth, matrix, pose) in enumerate(zip(z_depth, intrinsics, world_from_camera, strict=True)):
-        points[index] = Camera.from_intrinsics(width, height, matrix, pose).unproject(depth)
-    return points
 
 
 def _moved_view(chunk: Prediction, place: int, world_from_chunk: Similarity) -> Prediction:
@@ -501,13 +438,3 @@ def _moved_view(chunk: Prediction, place: int, world_from_chunk: Similarity) -> 
         points=None,
         exportable=None,
     )
-
-
-def _static_weights(prediction: Prediction, frames: slice) -> np.ndarray:
-    """Weights (n, H, W) by which chunks are aligned: confidences, 0 where something moves or has no depth."""
-    known = stacked(prediction.z_depth)[frames] > 0
-    confidence = stacked(prediction.confidence)[frames]
-    weights = np.where(known, odds(confidence) if prediction.has_network_confidence else confidence, 0.0)
-    if prediction.motion is not None:
-        weights = weights * (stacked(prediction.motion)[frames] < 0.5)
-    return weights.astype(np.float32)

@@ -2,8 +2,8 @@
 
 import re
 
+from dynamic_predictor.preparation.table import PREPARATIONS
 from dynamic_predictor.training.datasets.table import TRAINING_SETS
-from dynamic_predictor.training.preparation.table import PREPARATIONS
 from tests.paths import ROOT
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynamic_predictor.preparation.running import prepare_set
+from dynamic_predictor.preparation.table import PREPARATIONS
 from dynamic_predictor.training.datasets.training_set import open_training_set
-from dynamic_predictor.training.preparation.running import prepare_set
-from dynamic_predictor.training.preparation.table import PREPARATIONS
 from scene.errors import InputError
-from tests.dynamic_predictor.training.preparation.raw_folders import WRITERS
+from tests.dynamic_predictor.preparation.raw_folders import WRITERS
 from tests.paths import ROOT
 
 

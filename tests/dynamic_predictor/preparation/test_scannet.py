@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dynamic_predictor.training.preparation.scannet import read_sens
+from dynamic_predictor.preparation.scannet import read_sens
 from scene.errors import InputError
-from tests.dynamic_predictor.training.preparation.raw_folders import COUNT, WRITERS
+from tests.dynamic_predictor.preparation.raw_folders import COUNT, WRITERS
 
 
 @pytest.fixture()

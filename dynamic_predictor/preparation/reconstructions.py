@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dynamic_predictor.preparation.colmap_text import ColmapImage, read_colmap_text
+from dynamic_predictor.preparation.frames import RawFrame, covering, measured, pinhole
+from dynamic_predictor.preparation.running import SceneRecord
+from dynamic_predictor.preparation.videos import folders_with
 from dynamic_predictor.training.datasets.array_formats import read_hdf5, with_hdf5_writer
 from dynamic_predictor.training.datasets.listing import SETS_FILE
-from dynamic_predictor.training.preparation.colmap_text import ColmapImage, read_colmap_text
-from dynamic_predictor.training.preparation.frames import RawFrame, covering, measured, pinhole
-from dynamic_predictor.training.preparation.running import SceneRecord
-from dynamic_predictor.training.preparation.videos import folders_with
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.files.text import check_file, read_text

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynamic_predictor.training.preparation.records import (
+from dynamic_predictor.preparation.records import (
     contents,
     fields_of,
     floats,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynamic_predictor.training.preparation.frames import RawFrame, nearest
+from dynamic_predictor.preparation.frames import RawFrame, nearest
 from scene.camera import Camera
 
 #: samples of depth along the long side

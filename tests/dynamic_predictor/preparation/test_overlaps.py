@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dynamic_predictor.training.preparation.frames import RawFrame
-from dynamic_predictor.training.preparation.overlaps import coarse_view, overlap_pairs
+from dynamic_predictor.preparation.frames import RawFrame
+from dynamic_predictor.preparation.overlaps import coarse_view, overlap_pairs
 from tests.dynamic_predictor.training.datasets.exact_scene import intrinsics, pinhole_rays, pose_of, render
 
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dynamic_predictor.training.preparation.frames import RawFrame, pinhole, resized
-from dynamic_predictor.training.preparation.records import (
+from dynamic_predictor.preparation.frames import RawFrame, pinhole, resized
+from dynamic_predictor.preparation.records import (
     Fields,
     contents,
     fields_of,

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from dynamic_predictor.evaluation.datasets.depth_files import read_depth_image
+from dynamic_predictor.preparation.frames import RawFrame, measured, pinhole, resized
 from dynamic_predictor.training.datasets.array_formats import read_exr, read_hdf5
-from dynamic_predictor.training.preparation.frames import RawFrame, measured, pinhole, resized
 from scene.errors import InputError
 from scene.files.arrays import read_entries
 from scene.files.json_files import read_json

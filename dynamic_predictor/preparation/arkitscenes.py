@@ -7,8 +7,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from dynamic_predictor.evaluation.datasets.depth_files import read_depth_image
-from dynamic_predictor.training.preparation.frames import RawFrame, measured, nearest, pinhole, turned
-from dynamic_predictor.training.preparation.videos import folders_with
+from dynamic_predictor.preparation.frames import RawFrame, measured, nearest, pinhole, turned
+from dynamic_predictor.preparation.videos import folders_with
 from scene.errors import InputError
 from scene.files.text import read_rows
 from scene.images import read_image

@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dynamic_predictor.preparation.frames import RawFrame
 from dynamic_predictor.training.datasets.array_formats import write_exr
 from dynamic_predictor.training.datasets.frame_files import FrameFiles
 from dynamic_predictor.training.datasets.spec import CameraFiles, DepthFiles, TrainingSetSpec
-from dynamic_predictor.training.preparation.frames import RawFrame
 from scene.errors import InputError
 from scene.images import write_jpeg, write_png
 from scene.rotations import is_rigid

@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import numpy as np
 
+from dynamic_predictor.preparation.frames import RawFrame
+from dynamic_predictor.preparation.overlaps import coarse_view, overlap_pairs
+from dynamic_predictor.preparation.writing import stored_intrinsics, write_frame
 from dynamic_predictor.training.datasets.spec import TrainingSetSpec
 from dynamic_predictor.training.datasets.table import training_set_spec
-from dynamic_predictor.training.preparation.frames import RawFrame
-from dynamic_predictor.training.preparation.overlaps import coarse_view, overlap_pairs
-from dynamic_predictor.training.preparation.writing import stored_intrinsics, write_frame
 from scene.errors import InputError, first_line
 from scene.files.arrays import read_entries
 from scene.files.atomic import atomic_file, atomic_folder, writing_error

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from dynamic_predictor.preparation.running import prepare_set
+from dynamic_predictor.preparation.table import PREPARATIONS
 from dynamic_predictor.training.datasets.mixtures import MIXTURES
 from dynamic_predictor.training.datasets.training_set import open_training_set
-from dynamic_predictor.training.preparation.running import prepare_set
-from dynamic_predictor.training.preparation.table import PREPARATIONS
+from tests.dynamic_predictor.preparation.raw_folders import ARKIT_FROM_WORLD, COUNT, NEEDS, WRITERS
 from tests.dynamic_predictor.training.datasets.exact_scene import EXACT, HEIGHT, WIDTH, colors, distance_to_surface
-from tests.dynamic_predictor.training.preparation.raw_folders import ARKIT_FROM_WORLD, COUNT, NEEDS, WRITERS
 
 #: sets whose preparation changes the size of images, so that depth comes from a pixel nearby
 _RESIZED = {"co3d", "wildrgbd", "scannetpp", "blendedmvs", "spring", "waymo"}

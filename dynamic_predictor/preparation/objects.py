@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.evaluation.datasets.depth_files import read_depth_image
+from dynamic_predictor.preparation.frames import RawFrame, centered, covering, measured, pinhole
+from dynamic_predictor.preparation.running import SceneRecord
+from dynamic_predictor.preparation.videos import folders_with
 from dynamic_predictor.training.datasets.array_formats import read_exr
 from dynamic_predictor.training.datasets.frame_files import read_mask
 from dynamic_predictor.training.datasets.listing import SELECTED_FILE
-from dynamic_predictor.training.preparation.frames import RawFrame, centered, covering, measured, pinhole
-from dynamic_predictor.training.preparation.running import SceneRecord
-from dynamic_predictor.training.preparation.videos import folders_with
 from scene.errors import InputError
 from scene.files.json_files import read_json, write_json
 from scene.files.text import check_file, finite_array, read_rows

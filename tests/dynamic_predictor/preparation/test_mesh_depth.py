@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dynamic_predictor.training.preparation.mesh_depth import render_depth
+from dynamic_predictor.preparation.mesh_depth import render_depth
 
 
 @pytest.mark.parametrize("size", [0.05, 0.3, 3.0])

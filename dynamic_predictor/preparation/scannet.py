@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.evaluation.datasets.depth_files import read_depth_image
-from dynamic_predictor.training.preparation.frames import RawFrame, measured, pinhole
+from dynamic_predictor.preparation.frames import RawFrame, measured, pinhole
 from scene.errors import InputError
 from scene.files.text import check_file, read_text
 from scene.images import read_image

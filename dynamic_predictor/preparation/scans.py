@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import trimesh
 
+from dynamic_predictor.preparation.colmap_text import ColmapImage, read_colmap_text
+from dynamic_predictor.preparation.frames import RawFrame, covering, measured, pinhole
+from dynamic_predictor.preparation.mesh_depth import render_depth
+from dynamic_predictor.preparation.videos import folders_with
 from dynamic_predictor.training.datasets.array_formats import read_hdf5
 from dynamic_predictor.training.datasets.frame_files import read_mask
-from dynamic_predictor.training.preparation.colmap_text import ColmapImage, read_colmap_text
-from dynamic_predictor.training.preparation.frames import RawFrame, covering, measured, pinhole
-from dynamic_predictor.training.preparation.mesh_depth import render_depth
-from dynamic_predictor.training.preparation.videos import folders_with
 from scene.errors import InputError
 from scene.files.text import check_file, finite_array, read_text
 from scene.frames import natural_order

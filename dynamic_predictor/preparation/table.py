@@ -1,6 +1,6 @@
 """The table of preparations: the 14 sets of StreamVGGT (Zhuo et al., 2025), ARKitScenes in two resolutions."""
 
-from dynamic_predictor.training.preparation import (
+from dynamic_predictor.preparation import (
     arkitscenes,
     objects,
     reconstructions,
@@ -9,7 +9,7 @@ from dynamic_predictor.training.preparation import (
     videos,
     waymo,
 )
-from dynamic_predictor.training.preparation.running import Preparation
+from dynamic_predictor.preparation.running import Preparation
 
 PREPARATIONS: dict[str, Preparation] = {
     "co3d": Preparation(

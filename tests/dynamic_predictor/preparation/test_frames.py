@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dynamic_predictor.training.preparation.frames import RawFrame, centered, covering, measured, resized, turned
+from dynamic_predictor.preparation.frames import RawFrame, centered, covering, measured, resized, turned
 from tests.dynamic_predictor.training.datasets.exact_scene import distance_to_surface, intrinsics, view
 
 
