@@ -16,7 +16,7 @@ from tests.paths import ROOT
 PROGRAM = ROOT / "tests" / "dynamic_predictor" / "evaluation" / "torchrun_program.py"
 
 
-def start(folder: Path, rank: int, world_size: int, items: list[str], patience: float = 3.0) -> subprocess.Popen:
+def start(folder: Path, rank: int, world_size: int, items: list[str], patience: float = 12.0) -> subprocess.Popen:
     environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world_size), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(PROGRAM), str(folder), str(patience), *items]
     return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
