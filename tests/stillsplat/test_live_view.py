@@ -11,12 +11,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dynamic_predictor.contract import ViewQueryPredictor, Views
+from dynamic_predictor.cut3r.predictor import Cut3rPredictor
+from dynamic_predictor.cut3r.settings import Cut3rSettings
+from dynamic_predictor.cut3r.weights import CUT3R_224
 from dynamic_predictor.specs import registered
+from scene.camera import Camera
 from scene.folder import load_scene
+from scene.frames import MemoryFrames
 from scene.images import write_png
 from stillsplat import live_view, poses
 from stillsplat.cli import main
 from stillsplat.settings import PosesSettings
+from tests.dynamic_predictor.cut3r import small_networks
 from tests.simulated_stream import OnlineSimulatedPredictor, SimulatedPredictor, SimulatedWalk
 from tests.stillsplat.stand_ins import fake_spec
 from viewer.scene_viewer import SceneViewer
@@ -115,3 +122,23 @@ def test_a_port_in_use_is_one_sentence_and_nothing_is_made(clip, tmp_path, capsy
     message = capsys.readouterr().err.strip()
     assert message.count("\n") == 0 and f"Port {port}" in message and "--viewer-port" in message
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.part").exists()
+
+
+def test_cut3r_answers_queries_of_unseen_views():
+    """The network's own `query` is what the viewer asks for."""
+    images = np.stack([_WALK.image(index) for index in range(3)])
+    predictor = Cut3rPredictor(
+        CUT3R_224, "linear", Cut3rSettings(image_size=64), network=small_networks.filled_network(small_networks.MINIMAL)
+    )
+    assert isinstance(predictor, ViewQueryPredictor)
+    predictor.start()
+    for image in images:
+        predictor.step(Views(MemoryFrames(image[None])))
+    before = predictor.state()
+    pose = np.eye(4)
+    pose[0, 3] = 0.2
+    found = live_view.queried_view(predictor, Camera(64, 48, 60.0, 60.0, 32.0, 24.0, pose))
+    assert len(found.positions) == len(found.colors) == len(found.confidence) > 0
+    assert found.colors.dtype == np.uint8 and np.isfinite(found.positions).all()
+    after = predictor.state()
+    assert all((after[name] == before[name]).all() for name in before)

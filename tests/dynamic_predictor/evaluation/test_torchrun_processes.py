@@ -48,7 +48,9 @@ def test_a_process_that_dies_is_named_and_the_next_run_continues(tmp_path: Path)
     assert [process.wait(60) for process in processes] == [0, -9]
     outcomes = found(tmp_path)
     assert outcomes["a"][1] is None and outcomes["bb"][0]["length"] == 2 and outcomes["ccc"][1] is None
-    assert outcomes["kill"][1] == "Process 1 of 2 ended before this was finished; the same command continues."
+    # process 0 may start so late that it never hears of the other
+    what = outcomes["kill"][1].removeprefix("Process 1 of 2 ").removesuffix("; the same command continues.")
+    assert what in ("ended before this was finished", "never came")
     processes = [start(tmp_path, rank, 2, items) for rank in range(2)]
     assert [process.wait(60) for process in processes] == [0, 0]
     assert found(tmp_path)["kill"][0]["length"] == 4
