@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -27,13 +28,30 @@ def read_page(out: Path) -> Page:
     return page
 
 
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Path]:
+    """What `out` has made once for all tests."""
+    return {}
+
+
+@pytest.fixture
+def out(kept, clip, tmp_path, tmp_path_factory, fakes, run_cli) -> Path:
+    """A copy of a finished run."""
+    if not kept:
+        folder = tmp_path_factory.mktemp("run") / "out"
+        status, _, error = run_cli(
+            "run", clip, "-o", folder, "--predictor", "fake", "--test-every", 4, "--export", "tum"
+        )
+        assert status == 0, error
+        kept["run"] = folder
+    return shutil.copytree(kept["run"], tmp_path / "out")
+
+
 def text_of(page: Page) -> str:
     return " ".join(" ".join(page.texts).split())
 
 
-def test_every_section_of_a_run_with_truth(clip, truth, tmp_path, fakes, run_cli):
-    out = tmp_path / "out"
-    assert run_cli("run", clip, "-o", out, "--predictor", "fake", "--test-every", 4, "--export", "tum")[0] == 0
+def test_every_section_of_a_run_with_truth(out, truth, run_cli):
     assert run_cli("evaluate", out, "--truth", truth)[0] == 0
     page = read_page(out)
     sections = [section.attributes["id"] for section in page.named("section")]
@@ -71,9 +89,7 @@ def test_markup_in_names_and_warnings_is_escaped(clip, tmp_path, fakes, run_cli)
     assert not page.named("evil") and "<evil>" in page.texts and "held-out frames" in text_of(page)
 
 
-def test_scene_without_depth_and_masks_and_without_truth_folder(clip, truth, tmp_path, fakes, run_cli):
-    out = tmp_path / "out"
-    assert run_cli("run", clip, "-o", out, "--predictor", "fake")[0] == 0
+def test_scene_without_depth_and_masks_and_without_truth_folder(out, truth, run_cli):
     assert run_cli("evaluate", out, "--truth", truth)[0] == 0
     truth.rename(truth.with_name("elsewhere"))
     description = json.loads((out / "scene" / "scene.json").read_text())
@@ -90,9 +106,7 @@ def test_scene_without_depth_and_masks_and_without_truth_folder(clip, truth, tmp
 
 
 @pytest.mark.parametrize("finished", [["scene"], ["scene", "optimize"], ["scene", "optimize", "render"]])
-def test_stopped_run(clip, tmp_path, fakes, run_cli, finished):
-    out = tmp_path / "out"
-    assert run_cli("run", clip, "-o", out, "--predictor", "fake", "--test-every", 4)[0] == 0
+def test_stopped_run(out, run_cli, finished):
     record = json.loads((out / "run.json").read_text())
     record["stages"] = {name: record["stages"][name] for name in finished}
     (out / "run.json").write_text(json.dumps(record))
@@ -107,27 +121,21 @@ def test_stopped_run(clip, tmp_path, fakes, run_cli, finished):
     assert ("optimizing Gaussians;" in text_of(page)) == ("optimize" not in finished)
 
 
-def test_report_before_there_are_cameras_is_refused(clip, tmp_path, fakes, run_cli):
-    out = tmp_path / "out"
-    assert run_cli("run", clip, "-o", out, "--predictor", "fake")[0] == 0
+def test_report_before_there_are_cameras_is_refused(out, run_cli):
     record = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps(record | {"stages": {}}))
     status, _, error = run_cli("report", out)
     assert status == 2 and "has no cameras yet; resume it first (--resume)" in error
 
 
-def test_damaged_model_only_costs_what_was_never_seen(clip, tmp_path, fakes, run_cli):
-    out = tmp_path / "out"
-    assert run_cli("run", clip, "-o", out, "--predictor", "fake")[0] == 0
+def test_damaged_model_only_costs_what_was_never_seen(out, run_cli):
     (out / "model" / "settings.json").unlink()
     assert run_cli("report", out)[0] == 0
     page = read_page(out)
     assert "What was never seen" not in text_of(page) and "slider" in page.values("id")
 
 
-def test_long_video_becomes_a_small_preview(clip, tmp_path, fakes, run_cli, monkeypatch):
-    out = tmp_path / "out"
-    assert run_cli("run", clip, "-o", out, "--predictor", "fake")[0] == 0
+def test_long_video_becomes_a_small_preview(out, run_cli, monkeypatch):
     noise = np.random.default_rng(1).integers(0, 256, (4, 300, 900, 3)).astype(np.uint8)
     write_video(out / "compare.mp4", noise, 30)
     monkeypatch.setattr(video_section, "LARGEST_VIDEO", 60_000)
