@@ -25,7 +25,7 @@ from scene.maps import FrameMaps
 from scene.masks import open_masks
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
-from scene.video import write_video
+from scene.video import frame_rate, write_video
 from stillsplat import run_folder
 from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
@@ -236,13 +236,6 @@ def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, 
             progress("writing videos", index + 1, count)
 
     write_video(folder.compare_video, images(), rate)
-
-
-def frame_rate(frames: Frames) -> float:
-    """Frames per second by the frames' own times, between 1 and 120; 30 where they have none."""
-    times = list(frames.timestamps)
-    length = times[-1] - times[0] if len(times) > 1 else 0.0
-    return float(np.clip((len(times) - 1) / length, 1.0, 120.0)) if length > 0 else 30.0
 
 
 def _score(

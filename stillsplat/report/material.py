@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,9 @@ STAGES = {
     "render": "rendering, videos",
     "score": "scoring",
 }
+
+
+_Item = TypeVar("_Item")
 
 
 @dataclass
@@ -127,7 +130,7 @@ def shown_frames(count: int, held_out: Sequence[int]) -> list[int]:
     return sorted(chosen)
 
 
-def evenly(values: Sequence[int], count: int) -> list[int]:
+def evenly(values: Sequence[_Item], count: int) -> list[_Item]:
     """About `count` of `values`, evenly spread, with the first and the last."""
     positions = np.linspace(0, len(values) - 1, min(count, len(values)))
     return [values[int(round(position))] for position in positions]

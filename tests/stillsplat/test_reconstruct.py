@@ -268,7 +268,7 @@ def test_every_frame_is_read_once_and_every_image_written_once(clip, tmp_path, f
 
     monkeypatch.setattr("dynamic_predictor.driver.sources.read_image", counted_read)
     monkeypatch.setattr(cv2, "imencode", counted_encode)
-    for module in ("stillsplat.reconstruct", "stillsplat.report.build", "scene.folder"):
+    for module in ("stillsplat.reconstruct", "stillsplat.report.material", "scene.folder"):
         monkeypatch.setattr(f"{module}.load_scene", counted_load)
     status, _, error = run_cli("run", clip, "-o", tmp_path / "out", "--predictor", "fake", "--export", "nerfstudio")
     assert status == 0, error
