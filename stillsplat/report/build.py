@@ -1,6 +1,7 @@
 """Writes a run's report: collects the content of its sections and renders the page."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scene.errors import InputError
@@ -28,15 +29,22 @@ def write_report(folder: RunFolder, *, scene: Scene | None = None, progress: Pro
     when there is no scene yet.
     """
     material = read_material(folder, scene)
+    # half of the time goes into rendering, the other half into reading and coding images; both leave Python's lock
+    with ThreadPoolExecutor(1) as beside:
+        visibility = beside.submit(_visibility, material)
+        pictures = {
+            "slider": slider_section(material),
+            "video": video_section(material),
+            "evaluation": truth_section(material),
+        }
+        strips = strips_section(material, visibility.result(), progress)
     content = {
         "title": clip_title(material),
         "width": material.scene.frames.width,
         "height": material.scene.frames.height,
         "header": header_section(material),
-        "slider": slider_section(material),
-        "video": video_section(material),
-        "strips": strips_section(material, _visibility(material), progress),
-        "evaluation": truth_section(material),
+        **pictures,
+        "strips": strips,
         "scores": scores_section(material),
         "camera": camera_section(material),
         "curves": curves_section(material),

@@ -12,11 +12,12 @@ import numpy as np
 
 from scene import splat_rendering
 from scene.camera import Camera
+from scene.gaussians import Gaussians
 from stillsplat.report.material import Material, evenly
 
 #: long side in pixels of the depth maps that are compared
-_SIZE = 160
-#: number of frames of the clip that are looked at
+_SIZE = 128
+#: number of frames of the clip that are looked at, with those that are shown
 _SAMPLE = 16
 #: a point that is farther than the surface by more than this share is behind it
 _TOLERANCE = 0.05
@@ -41,12 +42,13 @@ def measure_visibility(material: Material) -> Visibility:
     from gaussian.rasterize import usable_device
 
     model = load_model(material.folder.model)
-    renderer = splat_rendering.Renderer(model.gaussians, device=usable_device(material.folder.settings.device))
-    scale = min(1.0, _SIZE / max(material.scene.frames.width, material.scene.frames.height))
-    width, height = (
-        max(1, round(side * scale)) for side in (material.scene.frames.width, material.scene.frames.height)
-    )
-    sample = sorted({*material.shown, *evenly(range(len(material.scene.frames)), _SAMPLE)})
+    device = usable_device(material.folder.settings.device)
+    renderer = splat_rendering.Renderer(_uncolored(model.gaussians), device=device)
+    frames = material.scene.frames
+    scale = min(1.0, _SIZE / max(frames.width, frames.height))
+    width, height = max(1, round(frames.width * scale)), max(1, round(frames.height * scale))
+    others = [index for index in range(len(frames)) if index not in material.shown]
+    sample = sorted([*material.shown, *evenly(others, max(0, _SAMPLE - len(material.shown)))])
     cameras = {index: model.cameras[index].resized(width, height) for index in sample}
     depths = {index: renderer.render(cameras[index]).z_depth for index in sample}
     moving = {
@@ -62,6 +64,17 @@ def measure_visibility(material: Material) -> Visibility:
         len(sample),
         float(never.mean()),
         float(never[behind].mean()) if behind.any() else None,
+    )
+
+
+def _uncolored(gaussians: Gaussians) -> Gaussians:
+    """The same without the coefficients that only change colors, which take most of the time to prepare."""
+    return Gaussians(
+        gaussians.means,
+        gaussians.log_scales,
+        gaussians.rotations,
+        gaussians.logit_opacities,
+        gaussians.sh_coefficients[:, :1],
     )
 
 

@@ -68,7 +68,7 @@ def test_every_section_of_a_run_with_truth(out, truth, run_cli):
     assert {"./clean.mp4", "./compare.mp4", "./splats.ply", "./scene/", "./evaluation.json"} <= set(addresses)
     assert any(address.startswith("./export/") for address in addresses)
     text = text_of(page)
-    assert "The run follows the protocol" in text and "scene units are arbitrary" in text
+    assert "The run follows no published protocol" in text and "scene units are arbitrary" in text
     assert "fake: needs no weights" in text and "psnr_behind, dB" in text
 
 
