@@ -41,9 +41,9 @@ def error_image(rendered: np.ndarray, frame: np.ndarray, motion: np.ndarray | No
 
 def seen_image(frame: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The frame (uint8 RGB) in dimmed gray, with a color where its static point is seen in few frames: solid where in
-    none (`counts` below 1), striped where in one or two. `counts` (h, w) may be smaller; uint8 (H, W, 3)."""
+    none, striped where in one or two. `counts` (h, w) may be smaller; uint8 (H, W, 3)."""
     height, width = frame.shape[:2]
-    counts = cv2.resize(np.maximum(counts, 0).astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+    counts = cv2.resize(counts.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None] * 0.55
     marked = (counts < 1) | ((counts < 3) & _stripes(height, width))
     tint = np.array(_UNSEEN_COLOR, np.float32) * (0.7 + 0.3 * gray / 140.0)

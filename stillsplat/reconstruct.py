@@ -118,8 +118,8 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
             if not (folder.scene / "cameras_predicted.json").exists():
                 replace_cameras(folder.scene, model.cameras, _REFINED, scene=scene)
             scene.cameras = list(model.cameras)
-            _render(scene, model, settings, folder, progress)
-        folder.finish("render", clock(), peak_memory_bytes=peak_memory_bytes())
+            visibility = _render(scene, model, settings, folder, progress)
+        folder.finish("render", clock(), peak_memory_bytes=peak_memory_bytes(), visibility=visibility)
     if settings.export is not None:
         with _timed() as clock:
             _export(scene, settings, folder, progress)
@@ -213,18 +213,27 @@ def _export(scene: Scene, settings: RunSettings, folder: RunFolder, progress: Pr
         export(source, folder.exports, rest, settings.export_options, progress=progress)
 
 
-def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, progress: Progress) -> None:
+def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+    """Writes renders, videos and what was never seen; returns the figures of the latter."""
     from gaussian.rasterize import usable_device
     from scene import splat_rendering
     from stillsplat.overlays import comparison
+    from stillsplat.report.material import compared_frames, shown_frames
+    from stillsplat.visibility import coarse_view, write_visibility
 
     renderer = splat_rendering.Renderer(model.gaussians, device=usable_device(settings.device))
     count = len(scene.frames)
     paths = [folder.renders / f"{index:05d}.png" for index in range(count)]
+    shown = shown_frames(count, folder.record["stages"]["optimize"]["test_frames"])
+    compared, views = compared_frames(count, shown), {}
     with atomic_folder(folder.renders, overwrite=True) as temporary:
         for index in range(count):
-            image = renderer.render(model.cameras[index], exposure=model.exposures[index]).image
-            write_png(temporary / paths[index].name, np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8))
+            rendering = renderer.render(model.cameras[index], exposure=model.exposures[index])
+            image = np.rint(np.clip(rendering.image, 0, 1) * 255).astype(np.uint8)
+            write_png(temporary / paths[index].name, image)
+            if index in compared:
+                motion = scene.motion_masks[index] if scene.motion_masks is not None else None
+                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion)
             progress("rendering", index + 1, count)
     rate = frame_rate(scene.frames)
     write_video(folder.clean_video, (read_image(path) for path in paths), rate)
@@ -236,6 +245,7 @@ def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, 
             progress("writing videos", index + 1, count)
 
     write_video(folder.compare_video, images(), rate)
+    return write_visibility(folder.seen, views, shown)
 
 
 def _score(

@@ -24,6 +24,7 @@ def files_section(material: Material) -> list[dict[str, str]]:
         (folder.compare_video, "video: input, what moves, static scene side by side"),
         (folder.splats, "the Gaussians, for any 3DGS viewer"),
         (folder.renders, "the static scene at every input camera"),
+        (folder.seen, "small images: in how many frames a static point is seen"),
         (folder.scene, "cameras, motion masks, depth, COLMAP model"),
         (folder.metrics, "every figure with its protocol"),
         (folder.evaluation, "figures against the truth or annotations"),
