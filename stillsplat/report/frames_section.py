@@ -113,10 +113,10 @@ def _columns(material: Material) -> tuple[list[_Column], list[ColorBar]]:
 def _seen_sentence(visibility: dict[str, Any] | None) -> str:
     if visibility is None:
         return ""
-    behind = visibility["never_behind_share"]
+    shown, behind = visibility["never_share"], visibility["never_behind_share"]
     hidden = f", and of the moving pixels {100 * behind:.1f} % hide," if behind is not None else ""
     return (
-        f"{100 * visibility['never_share']:.1f} % of the pixels of these frames show{hidden} a place of the static scene "
-        f"that is seen in none of {visibility['sampled']} frames that were compared. What the render shows there is a "
-        "guess. Measured on the depth of the rendered Gaussians at a coarse scale."
+        f"{100 * shown:.1f} % of the pixels of these frames show{hidden} a place of the static scene that is seen in none "
+        f"of {visibility['sampled']} frames that were compared. What the render shows there is a guess. Measured on the "
+        "depth of the rendered Gaussians at a coarse scale."
     )
