@@ -116,7 +116,7 @@ def _seen_sentence(visibility: dict[str, Any] | None) -> str:
     shown, behind = visibility["never_share"], visibility["never_behind_share"]
     hidden = f", and of the moving pixels {100 * behind:.1f} % hide," if behind is not None else ""
     return (
-        f"{100 * shown:.1f} % of the pixels of these frames show{hidden} a place of the static scene that is seen in none "
-        f"of {visibility['sampled']} frames that were compared. What the render shows there is a guess. Measured on the "
-        "depth of the rendered Gaussians at a coarse scale."
+        f"{100 * shown:.1f} % of the pixels of these frames show{hidden} a place of the static scene that is seen in "
+        f"none of {visibility['sampled']} frames that were compared. What the render shows there is a guess. Measured "
+        "on the depth of the rendered Gaussians at a coarse scale."
     )
