@@ -26,11 +26,18 @@ def depth_image(z_depth: np.ndarray, near: float, far: float) -> np.ndarray:
     return depth_colors(z_depth, (1.0 / far, 1.0 / near), colormap="inferno_r", unknown=(38, 38, 42))
 
 
-def error_image(rendered: np.ndarray, frame: np.ndarray, motion: np.ndarray | None = None) -> np.ndarray:
+def error_image(
+    rendered: np.ndarray, frame: np.ndarray, motion: np.ndarray | None = None, *, width: int | None = None
+) -> np.ndarray:
     """Mean absolute difference of two uint8 RGB images over channels, from black at 0 to bright yellow at 64 of 255;
-    uint8 (H, W, 3). Moving things are striped and hide the difference, because they are meant to differ."""
-    difference = cv2.absdiff(rendered, frame).astype(np.float32)
-    level = np.clip(difference.sum(axis=2) * (255.0 / 64.0 / 3.0), 0, 255).astype(np.uint8)
+    uint8 (H, W, 3). Moving things are striped and hide the difference, because they are meant to differ.
+    Where `width` is smaller, errors are averaged to that many pixels across before they get colors."""
+    difference = cv2.transform(cv2.absdiff(rendered, frame).astype(np.float32), np.full((1, 3), 1 / 3, np.float32))
+    if width is not None and width < difference.shape[1]:
+        size = width, max(1, round(difference.shape[0] * width / difference.shape[1]))
+        difference = cv2.resize(difference, size, interpolation=cv2.INTER_AREA)
+        motion = None if motion is None else cv2.resize(motion, size, interpolation=cv2.INTER_AREA)
+    level = np.clip(difference * (255.0 / 64.0), 0, 255).astype(np.uint8)
     image = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
     if motion is not None:
         share = np.clip(motion * 4 - 1, 0, 1).astype(np.float32)[..., None]

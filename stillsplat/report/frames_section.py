@@ -12,7 +12,7 @@ from scene.progress import Progress
 from stillsplat import overlays
 from stillsplat.report.color_bars import ColorBar, color_bar
 from stillsplat.report.material import Material
-from stillsplat.report.page import large_image, small_image, thumbnail
+from stillsplat.report.page import SMALL_WIDTH, large_image, small_image, thumbnail
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ def _columns(material: Material) -> tuple[list[_Column], list[ColorBar]]:
     columns.append(_Column("Static render", "", material.render))
 
     def difference(index: int) -> np.ndarray:
-        return overlays.error_image(material.render(index), material.frame(index), material.motion(index))
+        return overlays.error_image(
+            material.render(index), material.frame(index), material.motion(index), width=SMALL_WIDTH
+        )
 
     columns.append(_Column("Render − input", "striped: moves, meant to differ", difference))
     bars.append(color_bar("Difference, gray levels of 255", "magma", ["0", "32", "64 and more"]))
@@ -97,7 +99,7 @@ def _columns(material: Material) -> tuple[list[_Column], list[ColorBar]]:
 
         def error(index: int) -> np.ndarray | None:
             clean = material.clean_truth(index)
-            return overlays.error_image(material.render(index), clean) if clean is not None else None
+            return overlays.error_image(material.render(index), clean, width=SMALL_WIDTH) if clean is not None else None
 
         columns.append(_Column("Truth without movers", "", material.clean_truth))
         columns.append(_Column("Render − truth", "the error", error))

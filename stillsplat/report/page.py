@@ -10,6 +10,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+#: pixels across of an image of the strips
+SMALL_WIDTH = 400
 _STYLES = ("page.css", "sections.css", "print.css")
 _SCRIPTS = ("page.js",)
 #: The page stays below 8 MB: 12 large images, at most 80 small ones and 2 MB of video (`video_section`) are 5.5 MB, 7.3
@@ -41,7 +43,7 @@ def large_image(pixels: np.ndarray) -> str:
 
 def small_image(pixels: np.ndarray) -> str:
     """An image of the strips as a data URL."""
-    return image_source(pixels, width=400, quality=80, most_bytes=SMALL_IMAGE_BYTES)
+    return image_source(pixels, width=SMALL_WIDTH, quality=80, most_bytes=SMALL_IMAGE_BYTES)
 
 
 def thumbnail(pixels: np.ndarray) -> str:

@@ -14,6 +14,8 @@ def test_error_is_brighter_where_larger_and_striped_where_things_move() -> None:
     rendered = frame + np.linspace(0, 64, 200).astype(np.uint8)[None, :, None]
     image = overlays.error_image(rendered, frame)
     assert (image[:, 0] < 8).all() and (np.diff(brightness(image)[0]) > -1.5).all()
+    small = overlays.error_image(rendered, frame, width=100)
+    assert small.shape == (20, 100, 3) and np.abs(brightness(small)[0] - brightness(image)[0, ::2]).max() < 6
     motion = np.zeros((40, 200), np.float32)
     motion[:20] = 1
     marked = overlays.error_image(rendered, frame, motion)
