@@ -49,7 +49,7 @@ def read(path: Path) -> Splats:
     content = read_bytes(path)
     if not content or len(content) % _RECORD.itemsize:
         raise InputError(
-            f"{path} is cut off or not a .splat file: it has {len(content)} bytes, not a multiple of {_RECORD.itemsize}."
+            f"{path} is cut off or no .splat file: it has {len(content)} bytes, not a multiple of {_RECORD.itemsize}."
         )
     records = np.frombuffer(content, _RECORD)
     color = records["color"].astype(np.float32) / 255

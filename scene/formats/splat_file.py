@@ -17,7 +17,7 @@ from scene.splats import Splats
 MAX_BYTES = 32 << 30
 #: bytes at the beginning of a file by which formats are recognized
 HEAD_BYTES = 1 << 12
-#: from the axes of 3DGS files (x right, y down, z forward) to those of glTF and SPZ (x right, y up, z backward), and back
+#: from the axes of 3DGS files (x right, y down, z forward) to those of glTF and SPZ (y up, z backward), and back
 FLIP_Y_AND_Z = Similarity(1.0, np.diag([1.0, -1.0, -1.0]), np.zeros(3))
 
 

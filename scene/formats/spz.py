@@ -64,8 +64,8 @@ def export(source: Exportable, folder: Path, options: ExportOptions, progress: P
 
 
 def write(path: Path, splats: Splats, options: ExportOptions) -> None:
-    """Writes `splats` as version `options.spz_version`. Raises `InputError` where there are none, or version 4 lacks its
-    library."""
+    """Writes `splats` as version `options.spz_version`. Raises `InputError` where there are none, or without zstandard
+    for version 4."""
     if not len(splats):
         raise InputError(f"There are no Gaussians to write to {path}, and readers of .spz refuse empty files.")
     splats = splats.without_zero_bands().finished().transformed(FLIP_Y_AND_Z)
@@ -142,7 +142,7 @@ def _bytes(values: np.ndarray) -> bytes:
 
 
 def _pack_rotations(quaternions: np.ndarray) -> np.ndarray:
-    """Unit quaternions wxyz (N, 4) as uint32 (N,): the index of the largest component in the order xyzw in 2 bits, and the
+    """Unit quaternions wxyz (N, 4) as uint32 (N,): the index of the largest component in the order xyzw in 2 bits, the
     others with a sign and 9 bits each, as fractions of sqrt(1/2)."""
     unit = quaternions[:, [1, 2, 3, 0]]
     largest = np.abs(unit).argmax(axis=1)
