@@ -30,7 +30,7 @@ class ConvertSettings:
         None,
         "keep the centers within the box from (x, y, z) to (X, Y, Z), in the coordinates of IN",
         metavar="x,y,z,X,Y,Z",
-        parse=lambda text: parse_numbers(text, 6, "--crop"),
+        parse=lambda text: parse_numbers(text, 6),
     )
     prune_opacity: float = option(0.0, "leave out Gaussians with an opacity below P", metavar="P")
     max_gaussians: int | None = option(None, "keep the N Gaussians with the largest opacity times size", metavar="N")
@@ -44,7 +44,7 @@ class ConvertSettings:
         (0.0, 0.0, 0.0),
         "then move by x,y,z",
         metavar="x,y,z",
-        parse=lambda text: parse_numbers(text, 3, "--offset"),
+        parse=lambda text: parse_numbers(text, 3),
     )
     drop_invalid: bool = option(False, "leave out Gaussians with values that are not finite, instead of stopping")
     spz_version: SpzVersion = option(

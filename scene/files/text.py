@@ -56,14 +56,14 @@ def read_rows(path: Path, columns: int) -> np.ndarray:
     return np.array(rows, np.float64)
 
 
-def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
-    """`count` finite numbers separated by commas, as people type them. Raises `InputError` that names `what`."""
+def parse_numbers(text: str, count: int) -> tuple[float, ...]:
+    """`count` finite numbers separated by commas, as people type them. Raises `InputError`."""
     try:
         numbers = tuple(float(word) for word in text.split(","))
     except ValueError:
         numbers = ()
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise InputError(f'{what} needs {count} finite numbers separated by commas, not "{text[:80]}".')
+        raise InputError(f'{count} finite numbers separated by commas are needed, not "{text[:80]}".')
     return numbers
 
 

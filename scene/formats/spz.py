@@ -202,10 +202,11 @@ def _read_gzip(path: Path, content: bytes) -> tuple[_Layout, dict[str, bytes]]:
             raise InputError(f"{path} is cut off: it ends within the header.")
         layout = _layout(path, header, versions=(2, 3), size=len(content))
         wanted = sum(layout.sizes.values())
-        body = stream.decompress(stream.unconsumed_tail, wanted) if wanted else b""
+        body = stream.decompress(stream.unconsumed_tail, wanted)
+        further = stream.decompress(stream.unconsumed_tail, 1)  # of extensions; else the end with its checksum
     except zlib.error as error:
         raise InputError(f"{path} is damaged: its gzip stream ends with {error}.") from None
-    if len(body) < wanted:
+    if len(body) < wanted or not (further or stream.eof):
         raise InputError(f"{path} is cut off: {len(body)} of {wanted} bytes for {layout.count} Gaussians are there.")
     streams, start = {}, 0
     for name, size in layout.sizes.items():
@@ -275,6 +276,6 @@ def _zstandard(path: Path):
         import zstandard
     except ImportError:
         raise InputError(
-            f"{path}: version 4 of SPZ needs zstandard; install it with: pip install zstandard, or use version 3."
+            f"{path}: version 4 of SPZ needs zstandard; install it with: pip install zstandard; or use version 3."
         ) from None
     return zstandard
