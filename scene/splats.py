@@ -114,7 +114,7 @@ class Splats:
         """Bool (N,): all values are finite, or infinite in the direction where that means 0 or 1 (`finished`)."""
         finite = [np.isfinite(values).all(axis=1) for values in (self.means, self.rotations)]
         finite += [np.isfinite(self.sh_coefficients).all(axis=(1, 2)), ~np.isnan(self.logit_opacities)]
-        return np.all([*finite, (self.log_scales < np.inf).all(axis=1)], axis=0)
+        return np.stack([*finite, (self.log_scales < np.inf).all(axis=1)]).all(axis=0)
 
     def check_valid(self, place: object) -> None:
         """Raises `InputError` that names `place` if values are not finite."""
