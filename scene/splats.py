@@ -114,7 +114,7 @@ class Splats:
         """Bool (N,): all values are finite, or infinite in the direction where that means 0 or 1 (`finished`)."""
         finite = [np.isfinite(values).all(axis=1) for values in (self.means, self.rotations)]
         finite += [np.isfinite(self.sh_coefficients).all(axis=(1, 2)), ~np.isnan(self.logit_opacities)]
-        return np.stack([*finite, (self.log_scales < np.inf).all(axis=1)]).all(axis=0)
+        return np.logical_and.reduce([*finite, (self.log_scales < np.inf).all(axis=1)])
 
     def check_valid(self, place: object) -> None:
         """Raises `InputError` that names `place` if values are not finite."""
@@ -157,7 +157,7 @@ class Splats:
 
     def inside_box(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Bool (N,): centers within the box from `low` (3,) to `high` (3,)."""
-        return ((self.means >= low) & (self.means <= high)).all(axis=1)
+        return np.all((self.means >= low) & (self.means <= high), axis=1)
 
     def log_importance(self) -> np.ndarray:
         """(N,) logarithm of opacity times the product of the two larger standard deviations: an estimate of what a
