@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
 from torch import Tensor
 
-#: value of the spherical harmonic of degree 0, 1 / (2 sqrt(pi))
-SH_CONSTANT = 0.28209479177387814
+from scene.morton import morton_order_of_points
+from scene.spherical_harmonics import SH_CONSTANT
 
 
 @dataclass
@@ -109,31 +108,7 @@ def packed(tensor: Tensor) -> Tensor:
 
 def morton_order(positions: Tensor) -> Tensor:
     """Indices (N,) that sort positions (N, 3) along a Z-order curve (Morton, 1966): close in space, close in memory."""
-    if len(positions) == 0:
-        return torch.zeros(0, dtype=torch.int64)
-    points = positions.detach().cpu().double().numpy()
-    # percentiles, because with the full extent a few far outliers would squeeze all others into a few cells
-    low, high = np.percentile(points, [1, 99], axis=0)
-    extent = max(float((high - low).max()), 1e-12)
-    cells = np.clip((points - low) / extent * 0.5 + 0.25, 0.0, 1.0) * (2**21 - 1)
-    codes = np.zeros(len(points), np.uint64)
-    for axis in range(3):
-        codes |= _spread_bits(cells[:, axis].astype(np.uint64)) << np.uint64(axis)
-    return torch.from_numpy(np.argsort(codes, kind="stable"))
-
-
-def _spread_bits(values: np.ndarray) -> np.ndarray:
-    """Inserts two zero bits between each of the lowest 21 bits."""
-    values = values & np.uint64(0x1FFFFF)
-    for shift, mask in (
-        (32, 0x1F00000000FFFF),
-        (16, 0x1F0000FF0000FF),
-        (8, 0x100F00F00F00F00F),
-        (4, 0x10C30C30C30C30C3),
-        (2, 0x1249249249249249),
-    ):
-        values = (values | (values << np.uint64(shift))) & np.uint64(mask)
-    return values
+    return torch.from_numpy(morton_order_of_points(positions.detach().cpu().double().numpy()))
 
 
 def sh_from_color(color: Tensor) -> Tensor:

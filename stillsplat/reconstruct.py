@@ -185,7 +185,7 @@ def _optimize(
         progress=progress,
         resume=(folder.model / "checkpoint.pt").exists(),
     )
-    save_ply(folder.splats, result.gaussians)
+    save_ply(folder.splats, result.gaussians, sh_degree=0)
     return {
         "gaussians": len(result.gaussians),
         "test_frames": list(result.test_frames),

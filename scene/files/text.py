@@ -56,6 +56,17 @@ def read_rows(path: Path, columns: int) -> np.ndarray:
     return np.array(rows, np.float64)
 
 
+def parse_numbers(text: str, count: int) -> tuple[float, ...]:
+    """`count` finite numbers separated by commas, as people type them. Raises `InputError`."""
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise InputError(f'{count} finite numbers separated by commas are needed, not "{text[:80]}".')
+    return numbers
+
+
 def finite_array(value: Any, shape: tuple[int, ...], what: str, path: Path) -> np.ndarray:
     """A JSON value as a finite float64 array of `shape`, or `InputError` that names `what` and `path`."""
     try:

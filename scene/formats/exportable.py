@@ -33,6 +33,8 @@ class Exportable(Scene):
     """
 
     gaussians: "Gaussians | None" = None
+    #: the Gaussians were optimized with the antialiasing filter of Mip-Splatting
+    antialiased: bool = False
     #: there is one Gaussian per pixel of the depth maps, ordered by view, row and column
     has_pixel_gaussians: bool = False
     #: features of a network by name ("feat_layer_5"), each (N, rows, columns, channels)

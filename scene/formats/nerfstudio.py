@@ -5,7 +5,7 @@ spans [0, W] x [0, H] pixels, as in `scene.camera`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +14,52 @@ from PIL import Image
 
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.files.atomic import atomic_folder
 from scene.files.json_files import read_json, write_json
 from scene.files.text import finite_array
+from scene.formats import ply
 from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
 from scene.frame_files import store_frames
+from scene.images import write_png
 from scene.progress import Progress
 from scene.rotations import is_rigid
 
 #: converts between OpenCV's and OpenGL's camera axes, in both directions
 _FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])
+#: pixels whose motion mask is above this move
+_MOVES = 0.5
 _DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 
 
 @dataclass
 class NerfstudioModel:
-    """Cameras and the paths of their images, relative to the folder of transforms.json."""
+    """Cameras and the paths of files, relative to the folder of transforms.json."""
 
     cameras: list[Camera]
+    #: images of the cameras
     file_paths: list[str]
+    #: masks of the images, black where something moves; empty: none
+    mask_paths: list[str] = field(default_factory=list)
+    #: point cloud in world coordinates, from which Gaussians are initialized
+    ply_file_path: str | None = None
 
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
-    """Writes transforms.json and the frames as images/00000.png, ..., unless the frames are there already."""
+    """Writes transforms.json and the frames as images/00000.png, ..., unless the frames are there already. Where there
+    are motion masks, masks/ has them, black where something moves; where there are points, points.ply has them."""
     names = store_frames(source.frames, folder / "images", progress=progress)
-    write_nerfstudio(
-        folder / "transforms.json", NerfstudioModel(list(source.cameras), [f"images/{name}" for name in names])
-    )
+    model = NerfstudioModel(list(source.cameras), [f"images/{name}" for name in names])
+    if source.motion_masks is not None:
+        with atomic_folder(folder / "masks", overwrite=True) as temporary:
+            for index in range(len(names)):
+                moves = np.nan_to_num(source.motion_masks[index]) > _MOVES
+                write_png(temporary / f"{index:05d}.png", np.where(moves, 0, 255).astype(np.uint8))
+        model.mask_paths = [f"masks/{index:05d}.png" for index in range(len(names))]
+    if "points" in source.available():
+        ply.export(source, folder, options, progress)
+        model.ply_file_path = "points.ply"
+    write_nerfstudio(folder / "transforms.json", model)
 
 
 def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
@@ -50,11 +69,16 @@ def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
     frames = []
     for index, camera in enumerate(model.cameras):
         frame: dict[str, Any] = {"file_path": model.file_paths[index]}
+        if model.mask_paths:
+            frame["mask_path"] = model.mask_paths[index]
         if not shared:
             frame.update(intrinsics[index])
         frame["transform_matrix"] = (camera.world_from_camera @ _FLIP_YZ).tolist()
         frames.append(frame)
-    write_json(path, {"camera_model": "PINHOLE", **(intrinsics[0] if shared else {}), "frames": frames})
+    content = {"camera_model": "PINHOLE", **(intrinsics[0] if shared else {})}
+    if model.ply_file_path is not None:
+        content["ply_file_path"] = model.ply_file_path
+    write_json(path, {**content, "frames": frames})
 
 
 def read_nerfstudio(path: str | Path) -> NerfstudioModel:
@@ -70,14 +94,19 @@ def read_nerfstudio(path: str | Path) -> NerfstudioModel:
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise InputError(f'{path} has no list of "frames"; give a transforms.json of nerfstudio.')
-    cameras, file_paths = [], []
+    cameras, file_paths, mask_paths = [], [], []
     for index, frame in enumerate(frames):
         file_path = frame.get("file_path")
         if not isinstance(file_path, str):
             raise InputError(f"{path}: frame {index} has no file_path.")
         cameras.append(_camera(path, file_path, {**content, **frame}))
         file_paths.append(file_path)
-    return NerfstudioModel(cameras, file_paths)
+        if isinstance(frame.get("mask_path"), str):
+            mask_paths.append(frame["mask_path"])
+    if mask_paths and len(mask_paths) != len(frames):
+        raise InputError(f"{path} gives a mask_path for {len(mask_paths)} of {len(frames)} frames; give all or none.")
+    points = content.get("ply_file_path")
+    return NerfstudioModel(cameras, file_paths, mask_paths, points if isinstance(points, str) else None)
 
 
 def _intrinsics_entry(camera: Camera) -> dict[str, float]:

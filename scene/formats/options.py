@@ -20,6 +20,9 @@ VideoQuality = Literal["low", "medium", "high"]
 VIDEO_QUALITIES: tuple[VideoQuality, ...] = get_args(VideoQuality)
 #: where gs_video shows depth: right of the image, below it, or nowhere
 DepthPlace = Literal["right", "below", "nowhere"]
+#: versions of .spz files that are written
+SpzVersion = Literal[3, 4]
+_SPZ_VERSIONS: tuple[SpzVersion, ...] = get_args(SpzVersion)
 _DEPTH_PLACES: tuple[DepthPlace, ...] = get_args(DepthPlace)
 
 _MAX_FRAME_RATE = 240
@@ -47,6 +50,9 @@ class ExportOptions:
     )
     trajectory: ShowcasePath = option("extend", "gs_video: path of the camera", group=_GROUP)
     quality: VideoQuality = option("high", "gs_video: quality", flags=("--video-quality",), group=_GROUP)
+    spz_version: SpzVersion = option(
+        3, "spz: version of the file; 3 is read everywhere, 4 is newer and smaller", choices=_SPZ_VERSIONS, group=_GROUP
+    )
     #: points need at least this confidence, unless more than `ceiling_percentile` percent of the pixels are below it;
     #: None: 1.05 where confidences are those of a network (c >= 1), else no bound
     least_confidence: float | None = None
@@ -85,8 +91,9 @@ class ExportOptions:
             ("camera path", self.trajectory, SHOWCASE_PATHS),
             ("video quality", self.quality, VIDEO_QUALITIES),
             ("depth place", self.depth_place, _DEPTH_PLACES),
+            ("version of SPZ", self.spz_version, _SPZ_VERSIONS),
         ):
             if value not in known:
-                raise InputError(f'There is no {what} "{value}"; choose from: {", ".join(known)}.')
+                raise InputError(f'There is no {what} "{value}"; choose from: {", ".join(map(str, known))}.')
         if self.video_name is not None and (not self.video_name or Path(self.video_name).name != self.video_name):
             raise InputError(f'The name of the video must be a plain name, not "{self.video_name}".')

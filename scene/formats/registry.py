@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scene.errors import InputError
 from scene.files.atomic import writing_error
 from scene.formats import (
+    chan,
     colmap,
+    compressed_ply,
     das3r,
     depth_vis,
     feat_vis,
@@ -22,11 +25,15 @@ from scene.formats import (
     npz,
     ply,
     poses_npz,
+    splat,
+    splat_glb,
     splat_ply,
+    spz,
     tum,
 )
 from scene.formats.exportable import Exportable, HasExportable, Need
 from scene.formats.options import ExportOptions
+from scene.formats.splat_file import SplatFile
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
@@ -65,6 +72,8 @@ class Format:
     #: the format cannot be read as a scene
     recognizes: Callable[[Path], bool] | None = None
     read: Callable[[Path], Scene] | None = None
+    #: for formats of Gaussians: their files, which `stillsplat convert` reads and writes
+    splat_file: SplatFile | None = None
 
 
 _FORMATS: dict[str, Format] = {}
@@ -154,6 +163,12 @@ def check_export_folder(folder: Path) -> None:
         raise InputError(f"{folder} exists and is not a folder; choose another place for the exports.")
 
 
+def _splats(name: str, description: str, suffix: str, module: Any) -> Format:
+    """The row of a format of Gaussians that is read, too."""
+    file = SplatFile(suffix, module.write, module.recognizes, module.read)
+    return Format(name, description, f"gaussians{suffix}", ("gaussians",), module.export, splat_file=file)
+
+
 _POSES = ("cameras", "images")
 _POINTS = ("cameras", "points")
 _DEPTH = ("images", "depth")
@@ -165,7 +180,15 @@ for _row in (
     Format("glb_cameras", "glb without points", "camera_poses.glb", _POINTS, glb.export_cameras, True),
     Format("ply", "points with colors", "points.ply", ("points",), ply.export, True),
     Format("colmap", "COLMAP model with tracks, .bin and .txt", "cameras, images, points3D", _POINTS, colmap.export),
-    Format("nerfstudio", "cameras and frames", "transforms.json, images/", _POSES, nerfstudio.export, True),
+    Format(
+        "nerfstudio",
+        "cameras, frames, masks, points",
+        "transforms.json, images/, masks/, points.ply",
+        _POSES,
+        nerfstudio.export,
+        True,
+    ),
+    Format("chan", "cameras for compositing programs", "cameras.chan", ("cameras",), chan.export),
     Format("tum", "trajectory of the TUM RGB-D benchmark", "trajectory.txt", _POSES, tum.export),
     Format("poses_npz", "cameras and times as arrays", "poses.npz", _POSES, poses_npz.export, True),
     Format(
@@ -179,7 +202,11 @@ for _row in (
     ),
     Format("depth_vis", "images beside their depth in color", "depth_vis/", _DEPTH, depth_vis.export),
     Format("feat_vis", "features of a network in color", "feat_vis/", ("images", "features"), feat_vis.export),
-    Format("splat_ply", "Gaussians for 3DGS viewers", "gaussians.ply", ("gaussians",), splat_ply.export),
+    _splats("splat_ply", "Gaussians for 3DGS viewers", ".ply", splat_ply),
+    _splats("compressed_ply", "Gaussians, packed by PlayCanvas's rules", ".compressed.ply", compressed_ply),
+    _splats("splat", "Gaussians of one color each, packed", ".splat", splat),
+    _splats("spz", "Gaussians, packed by Niantic's rules", ".spz", spz),
+    _splats("splat_glb", "Gaussians in glTF", ".glb", splat_glb),
     Format("gs_ply", "Gaussians, trimmed", "gs_ply/0000.ply", ("pixel_gaussians", "depth"), gs_ply.export),
     Format("gs_video", "video of Gaussians", "gs_video/0000_PATH.mp4", ("gaussians", "cameras"), gs_video.export),
 ):

@@ -1,23 +1,25 @@
 """splat_ply: Gaussians as the PLY file of 3DGS viewers, with the properties of Kerbl et al. (SIGGRAPH 2023)."""
 
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from plyfile import PlyData, PlyElement, PlyElementParseError, PlyListProperty, PlyParseError
+from plyfile import PlyData, PlyElement
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
+from scene.formats.ply_elements import columns_of, read_ply_elements
+from scene.formats.splat_file import splats_of
 from scene.progress import Progress
+from scene.splats import Splats
 
 if TYPE_CHECKING:
     from scene.gaussians import Gaussians
 
-_HEADER_LIMIT = 1 << 16
+#: comment of models that need the antialiasing filter of Mip-Splatting, as Brush writes and splat-transform reads it
+ANTIALIASED_COMMENT = "SplatRenderMode: mip"
 #: number of f_rest properties of spherical harmonics of degree 0 to 3
 _REST_COUNTS = (0, 9, 24, 45)
 _REQUIRED = ("x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2") + (
@@ -27,54 +29,61 @@ _REQUIRED = ("x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", 
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
     """Writes gaussians.ply."""
-    assert source.gaussians is not None
-    save_ply(folder / "gaussians.ply", source.gaussians)
+    write(folder / "gaussians.ply", splats_of(source), options)
+
+
+def write(path: Path, splats: Splats, options: ExportOptions) -> None:
+    """Writes `splats` without those bands of spherical harmonics that are zero."""
+    _write(path, splats.without_zero_bands().finished())
+
+
+def recognizes(head: bytes, name: str) -> bool:
+    """Whether a file that begins with `head` is a PLY file with the vertices of Gaussians."""
+    return head.startswith(b"ply") and b"packed_position" not in head
+
+
+def is_antialiased(comments: list[str]) -> bool:
+    """Whether the comments of a PLY file say that the model was trained with the antialiasing filter."""
+    return any(comment.strip().lower() == ANTIALIASED_COMMENT.lower() for comment in comments)
 
 
 def save_ply(path: Path, gaussians: "Gaussians", *, sh_degree: int = 3) -> None:
-    """Writes float vertices `x y z nx ny nz f_dc_* f_rest_* opacity scale_* rot_*`, binary little endian: normals of
-    zero, logarithmic scales, opacities before the sigmoid, unit quaternions wxyz, f_rest channel by channel.
-
-    Spherical harmonics are padded with zeros up to `sh_degree`, because some readers require degree 3. The file
-    appears whole or not at all.
-    """
-    import torch
-
-    gaussians = gaussians.with_sh_degree(max(sh_degree, gaussians.sh_degree))
-    count = len(gaussians)
-    rotations = torch.nn.functional.normalize(gaussians.rotations.detach().cpu(), dim=1)
-    coefficients = gaussians.sh_coefficients.detach().cpu()
-    rest = coefficients[:, 1:].transpose(1, 2).flatten(1)
-    columns = torch.cat(
-        [
-            gaussians.means.detach().cpu(),
-            torch.zeros(count, 3),
-            coefficients[:, 0],
-            rest,
-            gaussians.logit_opacities.detach().cpu()[:, None],
-            gaussians.log_scales.detach().cpu(),
-            rotations,
-        ],
-        dim=1,
-    )
-    names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
-    names += [f"f_rest_{index}" for index in range(rest.shape[1])]
-    names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
-    vertices = columns.contiguous().numpy().astype("<f4", copy=False).view([(name, "<f4") for name in names])[:, 0]
-    with atomic_file(path) as temporary:
-        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<").write(str(temporary))
+    """Writes `gaussians` with spherical harmonics padded with zeros up to `sh_degree`, because some readers require
+    degree 3. The file appears whole or not at all."""
+    splats = Splats.of(gaussians)
+    _write(path, splats.with_sh_degree(max(sh_degree, splats.sh_degree)))
 
 
 def load_ply(path: Path) -> "Gaussians":
-    """Reads files as of `save_ply`: properties in any order, without normals (gsplat), of degree 0 to 3, or with
+    """The Gaussians in a file (`read`)."""
+    return read(path).gaussians()
+
+
+def _write(path: Path, splats: Splats) -> None:
+    """Writes float vertices `x y z nx ny nz f_dc_* f_rest_* opacity scale_* rot_*`, binary little endian: normals of
+    zero, logarithmic scales, opacities before the sigmoid, unit quaternions wxyz, f_rest channel by channel."""
+    count, coefficients = len(splats), splats.sh_coefficients
+    rest = coefficients[:, 1:].transpose(0, 2, 1).reshape(count, 3 * (coefficients.shape[1] - 1))
+    columns = [splats.means, np.zeros((count, 3)), coefficients[:, 0], rest, splats.logit_opacities[:, None]]
+    table = np.concatenate([*columns, splats.log_scales, splats.unit_rotations], axis=1, dtype="<f4")
+    names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
+    names += [f"f_rest_{index}" for index in range(rest.shape[1])]
+    names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
+    vertices = table.view([(name, "<f4") for name in names])[:, 0]
+    comments = [ANTIALIASED_COMMENT] if splats.antialiased else []
+    with atomic_file(path) as temporary:
+        PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<", comments=comments).write(str(temporary))
+
+
+def read(path: Path) -> Splats:
+    """Reads files as of `write`: properties in any order, without normals (gsplat), of degree 0 to 3, or with
     DAS3R's `opacity_ori` and `conf_static`, whose product is the opacity where `opacity` is not finite. Raises
     `InputError` for all other files."""
-    import torch
-
-    from scene.gaussians import Gaussians
-
     path = Path(path)
-    vertices = _read_vertices(path)
+    ply = read_ply_elements(path)
+    vertices = ply.arrays.get("vertex")
+    if vertices is None:
+        raise InputError(f"{path} holds no Gaussians: it has no vertices, or vertices with lists.")
     names = set(vertices.dtype.names or ())
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
@@ -83,45 +92,22 @@ def load_ply(path: Path) -> "Gaussians":
     if rest_count not in _REST_COUNTS or any(f"f_rest_{index}" not in names for index in range(rest_count)):
         raise InputError(f"{path} has {rest_count} f_rest properties; 0, 9, 24 or 45 are known, numbered from 0.")
 
-    def columns(*wanted: str) -> np.ndarray:
-        return np.stack([vertices[name].astype(np.float32) for name in wanted], axis=1)
-
     count = len(vertices)
     coefficients = np.zeros((count, 1 + rest_count // 3, 3), np.float32)
-    coefficients[:, 0] = columns("f_dc_0", "f_dc_1", "f_dc_2")
+    coefficients[:, 0] = columns_of(vertices, "f_dc_0", "f_dc_1", "f_dc_2")
     if rest_count:
-        rest = columns(*(f"f_rest_{index}" for index in range(rest_count)))
+        rest = columns_of(vertices, *(f"f_rest_{index}" for index in range(rest_count)))
         coefficients[:, 1:] = rest.reshape(count, 3, rest_count // 3).transpose(0, 2, 1)
-    opacity = vertices["opacity"].astype(np.float32)
+    opacity = columns_of(vertices, "opacity")[:, 0]
     if {"opacity_ori", "conf_static"} <= names:
         product = vertices["conf_static"].astype(np.float64) / (1 + np.exp(-vertices["opacity_ori"].astype(np.float64)))
         product = np.clip(np.nan_to_num(product), 1e-6, 1 - 1e-6)
         opacity = np.where(np.isfinite(opacity), opacity, np.log(product / (1 - product))).astype(np.float32)
-    return Gaussians(
-        means=torch.from_numpy(columns("x", "y", "z")),
-        log_scales=torch.from_numpy(columns("scale_0", "scale_1", "scale_2")),
-        rotations=torch.from_numpy(columns("rot_0", "rot_1", "rot_2", "rot_3")),
-        logit_opacities=torch.from_numpy(opacity),
-        sh_coefficients=torch.from_numpy(coefficients),
+    return Splats(
+        means=columns_of(vertices, "x", "y", "z"),
+        log_scales=columns_of(vertices, "scale_0", "scale_1", "scale_2"),
+        rotations=columns_of(vertices, "rot_0", "rot_1", "rot_2", "rot_3"),
+        logit_opacities=opacity,
+        sh_coefficients=coefficients,
+        antialiased=is_antialiased(ply.comments),
     )
-
-
-def _read_vertices(path: Path) -> np.ndarray:
-    """The vertices as a structured array, mapped from the file where it is binary."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_LIMIT).partition(b"end_header")[0]
-            size = os.fstat(file.fileno()).st_size
-        # an element takes at least a byte; plyfile would allocate memory for any count
-        if any(int(count) > size for count in re.findall(rb"element\s+\S+\s+(\d+)", header)):
-            raise InputError(f"{path} is cut off: its header declares more elements than the file can hold.")
-        ply = PlyData.read(str(path))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except PlyElementParseError as error:
-        raise InputError(f"{path} is cut off or damaged: {error}.") from None
-    except (PlyParseError, ValueError) as error:
-        raise InputError(f"{path} is not a PLY file: {error}.") from None
-    if "vertex" not in ply or any(isinstance(item, PlyListProperty) for item in ply["vertex"].properties):
-        raise InputError(f"{path} holds no Gaussians: it has no vertices, or vertices with lists.")
-    return ply["vertex"].data

@@ -275,7 +275,8 @@ def test_every_frame_is_read_once_and_every_image_written_once(clip, tmp_path, f
     assert status == 0, error
     assert sorted(read) == sorted(clip.iterdir())
     assert encoded.count(3) == 8 + 8  # frames, renders
-    assert encoded.count(2) == 8 + 6  # motion masks, what was never seen
+    # motion masks, those of nerfstudio, where black is what moves, and what was never seen
+    assert encoded.count(2) == 8 + 8 + 6
     assert len(loaded) == 1
     exported = tmp_path / "out" / "export" / "images" / "00003.png"
     assert exported.samefile(tmp_path / "out" / "scene" / "images" / "00003.png")

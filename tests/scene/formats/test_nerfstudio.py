@@ -2,15 +2,20 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from plyfile import PlyData
 
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.formats.nerfstudio import NerfstudioModel, read_nerfstudio, write_nerfstudio
+from scene.formats.registry import export
 from scene.images import write_png
+from scene.scene import Scene
 from tests.scene.formats.random_poses import random_poses
 
 
@@ -77,3 +82,29 @@ def test_defects(tmp_path: Path, change: dict, expected: str) -> None:
     with pytest.raises(InputError, match=expected) as caught:
         read_nerfstudio(path)
     assert str(path) in str(caught.value)
+
+
+def test_masks_and_points_are_named(small_scene: Scene, tmp_path: Path) -> None:
+    export(small_scene, tmp_path / "out", "nerfstudio")
+    content = json.loads((tmp_path / "out" / "transforms.json").read_text())
+    assert content["ply_file_path"] == "points.ply" and small_scene.motion_masks is not None
+    points = PlyData.read(str(tmp_path / "out" / "points.ply"))["vertex"]
+    assert len(points["x"]) > 0
+    for index, frame in enumerate(content["frames"]):
+        mask = np.asarray(Image.open(tmp_path / "out" / frame["mask_path"]))
+        # black where something moves, as nerfstudio and COLMAP leave out
+        assert np.array_equal(mask == 0, small_scene.motion_masks[index] > 0.5) and set(np.unique(mask)) <= {0, 255}
+    model = read_nerfstudio(tmp_path / "out")
+    assert len(model.mask_paths) == len(model.cameras) and model.ply_file_path == "points.ply"
+    export(replace(small_scene, motion_masks=None), tmp_path / "plain", "nerfstudio")
+    assert read_nerfstudio(tmp_path / "plain").mask_paths == []
+
+
+def test_masks_of_some_frames_only_are_refused(tmp_path: Path) -> None:
+    cameras = [Camera(40, 30, 33.0, 33.0, 20.0, 15.0, pose) for pose in random_poses(2, 1)]
+    write_nerfstudio(tmp_path / "transforms.json", NerfstudioModel(cameras, ["a.png", "b.png"], ["c.png", "d.png"]))
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    del content["frames"][1]["mask_path"]
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="a mask_path for 1 of 2 frames"):
+        read_nerfstudio(tmp_path)
