@@ -24,8 +24,8 @@ from scene.mask_brush import grown_along_flow, stroke_region
 from scene.scene import Scene
 
 #: largest size of the free view and of the other pictures
-VIEW_LIMITS, PANEL_LIMITS = (760, 500), (330, 215)
-#: frames that one wheel click zooms by
+VIEW_LIMITS, PANEL_LIMITS = (760, 500), (336, 190)
+#: the distance is multiplied by this with each click of the wheel
 _ZOOM = 0.88
 #: frames per second while playing
 _PLAYED = 12.0

@@ -12,8 +12,8 @@ from scene.maps import map_of_size
 
 #: of predicted and of annotated motion
 ORANGE, BLUE = (230, 159, 0), (0, 114, 178)
-_BLEND = 0.55
-_OUTLINE = 2
+#: how much of the colors is blended over the image; annotated motion is mostly an outline, so that both are seen
+_PREDICTED, _ANNOTATED, _OUTLINE = 0.55, 0.2, 2
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ def motion_panel(
     """The image with predicted motion (H, W) in orange and annotated motion in blue, with an outline, at `size`."""
     picture = image_panel(image, size).astype(np.float32)
     if shown.predicted:
-        picture = _blended(picture, map_of_size(predicted, size), ORANGE)
+        picture = _blended(picture, map_of_size(predicted, size), ORANGE, _PREDICTED)
     if shown.annotated and annotated is not None:
         moves = map_of_size(np.asarray(annotated, np.float32), size)
-        picture = _blended(picture, moves, BLUE)
+        picture = _blended(picture, moves, BLUE, _ANNOTATED)
         outline = cv2.morphologyEx((moves > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((_OUTLINE + 1,) * 2))
         picture[outline > 0] = BLUE
     return np.rint(picture).astype(np.uint8)
 
 
-def _blended(picture: np.ndarray, share: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
-    weight = _BLEND * np.clip(share, 0.0, 1.0)[..., None]
+def _blended(picture: np.ndarray, share: np.ndarray, color: tuple[int, int, int], most: float) -> np.ndarray:
+    weight = most * np.clip(share, 0.0, 1.0)[..., None]
     return picture * (1 - weight) + np.array(color, np.float32) * weight
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import dearpygui.dearpygui as dpg  # pyright: ignore[reportMissingImports]
 import numpy as np
 
-from gui.controller import Controller
+from gui.controller import VIEW_LIMITS, Controller
 from gui.painter import DEPTH, IMAGE, MOTION, PICTURES, STATICNESS, VIEW
 from gui.panels import MotionShown
 from gui.plots import curve
 from scene.interruption import interruption_noted
 
-_FRAMES_PER_SECOND = 25
+_FRAMES_PER_SECOND = 24
 _WIDTH, _HEIGHT, _CONTROLS = 1440, 900, 285
-_PLOT_HEIGHT = 250
+_PLOT_HEIGHT, _WRAP = 290, 265
 #: seconds between two updates of plots and words
 _SLOW = 0.5
 _NAMES = {
@@ -28,10 +28,9 @@ _NAMES = {
 }
 _BRUSHES = ("look", "paint", "erase")
 _HELP = (
-    "Drag: orbit. Right or middle button, or Shift: pan. Wheel: zoom.\n"
-    "Space: pause. S: step. Left, Right: frame. Home: camera of the\n"
-    "frame. L, P, E: look, paint, erase. U: undo. F12: screenshot.\n"
-    "Ctrl+Q: close the window, which saves.\n"
+    "Drag: orbit. Right button, middle button, or Shift: pan. Wheel: zoom. "
+    "Space: pause. S: step. Left, Right: frame. Home: camera of the frame. "
+    "L, P, E: look, paint, erase. U: undo. F12: screenshot. Ctrl+Q: close, which saves. "
     "With paint or erase, drag on a picture of the frame."
 )
 
@@ -43,7 +42,9 @@ class Window:
         self._controller = controller
         self._title = title
         self._versions = dict.fromkeys(PICTURES, -1)
-        self._textures: dict[str, np.ndarray] = {}
+        #: RGBA in [0, 1] (H, W, 4) of each picture, and its texture
+        self._pixels: dict[str, np.ndarray] = {}
+        self._textures: dict[str, int | str] = {}
         self._pointer: tuple[str, float, float] | None = None
         self._slow_at = 0.0
         self._wheel = 0.0
@@ -90,28 +91,23 @@ class Window:
 
     def _build(self) -> None:
         controller = self._controller
-        with dpg.texture_registry():
-            for name in PICTURES:
-                width, height = controller.view_size if name == VIEW else controller.panel_size
-                self._textures[name] = np.zeros((height, width, 3), np.float32)
-                dpg.add_raw_texture(
-                    width, height, self._textures[name], format=dpg.mvFormat_Float_rgb, tag=f"texture {name}"
-                )
+        dpg.add_texture_registry(tag="textures")
+        for name in PICTURES:
+            width, height = controller.view_size if name == VIEW else controller.panel_size
+            self._pixels[name] = np.ones((height, width, 4), np.float32)
+            self._replace_texture(name, np.zeros((height, width, 3), np.uint8))
         with dpg.window(tag="main"):
             with dpg.group(horizontal=True):
                 with dpg.child_window(width=_CONTROLS, height=-1):
                     self._build_controls()
                 with dpg.group():
-                    with dpg.group(horizontal=True):
-                        with dpg.group():
-                            dpg.add_text(_NAMES[VIEW], tag="large name")
-                            dpg.add_image(f"texture {VIEW}", tag=VIEW)
-                        with dpg.group():
-                            for pair in ((IMAGE, MOTION), (STATICNESS, DEPTH)):
-                                for name in pair:
-                                    dpg.add_text(_NAMES[name])
-                                    dpg.add_image(f"texture {name}", tag=name)
+                    dpg.add_text(_NAMES[VIEW], tag="large name")
+                    dpg.add_image(self._textures[VIEW], tag=VIEW)
                     self._build_plots()
+                with dpg.group():
+                    for name in (IMAGE, MOTION, STATICNESS, DEPTH):
+                        dpg.add_text(_NAMES[name])
+                        dpg.add_image(self._textures[name], tag=name)
         dpg.set_primary_window("main", True)
         with dpg.handler_registry():
             dpg.add_mouse_wheel_handler(callback=self._wheeled)
@@ -120,7 +116,7 @@ class Window:
     def _build_controls(self) -> None:
         controller = self._controller
         session, choices = controller.session, controller.choices
-        dpg.add_text("", tag="status", wrap=_CONTROLS - 20)
+        dpg.add_text("", tag="status", wrap=_WRAP)
         dpg.add_progress_bar(tag="progress", width=-1)
         with dpg.group(horizontal=True):
             dpg.add_button(label="Pause", tag="pause", width=80, callback=self._does(self._pause))
@@ -169,11 +165,15 @@ class Window:
         dpg.add_button(label="Undo stroke", tag="undo", width=-1, callback=self._does(controller.undo))
         dpg.add_separator(label="picture")
         dpg.add_button(label="Screenshot", tag="screenshot", width=-1, callback=self._does(self._screenshot))
-        dpg.add_text("", tag="message", wrap=_CONTROLS - 20)
-        dpg.add_text(_HELP, wrap=_CONTROLS - 20)
+        dpg.add_text("", tag="message", wrap=_WRAP)
+        dpg.add_text(_HELP, wrap=_WRAP)
 
     def _build_plots(self) -> None:
-        width = (self._controller.view_size[0] + self._controller.panel_size[0]) // 3
+        width = VIEW_LIMITS[0] // 3
+        # the truth is drawn as a broad line, so that it is seen under the other
+        with dpg.theme(tag="broad"), dpg.theme_component(dpg.mvLineSeries):
+            dpg.add_theme_style(dpg.mvPlotStyleVar_LineWeight, 5.0, category=dpg.mvThemeCat_Plots)
+            dpg.add_theme_color(dpg.mvPlotCol_Line, (120, 120, 120), category=dpg.mvThemeCat_Plots)
         with dpg.group(horizontal=True):
             with dpg.group():
                 with dpg.plot(height=_PLOT_HEIGHT, width=width, equal_aspects=True, tag="path"):
@@ -183,6 +183,7 @@ class Window:
                         dpg.add_line_series([], [], label="true", tag="true path")
                         dpg.add_line_series([], [], label="refined", tag="refined path")
                         dpg.add_scatter_series([], [], label="frame", tag="path frame")
+                dpg.bind_item_theme("true path", "broad")
                 dpg.add_text("", tag="scores", wrap=width)
             for name, label in (("loss", "loss"), ("psnr", "PSNR of static pixels (dB)")):
                 with dpg.plot(height=_PLOT_HEIGHT, width=width, tag=name):
@@ -217,11 +218,21 @@ class Window:
     def _update_textures(self) -> None:
         for name in PICTURES:
             version, picture = self._controller.painter.picture(name)
-            texture = self._textures[name]
-            if picture is not None and version != self._versions[name] and picture.shape == texture.shape:
-                np.multiply(picture, np.float32(1 / 255), out=texture)
-                dpg.set_value(f"texture {name}", texture)
+            fits = picture is not None and picture.shape[:2] == self._pixels[name].shape[:2]
+            if picture is not None and fits and version != self._versions[name]:
+                before = self._textures[name]
+                self._replace_texture(name, picture)
+                dpg.configure_item(name, texture_tag=self._textures[name])
+                dpg.delete_item(before)
                 self._versions[name] = version
+
+    def _replace_texture(self, name: str, picture: np.ndarray) -> None:
+        """A new texture for each new picture: those that can be changed are sent to the graphics card in every redraw,
+        changed or not."""
+        pixels = self._pixels[name]
+        np.multiply(picture, np.float32(1 / 255), out=pixels[..., :3])
+        height, width = pixels.shape[:2]
+        self._textures[name] = dpg.add_static_texture(width, height, pixels.ravel(), parent="textures")
 
     def _update_words(self) -> None:
         controller = self._controller

@@ -27,7 +27,7 @@ def test_motion_is_blended_in_two_colors_and_can_be_left_out() -> None:
     both = motion_panel(IMAGE, predicted, annotated, MotionShown(), SIZE)
     np.testing.assert_array_equal(both[6, 6], [100] * 3)
     assert np.abs(both[6, 2] - (45 + 0.55 * np.array(ORANGE))).max() <= 1
-    assert np.abs(both[6, 13] - (45 + 0.55 * np.array(BLUE))).max() <= 1
+    assert np.abs(both[6, 13] - (80 + 0.2 * np.array(BLUE))).max() <= 1
     assert tuple(both[6, 8]) == BLUE  # the outline
     np.testing.assert_array_equal(motion_panel(IMAGE, predicted, annotated, MotionShown(False, False), SIZE), IMAGE)
     assert motion_panel(IMAGE, predicted, None, MotionShown(), (8, 6)).shape == (6, 8, 3)
