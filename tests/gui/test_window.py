@@ -1,4 +1,4 @@
-"""The window itself, under a virtual display with software OpenGL: open, drag, pause, paint, resume, screenshot, close."""
+"""The window under a virtual display with software OpenGL: open, drag, pause, paint, resume, screenshot, close."""
 
 import importlib.util
 import os
