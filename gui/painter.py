@@ -102,7 +102,8 @@ class Painter:
         self._wake.set()
 
     def picture(self, name: str) -> tuple[int, np.ndarray | None]:
-        """The newest picture uint8 (H, W, 3) and its number, which grows with every new one; None before the first."""
+        """The newest picture uint8 (H, W, 3), of a dragged view smaller than asked for, and its number, which grows
+        with every new one; None before the first."""
         version = self._versions[name]
         return version, self._pictures.get(name)
 
@@ -196,7 +197,7 @@ class Painter:
         return self._view(renderer, snapshot, wanted)
 
     def _view(self, renderer: Renderer, snapshot: Snapshot, wanted: Wanted) -> np.ndarray:
-        """The free view at its size; rendered smaller while the camera is dragged."""
+        """The free view at its size, and smaller while the camera is dragged."""
         camera = wanted.camera
         pixels = camera.width * camera.height
         factor = 1
@@ -209,7 +210,7 @@ class Painter:
         image = renderer.render(small, exposure=exposure).image
         seconds = (time.perf_counter() - started) / (small.width * small.height)
         self._seconds_per_pixel = 0.7 * self._seconds_per_pixel + 0.3 * seconds
-        return panels.image_panel(np.rint(255 * image).astype(np.uint8), (camera.width, camera.height))
+        return np.rint(255 * image).astype(np.uint8)
 
     def _renderer_of(self, snapshot: Snapshot, wanted: Wanted) -> Renderer | None:
         """Prepared Gaussians of the snapshot; while the view is dragged, those of an earlier one."""

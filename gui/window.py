@@ -10,7 +10,7 @@ import numpy as np
 
 from gui.controller import VIEW_LIMITS, Controller
 from gui.painter import DEPTH, IMAGE, MOTION, PICTURES, STATICNESS, VIEW
-from gui.panels import MotionShown
+from gui.panels import ORANGE, MotionShown
 from gui.plots import curve
 from scene.interruption import interruption_noted
 
@@ -42,8 +42,7 @@ class Window:
         self._controller = controller
         self._title = title
         self._versions = dict.fromkeys(PICTURES, -1)
-        #: RGBA in [0, 1] (H, W, 4) of each picture, and its texture
-        self._pixels: dict[str, np.ndarray] = {}
+        #: the texture of each picture
         self._textures: dict[str, int | str] = {}
         self._pointer: tuple[str, float, float] | None = None
         self._slow_at = 0.0
@@ -93,21 +92,19 @@ class Window:
         controller = self._controller
         dpg.add_texture_registry(tag="textures")
         for name in PICTURES:
-            width, height = controller.view_size if name == VIEW else controller.panel_size
-            self._pixels[name] = np.ones((height, width, 4), np.float32)
-            self._replace_texture(name, np.zeros((height, width, 3), np.uint8))
+            self._textures[name] = _texture(np.zeros((2, 2, 3), np.uint8))
         with dpg.window(tag="main"):
             with dpg.group(horizontal=True):
                 with dpg.child_window(width=_CONTROLS, height=-1):
                     self._build_controls()
                 with dpg.group():
                     dpg.add_text(_NAMES[VIEW], tag="large name")
-                    dpg.add_image(self._textures[VIEW], tag=VIEW)
+                    self._add_image(VIEW, controller.view_size)
                     self._build_plots()
                 with dpg.group():
                     for name in (IMAGE, MOTION, STATICNESS, DEPTH):
                         dpg.add_text(_NAMES[name])
-                        dpg.add_image(self._textures[name], tag=name)
+                        self._add_image(name, controller.panel_size)
         dpg.set_primary_window("main", True)
         with dpg.handler_registry():
             dpg.add_mouse_wheel_handler(callback=self._wheeled)
@@ -170,10 +167,11 @@ class Window:
 
     def _build_plots(self) -> None:
         width = VIEW_LIMITS[0] // 3
-        # the truth is drawn as a broad line, so that it is seen under the other
-        with dpg.theme(tag="broad"), dpg.theme_component(dpg.mvLineSeries):
-            dpg.add_theme_style(dpg.mvPlotStyleVar_LineWeight, 5.0, category=dpg.mvThemeCat_Plots)
-            dpg.add_theme_color(dpg.mvPlotCol_Line, (120, 120, 120), category=dpg.mvThemeCat_Plots)
+        # the truth is a broad gray line, so that it is seen under the other
+        for tag, weight, color in (("true line", 5.0, (120, 120, 120)), ("refined line", 1.5, ORANGE)):
+            with dpg.theme(tag=tag), dpg.theme_component(dpg.mvLineSeries):
+                dpg.add_theme_style(dpg.mvPlotStyleVar_LineWeight, weight, category=dpg.mvThemeCat_Plots)
+                dpg.add_theme_color(dpg.mvPlotCol_Line, color, category=dpg.mvThemeCat_Plots)
         with dpg.group(horizontal=True):
             with dpg.group():
                 with dpg.plot(height=_PLOT_HEIGHT, width=width, equal_aspects=True, tag="path"):
@@ -183,7 +181,8 @@ class Window:
                         dpg.add_line_series([], [], label="true", tag="true path")
                         dpg.add_line_series([], [], label="refined", tag="refined path")
                         dpg.add_scatter_series([], [], label="frame", tag="path frame")
-                dpg.bind_item_theme("true path", "broad")
+                dpg.bind_item_theme("true path", "true line")
+                dpg.bind_item_theme("refined path", "refined line")
                 dpg.add_text("", tag="scores", wrap=width)
             for name, label in (("loss", "loss"), ("psnr", "PSNR of static pixels (dB)")):
                 with dpg.plot(height=_PLOT_HEIGHT, width=width, tag=name):
@@ -215,24 +214,20 @@ class Window:
 
     # what is drawn
 
+    def _add_image(self, name: str, size: tuple[int, int]) -> None:
+        """The place of a picture; a smaller picture is enlarged to it."""
+        dpg.add_image(self._textures[name], tag=name, width=size[0], height=size[1])
+
     def _update_textures(self) -> None:
+        """A new texture for each new picture: those that can be changed are sent to the graphics card in every redraw,
+        changed or not."""
         for name in PICTURES:
             version, picture = self._controller.painter.picture(name)
-            fits = picture is not None and picture.shape[:2] == self._pixels[name].shape[:2]
-            if picture is not None and fits and version != self._versions[name]:
-                before = self._textures[name]
-                self._replace_texture(name, picture)
+            if picture is not None and version != self._versions[name]:
+                before, self._textures[name] = self._textures[name], _texture(picture)
                 dpg.configure_item(name, texture_tag=self._textures[name])
                 dpg.delete_item(before)
                 self._versions[name] = version
-
-    def _replace_texture(self, name: str, picture: np.ndarray) -> None:
-        """A new texture for each new picture: those that can be changed are sent to the graphics card in every redraw,
-        changed or not."""
-        pixels = self._pixels[name]
-        np.multiply(picture, np.float32(1 / 255), out=pixels[..., :3])
-        height, width = pixels.shape[:2]
-        self._textures[name] = dpg.add_static_texture(width, height, pixels.ravel(), parent="textures")
 
     def _update_words(self) -> None:
         controller = self._controller
@@ -380,6 +375,14 @@ class Window:
 
 #: the property of the trainer that the slider changes
 _SCALE = "learning_rate_scale"
+
+
+def _texture(picture: np.ndarray) -> int | str:
+    """A texture with the pixels of a picture uint8 (H, W, 3)."""
+    height, width = picture.shape[:2]
+    pixels = np.ones((height, width, 4), np.float32)
+    np.multiply(picture, np.float32(1 / 255), out=pixels[..., :3])
+    return dpg.add_static_texture(width, height, pixels.ravel(), parent="textures")
 
 
 def _columns(points: np.ndarray) -> list[list[float]]:
