@@ -46,7 +46,6 @@ class Window:
         self._textures: dict[str, int | str] = {}
         self._pointer: tuple[str, float, float] | None = None
         self._slow_at = 0.0
-        self._wheel = 0.0
         self._redraws = 0
         self._speed_since, self._speed = time.monotonic(), 0.0
 

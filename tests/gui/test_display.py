@@ -21,10 +21,11 @@ def test_without_a_display(monkeypatch: pytest.MonkeyPatch, tmp_path, program: s
     probe = tmp_path / "probe.py"
     probe.write_text(program)
     monkeypatch.setattr(display, "_PROBE", probe)
-    monkeypatch.setattr(display, "_SECONDS", 1)
+    monkeypatch.setattr(display, "_SECONDS", 1 if "sleep" in program else 60)
     monkeypatch.setitem(sys.modules, "dearpygui", type(sys)("dearpygui"))
     monkeypatch.setitem(sys.modules, "dearpygui.dearpygui", type(sys)("dearpygui.dearpygui"))
     reason = why_no_window()
     assert reason is not None and "stillsplat view" in reason and reason.count(". ") == 0
+    monkeypatch.setattr(display, "_SECONDS", 60)
     probe.write_text("")
     assert why_no_window() is None
