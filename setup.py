@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 
 setup(
     packages=find_packages(
-        include=["scene*", "terminal*", "dynamic_predictor*", "gaussian*", "viewer*", "stillsplat*"]
+        include=["scene*", "terminal*", "dynamic_predictor*", "gaussian*", "viewer*", "gui*", "stillsplat*"]
     ),
     package_data={
         "stillsplat.report": ["*.html.jinja", "*.css", "page.js"],

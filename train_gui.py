@@ -1,14 +1,18 @@
-"""Optimizes the static Gaussians of a scene folder: train_gui.py -s SCENE -m MODEL --iter N."""
+"""Optimizes the static Gaussians of a scene folder: train_gui.py -s SCENE -m MODEL --iter N [--gui]."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gaussian.settings import TrainSettings
 from scene.errors import InputError
 from terminal.option_parser import OptionParser, exit_status
 from terminal.options import add_options, settings_from
+
+if TYPE_CHECKING:
+    from dynamic_predictor.evaluation.scores.poses import PoseScores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +35,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-m", "--model", "--model_path", required=True, metavar="MODEL", help="folder for the model")
     parser.add_argument("--resume", action="store_true", help="continues from the checkpoint in MODEL")
     parser.add_argument("--overwrite", action="store_true", help="replaces the model in MODEL")
-    parser.add_argument("--gui", action="store_true", help="not in this release")
+    parser.add_argument("--gui", action="store_true", help="with a window; without a display it goes on without one")
+    parser.add_argument("--eval_pose", "--eval-pose", action="store_true", help="prints ATE and RPE of the cameras")
+    parser.add_argument(
+        "--gt-poses",
+        "--gt_poses",
+        metavar="FILE",
+        help="true poses: TUM, pred_traj.txt of DAS3R, or a folder of a rendered scene; only compared",
+    )
     parser.add_argument(
         "--annotations", metavar="DIR", help="masks of moving things, used only to score held-out frames"
     )
@@ -41,8 +52,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> int:
-    if options.gui:
-        raise InputError("The window (--gui) comes with a later release; leave --gui out to optimize without one.")
     model_folder = Path(options.model)
     if model_folder.exists() and not model_folder.is_dir():
         raise InputError(f"{model_folder} is a file; give a folder for the model.")
@@ -52,7 +61,7 @@ def _train(options: argparse.Namespace) -> int:
         raise InputError(f"{model_folder} holds a model already; give --resume, --overwrite or another folder.")
     fixed_cameras = {"refine_cameras": False, "refine_focal": False}
     settings = settings_from(options, TrainSettings, **(fixed_cameras if options.keep_cameras else {}))
-    from gaussian.trainer import train
+    from gaussian.trainer import Trainer, train
     from scene.open_scene import open_scene
     from terminal.progress_bars import ProgressBars
 
@@ -68,8 +77,35 @@ def _train(options: argparse.Namespace) -> int:
         from scene.masks import open_masks
 
         annotations = open_masks(options.annotations, scene.frames)
+    truth = None
+    if options.gt_poses:
+        from dynamic_predictor.evaluation.given_poses import read_given_poses
+
+        truth = read_given_poses(options.gt_poses, scene.frames.timestamps)
+    elif options.eval_pose and not options.gui:
+        print("--eval_pose needs true poses to compare with; give them with --gt-poses FILE.", file=sys.stderr)
+    if truth is not None:
+        print(_pose_scores("predicted", truth.score(scene.cameras)))
+    windowed = options.gui and _can_open_a_window()
     with ProgressBars() as bars:
-        result = train(scene, settings, model_folder, annotations=annotations, progress=bars, resume=options.resume)
+        if windowed:
+            from gui.controller import Controller
+            from gui.window import show
+
+            trainer = Trainer(
+                scene, settings, model_folder, annotations=annotations, progress=bars, resume=options.resume
+            )
+            controller = Controller(trainer, annotations=annotations, truth=truth, folder=model_folder)
+            interrupted = show(controller, model_folder)
+            if controller.session.error is not None:
+                raise controller.session.error
+            if interrupted:
+                raise KeyboardInterrupt
+            result = trainer.finish()
+        else:
+            result = train(scene, settings, model_folder, annotations=annotations, progress=bars, resume=options.resume)
+    if truth is not None:
+        print(_pose_scores("refined", truth.score(result.cameras)))
     print(f"{len(result.gaussians)} Gaussians are in {model_folder}; look at them with: render.py -m {model_folder}")
     if result.test_frames:
         scores = result.test_metrics
@@ -79,6 +115,23 @@ def _train(options: argparse.Namespace) -> int:
             f"ssim_static {scores['ssim_static']:.4f}"
         )
     return 0
+
+
+def _pose_scores(kind: str, scores: "PoseScores") -> str:
+    return (
+        f"{kind} cameras ({scores.frames} frames, sim3, units of the truth): ATE {scores.ate:.5f}, "
+        f"RPE trans {scores.rpe_translation:.5f}, RPE rot {scores.rpe_rotation_degrees:.5f} deg"
+    )
+
+
+def _can_open_a_window() -> bool:
+    """Whether --gui can be had; else a sentence says why not."""
+    from gui.display import why_no_window
+
+    reason = why_no_window()
+    if reason is not None:
+        print(f"{reason} The optimization goes on without a window.", file=sys.stderr)
+    return reason is None
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ exposures.json                            gain and offset per frame and channel
 point_cloud/iteration_N/point_cloud.ply   the Gaussians
 history.json                              loss, PSNR, number of Gaussians and seconds during the run
 checkpoint.pt                             the state of the run, for `--resume`
+painted_masks/                            motion masks with what was painted during the run, if anything was
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def point_cloud_path(folder: Path, iteration: int) -> Path:
 
 
 def load_model(folder: Path) -> Model:
-    """The model in `folder` at its last iteration. Raises `InputError` if a file is missing or damaged."""
+    """The Gaussians of the newest run in `folder`. Raises `InputError` if a file is missing or damaged."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the folder of an optimized model (train_gui.py -m).")
@@ -70,7 +71,8 @@ def load_model(folder: Path) -> Model:
     ]
     if not iterations:
         raise InputError(f"{folder} has no point_cloud.ply yet; let train_gui.py finish first.")
-    gaussians = load_ply(point_cloud_path(folder, max(iterations)))
+    newest = description.get("iterations")  # an earlier, longer run may have left Gaussians of a later iteration
+    gaussians = load_ply(point_cloud_path(folder, newest if newest in iterations else max(iterations)))
     rate = description.get("frame_rate")
     frame_rate = float(rate) if isinstance(rate, int | float) and 0.1 < rate < 1000 else 30.0
     return Model(gaussians, cameras, exposures, frame_rate, description)

@@ -69,6 +69,8 @@ class StaticWeights:
         self._motion_known = np.zeros(frames, bool)
         self._evidence = StoredMaps(frames, (height + 1) // 2, (width + 1) // 2)
         self._observed = np.zeros(frames, bool)
+        #: int8 (H, W) by frame: 1 = moves, -1 = static, 0 = not painted
+        self._painted: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._observed)
@@ -80,9 +82,42 @@ class StaticWeights:
             evidence = cv2.resize(self._evidence[index], log_odds.shape[::-1], interpolation=cv2.INTER_LINEAR)
             log_odds = log_odds + evidence
         # a ramp instead of the logistic function, so that the weight of moving pixels is exactly 0
-        return np.clip(0.5 + log_odds / 2.0, 0.0, 1.0).astype(np.float32)
+        weights = np.clip(0.5 + log_odds / 2.0, 0.0, 1.0).astype(np.float32)
+        if index in self._painted:
+            weights[self._painted[index] > 0] = 0.0
+            weights[self._painted[index] < 0] = 1.0
+        return weights
+
+    def paint(self, frame: int, region: np.ndarray, moves: bool | None) -> None:
+        """Says that the pixels in `region` (H, W) bool of a frame move or are static. Neither the mask nor evidence
+        changes that; None takes back what was painted there."""
+        painted = self._painted.setdefault(frame, np.zeros(self._size, np.int8))
+        painted[region] = 0 if moves is None else 1 if moves else -1
+        if not painted.any():
+            del self._painted[frame]
+
+    @property
+    def is_painted(self) -> bool:
+        """Whether anything was painted."""
+        return bool(self._painted)
+
+    def painted_motion(self, frame: int) -> np.ndarray:
+        """Bool (H, W), true = moves: what was painted, and elsewhere the motion mask above 0.5."""
+        motion = np.zeros(self._size, bool)
+        if self._priors is not None:
+            motion = np.nan_to_num(self._priors[frame], nan=1.0) > 0.5
+        painted = self._painted.get(frame)
+        return motion if painted is None else (motion | (painted > 0)) & (painted >= 0)
 
     def _prior(self, frame: int) -> np.ndarray:
+        """Log odds (H, W) of a frame from its motion mask and what was painted."""
+        log_odds = self._prior_of_mask(frame)
+        if frame in self._painted:
+            bound = self._settings.prior_bound
+            log_odds = np.where(self._painted[frame] == 0, log_odds, -bound * np.sign(self._painted[frame]))
+        return log_odds.astype(np.float32, copy=False)
+
+    def _prior_of_mask(self, frame: int) -> np.ndarray:
         """Log odds (H, W) of a frame from its motion mask; pixels that are NaN there count as moving."""
         bound = self._settings.prior_bound
         if self._priors is None or self._motion is None:
@@ -131,10 +166,11 @@ class StaticWeights:
         self._observed[frame] = True
 
     def state(self, frames: Sequence[int]) -> dict[str, Any]:
-        """The content of a checkpoint: the evidence of `frames`."""
+        """The content of a checkpoint: the evidence of `frames`, and what was painted."""
         observed = [frame for frame in frames if self._observed[frame]]
         maps = [torch.from_numpy(self._evidence[frame]).half() for frame in observed]
-        return {"frames": observed, "evidence": torch.stack(maps) if maps else torch.zeros(0)}
+        painted = {frame: torch.from_numpy(values.copy()) for frame, values in self._painted.items()}
+        return {"frames": observed, "evidence": torch.stack(maps) if maps else torch.zeros(0), "painted": painted}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restores what `state` returned."""
@@ -142,6 +178,8 @@ class StaticWeights:
         for frame, evidence in zip(state["frames"], state["evidence"], strict=True):
             self._evidence[int(frame)] = evidence.float().numpy()
             self._observed[int(frame)] = True
+        painted = state.get("painted", {})  # checkpoints of earlier versions have none
+        self._painted = {int(frame): values.numpy().copy() for frame, values in painted.items()}
 
 
 def _local_contrast(gray: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Optimizes the static Gaussians of a scene together with cameras, exposures and static weights."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from gaussian import held_out
 from gaussian.checkpoint import load_checkpoint, save_checkpoint
 from gaussian.model_folder import point_cloud_path
 from gaussian.settings import TrainSettings
+from gaussian.snapshot import Snapshot, take_snapshot
 from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
 from scene.camera_files import save_cameras
 from scene.errors import InputError
+from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
 from scene.formats.splat_ply import save_ply
+from scene.images import write_png
 from scene.interruption import interruption_noted
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
@@ -46,36 +50,157 @@ def train(
     Raises `InputError` if the scene has no static pixel or no depth, if no Gaussian is left at the end, if the
     checkpoint is of another scene or other settings, or if `model_folder` cannot be written.
     """
-    folder = Path(model_folder) if model_folder is not None else None
-    run = TrainingRun(scene, settings)
-    checkpoint = folder / "checkpoint.pt" if folder is not None else None
-    if resume and checkpoint is not None and checkpoint.exists():
-        run.restore(load_checkpoint(checkpoint, settings, scene))
-    else:
-        run.prepare(progress)
-    if folder is not None:
-        write_json(folder / "settings.json", _description(run, None))
-
-    with _cores_for_the_kernels(run), interruption_noted() as interrupted:
-        while run.iteration < settings.iterations:
-            run.advance()
-            progress("optimizing", run.iteration, settings.iterations)
-            due = settings.checkpoint_every and run.iteration % settings.checkpoint_every == 0
-            if checkpoint is not None and (due or interrupted.is_set() or run.iteration == settings.iterations):
-                save_checkpoint(checkpoint, run.state(), settings, scene)
+    trainer = Trainer(scene, settings, model_folder, annotations=annotations, progress=progress, resume=resume)
+    with _cores_for_the_kernels(trainer.device), interruption_noted() as interrupted:
+        while trainer.advance():
             if interrupted.is_set():
+                trainer.save()
                 raise KeyboardInterrupt
-    run.finish()
-    if len(run.gaussians) == 0:
-        raise InputError(
-            "No Gaussian is left at the end, because the motion masks mark nearly everything as moving; "
-            "check the masks of the scene, and use other masks, another predictor or other frames."
-        )
-    result = _result(run)
-    held_out.score(run, result, annotations, progress)
-    if folder is not None:
-        _save(folder, run, result)
-    return result
+    return trainer.finish()
+
+
+class Trainer:
+    """An optimization step by step: `advance` until it returns 0, or for as long as one likes, then `finish`.
+
+    One thread calls `advance`, `save` and `finish`. Any thread may read the properties, change `learning_rate_scale`,
+    and call `request_snapshot` and `paint`, which the next `advance` answers, `advance(0)` too: the optimization waits
+    for nobody.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        settings: TrainSettings,
+        model_folder: Path | None,
+        *,
+        annotations: FrameMaps | None = None,
+        progress: Progress = ignore_progress,
+        resume: bool = False,
+    ) -> None:
+        """Places the first Gaussians, or reads the checkpoint. Arguments and errors are those of `train`."""
+        self._folder = Path(model_folder) if model_folder is not None else None
+        self._annotations = annotations
+        self._progress = progress
+        self._snapshot: Snapshot | None = None
+        self._wanted: Sequence[int] | None = None
+        self._strokes: deque[tuple[int, np.ndarray, bool | None]] = deque()
+        self._result: TrainResult | None = None
+        self._run = TrainingRun(scene, settings)
+        checkpoint = self._checkpoint
+        if resume and checkpoint is not None and checkpoint.exists():
+            self._run.restore(load_checkpoint(checkpoint, settings, scene))
+        else:
+            self._run.prepare(progress)
+        if self._folder is not None:
+            write_json(self._folder / "settings.json", _description(self._run, None))
+
+    @property
+    def _checkpoint(self) -> Path | None:
+        return self._folder / "checkpoint.pt" if self._folder is not None else None
+
+    @property
+    def scene(self) -> Scene:
+        """What is optimized."""
+        return self._run.scene
+
+    @property
+    def device(self) -> torch.device:
+        """Where the Gaussians are."""
+        return self._run.device
+
+    @property
+    def iteration(self) -> int:
+        """The number of iterations so far."""
+        return self._run.iteration
+
+    @property
+    def iterations(self) -> int:
+        """The number of iterations of the whole run."""
+        return self._run.settings.iterations
+
+    @property
+    def result(self) -> TrainResult | None:
+        """The result, after `finish`."""
+        return self._result
+
+    @property
+    def learning_rate_scale(self) -> float:
+        """Multiplies all learning rates; 1 at the start."""
+        return self._run.learning_rate_scale
+
+    @learning_rate_scale.setter
+    def learning_rate_scale(self, scale: float) -> None:
+        self._run.learning_rate_scale = scale
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest snapshot; None before the first one."""
+        return self._snapshot
+
+    def request_snapshot(self, frames: Sequence[int] = ()) -> None:
+        """Asks for a new `snapshot`, with the static weights of `frames`, at the end of the running iteration."""
+        self._wanted = tuple(frames)
+
+    def paint(self, frame: int, region: np.ndarray, moves: bool | None) -> None:
+        """Says that the pixels in `region` (H, W) bool of a frame move or are static, whatever mask and evidence say;
+        None takes that back. The next iterations follow it, checkpoints keep it, and `finish` writes masks with it."""
+        self._strokes.append((frame, region.copy(), moves))
+
+    def advance(self, steps: int = 1) -> int:
+        """Takes up to `steps` iterations and returns how many; 0 at the end of the run, and after `finish`. Checkpoints
+        are written when they are due."""
+        taken = 0
+        self._answer()
+        with _cores_for_the_kernels(self.device):
+            while taken < steps and self.iteration < self.iterations and self._result is None:
+                self._run.advance()
+                taken += 1
+                self._progress("optimizing", self.iteration, self.iterations)
+                every = self._run.settings.checkpoint_every
+                if (every and self.iteration % every == 0) or self.iteration == self.iterations:
+                    self.save()
+                self._answer()
+        return taken
+
+    def _answer(self) -> None:
+        """Applies what was painted, and takes the snapshot that was asked for. After `finish` nothing can be painted,
+        and the last snapshot only gets other static weights."""
+        while self._strokes:
+            frame, region, moves = self._strokes.popleft()
+            if self._result is None:
+                self._run.paint(frame, region, moves)
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            self._snapshot = take_snapshot(self._run, wanted)
+
+    def save(self) -> None:
+        """Writes a checkpoint, from which `resume` continues; nothing without a model folder, and after `finish`."""
+        if self._checkpoint is not None and self._result is None:
+            save_checkpoint(self._checkpoint, self._run.state(), self._run.settings, self._run.scene)
+
+    def finish(self) -> TrainResult:
+        """Cleans the Gaussians up, scores held-out frames and writes the model, as it is after the iterations so far.
+
+        The checkpoint is left as it is: call `save` before in a run that shall be continued. Raises `InputError` if no
+        Gaussian is left.
+        """
+        if self._result is not None:
+            return self._result
+        self._answer()
+        run = self._run
+        run.finish()
+        if len(run.gaussians) == 0:
+            raise InputError(
+                "No Gaussian is left at the end, because the motion masks mark nearly everything as moving; "
+                "check the masks of the scene, and use other masks, another predictor or other frames."
+            )
+        result = _result(run)
+        held_out.score(run, result, self._annotations, self._progress)
+        if self._folder is not None:
+            _save(self._folder, run, result)
+        self._snapshot = take_snapshot(run, tuple(self._snapshot.static_weights) if self._snapshot else ())
+        self._result = result
+        return result
 
 
 def _result(run: TrainingRun) -> TrainResult:
@@ -114,25 +239,30 @@ def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]
             "test_cameras": result.test_cameras,
             "test_metrics": result.test_metrics,
             "gaussians": len(result.gaussians),
+            "iterations": run.iteration,
             "seconds": round(run.seconds, 1),
         }
     return description
 
 
 def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
-    save_ply(point_cloud_path(folder, run.settings.iterations), result.gaussians)
+    save_ply(point_cloud_path(folder, run.iteration), result.gaussians)
     save_cameras(folder / "cameras.json", list(run.scene.frames.names), result.cameras)
     write_json(folder / "exposures.json", {"exposures": result.exposures})
     write_json(folder / "history.json", {"history": result.history})
     write_json(folder / "settings.json", _description(run, result))
+    if run.static_weights.is_painted:
+        with atomic_folder(folder / "painted_masks", overwrite=True) as temporary:
+            for index in range(len(run.scene.frames)):
+                write_png(temporary / f"{index:05d}.png", run.static_weights.painted_motion(index) * np.uint8(255))
 
 
 @contextmanager
-def _cores_for_the_kernels(run: TrainingRun) -> Iterator[None]:
+def _cores_for_the_kernels(device: torch.device) -> Iterator[None]:
     """Limits PyTorch to one thread on a CPU, unless the kernels themselves run in PyTorch. Its threads spin after each
     operation, which slows down the threads of the kernels that follow, and its operations here are small."""
     before = torch.get_num_threads()
-    if run.device.type == "cpu" and kernels.simd() != "torch":
+    if device.type == "cpu" and kernels.simd() != "torch":
         torch.set_num_threads(1)
     try:
         yield

@@ -66,6 +66,8 @@ class TrainingRun:
         #: where Gaussians, images and weights are during the optimization; everything else, and edits, are on the CPU
         self.device = torch.device(usable_device(settings.device))
         self.iteration = 0
+        #: multiplies all learning rates; another thread may change it
+        self.learning_rate_scale = 1.0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
         self.generator = torch.Generator().manual_seed(settings.seed)
@@ -138,12 +140,13 @@ class TrainingRun:
         )
         if self.settings.exposure and done >= schedules.exposure_start:
             sums = torch.stack([(gradient * rendered.image).sum(dim=(1, 2)), gradient.sum(dim=(1, 2))], dim=1)
-            learning_rate = exponential(*schedules.exposure, done)
+            learning_rate = exponential(*schedules.exposure, done) * self.learning_rate_scale
             self.exposures.step(frame, sums.cpu().numpy().astype(np.float64), learning_rate)
         depth_gradients = None, None
         if not even:
             depth_gradients = self._depth_gradients(frame, rendered, weight, done)
         learning_rates = schedules.learning_rates(done, self.typical_depth / self.scene.cameras[0].fx)
+        learning_rates = {name: rate * self.learning_rate_scale for name, rate in learning_rates.items()}
         count = max(1, len(self.optimizer))
         camera_gradients = self.optimizer.step(
             gradient * gain,
@@ -221,16 +224,24 @@ class TrainingRun:
         if done < schedules.pose_start:
             return
         if self.settings.refine_cameras:
-            rotation = exponential(*schedules.pose, done) / self.scene.cameras[0].fx
+            rotation = exponential(*schedules.pose, done) * self.learning_rate_scale / self.scene.cameras[0].fx
             self.cameras.step_pose(frame, gradients.camera_from_world, rotation, rotation * self.typical_depth)
         if self.settings.refine_focal:
             fx, fy = gradients.intrinsics[:2] / factor
-            self.cameras.step_focal(fx, fy, exponential(*schedules.log_focal, done))
+            self.cameras.step_focal(fx, fy, exponential(*schedules.log_focal, done) * self.learning_rate_scale)
 
     def _learn_staticness(self, frame: int, residual: Tensor, target: Tensor, alpha: Tensor) -> None:
         """Adds the evidence of a rendering to the static weights of its frame."""
         arrays = (values.cpu().numpy() for values in (residual, target.permute(1, 2, 0), alpha))
         self.static_weights.observe(frame, *arrays)
+        self._forget_weights(frame)
+
+    def paint(self, frame: int, region: np.ndarray, moves: bool | None) -> None:
+        """As `StaticWeights.paint`; the next iteration of the frame uses it."""
+        self.static_weights.paint(frame, region, moves)
+        self._forget_weights(frame)
+
+    def _forget_weights(self, frame: int) -> None:
         for key in [key for key in self._weight_cache if key[0] == frame]:
             del self._weight_cache[key]
 

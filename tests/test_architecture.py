@@ -14,6 +14,7 @@ ARROWS = {
     "dynamic_predictor": {"dynamic_predictor", "scene", "kernels"},
     "gaussian": {"gaussian", "scene", "kernels"},
     "viewer": {"viewer", "scene"},
+    "gui": {"gui", "gaussian", "dynamic_predictor", "scene"},
     "stillsplat": {"stillsplat", "viewer", "gaussian", "dynamic_predictor", "terminal", "scene"},
     "kernels": {"kernels"},
 }

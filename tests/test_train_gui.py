@@ -87,3 +87,23 @@ def test_a_model_is_not_written_into_a_scene_of_ours(tmp_path: Path, capsys: pyt
     assert (ours / "cameras.json").read_bytes() == before
     assert main(["-s", str(theirs), "-m", str(theirs), "--iter", "5"]) == 0
     assert len(open_scene(theirs).frames) == 3
+
+
+def test_poses_are_scored_without_a_window_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = make_scene()
+    save_scene(scene, tmp_path / "scene")
+    command = ["-s", str(tmp_path / "scene"), "--iter", "3", "--eval_pose"]
+    truth = ["--gt-poses", str(tmp_path / "scene" / "trajectory.txt")]
+    assert main([*command, *truth, "-m", str(tmp_path / "scored")]) == 0
+    printed = capsys.readouterr().out
+    assert "predicted cameras (12 frames, sim3, units of the truth): ATE 0.00000" in printed
+    assert printed.count("RPE rot") == 2 and "refined cameras" in printed
+    assert main([*command, "-m", str(tmp_path / "unscored")]) == 0
+    assert "--gt-poses" in capsys.readouterr().err
+    # the window that cannot be opened
+    monkeypatch.setattr("gui.display.why_no_window", lambda: "There is no display.")
+    assert main([*command, *truth, "-m", str(tmp_path / "windowless"), "--gui"]) == 0
+    assert "There is no display. The optimization goes on without a window." in capsys.readouterr().err
+    assert (tmp_path / "windowless/point_cloud/iteration_3/point_cloud.ply").is_file()

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from gaussian.model_folder import load_model
 from gaussian.poses import correction_matrix
 from gaussian.rendering import render
 from gaussian.train_result import TrainResult
-from gaussian.trainer import train
+from gaussian.trainer import Trainer, train
+from gaussian.training_run import TrainingRun
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.masks import open_masks
+from scene.progress import ignore_progress
 from tests.gaussian.wall_scene import COUNT, HEIGHT, SETTINGS, WIDTH, cameras, make_scene, ray_depth
 
 
@@ -172,3 +176,122 @@ def test_a_scene_without_masks_is_taken_as_static_and_the_model_says_so(tmp_path
         description = json.loads((tmp_path / "settings.json").read_text())
         assert description["motion_masks"] == (masks is not None)
         assert result.test_metrics["masks"] == ("none" if masks is None else "motion masks of the scene")
+
+
+def assert_equal(one: TrainResult, other: TrainResult) -> None:
+    for name, tensor in one.gaussians.tensors().items():
+        assert torch.equal(tensor, other.gaussians.tensors()[name]), name
+    for first, second in zip(one.cameras, other.cameras, strict=True):
+        np.testing.assert_array_equal(first.world_from_camera, second.world_from_camera)
+        assert first.fx == second.fx
+    np.testing.assert_array_equal(one.exposures, other.exposures)
+    assert [entry["loss"] for entry in one.history] == [entry["loss"] for entry in other.history]
+    for frame in range(COUNT):
+        np.testing.assert_array_equal(one.static_weights[frame], other.static_weights[frame])
+
+
+def test_interface_snapshots_and_checkpoints_do_not_change_the_result(tmp_path: Path) -> None:
+    """Against the iterations themselves, without trainer."""
+    settings = replace(SETTINGS, iterations=60, test_every=5, checkpoint_every=20)
+    run = TrainingRun(make_scene(), settings)
+    run.prepare(ignore_progress)
+    for _ in range(60):
+        run.advance()
+    run.finish()
+
+    whole = train(make_scene(), settings, tmp_path / "whole")
+    trainer = Trainer(make_scene(), settings, tmp_path / "steps")
+    taken = []
+    while True:
+        trainer.request_snapshot([1, 4])
+        taken.append(trainer.advance(7))
+        snapshot = trainer.snapshot
+        assert snapshot is not None and sorted(snapshot.static_weights) == [1, 4]
+        if not taken[-1]:
+            break
+        trainer.save()
+    assert taken == [7] * 8 + [4, 0]
+    steps = trainer.finish()
+    assert trainer.finish() is steps and trainer.advance(3) == 0
+    assert_equal(whole, steps)
+    for name, tensor in run.gaussians.tensors().items():
+        assert torch.equal(tensor, steps.gaussians.tensors()[name]), name
+    assert [entry["loss"] for entry in run.history] == [entry["loss"] for entry in steps.history]
+
+
+def test_a_snapshot_stays_while_the_optimization_goes_on() -> None:
+    trainer = Trainer(make_scene(), replace(SETTINGS, iterations=40), None)
+    assert trainer.snapshot is None
+    trainer.request_snapshot([2])
+    assert trainer.advance(10) == 10
+    snapshot = trainer.snapshot
+    assert snapshot is not None and snapshot.iteration == 0  # what is asked before `advance` is answered at once
+    before = {name: tensor.clone() for name, tensor in snapshot.gaussians.tensors().items()}
+    trainer.advance(10)
+    assert trainer.snapshot is snapshot
+    assert all(torch.equal(before[name], tensor) for name, tensor in snapshot.gaussians.tensors().items())
+    trainer.request_snapshot()
+    assert trainer.advance(0) == 0
+    assert trainer.snapshot is not snapshot and trainer.snapshot is not None and trainer.snapshot.iteration == 20
+
+
+def test_a_stopped_run_is_a_model_and_can_be_continued(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, iterations=60)
+    whole = train(make_scene(), settings, None)
+    trainer = Trainer(make_scene(), settings, tmp_path)
+    trainer.advance(25)
+    trainer.save()
+    stopped = trainer.finish()
+    assert len(load_model(tmp_path).gaussians) == len(stopped.gaussians)
+    assert (tmp_path / "point_cloud/iteration_25/point_cloud.ply").exists()
+    assert_equal(whole, train(make_scene(), settings, tmp_path, resume=True))
+
+
+def test_a_shorter_run_replaces_the_model_of_a_longer_one(tmp_path: Path) -> None:
+    train(make_scene(), replace(SETTINGS, iterations=60), tmp_path)
+    shorter = train(make_scene(), replace(SETTINGS, iterations=20, max_gaussians=1500), tmp_path)
+    assert len(load_model(tmp_path).gaussians) == len(shorter.gaussians)
+
+
+def test_what_is_painted_is_followed_kept_and_written(tmp_path: Path) -> None:
+    """Painting the mover that the masks missed on some frames; elsewhere the weights stay."""
+    settings = replace(SETTINGS, iterations=60, learn_staticness=True)
+    trainer = Trainer(make_scene(masked=False), settings, tmp_path)
+    trainer.advance(10)
+    region = np.zeros((HEIGHT, WIDTH), bool)
+    region[16:30, 16:30] = True
+    trainer.paint(3, region, True)
+    trainer.paint(4, ~region, False)
+    trainer.advance(25)
+    trainer.save()
+    resumed = Trainer(make_scene(masked=False), settings, tmp_path, resume=True)
+    for one in (trainer, resumed):
+        one.request_snapshot([3, 4])
+        one.advance(5)
+        assert one.snapshot is not None
+        weights = one.snapshot.static_weights
+        assert weights[3][region].max() == 0 and weights[3][~region].mean() > 0.9
+        assert weights[4][~region].min() == 1
+    trainer.paint(4, np.ones_like(region), None)
+    trainer.finish()
+    frames = make_scene().frames
+    masks = open_masks(tmp_path / "painted_masks", frames)
+    np.testing.assert_array_equal(masks[3] > 0.5, region)
+    assert max(masks[frame].max() for frame in range(COUNT) if frame != 3) == 0
+
+
+def test_learning_rate_scale_of_zero_changes_nothing() -> None:
+    trainer = Trainer(make_scene(), replace(SETTINGS, iterations=20, densification="none"), None)
+    trainer.request_snapshot()
+    trainer.advance(0)
+    start = trainer.snapshot
+    trainer.learning_rate_scale = 0.0
+    trainer.request_snapshot()
+    trainer.advance(5)
+    trainer.request_snapshot()
+    trainer.advance(0)
+    assert start is not None and trainer.snapshot is not None and trainer.snapshot.iteration == 5
+    for name, tensor in start.gaussians.tensors().items():
+        torch.testing.assert_close(tensor, trainer.snapshot.gaussians.tensors()[name], rtol=0, atol=0)
+    for one, other in zip(start.cameras, trainer.snapshot.cameras, strict=True):
+        np.testing.assert_allclose(one.world_from_camera, other.world_from_camera, atol=1e-6)

@@ -1,0 +1,11 @@
+"""A program that opens a small window, draws once and ends; status 0 if that works."""
+
+import dearpygui.dearpygui as dpg  # pyright: ignore[reportMissingImports]
+
+if __name__ == "__main__":
+    dpg.create_context()
+    dpg.create_viewport(title="Stillsplat", width=120, height=100, decorated=False)
+    dpg.setup_dearpygui()
+    dpg.show_viewport(minimized=True)
+    dpg.render_dearpygui_frame()
+    dpg.destroy_context()
