@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from scene.errors import InputError, is_out_of_memory
 from stillsplat import __version__
-from stillsplat.commands import depth, evaluate, poses, predict, predictors, report, run, version, weights
+from stillsplat.commands import depth, evaluate, poses, predict, predictors, report, run, share, version, view, weights
 from terminal.option_parser import OptionParser
 
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -26,6 +26,8 @@ _COMMANDS: dict[str, tuple[str, ModuleType]] = {
     "depth": ("depth maps of images, a folder or a video", depth),
     "evaluate": ("score a run against truth or annotations", evaluate),
     "report": ("write OUT/report.html again", report),
+    "view": ("look into runs, scenes and splats in a browser; mend masks, make camera paths", view),
+    "share": ("one self-contained page with the splats and the clip before and after", share),
     "predictors": ("list the dynamic predictors", predictors),
     "weights": ("list, fetch and check the official weights of the learned predictors", weights),
     "version": ("print the version", version),
