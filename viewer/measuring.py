@@ -56,7 +56,9 @@ class MeasuringPanel:
         distance = float(np.linalg.norm(second - first))
         line = np.stack([first, second])[None].astype(np.float32)
         self._marks.append(
-            self._server.scene.add_line_segments("/measure/line", line, np.array(_COLOR, np.uint8), line_width=3.0)
+            self._server.scene.add_line_segments(
+                "/measure/line", line, np.array(_COLOR, np.uint8), thickness=3.0, thickness_units="screen"
+            )
         )
         self._marks.append(
             self._server.scene.add_label("/measure/label", f"{distance:.4g}", position=(first + second) / 2)

@@ -100,7 +100,9 @@ class PathPanel:
             centers = np.array([camera.center for camera in path_through(self.keys, 3.0)], np.float32)
             lines = np.stack([centers[:-1], centers[1:]], axis=1)
             self._nodes.append(
-                self._server.scene.add_line_segments("/path/line", lines, np.array(_COLOR, np.uint8), line_width=2.0)
+                self._server.scene.add_line_segments(
+                    "/path/line", lines, np.array(_COLOR, np.uint8), thickness=2.0, thickness_units="screen"
+                )
             )
         count = len(self.keys)
         self._text.content = f"{count} key frame{'' if count == 1 else 's'}; the path goes through them in this order."

@@ -61,12 +61,9 @@ def test_a_region_follows_what_it_covers_in_both_directions():
     for index, found in grown.items():
         moved = np.array([3.0, 1.0]) * (index - 2)
         np.testing.assert_array_equal(found, rectangle_region((30, 40), moved + [10, 10], moved + [16, 14]))
-    assert list(grown_along_flow(region, 5, 6, _shift, reach=9)) == [
-        2,
-        3,
-        4,
-        5,
-    ]  # frames 0 and 1: outside of the picture
+    at_the_edge = rectangle_region((30, 40), np.array([3.0, 10.0]), np.array([8.0, 14.0]))
+    # two frames before, it was outside of the picture
+    assert list(grown_along_flow(at_the_edge, 5, 6, _shift, reach=9)) == [3, 4, 5]
 
 
 def test_where_the_flows_disagree_the_region_is_lost():
