@@ -60,11 +60,15 @@ class PathPanel:
         self._size = gui.add_dropdown("Video size", tuple(_HEIGHTS), initial_value="480 lines")
         export = gui.add_button("Export the video", hint="rendered by Stillsplat itself, then downloaded")
         self._bar = gui.add_progress_bar(0.0, visible=False)
-        add.on_click(lambda event: event.client is not None and self.add_view(event.client.camera))
+        add.on_click(lambda event: self._add(event.client))
         remove.on_click(lambda event: self.remove_last())
         play.on_click(lambda event: self._play(event.client))
         stop.on_click(lambda event: self._playing.clear())
         export.on_click(lambda event: self._export(event.client))
+
+    def _add(self, client: "viser.ClientHandle | None") -> None:
+        if client is not None:
+            self.add_view(client.camera)
 
     def add_view(self, view: Any) -> None:
         """Adds the view of a window, with its aspect, as a key frame."""

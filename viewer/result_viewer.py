@@ -159,12 +159,13 @@ class ResultViewer:
         self._frame.value = min(int(self._frame.value), len(result.cameras) - 1)
         colorings = () if result.scene is None else possible_colorings(result.scene)
         static = (_STATIC,) if result.renders or result.gaussians is not None else ()
-        for control, options in (
+        choices: list[tuple[Any, tuple[str, ...]]] = [
             (self._left, colorings or static),
             (self._other, (*static, *colorings)),
             (self._coloring, colorings or ("image",)),
             (self._format, tuple(possible_formats(result))),
-        ):
+        ]
+        for control, options in choices:
             kept = control.value
             control.options = options
             control.value = kept if kept in options else options[0]

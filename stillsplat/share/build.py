@@ -61,13 +61,13 @@ def write_share(
     if most < 1000:
         raise InputError("The page has no room for splats beside the video; raise --max-megabytes or --video-width 0.")
     packed = packed_splats(worth_sending(result.gaussians, most))
-    page = _page(result, packed, video)
+    page = _page(result, packed, video, settings.title or result.name)
     with atomic_file(output) as temporary:
         temporary.write_text(page, "utf-8")
     return SharedPage(output, len(page.encode("utf-8")), packed.count, len(result.gaussians))
 
 
-def _page(result: Result, packed: PackedSplats, video: bytes | None) -> str:
+def _page(result: Result, packed: PackedSplats, video: bytes | None, title: str) -> str:
     assert result.gaussians is not None
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("stillsplat", "share"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -76,7 +76,7 @@ def _page(result: Result, packed: PackedSplats, video: bytes | None) -> str:
     style, _, _ = environment.loader.get_source(environment, "page.css")  # type: ignore[union-attr]
     program, _, _ = environment.loader.get_source(environment, "page.js")  # type: ignore[union-attr]
     content: dict[str, Any] = {
-        "title": result.name,
+        "title": title,
         "style": Markup(style),
         "viewer": Markup(source),
         "program": Markup(program),
@@ -91,7 +91,7 @@ def _page(result: Result, packed: PackedSplats, video: bytes | None) -> str:
         "sent": f"{packed.count:,}",
         "all": f"{len(result.gaussians):,}",
         "reduced": packed.count < len(result.gaussians),
-        "flattened": result.gaussians.sh_degree > 1,
+        "flattened": bool((result.gaussians.sh_coefficients[:, 4:] != 0).any()),
         "code": code_version(),
         "date": time.strftime("%d %B %Y"),
         "size": "",

@@ -33,7 +33,7 @@ function startClip() {
   if (!canvas) return;
   const context = canvas.getContext("2d"), split = document.getElementById("split");
   const play = document.getElementById("play"), video = document.createElement("video");
-  Object.assign(video, {muted: true, loop: true, playsInline: true, autoplay: true});
+  Object.assign(video, {muted: true, loop: true, playsInline: true});
   video.src = URL.createObjectURL(new Blob([decoded("clip-bytes")], {type: "video/mp4"}));
   video.addEventListener("loadedmetadata", () => {
     canvas.width = video.videoWidth;
@@ -62,11 +62,8 @@ function startClip() {
   };
   canvas.addEventListener("pointerdown", drag);
   canvas.addEventListener("pointermove", drag);
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-    video.autoplay = false;
-    play.textContent = "Play";
-  }
   window.clipVideo = video;
+  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) toggle();
 }
 
 startSplats();

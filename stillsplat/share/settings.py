@@ -13,6 +13,7 @@ class ShareSettings:
     max_megabytes: float = option(
         15.0, "largest page; fainter and smaller splats are left out where it would be larger", metavar="MB"
     )
+    title: str | None = option(None, "title of the page (default: the name of OUT)", metavar="TEXT")
     video_width: int = option(480, "width of the video in pixels; 0: without a video", metavar="PIXELS")
 
     def __post_init__(self) -> None:

@@ -8,6 +8,8 @@
 const WORDS_EACH = 12;
 const TEXELS_EACH = 3;
 const TEXTURE_WIDTH = 3 * 1024;
+// the nearest distance that is drawn, relative to the depth of the scene
+const NEAR = 0.01;
 
 const VERTEX_SHADER = `#version 300 es
 precision highp float;
@@ -224,7 +226,7 @@ class SplatViewer {
     gl.uniform2f(this.uniform("principal"), width / 2 + (principal[0] - size[0] / 2) * scale,
       height / 2 + (principal[1] - size[1] / 2) * scale);
     gl.uniform1f(this.uniform("shScale"), this.scene.sh_scale);
-    gl.uniform1f(this.uniform("near"), this.scene.depth * 0.01);
+    gl.uniform1f(this.uniform("near"), this.scene.depth * NEAR);
     gl.clear(gl.COLOR_BUFFER_BIT);
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.count);
   }
@@ -235,17 +237,21 @@ class SplatViewer {
     if (from === this.sortedFrom) return;
     this.sortedFrom = from;
     const shift = dot(f, center), centers = this.centers, depths = this.depths, keys = this.keys;
-    let low = Infinity, high = 0;
+    const near = this.scene.depth * NEAR;  // what is nearer is not drawn
+    let low = Infinity, high = near;
     for (let i = 0; i < this.count; i++) {
       const along = f[0] * centers[3 * i] + f[1] * centers[3 * i + 1] + f[2] * centers[3 * i + 2] - shift;
-      const depth = depths[i] = Math.max(along, 1e-6);
+      const depth = depths[i] = Math.max(along, near);
       if (depth < low) low = depth;
       if (depth > high) high = depth;
     }
     // steps of the inverse depth: finer where things are near
     const nearest = 1 / low, farthest = 1 / high, factor = 65535 / Math.max(nearest - farthest, 1e-12);
     const starts = new Uint32Array(65537);
-    for (let i = 0; i < this.count; i++) starts[(keys[i] = (1 / depths[i] - farthest) * factor) + 1]++;
+    for (let i = 0; i < this.count; i++) {
+      const key = keys[i] = Math.floor((1 / depths[i] - farthest) * factor);
+      starts[key + 1]++;
+    }
     for (let key = 0; key < 65536; key++) starts[key + 1] += starts[key];
     for (let i = 0; i < this.count; i++) this.order[starts[keys[i]]++] = i;
     this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.indices);
@@ -280,7 +286,7 @@ class SplatViewer {
       } else if (finger.pans) {
         this.pan(x, y);
       } else {
-        this.orbit(x * 0.006, -y * 0.006);
+        this.orbit(-x * 0.006, -y * 0.006);
       }
     });
     for (const name of ["pointerup", "pointercancel"])
@@ -290,7 +296,7 @@ class SplatViewer {
       this.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) * 0.002));
     }, {passive: false});
     const keys = {
-      ArrowLeft: () => this.orbit(0.06, 0), ArrowRight: () => this.orbit(-0.06, 0),
+      ArrowLeft: () => this.orbit(-0.06, 0), ArrowRight: () => this.orbit(0.06, 0),
       ArrowUp: () => this.orbit(0, -0.06), ArrowDown: () => this.orbit(0, 0.06),
       "+": () => this.zoom(0.9), "=": () => this.zoom(0.9), "-": () => this.zoom(1.1),
       "0": () => this.showFrame(0),
