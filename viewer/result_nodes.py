@@ -25,7 +25,7 @@ WhichPoints = Literal["none", "current frame", "all frames"]
 _THUMBNAIL = 160
 _GRAY, _ACCENT = (120, 120, 120), (217, 102, 59)
 #: size of a frustum relative to the depth of the scene, and the width of its lines in pixels
-_FRUSTUM, _LINE = 0.05, 1.5
+_FRUSTUM, _LINE = 0.03, 1.5
 #: Gaussians that a browser gets of one result
 _MOST_SPLATS = 1_500_000
 
