@@ -98,7 +98,7 @@ class ResultViewer:
         with tabs.add_tab("Measure"):
             self.measuring = MeasuringPanel(self.server, points=self._pickable, unit=self._unit)
         with tabs.add_tab("Masks"):
-            self.masks = MaskPanel(self.server, look_from=self._look_from, changed=self._wake.set, flow=flow)
+            self.masks = MaskPanel(self.server, look_from=self._look_at_board, changed=self._wake.set, flow=flow)
         with tabs.add_tab("Files"):
             self._format = gui.add_dropdown("Format", tuple(possible_formats(current)))
             self._about = gui.add_markdown("")
@@ -296,6 +296,12 @@ class ResultViewer:
             return
         self._cameras.value = False  # this one and those near it would stand in the way
         self._look_from(client, self.current.result.cameras[int(self._frame.value)])
+
+    def _look_at_board(self, client: "viser.ClientHandle", camera: Camera) -> None:
+        # from a step behind the camera, so that the whole frame is seen beside the panel
+        step = camera.world_from_camera.copy()
+        step[:3, 3] -= 0.2 * self.current.depth * step[:3, 2]
+        self._look_from(client, camera.moved(step))
 
     def _look_from(self, client: "viser.ClientHandle", camera: Camera) -> None:
         rotation, center = camera.world_from_camera[:3, :3], camera.center + self.current.shift
