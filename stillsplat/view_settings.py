@@ -17,6 +17,9 @@ class ViewSettings:
         "address to listen on; the default is this machine only, 0.0.0.0 everybody who can reach it",
         metavar="ADDRESS",
     )
+    drop: str | None = option(
+        None, "in place of RESULT: a page for dropping a video; runs are written into FOLDER", metavar="FOLDER"
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:

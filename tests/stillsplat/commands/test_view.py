@@ -36,6 +36,8 @@ def test_bad_input_is_one_sentence(splats, tmp_path, run_cli):
     for arguments, words in (
         ((tmp_path / "missing",), "does not exist"),
         ((tmp_path,), "is not a scene"),
+        ((), "RESULT"),
+        ((splats, "--drop", tmp_path), "RESULT"),
         ((splats, "--port", 70000), "--port must be"),
         ((splats, "--host", "no.such.host.invalid", "--port", 0), "--host"),
     ):
