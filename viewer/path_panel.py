@@ -122,7 +122,7 @@ class PathPanel:
         self._hide(True)
         self._playing.set()
         begin = time.monotonic()
-        while self._playing.is_set():
+        while self._playing.is_set() and client.client_id in self._server.get_clients():
             place = int((time.monotonic() - begin) * _RATE)
             if place >= len(path):
                 break
