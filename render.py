@@ -46,9 +46,9 @@ def _render(options: argparse.Namespace) -> int:
         raise InputError(f"--frames must be 1 to 100000, not {options.frames}.")
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise InputError(f"--fps must be above 0 and at most 1000, not {options.fps}.")
-    from gaussian.camera_path import interpolated_path
     from gaussian.model_folder import load_model
     from gaussian.rasterize import usable_device
+    from scene.camera_path import interpolated_path
     from scene.files.atomic import writing_error
     from scene.images import write_png
     from scene.splat_rendering import Renderer

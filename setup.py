@@ -8,6 +8,7 @@ setup(
     ),
     package_data={
         "stillsplat.report": ["*.html.jinja", "*.css", "page.js"],
+        "stillsplat.share": ["page.html.jinja", "page.css", "page.js", "viewer.js"],
         "dynamic_predictor.weights": ["inventories/*.json.gz"],
     },
 )

@@ -11,7 +11,7 @@ trajectory.txt           TUM, world_from_camera
 
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,36 @@ def replace_cameras(folder: str | Path, cameras: Sequence[Camera], note: str, *,
         write_json(temporary / "scene.json", description)
         names, _ = _read_frame_list(folder / "scene.json", description)
         write_cameras(temporary, names, scene, cameras)
+
+
+def replace_masks(folder: str | Path, masks: Mapping[int, np.ndarray], note: str) -> None:
+    """Replaces motion masks (H, W) of some frames of the scene at `folder`, by their indices; all of them or none.
+
+    A scene without masks gets them, with nothing moving in the other frames. `note`, a sentence about the change, is
+    appended to `mask_notes` in scene.json. Raises `InputError` for a folder that is no scene of our layout.
+    """
+    folder = Path(folder)
+    if not (folder / "scene.json").is_file():
+        raise InputError(f"{folder} has no scene.json; masks can be saved only in a scene that stillsplat wrote.")
+    description = read_json(folder / "scene.json")
+    names, _ = _read_frame_list(folder / "scene.json", description)
+    width = _whole_number(folder / "scene.json", description, "width", 1, 1 << 16)
+    height = _whole_number(folder / "scene.json", description, "height", 1, 1 << 16)
+    for index, mask in masks.items():
+        if not 0 <= index < len(names) or mask.shape != (height, width):
+            raise ValueError(f"mask {index} of shape {mask.shape} for {len(names)} frames of {height}x{width}")
+    files = description.get("files")
+    had_masks = isinstance(files, dict) and files.get("motion_masks") is True
+    with atomic_folder(folder / "motion_masks", overwrite=True) as temporary:
+        for index, name in enumerate(names):
+            if index in masks or not had_masks:
+                mask = np.nan_to_num(masks.get(index, np.zeros((height, width), np.float32)))
+                write_png(temporary / name, np.rint(np.clip(mask, 0.0, 1.0) * 255.0).astype(np.uint8))
+            else:
+                link_or_copy(folder / "motion_masks" / name, temporary / name)
+    description["files"] = {**(files if isinstance(files, dict) else {}), "motion_masks": True}
+    description["mask_notes"] = [*description.get("mask_notes", []), note]
+    write_json(folder / "scene.json", description)
 
 
 def _check_consistent(scene: Scene) -> None:

@@ -12,7 +12,20 @@ from typing import NoReturn
 
 from scene.errors import InputError, is_out_of_memory
 from stillsplat import __version__
-from stillsplat.commands import convert, depth, evaluate, poses, predict, predictors, report, run, version, weights
+from stillsplat.commands import (
+    convert,
+    depth,
+    evaluate,
+    poses,
+    predict,
+    predictors,
+    report,
+    run,
+    share,
+    version,
+    view,
+    weights,
+)
 from terminal.option_parser import OptionParser
 
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -27,6 +40,8 @@ _COMMANDS: dict[str, tuple[str, ModuleType]] = {
     "evaluate": ("score a run against truth or annotations", evaluate),
     "report": ("write OUT/report.html again", report),
     "convert": ("Gaussians from one file format to another, cropped, thinned out, turned, scaled", convert),
+    "view": ("look into runs, scenes and splats in a browser; mend masks, make camera paths", view),
+    "share": ("one self-contained page with the splats and the clip before and after", share),
     "predictors": ("list the dynamic predictors", predictors),
     "weights": ("list, fetch and check the official weights of the learned predictors", weights),
     "version": ("print the version", version),

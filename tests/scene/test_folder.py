@@ -1,10 +1,12 @@
 """Scene folders: a saved scene is loaded unchanged, and every defect gives one sentence that names the file."""
 
+import errno
 import json
 import os
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.folder import load_scene, replace_cameras, save_scene
+from scene.folder import load_scene, replace_cameras, replace_masks, save_scene
 from scene.formats.colmap_reader import read_colmap
 from scene.formats.tum import read_tum
 from scene.frames import ImageFolderFrames
@@ -350,6 +352,46 @@ def test_replace_cameras_is_all_or_nothing(tmp_path: Path, small_scene: Scene, m
         replace_cameras(folder, moved(small_scene.cameras, 1.0), "Refined.")
     assert np.allclose(load_scene(folder).cameras[0].center, small_scene.cameras[0].center)
     assert not (folder / "cameras_predicted.json").exists()
+    assert sorted(os.listdir(tmp_path)) == ["scene", "source of small_scene"]
+
+
+def test_replace_masks(tmp_path: Path, small_scene: Scene) -> None:
+    save_scene(small_scene, tmp_path / "scene")
+    before = [np.array(load_scene(tmp_path / "scene").motion_masks[index]) for index in range(len(small_scene.frames))]
+    mended = 1.0 - before[1]
+    replace_masks(tmp_path / "scene", {1: mended}, "frame 1 was painted by hand")
+    after = load_scene(tmp_path / "scene")
+    np.testing.assert_allclose(after.motion_masks[1], mended, atol=0.002)
+    np.testing.assert_array_equal(after.motion_masks[0], before[0])
+    description = json.loads((tmp_path / "scene" / "scene.json").read_text())
+    assert description["mask_notes"] == ["frame 1 was painted by hand"]
+    assert not [path for path in (tmp_path / "scene").iterdir() if path.name.startswith(".")]
+
+
+def test_replace_masks_of_a_scene_without_any(tmp_path: Path, small_scene: Scene) -> None:
+    save_scene(replace(small_scene, motion_masks=None), tmp_path / "scene")
+    mask = np.zeros((small_scene.frames.height, small_scene.frames.width), np.float32)
+    mask[:5] = 1
+    replace_masks(tmp_path / "scene", {0: mask}, "painted by hand")
+    masks = load_scene(tmp_path / "scene").motion_masks
+    np.testing.assert_array_equal(masks[0], mask)
+    assert masks[1].max() == 0
+    with pytest.raises(InputError, match="no scene.json"):
+        replace_masks(tmp_path, {0: mask}, "painted by hand")
+
+
+def test_replace_masks_is_all_or_nothing(tmp_path: Path, small_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_scene(small_scene, tmp_path / "scene")
+    mask = np.ones((small_scene.frames.height, small_scene.frames.width), np.float32)
+
+    def full(path: Path, pixels: np.ndarray) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("scene.folder.write_png", full)
+    with pytest.raises(InputError, match="disk is full"):
+        replace_masks(tmp_path / "scene", {1: mask}, "painted by hand")
+    masks = load_scene(tmp_path / "scene").motion_masks
+    np.testing.assert_allclose(masks[1], small_scene.motion_masks[1], atol=0.002)
     assert sorted(os.listdir(tmp_path)) == ["scene", "source of small_scene"]
 
 

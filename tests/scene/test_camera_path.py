@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gaussian.camera_path import interpolated_path
 from gaussian.poses import correction_matrix
 from scene.camera import Camera
+from scene.camera_path import interpolated_path
 
 
 def turning_cameras(count: int) -> list[Camera]:
