@@ -8,6 +8,9 @@ setup(
     ),
     package_data={
         "stillsplat.report": ["*.html.jinja", "page.css", "page.js"],
+        "stillsplat.batch": ["*.html.jinja", "*.css"],
+        "stillsplat.comparison": ["*.html.jinja", "*.css", "*.js"],
         "dynamic_predictor.weights": ["inventories/*.json.gz"],
     },
+    data_files=[("share/stillsplat", ["benchmarks/published.json"])],
 )
