@@ -7,7 +7,7 @@ setup(
         include=["scene*", "terminal*", "dynamic_predictor*", "gaussian*", "viewer*", "stillsplat*"]
     ),
     package_data={
-        "stillsplat.report": ["*.html.jinja", "page.css", "page.js"],
+        "stillsplat.report": ["*.html.jinja", "*.css", "page.js"],
         "stillsplat.batch": ["*.html.jinja", "*.css"],
         "stillsplat.comparison": ["*.html.jinja", "*.css", "*.js"],
         "dynamic_predictor.weights": ["inventories/*.json.gz"],

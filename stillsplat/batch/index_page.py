@@ -15,7 +15,7 @@ from scene.images import read_image
 from stillsplat.batch.clip_work import BatchFolder
 from stillsplat.batch.clips import Clip, FoundClips
 from stillsplat.page_templates import render_template
-from stillsplat.report.page import flattened, image_source
+from stillsplat.report.page import SMALL_IMAGE_BYTES, flattened, image_source
 from stillsplat.run_folder import code_version
 from stillsplat.scores.scoring import SPLITS, format_value
 from stillsplat.settings import RunSettings
@@ -37,7 +37,8 @@ class IndexPage:
         """Writes the page for the `outcomes` that are known so far; `tables` are shown as text."""
         done = {name: one.value for name, one in outcomes.items() if one.failure is None}
         split = "held_out" if any("held_out" in found["scores"] for found in done.values()) else "training"
-        figures = [name for name in _FIGURES if any(_entry(found, name, split) for found in done.values())]
+        shown = [name for name in _FIGURES if split == "held_out" or name != "psnr_das3r"]
+        figures = [name for name in shown if any(_entry(found, name, split) for found in done.values())]
         content = {
             "title": self._found.dataset or self._folder.path.resolve().name,
             "summary": _summary(self._found, outcomes),
@@ -131,5 +132,7 @@ def _thumbnails(run: Path, frames: int) -> list[str]:
     name = f"{frames // 2:05d}.png"
     with suppress(InputError, OSError):
         images = [read_image(run / place / name) for place in ("scene/images", "renders")]
-        return [image_source(image, width=_THUMBNAIL_WIDTH, quality=80) for image in images]
+        return [
+            image_source(image, width=_THUMBNAIL_WIDTH, quality=80, most_bytes=SMALL_IMAGE_BYTES) for image in images
+        ]
     return []

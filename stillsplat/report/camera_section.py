@@ -1,16 +1,18 @@
 """The report's section on the camera: plots of the camera path from above and from the side."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from dynamic_predictor.specs import specs
 from scene.camera import Camera
 from scene.folder import read_cameras
 from scene.scene import Scene
 from scene.trajectory import path_length
 from stillsplat.report.charts import Plot, path_chart
-from stillsplat.run_folder import RunFolder
+from stillsplat.report.material import Material
 
 #: title, indices of the horizontal and vertical axis (right, ahead, up), whether scene points are drawn, caption
 _PLOTS = (
@@ -21,24 +23,32 @@ _PLOTS = (
 _AXES = ("right", "ahead", "up")
 
 
-def camera_section(folder: RunFolder, scene: Scene, evaluation: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Key:
+    """A line of the legend: its text, and the class of the line that it explains."""
+
+    label: str
+    kind: str
+
+
+def camera_section(material: Material) -> dict[str, Any]:
     """The content of the section: introduction, plots and their legend."""
-    cameras = scene.cameras
+    folder, scene, cameras = material.folder, material.scene, material.scene.cameras
     poses = np.array([camera.world_from_camera for camera in cameras])
     centers, directions = poses[:, :3, 3], poses[:, :3, 2]
-    keys = [_key("camera path, hollow dot first frame", "accent"), _key("directions of view", "second")]
+    keys = [_Key("path of the camera (hollow dot: first frame)", "path"), _Key("field of view of some frames", "view")]
     others: list[tuple[str, str, np.ndarray]] = []
     predicted = folder.scene / "cameras_predicted.json"
     if predicted.exists():
         names = [f"{index:05d}.png" for index in range(len(cameras))]
         earlier = read_cameras(predicted, names, scene.frames.width, scene.frames.height)
-        others.append(("as predicted", "faint", np.array([camera.center for camera in earlier])))
-        keys.append(_key("before refinement", "faint", dashed=True))
-    true_centers = evaluation.get("truth", {}).get("true_centers_in_run_world")
+        others.append(("as predicted", "predicted", np.array([camera.center for camera in earlier])))
+        keys.append(_Key("as predicted, before refinement (dotted)", "predicted"))
+    true_centers = material.evaluation.get("truth", {}).get("true_centers_in_run_world")
     if true_centers:
-        others.append(("truth", "second", np.array(true_centers)))
-        keys.append(_key("truth, aligned", "second", dashed=True))
-    basis, points = _upright_basis(cameras), _scene_points(scene)
+        others.append(("truth", "truth", np.array(true_centers)))
+        keys.append(_Key("truth, aligned (dashed)", "truth"))
+    basis, points = upright_basis(cameras), _scene_points(scene)
     plots = []
     for title, across, up, with_points, caption in _PLOTS:
         if with_points and points is None:
@@ -49,7 +59,8 @@ def camera_section(folder: RunFolder, scene: Scene, evaluation: dict[str, Any]) 
             directions @ axes,
             title=title,
             axes=(_AXES[across], _AXES[up]),
-            others=[(label, color, path @ axes) for label, color, path in others],
+            others=[(label, kind, path @ axes) for label, kind, path in others],
+            unit="scene units",
             points=points @ axes if with_points and points is not None else None,
         )
         plots.append(Plot(chart, title, caption))
@@ -57,16 +68,20 @@ def camera_section(folder: RunFolder, scene: Scene, evaluation: dict[str, Any]) 
     field_of_view = 2 * np.degrees(np.arctan(cameras[0].width / 2 / focal))
     introduction = (
         f"Focal length {focal:.0f} pixels ({field_of_view:.0f}° across). The path is {path_length(poses):.3g} scene "
-        "units long; scene units are arbitrary."
+        f"units long; {_units(scene.predictor)}."
     )
     return {"introduction": introduction, "plots": plots, "legend": keys}
 
 
-def _key(label: str, color: str, dashed: bool = False) -> dict[str, Any]:
-    return {"label": label, "color": color, "dashed": dashed}
+def _units(predictor: str) -> str:
+    spec = specs().get(predictor)
+    if spec is not None and spec.metric:
+        condition = " where the focal length is known" if spec.metric_needs_focal else ""
+        return f"the predictor {predictor} estimates scene units in meters{condition}"
+    return "scene units are arbitrary"
 
 
-def _upright_basis(cameras: Sequence[Camera]) -> np.ndarray:
+def upright_basis(cameras: Sequence[Camera]) -> np.ndarray:
     """The directions right, ahead and up (3, 3) of the mean camera."""
     down = np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
     ahead = np.mean([camera.world_from_camera[:3, 2] for camera in cameras], axis=0)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
+#: dots that are closer together than so many pixels are left out
+_SMALLEST_STEP = 2.0
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -15,6 +18,8 @@ class Plot:
     svg: Markup
     title: str = ""
     caption: str = ""
+    #: the same for narrow screens, where the other one would be too small to read
+    narrow: Markup | None = None
 
 
 def line_chart(
@@ -55,10 +60,17 @@ def line_chart(
 
 
 def frame_chart(
-    values: Sequence[float], highlighted: Sequence[bool], *, x_label: str, y_label: str, labels: tuple[str, str]
+    values: Sequence[float],
+    highlighted: Sequence[bool],
+    *,
+    x_label: str,
+    y_label: str,
+    labels: tuple[str, str],
+    size: tuple[int, int] = (1080, 220),
 ) -> Markup:
-    """A dot per frame on a thin line, in the accent color if highlighted; `labels` of (other, highlighted) frames."""
-    width, height = 1080, 220
+    """A dot per frame on a thin line, a diamond in the accent color if highlighted; `labels` of (other, highlighted)
+    frames. Clips with more frames than fit get the line, and only the diamonds."""
+    width, height = size
     left, right, top, bottom = 52, 12, 30, 38
     finite = np.array([value for value in values if math.isfinite(value)])
     if len(finite) == 0:
@@ -75,21 +87,24 @@ def frame_chart(
     known = [(index, value) for index, value in enumerate(values) if math.isfinite(value)]
     line = " ".join(f"{left + (index + 0.5) * step:.1f},{y_at(value):.1f}" for index, value in known)
     parts.append(f'<polyline class="line" style="stroke:var(--quiet);stroke-width:1.4" points="{line}"/>')
-    small = min(4.0, max(1.2, step * 0.28))
+    radius = min(4.0, max(2.2, step * 0.28))
     for index, value in sorted(known, key=lambda item: highlighted[item[0]]):
-        color, radius = ("accent", small * 1.35) if highlighted[index] else ("soft", small)
-        parts.append(
-            f'<circle class="dot" cx="{left + (index + 0.5) * step:.1f}" cy="{y_at(value):.1f}" r="{radius:.1f}" '
-            f'style="fill:var(--{color})"><title>frame {index}: {value:.2f}</title></circle>'
-        )
-    for tick in _ticks(0, len(values) - 1, 10, whole=True):
+        x, y, title = left + (index + 0.5) * step, y_at(value), f"<title>frame {index}: {value:.2f}</title>"
+        if highlighted[index]:
+            parts.append(_diamond(x, y, radius * 1.5, title))
+        elif step >= _SMALLEST_STEP:
+            parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">{title}</circle>')
+    for tick in _ticks(0, len(values) - 1, width // 100 + 2, whole=True):
         x = left + (tick + 0.5) * step
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{height - bottom + 16}" text-anchor="middle">{tick:.0f}</text>'
         )
     parts.append(_axes(left, width - right, top, height - bottom, height, x_label, y_label))
     if any(highlighted) and not all(highlighted):
-        parts.append(_legend([(labels[0], "soft"), (labels[1], "accent")], left, 8))
+        second = left + 15 + 6.6 * len(labels[0]) + 18
+        parts.append(f'<circle class="dot" cx="{left + 5}" cy="12" r="4"/>' + _diamond(second + 5, 12, 6))
+        parts.append(f'<text class="label" x="{left + 15}" y="16">{escape(labels[0])}</text>')
+        parts.append(f'<text class="label" x="{second + 15:.1f}" y="16">{escape(labels[1])}</text>')
     return _close(parts)
 
 
@@ -100,12 +115,13 @@ def path_chart(
     title: str,
     axes: tuple[str, str],
     others: Sequence[tuple[str, str, np.ndarray]] = (),
+    unit: str = "",
     points: np.ndarray | None = None,
 ) -> Markup:
     """A camera path: centers (N, 2) and viewing directions (N, 2), with both axes at the same scale.
 
-    `others` are further paths as (label, CSS variable, centers). `points` (M, 2) are points of the scene, for
-    orientation; the plot is large enough to contain most of them.
+    `others` are further paths as (label, class of the line, centers). `unit` is that of the scale bar. `points` (M, 2)
+    are points of the scene, for orientation; the plot is large enough to contain most of them.
     """
     width, height, margin = 340, 270, 34
     shown = [centers] + [path for _, _, path in others]
@@ -128,12 +144,9 @@ def path_chart(
         inside = (np.abs(at - [width / 2, height / 2]) < [width / 2 - 4, height / 2 - 18]).all(axis=1)
         dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in at[inside])
         parts.append(f'<path class="cloud" d="{dots}"/>')
-    for label, color, path in others:
+    for label, kind, path in others:
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in place(path))
-        parts.append(
-            f'<polyline class="line thin" style="stroke:var(--{color})" points="{line}">'
-            f"<title>{escape(label)}</title></polyline>"
-        )
+        parts.append(f'<polyline class="line thin {kind}" points="{line}"><title>{escape(label)}</title></polyline>')
     at = place(centers)
     every = max(1, math.ceil(len(centers) / 16))
     reach = width * 0.075
@@ -153,7 +166,7 @@ def path_chart(
     begin, end, base = margin / 2, margin / 2 + bar * scale, height - 10
     parts.append(
         f'<line class="axis" x1="{begin:.1f}" x2="{end:.1f}" y1="{base:.1f}" y2="{base:.1f}"/>'
-        f'<text class="tick" x="{end + 6:.1f}" y="{height - 6.5:.1f}">{_number(bar)}</text>'
+        f'<text class="tick" x="{end + 6:.1f}" y="{height - 6.5:.1f}">{_number(bar)} {escape(unit)}</text>'
         f'<text class="label" x="{width - 6}" y="{height - 6.5:.1f}" text-anchor="end">{escape(axes[0])} →</text>'
         f'<text class="label" x="12" y="6" text-anchor="end" transform="rotate(-90 12 6)">{escape(axes[1])} →</text>'
     )
@@ -161,24 +174,25 @@ def path_chart(
 
 
 def time_bars(times: Sequence[tuple[str, float, str]]) -> Markup:
-    """Horizontal bars of (label, seconds, formatted time) at the same scale."""
-    width, row, left = 520, 26, 190
+    """Horizontal bars of (label, seconds, formatted time) at the same scale, each below its label."""
+    width, row = 400, 36
     longest = max([seconds for _, seconds, _ in times], default=0.0) or 1.0
-    height = row * len(times) + 6
-    lines = [_open(width, height, "time per step")]
+    lines = [_open(width, row * len(times) + 2, "time per step")]
     for index, (label, seconds, shown) in enumerate(times):
-        y = index * row + 4
-        size = max(seconds / longest * (width - left - 90), 1.5)
+        y = index * row
+        size = max(seconds / longest * (width - 70), 1.5)
         lines.append(
-            f'<text class="label" x="{left - 10}" y="{y + 13}" text-anchor="end">{escape(label)}</text>'
-            f'<rect x="{left}" y="{y + 2}" width="{size:.1f}" height="14" rx="2.5" style="fill:var(--accent)"/>'
-            f'<text class="tick" x="{left + size + 8:.1f}" y="{y + 13}">{escape(shown)}</text>'
+            f'<text class="label" x="0" y="{y + 12}">{escape(label)}</text>'
+            f'<rect x="0" y="{y + 17}" width="{size:.1f}" height="12" rx="2" style="fill:var(--second)"/>'
+            f'<text class="tick" x="{size + 7:.1f}" y="{y + 27}">{escape(shown)}</text>'
         )
     return _close(lines)
 
 
 def _open(width: float, height: float, description: str) -> str:
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description)}">'
+    # much larger than drawn, letters would be larger than those around the plot
+    limit = f'style="max-width:{1.3 * width:.0f}px"'
+    return f'<svg viewBox="0 0 {width:g} {height:g}" {limit} role="img" aria-label="{escape(description)}">'
 
 
 def _close(parts: Sequence[str]) -> Markup:
@@ -208,15 +222,9 @@ def _axes(left: float, right: float, top: float, bottom: float, height: float, x
     )
 
 
-def _legend(entries: Sequence[tuple[str, str]], x: float, y: float) -> str:
-    parts, offset = [], 0.0
-    for label, color in entries:
-        parts.append(
-            f'<rect x="{x + offset:.1f}" y="{y - 1:.1f}" width="10" height="10" rx="2" style="fill:var(--{color})"/>'
-        )
-        parts.append(f'<text class="label" x="{x + offset + 15:.1f}" y="{y + 8:.1f}">{escape(label)}</text>')
-        offset += 15 + 6.4 * len(label) + 16
-    return "".join(parts)
+def _diamond(x: float, y: float, reach: float, title: str = "") -> str:
+    corners = f"M{x:.1f} {y - reach:.1f}l{reach:.1f} {reach:.1f}l{-reach:.1f} {reach:.1f}l{-reach:.1f} {-reach:.1f}z"
+    return f'<path class="diamond" d="{corners}">{title}</path>'
 
 
 def _robust_range(values: np.ndarray) -> tuple[float, float]:

@@ -9,6 +9,11 @@ import cv2
 import jinja2
 import numpy as np
 
+#: The page stays below 8 MB: 12 large images, at most 80 small ones and 2 MB of video (`video_section`) are 5.5 MB, 7.3
+#: MB in base 64; the text of a long clip, its charts and its table of frames are below 0.7 MB.
+LARGE_IMAGE_BYTES = 125_000
+SMALL_IMAGE_BYTES = 25_000
+
 
 def render_page(content: dict[str, Any]) -> str:
     """The self-contained page; see page.html.jinja for the names in `content`. All text is escaped, except `Markup`."""
@@ -22,13 +27,38 @@ def render_page(content: dict[str, Any]) -> str:
     return environment.get_template("page.html.jinja").render(content)
 
 
-def image_source(pixels: np.ndarray, *, width: int, quality: int) -> str:
-    """A uint8 RGB image (H, W, 3) as a data URL; shrunk to `width` where it is wider."""
-    if pixels.shape[1] > width:
-        height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return _data_url("image/jpeg", encoded.tobytes())
+def large_image(pixels: np.ndarray) -> str:
+    """An image of the slider as a data URL."""
+    return image_source(pixels, width=1024, quality=86, most_bytes=LARGE_IMAGE_BYTES)
+
+
+def small_image(pixels: np.ndarray) -> str:
+    """An image of the strips as a data URL."""
+    return image_source(pixels, width=400, quality=80, most_bytes=SMALL_IMAGE_BYTES)
+
+
+def thumbnail(pixels: np.ndarray) -> str:
+    """An image on a button as a data URL."""
+    return image_source(pixels, width=120, quality=70, most_bytes=SMALL_IMAGE_BYTES)
+
+
+def image_source(pixels: np.ndarray, *, width: int, quality: int, most_bytes: int) -> str:
+    """A uint8 RGB image (H, W, 3) as a data URL: a JPEG of at most `width` pixels across and `most_bytes`.
+
+    It is only ever shrunk, an upright one to the area of a landscape one of 4:3. One that takes too many bytes is coded
+    again at lower qualities, then at half the width.
+    """
+    across, area = pixels.shape[1], pixels.shape[0] * pixels.shape[1]
+    scale = min(1.0, width / across, (0.75 * width * width / area) ** 0.5)
+    if scale < 1:
+        size = max(1, round(across * scale)), max(1, round(pixels.shape[0] * scale))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    ordered = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    for lower in (quality, quality - 20, quality - 40):
+        encoded = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, lower])[1].tobytes()
+        if len(encoded) <= most_bytes or width < 16:
+            return _data_url("image/jpeg", encoded)
+    return image_source(pixels, width=width // 2, quality=quality, most_bytes=most_bytes)
 
 
 def video_source(path: Path) -> str:

@@ -37,6 +37,24 @@ def test_frames_have_dots_and_highlighted_ones_are_on_top() -> None:
     titles = re.findall(r"<title>(frame \d): ([\d.]+)</title>", svg)
     assert titles == [("frame 0", "30.00"), ("frame 3", "29.00"), ("frame 1", "31.00")]
     assert "training" in svg and "held out" in svg
+    # told apart by shape; one of each is in the legend
+    assert svg.count('<circle class="dot"') == 3 and svg.count('<path class="diamond"') == 2
+
+
+def test_long_clips_keep_only_the_diamonds() -> None:
+    highlighted = [index % 100 == 0 for index in range(1000)]
+    svg = frame_chart(
+        [30.0 + index % 7 for index in range(1000)], highlighted, x_label="frame", y_label="dB", labels=("a", "b")
+    )
+    assert svg.count("<circle") == 1 and svg.count('<path class="diamond"') == 11
+    assert len(points(svg)) == 1000
+
+
+def test_narrow_chart_has_the_same_frames() -> None:
+    values = [30.0, 31.0, 29.0]
+    svg = frame_chart(values, [False] * 3, x_label="frame", y_label="dB", labels=("a", "b"), size=(360, 230))
+    assert 'viewBox="0 0 360 230"' in svg and svg.count("<circle") == 3
+    assert points(svg)[:, 0].max() < 360
 
 
 def test_path_has_one_scale_for_both_axes() -> None:

@@ -1,0 +1,119 @@
+"""The report's sections on the shown frames: the before/after slider, and strips of masks, depth and errors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scene.depth_colors import depth_range
+from scene.progress import Progress
+from stillsplat import overlays
+from stillsplat.report.color_bars import ColorBar, color_bar
+from stillsplat.report.material import Material
+from stillsplat.report.page import large_image, small_image, thumbnail
+from stillsplat.report.visibility import Visibility
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One kind of image of the strips."""
+
+    title: str
+    note: str
+    image: Callable[[int], np.ndarray | None]
+
+
+def slider_section(material: Material) -> dict[str, Any] | None:
+    """Pairs of frame and static render; None before rendering."""
+    if not material.has_renders:
+        return None
+    frames = [
+        {
+            "index": index,
+            "before": large_image(material.frame(index)),
+            "after": large_image(material.render(index)),
+            "thumbnail": thumbnail(material.frame(index)),
+        }
+        for index in material.shown
+    ]
+    # the first frame to show is that with the largest moving area
+    first = max(material.shown, key=lambda index: float(material.motion(index).mean()))
+    return {"frames": frames, "first": first}
+
+
+def strips_section(material: Material, visibility: Visibility | None, progress: Progress) -> dict[str, Any]:
+    """Images of every kind that the run has, for each shown frame."""
+    columns, bars = _columns(material, visibility)
+    per_frame = material.metrics["per_frame"] if material.metrics is not None else None
+    held_out = set(material.held_out)
+    frames = []
+    for done, index in enumerate(material.shown, start=1):
+        images = []
+        for column in columns:
+            pixels = column.image(index)
+            if pixels is not None:
+                alt = f"frame {index}: {column.title.lower()}"
+                images.append({"source": small_image(pixels), "title": column.title, "note": column.note, "alt": alt})
+        frames.append(
+            {
+                "index": index,
+                "images": images,
+                "held_out": index in held_out,
+                "psnr": per_frame[index]["psnr_static"] if per_frame is not None else None,
+                "moving_percent": 100 * float((material.motion(index) >= 0.5).mean()),
+            }
+        )
+        progress("report", done, len(material.shown))
+    return {"frames": frames, "bars": bars, "seen": _seen_sentence(visibility)}
+
+
+def _columns(material: Material, visibility: Visibility | None) -> tuple[list[_Column], list[ColorBar]]:
+    columns = [_Column("Input", "", material.frame)]
+    bars = []
+    if material.scene.motion_masks is not None:
+        masked = lambda index: overlays.mask_image(material.frame(index), material.motion(index))  # noqa: E731
+        columns.append(_Column("What moves", "bright orange, the rest dimmed", masked))
+    z_depths = material.scene.z_depths
+    if z_depths is not None:
+        depths = {index: z_depths[index] for index in material.shown}
+        near, far = depth_range([np.where(material.motion(index) < 0.5, depths[index], 0) for index in depths])
+        columns.append(_Column("Depth", "", lambda index: overlays.depth_image(depths[index], near, far)))
+        middle = 2 / (1 / near + 1 / far)
+        bars.append(color_bar("Depth, scene units", "inferno_r", [f"{value:.3g}" for value in (near, middle, far)]))
+    if not material.has_renders:
+        return columns, bars
+    columns.append(_Column("Static render", "", material.render))
+
+    def difference(index: int) -> np.ndarray:
+        return overlays.error_image(material.render(index), material.frame(index), material.motion(index))
+
+    columns.append(_Column("Render − input", "striped: moves, meant to differ", difference))
+    bars.append(color_bar("Difference, gray levels of 255", "magma", ["0", "32", "64 and more"]))
+    clean = {index: image for index in material.shown if (image := material.clean_truth(index)) is not None}
+    if clean:
+
+        def error(index: int) -> np.ndarray | None:
+            return overlays.error_image(material.render(index), clean[index]) if index in clean else None
+
+        columns.append(_Column("Truth without movers", "", clean.get))
+        columns.append(_Column("Render − truth", "the error", error))
+    if visibility is not None:
+
+        def seen(index: int) -> np.ndarray:
+            return overlays.seen_image(material.frame(index), visibility.counts[index])
+
+        columns.append(_Column("Never seen", "solid: never, striped: once or twice", seen))
+    return columns, bars
+
+
+def _seen_sentence(visibility: Visibility | None) -> str:
+    if visibility is None:
+        return ""
+    never = f"{100 * visibility.never_share:.1f} % of the pixels of these frames show"
+    if visibility.never_behind_share is not None:
+        never += f", and of the moving pixels {100 * visibility.never_behind_share:.1f} % hide,"
+    return (
+        f"{never} a place of the static scene that is seen in none of {visibility.sampled} frames that were compared. "
+        "What the render shows there is a guess. Measured on the depth of the rendered Gaussians at a coarse scale."
+    )
