@@ -12,7 +12,19 @@ from typing import NoReturn
 
 from scene.errors import InputError, is_out_of_memory
 from stillsplat import __version__
-from stillsplat.commands import batch, depth, evaluate, poses, predict, predictors, report, run, version, weights
+from stillsplat.commands import (
+    batch,
+    compare,
+    depth,
+    evaluate,
+    poses,
+    predict,
+    predictors,
+    report,
+    run,
+    version,
+    weights,
+)
 from terminal.option_parser import OptionParser
 
 OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -26,6 +38,7 @@ _COMMANDS: dict[str, tuple[str, ModuleType]] = {
     "poses": ("poses, depth and points of a clip of any length or of a live camera", poses),
     "depth": ("depth maps of images, a folder or a video", depth),
     "evaluate": ("score a run against truth or annotations", evaluate),
+    "compare": ("several runs beside each other: scores, settings, camera paths, pictures", compare),
     "report": ("write OUT/report.html again", report),
     "predictors": ("list the dynamic predictors", predictors),
     "weights": ("list, fetch and check the official weights of the learned predictors", weights),
