@@ -14,8 +14,8 @@ def print_comparison(comparison: Comparison) -> None:
     for heading, rows in comparison.tables.items():
         if not rows:
             continue
-        console.print()
-        table = Table(title=heading, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+        console.print(Text(f"\n{heading}", style="bold"))
+        table = Table(box=None, padding=(0, 2, 0, 0))
         table.add_column("", no_wrap=True)
         for name in comparison.names:
             table.add_column(Text(name), justify="right", overflow="fold")

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from stillsplat.batch.clips import find_clips
 from stillsplat.settings import RunSettings
 from tests.paths import ROOT
 from tests.stillsplat.batch.faked_work import FakedWork
+from tests.stillsplat.parsed_page import Page
 from tests.stillsplat.stand_ins import FakePredictor, clip_images, write_clip
 
 
@@ -43,27 +43,6 @@ def here(clips: Path, out: Path, *, overwrite: bool = False, **settings) -> Batc
     )
 
 
-class Page(HTMLParser):
-    """Links, images and text of a page."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.images: list[str] = []
-        self.text = ""
-        self.feed(path.read_text("utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        if tag == "a":
-            self.links.append(found["href"])
-        if tag == "img":
-            self.images.append(found["src"])
-
-    def handle_data(self, data):
-        self.text += data
-
-
 def test_a_corrupt_clip_fails_alone_and_nothing_is_done_twice(clips, tmp_path, fakes) -> None:
     out = tmp_path / "out"
     result = here(clips, out)
@@ -74,7 +53,7 @@ def test_a_corrupt_clip_fails_alone_and_nothing_is_done_twice(clips, tmp_path, f
     assert len(page.images) == 4 and all(image.startswith("data:image/jpeg;base64,") for image in page.images)
     assert "2 of 3 clips done, 1 failed." in page.text and page.text.count("frame0.png is not an image") == 2
     psnr = json.loads((out / "ant" / "metrics.json").read_text())["scores"]["training"]["psnr_static"]["value"]
-    assert f"{psnr:.2f} dB" in page.text and "http" not in (out / "index.html").read_text()
+    assert f"{psnr:.2f} dB" in page.text and "http:" not in (out / "index.html").read_text()
     record = json.loads((out / "batch.json").read_text())["clips"]
     assert {name: entry["state"] for name, entry in record.items()} == {
         "ant": "done",
