@@ -16,6 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
+from scene.frames import Frames
 
 
 @dataclass
@@ -144,6 +145,13 @@ def _upright_pixels(frame: "av.VideoFrame", aspect: Fraction | None) -> np.ndarr
 def _plain(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error)
     return text.strip().rstrip(".").lower()
+
+
+def frame_rate(frames: Frames) -> float:
+    """Frames per second by the frames' own times, between 1 and 120; 30 where they have none."""
+    times = list(frames.timestamps)
+    length = times[-1] - times[0] if len(times) > 1 else 0.0
+    return float(np.clip((len(times) - 1) / length, 1.0, 120.0)) if length > 0 else 30.0
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, *, quality: int = 18) -> None:

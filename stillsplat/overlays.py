@@ -29,8 +29,8 @@ def depth_image(z_depth: np.ndarray, near: float, far: float) -> np.ndarray:
 def error_image(rendered: np.ndarray, frame: np.ndarray, motion: np.ndarray | None = None) -> np.ndarray:
     """Mean absolute difference of two uint8 RGB images over channels, from black at 0 to bright yellow at 64 of 255;
     uint8 (H, W, 3). Moving things are striped and hide the difference, because they are meant to differ."""
-    difference = np.abs(rendered.astype(np.int16) - frame.astype(np.int16)).mean(axis=2)
-    level = np.clip(difference * (255.0 / 64.0), 0, 255).astype(np.uint8)
+    difference = cv2.absdiff(rendered, frame).astype(np.float32)
+    level = np.clip(difference.sum(axis=2) * (255.0 / 64.0 / 3.0), 0, 255).astype(np.uint8)
     image = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
     if motion is not None:
         share = np.clip(motion * 4 - 1, 0, 1).astype(np.float32)[..., None]
@@ -41,9 +41,9 @@ def error_image(rendered: np.ndarray, frame: np.ndarray, motion: np.ndarray | No
 
 def seen_image(frame: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The frame (uint8 RGB) in dimmed gray, with a color where its static point is seen in few frames: solid where in
-    none (`counts` below 1), striped where in one or two. `counts` (h, w) may be smaller; uint8 (H, W, 3)."""
+    none, striped where in one or two. `counts` (h, w) may be smaller; uint8 (H, W, 3)."""
     height, width = frame.shape[:2]
-    counts = cv2.resize(np.maximum(counts, 0).astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+    counts = cv2.resize(counts.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None] * 0.55
     marked = (counts < 1) | ((counts < 3) & _stripes(height, width))
     tint = np.array(_UNSEEN_COLOR, np.float32) * (0.7 + 0.3 * gray / 140.0)

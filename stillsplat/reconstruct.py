@@ -25,7 +25,7 @@ from scene.maps import FrameMaps
 from scene.masks import open_masks
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
-from scene.video import write_video
+from scene.video import frame_rate, write_video
 from stillsplat import run_folder
 from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
@@ -118,8 +118,8 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
             if not (folder.scene / "cameras_predicted.json").exists():
                 replace_cameras(folder.scene, model.cameras, _REFINED, scene=scene)
             scene.cameras = list(model.cameras)
-            _render(scene, model, settings, folder, progress)
-        folder.finish("render", clock(), peak_memory_bytes=peak_memory_bytes())
+            visibility = _render(scene, model, settings, folder, progress)
+        folder.finish("render", clock(), peak_memory_bytes=peak_memory_bytes(), visibility=visibility)
     if settings.export is not None:
         with _timed() as clock:
             _export(scene, settings, folder, progress)
@@ -213,18 +213,27 @@ def _export(scene: Scene, settings: RunSettings, folder: RunFolder, progress: Pr
         export(source, folder.exports, rest, settings.export_options, progress=progress)
 
 
-def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, progress: Progress) -> None:
+def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+    """Writes renders, videos and what was never seen; returns the figures of the latter."""
     from gaussian.rasterize import usable_device
     from scene import splat_rendering
     from stillsplat.overlays import comparison
+    from stillsplat.report.material import compared_frames, shown_frames
+    from stillsplat.visibility import coarse_view, write_visibility
 
     renderer = splat_rendering.Renderer(model.gaussians, device=usable_device(settings.device))
     count = len(scene.frames)
     paths = [folder.renders / f"{index:05d}.png" for index in range(count)]
+    shown = shown_frames(count, folder.record["stages"]["optimize"]["test_frames"])
+    compared, views = compared_frames(count, shown), {}
     with atomic_folder(folder.renders, overwrite=True) as temporary:
         for index in range(count):
-            image = renderer.render(model.cameras[index], exposure=model.exposures[index]).image
-            write_png(temporary / paths[index].name, np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8))
+            rendering = renderer.render(model.cameras[index], exposure=model.exposures[index])
+            image = np.rint(np.clip(rendering.image, 0, 1) * 255).astype(np.uint8)
+            write_png(temporary / paths[index].name, image)
+            if index in compared:
+                motion = scene.motion_masks[index] if scene.motion_masks is not None else None
+                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion)
             progress("rendering", index + 1, count)
     rate = frame_rate(scene.frames)
     write_video(folder.clean_video, (read_image(path) for path in paths), rate)
@@ -236,13 +245,7 @@ def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, 
             progress("writing videos", index + 1, count)
 
     write_video(folder.compare_video, images(), rate)
-
-
-def frame_rate(frames: Frames) -> float:
-    """Frames per second by the frames' own times, between 1 and 120; 30 where they have none."""
-    times = list(frames.timestamps)
-    length = times[-1] - times[0] if len(times) > 1 else 0.0
-    return float(np.clip((len(times) - 1) / length, 1.0, 120.0)) if length > 0 else 30.0
+    return write_visibility(folder.seen, views, shown)
 
 
 def _score(

@@ -26,6 +26,8 @@ class RunFolder:
         self.path = path
         self.record = record
         self.scene, self.model, self.renders = path / "scene", path / "model", path / "renders"
+        #: in how many frames the static points of some frames are seen (`stillsplat.visibility`)
+        self.seen = path / "seen"
         self.splats, self.report = path / "splats.ply", path / "report.html"
         self.clean_video, self.compare_video = path / "clean.mp4", path / "compare.mp4"
         self.metrics, self.evaluation = path / "metrics.json", path / "evaluation.json"

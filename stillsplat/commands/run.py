@@ -14,6 +14,7 @@ output files in OUT:
   compare.mp4      input, what moves, static scene side by side
   splats.ply       the Gaussians, for any 3DGS viewer
   renders/         the static scene at every input camera
+  seen/            small images: in how many frames a static point is seen
   scene/           cameras, motion masks, depth, COLMAP model
   export/          what --export names
   metrics.json     every figure with its protocol

@@ -1,24 +1,25 @@
 """Writes a run's report: collects the content of its sections and renders the page."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from stillsplat.report.camera_section import camera_section
 from stillsplat.report.frames_section import slider_section, strips_section
 from stillsplat.report.header_section import clip_title, header_section
-from stillsplat.report.material import Material, read_material
+from stillsplat.report.material import read_material
 from stillsplat.report.optimization_section import curves_section, times_section
 from stillsplat.report.page import render_page
 from stillsplat.report.provenance_section import files_section, licenses_section, protocol_section, value_lists
 from stillsplat.report.scores_section import scores_section
 from stillsplat.report.truth_section import truth_section
 from stillsplat.report.video_section import video_section
-from stillsplat.report.visibility import Visibility, measure_visibility
 from stillsplat.run_folder import RunFolder, code_version
+
+_WORKERS = 2
 
 
 def write_report(folder: RunFolder, *, scene: Scene | None = None, progress: Progress = ignore_progress) -> Path:
@@ -28,15 +29,20 @@ def write_report(folder: RunFolder, *, scene: Scene | None = None, progress: Pro
     when there is no scene yet.
     """
     material = read_material(folder, scene)
+    # nearly all of the time goes into reading and coding images, which leaves Python's lock to others
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        pictures = {
+            "slider": slider_section(material, workers),
+            "video": video_section(material),
+            "evaluation": truth_section(material, workers),
+            "strips": strips_section(material, progress, workers),
+        }
     content = {
         "title": clip_title(material),
         "width": material.scene.frames.width,
         "height": material.scene.frames.height,
         "header": header_section(material),
-        "slider": slider_section(material),
-        "video": video_section(material),
-        "strips": strips_section(material, _visibility(material), progress),
-        "evaluation": truth_section(material),
+        **pictures,
         "scores": scores_section(material),
         "camera": camera_section(material),
         "curves": curves_section(material),
@@ -51,13 +57,3 @@ def write_report(folder: RunFolder, *, scene: Scene | None = None, progress: Pro
     with atomic_file(folder.report) as temporary:
         temporary.write_text(render_page(content), "utf-8")
     return folder.report
-
-
-def _visibility(material: Material) -> Visibility | None:
-    """What was never seen; None before rendering, and where the model is gone or damaged."""
-    if not material.has_renders:
-        return None
-    try:
-        return measure_visibility(material)
-    except InputError:
-        return None

@@ -27,7 +27,7 @@ def line_chart(
 ) -> Markup:
     """A line through the points with finite coordinates, in the CSS variable `color`."""
     width, height = 360, 230
-    left, right, top, bottom = 50, 12, 12, 38
+    left, right, top, bottom = 60, 12, 12, 38
     pairs = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
     if len(pairs) == 0:
@@ -71,7 +71,7 @@ def frame_chart(
     """A dot per frame on a thin line, a diamond in the accent color if highlighted; `labels` of (other, highlighted)
     frames. Clips with more frames than fit get the line, and only the diamonds."""
     width, height = size
-    left, right, top, bottom = 52, 12, 30, 38
+    left, right, top, bottom = 56, 12, 30, 38
     finite = np.array([value for value in values if math.isfinite(value)])
     if len(finite) == 0:
         return _empty(width, height, "nothing to plot")
@@ -144,9 +144,6 @@ def path_chart(
         inside = (np.abs(at - [width / 2, height / 2]) < [width / 2 - 4, height / 2 - 18]).all(axis=1)
         dots = "".join(f"M{x:.1f} {y:.1f}h.01" for x, y in at[inside])
         parts.append(f'<path class="cloud" d="{dots}"/>')
-    for label, kind, path in others:
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in place(path))
-        parts.append(f'<polyline class="line thin {kind}" points="{line}"><title>{escape(label)}</title></polyline>')
     at = place(centers)
     every = max(1, math.ceil(len(centers) / 16))
     reach = width * 0.075
@@ -160,6 +157,10 @@ def path_chart(
             parts.append(f'<line class="view" x1="{x:.1f}" y1="{y:.1f}" x2="{x + ax:.1f}" y2="{y + ay:.1f}"/>')
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
     parts.append(f'<polyline class="line" style="stroke:var(--accent)" points="{line}"/>')
+    # on top, because a good path covers them otherwise
+    for label, kind, path in others:
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in place(path))
+        parts.append(f'<polyline class="line thin {kind}" points="{line}"><title>{escape(label)}</title></polyline>')
     for (x, y), kind, name in ((at[0], "begin", "first frame"), (at[-1], "end", "last frame")):
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="{kind}"><title>{name}</title></circle>')
     bar = _nice_step(0.2 * width / scale)

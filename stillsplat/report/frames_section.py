@@ -1,6 +1,7 @@
 """The report's sections on the shown frames: the before/after slider, and strips of masks, depth and errors."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ from stillsplat import overlays
 from stillsplat.report.color_bars import ColorBar, color_bar
 from stillsplat.report.material import Material
 from stillsplat.report.page import large_image, small_image, thumbnail
-from stillsplat.report.visibility import Visibility
 
 
 @dataclass(frozen=True)
@@ -24,51 +24,54 @@ class _Column:
     image: Callable[[int], np.ndarray | None]
 
 
-def slider_section(material: Material) -> dict[str, Any] | None:
+def slider_section(material: Material, workers: Executor) -> dict[str, Any] | None:
     """Pairs of frame and static render; None before rendering."""
     if not material.has_renders:
         return None
-    frames = [
-        {
+
+    def pair(index: int) -> dict[str, Any]:
+        return {
             "index": index,
             "before": large_image(material.frame(index)),
             "after": large_image(material.render(index)),
             "thumbnail": thumbnail(material.frame(index)),
         }
-        for index in material.shown
-    ]
+
+    frames = list(workers.map(pair, material.shown))
     # the first frame to show is that with the largest moving area
     first = max(material.shown, key=lambda index: float(material.motion(index).mean()))
     return {"frames": frames, "first": first}
 
 
-def strips_section(material: Material, visibility: Visibility | None, progress: Progress) -> dict[str, Any]:
+def strips_section(material: Material, progress: Progress, workers: Executor) -> dict[str, Any]:
     """Images of every kind that the run has, for each shown frame."""
-    columns, bars = _columns(material, visibility)
+    columns, bars = _columns(material)
     per_frame = material.metrics["per_frame"] if material.metrics is not None else None
     held_out = set(material.held_out)
-    frames = []
-    for done, index in enumerate(material.shown, start=1):
+
+    def strip(index: int) -> dict[str, Any]:
         images = []
         for column in columns:
             pixels = column.image(index)
             if pixels is not None:
                 alt = f"frame {index}: {column.title.lower()}"
                 images.append({"source": small_image(pixels), "title": column.title, "note": column.note, "alt": alt})
-        frames.append(
-            {
-                "index": index,
-                "images": images,
-                "held_out": index in held_out,
-                "psnr": per_frame[index]["psnr_static"] if per_frame is not None else None,
-                "moving_percent": 100 * float((material.motion(index) >= 0.5).mean()),
-            }
-        )
+        return {
+            "index": index,
+            "images": images,
+            "held_out": index in held_out,
+            "psnr": per_frame[index]["psnr_static"] if per_frame is not None else None,
+            "moving_percent": 100 * float((material.motion(index) >= 0.5).mean()),
+        }
+
+    frames = []
+    for done, frame in enumerate(workers.map(strip, material.shown), start=1):
+        frames.append(frame)
         progress("report", done, len(material.shown))
-    return {"frames": frames, "bars": bars, "seen": _seen_sentence(visibility)}
+    return {"frames": frames, "bars": bars, "seen": _seen_sentence(material.visibility)}
 
 
-def _columns(material: Material, visibility: Visibility | None) -> tuple[list[_Column], list[ColorBar]]:
+def _columns(material: Material) -> tuple[list[_Column], list[ColorBar]]:
     columns = [_Column("Input", "", material.frame)]
     bars = []
     if material.scene.motion_masks is not None:
@@ -90,30 +93,30 @@ def _columns(material: Material, visibility: Visibility | None) -> tuple[list[_C
 
     columns.append(_Column("Render − input", "striped: moves, meant to differ", difference))
     bars.append(color_bar("Difference, gray levels of 255", "magma", ["0", "32", "64 and more"]))
-    clean = {index: image for index in material.shown if (image := material.clean_truth(index)) is not None}
-    if clean:
+    if material.truth is not None:
 
         def error(index: int) -> np.ndarray | None:
-            return overlays.error_image(material.render(index), clean[index]) if index in clean else None
+            clean = material.clean_truth(index)
+            return overlays.error_image(material.render(index), clean) if clean is not None else None
 
-        columns.append(_Column("Truth without movers", "", clean.get))
+        columns.append(_Column("Truth without movers", "", material.clean_truth))
         columns.append(_Column("Render − truth", "the error", error))
-    if visibility is not None:
+    if material.visibility is not None:
 
         def seen(index: int) -> np.ndarray:
-            return overlays.seen_image(material.frame(index), visibility.counts[index])
+            return overlays.seen_image(material.frame(index), material.seen(index))
 
         columns.append(_Column("Never seen", "solid: never, striped: once or twice", seen))
     return columns, bars
 
 
-def _seen_sentence(visibility: Visibility | None) -> str:
+def _seen_sentence(visibility: dict[str, Any] | None) -> str:
     if visibility is None:
         return ""
-    never = f"{100 * visibility.never_share:.1f} % of the pixels of these frames show"
-    if visibility.never_behind_share is not None:
-        never += f", and of the moving pixels {100 * visibility.never_behind_share:.1f} % hide,"
+    shown, behind = visibility["never_share"], visibility["never_behind_share"]
+    hidden = f", and of the moving pixels {100 * behind:.1f} % hide," if behind is not None else ""
     return (
-        f"{never} a place of the static scene that is seen in none of {visibility.sampled} frames that were compared. "
-        "What the render shows there is a guess. Measured on the depth of the rendered Gaussians at a coarse scale."
+        f"{100 * shown:.1f} % of the pixels of these frames show{hidden} a place of the static scene that is seen in "
+        f"none of {visibility['sampled']} frames that were compared. What the render shows there is a guess. Measured "
+        "on the depth of the rendered Gaussians at a coarse scale."
     )

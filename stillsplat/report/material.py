@@ -1,10 +1,10 @@
 """What is in the folder of a run, read once for all sections of its report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from stillsplat.scores.run_truth import RunTruth
 
 #: number of frames with large images
 SHOWN_FRAMES = 6
+#: number of frames that are looked at for what was never seen
+COMPARED_FRAMES = 16
 #: stages that the report needs for all of its sections, and what they give
 STAGES = {
     "scene": "cameras, masks, depth",
@@ -25,6 +27,9 @@ STAGES = {
     "render": "rendering, videos",
     "score": "scoring",
 }
+
+
+_Item = TypeVar("_Item")
 
 
 @dataclass
@@ -39,7 +44,7 @@ class Material:
     evaluation: dict[str, Any]
     #: indices of the frames with images
     shown: list[int] = field(init=False)
-    _images: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, init=False)
+    _images: dict[tuple[str, int], Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.shown = shown_frames(len(self.scene.frames), self.held_out)
@@ -90,13 +95,33 @@ class Material:
 
     def clean_truth(self, index: int) -> np.ndarray | None:
         """The true frame `index` without moving things, uint8 RGB (H, W, 3); None where it is not known."""
-        clean = self.truth.clean(index) if self.truth is not None else None
-        return None if clean is None else np.rint(clean * 255).astype(np.uint8)
+        truth = self.truth
+        if truth is None:
+            return None
+
+        def read() -> np.ndarray | None:
+            clean = truth.clean(index)
+            return None if clean is None else np.rint(clean * 255).astype(np.uint8)
+
+        return self._kept("clean truth", index, read)
+
+    def seen(self, index: int) -> np.ndarray:
+        """In how many frames the static points of a shown frame are seen, uint8 (h, w), smaller than the frame."""
+        return read_image(self._seen_path(index))[..., 0]
+
+    @property
+    def visibility(self) -> dict[str, Any] | None:
+        """The figures of `stillsplat.visibility` with its images; None in runs of earlier versions."""
+        found = self.folder.record["stages"].get("render", {}).get("visibility")
+        return found if found and all(self._seen_path(index).exists() for index in self.shown) else None
+
+    def _seen_path(self, index: int) -> Path:
+        return self.folder.seen / f"{index:05d}.png"
 
     def _render_path(self, index: int) -> Path:
         return self.folder.renders / f"{index:05d}.png"
 
-    def _kept(self, kind: str, index: int, read: Any) -> np.ndarray:
+    def _kept(self, kind: str, index: int, read: Callable[[], Any]) -> Any:
         key = (kind, index)
         if key not in self._images:
             self._images[key] = read()
@@ -127,7 +152,13 @@ def shown_frames(count: int, held_out: Sequence[int]) -> list[int]:
     return sorted(chosen)
 
 
-def evenly(values: Sequence[int], count: int) -> list[int]:
+def compared_frames(count: int, shown: Sequence[int]) -> set[int]:
+    """Frames of a clip of `count` that are looked at for what was never seen: those of `shown`, and others between."""
+    others = [index for index in range(count) if index not in shown]
+    return {*shown, *evenly(others, COMPARED_FRAMES - len(shown))}
+
+
+def evenly(values: Sequence[_Item], count: int) -> list[_Item]:
     """About `count` of `values`, evenly spread, with the first and the last."""
     positions = np.linspace(0, len(values) - 1, min(count, len(values)))
     return [values[int(round(position))] for position in positions]

@@ -30,7 +30,7 @@ def curves_section(material: Material) -> list[Plot]:
 def times_section(material: Material) -> list[Plot]:
     """The time of every stage, and of the steps of the predictor where it has recorded them."""
     times = {name: float(stage["seconds"]) for name, stage in material.folder.record["stages"].items()}
-    stages = [(STAGES.get(name, name), seconds) for name, seconds in times.items() if name != "report"]
+    stages = [(STAGES.get(str(name), str(name)), seconds) for name, seconds in times.items() if name != "report"]
     plots = [Plot(time_bars([(*stage, format_duration(stage[1])) for stage in stages]), "Steps of the run")]
     steps = _predictor_times(material.scene)
     if steps:

@@ -8,7 +8,10 @@ from typing import Any
 import cv2
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
+_STYLES = ("page.css", "sections.css", "print.css")
+_SCRIPTS = ("page.js",)
 #: The page stays below 8 MB: 12 large images, at most 80 small ones and 2 MB of video (`video_section`) are 5.5 MB, 7.3
 #: MB in base 64; the text of a long clip, its charts and its table of frames are below 0.7 MB.
 LARGE_IMAGE_BYTES = 125_000
@@ -24,7 +27,11 @@ def render_page(content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.jinja").render(content)
+    folder = Path(__file__).parent
+    style, script = (
+        Markup("\n".join((folder / name).read_text("utf-8") for name in names)) for names in (_STYLES, _SCRIPTS)
+    )
+    return environment.get_template("page.html.jinja").render(content, style=style, script=script)
 
 
 def large_image(pixels: np.ndarray) -> str:

@@ -24,6 +24,7 @@ def files_section(material: Material) -> list[dict[str, str]]:
         (folder.compare_video, "video: input, what moves, static scene side by side"),
         (folder.splats, "the Gaussians, for any 3DGS viewer"),
         (folder.renders, "the static scene at every input camera"),
+        (folder.seen, "small images: in how many frames a static point is seen"),
         (folder.scene, "cameras, motion masks, depth, COLMAP model"),
         (folder.metrics, "every figure with its protocol"),
         (folder.evaluation, "figures against the truth or annotations"),
@@ -64,6 +65,8 @@ def protocol_section(material: Material) -> str:
     metrics = material.metrics
     if metrics is None:
         return ""
+    if metrics["protocol"] == "none":
+        return "The run follows no published protocol. Every figure above names how it is computed."
     deviations = metrics.get("protocol_deviations") or []
     differs = f", but differs from it in: {', '.join(deviations)}" if deviations else ""
     return f"The run follows the protocol {metrics['protocol']}{differs}. Every figure above names how it is computed."
@@ -75,8 +78,11 @@ def value_lists(material: Material) -> list[tuple[str, list[tuple[str, str]]]]:
     found = {name: value for name, value in scene.provenance.items() if name != "source_frames"}
     record = {name: value for name, value in folder.record.items() if name not in ("stages", "settings")}
     optimizer = folder.record["stages"].get("optimize", {}).get("settings") or {}
+    settings = folder.settings.to_dict()
+    if settings["export"] is None:
+        del settings["export_options"]
     lists = {
-        "Settings": folder.settings.to_dict(),
+        "Settings": settings,
         "Optimizer": optimizer,
         "What the predictor found": found,
         "Run": record,

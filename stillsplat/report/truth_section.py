@@ -1,5 +1,6 @@
 """The report's section on comparisons with known truth and with annotated masks."""
 
+from concurrent.futures import Executor
 from typing import Any
 
 from scene.images import read_image
@@ -13,7 +14,7 @@ from stillsplat.scores.scoring import format_value
 _SHOWN_VIEWS = 6
 
 
-def truth_section(material: Material) -> dict[str, Any] | None:
+def truth_section(material: Material, workers: Executor) -> dict[str, Any] | None:
     """Figures, novel views with their error maps, and scores of annotated masks; None without an evaluation."""
     evaluation = material.evaluation
     if not evaluation:
@@ -29,27 +30,30 @@ def truth_section(material: Material) -> dict[str, Any] | None:
         for name, entry in truth.get("figures", {}).items()
     ]
     annotations = annotated and {"folder": annotated["folder"], "scores": score_rows(annotated["scores"])}
-    return {"truth": rows, "novel": _novel_views(material, truth.get("novel", [])), "annotations": annotations}
+    return {"truth": rows, "novel": _novel_views(material, truth.get("novel", []), workers), "annotations": annotations}
 
 
-def _novel_views(material: Material, views: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    shown = []
-    for view in evenly(views, _SHOWN_VIEWS) if views else []:
+def _novel_views(material: Material, views: list[dict[str, Any]], workers: Executor) -> list[dict[str, Any]]:
+    def shown(view: dict[str, Any]) -> dict[str, Any] | None:
         paths = [material.folder.path / "evaluation" / f"novel_{view['view']:05d}{end}.png" for end in ("_truth", "")]
-        if all(path.exists() for path in paths):
-            truth, render = (read_image(path) for path in paths)
-            images = [
+        if not all(path.exists() for path in paths):
+            return None
+        truth, render = (read_image(path) for path in paths)
+        name = f"novel view {view['view']}"
+        images = {"truth": truth, "static scene": render, "error": overlays.error_image(render, truth)}
+        return {
+            "index": view["view"],
+            "images": [
                 {
                     "source": small_image(pixels),
                     "title": title,
                     "note": "",
-                    "alt": f"novel view {view['view']}: {title}",
+                    "alt": f"{name}: {title}",
                 }
-                for title, pixels in (
-                    ("truth", truth),
-                    ("static scene", render),
-                    ("error", overlays.error_image(render, truth)),
-                )
-            ]
-            shown.append({"index": view["view"], "images": images, "psnr": view["psnr"]})
-    return shown
+                for title, pixels in images.items()
+            ],
+            "psnr": view["psnr"],
+        }
+
+    chosen = evenly(views, _SHOWN_VIEWS) if views else []
+    return [view for view in workers.map(shown, chosen) if view is not None]

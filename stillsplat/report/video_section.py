@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scene.images import read_image, resize_image
-from scene.video import write_video
+from scene.video import frame_rate, write_video
 from stillsplat import overlays
 from stillsplat.report.material import Material, evenly
 from stillsplat.report.page import video_source
@@ -43,8 +43,6 @@ def video_section(material: Material) -> dict[str, Any] | None:
 
 def _write_preview(material: Material, path: Path, width: int) -> list[int]:
     """A comparison video of some of the frames, as long as the clip or shorter; returns the frames."""
-    from stillsplat.reconstruct import frame_rate
-
     count = len(material.scene.frames)
     chosen = evenly(range(count), _PREVIEW_FRAMES)
     width = min(width, material.scene.frames.width)

@@ -20,7 +20,8 @@ def entries(folder):
 
 
 PROMISED = [
-    "clean.mp4", "compare.mp4", "metrics.json", "model", "renders", "report.html", "run.json", "scene", "splats.ply",
+    "clean.mp4", "compare.mp4", "metrics.json", "model", "renders", "report.html", "run.json", "scene", "seen",
+    "splats.ply",
 ]  # fmt: skip
 
 
@@ -268,13 +269,13 @@ def test_every_frame_is_read_once_and_every_image_written_once(clip, tmp_path, f
 
     monkeypatch.setattr("dynamic_predictor.driver.sources.read_image", counted_read)
     monkeypatch.setattr(cv2, "imencode", counted_encode)
-    for module in ("stillsplat.reconstruct", "stillsplat.report.build", "scene.folder"):
+    for module in ("stillsplat.reconstruct", "stillsplat.report.material", "scene.folder"):
         monkeypatch.setattr(f"{module}.load_scene", counted_load)
     status, _, error = run_cli("run", clip, "-o", tmp_path / "out", "--predictor", "fake", "--export", "nerfstudio")
     assert status == 0, error
     assert sorted(read) == sorted(clip.iterdir())
     assert encoded.count(3) == 8 + 8  # frames, renders
-    assert encoded.count(2) == 8  # motion masks
+    assert encoded.count(2) == 8 + 6  # motion masks, what was never seen
     assert len(loaded) == 1
     exported = tmp_path / "out" / "export" / "images" / "00003.png"
     assert exported.samefile(tmp_path / "out" / "scene" / "images" / "00003.png")

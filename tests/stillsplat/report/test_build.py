@@ -68,7 +68,7 @@ def test_every_section_of_a_run_with_truth(out, truth, run_cli):
     assert {"./clean.mp4", "./compare.mp4", "./splats.ply", "./scene/", "./evaluation.json"} <= set(addresses)
     assert any(address.startswith("./export/") for address in addresses)
     text = text_of(page)
-    assert "The run follows the protocol" in text and "scene units are arbitrary" in text
+    assert "The run follows no published protocol" in text and "scene units are arbitrary" in text
     assert "fake: needs no weights" in text and "psnr_behind, dB" in text
 
 
@@ -128,8 +128,8 @@ def test_report_before_there_are_cameras_is_refused(out, run_cli):
     assert status == 2 and "has no cameras yet; resume it first (--resume)" in error
 
 
-def test_damaged_model_only_costs_what_was_never_seen(out, run_cli):
-    (out / "model" / "settings.json").unlink()
+def test_run_of_an_earlier_version_has_no_map_of_what_was_never_seen(out, run_cli):
+    shutil.rmtree(out / "seen")
     assert run_cli("report", out)[0] == 0
     page = read_page(out)
     assert "What was never seen" not in text_of(page) and "slider" in page.values("id")
