@@ -9,6 +9,9 @@ setup(
     package_data={
         "stillsplat.report": ["*.html.jinja", "*.css", "page.js"],
         "stillsplat.share": ["page.html.jinja", "page.css", "page.js", "viewer.js"],
+        "stillsplat.batch": ["*.html.jinja", "*.css"],
+        "stillsplat.comparison": ["*.html.jinja", "*.css", "*.js"],
         "dynamic_predictor.weights": ["inventories/*.json.gz"],
     },
+    data_files=[("share/stillsplat", ["benchmarks/published.json"])],
 )

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# rendering.sh for clips of Sintel, given as arguments; default: all scenes in results/sintel.
+# rendering.sh for clips of Sintel: rendering_sintel.sh [CLIP...] [--data DIR] [OPTION...]
 exec bash "$(dirname "${BASH_SOURCE[0]}")/rendering.sh" sintel "$@"

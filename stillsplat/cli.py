@@ -13,6 +13,8 @@ from typing import NoReturn
 from scene.errors import InputError, is_out_of_memory
 from stillsplat import __version__
 from stillsplat.commands import (
+    batch,
+    compare,
     convert,
     depth,
     evaluate,
@@ -34,10 +36,12 @@ OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 #: name -> (one line of help, the module with `add_arguments`, `run` and `EPILOG`)
 _COMMANDS: dict[str, tuple[str, ModuleType]] = {
     "run": ("video in; splats, renders, scores and report out", run),
+    "batch": ("many clips like run: resumable, on several processes or machines", batch),
     "predict": ("the predictor alone: cameras, motion masks and depth as a scene", predict),
     "poses": ("poses, depth and points of a clip of any length or of a live camera", poses),
     "depth": ("depth maps of images, a folder or a video", depth),
     "evaluate": ("score a run against truth or annotations", evaluate),
+    "compare": ("several runs beside each other: scores, settings, camera paths, pictures", compare),
     "report": ("write OUT/report.html again", report),
     "convert": ("Gaussians from one file format to another, cropped, thinned out, turned, scaled", convert),
     "view": ("look into runs, scenes and splats in a browser; mend masks, make camera paths", view),
@@ -117,6 +121,8 @@ def _interrupted_sentence(options: argparse.Namespace) -> str:
         return f"Stopped; what was finished is in {output}, repeat the command with --resume to go on."
     if options.command == "poses" and output and Path(f"{output}.part").exists():
         return f"Stopped; what was finished is in {output}.part, repeat the command with --resume to go on."
+    if options.command == "batch":
+        return "Stopped; what was finished is kept, the same command continues."
     return "Stopped; nothing was written."
 
 

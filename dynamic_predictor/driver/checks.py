@@ -10,7 +10,7 @@ from dynamic_predictor.driver.sources import is_live
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.specs import flow_names
 from dynamic_predictor.predictor_options import option_flags
-from dynamic_predictor.specs import specs, unknown_settings
+from dynamic_predictor.specs import predictor_spec, specs, unknown_settings
 from scene.errors import InputError
 from scene.frames import parse_frame_range
 from scene.open_scene import is_scene
@@ -41,6 +41,8 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
         raise InputError(f"The predictor {spec.name} finds the angle of view itself; leave out --fov.")
     if settings.masks_from is not None:
         mask_source(settings)
+    if settings.depths_from is not None:
+        _check_depths_from(settings, makes_scene, in_chunks)
     if settings.flow is not None:
         _check_flow(settings, makes_scene)
     chosen = parse_frame_range(settings.frames)
@@ -56,7 +58,7 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
         if settings.predictor_options:
             flags = option_flags(settings.predictor_options)
             raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out {flags}.")
-        for name in ("frames", "fps", "max_frames", "max_size", "fov", "weights", "strict_official"):
+        for name in ("frames", "fps", "max_frames", "max_size", "fov", "weights", "strict_official", "depths_from"):
             if getattr(settings, name) not in (None, False):
                 raise InputError(
                     f"{settings.input} is a scene, whose frames and cameras are fixed; leave out "
@@ -71,6 +73,14 @@ def check_mask_folder(option_name: str, given: str | None) -> None:
         raise InputError(f"{option_name} {given} {what}; give a folder with one mask image per frame.")
 
 
+def _check_depths_from(settings: DriverSettings, makes_scene: bool, in_chunks: bool) -> None:
+    name = predictor_spec(settings.depths_from or "").name
+    if not makes_scene or in_chunks:
+        raise InputError("--depths-from is for run and predict only; leave it out, or choose that --predictor.")
+    if name == settings.spec.name:
+        raise InputError(f"--depths-from {name} is the predictor itself; leave it out.")
+
+
 def _check_flow(settings: DriverSettings, makes_scene: bool) -> None:
     if settings.flow not in flow_names():
         raise InputError(
@@ -80,7 +90,8 @@ def _check_flow(settings: DriverSettings, makes_scene: bool) -> None:
         estimates_motion = mask_source(settings).uses_flow
     else:
         estimates_motion = makes_scene and not settings.spec.motion and settings.masks is None
-    if not settings.spec.flow and not estimates_motion:
+    of_depth = settings.depths_from is not None and predictor_spec(settings.depths_from).flow
+    if not settings.spec.flow and not estimates_motion and not of_depth:
         raise InputError(
             f"Nothing here estimates optical flow with the predictor {settings.spec.name}; leave out --flow."
         )

@@ -15,13 +15,14 @@ from dynamic_predictor.contract import CollectionPredictor, Prediction, Predicto
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
+from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
-from dynamic_predictor.specs import create_predictor
+from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.camera import focal_length
 from scene.errors import InputError
 from scene.frames import Frames, MemoryFrames
@@ -127,7 +128,7 @@ class SceneDriver:
             for sentence in prediction.warnings:
                 self.warn(sentence)
             driven = DrivenScene(scene_of_prediction(prediction, frames), prediction)
-        self._complete(driven.scene, views, workspace.positions, motion_stage)
+        self._complete(driven.scene, views, workspace, motion_stage)
         return driven
 
     def single_view(self, image: np.ndarray) -> tuple[np.ndarray, Prediction]:
@@ -218,9 +219,16 @@ class SceneDriver:
         fov = self.settings.fov
         return None if fov is None else focal_length(frames.width, fov)
 
-    def _complete(self, scene: Scene, views: Views | None, positions: Sequence[int], motion_stage: bool) -> None:
-        """Motion masks where the prediction has none, and where everything in the scene comes from."""
-        settings, spec = self.settings, self.spec
+    def _complete(self, scene: Scene, views: Views | None, workspace: StreamWorkspace, motion_stage: bool) -> None:
+        """Depth of another predictor, motion masks where the prediction has none, and where everything in the scene
+        comes from."""
+        settings, spec, positions = self.settings, self.spec, workspace.positions
+        of_depth = spec
+        if settings.depths_from is not None:
+            of_depth = predictor_spec(settings.depths_from)
+            folder = workspace.folder / "depths_from"
+            found = second_prediction(of_depth, scene.frames, settings, folder, self.progress, self.warn)
+            use_depths(scene, found, of_depth.name)
         if views is not None and views.motion_masks is not None:
             scene.motion_masks = views.motion_masks
             by = mask_source(settings).provenance if settings.masks_from is not None else "given by the user"
@@ -228,7 +236,7 @@ class SceneDriver:
             by = f"predicted ({spec.name})"
         elif motion_stage:
             by = BY_MOTION_STAGE
-            known = scene if spec.confidence_of_depth else replace(scene, confidences=None)
+            known = scene if of_depth.confidence_of_depth else replace(scene, confidences=None)
             scene.motion_masks = estimated_masks(known, settings, self.progress, self.warn)
         else:
             by = "none"
@@ -301,24 +309,9 @@ def predicted_masks(
     source = mask_source(settings)
     if source.is_attention:
         return attention_masks(source, frames, settings, predictor, progress)
-    spec, name = source.spec, source.spec.name
-    flow = {"flow": settings.flow} if settings.flow is not None and spec.flow else {}
-    predictor = create_predictor(name, device=settings.device, seed=settings.seed, **flow)
-    focal = None if settings.fov is None or not spec.known_focal else focal_length(frames.width, settings.fov)
-    if spec.online or (spec.largest_views is not None and len(frames) > spec.largest_views):
-        workspace = StreamWorkspace(folder, {}, resume=False)
-        workspace.take(frames)
-        chunks = StreamSettings(loop=False)
-
-        def known(chosen: Frames, indices: Sequence[int] | range) -> Views:
-            return Views(chosen, focal=focal)
-
-        stream = run_stream(None, predictor, spec, workspace, chunks, known=known, progress=progress, warn=warn)
-        motion = scene_of_stream(stream).motion_masks
-    else:
-        motion = predictor.predict(Views(frames, focal=focal), progress=progress).motion
+    motion = second_prediction(source.spec, frames, settings, folder, progress, warn).motion
     if motion is None:
-        raise InputError(f"The predictor {name} finds no motion masks; choose another for --masks-from.")
+        raise InputError(f"The predictor {source.spec.name} finds no motion masks; choose another for --masks-from.")
     return maps_of_size(motion, (frames.width, frames.height))
 
 

@@ -103,6 +103,10 @@ class DriverSettings(PredictorChoice):
     masks_from: str | None = option(
         None, "motion masks of another predictor, or attention[:NAME]", metavar="NAME", group=_INPUT
     )
+    #: another predictor whose depth replaces that of the first, in each frame scaled to it
+    depths_from: str | None = option(
+        None, "depth of another predictor, scaled to the cameras of the first", metavar="NAME", group=_INPUT
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,7 +14,7 @@ from scene.frames import ASSUMED_RATE, list_images, natural_order, parse_frame_r
 from scene.images import IMAGE_SUFFIXES, read_image
 from scene.video import DecodedImage, decode_video
 
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 Source = str | Path | Sequence[str | Path]
 
@@ -123,7 +123,7 @@ def _where_else(folder: Path) -> str:
     for name in ("rgb", "images", "image", "frames", "JPEGImages"):
         if (folder / name).is_dir() and list_images(folder / name):
             return f", but {folder / name} does"
-    videos = [path for path in folder.iterdir() if path.suffix.lower() in _VIDEO_SUFFIXES]
+    videos = [path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES]
     return f", but the video {videos[0].name}" if videos else ""
 
 

@@ -29,6 +29,10 @@ class RayTasks:
     #: of a cluster, for example "10.0.0.1:6379" or "auto"; None: that of the variable RAY_ADDRESS, else this machine
     address: str | None = None
     use_gpu: bool = True
+    #: tasks at the same time at most; None: as many as the cluster has room for
+    jobs: int | None = None
+    #: each task in a worker process of its own, which gives all memory back; what it prints stays in Ray's logs
+    fresh_processes: bool = False
     #: this process collects everything
     is_first: bool = True
 
@@ -61,8 +65,11 @@ class RayTasks:
         tasks: dict[Any, str] = {}
         try:
             task = self._task(ray, work)
-            tasks |= {task.remote(item): item for item in waiting}
-            while tasks:
+            jobs = len(waiting) if self.jobs is None else self.jobs
+            while tasks or waiting:
+                while waiting and len(tasks) < jobs:
+                    item = waiting.pop(0)
+                    tasks[task.remote(item)] = item
                 ready, _ = ray.wait(list(tasks), num_returns=1, timeout=1.0)  # returns for Ctrl-C
                 for reference in ready:
                     note(_outcome(ray, reference, tasks.pop(reference)))
@@ -83,14 +90,18 @@ class RayTasks:
         try:
             ray.init(
                 address=self.address, runtime_env=environment, include_dashboard=None if self.address else False,
-                logging_level="warning",
+                logging_level="warning", log_to_driver=not self.fresh_processes,
             )  # fmt: skip
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise _unreachable(self.address, error) from error
 
     def _task(self, ray: Any, work: Work) -> Any:
         has_gpus = self.use_gpu and ray.cluster_resources().get("GPU", 0) >= 1
-        options: dict[str, Any] = {"num_cpus": 1, "max_retries": _RETRIES, "max_calls": 0}
+        options: dict[str, Any] = {
+            "num_cpus": 1,
+            "max_retries": _RETRIES,
+            "max_calls": 1 if self.fresh_processes else 0,
+        }
         if has_gpus:
             options["num_gpus"] = 1
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dynamic_predictor.evaluation.datasets.registry import DATASETS
-from dynamic_predictor.evaluation.published import PUBLISHED
+from dynamic_predictor.evaluation.published import published_figures
 from dynamic_predictor.evaluation.results_folder import ResultsFolder
 from dynamic_predictor.evaluation.scores.depth import DepthScores, mean_depth_scores
 from dynamic_predictor.evaluation.scores.masks import MaskScores, summarize_over_clips, summarize_over_frames
@@ -105,9 +105,9 @@ def _beside_published(
     clips: Collection[str],
 ) -> list[Table]:
     """A table of `ours` beside published figures; none where there are no such figures or they are for other clips."""
-    published = PUBLISHED.get((dataset, kind))
+    published = published_figures(dataset, kind)
     whole = DATASETS[dataset].published_clips
-    if published is None or (whole is not None and not set(clips) <= set(whole)):
+    if not published or (whole is not None and not set(clips) <= set(whole)):
         return []
     used = [column for column in columns if any(column.key in row for row in published.values())]
     table = Table(f"{dataset}: {kind}, published figures of other methods and ours", "method", used)

@@ -15,13 +15,14 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
-def only_process(place: Path) -> Iterator[None]:
-    """Locks `place`, a path that need not exist, for this process; raises `InputError` while another process holds it.
+def only_process(place: Path, *, patience: float = 0.0) -> Iterator[None]:
+    """Locks `place`, a path that need not exist, for this process; raises `InputError` while another process holds it,
+    after `patience` seconds.
 
     It is a lock of the operating system on PLACE.lock, a temporary file: it ends with the process, also after a crash.
     """
     path = place.with_name(place.name + ".lock")
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=patience)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -28,7 +28,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
-    add_scene_options(parser, DepthSettings)
+    add_scene_options(parser, DepthSettings, leave_out=("depths_from",))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
-    add_scene_options(parser, PosesSettings, input=None)
+    add_scene_options(parser, PosesSettings, leave_out=("depths_from",), input=None)
     parser.add_argument("--video", metavar="SOURCE", help="the input under another name, as in other tools")
     add_options(parser, ViewerSettings)
     group = parser.add_argument_group("an output folder that exists")

@@ -1,6 +1,8 @@
 """`stillsplat run`: a video in; splats, renders, scores and a report out."""
 
 import argparse
+import sys
+from pathlib import Path
 
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import RunSettings
@@ -24,6 +26,7 @@ examples:
   stillsplat run frames/ -o out --frames 0:200:2 --masks my_masks/
   stillsplat run walk.mp4 -o walk --export glb,nerfstudio
   stillsplat run dog/images -o dog --protocol das3r --annotations dog/annotations
+  stillsplat run walk.mp4 -o walk --predictor geometric,da3-large    # one run each, and walk/compare.html
 """
 
 
@@ -41,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
     from terminal.progress_bars import ProgressBars
 
     settings = scene_settings(options, RunSettings)
+    if settings.predictor is not None and "," in settings.predictor:
+        return _run_several(options, settings)
     with ProgressBars() as bars:
         result = reconstruct(
             settings,
@@ -52,3 +57,22 @@ def run(options: argparse.Namespace) -> int:
         )
     print_run_summary(result)
     return 0
+
+
+def _run_several(options: argparse.Namespace, settings: RunSettings) -> int:
+    """One run per predictor. The status is 0; 1 where some failed, 2 where all did."""
+    from stillsplat.batch.status_table import StatusTable
+    from stillsplat.comparison.predictors import PAGE, predictor_names, run_predictors
+    from stillsplat.comparison.printed import print_comparison
+
+    names = predictor_names(settings.predictor)
+    with StatusTable() as table:
+        result, comparison = run_predictors(
+            settings, names, options.output, resume=options.resume, overwrite=options.overwrite, watcher=table
+        )
+    if comparison is not None:
+        print_comparison(comparison)
+        print(f"\nlook here first  {Path(options.output) / PAGE}")
+    for name, reason in result.failures.items():
+        print(f"stillsplat: {name} failed: {reason}", file=sys.stderr)
+    return 0 if not result.failures else 1 if len(result.failures) < len(names) else 2

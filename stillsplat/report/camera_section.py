@@ -48,7 +48,7 @@ def camera_section(material: Material) -> dict[str, Any]:
     if true_centers:
         others.append(("truth", "truth", np.array(true_centers)))
         keys.append(_Key("truth, aligned (dashed)", "truth"))
-    basis, points = _upright_basis(cameras), _scene_points(scene)
+    basis, points = upright_basis(cameras), _scene_points(scene)
     plots = []
     for title, across, up, with_points, caption in _PLOTS:
         if with_points and points is None:
@@ -81,7 +81,7 @@ def _units(predictor: str) -> str:
     return "scene units are arbitrary"
 
 
-def _upright_basis(cameras: Sequence[Camera]) -> np.ndarray:
+def upright_basis(cameras: Sequence[Camera]) -> np.ndarray:
     """The directions right, ahead and up (3, 3) of the mean camera."""
     down = np.mean([camera.world_from_camera[:3, 1] for camera in cameras], axis=0)
     ahead = np.mean([camera.world_from_camera[:3, 2] for camera in cameras], axis=0)
