@@ -87,7 +87,13 @@ class StatusTable:
             failed = outcome.failure is not None
             mark = Text("✗ failed", style="red") if failed else Text("✓ done", style="green")
             seconds = "" if failed else format_duration(outcome.value["seconds"])
-            return ("failed" if failed else "done"), [clip.name, mark, "", seconds, self._words(outcome, short=True)]
+            return ("failed" if failed else "done"), [
+                Text(clip.name),
+                mark,
+                "",
+                seconds,
+                Text(self._words(outcome, short=True)),
+            ]
         status = read_status(self._folder.status(clip)) if self._folder is not None else {}
         if not status:
             return "waiting", [Text(clip.name, style="dim"), Text("waiting", style="dim"), "", "", ""]
@@ -95,7 +101,7 @@ class StatusTable:
         total = max(int(status.get("total", 1)), 1)
         bar = ProgressBar(total, min(int(status.get("done", 0)), total), width=16, complete_style=ACCENT)
         elapsed = format_duration(time.monotonic() - since)
-        return "running", [clip.name, Text(str(status.get("stage", "")), style=ACCENT), bar, elapsed, ""]
+        return "running", [Text(clip.name), Text(str(status.get("stage", "")), style=ACCENT), bar, elapsed, ""]
 
     def _words(self, outcome: Outcome, *, short: bool = False) -> str:
         if outcome.failure is not None:
