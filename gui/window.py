@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dearpygui.dearpygui as dpg  # pyright: ignore[reportMissingImports]
+import dearpygui.dearpygui as dearpygui  # pyright: ignore[reportMissingImports]
 import numpy as np
 
 from gui.controller import VIEW_LIMITS, Controller
@@ -13,6 +13,9 @@ from gui.painter import DEPTH, IMAGE, MOTION, PICTURES, STATICNESS, VIEW
 from gui.panels import ORANGE, MotionShown
 from gui.plots import curve
 from scene.interruption import interruption_noted
+
+#: its type hints say that containers are numbers
+dpg: Any = dearpygui
 
 _FRAMES_PER_SECOND = 24
 _WIDTH, _HEIGHT, _CONTROLS = 1440, 900, 285

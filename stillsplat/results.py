@@ -68,11 +68,14 @@ def _of_splats(path: Path) -> Result:
 
 
 def _add_splats(result: Result, path: Path) -> None:
+    """Adds the Gaussians in a file of any format. Those of 3DGS's PLY that are not finite are left out and counted."""
     from scene.formats.splat_ply import load_ply
+    from scene.splat_files import read_splats, splat_format
 
-    if path.suffix.lower() != ".ply":
-        raise InputError(f"{path} is not a PLY file of splats; give a run, a scene or a .ply file.")
-    result.gaussians, result.broken = _finite(load_ply(path), path)
+    if splat_format(path).name == "splat_ply":
+        result.gaussians, result.broken = _finite(load_ply(path), path)
+    else:
+        result.gaussians = read_splats(path).gaussians()
 
 
 def _finite(gaussians: "Gaussians", path: Path) -> "tuple[Gaussians, int]":

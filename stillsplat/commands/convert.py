@@ -2,7 +2,7 @@
 
 import argparse
 
-from stillsplat.convert import ConvertSettings, convert
+from stillsplat.convert_settings import ConvertSettings
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from stillsplat.convert import convert
+
     done = convert(options.input, options.output, settings_from(options, ConvertSettings))
     print(f"{options.output}: {done.written} of {done.read} Gaussians, format {done.format}")
     for loss in done.losses:

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from stillsplat.results import open_result
-    from stillsplat.share import write_share
+    from stillsplat.share.build import write_share
     from terminal.progress_bars import ProgressBars
 
     settings = settings_from(options, ShareSettings)

@@ -8,7 +8,8 @@ import pytest
 from scene.errors import InputError
 from scene.splat_files import read_splats, write_splats
 from stillsplat.cli import main
-from stillsplat.convert import AXES, ConvertSettings, convert, rotation_between_axes
+from stillsplat.convert import convert, rotation_between_axes
+from stillsplat.convert_settings import AXES, ConvertSettings
 from tests.scene.formats.splat_samples import pictures, psnr, sample_splats
 
 UP = {"x": [1, 0, 0], "y": [0, 1, 0], "z": [0, 0, 1], "-x": [-1, 0, 0], "-y": [0, -1, 0], "-z": [0, 0, -1]}

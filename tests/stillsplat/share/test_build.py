@@ -12,7 +12,7 @@ from scene.errors import InputError
 from scene.formats.splat_ply import save_ply
 from scene.gaussians import Gaussians
 from stillsplat.results import open_result
-from stillsplat.share import write_share
+from stillsplat.share.build import write_share
 from stillsplat.share.packing import BYTES_EACH
 from stillsplat.share.settings import ShareSettings
 

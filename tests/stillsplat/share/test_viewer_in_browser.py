@@ -14,7 +14,7 @@ from scene.formats.splat_ply import save_ply
 from scene.gaussians import Gaussians
 from scene.splat_rendering import Renderer
 from stillsplat.results import open_result
-from stillsplat.share import write_share
+from stillsplat.share.build import write_share
 
 _FLAGS = ("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--dump-dom")
 _PICTURE = """<script>
