@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,12 @@ from gaussian.settings import TrainSettings
 from scene.errors import InputError
 from terminal.option_parser import OptionParser, exit_status
 from terminal.options import add_options, settings_from
+from viewer.settings import ViewerSettings
 
 if TYPE_CHECKING:
+    from dynamic_predictor.evaluation.given_poses import GivenPoses
     from dynamic_predictor.evaluation.scores.poses import PoseScores
+    from gaussian.train_result import TrainResult
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--keep-cameras", action="store_true", help="same as --no-refine-cameras and --no-refine-focal")
     add_options(parser, TrainSettings)
+    add_options(parser, ViewerSettings)
     return parser
 
 
@@ -86,24 +91,49 @@ def _train(options: argparse.Namespace) -> int:
         print("--eval_pose needs true poses to compare with; give them with --gt-poses FILE.", file=sys.stderr)
     if truth is not None:
         print(_pose_scores("predicted", truth.score(scene.cameras)))
+    viewer = settings_from(options, ViewerSettings)
+    if viewer.viewer and options.gui:
+        raise InputError("--gui and --viewer both show the optimization; give one of them.")
     windowed = options.gui and _can_open_a_window()
-    with ProgressBars() as bars:
-        if windowed:
-            from gui.controller import Controller
-            from gui.window import show
+    with ExitStack() as stack:
+        view = None
+        if viewer.viewer:
+            from stillsplat.training_view import TrainingView
 
-            trainer = Trainer(
-                scene, settings, model_folder, annotations=annotations, progress=bars, resume=options.resume
-            )
-            controller = Controller(trainer, annotations=annotations, truth=truth, folder=model_folder)
-            interrupted = show(controller, model_folder)
-            if controller.session.error is not None:
-                raise controller.session.error
-            if interrupted:
-                raise KeyboardInterrupt
-            result = trainer.finish()
-        else:
-            result = train(scene, settings, model_folder, annotations=annotations, progress=bars, resume=options.resume)
+            view = stack.enter_context(TrainingView(viewer, model_folder.name))
+        with ProgressBars() as bars:
+            if windowed:
+                from gui.controller import Controller
+                from gui.window import show
+
+                trainer = Trainer(
+                    scene, settings, model_folder, annotations=annotations, progress=bars, resume=options.resume
+                )
+                controller = Controller(trainer, annotations=annotations, truth=truth, folder=model_folder)
+                interrupted = show(controller, model_folder)
+                if controller.session.error is not None:
+                    raise controller.session.error
+                if interrupted:
+                    raise KeyboardInterrupt
+                result = trainer.finish()
+            else:
+                watch = None if view is None else view.watch
+                result = train(
+                    scene,
+                    settings,
+                    model_folder,
+                    annotations=annotations,
+                    progress=bars,
+                    resume=options.resume,
+                    watch=watch,
+                )
+        _tell(result, truth, model_folder)
+        if view is not None:
+            view.wait()
+    return 0
+
+
+def _tell(result: "TrainResult", truth: "GivenPoses | None", model_folder: Path) -> None:
     if truth is not None:
         print(_pose_scores("refined", truth.score(result.cameras)))
     print(f"{len(result.gaussians)} Gaussians are in {model_folder}; look at them with: render.py -m {model_folder}")
@@ -114,7 +144,6 @@ def _train(options: argparse.Namespace) -> int:
             f"psnr_das3r {scores['psnr_das3r']:.2f} dB, psnr_static {scores['psnr_static']:.2f} dB, "
             f"ssim_static {scores['ssim_static']:.4f}"
         )
-    return 0
 
 
 def _pose_scores(kind: str, scores: "PoseScores") -> str:

@@ -1,8 +1,8 @@
 """Optimizes the static Gaussians of a scene together with cameras, exposures and static weights."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
+#: a function from a trainer to the context in which it is watched
+Watch = Callable[["Trainer"], AbstractContextManager[object]]
+
 
 def train(
     scene: Scene,
@@ -37,6 +40,7 @@ def train(
     annotations: FrameMaps | None = None,
     progress: Progress = ignore_progress,
     resume: bool = False,
+    watch: Watch | None = None,
 ) -> TrainResult:
     """Optimizes the static Gaussians of `scene`.
 
@@ -44,14 +48,16 @@ def train(
     (H, W) in [0, 1] per frame, 1 = moves, used only for the scores of held-out frames and for `refine_test_cameras`;
     without them, the motion masks of the scene are used. With `resume`, the run continues from the checkpoint in
     `model_folder`, if there is one, and has the same result as one that was not interrupted. A scene without motion
-    masks is taken as static everywhere. Ctrl-C writes a checkpoint and raises KeyboardInterrupt. Progress stages:
+    masks is taken as static everywhere. `watch` is entered with the trainer for as long as it advances, to show it from
+    another thread. Ctrl-C writes a checkpoint and raises KeyboardInterrupt. Progress stages:
     "initializing", "optimizing".
 
     Raises `InputError` if the scene has no static pixel or no depth, if no Gaussian is left at the end, if the
     checkpoint is of another scene or other settings, or if `model_folder` cannot be written.
     """
     trainer = Trainer(scene, settings, model_folder, annotations=annotations, progress=progress, resume=resume)
-    with _cores_for_the_kernels(trainer.device), interruption_noted() as interrupted:
+    watched = watch(trainer) if watch is not None else nullcontext()
+    with _cores_for_the_kernels(trainer.device), interruption_noted() as interrupted, watched:
         while trainer.advance():
             if interrupted.is_set():
                 trainer.save()

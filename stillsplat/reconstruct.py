@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +38,9 @@ from stillsplat.scene_exports import (
 )
 from stillsplat.settings import RunSettings
 
+if TYPE_CHECKING:
+    from gaussian.trainer import Watch
+
 STAGES = ("scene", "optimize", "render", "export", "score", "report")
 _REFINED = "Refined together with the Gaussians by stillsplat run."
 
@@ -60,12 +63,14 @@ def reconstruct(
     overwrite: bool = False,
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
+    watch: "Watch | None" = None,
 ) -> Reconstruction:
     """Makes everything that `stillsplat run` promises in the folder `output`.
 
     Works in stages (scene, optimize, render, export, score, report). Each writes its files whole and is then recorded,
     so that with `resume` a stopped run continues where it was, inside the optimization from its last checkpoint. When
-    no stage is finished, nothing is left. `warn` receives sentences as they come up.
+    no stage is finished, nothing is left. `warn` receives sentences as they come up; `watch` shows the optimization
+    (`gaussian.trainer.train`).
 
     Raises `InputError` for all errors that a user can correct; KeyboardInterrupt passes through after clean-up.
     """
@@ -75,7 +80,7 @@ def reconstruct(
     settings = settings.resolved()
     folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
     try:
-        return _run(folder, settings, progress, warn)
+        return _run(folder, settings, progress, warn, watch)
     except InputError as error:
         if not folder.any_finished():
             raise
@@ -85,7 +90,13 @@ def reconstruct(
         folder.clean_up()
 
 
-def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Callable[[str], None]) -> Reconstruction:
+def _run(
+    folder: RunFolder,
+    settings: RunSettings,
+    progress: Progress,
+    warn: Callable[[str], None],
+    watch: "Watch | None" = None,
+) -> Reconstruction:
     warnings: list[str] = [str(item) for item in folder.record.get("warnings", [])]
 
     def collect_warning(sentence: str) -> None:
@@ -106,7 +117,7 @@ def _run(folder: RunFolder, settings: RunSettings, progress: Progress, warn: Cal
         annotations = open_annotations(settings.annotations, settings, scene)
     if not folder.finished("optimize"):
         with _timed() as clock:
-            findings = _optimize(scene, settings, folder, annotations, progress)
+            findings = _optimize(scene, settings, folder, annotations, progress, watch)
         folder.finish("optimize", clock(), peak_memory_bytes=peak_memory_bytes(), **findings)
         gc.collect()
     if not folder.finished("render"):
@@ -172,7 +183,12 @@ def open_annotations(given: str | Path, settings: RunSettings, scene: Scene) -> 
 
 
 def _optimize(
-    scene: Scene, settings: RunSettings, folder: RunFolder, annotations: FrameMaps | None, progress: Progress
+    scene: Scene,
+    settings: RunSettings,
+    folder: RunFolder,
+    annotations: FrameMaps | None,
+    progress: Progress,
+    watch: "Watch | None",
 ) -> dict[str, Any]:
     from gaussian.trainer import train
     from scene.formats.splat_ply import save_ply
@@ -184,6 +200,7 @@ def _optimize(
         annotations=annotations,
         progress=progress,
         resume=(folder.model / "checkpoint.pt").exists(),
+        watch=watch,
     )
     save_ply(folder.splats, result.gaussians, sh_degree=0)
     return {

@@ -19,6 +19,8 @@ from viewer.view_camera import vertical_angle
 if TYPE_CHECKING:
     import viser  # pyright: ignore[reportMissingImports]
 
+    from scene.gaussians import Gaussians
+
 #: whose points are shown
 WhichPoints = Literal["none", "current frame", "all frames"]
 
@@ -73,12 +75,20 @@ class ResultNodes:
         self.splats: Any = None
         self._surface: np.ndarray | None = None
         if result.gaussians is not None:
-            arrays = splat_arrays(result.gaussians, _MOST_SPLATS)
-            self.splats = server.scene.add_gaussian_splats(
-                f"{root}/splats", arrays.centers, arrays.covariances, arrays.colors, arrays.opacities
-            )
+            self.show_splats(result.gaussians)
         count = len(result.cameras)
         self.frames = [self._frame(index) for index in range(0, count, self._budget.stride(count))]
+
+    def show_splats(self, gaussians: "Gaussians") -> None:
+        """Shows other Gaussians, all of them finite, in place of those of before."""
+        self.result.gaussians, self._surface = gaussians, None
+        arrays, name = splat_arrays(gaussians, _MOST_SPLATS), f"{self.name}/splats"
+        visible = self.splats is None or self.splats.visible
+        # a node of the same name takes the place of the one before
+        self.splats = self._server.scene.add_gaussian_splats(
+            name, arrays.centers, arrays.covariances, arrays.colors, arrays.opacities
+        )
+        self.splats.visible = visible
 
     def _frame(self, index: int) -> _Frame:
         camera, name = self.result.cameras[index], f"{self.name}/frames/{index}"

@@ -21,11 +21,13 @@ from viewer.path_panel import PathPanel
 from viewer.pictures import COLORINGS, Coloring, colored_frame, possible_colorings, split_picture
 from viewer.result import Result
 from viewer.result_nodes import Look, ResultNodes, WhichPoints
-from viewer.server import close_server, open_server
+from viewer.server import PlaceOptions, close_server, open_server
 from viewer.view_camera import camera_of_view, vertical_angle
 
 if TYPE_CHECKING:
     import viser  # pyright: ignore[reportMissingImports]
+
+    from scene.gaussians import Gaussians
 
 _STATIC = "static render"
 _POINTS: tuple[WhichPoints, ...] = ("none", "current frame", "all frames")
@@ -34,7 +36,8 @@ _PICTURE = 480
 
 
 class ResultViewer:
-    """A context manager. `flow` grows strokes of the mask brush. Raises `InputError` as `open_server` does."""
+    """A context manager. `flow` grows strokes of the mask brush. Raises `InputError` as `open_server` does, and
+    names `options` in it."""
 
     def __init__(
         self,
@@ -44,13 +47,15 @@ class ResultViewer:
         port: int = 8080,
         flow: Flow | None = None,
         budget: Budget | None = None,
+        options: PlaceOptions = ("--host", "--port"),
     ) -> None:
         names = _distinct([result.name for result in results])
-        self.server = open_server(host, port, ", ".join(names), options=("--host", "--port"))
+        self.server = open_server(host, port, ", ".join(names), options=options)
         self._lock = threading.RLock()
         self._wake, self._closed = threading.Event(), threading.Event()
         self._renderers: dict[int, Any] = {}
         self._drawn: tuple[Any, ...] | None = None
+        self._note = ""
         first = results[0]
         rotation = first.cameras[0].world_from_camera[:3, :3]
         self.server.scene.set_up_direction(tuple(-rotation[:, 1]))
@@ -145,6 +150,15 @@ class ResultViewer:
         except KeyboardInterrupt:
             return
 
+    def show_splats(self, gaussians: "Gaussians", words: str = "") -> None:
+        """Shows other Gaussians of the first result, all of them finite, for example while they are optimized. `words`
+        stand in the panel. May be called from any thread."""
+        with self._lock:
+            next(iter(self.nodes.values())).show_splats(gaussians)
+            self._renderers.clear()
+            self._drawn, self._note = None, words
+        self._wake.set()
+
     @property
     def current(self) -> ResultNodes:
         """The result that the timeline and the tabs are about."""
@@ -229,7 +243,7 @@ class ResultViewer:
             words.append(f"{len(result.gaussians):,} Gaussians")
         if result.broken:
             words.append(f"{result.broken:,} that are not finite are left out")
-        return ", ".join(words)
+        return ", ".join([*words, self._note] if self._note else words)
 
     # the picture
 

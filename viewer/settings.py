@@ -13,9 +13,7 @@ _VIEWER = "viewer"
 class ViewerSettings:
     """Raises `InputError` for a place without a viewer and for a port that there cannot be."""
 
-    viewer: bool = option(
-        False, "show points and cameras in a browser while they are found; stays open until Ctrl-C", group=_VIEWER
-    )
+    viewer: bool = option(False, "show what is being made in a browser; stays open until Ctrl-C", group=_VIEWER)
     #: None: `DEFAULT_PORT`
     viewer_port: int | None = option(None, f"port (default: {DEFAULT_PORT})", metavar="PORT", group=_VIEWER)
     #: None: `DEFAULT_HOST`

@@ -2,10 +2,14 @@
 
 import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+from scene.errors import InputError
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import RunSettings
+from terminal.options import add_options, settings_from
+from viewer.settings import ViewerSettings
 
 EPILOG = """\
 output files in OUT:
@@ -25,6 +29,7 @@ examples:
   stillsplat run walk.mp4 -o walk
   stillsplat run frames/ -o out --frames 0:200:2 --masks my_masks/
   stillsplat run walk.mp4 -o walk --export glb,nerfstudio
+  stillsplat run walk.mp4 -o walk --viewer
   stillsplat run dog/images -o dog --protocol das3r --annotations dog/annotations
   stillsplat run walk.mp4 -o walk --predictor geometric,da3-large    # one run each, and walk/compare.html
 """
@@ -33,6 +38,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for all results; must not exist")
     add_scene_options(parser, RunSettings)
+    add_options(parser, ViewerSettings)
     group = parser.add_argument_group("an output folder that exists")
     group.add_argument("--resume", action="store_true", help="continue a run that was stopped")
     group.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
@@ -45,17 +51,29 @@ def run(options: argparse.Namespace) -> int:
 
     settings = scene_settings(options, RunSettings)
     if settings.predictor is not None and "," in settings.predictor:
+        if options.viewer:
+            raise InputError("The viewer shows one optimization at a time; leave out --viewer with several predictors.")
         return _run_several(options, settings)
-    with ProgressBars() as bars:
-        result = reconstruct(
-            settings,
-            options.output,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            progress=bars,
-            warn=bars.warn,
-        )
-    print_run_summary(result)
+    viewer = settings_from(options, ViewerSettings)
+    with ExitStack() as stack:
+        view = None
+        if viewer.viewer:
+            from stillsplat.training_view import TrainingView
+
+            view = stack.enter_context(TrainingView(viewer, Path(options.output).name))
+        with ProgressBars() as bars:
+            result = reconstruct(
+                settings,
+                options.output,
+                resume=options.resume,
+                overwrite=options.overwrite,
+                progress=bars,
+                warn=bars.warn,
+                watch=view.watch if view is not None else None,
+            )
+        print_run_summary(result)
+        if view is not None:
+            view.wait()
     return 0
 
 

@@ -99,7 +99,7 @@ def tiny_model():
     return DepthAnything3(network, name="tiny", device="cpu")
 
 
-def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_: None, resume=False):
+def fake_train(scene, settings, folder, *, annotations=None, progress=lambda *_: None, resume=False, watch=None):
     fake_train.calls.append({"settings": settings, "resume": resume, "annotations": annotations is not None})
     if fake_train.error is not None:
         (folder / "point_cloud").mkdir(parents=True, exist_ok=True)
