@@ -80,9 +80,9 @@ class TrainingView:
 
     def _show(self, trainer: Trainer, viewer: ResultViewer) -> None:
         snapshot = trainer.snapshot
-        if snapshot is not None:
+        if snapshot is not None and len(gaussians := _finite(snapshot.gaussians)):
             words = f"iteration {snapshot.iteration} of {trainer.iterations}"
-            viewer.show_splats(_finite(snapshot.gaussians), words)
+            viewer.show_splats(gaussians, words)
 
 
 def _finite(gaussians: Gaussians) -> Gaussians:

@@ -6,13 +6,13 @@ Callbacks of controls only note that something has changed; one thread of the vi
 import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scene.camera import Camera
 from scene.errors import InputError
+from viewer.browser_viewer import BrowserViewer
 from viewer.budget import Budget
 from viewer.downloads import download, possible_formats
 from viewer.mask_panel import Flow, MaskPanel
@@ -21,7 +21,7 @@ from viewer.path_panel import PathPanel
 from viewer.pictures import COLORINGS, Coloring, colored_frame, possible_colorings, split_picture
 from viewer.result import Result
 from viewer.result_nodes import Look, ResultNodes, WhichPoints
-from viewer.server import PlaceOptions, close_server, open_server
+from viewer.server import PlaceOptions, open_server
 from viewer.view_camera import camera_of_view, vertical_angle
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _POINTS: tuple[WhichPoints, ...] = ("none", "current frame", "all frames")
 _PICTURE = 480
 
 
-class ResultViewer:
+class ResultViewer(BrowserViewer):
     """A context manager. `flow` grows strokes of the mask brush. Raises `InputError` as `open_server` does, and
     names `options` in it."""
 
@@ -119,28 +119,6 @@ class ResultViewer:
         ):
             control.on_update(lambda event: self._wake.set())
         self._choose()
-
-    @property
-    def url(self) -> str:
-        """Where to look, on this machine."""
-        host = self.server.get_host()
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{self.server.get_port()}"
-
-    def __enter__(self) -> "ResultViewer":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the server; browsers keep the last picture."""
-        if not self._closed.is_set():
-            self._closed.set()
-            self._wake.set()
-            self._worker.join(timeout=5.0)
-            close_server(self.server)
 
     def wait(self) -> None:
         """Stays until Ctrl-C, which ends it without an exception."""

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -19,10 +18,11 @@ from scene.maps import map_of_size
 from scene.progress import Progress, ignore_progress
 from scene.rotations import quaternion_from_rotation
 from scene.scene import Scene
+from viewer.browser_viewer import BrowserViewer
 from viewer.budget import Budget
 from viewer.panel import Choice, Panel
 from viewer.points import FramePoints, frame_points
-from viewer.server import close_server, open_server
+from viewer.server import open_server
 from viewer.view_camera import camera_of_view, vertical_angle
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class _Shown:
     is_current: bool = field(default=False)
 
 
-class SceneViewer:
+class SceneViewer(BrowserViewer):
     """A context manager. `live`: frames still come. Raises `InputError` as `open_server` does."""
 
     def __init__(
@@ -104,28 +104,6 @@ class SceneViewer:
         self._applied: Choice | None = None
         self._worker = threading.Thread(target=self._work, name="viewer", daemon=True)
         self._worker.start()
-
-    @property
-    def url(self) -> str:
-        """Where to look, on this machine."""
-        host = self.server.get_host()
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{self.server.get_port()}"
-
-    def __enter__(self) -> "SceneViewer":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the server; browsers keep the last picture."""
-        if not self._closed.is_set():
-            self._closed.set()
-            self._wake.set()
-            self._worker.join(timeout=5.0)
-            close_server(self.server)
 
     # frames
 
