@@ -3,14 +3,11 @@
 import argparse
 import math
 import pickle
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -24,6 +21,7 @@ from dynamic_predictor.training.sharding import gather, shard, shard_optimizer_s
 from dynamic_predictor.training.training_log import TrainingLog
 from scene.errors import InputError
 from scene.files.json_files import plain
+from scene.interruption import interruption_noted
 from scene.progress import Progress, ignore_progress
 
 #: exceptions from reading files that are not checkpoints of this training
@@ -101,7 +99,7 @@ def train(
             state = {"optimizer": moments, "settings": plain(settings), **asdict(position)}
             recipe.save(output / name, weights, samples_per_step=samples_per_step, **state)
 
-    with _interruptible() as stop, log:
+    with interruption_noted() as stop, log:
         for epoch in range(position.epoch, settings.epochs):
             begin = time.perf_counter()
             feed = recipe.batches(epoch, process, first_step=position.step, workers=workers)
@@ -200,24 +198,3 @@ def _reading_checkpoint(path: Path) -> Iterator[None]:
         raise
     except _INVALID_CHECKPOINT as error:
         raise InputError(f"{path} is not a training checkpoint of this network; leave --resume out.") from error
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Makes the first Ctrl-C request a stop after the current step; the second raises `KeyboardInterrupt`."""
-    stop = threading.Event()
-
-    def request(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    try:
-        previous = signal.signal(signal.SIGINT, request)
-    except ValueError:  # not in the main thread
-        yield stop
-        return
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, previous)

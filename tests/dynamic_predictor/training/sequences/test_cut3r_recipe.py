@@ -1,5 +1,6 @@
 """Small runs of CUT3R's training: gradients through chunks of views, memory, resuming, accumulation."""
 
+import argparse
 import os
 import signal
 from dataclasses import replace
@@ -160,7 +161,8 @@ def test_a_step_follows_every_chunk_with_gradients(run, tmp_path):
 
 
 def read_checkpoint_steps(folder) -> int:
-    saved = torch.load(folder / "checkpoint-last.pth", weights_only=False)
+    with torch.serialization.safe_globals([argparse.Namespace]):  # of the official layout
+        saved = torch.load(folder / "checkpoint-last.pth", weights_only=True)
     return int(max(float(state["step"]) for state in saved["optimizer"]["state"].values()))
 
 
