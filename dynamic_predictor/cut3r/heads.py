@@ -2,6 +2,7 @@
 confidences, color, and the camera's pose. The 224-pixel model has linear heads, the 512-pixel one DPT heads (Ranftl et
 al., ICCV 2021)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ class _PoseHead(nn.Module):
         return self.mlp(pose_token)
 
 
-class Heads(nn.Module):
+class Heads(nn.Module, ABC):
     """What both kinds of heads share: the pose, and tokens that are brought into the world by it."""
 
     #: turns self-view points behind the camera to the front
@@ -129,14 +130,14 @@ class Heads(nn.Module):
                 prediction["color"] = activated_color(self._color_maps(local, rows, columns))
         return ViewPrediction(**prediction)
 
-    def _self_maps(self, layers: Sequence[Tensor], rows: int, columns: int) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _self_maps(self, layers: Sequence[Tensor], rows: int, columns: int) -> Tensor: ...
 
-    def _world_maps(self, layers: Sequence[Tensor], rows: int, columns: int) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _world_maps(self, layers: Sequence[Tensor], rows: int, columns: int) -> Tensor: ...
 
-    def _color_maps(self, layers: Sequence[Tensor], rows: int, columns: int) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _color_maps(self, layers: Sequence[Tensor], rows: int, columns: int) -> Tensor: ...
 
 
 class LinearHeads(Heads):

@@ -33,7 +33,7 @@ class PredictorChoice(ComputeSettings):
     )
     #: optical flow, a name of `optical_flow.specs`; None: the predictor's own choice
     flow: str | None = option(
-        None, "optical flow: auto or a name of the table in docs (default: the predictor's)", metavar="NAME",
+        None, "optical flow: auto, sea-raft, raft or dis (default: the predictor's)", metavar="NAME",
         group=_PREDICTOR,
     )  # fmt: skip
     #: frames are shrunk to at most this many pixels on their long side; None: what suits the predictor
@@ -44,7 +44,7 @@ class PredictorChoice(ComputeSettings):
         False, "what official code does where ours differs, mistakes included", group=_PREDICTOR
     )
     #: further fields of the predictor's settings type, by name; on the command line, options of their own
-    #: (`driver.predictor_options`)
+    #: (`dynamic_predictor.predictor_options`)
     predictor_options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
