@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynamic_predictor.driver.checks import check_mask_folder, check_options
+from dynamic_predictor.driver.checks import check_options
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
@@ -20,9 +20,9 @@ from scene.folder import load_scene, replace_cameras, save_scene
 from scene.formats.exportable import Exportable
 from scene.formats.registry import export
 from scene.frames import Frames
+from scene.given_masks.opening import check_masks, open_masks
 from scene.images import read_image, write_png
 from scene.maps import FrameMaps
-from scene.masks import open_masks
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.video import frame_rate, write_video
@@ -75,7 +75,7 @@ def reconstruct(
     Raises `InputError` for all errors that a user can correct; KeyboardInterrupt passes through after clean-up.
     """
     check_options(settings)
-    check_mask_folder("--annotations", settings.annotations)
+    check_masks("--annotations", settings.annotations)
     checked_formats(settings, optimized=True)
     settings = settings.resolved()
     folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)

@@ -52,6 +52,14 @@ def source_title(text: str) -> str:
     return f"camera {text}" if is_live(text) and "://" not in text else text
 
 
+def image_names(source: Source) -> list[str] | None:
+    """The names of the image files of a folder, pattern or list, in their order; None for other sources."""
+    if is_live(source):
+        return None
+    opened = open_source(source)
+    return [file.name for file in opened.files] if isinstance(opened, ImageFiles) else None
+
+
 def open_source(
     source: Source,
     *,

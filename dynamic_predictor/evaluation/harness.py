@@ -247,11 +247,18 @@ class _ClipEvaluator:
                 elif settings.masks_from is not None:
                     folder, driver = workspace.folder / "masks_from", self.driver
                     masks = predicted_masks(
-                        frames, driver.settings, folder, self.progress, driver.warn, predictor=driver.predictor
+                        frames,
+                        driver.settings,
+                        folder,
+                        self.progress,
+                        driver.warn,
+                        observed=workspace.observed(),
+                        predictor=driver.predictor,
                     )
                 return Views(
                     frames,
                     motion_masks=masks,
+                    observed=workspace.observed(),
                     focal=_true_focal(clip, frames) if settings.use_true_focal else None,
                 )
 
