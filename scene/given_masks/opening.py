@@ -14,7 +14,7 @@ from scene.given_masks.mask_arrays import read_mask_stack
 from scene.given_masks.mask_images import MaskImage, mask_image_of_array, read_mask_image
 from scene.given_masks.matching import has_two_endings, match_masks
 from scene.given_masks.meaning import MaskConvention, MaskMeaning, meaning_of
-from scene.images import resize_image
+from scene.images import IMAGE_SUFFIXES, resize_image
 from scene.maps import FrameMaps, LoadedMaps, StoredMaps
 from scene.video import decode_video
 
@@ -68,6 +68,8 @@ def check_masks(option_name: str, given: str | None) -> None:
     path = Path(given).expanduser()
     if not path.exists():
         raise InputError(f"{option_name} {given} does not exist; give a folder with one mask image per frame.")
+    if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
+        raise InputError(f"{option_name} {given} is not a folder; give the folder with all masks of the clip.")
     if not path.is_dir() and (not path.is_file() or path.stat().st_size == 0):
         raise InputError(f"{option_name} {given} is no folder of masks, array file or video.")
 
