@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
 from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
-from scene.given_masks.meaning import MaskConvention
+from scene.given_masks.convention import MaskConvention
 from scene.option import option
 
 if TYPE_CHECKING:

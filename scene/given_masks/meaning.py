@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 
 from scene.errors import InputError
+from scene.given_masks.convention import MaskConvention
 from scene.given_masks.mask_images import MaskImage
 
-#: "motion": white is what moves; "ignore": black is what is left out (COLMAP, nerfstudio); "auto": found out
-MaskConvention = Literal["motion", "ignore", "auto"]
 #: more different gray levels than a label image of a clip has
 _MOST_LABELS = 16
 #: share of the pixels of a gray level that lie inside regions of it, above which it is a label and not a soft edge

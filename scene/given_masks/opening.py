@@ -9,11 +9,12 @@ import numpy as np
 
 from scene.errors import InputError
 from scene.frames import Frames, list_images
+from scene.given_masks.convention import MaskConvention
 from scene.given_masks.growing import grown
 from scene.given_masks.mask_arrays import read_mask_stack
 from scene.given_masks.mask_images import MaskImage, mask_image_of_array, read_mask_image
 from scene.given_masks.matching import has_two_endings, match_masks
-from scene.given_masks.meaning import MaskConvention, MaskMeaning, meaning_of
+from scene.given_masks.meaning import MaskMeaning, meaning_of
 from scene.images import IMAGE_SUFFIXES, resize_image
 from scene.maps import FrameMaps, LoadedMaps, StoredMaps
 from scene.video import decode_video
