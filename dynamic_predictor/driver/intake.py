@@ -74,6 +74,8 @@ class Intake:
                 for _ in self._live_frames(self._source):
                     stored()
             return
+        if len(self._workspace):  # those of an interrupted run
+            stored()
         for image in self._source.images(skip=len(self._workspace)):
             if not self._store(image):
                 return
