@@ -86,6 +86,8 @@ class Intake:
                 for _ in self._live_frames(self._source):
                     stored()
             return
+        if len(self._workspace):  # those of an interrupted run
+            stored()
         if isinstance(self._source, ImageFiles):
             self._source.require_one_size()
         for image in self._source.images(skip=len(self._workspace)):

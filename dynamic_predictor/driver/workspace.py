@@ -99,7 +99,16 @@ class StreamWorkspace:
 
     def finish_frames(self) -> None:
         """Records that the source has ended."""
-        write_json(self._record, {**read_json(self._record), "frames_complete": True})
+        self.note("frames_complete", True)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keeps a JSON value with the settings, for a resumed run."""
+        write_json(self._record, {**read_json(self._record), name: value})
+
+    def noted(self, name: str) -> list[str]:
+        """The texts that `note` kept under `name`, also in an earlier run."""
+        found = read_json(self._record).get(name)
+        return [str(item) for item in found] if isinstance(found, list) else []
 
     def __len__(self) -> int:
         """How many frames there are."""
@@ -124,7 +133,7 @@ class StreamWorkspace:
         position = len(self) if position is None else position
         if self.source_size is None:
             self.source_size = source_size or (image.shape[1], image.shape[0])
-            write_json(self._record, {**read_json(self._record), "source_size": list(self.source_size)})
+            self.note("source_size", list(self.source_size))
         if observed is not None:
             self.write_observed(len(self), observed)
         with atomic_file(self._frame_path(len(self))) as temporary:
