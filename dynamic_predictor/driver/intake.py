@@ -120,6 +120,8 @@ class Intake:
                 f"All {count} frames of {title} are the same image, which allows no estimate of depth or motion; "
                 "give a clip in which the camera or something else moves."
             )
+        self._workspace.note("source", dict(self._source.description))
+        self._workspace.note("source_warnings", self.warnings)
         self._workspace.finish_frames()
 
     def _store(self, decoded: DecodedImage) -> bool:

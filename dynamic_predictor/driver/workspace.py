@@ -110,6 +110,12 @@ class StreamWorkspace:
         found = read_json(self._record).get(name)
         return [str(item) for item in found] if isinstance(found, list) else []
 
+    @property
+    def source_description(self) -> dict[str, Any]:
+        """What the driver found out about the source (`FrameSource.description`); empty before it has ended."""
+        found = read_json(self._record).get("source")
+        return found if isinstance(found, dict) else {}
+
     def __len__(self) -> int:
         """How many frames there are."""
         return len(self._times)
