@@ -25,7 +25,7 @@ import numpy as np
 from dynamic_predictor.contract import Prediction
 from scene.errors import InputError
 from scene.files.atomic import atomic_file, atomic_folder, writing_error
-from scene.files.json_files import read_json, write_json
+from scene.files.json_files import plain, read_json, write_json
 from scene.files.text import read_text
 from scene.frame_files import frame_writer
 from scene.frames import Frames, ImageFolderFrames
@@ -84,7 +84,7 @@ class StreamWorkspace:
         if not isinstance(found, dict):
             raise InputError(f"{self._record} is damaged; start again with --overwrite.")
         for key, value in settings.items():
-            if found.get(key) != value:
+            if found.get(key) != plain(value):
                 raise InputError(
                     f"{self.folder} was begun with {key} = {found.get(key)}, not {value}; repeat it as it was, or "
                     "start again with --overwrite."

@@ -45,7 +45,8 @@ def read_header(path: str | Path) -> ImageHeader:
     """Reads no pixels. Raises `InputError` as `opened_image` does."""
     with opened_image(path) as image:
         width, height = image.size
-        turned = image.getexif().get(0x0112, 1) >= 5
+        # Pillow decodes a PNG file that has no such entry to look for one behind the pixels
+        turned = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(0x0112, 1) >= 5
         count = int(getattr(image, "n_frames", 1)) if getattr(image, "is_animated", False) else 1
         return ImageHeader(*((height, width) if turned else (width, height)), has_more_than_8_bits(image), count)
 
