@@ -276,7 +276,7 @@ class SceneDriver:
         if scene.confidences is not None:
             scene.confidences = where_observed(scene.confidences, scene.observed)
         scene.predictor = spec.name
-        said = [*workspace.noted("source_warnings"), *scene_warnings(scene)]
+        said = [*workspace.noted("source_warnings"), *scene_warnings(scene), *self._said]
         scene.provenance = {
             **scene.provenance,
             "warnings": list(dict.fromkeys(said)),
@@ -284,7 +284,6 @@ class SceneDriver:
             "source": workspace.source_description,
             "source_frames": list(positions),
             "masks": by,
-            "warnings": list(dict.fromkeys([*scene_warnings(scene), *self._said])),
         }
 
 
