@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from gaussian.settings import TrainSettings
 from scene.errors import InputError
-from terminal.option_parser import OptionParser, exit_status
+from terminal.exit_status import exit_status
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 from viewer.settings import ViewerSettings
 

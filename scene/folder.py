@@ -19,7 +19,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.lib import format as npy
-from PIL import Image
 
 from scene.camera import Camera
 from scene.camera_files import read_cameras, write_cameras
@@ -35,6 +34,7 @@ from scene.frame_files import frame_name, frame_writer, link_or_copy
 from scene.frames import ImageFolderFrames
 from scene.images import write_png
 from scene.maps import FrameMaps, LoadedMaps, map_8_bit
+from scene.media.image_header import read_header
 from scene.progress import Progress, ignore_progress
 from scene.rotations import is_rigid
 from scene.scene import Scene
@@ -283,11 +283,8 @@ def _whole_number(path: Path, description: dict[str, Any], key: str, smallest: i
 def _check_image(path: Path, width: int, height: int) -> None:
     """Raises `InputError` unless the image exists with this size; reads its header only."""
     check_file(path)
-    try:
-        with Image.open(path) as image:
-            size = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise InputError(f"{path} is damaged and cannot be read as an image.") from None
+    header = read_header(path)
+    size = (header.width, header.height)
     if size != (width, height):
         raise InputError(f"{path} is {size[0]}x{size[1]} but the scene has {width}x{height}.")
 

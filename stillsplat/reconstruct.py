@@ -16,6 +16,7 @@ from dynamic_predictor.driver.checks import check_options
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
+from scene.files.locking import only_process
 from scene.folder import load_scene, replace_cameras, save_scene
 from scene.formats.exportable import Exportable
 from scene.formats.registry import export
@@ -78,16 +79,17 @@ def reconstruct(
     check_masks("--annotations", settings.annotations)
     checked_formats(settings, optimized=True)
     settings = settings.resolved()
-    folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
-    try:
-        return _run(folder, settings, progress, warn, watch)
-    except InputError as error:
-        if not folder.any_finished():
-            raise
-        kept = f"what was finished is in {folder.path}, --resume continues from it"
-        raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
-    finally:
-        folder.clean_up()
+    with only_process(Path(output)):
+        folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
+        try:
+            return _run(folder, settings, progress, warn, watch)
+        except InputError as error:
+            if not folder.any_finished():
+                raise
+            kept = f"what was finished is in {folder.path}, --resume continues from it"
+            raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
+        finally:
+            folder.clean_up()
 
 
 def _run(

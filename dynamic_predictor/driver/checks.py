@@ -5,7 +5,7 @@ from typing import Any
 
 from dynamic_predictor.driver.mask_source import mask_source
 from dynamic_predictor.driver.settings import DriverSettings
-from dynamic_predictor.driver.sources import is_live
+from dynamic_predictor.driver.source_names import is_live
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.specs import flow_names
 from dynamic_predictor.predictor_options import option_flags

@@ -276,9 +276,12 @@ class SceneDriver:
         if scene.confidences is not None:
             scene.confidences = where_observed(scene.confidences, scene.observed)
         scene.predictor = spec.name
+        said = [*workspace.noted("source_warnings"), *scene_warnings(scene)]
         scene.provenance = {
             **scene.provenance,
+            "warnings": list(dict.fromkeys(said)),
             "input": settings.input,
+            "source": workspace.source_description,
             "source_frames": list(positions),
             "masks": by,
             "warnings": list(dict.fromkeys([*scene_warnings(scene), *self._said])),

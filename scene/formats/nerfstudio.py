@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from scene.camera import Camera
 from scene.errors import InputError
@@ -22,6 +21,7 @@ from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
 from scene.frame_files import store_frames
 from scene.images import write_png
+from scene.media.image_header import read_header
 from scene.observed import is_observed
 from scene.progress import Progress
 from scene.rotations import is_rigid
@@ -153,8 +153,8 @@ def _camera(path: Path, file_path: str, values: dict[str, Any]) -> Camera:
 def _image_size(path: Path, file_path: str) -> tuple[int, int]:
     for candidate in (path.parent / file_path, path.parent / f"{file_path}.png"):
         try:
-            with Image.open(candidate) as image:
-                return image.size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            header = read_header(candidate)
+            return header.width, header.height
+        except InputError:
             continue
     raise InputError(f"{path} gives no size for {file_path}, and that image cannot be read.")
