@@ -14,7 +14,7 @@ import torch
 from tests.submodules.diff_gaussian_rasterization import test_drop_in as drop_in
 from tests.submodules.diff_gaussian_rasterization import test_drop_in_variants as variants
 from tests.submodules.diff_gaussian_rasterization import test_functional as gradients
-from tests.submodules.diff_gaussian_rasterization import test_extreme_values as extreme
+from tests.submodules.diff_gaussian_rasterization import test_functional_with_extreme_values as extreme
 from tests.submodules.diff_gaussian_rasterization import test_fused_optimizer, test_training
 from tests.submodules.diff_gaussian_rasterization import test_library as robustness
 from tests.submodules.diff_gaussian_rasterization import test_sparse_adam as sparse_adam
