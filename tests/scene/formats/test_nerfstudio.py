@@ -86,7 +86,7 @@ def test_angles_of_view_of_both_sides(tmp_path: Path, given: dict, expected: tup
         ({"camera_model": "OPENCV_FISHEYE"}, "fisheye lens"),
         ({"is_fisheye": True}, "fisheye lens"),
         ({"fl_x": -1}, "not positive"),
-        ({"fl_x": None}, "intrinsics"),
+        ({"fl_x": None, "fl_y": None}, "intrinsics"),
         ({"w": 0}, "0x20 pixels"),
         ({"w": "wide"}, "the size of"),
         ({"frames": [{"file_path": "a.png"}]}, "transform_matrix of a.png"),
