@@ -11,6 +11,7 @@ import torch
 from diff_gaussian_rasterization import Rendering
 from torch import Tensor
 
+from gaussian.checkpoint_state import check_state
 from gaussian.contributions import Contributions
 from gaussian.densification import create_strategy
 from gaussian.densification.pruning import PruningSettings, prunable
@@ -311,6 +312,9 @@ class TrainingRun:
         cameras = [self.cameras.camera(frame) for frame in self.training_frames]
         self.optimizer = GaussianOptimizer(fill_holes(self.gaussians.to(self.device), cameras).to(_CPU))
 
+    def _parts(self) -> "dict[str, CameraRefinement | ExposureCompensation]":
+        return {"cameras": self.cameras, "exposures": self.exposures}
+
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, in types that a checkpoint can hold."""
         return {
@@ -328,7 +332,8 @@ class TrainingRun:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restores what `state` returned."""
+        """Restores what `state` returned. Raises any exception for something else."""
+        check_state(state, {name: part.state() for name, part in self._parts().items()}, self.training_frames)
         self.iteration = int(state["iteration"])
         self.seconds = float(state["seconds"])
         self.history = list(state["history"])

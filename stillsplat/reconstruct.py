@@ -79,7 +79,7 @@ def reconstruct(
     check_mask_folder("--annotations", settings.annotations)
     checked_formats(settings, optimized=True)
     settings = settings.resolved()
-    with only_process(Path(output)):
+    with only_process(Path(output), nested=True):
         folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
         try:
             return _run(folder, settings, progress, warn, watch)
@@ -114,6 +114,7 @@ def _run(
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes(), exported=exported)
         gc.collect()
     scene = load_scene(folder.scene)
+    folder.check_frames(len(scene.frames))
     annotations = None
     if settings.annotations is not None:
         annotations = open_annotations(settings.annotations, settings, scene)
@@ -284,7 +285,7 @@ def _score(
         suffix += f"; differs from the DAS3R protocol in: {', '.join(deviations)}"
     scores = score_run(
         scene.frames,
-        lambda index: read_image(folder.renders / f"{index:05d}.png"),
+        lambda index: folder.render(index, scene.frames),
         scene.motion_masks,
         mask_source="masks given by the user" if settings.masks else "predicted masks",
         test_frames=optimized["test_frames"],

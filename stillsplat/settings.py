@@ -16,7 +16,7 @@ DAS3R_MAX_SIZE = 512
 DAS3R_ITERATIONS = 4000
 
 #: settings that do not affect finished stages: how to score, where to compute, what else to write
-_FREE_ON_RESUME = {"annotations", "device", "export", "export_options"}
+_FREE_ON_RESUME = {"annotations", "device", "export", "export_options", "preset"}
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,9 @@ class RunSettings(SceneSettings, OptimizationSettings):
                 f"The recorded settings ({', '.join(unknown) or 'no input'}) are from another version; start over."
             )
         options = values.get("export_options") or {}
+        for name, value in (("export_options", options), ("predictor_options", values.get("predictor_options") or {})):
+            if not isinstance(value, dict):
+                raise InputError(f"The recorded {name} are damaged; start over.")
         known_options = {item.name for item in fields(ExportOptions)}
         kept = {name: value for name, value in options.items() if name in known_options}
         # earlier versions wrote null for the optimizer's own values

@@ -44,7 +44,7 @@ class FrameSource(Protocol):
 def is_live(source: Source) -> bool:
     """Whether `source` names a camera of this machine ("0") or the address of a network stream."""
     text = source if isinstance(source, str) else ""
-    return "://" in text or (text.isdigit() and not Path(text).exists())
+    return "://" in text or (text.isdecimal() and text.isascii() and len(text) < 6 and not Path(text).exists())
 
 
 def source_title(text: str) -> str:
