@@ -11,7 +11,8 @@ from scene.formats.options import ExportOptions
 from scene.option import option, values_of
 
 #: the DAS3R protocol (Xu et al., 2024): which frames, how large, how long
-DAS3R_FRAMES = "0:50"
+DAS3R_FRAME_COUNT = 50
+DAS3R_FRAMES = f"0:{DAS3R_FRAME_COUNT}"
 DAS3R_MAX_SIZE = 512
 DAS3R_ITERATIONS = 4000
 
