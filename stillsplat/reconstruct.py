@@ -24,10 +24,11 @@ from scene.frames import Frames
 from scene.images import read_image, write_png
 from scene.maps import FrameMaps
 from scene.masks import open_masks
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, ignore_progress, say_progress
 from scene.scene import Scene
 from scene.video import frame_rate, write_video
 from stillsplat import run_folder
+from stillsplat.estimate import estimated_time
 from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
 from stillsplat.scene_exports import (
@@ -161,6 +162,7 @@ def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, wa
 
     def check(frames: Frames, positions: Sequence[int]) -> None:
         check_length(frames, positions)
+        say_progress(progress, estimated_time(frames, settings))
         if settings.annotations is not None:
             open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
 
