@@ -15,6 +15,7 @@ from scene.media.color import (
     ColorEncoding,
     ToneCurve,
     alpha_of,
+    decoded_display,
     display_rgb,
     encoding_of,
     measured_light,
@@ -106,8 +107,8 @@ class VideoClip:
             yield OriginalImage(place.position, place.time, _upright(codes, place, aspect), self.encoding)
 
     def _display(self, frame: av.VideoFrame) -> np.ndarray:
-        if self.encoding.is_display_rgb and self._full_scale == 1.0:
-            return rgb_codes(frame, self.encoding, deep=False)
+        if self._full_scale == 1.0:
+            return decoded_display(frame, self.encoding, self._curve)
         codes = self._scaled(rgb_codes(frame, self.encoding, deep=True))
         if self.encoding.is_display_rgb:
             return ((codes.astype(np.uint32) + 128) // 257).astype(np.uint8)

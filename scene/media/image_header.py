@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from scene.errors import InputError
 from scene.files.paths import readable_file
 
-#: more pixels than any camera delivers (medium format: 102 million)
-MAX_PIXELS = 1 << 27
+#: more pixels than a camera delivers (medium format: 102 million)
+MAX_PIXELS = 110_000_000
 #: and more bytes, once it is unpacked
 MAX_UNPACKED_BYTES = 640 << 20
 #: read by the optional library pillow-heif
