@@ -215,7 +215,7 @@ def _refuse_excess(request: _Request, done: int, total: int | None) -> None:
     request.part.unlink(missing_ok=True)
     request.tag_file.unlink(missing_ok=True)
     raise InputError(
-        f"{request.shown} sends more than the {format_bytes(limit)} that {'it announces' if limits else 'are sensible'}; "
+        f"{request.shown} sends more than {format_bytes(limit)}, {'which it announced' if limits else 'as no file has'}; "
         f"fetch the file by hand and put it at {request.path}."
     )
 
