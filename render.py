@@ -9,7 +9,8 @@ import numpy as np
 
 from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
-from terminal.option_parser import OptionParser, exit_status
+from terminal.exit_status import exit_status
+from terminal.option_parser import OptionParser
 from terminal.options import add_options
 
 

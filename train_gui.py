@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from gaussian.settings import TrainSettings
 from scene.errors import InputError
-from terminal.option_parser import OptionParser, exit_status
+from terminal.exit_status import exit_status
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 from viewer.settings import ViewerSettings
 
@@ -79,7 +80,7 @@ def _train(options: argparse.Namespace) -> int:
         )
     annotations = None
     if options.annotations:
-        from scene.masks import open_masks
+        from scene.given_masks.opening import open_masks
 
         annotations = open_masks(options.annotations, scene.frames)
     truth = None

@@ -1,6 +1,5 @@
 """The predictor alone: frames, cameras, motion masks and depth of a clip as a scene folder."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,10 @@ from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import CheckClip, DrivenScene, SceneDriver, scene_of_folder
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from scene.files.atomic import put_folder_in_place
+from scene.files.locking import only_process
 from scene.files.output_place import check_output_folder
+from scene.files.recovery import working_folder
 from scene.folder import save_scene
 from scene.formats.registry import export
 from scene.open_scene import is_scene
@@ -29,23 +31,23 @@ def predict(
     """Writes the scene of the input into `scene_folder`, whole or not at all, and exports beside it."""
     check_options(settings)
     scene_folder = Path(scene_folder)
-    check_output_folder(scene_folder, holds="a scene", is_ours=is_scene, overwrite=overwrite)
     formats = checked_formats(settings)
-    # frames lie meanwhile beside the scene, because a system's temporary folder may be small
-    nearby = next(folder for folder in scene_folder.absolute().parents if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
+    with only_process(scene_folder), working_folder(scene_folder) as working:
+        check_output_folder(scene_folder, holds="a scene", is_ours=is_scene, overwrite=overwrite)
         driven = make_scene(
             settings,
-            Path(working),
+            working,
             progress,
             warn,
             check=length_check(settings, formats),
             **export_settings(settings, formats),
         )
-        save_scene(driven.scene, scene_folder, overwrite=overwrite, progress=progress)
-        rest = export_prediction(driven, scene_folder, formats, settings, progress)
+        made = working / "scene"
+        save_scene(driven.scene, made, progress=progress)
+        rest = export_prediction(driven, made, formats, settings, progress)
         if rest:
-            export(driven.scene, scene_folder, rest, settings.export_options, progress=progress)
+            export(driven.scene, made, rest, settings.export_options, progress=progress)
+        put_folder_in_place(made, scene_folder)
 
 
 def make_scene(

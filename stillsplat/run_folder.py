@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from scene.errors import InputError
 from scene.files.atomic import writing_error
 from scene.files.json_files import read_json, write_json
+from scene.files.recovery import forget, kept_aside, put_aside, take_back
 from stillsplat import __version__
 from stillsplat.settings import RunSettings
 
@@ -74,17 +74,18 @@ class RunFolder:
                 parent.rmdir()
         if self._replaced is not None:
             with suppress(OSError):
-                os.rename(self._replaced, self.path)
+                take_back(self._replaced, self.path)
             self._replaced = None
 
     def _forget_replaced(self) -> None:
         if self._replaced is not None:
-            shutil.rmtree(self._replaced, ignore_errors=True)
+            forget(self._replaced)
             self._replaced = None
 
 
 def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
-    """The folder for a new run, or with `resume` the unfinished one that is there.
+    """The folder for a new run, or with `resume` the unfinished one that is there. The caller holds its lock
+    (`scene.files.locking`). A run that is replaced is kept until the new one has finished a stage.
 
     Raises `InputError` when `path` exists and neither `resume` nor `overwrite` is set, when it is not the folder of a
     run, when `resume` is set with other settings than before, and when it cannot be written.
@@ -101,9 +102,16 @@ def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite:
         raise InputError(f"The output folder {path} exists already; {hint}.")
     if exists and not (path / RECORD).exists() and any(path.iterdir()):
         raise InputError(f"{path} was not made by stillsplat run and is left alone; choose another output folder.")
+    # what a run that was killed in its first stage was about to replace
+    kept = kept_aside(path)
     if exists and resume and (path / RECORD).exists():
-        return _continue(path, settings)
-    replaced = _put_aside(path) if exists else None
+        folder = _continue(path, settings)
+        if not folder.any_finished():
+            folder._replaced, folder._made = kept, [path]
+        elif kept is not None:
+            forget(kept)
+        return folder
+    replaced = _replaceable(path, kept) if exists else None
     record = {
         "schema_version": _SCHEMA_VERSION,
         "stillsplat_version": __version__,
@@ -170,10 +178,7 @@ def _continue(path: Path, settings: RunSettings) -> RunFolder:
             f"{path} was begun with another value of {', '.join(different)}; repeat the first command with --resume "
             "added, or start over with --overwrite."
         )
-    # what a run that was killed left half-written
-    for item in path.iterdir():
-        if item.name.startswith("."):
-            shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink(missing_ok=True)
+    shutil.rmtree(folder.working, ignore_errors=True)
     folder.record["settings"] = settings.to_dict()
     folder.write_record()
     return folder
@@ -193,13 +198,25 @@ def _refuse_output_around_input(path: Path, settings: RunSettings) -> None:
             raise InputError(f"The {what} {given} lies in the output folder {path}; choose another output folder.")
 
 
-def _put_aside(path: Path) -> Path:
+def _replaceable(path: Path, kept: Path | None) -> Path:
+    """Puts the run in `path` aside and returns where it is; where it has finished no stage, it is removed instead, and
+    what it was about to replace stays `kept`."""
     try:
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-replaced-", dir=path.parent))
-        os.rename(path, aside)
+        if kept is not None and not _any_finished(path):
+            shutil.rmtree(path)
+            return kept
+        if kept is not None:
+            forget(kept)
+        return put_aside(path)
     except OSError as error:
         raise writing_error(path, error) from error
-    return aside
+
+
+def _any_finished(path: Path) -> bool:
+    try:
+        return open_run(path).any_finished()
+    except InputError:
+        return False
 
 
 def _make(path: Path) -> list[Path]:

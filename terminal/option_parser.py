@@ -1,12 +1,12 @@
-"""Options and exit status of a command, whose mistakes are one sentence like all others."""
+"""Options of a command, whose mistakes are one sentence like all others."""
 
 import argparse
 import re
-import sys
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from scene.errors import InputError
+
+_LONGEST_VALUE = 80
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -20,17 +20,7 @@ class OptionParser(argparse.ArgumentParser):
         self._negative_number_matcher = re.compile(r"^-(\d|\.\d|[xyz]$)")
 
     def error(self, message: str) -> NoReturn:
+        message = re.sub(
+            rf"'([^']{{{_LONGEST_VALUE}}})[^']+'", r"'\1...'", message, flags=re.DOTALL
+        )  # a value of thousands of characters
         raise InputError(f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help.")
-
-
-def exit_status(work: Callable[[], int], *, interrupted: Callable[[], str], prefix: str = "") -> int:
-    """The exit status of `work`; 2 after an `InputError`, 130 after Ctrl-C. Then the error's message or the sentence
-    `interrupted()` is printed to standard error after `prefix`."""
-    try:
-        return work()
-    except InputError as error:
-        print(f"{prefix}{error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{prefix}{interrupted()}", file=sys.stderr)
-        return 130

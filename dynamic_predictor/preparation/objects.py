@@ -21,6 +21,7 @@ from scene.errors import InputError
 from scene.files.json_files import parse_json, read_json, write_json
 from scene.files.text import check_file, finite_array, read_rows
 from scene.images import read_image
+from scene.media.image_header import stored_values
 
 #: as in the published preparation: sequences per category, quality of the cameras, frames per sequence of WildRGB-D
 _SEQUENCES, _LEAST_QUALITY, _WILD_FRAMES = 50, 0.5, 100
@@ -189,9 +190,8 @@ def write_scales(raw: Path, out: Path, records: Sequence[SceneRecord]) -> None:
 
 
 def _on_white(path: Path) -> np.ndarray:
-    check_file(path)
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4:
+    pixels = stored_values(path)
+    if pixels.ndim != 3 or pixels.shape[2] != 4:
         return read_image(path)
     image = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
     image[pixels[..., 3] == 0] = 255

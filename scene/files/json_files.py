@@ -109,16 +109,23 @@ def json_text(value: Any, *, indent: int | None = 1) -> str:
 
 def plain(value: Any) -> Any:
     """`value` for JSON: arrays become lists, dataclasses objects, paths text, numbers that are not finite null."""
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, str):
+        return value if value.isascii() else unicode_text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    return str(value)
+    return unicode_text(str(value))
+
+
+def unicode_text(text: str) -> str:
+    """`text` for files in UTF-8: bytes of the name of a file that are no characters become `\\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

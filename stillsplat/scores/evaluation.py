@@ -5,6 +5,7 @@ from typing import Any
 
 from scene.errors import InputError
 from scene.files.json_files import read_json, write_json
+from scene.files.locking import only_process
 from scene.folder import load_scene
 from scene.images import read_image
 from scene.progress import Progress, ignore_progress
@@ -25,6 +26,13 @@ def evaluate(
 
     Raises `InputError` when `output` is not a finished run, or when truth or annotations do not belong to its clip.
     """
+    with only_process(Path(output)):
+        return _evaluate(output, truth, annotations, progress)
+
+
+def _evaluate(
+    output: str | Path, truth: str | Path | None, annotations: str | Path | None, progress: Progress
+) -> dict[str, Any]:
     folder = open_run(Path(output))
     for stage in ("scene", "optimize", "render"):
         if not folder.finished(stage):
@@ -56,6 +64,7 @@ def _against_annotations(folder: RunFolder, scene: Scene, annotations: Path, pro
         mask_source="predicted masks",
         test_frames=optimized["test_frames"],
         annotations=masks,
+        observed=scene.observed,
         protocol_suffix=held_out_suffix(optimized),
         progress=progress,
     )

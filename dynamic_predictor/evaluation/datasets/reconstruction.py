@@ -24,6 +24,7 @@ from scene.files.arrays import read_array
 from scene.files.text import read_rows, read_text
 from scene.frames import list_images
 from scene.images import read_image
+from scene.media.image_header import stored_gray, stored_values
 from scene.rotations import rotation_from_quaternion
 
 
@@ -168,7 +169,7 @@ def _eth3d_valid(scene: Path, image: Path) -> Callable[[], np.ndarray | None]:
                 raise InputError(f"{depth} does not have the size of {image.name}; download the scene again.")
             valid &= np.isfinite(values).reshape(height, width) & (values > 0).reshape(height, width)
         if mask.is_file():
-            valid &= cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE) != 1
+            valid &= stored_gray(mask) != 1
         return valid
 
     return read
@@ -321,7 +322,7 @@ def _depth_valid(
     `unknown`, and whose value in the image `excluded` is 0. `size` (W, H) is the size of the mask."""
 
     def read() -> np.ndarray | None:
-        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+        depth = stored_values(path) if path.is_file() else None
         if depth is None:
             return None
         if size is not None:
@@ -329,7 +330,7 @@ def _depth_valid(
         valid = depth > above
         if unknown is not None:
             valid &= depth != unknown
-        mask = cv2.imread(str(excluded), cv2.IMREAD_GRAYSCALE) if excluded is not None and excluded.is_file() else None
+        mask = stored_gray(excluded) if excluded is not None and excluded.is_file() else None
         return valid if mask is None else valid & (mask == 0)
 
     return read
