@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Renders an optimized model: render.py -m MODEL [--path input|interpolated] [--get_video]."""
 
 import argparse
@@ -5,6 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import terminal.own_python  # noqa: F401 - first, so that any Python may start this
+
+# isort: split
 import numpy as np
 
 from scene.compute_settings import ComputeSettings

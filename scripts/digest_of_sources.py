@@ -1,6 +1,6 @@
 """Prints a digest of files and folders, by which setup.sh knows whether they have changed. Build products do not count.
 
-    python digest_of_sources.py TEXT PATH...     TEXT is anything else that matters, for example a compiler's version
+python digest_of_sources.py TEXT PATH...     TEXT is anything else that matters, for example a compiler's version
 """
 
 import hashlib

@@ -214,9 +214,10 @@ def _refuse_excess(request: _Request, done: int, total: int | None) -> None:
         return
     request.part.unlink(missing_ok=True)
     request.tag_file.unlink(missing_ok=True)
+    reason = "which it announced" if limits else "as no file has"
     raise InputError(
-        f"{request.shown} sends more than {format_bytes(limit)}, {'which it announced' if limits else 'as no file has'}; "
-        f"fetch the file by hand and put it at {request.path}."
+        f"{request.shown} sends more than {format_bytes(limit)}, {reason}; fetch the file by hand and put it at "
+        f"{request.path}."
     )
 
 
