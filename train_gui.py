@@ -72,6 +72,7 @@ def _train(options: argparse.Namespace) -> int:
     fixed_cameras = {"refine_cameras": False, "refine_focal": False}
     settings = settings_from(options, TrainSettings, **(fixed_cameras if options.keep_cameras else {}))
     from gaussian.trainer import Trainer, train
+    from scene.files.locking import only_process
     from scene.open_scene import open_scene
     from terminal.progress_bars import ProgressBars
 
@@ -101,6 +102,7 @@ def _train(options: argparse.Namespace) -> int:
         raise InputError("--gui and --viewer both show the optimization; give one of them.")
     windowed = options.gui and _can_open_a_window()
     with ExitStack() as stack:
+        stack.enter_context(only_process(model_folder))
         view = None
         if viewer.viewer:
             from stillsplat.training_view import TrainingView

@@ -44,11 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one mode; returns the exit status: 0 done, 1 some clips failed, 2 bad input, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     trains = bool({"train", "--mode=train"} & set(given))
+    less = "--batch_size" if trains else "--max_size or --max_frames"
     return exit_status(
         lambda: _run(given),
         interrupted=lambda: "Stopped; what was finished is kept, the same command continues.",
         prefix="launch.py: ",
-        less_memory="use a smaller --batch_size" if trains else "use a smaller --max_size or --max_frames",
+        less_memory=f"The memory is not enough; use a smaller {less}.",
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from diff_gaussian_rasterization import Rendering
 from torch import Tensor
 
+from gaussian.checkpoint_state import check_state
 from gaussian.contributions import Contributions
 from gaussian.densification import create_strategy
 from gaussian.densification.pruning import PruningSettings, prunable
@@ -317,6 +318,9 @@ class TrainingRun:
         seen = None if observed is None else [partial(is_observed, observed, frame) for frame in self.training_frames]
         self.optimizer = GaussianOptimizer(fill_holes(self.gaussians.to(self.device), cameras, observed=seen).to(_CPU))
 
+    def _parts(self) -> "dict[str, CameraRefinement | ExposureCompensation]":
+        return {"cameras": self.cameras, "exposures": self.exposures}
+
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, in types that a checkpoint can hold."""
         return {
@@ -334,7 +338,8 @@ class TrainingRun:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restores what `state` returned."""
+        """Restores what `state` returned. Raises any exception for something else."""
+        check_state(state, {name: part.state() for name, part in self._parts().items()}, self.training_frames)
         self.iteration = int(state["iteration"])
         self.seconds = float(state["seconds"])
         self.history = list(state["history"])

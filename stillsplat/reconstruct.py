@@ -24,10 +24,11 @@ from scene.frames import Frames
 from scene.given_masks.opening import check_masks, open_masks
 from scene.images import read_image, write_png
 from scene.maps import FrameMaps
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, ignore_progress, say_progress
 from scene.scene import Scene
 from scene.video import frame_rate, write_video
 from stillsplat import run_folder
+from stillsplat.estimate import estimated_time
 from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
 from stillsplat.scene_exports import (
@@ -79,7 +80,7 @@ def reconstruct(
     check_masks("--annotations", settings.annotations)
     checked_formats(settings, optimized=True)
     settings = settings.resolved()
-    with only_process(Path(output)):
+    with only_process(Path(output), nested=True):
         folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
         try:
             return _run(folder, settings, progress, warn, watch)
@@ -114,6 +115,7 @@ def _run(
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes(), exported=exported)
         gc.collect()
     scene = load_scene(folder.scene)
+    folder.check_frames(len(scene.frames))
     annotations = None
     if settings.annotations is not None:
         annotations = open_annotations(settings.annotations, settings, scene)
@@ -160,6 +162,7 @@ def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, wa
 
     def check(frames: Frames, positions: Sequence[int]) -> None:
         check_length(frames, positions)
+        say_progress(progress, estimated_time(frames, settings))
         if settings.annotations is not None:
             open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
 
@@ -285,7 +288,7 @@ def _score(
         suffix += f"; differs from the DAS3R protocol in: {', '.join(deviations)}"
     scores = score_run(
         scene.frames,
-        lambda index: read_image(folder.renders / f"{index:05d}.png"),
+        lambda index: folder.render(index, scene.frames),
         scene.motion_masks,
         mask_source="masks given by the user" if settings.masks else "predicted masks",
         test_frames=optimized["test_frames"],

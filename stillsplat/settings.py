@@ -12,12 +12,13 @@ from scene.formats.options import ExportOptions
 from scene.option import option, values_of
 
 #: the DAS3R protocol (Xu et al., 2024): which frames, how large, how long
-DAS3R_FRAMES = "0:50"
+DAS3R_FRAME_COUNT = 50
+DAS3R_FRAMES = f"0:{DAS3R_FRAME_COUNT}"
 DAS3R_MAX_SIZE = 512
 DAS3R_ITERATIONS = 4000
 
 #: settings that do not affect finished stages: how to score, where to compute, what else to write
-_FREE_ON_RESUME = {"annotations", "device", "export", "export_options"}
+_FREE_ON_RESUME = {"annotations", "device", "export", "export_options", "preset"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,9 @@ class RunSettings(SceneSettings, OptimizationSettings):
                 f"The recorded settings ({', '.join(unknown) or 'no input'}) are from another version; start over."
             )
         options = values.get("export_options") or {}
+        for name, value in (("export_options", options), ("predictor_options", values.get("predictor_options") or {})):
+            if not isinstance(value, dict):
+                raise InputError(f"The recorded {name} are damaged; start over.")
         known_options = {item.name for item in fields(ExportOptions)}
         kept = {name: value for name, value in options.items() if name in known_options}
         # earlier versions wrote null for the optimizer's own values

@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from dynamic_predictor.contract import CollectionPredictor, Prediction, Predictor, Views
+from dynamic_predictor.contract import CollectionPredictor, LearnedPredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
@@ -78,6 +78,19 @@ class SceneDriver:
             seed=settings.seed,
             **{**settings.settings_of_predictor(), **predictor_settings},
         )
+        self._require_weights()
+
+    def _require_weights(self) -> None:
+        """Raises `InputError` for missing weights before any frame is read, also those of a second predictor."""
+        settings, predictors = self.settings, [self.predictor]
+        names = set() if settings.depths_from is None else {settings.depths_from}
+        if settings.masks_from is not None:
+            names.add(mask_source(settings).spec.name)
+        for name in names - {self.spec.name}:
+            predictors.append(create_predictor(name, device=settings.device, seed=settings.seed))
+        for predictor in predictors:
+            if isinstance(predictor, LearnedPredictor):
+                predictor.require()
 
     def warn(self, sentence: str) -> None:
         """Tells the user, once, and notes it for the provenance of the scene."""
@@ -276,7 +289,7 @@ class SceneDriver:
         if scene.confidences is not None:
             scene.confidences = where_observed(scene.confidences, scene.observed)
         scene.predictor = spec.name
-        said = [*workspace.noted("source_warnings"), *scene_warnings(scene)]
+        said = [*workspace.noted("source_warnings"), *scene_warnings(scene), *self._said]
         scene.provenance = {
             **scene.provenance,
             "warnings": list(dict.fromkeys(said)),
@@ -284,7 +297,6 @@ class SceneDriver:
             "source": workspace.source_description,
             "source_frames": list(positions),
             "masks": by,
-            "warnings": list(dict.fromkeys([*scene_warnings(scene), *self._said])),
         }
 
 

@@ -17,7 +17,7 @@ from scene.given_masks.matching import has_two_endings, match_masks
 from scene.given_masks.meaning import MaskMeaning, meaning_of
 from scene.images import IMAGE_SUFFIXES, resize_image
 from scene.maps import FrameMaps, LoadedMaps, StoredMaps
-from scene.video import decode_video
+from scene.media.decoding import VideoClip
 
 #: masks of a clip from which it is found out what all of them mean
 _SAMPLE = 48
@@ -157,12 +157,12 @@ def _open(path: Path) -> _Files:
 
 
 def _video_masks(path: Path) -> Iterator[MaskImage]:
-    problems: list[str] = []
-    for image in decode_video(path, lambda position: True, None, problems.append):
+    clip = VideoClip(path)
+    for image in clip.images(lambda position: True):
         # lossy: only which side of one half a level is on will count
         yield MaskImage((image.pixels.max(axis=2) >= 128).astype(np.int32), 1, is_lossy=True)
-    if problems:
-        raise InputError(problems[0])
+    if clip.damage is not None:
+        raise InputError(clip.damage)
 
 
 def _fitted(mask: np.ndarray, size: tuple[int, int], is_soft: bool, name: Callable[[], str]) -> np.ndarray:
