@@ -16,7 +16,7 @@ def digest_of(text: str, roots: list[Path]) -> str:
     for root in roots:
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
             inner = path.relative_to(root).parts
-            is_product = _PRODUCTS & set(inner) or any(part.endswith(".egg-info") for part in inner)
+            is_product = _PRODUCTS & set(inner) or any(part.endswith(".egg-info") or part[0] == "." for part in inner)
             if path.is_file() and not is_product and path.suffix not in (".so", ".pyc", ".o"):
                 digest.update(f"{path}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()

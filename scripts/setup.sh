@@ -93,7 +93,7 @@ say_what_is_missing
 
 # install_once NAME WHAT-ELSE-MATTERS INPUTS... -- COMMAND... : skipped while WHAT-ELSE-MATTERS and the contents of INPUTS
 # are what they were when it last succeeded.
-stamps=.venv/.installed
+stamps=.venv/.installed installed=
 mkdir -p "$stamps"
 install_once() {
     local name=$1 matters=$2 inputs=() now
@@ -109,6 +109,7 @@ install_once() {
     fi
     echo "Installing $name"
     rm -f "$stamps/$name"
+    installed=yes
     "$@" || fail "pip could not install $name; its messages are above."
     echo "$now" >"$stamps/$name"
 }
@@ -156,4 +157,4 @@ if [ "${1:-}" = dev ]; then
 else
     install_once stillsplat run pyproject.toml setup.py -- pip_install "$TORCH" -e .
 fi
-say_what_is_missing
+[ -z "$installed" ] || say_what_is_missing # again, below the output of pip
