@@ -81,7 +81,7 @@ def _train(options: argparse.Namespace) -> int:
         )
     annotations = None
     if options.annotations:
-        from scene.masks import open_masks
+        from scene.given_masks.opening import open_masks
 
         annotations = open_masks(options.annotations, scene.frames)
     truth = None

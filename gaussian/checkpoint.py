@@ -11,6 +11,7 @@ import torch
 from gaussian.settings import TrainSettings
 from scene.errors import InputError, is_out_of_memory
 from scene.files.atomic import atomic_file
+from scene.files.torch_files import check_torch_file
 from scene.scene import Scene
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], settings: TrainSettings, 
 def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[str, Any]:
     """The state in a checkpoint. Raises `InputError` if it is damaged or of another scene, settings or version."""
     try:
+        check_torch_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
         raise damaged(path) from None

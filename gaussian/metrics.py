@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from scene.errors import InputError
+from scene.files.torch_files import check_torch_file
 from scene.installing import pip_line
 
 #: upper limit of a PSNR, because that of equal images would be infinite
@@ -102,6 +103,7 @@ class Lpips:
         weights = _alexnet_weights()
         assert weights is not None
         self._torch = torch
+        check_torch_file(weights)
         backbone = torch.load(weights, map_location="cpu", weights_only=True)
         network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
         # lpips groups the layers of torchvision's AlexNet into slices and keeps their numbers

@@ -11,6 +11,7 @@ import numpy as np
 
 from scene.errors import InputError
 from scene.images import IMAGE_SUFFIXES
+from scene.media.image_header import check_image_size
 
 #: shorter sides than this leave nothing to track
 MIN_SIDE = 16
@@ -149,6 +150,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def _read_rgb8(path: Path) -> np.ndarray:
+    check_image_size(path)
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path} cannot be read as an image; it is missing, damaged or of an unknown kind.")

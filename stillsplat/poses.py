@@ -16,7 +16,8 @@ from dynamic_predictor.contract import Predictor
 from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import DrivenScene, SceneDriver
 from dynamic_predictor.driver.scenes import scene_of_stream
-from dynamic_predictor.driver.sources import FrameSource, is_live
+from dynamic_predictor.driver.source_names import is_live
+from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
 from scene.files.atomic import atomic_file, put_folder_in_place

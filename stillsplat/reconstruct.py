@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynamic_predictor.driver.checks import check_mask_folder, check_options
+from dynamic_predictor.driver.checks import check_options
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
@@ -21,9 +21,9 @@ from scene.folder import load_scene, replace_cameras, save_scene
 from scene.formats.exportable import Exportable
 from scene.formats.registry import export
 from scene.frames import Frames
+from scene.given_masks.opening import check_masks, open_masks
 from scene.images import read_image, write_png
 from scene.maps import FrameMaps
-from scene.masks import open_masks
 from scene.progress import Progress, ignore_progress, say_progress
 from scene.scene import Scene
 from scene.video import frame_rate, write_video
@@ -77,7 +77,7 @@ def reconstruct(
     Raises `InputError` for all errors that a user can correct; KeyboardInterrupt passes through after clean-up.
     """
     check_options(settings)
-    check_mask_folder("--annotations", settings.annotations)
+    check_masks("--annotations", settings.annotations)
     checked_formats(settings, optimized=True)
     settings = settings.resolved()
     with only_process(Path(output), nested=True):
@@ -256,7 +256,8 @@ def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, 
             write_png(temporary / paths[index].name, image)
             if index in compared:
                 motion = scene.motion_masks[index] if scene.motion_masks is not None else None
-                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion)
+                observed = scene.observed[index] if scene.observed is not None else None
+                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion, observed)
             progress("rendering", index + 1, count)
     rate = frame_rate(scene.frames)
     write_video(folder.clean_video, (read_image(path) for path in paths), rate)
@@ -293,6 +294,7 @@ def _score(
         mask_source="masks given by the user" if settings.masks else "predicted masks",
         test_frames=optimized["test_frames"],
         annotations=annotations,
+        observed=scene.observed,
         protocol_suffix=suffix,
         progress=progress,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from gaussian.settings import OptimizationSettings, TrainSettings
 from scene.errors import InputError
+from scene.files.json_files import plain
 from scene.formats.options import ExportOptions
 from scene.option import option, values_of
 
@@ -129,7 +130,7 @@ class RunSettings(SceneSettings, OptimizationSettings):
 
         ours, theirs = self.resolved().to_dict(), recorded.resolved().to_dict()
         of_predictor, before = ours.pop("predictor_options"), theirs["predictor_options"]
-        names = [name for name in ours if name not in _FREE_ON_RESUME and ours[name] != theirs[name]]
+        names = [name for name in ours if name not in _FREE_ON_RESUME and plain(ours[name]) != plain(theirs[name])]
         changed = [name for name in {**before, **of_predictor} if before.get(name) != of_predictor.get(name)]
         found = ["the input" if name == "input" else "--" + name.replace("_", "-") for name in names]
         return found + ([option_flags(changed)] if changed else [])

@@ -41,6 +41,7 @@ from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
 from scene.frames import Frames
 from scene.maps import FrameMaps
+from scene.media.image_header import read_header
 from scene.open_scene import open_scene
 from scene.option import values_of
 from scene.progress import Progress, ignore_progress
@@ -247,11 +248,18 @@ class _ClipEvaluator:
                 elif settings.masks_from is not None:
                     folder, driver = workspace.folder / "masks_from", self.driver
                     masks = predicted_masks(
-                        frames, driver.settings, folder, self.progress, driver.warn, predictor=driver.predictor
+                        frames,
+                        driver.settings,
+                        folder,
+                        self.progress,
+                        driver.warn,
+                        observed=workspace.observed(),
+                        predictor=driver.predictor,
                     )
                 return Views(
                     frames,
                     motion_masks=masks,
+                    observed=workspace.observed(),
                     focal=_true_focal(clip, frames) if settings.use_true_focal else None,
                 )
 
@@ -390,10 +398,7 @@ def _true_focal(clip: DatasetClip, frames: Frames) -> float:
     """The true focal length in pixels of the frames; the median where the camera zooms."""
     if clip.intrinsics is None:
         raise InputError(f"{clip.name} has no true focal length; leave out --use_gt_focal.")
-    from PIL import Image
-
-    with Image.open(clip.images[0]) as image:
-        width = image.width
+    width = read_header(clip.images[0]).width
     return float(np.median(clip.intrinsics[:, 0, 0])) * frames.width / width
 
 

@@ -7,7 +7,7 @@ cameras, and its depth maps are fused from these.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,9 +37,9 @@ from scene.errors import InputError
 from scene.files.recovery import working_folder
 from scene.frames import ASSUMED_RATE, Frames
 from scene.images import fitted_size, resize_image
+from scene.media.decoding import DecodedImage
 from scene.option import values_of
 from scene.progress import Progress, ignore_progress
-from scene.video import DecodedImage
 
 BenchmarkKind = Literal["pose", "recon"]
 _FRAMES, _SEED = 100, 42
@@ -250,6 +250,8 @@ class _SceneImages:
     is_live = is_video = False
     selection = ""
     ended: str | None = None
+    notes: Sequence[str] = ()
+    description: dict[str, Any] = {}
 
     def __init__(self, scene: ReconstructionScene, max_size: int, progress: Progress) -> None:
         self.title, self.total = scene.name, len(scene.views)
