@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from scene.camera import Camera
 from scene.errors import InputError
@@ -23,6 +22,8 @@ from scene.formats.lens_models import lens_of_nerfstudio
 from scene.formats.options import ExportOptions
 from scene.frame_files import store_frames
 from scene.images import write_png
+from scene.media.image_header import read_header
+from scene.observed import is_observed
 from scene.progress import Progress
 from scene.rotations import is_rigid
 
@@ -47,14 +48,19 @@ class NerfstudioModel:
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
     """Writes transforms.json and the frames as images/00000.png, ..., unless the frames are there already. Where there
-    are motion masks, masks/ has them, black where something moves; where there are points, points.ply has them."""
+    are motion masks or pixels that were not observed, masks/ is black there; where there are points, points.ply has
+    them."""
     names = store_frames(source.frames, folder / "images", progress=progress)
     model = NerfstudioModel(list(source.cameras), [f"images/{name}" for name in names])
-    if source.motion_masks is not None:
+    if source.motion_masks is not None or source.observed is not None:
         with atomic_folder(folder / "masks", overwrite=True) as temporary:
             for index in range(len(names)):
-                moves = np.nan_to_num(source.motion_masks[index]) > _MOVES
-                write_png(temporary / f"{index:05d}.png", np.where(moves, 0, 255).astype(np.uint8))
+                used = np.ones((source.frames.height, source.frames.width), bool)
+                if source.motion_masks is not None:
+                    used &= ~(np.nan_to_num(source.motion_masks[index]) > _MOVES)
+                if source.observed is not None:
+                    used &= is_observed(source.observed, index)
+                write_png(temporary / f"{index:05d}.png", used * np.uint8(255))
         model.mask_paths = [f"masks/{index:05d}.png" for index in range(len(names))]
     if "points" in source.available():
         ply.export(source, folder, options, progress)
@@ -159,8 +165,8 @@ def _focal_length(values: dict[str, Any], key: str, angle_key: str, side: int) -
 def _image_size(path: Path, file_path: str) -> tuple[int, int]:
     for candidate in (path.parent / file_path, path.parent / f"{file_path}.png"):
         try:
-            with Image.open(candidate) as image:
-                return image.size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            header = read_header(candidate)
+            return header.width, header.height
+        except InputError:
             continue
     raise InputError(f"{path} gives no size for {file_path}, and that image cannot be read.")
