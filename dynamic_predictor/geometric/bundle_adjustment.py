@@ -42,11 +42,11 @@ def adjust(
 
     `scale` is the noise in pixels per coordinate. `free_frames` (F,) bool marks the poses to optimize (default: all;
     damping fixes the gauge). `focal_prior` is the mean of the focal length in pixels and the standard deviation of its
-    logarithm; a deviation of that size costs `FOCAL_PRIOR_COST` per observation. With `free_focal`
-    everything that the `poses` have of intrinsics is optimized: the shared focal length or the zoom, which has a prior
-    of a smooth course over the frames (`intrinsics.ZOOM_BEND`), and the radial term. Inverse depths stay above a thousandth of
-    their median. `depth_prior` is a regularization weight that draws each inverse depth
-    to the median of its host: the cost of a relative deviation of 1, in units of one observation.
+    logarithm; a deviation of that size costs `FOCAL_PRIOR_COST` per observation. With `free_focal`, all intrinsics
+    that the `poses` have are optimized: the shared focal length or the zoom, which has a prior of a smooth course over
+    the frames (`intrinsics.ZOOM_BEND`), and the radial term. Inverse depths stay above a thousandth of their median.
+    `depth_prior` is a regularization weight that draws each inverse depth to the median of its host: the cost of a
+    relative deviation of 1, in units of one observation.
     """
     frame_count = len(poses.rotations)
     free = np.ones(frame_count, bool) if free_frames is None else free_frames
