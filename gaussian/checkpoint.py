@@ -40,7 +40,8 @@ def save_checkpoint(path: Path, state: dict[str, Any], settings: TrainSettings, 
 
 
 def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[str, Any]:
-    """The state in a checkpoint. Raises `InputError` if it is damaged or of another scene, settings or version."""
+    """The state in a checkpoint. Raises `InputError` if it is damaged or of another scene, settings or version. The
+    settings may have more iterations than before, so that a finished run goes on."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
@@ -49,6 +50,8 @@ def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[s
         raise InputError(f"{path} is a checkpoint of another version; remove it to start anew.")
     wanted, found = settings.to_dict(), dict(content.get("settings", {}))
     differing = sorted(name for name in {*wanted, *found} - {*_MAY_CHANGE} if wanted.get(name) != found.get(name))
+    if "iterations" in differing and _is_longer(wanted, found):
+        differing.remove("iterations")
     if differing:
         raise InputError(
             f"{path} was made with other settings ({', '.join(differing)}); resume with the same, or remove it."
@@ -56,3 +59,8 @@ def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[s
     if content.get("scene") != fingerprint(scene):
         raise InputError(f"{path} was made from another scene; resume with the same scene, or remove it.")
     return content["state"]
+
+
+def _is_longer(wanted: dict[str, Any], found: dict[str, Any]) -> bool:
+    before = found.get("iterations")
+    return isinstance(before, int) and wanted["iterations"] > before

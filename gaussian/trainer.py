@@ -107,7 +107,7 @@ class Trainer:
     @property
     def scene(self) -> Scene:
         """What is optimized."""
-        return self._run.scene
+        return self._run.given
 
     @property
     def device(self) -> torch.device:
@@ -182,7 +182,7 @@ class Trainer:
     def save(self) -> None:
         """Writes a checkpoint, from which `resume` continues; nothing without a model folder, and after `finish`."""
         if self._checkpoint is not None and self._result is None:
-            save_checkpoint(self._checkpoint, self._run.state(), self._run.settings, self._run.scene)
+            save_checkpoint(self._checkpoint, self._run.state(), self._run.settings, self._run.given)
 
     def finish(self) -> TrainResult:
         """Cleans the Gaussians up, scores held-out frames and writes the model, as it is after the iterations so far.
@@ -214,8 +214,8 @@ def _result(run: TrainingRun) -> TrainResult:
     frames = range(len(run.scene.frames))
     moved = run.settings.refine_cameras or run.settings.refine_focal
     return TrainResult(
-        gaussians=run.gaussians,
-        cameras=[run.cameras.camera(frame) for frame in frames],
+        gaussians=run.placed_gaussians(),
+        cameras=[run.camera(frame) for frame in frames],
         exposures=run.exposures.values.astype(np.float32),
         static_weights=run.static_weights,
         history=run.history,
@@ -238,6 +238,10 @@ def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]
         "frame_rate": (len(times) - 1) / span if span > 0 else 30.0,
         "predictor": run.scene.predictor,
         "motion_masks": run.scene.motion_masks is not None,
+        "world_from_local": {
+            "scale": run.world_from_local.scale,
+            "translation": run.world_from_local.translation,
+        },
         "test_frames": run.test_frames,
     }
     if result is not None:
