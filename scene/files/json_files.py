@@ -13,20 +13,31 @@ from scene.files.text import MAX_TEXT_BYTES, read_text
 
 def read_json(path: Path, limit: int = MAX_TEXT_BYTES) -> dict[str, Any]:
     """A JSON object; NaN and infinities are refused."""
+    value = _read(path, limit)
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds a JSON {type(value).__name__} where an object was expected; restore the file.")
+    return value
 
+
+def read_json_list(path: Path, limit: int = MAX_TEXT_BYTES) -> list[Any]:
+    """A JSON list; NaN and infinities are refused."""
+    value = _read(path, limit)
+    if not isinstance(value, list):
+        raise InputError(f"{path} holds a JSON {type(value).__name__} where a list was expected; restore the file.")
+    return value
+
+
+def _read(path: Path, limit: int) -> Any:
     def refuse(constant: str) -> float:
         raise ValueError(f"{constant} is not a number")
 
     text = read_text(path, limit)
     try:
-        value = json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is broken JSON at line {error.lineno}: {error.msg}.") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is broken JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds a JSON {type(value).__name__} where an object was expected; restore the file.")
-    return value
 
 
 def write_json(path: str | Path, value: Any, *, indent: int = 1) -> None:
