@@ -19,6 +19,7 @@ from scene.files.json_files import read_json, write_json
 from scene.files.text import finite_array
 from scene.formats import ply
 from scene.formats.exportable import Exportable
+from scene.formats.lens_models import lens_of_nerfstudio
 from scene.formats.options import ExportOptions
 from scene.frame_files import store_frames
 from scene.images import write_png
@@ -29,7 +30,6 @@ from scene.rotations import is_rigid
 _FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])
 #: pixels whose motion mask is above this move
 _MOVES = 0.5
-_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 
 
 @dataclass
@@ -84,8 +84,9 @@ def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
 def read_nerfstudio(path: str | Path) -> NerfstudioModel:
     """Reads a transforms.json, given by its path or its folder.
 
-    Missing values are replaced: the focal length by `camera_angle_x`, `w` and `h` by the size of the image file, `cx`
-    and `cy` by its middle. Raises `InputError` for damaged files and for lens distortion.
+    Missing values are replaced: the focal lengths by `camera_angle_x` and `camera_angle_y`, one of them by the other,
+    `w` and `h` by the size of the image file, `cx` and `cy` by its middle. Raises `InputError` for damaged files, lens
+    distortion, and cameras that are no pinhole cameras.
     """
     path = Path(path)
     if path.is_dir():
@@ -121,9 +122,6 @@ def _intrinsics_entry(camera: Camera) -> dict[str, float]:
 
 
 def _camera(path: Path, file_path: str, values: dict[str, Any]) -> Camera:
-    for key in _DISTORTION:
-        if values.get(key):
-            raise InputError(f"{path}: {file_path} has lens distortion ({key}); undistort the images first.")
     matrix = finite_array(values.get("transform_matrix"), (4, 4), f"transform_matrix of {file_path}", path)
     if not is_rigid(matrix):
         raise InputError(f"{path}: transform_matrix of {file_path} is not a rigid motion.")
@@ -133,15 +131,29 @@ def _camera(path: Path, file_path: str, values: dict[str, Any]) -> Camera:
     width, height = (int(x) for x in finite_array([width, height], (2,), f"the size of {file_path}", path))
     if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
         raise InputError(f"{path}: {file_path} is {width}x{height} pixels, which is not a possible size.")
-    fx, angle = values.get("fl_x"), values.get("camera_angle_x")
-    if fx is None and isinstance(angle, int | float) and 0 < angle < math.pi:
-        fx = width / 2.0 / math.tan(angle / 2.0)
-    fy = values.get("fl_y", fx)
+    fx = _focal_length(values, "fl_x", "camera_angle_x", width)
+    fy = _focal_length(values, "fl_y", "camera_angle_y", height)
+    fx, fy = (fy if fx is None else fx), (fx if fy is None else fy)
     intrinsics = [fx, fy, values.get("cx", width / 2.0), values.get("cy", height / 2.0)]
     fx, fy, cx, cy = finite_array(intrinsics, (4,), f"the intrinsics of {file_path}", path).tolist()
     if fx <= 0 or fy <= 0:
         raise InputError(f"{path}: the focal length of {file_path} is not positive.")
+    try:
+        lens = lens_of_nerfstudio(values, width, height, (fx, fy, cx, cy))
+    except ValueError as error:
+        raise InputError(f"{path}: {file_path}: {str(error).rstrip('.')}.") from None
+    if not lens.is_pinhole:
+        what = "is from a fisheye lens" if lens.family == "equidistant" else "has lens distortion"
+        raise InputError(f"{path}: {file_path} {what}; undistort the images first.")
     return Camera(width, height, fx, fy, cx, cy, matrix @ _FLIP_YZ)
+
+
+def _focal_length(values: dict[str, Any], key: str, angle_key: str, side: int) -> Any:
+    """The focal length under `key`, or that of the angle of view under `angle_key` over `side` pixels; else None."""
+    angle = values.get(angle_key)
+    if values.get(key) is None and isinstance(angle, int | float) and 0 < angle < math.pi:
+        return side / 2.0 / math.tan(angle / 2.0)
+    return values.get(key)
 
 
 def _image_size(path: Path, file_path: str) -> tuple[int, int]:
