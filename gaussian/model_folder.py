@@ -1,13 +1,16 @@
 """The folder of an optimized model, which `gaussian.trainer.train` writes and `load_model` reads.
 
 settings.json                             settings, names and size of the frames, whether the scene has motion masks,
-                                          held-out frames and their scores
-cameras.json                              refined cameras, as in a scene folder
+                                          the local frame of the run, held-out frames and their scores
+cameras.json                              refined cameras, in the list that viewers of 3DGS read (`scene.formats.sibr`)
+cfg_args                                  where the images are, for the same viewers
 exposures.json                            gain and offset per frame and channel
 point_cloud/iteration_N/point_cloud.ply   the Gaussians
 history.json                              loss, PSNR, number of Gaussians and seconds during the run
 checkpoint.pt                             the state of the run, for `--resume`
 painted_masks/                            motion masks with what was painted during the run, if anything was
+
+Of models that other programs trained, cameras.json and the Gaussians are enough.
 """
 
 from dataclasses import dataclass
@@ -20,8 +23,15 @@ from scene.camera import Camera
 from scene.camera_files import read_cameras
 from scene.errors import InputError
 from scene.files.json_files import read_json
-from scene.formats.splat_ply import load_ply
+from scene.formats import splat_ply
+from scene.formats.sibr import check_cameras, is_list_of_cameras, read_sibr_cameras, write_cfg_args
 from scene.gaussians import Gaussians
+from scene.local_frame import frame_of_views
+from scene.similarity import Similarity
+from scene.splats import Splats
+
+#: of models that do not say how fast their clip is
+_FRAME_RATE = 30.0
 
 
 @dataclass
@@ -43,27 +53,61 @@ def point_cloud_path(folder: Path, iteration: int) -> Path:
     return folder / "point_cloud" / f"iteration_{iteration}" / "point_cloud.ply"
 
 
-def load_model(folder: Path) -> Model:
-    """The Gaussians of the newest run in `folder`. Raises `InputError` if a file is missing or damaged."""
-    folder = Path(folder)
+def folder_of_model(folder: str | Path) -> Path:
+    """The folder of the model that `folder` stands for: in a scene of our layout, whose cameras.json is its own, that
+    is the folder "model"."""
+    folder = Path(folder).expanduser()
+    return folder / "model" if (folder / "scene.json").exists() else folder
+
+
+def load_model(folder: Path, iteration: int | None = None) -> Model:
+    """The Gaussians of the newest run in `folder`, or of an `iteration`. Raises `InputError` if a file is missing or
+    damaged."""
+    folder = folder_of_model(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the folder of an optimized model (train_gui.py -m).")
+    cameras_path = folder / "cameras.json"
     if not (folder / "settings.json").exists():
-        raise InputError(f"{folder} has no settings.json; give the folder of an optimized model (train_gui.py -m).")
+        if not is_list_of_cameras(cameras_path) or not (folder / "point_cloud").is_dir():
+            raise InputError(f"{folder} has no settings.json; give the folder of an optimized model (train_gui.py -m).")
+        cameras = read_sibr_cameras(cameras_path)
+        splats = _splats(folder, {}, iteration)
+        gaussians = splats.gaussians(frame_of_views(cameras, splats.means))
+        return Model(gaussians, cameras, _unit_exposures(len(cameras)), _FRAME_RATE, {})
     description = read_json(folder / "settings.json")
     frames = description.get("frames")
     size = description.get("width"), description.get("height")
     if not isinstance(frames, list) or not all(isinstance(side, int) and side > 0 for side in size):
         raise InputError(f"{folder / 'settings.json'} is damaged: the names or the size of the frames are missing.")
-    width, height = size
-    cameras = read_cameras(folder / "cameras.json", [str(name) for name in frames], int(width), int(height))  # type: ignore[arg-type]
+    width, height = int(size[0]), int(size[1])  # type: ignore[arg-type]
+    names = [str(name) for name in frames]
+    if is_list_of_cameras(cameras_path):
+        cameras = read_sibr_cameras(cameras_path)
+        check_cameras(cameras_path, cameras, len(names), width, height)
+    else:  # of earlier versions
+        cameras = read_cameras(cameras_path, names, width, height)
     values = read_json(folder / "exposures.json").get("exposures") if (folder / "exposures.json").exists() else None
-    exposures = np.tile(np.array([1.0, 0.0], np.float32), (len(cameras), 3, 1))
+    exposures = _unit_exposures(len(cameras))
     if values is not None:
         try:
             exposures = np.asarray(values, np.float32).reshape(len(cameras), 3, 2)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"{folder / 'exposures.json'} is damaged or of another clip; train again.") from None
+    splats = _splats(folder, description, iteration)
+    frame = _local_frame(description) or frame_of_views(cameras, splats.means)
+    rate = description.get("frame_rate")
+    frame_rate = float(rate) if isinstance(rate, int | float) and 0.1 < rate < 1000 else _FRAME_RATE
+    return Model(splats.gaussians(frame), cameras, exposures, frame_rate, description)
+
+
+def write_viewer_files(folder: Path, source: str | Path) -> None:
+    """Writes cfg_args beside the model in `folder`, for viewers of 3DGS; `source` is the folder of its scene."""
+    degree = _splats(folder, read_json(folder / "settings.json"), None).sh_degree
+    write_cfg_args(folder / "cfg_args", folder, source, sh_degree=degree)
+
+
+def _splats(folder: Path, description: dict[str, Any], iteration: int | None) -> Splats:
+    """The Gaussians of an iteration, by default of the newest run."""
     iterations = [
         int(path.parent.name.removeprefix("iteration_"))
         for path in folder.glob("point_cloud/iteration_*/point_cloud.ply")
@@ -71,8 +115,28 @@ def load_model(folder: Path) -> Model:
     ]
     if not iterations:
         raise InputError(f"{folder} has no point_cloud.ply yet; let train_gui.py finish first.")
-    newest = description.get("iterations")  # an earlier, longer run may have left Gaussians of a later iteration
-    gaussians = load_ply(point_cloud_path(folder, newest if newest in iterations else max(iterations)))
-    rate = description.get("frame_rate")
-    frame_rate = float(rate) if isinstance(rate, int | float) and 0.1 < rate < 1000 else 30.0
-    return Model(gaussians, cameras, exposures, frame_rate, description)
+    if iteration is None:
+        newest = description.get("iterations")  # an earlier, longer run may have left Gaussians of a later iteration
+        iteration = newest if isinstance(newest, int) and newest in iterations else max(iterations)
+    elif iteration not in iterations:
+        there = ", ".join(map(str, sorted(iterations)))
+        raise InputError(f"{folder} has no Gaussians of iteration {iteration}; those of these are there: {there}.")
+    return splat_ply.read(point_cloud_path(folder, iteration))
+
+
+def _local_frame(description: dict[str, Any]) -> Similarity | None:
+    """world_from_local of the run, as settings.json has it; None where it has none."""
+    values = description.get("world_from_local")
+    if not isinstance(values, dict):
+        return None
+    try:
+        scale = float(values["scale"])
+        translation = np.array(values["translation"], np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    sensible = translation.shape == (3,) and np.isfinite(translation).all() and np.isfinite(scale) and scale > 0
+    return Similarity(scale, np.eye(3), translation) if sensible else None
+
+
+def _unit_exposures(count: int) -> np.ndarray:
+    return np.tile(np.array([1.0, 0.0], np.float32), (count, 3, 1))

@@ -17,10 +17,10 @@ from gaussian.settings import TrainSettings
 from gaussian.snapshot import Snapshot, take_snapshot
 from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
-from scene.camera_files import save_cameras
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
+from scene.formats.sibr import write_sibr_cameras
 from scene.formats.splat_ply import save_ply
 from scene.images import write_png
 from scene.interruption import interruption_noted
@@ -257,7 +257,7 @@ def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]
 
 def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
     save_ply(point_cloud_path(folder, run.iteration), result.gaussians)
-    save_cameras(folder / "cameras.json", list(run.scene.frames.names), result.cameras)
+    write_sibr_cameras(folder / "cameras.json", run.scene.frames.names, result.cameras)
     write_json(folder / "exposures.json", {"exposures": result.exposures})
     write_json(folder / "history.json", {"history": result.history})
     write_json(folder / "settings.json", _description(run, result))

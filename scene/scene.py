@@ -12,7 +12,8 @@ from scene.maps import FrameMaps
 
 @dataclass
 class PointCloud:
-    """World points (N, 3) float32 with colors (N, 3) uint8 RGB, for example the triangulated tracks of a predictor."""
+    """World points (N, 3), float32 or float64, with colors (N, 3) uint8 RGB, for example the triangulated tracks of a
+    predictor."""
 
     positions: np.ndarray
     colors: np.ndarray

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.files.text import MAX_TEXT_BYTES, read_text
+
+#: an escape of half a character beyond 16 bits without the other half: no file system and no terminal takes it
+_HALF_CHARACTER = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 
 
 def read_json(path: Path, limit: int = MAX_TEXT_BYTES) -> dict[str, Any]:
@@ -32,6 +39,8 @@ def _read(path: Path, limit: int) -> Any:
         raise ValueError(f"{constant} is not a number")
 
     text = read_text(path, limit)
+    if _HALF_CHARACTER.search(text):
+        raise InputError(f"{path} is broken JSON: it has half of a Unicode character (\\ud800 to \\udfff).")
     try:
         return json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError as error:

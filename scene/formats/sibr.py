@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.files.json_files import read_json_list, write_json
 from scene.files.text import finite_array
-from scene.rotations import affine_matrix, is_rigid
+from scene.formats.checked_camera import checked_camera, checked_size
+from scene.rotations import affine_matrix
 
 
 def write_sibr_cameras(path: str | Path, names: Sequence[str], cameras: Sequence[Camera]) -> None:
@@ -50,22 +49,14 @@ def read_sibr_cameras(path: str | Path) -> list[Camera]:
 
 
 def _camera(path: Path, index: int, entry: Any) -> Camera:
+    of = f"camera {index}"
     if not isinstance(entry, dict):
-        raise InputError(f"{path}: camera {index} is no JSON object; the file is damaged.")
-    size = finite_array([entry.get("width"), entry.get("height")], (2,), f"the size of camera {index}", path)
-    if not ((size >= 1) & (size < 1 << 20)).all():
-        raise InputError(f"{path}: the size of camera {index} is not a possible one.")
-    width, height = int(size[0]), int(size[1])
-    given = [entry.get("fx"), entry.get("fy"), entry.get("cx", width / 2), entry.get("cy", height / 2)]
-    fx, fy, cx, cy = finite_array(given, (4,), f"the intrinsics of camera {index}", path).tolist()
-    if fx <= 0 or fy <= 0:
-        raise InputError(f"{path}: the focal length of camera {index} is not positive.")
-    rotation = finite_array(entry.get("rotation"), (3, 3), f"the rotation of camera {index}", path)
-    position = finite_array(entry.get("position"), (3,), f"the position of camera {index}", path)
-    pose = affine_matrix(rotation, position)
-    if not is_rigid(pose):
-        raise InputError(f"{path}: the rotation of camera {index} is not a rotation.")
-    return Camera(width, height, fx, fy, cx, cy, pose)
+        raise InputError(f"{path}: {of} is no JSON object; the file is damaged.")
+    width, height = checked_size([entry.get("width"), entry.get("height")], of, path)
+    rotation = finite_array(entry.get("rotation"), (3, 3), f"the rotation of {of}", path)
+    position = finite_array(entry.get("position"), (3,), f"the position of {of}", path)
+    intrinsics = [entry.get("fx"), entry.get("fy"), entry.get("cx", width / 2), entry.get("cy", height / 2)]
+    return checked_camera(path, of, [width, height], intrinsics, affine_matrix(rotation, position))
 
 
 def write_cfg_args(path: str | Path, model: str | Path, source: str | Path, *, sh_degree: int) -> None:
@@ -94,9 +85,9 @@ def is_list_of_cameras(path: Path) -> bool:
         return False
 
 
-def check_names(path: Path, cameras: Sequence[Camera], names: Sequence[str], size: np.ndarray) -> None:
-    """Raises `InputError` unless there is a camera of `size` (width, height) for each of the frames `names`."""
-    if len(cameras) != len(names):
-        raise InputError(f"{path} has {len(cameras)} cameras for {len(names)} frames; the model is inconsistent.")
-    if any((camera.width, camera.height) != tuple(size) for camera in cameras):
+def check_cameras(path: Path, cameras: Sequence[Camera], count: int, width: int, height: int) -> None:
+    """Raises `InputError` unless there are `count` cameras of this size."""
+    if len(cameras) != count:
+        raise InputError(f"{path} has {len(cameras)} cameras for {count} frames; the model is inconsistent.")
+    if any((camera.width, camera.height) != (width, height) for camera in cameras):
         raise InputError(f"{path} has cameras of another size than the frames; the model is inconsistent.")
