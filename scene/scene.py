@@ -39,3 +39,8 @@ class Scene:
     predictor: str = ""
     #: the predictor's settings, its diagnostics (fallbacks, warnings, errors in pixels) and times in seconds
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def given_points(self) -> PointCloud | None:
+        """The points, where a person or another program gave them (`scene.projects`)."""
+        return self.points if "points" in list(self.provenance.get("given") or ()) else None

@@ -12,7 +12,7 @@ from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.files.output_place import check_output_folder
 from scene.folder import save_scene
 from scene.formats.registry import export
-from scene.open_scene import is_scene
+from scene.open_scene import can_open, is_scene
 from scene.progress import Progress, ignore_progress
 from stillsplat.scene_exports import checked_formats, export_prediction, export_settings, length_check
 from stillsplat.settings import SceneSettings
@@ -60,7 +60,7 @@ def make_scene(
     """The scene of the input, a clip or a scene folder. Its frames, depths and masks may lie in `working_folder`, which
     must exist until the scene is saved. `check` is called before the prediction; `predictor_settings` are further
     fields of the predictor's settings type."""
-    if is_scene(settings.input):
+    if can_open(settings.input):
         scene = scene_of_folder(settings, working_folder, progress=progress, warn=warn)
         check(scene.frames, range(len(scene.frames)))
         return DrivenScene(scene)

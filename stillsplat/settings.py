@@ -65,9 +65,9 @@ class RunSettings(SceneSettings, OptimizationSettings):
     def resolved(self) -> "RunSettings":
         """The same with the default predictor and what the protocol fixes filled in; explicit values stay, and the
         scores name the deviation."""
-        from scene.open_scene import is_scene  # here, so that --help stays fast
+        from scene.open_scene import can_open  # here, so that --help stays fast
 
-        if self.predictor is None and not is_scene(self.input):
+        if self.predictor is None and not can_open(self.input):
             return replace(self, predictor=self.spec.name).resolved()
         if self.protocol != "das3r":
             return self

@@ -14,6 +14,7 @@ from dynamic_predictor.specs import predictor_spec, specs, unknown_settings
 from scene.errors import InputError
 from scene.frames import parse_frame_range
 from scene.open_scene import is_scene
+from scene.projects.opening import is_project
 
 
 def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chunks: bool = False) -> None:
@@ -64,6 +65,8 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
                     f"{settings.input} is a scene, whose frames and cameras are fixed; leave out "
                     f"--{name.replace('_', '-')}."
                 )
+    elif is_project(settings.input):
+        _check_project(settings)
 
 
 def check_mask_folder(option_name: str, given: str | None) -> None:
@@ -71,6 +74,21 @@ def check_mask_folder(option_name: str, given: str | None) -> None:
     if given is not None and not Path(given).expanduser().is_dir():
         what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
         raise InputError(f"{option_name} {given} {what}; give a folder with one mask image per frame.")
+
+
+def _check_project(settings: DriverSettings) -> None:
+    if settings.predictor is not None or settings.predictor_options:
+        flags = "--predictor" if settings.predictor is not None else option_flags(settings.predictor_options)
+        raise InputError(
+            f"{settings.input} is a project, whose cameras are given, so no predictor runs; leave out {flags}, or give "
+            "the folder of its images."
+        )
+    for name in ("fps", "fov", "weights", "strict_official"):
+        if getattr(settings, name) not in (None, False):
+            raise InputError(
+                f"{settings.input} is a project, whose images and cameras are given; leave out "
+                f"--{name.replace('_', '-')}."
+            )
 
 
 def _check_depths_from(settings: DriverSettings, makes_scene: bool, in_chunks: bool) -> None:

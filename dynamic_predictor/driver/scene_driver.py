@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from dynamic_predictor.contract import CollectionPredictor, Prediction, Predictor, Views
+from dynamic_predictor.driver.given_cameras import completed
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
@@ -25,12 +26,13 @@ from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.camera import focal_length
 from scene.errors import InputError
-from scene.frames import Frames, MemoryFrames
+from scene.frames import Frames, MemoryFrames, parse_frame_range
 from scene.images import fitted_size, resize_image
 from scene.maps import FrameMaps, LoadedMaps, maps_of_size
 from scene.masks import open_masks
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
+from scene.projects.opening import ProjectChoice, is_project, open_project
 from scene.scene import Scene
 
 Warn = Callable[[str], None]
@@ -258,7 +260,10 @@ def scene_of_folder(
 ) -> Scene:
     """The scene in the folder that the settings name as input, with the user's masks or those of another predictor in
     place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
-    no depth either, so that moving objects are never silently treated as static."""
+    no depth either, so that moving objects are never silently treated as static. A project (`scene.projects`) gets
+    depth, too."""
+    if is_project(settings.input):
+        return scene_of_project(settings, working_folder, progress=progress, warn=warn)
     scene = open_scene(settings.input)
     if settings.predictor not in (None, scene.predictor):
         raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
@@ -283,6 +288,30 @@ def scene_of_folder(
         scene.provenance["masks"] = BY_MOTION_STAGE
     for sentence in scene_warnings(scene):
         warn(sentence)
+    return scene
+
+
+def scene_of_project(
+    settings: DriverSettings, working_folder: Path, *, progress: Progress = ignore_progress, warn: Warn
+) -> Scene:
+    """The project in the folder that the settings name as input, with the masks and depth of the settings, its own, or
+    those that are estimated from its cameras, in this order."""
+    chosen = parse_frame_range(settings.frames)
+    scene = open_project(settings.input, ProjectChoice(settings.size_limit, chosen, settings.max_frames))
+    if settings.masks is not None:
+        scene.motion_masks = open_masks(settings.masks, scene.frames)
+        scene.provenance["masks"] = "given by the user"
+    elif settings.masks_from is not None:
+        scene.motion_masks = predicted_masks(scene.frames, settings, working_folder / "masks_from", progress, warn)
+        scene.provenance["masks"] = mask_source(settings).provenance
+    scene.provenance["input"] = settings.input
+    device = resolved_device(settings.device)
+    flow = create_optical_flow(settings.flow or "auto", auto="dis", device=device, warn=warn)
+    scene = completed(scene, flow, progress=progress, warn=warn)
+    if settings.depths_from is not None:
+        spec = predictor_spec(settings.depths_from)
+        found = second_prediction(spec, scene.frames, settings, working_folder / "depths_from", progress, warn)
+        use_depths(scene, found, spec.name)
     return scene
 
 
