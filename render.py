@@ -27,6 +27,16 @@ def _parser() -> argparse.ArgumentParser:
         "-m", "--model", "--model_path", required=True, metavar="MODEL", help="folder of an optimized model"
     )
     parser.add_argument(
+        "-s",
+        "--scene",
+        "--source_path",
+        metavar="SCENE",
+        help="not needed: the model has its cameras; for DAS3R's users",
+    )
+    parser.add_argument(
+        "--iteration", "--iter", type=int, metavar="N", help="the Gaussians of iteration N (default: the newest)"
+    )
+    parser.add_argument(
         "-o", "--output", metavar="DIR", help="default: MODEL/renders/input or MODEL/renders/interpolated"
     )
     parser.add_argument(
@@ -51,12 +61,13 @@ def _render(options: argparse.Namespace) -> int:
     from scene.camera_path import interpolated_path
     from scene.files.atomic import writing_error
     from scene.images import write_png
+    from scene.model_place import folder_of_model
     from scene.splat_rendering import Renderer
     from scene.video import write_video
     from terminal.progress_bars import ProgressBars
 
-    folder = Path(options.model)
-    model = load_model(folder)
+    folder = folder_of_model(options.model)
+    model = load_model(folder, None if options.iteration == -1 else options.iteration)
     renderer = Renderer(model.gaussians, device=usable_device(options.device))
     paths = ["input", "interpolated"] if options.path == "both" else [options.path]
     fps = options.fps or model.frame_rate

@@ -77,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from gaussian.model_folder import folder_of_model, write_viewer_files
-    from scene.compatibility import folder_of_rearranged
+    from gaussian.model_folder import write_viewer_files
+    from scene.model_place import folder_of_model, folder_of_rearranged
 
     options.scene = folder_of_rearranged(Path(options.scene))
     model_folder = Path(options.model).expanduser()

@@ -27,6 +27,7 @@ from scene.formats import splat_ply
 from scene.formats.sibr import check_cameras, is_list_of_cameras, read_sibr_cameras, write_cfg_args
 from scene.gaussians import Gaussians
 from scene.local_frame import frame_of_views
+from scene.model_place import folder_of_model
 from scene.similarity import Similarity
 from scene.splats import Splats
 
@@ -51,13 +52,6 @@ class Model:
 def point_cloud_path(folder: Path, iteration: int) -> Path:
     """The PLY file of the Gaussians of an iteration."""
     return folder / "point_cloud" / f"iteration_{iteration}" / "point_cloud.ply"
-
-
-def folder_of_model(folder: str | Path) -> Path:
-    """The folder of the model that `folder` stands for: in a scene of our layout, whose cameras.json is its own, that
-    is the folder "model"."""
-    folder = Path(folder).expanduser()
-    return folder / "model" if (folder / "scene.json").exists() else folder
 
 
 def load_model(folder: Path, iteration: int | None = None) -> Model:

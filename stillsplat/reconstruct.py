@@ -130,7 +130,8 @@ def _run(
 
             model = load_model(folder.model)
             # only now: a checkpoint belongs to the scene with the cameras of the predictor
-            replace_cameras(folder.scene, model.cameras, _REFINED, scene=scene)
+            if not settings.fixed_cameras:
+                replace_cameras(folder.scene, model.cameras, _REFINED, scene=scene)
             scene.cameras = list(model.cameras)
             visibility = _render(scene, model, settings, folder, progress)
         folder.finish("render", clock(), peak_memory_bytes=peak_memory_bytes(), visibility=visibility)
@@ -193,6 +194,7 @@ def _optimize(
     progress: Progress,
     watch: "Watch | None",
 ) -> dict[str, Any]:
+    from gaussian.model_folder import write_viewer_files
     from gaussian.trainer import train
     from scene.formats.splat_ply import save_ply
 
@@ -206,6 +208,7 @@ def _optimize(
         watch=watch,
     )
     save_ply(folder.splats, result.gaussians, sh_degree=0)
+    write_viewer_files(folder.model, folder.scene)
     return {
         "gaussians": len(result.gaussians),
         "test_frames": list(result.test_frames),

@@ -10,6 +10,7 @@ from scene.errors import InputError
 from scene.frames import Frames
 from scene.local_frame import frame_of_views
 from scene.mask_brush import Displacement
+from scene.model_place import folder_of_model
 from scene.open_scene import open_scene
 from scene.rotations import affine_matrix
 from stillsplat.run_folder import RECORD, open_run
@@ -35,7 +36,14 @@ def open_result(path: str | Path) -> Result:
         return _of_model(path)
     scene = open_scene(path)
     own = path if (path / "scene.json").exists() else None
-    return Result(_name(path), path, scene, own, cameras=scene.cameras)
+    result = Result(_name(path), path, scene, own, cameras=scene.cameras)
+    if own is not None and (folder_of_model(path) / "point_cloud").is_dir():
+        from gaussian.model_folder import load_model
+
+        model = load_model(path)
+        result.cameras = model.cameras
+        result.gaussians, result.broken = _finite(model.gaussians, path)
+    return result
 
 
 def _of_run(path: Path) -> Result:

@@ -47,6 +47,8 @@ class PosesSettings(SceneSettings, StreamSettings):
 class RunSettings(SceneSettings, OptimizationSettings):
     """Settings of `stillsplat.reconstruct.reconstruct`."""
 
+    #: the cameras stay as they were given or predicted
+    fixed_cameras: bool = option(False, "keeps the cameras, for example those of a project", group="cameras")
     #: folder with annotated motion masks, used for scores only
     annotations: str | None = option(
         None, "annotated motion masks (white = moving), for scores only", metavar="DIR", group="scores"
@@ -60,7 +62,8 @@ class RunSettings(SceneSettings, OptimizationSettings):
 
     def optimization(self) -> TrainSettings:
         """The settings of the optimizer."""
-        return TrainSettings(**values_of(self, OptimizationSettings))
+        fixed = {"refine_cameras": False, "refine_focal": False} if self.fixed_cameras else {}
+        return TrainSettings(**values_of(self, OptimizationSettings), **fixed)
 
     def resolved(self) -> "RunSettings":
         """The same with the default predictor and what the protocol fixes filled in; explicit values stay, and the

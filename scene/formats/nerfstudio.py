@@ -52,16 +52,18 @@ class NerfstudioModel:
 
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
-    """Writes transforms.json and the frames as images/00000.png, ..., unless the frames are there already. Where there
+    """Writes transforms.json and the frames as images/00000.png, ... or, of a project, under the names that it gives
+    them, unless they are there already. Where there
     are motion masks, masks/ has them, black where something moves; where there are points, points.ply has them."""
-    names = store_frames(source.frames, folder / "images", progress=progress)
+    names = store_frames(source.frames, folder / "images", names=source.image_names, progress=progress)
     model = NerfstudioModel(list(source.cameras), [f"images/{name}" for name in names])
     if source.motion_masks is not None:
         with atomic_folder(folder / "masks", overwrite=True) as temporary:
             for index in range(len(names)):
                 moves = np.nan_to_num(source.motion_masks[index]) > _MOVES
-                write_png(temporary / f"{index:05d}.png", np.where(moves, 0, 255).astype(np.uint8))
-        model.mask_paths = [f"masks/{index:05d}.png" for index in range(len(names))]
+                (temporary / names[index]).parent.mkdir(parents=True, exist_ok=True)
+                write_png(temporary / names[index], np.where(moves, 0, 255).astype(np.uint8))
+        model.mask_paths = [f"masks/{name}" for name in names]
     if "points" in source.available():
         ply.export(source, folder, options, progress)
         model.ply_file_path = "points.ply"

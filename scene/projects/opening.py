@@ -7,12 +7,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from scene.errors import InputError
+from scene.folder import is_scene
 from scene.formats.colmap_reader import holds_colmap, read_colmap
 from scene.formats.nerfstudio import read_nerfstudio
 from scene.formats.ply_elements import read_ply_elements
+from scene.frame_files import relative_path
 from scene.frames import natural_order
-from scene.images import IMAGE_SUFFIXES
-from scene.projects.views import ProjectFrames, ProjectView, frame_size
+from scene.images import IMAGE_SUFFIXES, fitted_size
+from scene.projects.views import ProjectFrames, ProjectView, common_size
 from scene.scene import PointCloud, Scene
 
 #: where a project of COLMAP has its model
@@ -39,9 +41,9 @@ class ProjectChoice:
 
 
 def is_project(folder: str | Path) -> bool:
-    """Whether `folder` is a project of COLMAP or nerfstudio; it may be damaged."""
+    """Whether `folder` is a project of COLMAP or nerfstudio, and no scene (`is_scene`); it may be damaged."""
     folder = Path(folder).expanduser()
-    if (folder / "scene.json").exists():
+    if is_scene(folder):
         return False
     return _transforms(folder) is not None or _colmap_model(folder) is not None
 
@@ -95,7 +97,7 @@ def _of_colmap(folder: Path, model_folder: Path, choice: ProjectChoice) -> Scene
 
 def _image(folder: Path, name: str) -> Path:
     """The file of the image `name`; where the folders of the name are not there, the only file with its last part."""
-    path = folder / _relative(name)
+    path = folder / relative_path(name)
     if path.is_file():
         return path
     if len(path.relative_to(folder).parts) > 1 and (folder / path.name).is_file():
@@ -105,7 +107,7 @@ def _image(folder: Path, name: str) -> Path:
 
 def _colmap_mask(folder: Path, name: str) -> Path | None:
     """The mask of an image in masks/, named as COLMAP does; None without one."""
-    relative = _relative(name)
+    relative = relative_path(name)
     candidates = (folder / "masks" / f"{relative}.png", folder / "masks" / relative.with_suffix(".png"))
     return next((path for path in candidates if path.is_file()), None)
 
@@ -140,17 +142,10 @@ def _named(path: Path, file_path: str) -> Path:
     raise InputError(f"{path.parent / plain} is missing; {path} names it.")
 
 
-def _relative(name: str) -> Path:
-    """A name of COLMAP as a relative path that stays below its folder."""
-    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
-    return Path(*parts)
-
-
 def _name_of(file_path: str) -> str:
     """The name of an image without the folder that all images of a project are in."""
-    relative = _relative(file_path)
-    parts = relative.parts[1:] if len(relative.parts) > 1 and relative.parts[0] in IMAGE_FOLDERS else relative.parts
-    name = str(PurePosixPath(*parts))
+    parts = relative_path(file_path).parts
+    name = str(PurePosixPath(*(parts[1:] if len(parts) > 1 and parts[0] in IMAGE_FOLDERS else parts)))
     return name if Path(name).suffix.lower() in IMAGE_SUFFIXES else f"{name}.png"
 
 
@@ -160,7 +155,8 @@ def _scene(
     views = sorted(views, key=lambda view: natural_order(view.name))[choice.frames or slice(None)][: choice.max_frames]
     if len(views) < 2:
         raise InputError(f"The project has {len(views)} images here; a scene needs two or more.")
-    frames = ProjectFrames(views, frame_size(views, choice.max_size))
+    image_size = common_size(views)
+    frames = ProjectFrames(views, fitted_size(*image_size, choice.max_size))
     masks = frames.motion_masks()
     z_depths = None if unit is None else frames.z_depths(unit)
     present = {"cameras": True, "points": points is not None, "masks": masks is not None, "depth": z_depths is not None}
@@ -175,7 +171,8 @@ def _scene(
         provenance={
             "given": [name for name, is_there in present.items() if is_there],
             "image_names": [view.name for view in views],
-            "undistorted_images": distorted,
+            # of images that were undistorted, there are none of that size
+            **({"undistorted_images": distorted} if distorted else {"image_size": list(image_size)}),
             **({"masks": "given by the project"} if masks is not None else {}),
         },
     )

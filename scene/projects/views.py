@@ -14,7 +14,7 @@ from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.arrays import check_npy, known, read_npy
 from scene.frames import ASSUMED_RATE, MIN_SIDE
-from scene.images import fitted_size, read_image, resize_image
+from scene.images import read_image, resize_image
 from scene.lens import Lens
 from scene.maps import FrameMaps, LoadedMaps, map_of_size
 from scene.undistortion import Undistortion
@@ -135,9 +135,9 @@ class ProjectFrames:
         return self._fitted(view, view.depth, known(values))
 
 
-def frame_size(views: Sequence[ProjectView], max_size: int | None) -> tuple[int, int]:
-    """The size of the frames: the most common of the images, with a long side of at most `max_size`. Raises
-    `InputError` for images whose shapes differ, or that are missing or too small."""
+def common_size(views: Sequence[ProjectView]) -> tuple[int, int]:
+    """The most common size of the images. Raises `InputError` for images whose shapes differ, or that are missing or
+    too small."""
     sizes = [_image_size(view) for view in views]
     (width, height), _ = Counter(sizes).most_common(1)[0]
     for view, size in zip(views, sizes, strict=True):
@@ -148,7 +148,7 @@ def frame_size(views: Sequence[ProjectView], max_size: int | None) -> tuple[int,
             )
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{views[0].image} is {width}x{height} pixels; frames need at least {MIN_SIDE} on each side.")
-    return fitted_size(width, height, max_size)
+    return width, height
 
 
 def _image_size(view: ProjectView) -> tuple[int, int]:

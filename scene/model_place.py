@@ -1,9 +1,21 @@
-"""Names of folders that DAS3R's steps between ours would make."""
+"""Where the scene and the model are that a folder stands for, also under the names of DAS3R."""
 
 from pathlib import Path
 
+#: the answer of the scripts that stand for DAS3R's
+NOTHING_TO_REARRANGE = (
+    "Nothing has to be rearranged: train_gui.py -s reads the scenes of launch.py as they are, and takes a folder "
+    "NAME_rearranged that is not there for NAME."
+)
 #: what DAS3R's scripts put behind the name of a folder of scenes whose files they rearranged
 _REARRANGED = "_rearranged"
+
+
+def folder_of_model(folder: str | Path) -> Path:
+    """The folder of the model that `folder` stands for: in a scene of our layout, whose cameras.json is its own, that
+    is the folder "model"."""
+    folder = Path(folder).expanduser()
+    return folder / "model" if (folder / "scene.json").exists() else folder
 
 
 def folder_of_rearranged(folder: Path) -> Path:
