@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from gaussian.settings import TrainSettings
 from scene.errors import InputError
-from terminal.option_parser import OptionParser, exit_status
+from terminal.exit_status import exit_status
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 from viewer.settings import ViewerSettings
 
@@ -93,6 +94,7 @@ def _train(options: argparse.Namespace) -> int:
     fixed_cameras = {"refine_cameras": False, "refine_focal": False}
     settings = settings_from(options, TrainSettings, **(fixed_cameras if options.fixed_cameras else {}))
     from gaussian.trainer import Trainer, train
+    from scene.files.locking import only_process
     from terminal.progress_bars import ProgressBars
 
     with ProgressBars() as bars:
@@ -105,7 +107,7 @@ def _train(options: argparse.Namespace) -> int:
         )
     annotations = None
     if options.annotations:
-        from scene.masks import open_masks
+        from scene.given_masks.opening import open_masks
 
         annotations = open_masks(options.annotations, scene.frames)
     truth = None
@@ -122,6 +124,7 @@ def _train(options: argparse.Namespace) -> int:
         raise InputError("--gui and --viewer both show the optimization; give one of them.")
     windowed = options.gui and _can_open_a_window()
     with ExitStack() as stack:
+        stack.enter_context(only_process(model_folder))
         view = None
         if viewer.viewer:
             from stillsplat.training_view import TrainingView

@@ -1,7 +1,8 @@
 """The folder of an optimized model, which `gaussian.trainer.train` writes and `load_model` reads.
 
 settings.json                             settings, names and size of the frames, whether the scene has motion masks,
-                                          the local frame of the run, held-out frames and their scores
+                                          the local frame of the run, held-out frames and their scores; "iterations"
+                                          names the Gaussians below, null while a run goes on or was stopped
 cameras.json                              refined cameras, in the list that viewers of 3DGS read (`scene.formats.sibr`)
 cfg_args                                  where the images are, for the same viewers
 exposures.json                            gain and offset per frame and channel
@@ -13,6 +14,7 @@ painted_masks/                            motion masks with what was painted dur
 Of models that other programs trained, cameras.json and the Gaussians are enough.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,9 @@ from scene.splats import Splats
 #: of models that do not say how fast their clip is
 _FRAME_RATE = 30.0
 
+#: longest side of an image in pixels
+MAX_SIDE = 1 << 16
+
 
 @dataclass
 class Model:
@@ -54,9 +59,28 @@ def point_cloud_path(folder: Path, iteration: int) -> Path:
     return folder / "point_cloud" / f"iteration_{iteration}" / "point_cloud.ply"
 
 
+def names_a_model(folder: Path) -> bool:
+    """Whether settings.json in `folder` names finished Gaussians; they may be damaged."""
+    try:
+        return isinstance(read_json(folder / "settings.json").get("iterations"), int)
+    except InputError:
+        return False
+
+
+def remove_model(folder: Path) -> None:
+    """Removes everything that an earlier run has left in `folder`, except cameras.json and settings.json, which the
+    next one replaces, and the checkpoint."""
+    for path in (*folder.glob("point_cloud/iteration_*"), folder / "painted_masks"):
+        shutil.rmtree(path, ignore_errors=True)
+    for name in ("exposures.json", "history.json", "cfg_args"):
+        (folder / name).unlink(missing_ok=True)
+    for path in folder.glob("renders/*/render.json"):
+        shutil.rmtree(path.parent, ignore_errors=True)
+
+
 def load_model(folder: Path, iteration: int | None = None) -> Model:
-    """The Gaussians of the newest run in `folder`, or of an `iteration`. Raises `InputError` if a file is missing or
-    damaged."""
+    """The Gaussians that settings.json in `folder` names, or those of an `iteration`. Raises `InputError` if a file is
+    missing or damaged, and for a run that has not finished."""
     folder = folder_of_model(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the folder of an optimized model (train_gui.py -m).")
@@ -71,9 +95,12 @@ def load_model(folder: Path, iteration: int | None = None) -> Model:
     description = read_json(folder / "settings.json")
     frames = description.get("frames")
     size = description.get("width"), description.get("height")
-    if not isinstance(frames, list) or not all(isinstance(side, int) and side > 0 for side in size):
+    if not isinstance(frames, list) or not all(type(side) is int and side > 0 for side in size):
         raise InputError(f"{folder / 'settings.json'} is damaged: the names or the size of the frames are missing.")
-    width, height = int(size[0]), int(size[1])  # type: ignore[arg-type]
+    width, height = size
+    if max(width, height) > MAX_SIDE:
+        raise InputError(f"{folder / 'settings.json'} is damaged: frames of {width:.6g}x{height:.6g} pixels.")
+    splats = _splats(folder, description, iteration)
     names = [str(name) for name in frames]
     if is_list_of_cameras(cameras_path):
         cameras = read_sibr_cameras(cameras_path)
@@ -84,10 +111,12 @@ def load_model(folder: Path, iteration: int | None = None) -> Model:
     exposures = _unit_exposures(len(cameras))
     if values is not None:
         try:
-            exposures = np.asarray(values, np.float32).reshape(len(cameras), 3, 2)
+            exposures = np.asarray(values, np.float64).reshape(len(cameras), 3, 2).astype(np.float32)
+            damaged = not np.isfinite(exposures).all()
         except (TypeError, ValueError, OverflowError):
-            raise InputError(f"{folder / 'exposures.json'} is damaged or of another clip; train again.") from None
-    splats = _splats(folder, description, iteration)
+            damaged = True
+        if damaged:
+            raise InputError(f"{folder / 'exposures.json'} is damaged or of another clip; train again.")
     frame = _local_frame(description) or frame_of_views(cameras, splats.means)
     rate = description.get("frame_rate")
     frame_rate = float(rate) if isinstance(rate, int | float) and 0.1 < rate < 1000 else _FRAME_RATE
@@ -101,21 +130,40 @@ def write_viewer_files(folder: Path, source: str | Path) -> None:
 
 
 def _splats(folder: Path, description: dict[str, Any], iteration: int | None) -> Splats:
-    """The Gaussians of an iteration, by default of the newest run."""
-    iterations = [
-        int(path.parent.name.removeprefix("iteration_"))
-        for path in folder.glob("point_cloud/iteration_*/point_cloud.ply")
-        if path.parent.name.removeprefix("iteration_").isdigit()
-    ]
-    if not iterations:
-        raise InputError(f"{folder} has no point_cloud.ply yet; let train_gui.py finish first.")
+    """The Gaussians of the model, or of an iteration."""
+    there = _iterations(folder)
     if iteration is None:
-        newest = description.get("iterations")  # an earlier, longer run may have left Gaussians of a later iteration
-        iteration = newest if isinstance(newest, int) and newest in iterations else max(iterations)
-    elif iteration not in iterations:
-        there = ", ".join(map(str, sorted(iterations)))
-        raise InputError(f"{folder} has no Gaussians of iteration {iteration}; those of these are there: {there}.")
+        iteration = _newest(folder, description, there)
+    elif iteration not in there:
+        words = ", ".join(map(str, there)) or "none"
+        raise InputError(f"{folder} has no Gaussians of iteration {iteration}; there are those of: {words}.")
     return splat_ply.read(point_cloud_path(folder, iteration))
+
+
+def _iterations(folder: Path) -> list[int]:
+    """The iterations of which there are Gaussians, ascending."""
+    found = [path.parent.name.removeprefix("iteration_") for path in folder.glob("point_cloud/iteration_*/*.ply")]
+    return sorted(int(name) for name in found if name.isascii() and name.isdecimal() and len(name) < 10)
+
+
+def _newest(folder: Path, description: dict[str, Any], iterations: list[int]) -> int:
+    """The iteration whose Gaussians are the model's."""
+    unfinished = f"{folder} has no point_cloud.ply yet; let train_gui.py finish first (--resume)."
+    if "iterations" in description:
+        named = description["iterations"]
+        if named is None:
+            raise InputError(unfinished)
+        if named not in iterations or isinstance(named, bool):
+            raise InputError(f"{folder / 'settings.json'} names iteration {str(named)[:20]}, which is not in {folder}.")
+        return named
+    if not iterations:
+        raise InputError(unfinished)
+    if len(iterations) > 1 and description:  # of an earlier version
+        raise InputError(
+            f"{folder} holds Gaussians of {len(iterations)} iterations, and settings.json does not say which are those "
+            "of its cameras; train again with --overwrite."
+        )
+    return iterations[-1]
 
 
 def _local_frame(description: dict[str, Any]) -> Similarity | None:

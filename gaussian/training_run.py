@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 from diff_gaussian_rasterization import Rendering
 from torch import Tensor
 
+from gaussian.checkpoint_state import check_state
 from gaussian.contributions import Contributions
 from gaussian.densification import create_strategy
 from gaussian.densification.pruning import PruningSettings, prunable
@@ -32,6 +34,7 @@ from scene.errors import InputError
 from scene.gaussians import Gaussians, morton_order
 from scene.local_frame import moved_camera
 from scene.moved_scene import frame_of_scene, moved_scene, typical_depth
+from scene.observed import is_observed
 from scene.progress import Progress
 from scene.scene import Scene
 
@@ -83,7 +86,9 @@ class TrainingRun:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.cameras = CameraRefinement(scene.cameras)
         self.exposures = ExposureCompensation(count)
-        self.static_weights = StaticWeights(scene.motion_masks, count, scene.frames.height, scene.frames.width)
+        self.static_weights = StaticWeights(
+            scene.motion_masks, count, scene.frames.height, scene.frames.width, observed=scene.observed
+        )
         self.strategy = create_strategy(settings.densification)
         self.optimizer = GaussianOptimizer(Gaussians.empty())
         self.typical_depth = 1.0
@@ -326,7 +331,12 @@ class TrainingRun:
         self.cameras.interpolate(self.test_frames, self.training_frames)
         self.exposures.interpolate(self.test_frames, self.training_frames)
         cameras = [self.cameras.camera(frame) for frame in self.training_frames]
-        self.optimizer = GaussianOptimizer(fill_holes(self.gaussians.to(self.device), cameras).to(_CPU))
+        observed = self.scene.observed
+        seen = None if observed is None else [partial(is_observed, observed, frame) for frame in self.training_frames]
+        self.optimizer = GaussianOptimizer(fill_holes(self.gaussians.to(self.device), cameras, observed=seen).to(_CPU))
+
+    def _parts(self) -> "dict[str, CameraRefinement | ExposureCompensation]":
+        return {"cameras": self.cameras, "exposures": self.exposures}
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, in types that a checkpoint can hold."""
@@ -346,10 +356,12 @@ class TrainingRun:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restores what `state` returned. Raises `InputError` for the state of a version without the local frame."""
+        """Restores what `state` returned. Raises `InputError` for the state of a version without the local frame, and
+        any exception for something else."""
         frame = state.get("local_frame", [1.0, 0.0, 0.0, 0.0])
         if list(frame) != [self.world_from_local.scale, *self.world_from_local.translation.tolist()]:
             raise InputError("The checkpoint is of another version, or the depth of the scene was changed; start anew.")
+        check_state(state, {name: part.state() for name, part in self._parts().items()}, self.training_frames)
         self.iteration = int(state["iteration"])
         self.seconds = float(state["seconds"])
         self.history = list(state["history"])

@@ -39,8 +39,12 @@ class Scene:
     predictor: str = ""
     #: the predictor's settings, its diagnostics (fallbacks, warnings, errors in pixels) and times in seconds
     provenance: dict[str, Any] = field(default_factory=dict)
+    #: float32 (H, W) in [0, 1] per frame, 1 = observed, 0 = the frame does not show what is there (`scene.observed`);
+    #: None: all is observed
+    observed: FrameMaps | None = None
 
     @property
     def given_points(self) -> PointCloud | None:
         """The points, where a person or another program gave them (`scene.projects`)."""
-        return self.points if "points" in list(self.provenance.get("given") or ()) else None
+        given = self.provenance.get("given")
+        return self.points if isinstance(given, list) and "points" in given else None

@@ -1,7 +1,6 @@
 """The predictor alone: frames, cameras, motion masks and depth of a clip as a scene folder."""
 
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,16 @@ from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import CheckClip, DrivenScene, SceneDriver, scene_of_folder
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from scene.files.atomic import put_folder_in_place
+from scene.files.locking import only_process
 from scene.files.output_place import check_output_folder
+from scene.files.recovery import working_folder
 from scene.folder import save_scene
 from scene.formats.registry import export
+from scene.frames import Frames
 from scene.open_scene import can_open, is_scene
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, ignore_progress, say_progress
+from stillsplat.estimate import estimated_time
 from stillsplat.scene_exports import checked_formats, export_prediction, export_settings, length_check
 from stillsplat.settings import SceneSettings
 
@@ -29,23 +33,29 @@ def predict(
     """Writes the scene of the input into `scene_folder`, whole or not at all, and exports beside it."""
     check_options(settings)
     scene_folder = Path(scene_folder)
-    check_output_folder(scene_folder, holds="a scene", is_ours=is_scene, overwrite=overwrite)
     formats = checked_formats(settings)
-    # frames lie meanwhile beside the scene, because a system's temporary folder may be small
-    nearby = next(folder for folder in scene_folder.absolute().parents if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
+    check_length = length_check(settings, formats)
+
+    def check(frames: Frames, positions: Sequence[int]) -> None:
+        check_length(frames, positions)
+        say_progress(progress, estimated_time(frames, settings))
+
+    with only_process(scene_folder), working_folder(scene_folder) as working:
+        check_output_folder(scene_folder, holds="a scene", is_ours=is_scene, overwrite=overwrite)
         driven = make_scene(
             settings,
-            Path(working),
+            working,
             progress,
             warn,
-            check=length_check(settings, formats),
+            check=check,
             **export_settings(settings, formats),
         )
-        save_scene(driven.scene, scene_folder, overwrite=overwrite, progress=progress)
-        rest = export_prediction(driven, scene_folder, formats, settings, progress)
+        made = working / "scene"
+        save_scene(driven.scene, made, progress=progress)
+        rest = export_prediction(driven, made, formats, settings, progress)
         if rest:
-            export(driven.scene, scene_folder, rest, settings.export_options, progress=progress)
+            export(driven.scene, made, rest, settings.export_options, progress=progress)
+        put_folder_in_place(made, scene_folder)
 
 
 def make_scene(

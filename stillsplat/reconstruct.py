@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynamic_predictor.driver.checks import check_mask_folder, check_options
+from dynamic_predictor.driver.checks import check_options
 from scene.camera_files import read_cameras
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
+from scene.files.locking import only_process
 from scene.folder import load_scene, replace_cameras, save_scene
 from scene.formats.exportable import Exportable
 from scene.formats.registry import export
 from scene.frames import Frames
+from scene.given_masks.opening import check_masks, open_masks
 from scene.images import read_image, write_png
 from scene.maps import FrameMaps
-from scene.masks import open_masks
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, ignore_progress, say_progress
 from scene.scene import Scene
 from scene.video import frame_rate, write_video
 from stillsplat import run_folder
+from stillsplat.estimate import estimated_time
 from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
 from stillsplat.scene_exports import (
@@ -76,19 +78,20 @@ def reconstruct(
     Raises `InputError` for all errors that a user can correct; KeyboardInterrupt passes through after clean-up.
     """
     check_options(settings)
-    check_mask_folder("--annotations", settings.annotations)
+    check_masks("--annotations", settings.annotations)
     checked_formats(settings, optimized=True)
     settings = settings.resolved()
-    folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
-    try:
-        return _run(folder, settings, progress, warn, watch)
-    except InputError as error:
-        if not folder.any_finished():
-            raise
-        kept = f"what was finished is in {folder.path}, --resume continues from it"
-        raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
-    finally:
-        folder.clean_up()
+    with only_process(Path(output), nested=True):
+        folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
+        try:
+            return _run(folder, settings, progress, warn, watch)
+        except InputError as error:
+            if not folder.any_finished():
+                raise
+            kept = f"what was finished is in {folder.path}, --resume continues from it"
+            raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
+        finally:
+            folder.clean_up()
 
 
 def _run(
@@ -113,6 +116,7 @@ def _run(
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes(), exported=exported)
         gc.collect()
     scene = load_scene(folder.scene)
+    folder.check_frames(len(scene.frames))
     annotations = None
     if settings.annotations is not None:
         annotations = open_annotations(settings.annotations, settings, scene)
@@ -162,6 +166,7 @@ def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, wa
 
     def check(frames: Frames, positions: Sequence[int]) -> None:
         check_length(frames, positions)
+        say_progress(progress, estimated_time(frames, settings))
         if settings.annotations is not None:
             open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
 
@@ -256,7 +261,8 @@ def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, 
             write_png(temporary / paths[index].name, image)
             if index in compared:
                 motion = scene.motion_masks[index] if scene.motion_masks is not None else None
-                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion)
+                observed = scene.observed[index] if scene.observed is not None else None
+                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion, observed)
             progress("rendering", index + 1, count)
     rate = frame_rate(scene.frames)
     write_video(folder.clean_video, (read_image(path) for path in paths), rate)
@@ -288,11 +294,12 @@ def _score(
         suffix += f"; differs from the DAS3R protocol in: {', '.join(deviations)}"
     scores = score_run(
         scene.frames,
-        lambda index: read_image(folder.renders / f"{index:05d}.png"),
+        lambda index: folder.render(index, scene.frames),
         scene.motion_masks,
         mask_source="masks given by the user" if settings.masks else "predicted masks",
         test_frames=optimized["test_frames"],
         annotations=annotations,
+        observed=scene.observed,
         protocol_suffix=suffix,
         progress=progress,
     )

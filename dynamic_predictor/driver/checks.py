@@ -1,18 +1,18 @@
 """Checks the options of a command before any work: options without effect are errors."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from dynamic_predictor.driver.mask_source import mask_source
 from dynamic_predictor.driver.settings import DriverSettings
-from dynamic_predictor.driver.sources import is_live
+from dynamic_predictor.driver.source_names import is_live
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.specs import flow_names
 from dynamic_predictor.predictor_options import option_flags
 from dynamic_predictor.specs import predictor_spec, specs, unknown_settings
 from scene.errors import InputError
 from scene.frames import parse_frame_range
+from scene.given_masks.opening import check_masks
 from scene.open_scene import is_scene
 from scene.projects.opening import is_project
 
@@ -53,7 +53,7 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
         raise InputError("Motion masks cannot be given for a live source; leave out --masks.")
     if chosen.step is not None and chosen.step < 1:
         raise InputError("The step of a frame range must be 1 or more.")
-    check_mask_folder("--masks", settings.masks)
+    check_masks("--masks", settings.masks)
     resolved_device(settings.device)
     if is_scene(settings.input):
         if settings.predictor_options:
@@ -67,13 +67,6 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
                 )
     elif is_project(settings.input):
         _check_project(settings)
-
-
-def check_mask_folder(option_name: str, given: str | None) -> None:
-    """Raises `InputError` unless `given` is None or a folder."""
-    if given is not None and not Path(given).expanduser().is_dir():
-        what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
-        raise InputError(f"{option_name} {given} {what}; give a folder with one mask image per frame.")
 
 
 def _check_project(settings: DriverSettings) -> None:

@@ -21,6 +21,7 @@ from scene.images import fitted_size, resize_image
 from scene.local_frame import TYPICAL_DEPTH
 from scene.maps import FrameMaps, LoadedMaps, StoredMaps, map_of_size, maps_of_size
 from scene.moved_scene import frame_of_scene, moved_scene, scaled_maps
+from scene.observed import where_observed
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud, Scene
 
@@ -55,7 +56,7 @@ def completed(
     frame = frame_of_scene(scene)
     size = fitted_size(scene.frames.width, scene.frames.height, _STAGE_SIZE)
     local = _at_size(moved_scene(scene, frame.inverse()), size)
-    field = FlowField(local.frames, flow)
+    field = FlowField(local.frames, flow, observed=local.observed)
     provenance = dict(scene.provenance)
     warnings: list[str] = [str(item) for item in provenance.get("warnings", [])]
     depths, confidences, motion = local.z_depths, local.confidences, local.motion_masks
@@ -101,8 +102,8 @@ def completed(
     return replace(
         scene,
         z_depths=scene.z_depths or scaled_maps(_resized(depths, full, nearest=True), frame.scale),
-        confidences=scene.confidences if scene.z_depths is not None else _optional(confidences, full),
-        motion_masks=scene.motion_masks if scene.motion_masks is not None else _optional(motion, full),
+        confidences=scene.confidences if scene.z_depths is not None else _seen(confidences, full, scene.observed),
+        motion_masks=scene.motion_masks if scene.motion_masks is not None else _seen(motion, full, scene.observed),
         provenance=provenance,
     )
 
@@ -181,11 +182,17 @@ def _at_size(scene: Scene, size: tuple[int, int]) -> Scene:
         z_depths=None if scene.z_depths is None else maps_of_size(scene.z_depths, size, nearest=True),
         confidences=_optional(scene.confidences, size),
         motion_masks=_optional(scene.motion_masks, size),
+        observed=_optional(scene.observed, size),
     )
 
 
 def _optional(maps: FrameMaps | None, size: tuple[int, int]) -> FrameMaps | None:
     return None if maps is None else _resized(maps, size)
+
+
+def _seen(maps: FrameMaps | None, size: tuple[int, int], observed: FrameMaps | None) -> FrameMaps | None:
+    """Maps at another size, 0 where nothing was observed."""
+    return None if maps is None else where_observed(_resized(maps, size), observed)
 
 
 def _resized(maps: FrameMaps, size: tuple[int, int], *, nearest: bool = False) -> FrameMaps:

@@ -11,14 +11,14 @@ policy "all"     the queue holds `WAITING_IMAGES`, for a reader that is not pace
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from dynamic_predictor.driver.settings import LivePolicy
 from scene.errors import InputError, first_line
-from scene.video import DecodedImage
+from scene.media.decoding import DecodedImage
 
 #: frames per second that are taken from a live source by default
 LIVE_RATE = 5.0
@@ -57,6 +57,8 @@ class LiveSource:
 
     is_live, is_video = True, True
     selection = ""
+    notes: Sequence[str] = ()
+    description: dict[str, Any] = {"kind": "live"}
     ended: str | None = None
 
     def __init__(

@@ -1,11 +1,11 @@
 """The result of structure from motion: cameras, sparse points and their observations, in a world of fixed scale."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, host_rays, project_host, residual_norms
 from dynamic_predictor.geometric.geometry import Geometry
+from dynamic_predictor.geometric.reprojection import host_rays, project_host, residual_norms
 from scene.camera import Camera
 from scene.frames import Frames
 from scene.scene import PointCloud
@@ -70,7 +70,7 @@ def camera_estimate(
     poses, scale = geometry.poses, geometry.scale
     rotations = poses.rotations @ poses.rotations[0].T
     translations = poses.translations - rotations @ poses.translations[0]
-    world = Poses(rotations, translations, poses.focal)
+    world = replace(poses, rotations=rotations, translations=translations)
     norms = residual_norms(geometry.problem(), poses, geometry.inverse_depths)
     errors, positions, colors = [np.zeros(0)], [np.zeros((0, 3))], [np.zeros((0, 3), np.uint8)]
     observations: list[list[tuple[np.ndarray, ...]]] = [[] for _ in range(count)]
@@ -87,7 +87,7 @@ def camera_estimate(
         numbers = np.full(host.count, -1)
         numbers[rows] = point_count + np.arange(len(rows))
         point_count += len(rows)
-        rays = host_rays(host, poses.focal, geometry.center)
+        rays = host_rays(host, poses, geometry.center)
         in_camera = rays[rows] / np.maximum(inverse_depth[rows], 1e-9)[:, None]
         positions.append((in_camera - translations[host.host]) @ rotations[host.host])
         column, row = np.clip(host.host_pixels[rows].astype(int), 0, [width - 1, height - 1]).T
@@ -104,11 +104,12 @@ def camera_estimate(
         unit = unit if np.isfinite(unit) and unit > 1e-12 else 1.0
     point_tracks.inverse_depths /= unit
     cameras = []
-    for rotation, translation in zip(rotations, translations, strict=True):
+    for frame, (rotation, translation) in enumerate(zip(rotations, translations, strict=True)):
         matrix = np.eye(4)
         matrix[:3, :3] = rotation.T
         matrix[:3, 3] = -rotation.T @ (translation * unit)
-        cameras.append(Camera(width, height, poses.focal, poses.focal, width / 2, height / 2, matrix))
+        focal = poses.focal_of(frame)
+        cameras.append(Camera(width, height, focal, focal, width / 2, height / 2, matrix))
     static_errors = np.concatenate(errors)
     return CameraEstimate(
         cameras,

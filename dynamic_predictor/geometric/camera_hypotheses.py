@@ -8,15 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import (
-    Poses,
-    adjust,
-    host_rays,
-    identity_poses,
-    noise_scale,
-    relative_poses,
-    residual_norms,
-)
+from dynamic_predictor.geometric.bundle_adjustment import adjust
 from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, cost_at, cut_out, thinned, track_weights
 from dynamic_predictor.geometric.incremental_mapping import (
     extend,
@@ -31,6 +23,14 @@ from dynamic_predictor.geometric.initialization import (
     rotation_between,
     solve_window,
     start_window,
+)
+from dynamic_predictor.geometric.reprojection import (
+    Poses,
+    host_rays,
+    identity_poses,
+    noise_scale,
+    relative_poses,
+    residual_norms,
 )
 from dynamic_predictor.geometric.tracks import MOST_FRAMES_TOGETHER, HostTracks, keyframe_stride
 from scene.progress import Progress, ignore_progress
@@ -116,9 +116,10 @@ def geometry_from_poses(
 def triangulated(host: HostTracks, poses: Poses, registered: np.ndarray, center: tuple[float, float]) -> np.ndarray:
     """Inverse depths (T,) by linear least squares on `pixel x (R ray + inverse_depth t) = 0` over registered frames."""
     rotation, translation = relative_poses(host, poses)
-    rays = host_rays(host, poses.focal, center)
+    rays = host_rays(host, poses, center)
     rotated = np.einsum("kij,tj->kti", rotation, rays)
-    seen = (host.pixels - np.asarray(center)) / poses.focal
+    focals = np.reshape(poses.focals_of(host.frames), (-1, 1, 1))
+    seen = (host.pixels - np.asarray(center)) / focals
     use = host.visible & registered[host.frames][:, None]
     top, bottom = np.zeros(host.count), np.zeros(host.count)
     for axis in range(2):

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, residual_norms
 from dynamic_predictor.geometric.geometry import Geometry, cost_at
+from dynamic_predictor.geometric.reprojection import Poses, identity_poses, residual_norms
 
 #: jitter in pixels that the background of a locked-off camera may have (compression, sensor noise, tracking errors)
 STATIC_JITTER = 0.15

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, Problem, residual_norms, robust_cost
+from dynamic_predictor.geometric.reprojection import Poses, Problem, residual_norms, robust_cost
 from dynamic_predictor.geometric.tracks import HostTracks
 
 #: smallest noise that is ever assumed, in pixels per coordinate

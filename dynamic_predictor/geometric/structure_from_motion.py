@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, one_blas_thread
 from dynamic_predictor.geometric.camera_estimate import CameraEstimate, camera_estimate
 from dynamic_predictor.geometric.camera_hypotheses import (
     best_of,
@@ -22,6 +21,7 @@ from dynamic_predictor.geometric.colmap_cameras import ColmapCameras, pycolmap_c
 from dynamic_predictor.geometric.fallback import bridge, is_still, only_rotates, runs, still_geometry
 from dynamic_predictor.geometric.geometry import Geometry, cut_out
 from dynamic_predictor.geometric.incremental_mapping import extend, refine_registered
+from dynamic_predictor.geometric.reprojection import Poses, identity_poses, one_blas_thread
 from dynamic_predictor.geometric.revisits import with_revisits
 from dynamic_predictor.geometric.tracks import Tracks, track_points
 from dynamic_predictor.optical_flow.flow_field import FlowField

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from scene.camera import Camera
 from scene.errors import InputError
@@ -25,6 +24,8 @@ from scene.formats.options import ExportOptions
 from scene.frame_files import store_frames
 from scene.images import write_png
 from scene.lens import Lens
+from scene.media.image_header import read_header
+from scene.observed import is_observed
 from scene.progress import Progress
 
 #: converts between OpenCV's and OpenGL's camera axes, in both directions
@@ -53,16 +54,20 @@ class NerfstudioModel:
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
     """Writes transforms.json and the frames as images/00000.png, ... or, of a project, under the names that it gives
-    them, unless they are there already. Where there
-    are motion masks, masks/ has them, black where something moves; where there are points, points.ply has them."""
+    them, unless they are there already. Where there are motion masks or pixels that were not observed, masks/ is black
+    there; where there are points, points.ply has them."""
     names = store_frames(source.frames, folder / "images", names=source.image_names, progress=progress)
     model = NerfstudioModel(list(source.cameras), [f"images/{name}" for name in names])
-    if source.motion_masks is not None:
+    if source.motion_masks is not None or source.observed is not None:
         with atomic_folder(folder / "masks", overwrite=True) as temporary:
             for index in range(len(names)):
-                moves = np.nan_to_num(source.motion_masks[index]) > _MOVES
+                used = np.ones((source.frames.height, source.frames.width), bool)
+                if source.motion_masks is not None:
+                    used &= ~(np.nan_to_num(source.motion_masks[index]) > _MOVES)
+                if source.observed is not None:
+                    used &= is_observed(source.observed, index)
                 (temporary / names[index]).parent.mkdir(parents=True, exist_ok=True)
-                write_png(temporary / names[index], np.where(moves, 0, 255).astype(np.uint8))
+                write_png(temporary / names[index], used * np.uint8(255))
         model.mask_paths = [f"masks/{name}" for name in names]
     if "points" in source.available():
         ply.export(source, folder, options, progress)
@@ -172,8 +177,8 @@ def _focal_length(values: dict[str, Any], key: str, angle_key: str, side: int) -
 def _image_size(path: Path, file_path: str) -> tuple[int, int]:
     for candidate in (path.parent / file_path, path.parent / f"{file_path}.png"):
         try:
-            with Image.open(candidate) as image:
-                return image.size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            header = read_header(candidate)
+            return header.width, header.height
+        except InputError:
             continue
     raise InputError(f"{path} gives no size for {file_path}, and that image cannot be read.")

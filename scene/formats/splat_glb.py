@@ -17,6 +17,7 @@ import numpy as np
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
+from scene.files.json_files import parse_json
 from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
 from scene.formats.splat_file import FLIP_Y_AND_Z, read_bytes, splats_of
@@ -168,12 +169,9 @@ def _open(path: Path) -> _Gltf:
         chunks.setdefault(kind, memoryview(content)[start : start + size])
         start += size
     text = chunks.get(b"JSON", memoryview(b""))
-    try:
-        if len(text) > _MAX_JSON_BYTES:
-            raise ValueError(f"{len(text)} bytes")
-        parsed = json.loads(bytes(text))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: its JSON cannot be read ({str(error)[:80]}).") from None
+    if len(text) > _MAX_JSON_BYTES:
+        raise InputError(f"{path} is damaged: its JSON has {len(text)} bytes.")
+    parsed = parse_json(bytes(text), str(path))
     if not isinstance(parsed, dict):
         raise InputError(f"{path} is damaged: its JSON is no object.")
     return _Gltf(path, parsed, chunks.get(b"BIN\0", memoryview(b"")))

@@ -51,9 +51,9 @@ def is_antialiased(comments: list[str]) -> bool:
 
 
 def save_ply(path: Path, gaussians: "Gaussians", *, sh_degree: int = 3) -> None:
-    """Writes `gaussians` with spherical harmonics padded with zeros up to `sh_degree`, because some readers require
-    degree 3. The file appears whole or not at all."""
-    splats = Splats.of(gaussians)
+    """Writes `gaussians` without those bands of spherical harmonics that are zero, but padded with zeros up to
+    `sh_degree`: some readers require degree 3. The file appears whole or not at all."""
+    splats = Splats.of(gaussians).without_zero_bands()
     _write(path, splats.with_sh_degree(max(sh_degree, splats.sh_degree)))
 
 

@@ -152,7 +152,9 @@ def _name_of(file_path: str) -> str:
 def _scene(
     kind: str, views: Sequence[ProjectView], points: PointCloud | None, unit: float | None, choice: ProjectChoice
 ) -> Scene:
-    views = sorted(views, key=lambda view: natural_order(view.name))[choice.frames or slice(None)][: choice.max_frames]
+    views = sorted(views, key=lambda view: natural_order(view.name))
+    positions = list(range(len(views)))[choice.frames or slice(None)][: choice.max_frames]
+    views = [views[position] for position in positions]
     if len(views) < 2:
         raise InputError(f"The project has {len(views)} images here; a scene needs two or more.")
     image_size = common_size(views)
@@ -167,9 +169,11 @@ def _scene(
         motion_masks=masks,
         z_depths=z_depths,
         points=points,
+        observed=frames.observed(),
         predictor=kind,
         provenance={
             "given": [name for name, is_there in present.items() if is_there],
+            "source_frames": positions,
             "image_names": [view.name for view in views],
             # of images that were undistorted, there are none of that size
             **({"undistorted_images": distorted} if distorted else {"image_size": list(image_size)}),

@@ -14,7 +14,7 @@ from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.arrays import check_npy, known, read_npy
 from scene.frames import ASSUMED_RATE, MIN_SIDE
-from scene.images import read_image, resize_image
+from scene.images import read_image, read_layers, resize_image, resize_layers
 from scene.lens import Lens
 from scene.maps import FrameMaps, LoadedMaps, map_of_size
 from scene.undistortion import Undistortion
@@ -63,10 +63,13 @@ class ProjectFrames:
 
     def _read(self, index: int) -> np.ndarray:
         view = self.views[index]
-        pixels = read_image(view.image)
+        pixels, alpha = read_layers(view.image)
         height, width = pixels.shape[:2]
         _check_shape(view.image, width, height, view.lens)
-        image = resize_image(pixels, self.width, self.height)
+        if alpha is None:
+            image = resize_image(pixels, self.width, self.height)
+        else:
+            image = resize_layers(pixels, alpha, self.width, self.height)[0]
         if not view.lens.is_pinhole:
             image = self._undistortion(view).image(image)
         image.setflags(write=False)
@@ -95,6 +98,20 @@ class ProjectFrames:
             found = Undistortion.of(view.lens.resized(self.width, self.height))
             self._undistortions[view.lens] = found
         return found
+
+    def observed(self) -> FrameMaps | None:
+        """Alpha of the images, in [0, 1]; None where none has any."""
+        if not any(_has_alpha(view.image) for view in self.views):
+            return None
+        return LoadedMaps(len(self.views), self._alpha)
+
+    def _alpha(self, index: int) -> np.ndarray:
+        view = self.views[index]
+        alpha = read_layers(view.image)[1]
+        if alpha is None:
+            return np.ones((self.height, self.width), np.float32)
+        small = cv2.resize(alpha.astype(np.float32) / 255, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return small if view.lens.is_pinhole else np.clip(self._undistortion(view).mask(small), 0.0, 1.0)
 
     def motion_masks(self) -> FrameMaps | None:
         """1 where the masks of the project are black, which is to be ignored; None without masks."""
@@ -164,6 +181,12 @@ def _image_size(view: ProjectView) -> tuple[int, int]:
         raise InputError(f"{view.image} is damaged and cannot be read as an image.") from None
     _check_shape(view.image, width, height, view.lens)
     return width, height
+
+
+def _has_alpha(path: Path) -> bool:
+    """By the header; images that cannot be read have been refused."""
+    with Image.open(path) as image:
+        return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 def _check_shape(path: Path, width: int, height: int, lens: Lens) -> None:

@@ -63,8 +63,8 @@ def write_share(
     packed = packed_splats(worth_sending(result.gaussians, most))
     page = _page(result, packed, video, settings.title or result.name)
     with atomic_file(output) as temporary:
-        temporary.write_text(page, "utf-8")
-    return SharedPage(output, len(page.encode("utf-8")), packed.count, len(result.gaussians))
+        temporary.write_text(page, "utf-8", errors="backslashreplace")
+    return SharedPage(output, len(page.encode("utf-8", "backslashreplace")), packed.count, len(result.gaussians))
 
 
 def _page(result: Result, packed: PackedSplats, video: bytes | None, title: str) -> str:
