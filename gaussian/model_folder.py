@@ -97,7 +97,7 @@ def load_model(folder: Path, iteration: int | None = None) -> Model:
     size = description.get("width"), description.get("height")
     if not isinstance(frames, list) or not all(type(side) is int and side > 0 for side in size):
         raise InputError(f"{folder / 'settings.json'} is damaged: the names or the size of the frames are missing.")
-    width, height = size
+    width, height = (int(side) for side in size if side is not None)
     if max(width, height) > MAX_SIDE:
         raise InputError(f"{folder / 'settings.json'} is damaged: frames of {width:.6g}x{height:.6g} pixels.")
     splats = _splats(folder, description, iteration)

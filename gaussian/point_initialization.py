@@ -5,7 +5,7 @@ is bounded by pixels of the images that show it, so that lonely points do not be
 """
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from scene.camera import Camera
 from scene.maps import FrameMaps
@@ -50,5 +50,5 @@ def _neighbor_distances(positions: np.ndarray) -> np.ndarray:
     count = min(_NEIGHBORS, len(positions) - 1)
     if count < 1:
         return np.full(len(positions), np.inf)
-    distances, _ = cKDTree(positions).query(positions, k=count + 1)
+    distances, _ = KDTree(positions).query(positions, k=count + 1)
     return np.sqrt(np.mean(distances[:, 1:] ** 2, axis=1))

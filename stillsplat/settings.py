@@ -64,8 +64,8 @@ class RunSettings(SceneSettings, OptimizationSettings):
 
     def optimization(self) -> TrainSettings:
         """The settings of the optimizer."""
-        fixed = {"refine_cameras": False, "refine_focal": False} if self.fixed_cameras else {}
-        return TrainSettings(**values_of(self, OptimizationSettings), **fixed)
+        settings = TrainSettings(**values_of(self, OptimizationSettings))
+        return replace(settings, refine_cameras=False, refine_focal=False) if self.fixed_cameras else settings
 
     def resolved(self) -> "RunSettings":
         """The same with the default predictor and what the protocol fixes filled in; explicit values stay, and the

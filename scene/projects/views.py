@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from scene.camera import Camera
 from scene.errors import InputError
@@ -17,6 +16,7 @@ from scene.frames import ASSUMED_RATE, MIN_SIDE
 from scene.images import read_image, read_layers, resize_image, resize_layers
 from scene.lens import Lens
 from scene.maps import FrameMaps, LoadedMaps, map_of_size
+from scene.media.image_header import opened_image, read_header
 from scene.undistortion import Undistortion
 
 #: undistorted images kept for reading again, in bytes
@@ -170,22 +170,13 @@ def common_size(views: Sequence[ProjectView]) -> tuple[int, int]:
 
 def _image_size(view: ProjectView) -> tuple[int, int]:
     """The size of the upright image, by its header."""
-    try:
-        with Image.open(view.image) as image:
-            width, height = image.size
-            if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
-                width, height = height, width
-    except FileNotFoundError:
-        raise InputError(f"{view.image} is missing; the project names it.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise InputError(f"{view.image} is damaged and cannot be read as an image.") from None
-    _check_shape(view.image, width, height, view.lens)
-    return width, height
+    header = read_header(view.image)
+    _check_shape(view.image, header.width, header.height, view.lens)
+    return header.width, header.height
 
 
 def _has_alpha(path: Path) -> bool:
-    """By the header; images that cannot be read have been refused."""
-    with Image.open(path) as image:
+    with opened_image(path) as image:
         return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
