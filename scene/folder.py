@@ -175,7 +175,8 @@ def replace_cameras(folder: str | Path, cameras: Sequence[Camera], note: str, *,
         raise ValueError(f"{len(cameras)} cameras for {len(scene.cameras)} frames")
     _check_cameras(cameras, scene.frames.width, scene.frames.height)
     description = read_json(folder / "scene.json")
-    description["camera_notes"] = [*description.get("camera_notes", []), note]
+    notes = description.get("camera_notes", [])
+    description["camera_notes"] = notes if notes[-1:] == [note] else [*notes, note]
     with atomic_folder(folder, overwrite=True) as temporary:
         replaced = {"scene.json", "cameras.json", "trajectory.txt", "sparse"}
         for item in sorted(folder.iterdir()):
