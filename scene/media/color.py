@@ -9,7 +9,7 @@ much of it (`ToneCurve`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -90,7 +90,8 @@ def encoding_of(frame: av.VideoFrame, context: "av.VideoCodecContext") -> tuple[
 
 
 def _has_dolby_vision(frame: av.VideoFrame) -> bool:
-    return any(entry.type.name.startswith("DOVI") for entry in frame.side_data)
+    entries: Any = frame.side_data
+    return any(entry.type.name.startswith("DOVI") for entry in entries)
 
 
 def _code(frame: av.VideoFrame, context: "av.VideoCodecContext", name: str) -> int:
