@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, one_blas_thread
-from dynamic_predictor.geometric.camera_estimate import CameraEstimate, camera_estimate
 from dynamic_predictor.geometric.camera_choice import chosen_cameras, plausibility, static_tracks
+from dynamic_predictor.geometric.camera_estimate import CameraEstimate, camera_estimate
 from dynamic_predictor.geometric.camera_hypotheses import (
     best_of,
     geometry_from_poses,

@@ -9,6 +9,7 @@ import numpy as np
 from dynamic_predictor.optical_flow.contract import OpticalFlow
 from dynamic_predictor.optical_flow.dis import DISFlow
 from dynamic_predictor.optical_flow.gray_images import GrayImages
+from dynamic_predictor.optical_flow.normalized_frames import normalized
 from scene.frames import Frames
 
 
@@ -36,7 +37,9 @@ class FlowField:
 
     def __init__(self, frames: Frames, flow: OpticalFlow | None = None, cache_bytes: int = 512 << 20) -> None:
         self.frames = frames
-        self._images = GrayImages(frames.rgb8)
+        #: the frames with usual contrast and noise, from which flow is estimated
+        self.images = normalized(frames)
+        self._images = GrayImages(self.images.rgb8)
         self._between = (flow or DISFlow()).between(self._images)
         pixels = frames.width * frames.height
         # 16 bits span three image sides in both directions: steps of 1/42 pixel at 512 pixels
@@ -48,7 +51,7 @@ class FlowField:
         return len(self.frames)
 
     def gray(self, index: int) -> np.ndarray:
-        """Frame `index` as uint8 gray (H, W)."""
+        """Frame `index` of `images` as uint8 gray (H, W)."""
         return self._images.gray(index)
 
     def displacement(self, source: int, target: int) -> np.ndarray:
