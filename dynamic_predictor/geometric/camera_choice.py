@@ -114,7 +114,7 @@ def _subset(host: HostTracks, tracks: np.ndarray) -> HostTracks:
 def _at_border(host: HostTracks, center: tuple[float, float]) -> np.ndarray:
     """(T,) bool: the tracks that start at the border of the picture."""
     place = host.host_pixels / (2 * np.asarray(center))
-    return ((place < _BORDER) | (place > 1 - _BORDER)).any(axis=1)
+    return np.any((place < _BORDER) | (place > 1 - _BORDER), axis=1)
 
 
 def _differs(one: Geometry, other: Geometry) -> bool:
