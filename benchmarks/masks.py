@@ -85,7 +85,7 @@ def score_clip(clip: ClipFiles, max_size: int) -> tuple[dict[str, float], list[n
         "share": float(np.mean(masks)),
         "false_regions_per_frame": float(np.mean([false_regions(mask) for mask in masks])),
     }
-    truth = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127 for path in clip.annotations]
+    truth = [read_image(path).max(axis=2) > 127 for path in clip.annotations]
     if truth:
         tall, wide = truth[0].shape
         scaled = [

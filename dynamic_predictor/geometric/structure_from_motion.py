@@ -140,9 +140,9 @@ def _solved_geometry(
         if found is not None and len(found.frames) >= 3:
             other = _geometry_from_colmap(found, tracks, center, focal, focal_prior, progress)
             better = best_of([one for one in (geometry, other) if one is not None])
-            if better is other and geometry is not None and geometry.hosts:
+            if other is not None and better is other and geometry is not None and geometry.hosts:
                 # a moving object may be explained with less error than the background
-                better = other if plausibility(better) > 0.8 * plausibility(geometry) else geometry
+                better = other if plausibility(other) > 0.8 * plausibility(geometry) else geometry
             method = "pycolmap" if better is other else method
             geometry = better
         timings["pycolmap"] = time.perf_counter() - started

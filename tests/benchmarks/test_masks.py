@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from scene.images import read_image
 from tests.paths import ROOT
 
 
@@ -48,7 +49,7 @@ def test_table_figures_and_sheet(benchmark, data, tmp_path, capsys):
     assert found["bear"]["j_mean"] > 0.5
     assert found["still"]["share"] == 0.0 and found["still"]["false_regions_per_frame"] == 0.0
     assert "j_mean" not in found["still"]
-    assert cv2.imread(str(picture)).shape[1] == 2 * 3 * 200
+    assert read_image(picture).shape[1] == 2 * 3 * 200
     # a second run reads the figures and predicts nothing
     assert benchmark.main([str(data), "--json", str(figures), "--half", "odd"]) == 0
     assert "still" not in capsys.readouterr().out
