@@ -72,7 +72,7 @@ def extract_poses(
     formats += checked_formats(settings, in_chunks=True)
     with only_process(output):
         _check_place(output, part, resume, overwrite)
-        began = part.exists() and resume
+        began = resume and (part / "stream.json").exists()
         driver = SceneDriver(
             settings,
             predictor=predictor,

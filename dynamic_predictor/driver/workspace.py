@@ -67,9 +67,11 @@ class StreamWorkspace:
                 for name in ("frames", "observed", "chunks", "loops"):
                     if (self.folder / name).exists():
                         shutil.rmtree(self.folder / name)
-                    (self.folder / name).mkdir(parents=True)
                 (self.folder / "online.npz").unlink(missing_ok=True)
+                # first of all, so that a folder is recognized whenever the process is killed
                 write_json(self._record, {"settings": settings, "frames_complete": False})
+                for name in ("frames", "observed", "chunks", "loops"):
+                    (self.folder / name).mkdir(parents=True)
             except OSError as error:
                 raise writing_error(self.folder, error) from error
         #: where each frame lies in the source, counted from 0, and its seconds
