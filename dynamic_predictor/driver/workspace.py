@@ -53,8 +53,11 @@ class ChunkRecord:
 class StreamWorkspace:
     """Reads and writes the folder; see the module."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        """Makes the folder, without what another stream has left in it, or with `resume` continues it.
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *, resume: bool, notes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Makes the folder with `notes` (see `note`), without what another stream has left in it, or with `resume`
+        continues it.
         `InputError` when it was begun with other settings, or cannot be written."""
         self.folder = Path(folder)
         self._record = self.folder / "stream.json"
@@ -69,7 +72,7 @@ class StreamWorkspace:
                         shutil.rmtree(self.folder / name)
                 (self.folder / "online.npz").unlink(missing_ok=True)
                 # first of all, so that a folder is recognized whenever the process is killed
-                write_json(self._record, {"settings": settings, "frames_complete": False})
+                write_json(self._record, {"settings": settings, "frames_complete": False, **(notes or {})})
                 for name in ("frames", "observed", "chunks", "loops"):
                     (self.folder / name).mkdir(parents=True)
             except OSError as error:

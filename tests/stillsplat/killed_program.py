@@ -1,7 +1,7 @@
 """Runs a command again and again in processes that kill themselves at one rename after the other, continues each, and
 prints what is wrong then. Its own process, because children are forked.
 
-killed_program.py NAME CLIP FOLDER STEP    kills at every STEP-th rename and at the last ones
+killed_program.py NAME CLIP FOLDER STEP    kills before every STEP-th rename and the last ones; 1: also after each
 """
 
 import hashlib
@@ -97,7 +97,9 @@ def check(name: str, clip: Path, folder: Path, step: int) -> None:
     log = folder / "log"
     words = [command[0], str(clip), *command[1:]]
     plain = [word for word in words if word != "--overwrite"]
-    status, total = in_child([*plain, "-o", str(folder / "reference")], log)
+    # here, so that the children need not import anything
+    assert main([*plain, "-o", str(folder / "reference")]) == 0
+    status, total = in_child([*plain, "-o", str(folder / "counted")], log)
     assert status == 0, log.read_text()
     expected = tree(folder / "reference")
     other = [word if word != "20" else "10" for word in plain]
@@ -107,7 +109,7 @@ def check(name: str, clip: Path, folder: Path, step: int) -> None:
         status, total = in_child([*words, "-o", str(folder / "probe")], log)
         assert status == 0, log.read_text()
     for at in sorted({*range(1, total + 1, step), *range(max(1, total - (3 if step > 1 else 0)), total + 1)}):
-        for after in (False, True):
+        for after in (False,) if step > 1 else (False, True):
             place = folder / f"{at}{'after' if after else 'before'}"
             place.mkdir()
             out = place / "out"
@@ -115,7 +117,7 @@ def check(name: str, clip: Path, folder: Path, step: int) -> None:
                 os.system(f"cp -r '{folder / 'other'}' '{out}'")
             killed, _ = in_child([*words, "-o", str(out)], log, at, after)
             if killed != -9:
-                print(f"{place.name}: was not killed but ended with {killed}: {log.read_text()}")
+                print(f"kill {place.name}: was not killed but ended with {killed}: {log.read_text()}")
                 continue
             # what was there and what was finished: one of them must be found
             if again is None:
@@ -132,13 +134,13 @@ def check(name: str, clip: Path, folder: Path, step: int) -> None:
                 status, _ = in_child([*words, "-o", str(out)], log)  # the run of before is there as a whole
                 text = log.read_text()
             if status != 0:
-                print(f"{place.name}: status {status} of {' '.join(second)}: {text[-600:]}")
+                print(f"kill {place.name}: status {status} of {' '.join(second)}: {text[-600:]}")
             elif tree(out) != expected:
                 found = tree(out)
                 different = [key for key in expected | found if expected.get(key) != found.get(key)]
-                print(f"{place.name}: other files: {different}")
+                print(f"kill {place.name}: other files: {different}")
             elif sorted(path.name for path in place.iterdir()) != ["out"]:
-                print(f"{place.name}: left over: {sorted(path.name for path in place.iterdir())}")
+                print(f"kill {place.name}: left over: {sorted(path.name for path in place.iterdir())}")
             os.system(f"rm -rf '{place}'")
     print(f"{total} renames")
 
