@@ -1,6 +1,7 @@
 """`stillsplat convert`: Gaussians from one file format to another."""
 
 import argparse
+from pathlib import Path
 
 from stillsplat.convert_settings import ConvertSettings
 from terminal.option_parser import OptionParser
@@ -29,9 +30,12 @@ def add_arguments(parser: OptionParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from scene.files.locking import only_process
     from stillsplat.convert import convert
 
-    done = convert(options.input, options.output, settings_from(options, ConvertSettings))
+    settings = settings_from(options, ConvertSettings)
+    with only_process(Path(options.output)):
+        done = convert(options.input, options.output, settings)
     print(f"{options.output}: {done.written} of {done.read} Gaussians, format {done.format}")
     for loss in done.losses:
         print(f"note: {loss}")
