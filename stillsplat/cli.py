@@ -70,7 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = OptionParser(
         prog="stillsplat",
         description="From a video with moving things in it to a clean, static 3D Gaussian scene.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"stillsplat {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -80,7 +79,6 @@ def _parser() -> argparse.ArgumentParser:
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
             epilog=module.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
     return parser

@@ -1,6 +1,6 @@
 """The predictor alone: frames, cameras, motion masks and depth of a clip as a scene folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from scene.files.output_place import check_output_folder
 from scene.files.recovery import working_folder
 from scene.folder import save_scene
 from scene.formats.registry import export
-from scene.open_scene import is_scene
-from scene.progress import Progress, ignore_progress
+from scene.frames import Frames
+from scene.open_scene import can_open, is_scene
+from scene.progress import Progress, ignore_progress, say_progress
+from stillsplat.estimate import estimated_time
 from stillsplat.scene_exports import checked_formats, export_prediction, export_settings, length_check
 from stillsplat.settings import SceneSettings
 
@@ -32,6 +34,12 @@ def predict(
     check_options(settings)
     scene_folder = Path(scene_folder)
     formats = checked_formats(settings)
+    check_length = length_check(settings, formats)
+
+    def check(frames: Frames, positions: Sequence[int]) -> None:
+        check_length(frames, positions)
+        say_progress(progress, estimated_time(frames, settings))
+
     with only_process(scene_folder), working_folder(scene_folder) as working:
         check_output_folder(scene_folder, holds="a scene", is_ours=is_scene, overwrite=overwrite)
         driven = make_scene(
@@ -39,7 +47,7 @@ def predict(
             working,
             progress,
             warn,
-            check=length_check(settings, formats),
+            check=check,
             **export_settings(settings, formats),
         )
         made = working / "scene"
@@ -62,7 +70,7 @@ def make_scene(
     """The scene of the input, a clip or a scene folder. Its frames, depths and masks may lie in `working_folder`, which
     must exist until the scene is saved. `check` is called before the prediction; `predictor_settings` are further
     fields of the predictor's settings type."""
-    if is_scene(settings.input):
+    if can_open(settings.input):
         scene = scene_of_folder(settings, working_folder, progress=progress, warn=warn)
         check(scene.frames, range(len(scene.frames)))
         return DrivenScene(scene)

@@ -8,14 +8,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scene.errors import InputError
 from scene.files.atomic import writing_error
-from scene.files.json_files import read_json, write_json
+from scene.files.json_files import write_json
 from scene.files.recovery import forget, kept_aside, put_aside, take_back
+from scene.frames import Frames
+from scene.images import read_image
 from stillsplat import __version__
+from stillsplat.run_records import check_indices, read_run
 from stillsplat.settings import RunSettings
 
 RECORD = "run.json"
+#: the stages of a run after its scene, in their order
+AFTER_SCENE = ("optimize", "render", "export", "score", "report")
 _SCHEMA_VERSION = 1
 
 
@@ -40,10 +47,29 @@ class RunFolder:
 
     @property
     def settings(self) -> RunSettings:
-        return RunSettings.from_dict(self.record["settings"])
+        try:
+            return RunSettings.from_dict(self.record["settings"])
+        except InputError as error:
+            raise InputError(f"{self.path / RECORD}: {error}") from None
 
     def finished(self, stage: str) -> bool:
         return stage in self.record["stages"]
+
+    def render(self, index: int, frames: Frames) -> np.ndarray:
+        """The static render of frame `index` of `frames`, uint8 RGB (H, W, 3)."""
+        path = self.renders / f"{index:05d}.png"
+        image = read_image(path)
+        if image.shape[:2] != (frames.height, frames.width):
+            raise InputError(
+                f"{path} is {image.shape[1]}x{image.shape[0]}, but the frames of the run are "
+                f"{frames.width}x{frames.height}; render them again."
+            )
+        return image
+
+    def check_frames(self, count: int) -> None:
+        """Raises `InputError` unless the record is of a run of `count` frames."""
+        found = self.record["stages"].get("optimize", {}).get("test_frames", [])
+        check_indices(found, count, self.path / RECORD)
 
     def any_finished(self) -> bool:
         return bool(self.record["stages"])
@@ -139,12 +165,12 @@ def open_run(path: Path) -> RunFolder:
         raise InputError(f"{path} does not exist; give the output folder of stillsplat run.")
     if not (path / RECORD).is_file():
         raise InputError(f"{path} is not the output folder of stillsplat run: it has no {RECORD}.")
-    record = read_json(path / RECORD)
+    record = read_run(path / RECORD)
     if record.get("schema_version") != _SCHEMA_VERSION:
         raise InputError(f"{path / RECORD} is from another version of stillsplat; run again into a new folder.")
-    if not isinstance(record.get("settings"), dict) or not isinstance(record.get("stages"), dict):
-        raise InputError(f"{path / RECORD} is damaged; run again into a new folder.")
-    return RunFolder(path, record)
+    folder = RunFolder(path, record)
+    folder.settings  # noqa: B018 - raises where they are damaged
+    return folder
 
 
 def code_version() -> str:
@@ -173,6 +199,10 @@ def source_revision() -> str | None:
 def _continue(path: Path, settings: RunSettings) -> RunFolder:
     folder = open_run(path)
     different = settings.differences(folder.settings)
+    # a finished optimization goes on from where it ended
+    goes_on = folder.finished("optimize") and settings.iterations > folder.settings.iterations
+    if goes_on:
+        different.remove("--iterations")
     if different:
         raise InputError(
             f"{path} was begun with another value of {', '.join(different)}; repeat the first command with --resume "
@@ -180,6 +210,9 @@ def _continue(path: Path, settings: RunSettings) -> RunFolder:
         )
     shutil.rmtree(folder.working, ignore_errors=True)
     folder.record["settings"] = settings.to_dict()
+    if goes_on:
+        for stage in AFTER_SCENE:
+            folder.record["stages"].pop(stage, None)
     folder.write_record()
     return folder
 

@@ -17,7 +17,7 @@ from terminal.streams import lasting_output, one_line
 #: of a command that does many things; what it is after a traceback is the same
 SOME_FAILED = 1
 OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
-_LESS_MEMORY = "use a smaller --max-size or fewer --frames"
+_LESS_MEMORY = "The memory of this machine is not enough; use a smaller --max-size or fewer --frames."
 
 
 def exit_status(
@@ -33,8 +33,8 @@ def exit_status(
     permission, too little memory), 130 after Ctrl-C, SIGTERM or SIGHUP. Then one sentence, or `interrupted()`, is
     printed to standard error after `prefix`. Bugs give a traceback.
 
-    `output`: where the command writes, for messages. `less_memory`: what makes it need less. `resumes`: it continues
-    with --resume.
+    `output`: where the command writes, for messages. `less_memory`: the sentence for too little memory. `resumes`: it
+    continues with --resume.
     """
     with lasting_output(), _stopping_signals():
         try:
@@ -84,7 +84,7 @@ def _sentence_for(error: BaseException, output: str | None, less_memory: str, re
     again = "repeat the command with --resume" if resumes else "repeat the command"
     full = f"The disk is full while writing {{}}; make room and {again}, or choose another place."
     if is_out_of_memory(error):
-        return f"The memory of this machine is not enough; {less_memory}."
+        return less_memory
     if isinstance(error, OSError):
         named = str(error.filename)[:200] if error.filename is not None else None
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

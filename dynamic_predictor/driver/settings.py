@@ -8,7 +8,7 @@ from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, chec
 from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
 from scene.given_masks.convention import MaskConvention
-from scene.option import option
+from scene.option import check_values, option
 
 if TYPE_CHECKING:
     from dynamic_predictor.predictor_spec import PredictorSpec
@@ -150,6 +150,7 @@ class ChunkSettings:
     overlap: int = option(30, "frames shared with the next chunk", metavar="N", group=_CHUNKS)
 
     def __post_init__(self) -> None:
+        check_values(self)
         check_chunks(self.chunk_size, self.overlap)
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from dynamic_predictor.contract import Prediction
 from scene.errors import InputError
+from scene.files.arrays import MAX_ARCHIVE_BYTES, read_entries
 from scene.files.atomic import atomic_file, atomic_folder, writing_error
 from scene.files.json_files import plain, read_json, write_json
 from scene.files.text import read_text
@@ -52,8 +53,11 @@ class ChunkRecord:
 class StreamWorkspace:
     """Reads and writes the folder; see the module."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        """Makes the folder, without what another stream has left in it, or with `resume` continues it.
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *, resume: bool, notes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Makes the folder with `notes` (see `note`), without what another stream has left in it, or with `resume`
+        continues it.
         `InputError` when it was begun with other settings, or cannot be written."""
         self.folder = Path(folder)
         self._record = self.folder / "stream.json"
@@ -66,9 +70,11 @@ class StreamWorkspace:
                 for name in ("frames", "observed", "chunks", "loops"):
                     if (self.folder / name).exists():
                         shutil.rmtree(self.folder / name)
-                    (self.folder / name).mkdir(parents=True)
                 (self.folder / "online.npz").unlink(missing_ok=True)
-                write_json(self._record, {"settings": settings, "frames_complete": False})
+                # first of all, so that a folder is recognized whenever the process is killed
+                write_json(self._record, {"settings": settings, "frames_complete": False, **(notes or {})})
+                for name in ("frames", "observed", "chunks", "loops"):
+                    (self.folder / name).mkdir(parents=True)
             except OSError as error:
                 raise writing_error(self.folder, error) from error
         #: where each frame lies in the source, counted from 0, and its seconds
@@ -301,8 +307,9 @@ class StreamWorkspace:
     def read_cameras(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`world_from_camera` (N, 4, 4) and `intrinsics` (N, 3, 3) of a whole chunk."""
         path = self._chunk_path(index) / "cameras.npz"
-        with _damage(path), np.load(path, allow_pickle=False) as cameras:
-            return cameras["world_from_camera"], cameras["intrinsics"]
+        with _damage(path):
+            cameras = read_entries(path, ("world_from_camera", "intrinsics"))
+        return cameras["world_from_camera"], cameras["intrinsics"]
 
     def has_motion(self, index: int) -> bool:
         """Whether a chunk has motion masks."""
@@ -329,16 +336,16 @@ class StreamWorkspace:
         path = self.folder / "online.npz"
         if not path.exists():
             return -1
-        with _damage(path), np.load(path, allow_pickle=False) as arrays:
-            return int(arrays["after_chunk"])
+        with _damage(path):
+            return int(read_entries(path, ("after_chunk",))["after_chunk"])
 
     def read_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """The chunk and the state after it that were stored last; None where there are none."""
         path = self.folder / "online.npz"
         if not path.exists():
             return None
-        with _damage(path), np.load(path, allow_pickle=False) as arrays:
-            state = dict(arrays)
+        with _damage(path):
+            state = read_entries(path, limit=MAX_ARCHIVE_BYTES)
             return int(state.pop("after_chunk")), state
 
     # loops

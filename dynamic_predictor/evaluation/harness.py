@@ -143,7 +143,8 @@ def evaluate(
         if scores:
             alone = settings.each_image_alone or dataset.clip(next(iter(scores))).single_images
             arguments = (settings.dataset, kind, scores, settings.spec.name)
-            report.tables = write_summary(folder, *arguments, with_published=not alone)
+            deviations = _deviations(settings, dataset)
+            report.tables = write_summary(folder, *arguments, with_published=not alone, deviations=deviations)
             write_clip_results(
                 settings.output, kind, settings.dataset, settings.spec.name, scores, alone=alone,
                 details=_details(settings), failures=report.failures,
@@ -350,6 +351,23 @@ def _details(settings: EvaluationSettings) -> str:
     if settings.use_true_focal:
         chosen.append("The true focal length is given.")
     return " ".join(chosen)
+
+
+def _deviations(settings: EvaluationSettings, dataset: OpenDataset) -> list[str]:
+    """How an evaluation differs from that of published figures, in words."""
+    found = []
+    wanted = dataset.dataset.published_frames
+    if settings.max_frames is not None and settings.max_frames != (wanted or 0):
+        found.append(f"at most {settings.max_frames} frames" if settings.max_frames else "all frames")
+    if settings.stride != 1:
+        found.append(f"every {settings.stride}th frame")
+    if settings.size_limit < settings.spec.working_size:
+        found.append(f"long side {settings.size_limit}")
+    if settings.use_true_masks:
+        found.append("true masks")
+    if settings.use_true_focal:
+        found.append("true focal length")
+    return found
 
 
 def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> EvaluationSettings:

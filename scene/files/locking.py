@@ -27,19 +27,24 @@ _held: dict[Path, tuple[int, int]] = {}
 
 @contextmanager
 def only_process(
-    place: Path, *, patience: float = 0.0, shown: Path | None = None, recovers: bool = True
+    place: Path,
+    *,
+    patience: float = 0.0,
+    shown: Path | None = None,
+    recovers: bool = True,
+    nested: bool = False,
 ) -> Iterator[None]:
     """Locks `place`, the output of a command, which need not exist, for this process, and sees to what a process that
     was killed has left there (`recovery.recover`).
 
     Raises `InputError`, which names the process, while another one holds it after `patience` seconds, or works on
     something around it or in it. It is a lock of the operating system on PLACE.lock, a temporary file: it ends with the
-    process, also after a crash. A thread that holds it may lock it again. `shown`: the place in the message.
-    `recovers`: off where processes that belong together write there.
+    process, also after a crash. `shown`: the place in the message. `recovers`: off where processes that
+    belong together write there. `nested`: the caller of this thread may hold it already.
     """
     shown, place = shown or place, Path(os.path.realpath(place))
     here = os.getpid(), threading.get_ident()
-    if _held.get(place) == here:
+    if nested and _held.get(place) == here:
         yield
         return
     path = _lock_file(place)

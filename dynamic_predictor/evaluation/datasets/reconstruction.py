@@ -20,6 +20,7 @@ import numpy as np
 
 from dynamic_predictor.evaluation.datasets.clip import folders_in
 from scene.errors import InputError
+from scene.files.arrays import read_array
 from scene.files.text import read_rows, read_text
 from scene.frames import list_images
 from scene.images import read_image
@@ -250,10 +251,7 @@ def _undistorted(
 def open_hiroom(folder: Path, name: str) -> ReconstructionScene:
     """Reads a scene, named by its path in data/ (a/b/c)."""
     scene = folder / "data" / name
-    try:
-        intrinsics = np.load(scene / "cam_K.npy", allow_pickle=False).astype(np.float64)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{scene / 'cam_K.npy'} is missing or damaged; download the scene again.") from error
+    intrinsics = read_array(scene / "cam_K.npy").astype(np.float64)
     views = []
     for path in list_images(scene / "image") if (scene / "image").is_dir() else []:
         pose = scene / "pose" / f"{path.stem}.npy"
@@ -261,7 +259,7 @@ def open_hiroom(folder: Path, name: str) -> ReconstructionScene:
             valid = _depth_valid(
                 scene / "depth" / f"{path.stem}.png", excluded=scene / "aliasing_mask" / f"{path.stem}.png"
             )
-            camera_from_world = np.load(pose, allow_pickle=False).astype(np.float64)
+            camera_from_world = read_array(pose).astype(np.float64)
             views.append(ReconstructionView(path.name, partial(read_image, path), camera_from_world, intrinsics, valid))
     surface = folder / "fused_pcd" / f"{'-'.join(Path(name).parts[-3:])}.ply"
     return ReconstructionScene(name, _check_count(views, scene), surface)
