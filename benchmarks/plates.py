@@ -2,9 +2,9 @@
 
     python benchmarks/plates.py SCENE=RUN ...     # a truth scene, and the folder of a finished run with a plate
 
-PSNR in dB of plate/ (PNG) and renders/ against clean/: over all pixels; over pixels behind movers whose background at least
-three frames see; over shadows of movers; and, behind movers, over what the run calls invented and what it does not. Then
-the share of the movers that the matte leaves in, and of the static pixels that it takes.
+PSNR in dB of plate/ (PNG) and renders/ against clean/: over all pixels; over pixels behind movers whose background at
+least three frames see; over shadows of movers; and, behind movers, over what the run calls invented and what it does not.
+Then the share of the movers that the matte leaves in, and of the static pixels that it takes.
 """
 
 import argparse
@@ -38,9 +38,7 @@ COLUMNS = (
 
 def scores(truth: TruthScene, run: Path) -> dict[str, float]:
     """The mean of each of the `COLUMNS` over the frames that have it."""
-    plates, renders, mattes, invented = (
-        list_images(run / name) for name in ("plate", "renders", "mattes", "invented")
-    )
+    plates, renders, mattes, invented = (list_images(run / name) for name in ("plate", "renders", "mattes", "invented"))
     if not len(plates) == len(renders) == len(mattes) == len(truth):
         raise SystemExit(f"{run} has {len(plates)} frames of a plate and {len(renders)} renders for {len(truth)}.")
     found: dict[str, list[float]] = {name: [] for name in COLUMNS}

@@ -32,7 +32,7 @@ class Aligner:
             cv2.cvtColor((np.clip(image, 0, 1) * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
             for image in (reference, second)
         )
-        flow = self._flow.calc(first, second, None)
+        flow = self._flow.calc(first, second, np.zeros((height, width, 2), np.float32))
         limit = _LARGEST * max(height, width)
         moved = cv2.remap(
             second,

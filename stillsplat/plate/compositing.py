@@ -16,7 +16,7 @@ _TILE = 384
 #: difference in [0, 1] up to which the render and the fetched colors count as the same thing
 _AGREE = 0.1
 #: weight of the render beside fetched colors where both have the same resolution
-_RENDER_SHARE = 0.65
+_RENDER_SHARE = 0.75
 
 
 @dataclass(frozen=True)

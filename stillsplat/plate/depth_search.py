@@ -16,7 +16,7 @@ from stillsplat.plate.warping import StaticView, inside, sampled, warp_map
 #: step moves a point by about a pixel
 _DEPTHS = 24, 192
 #: share of the frames that must agree, and the difference in [0, 1] below which one does
-_SHARE, _AGREE = 0.75, 0.07
+_SHARE, _AGREE = 0.7, 0.07
 #: frames that must have the place in their picture
 _FEWEST = 4
 

@@ -62,7 +62,7 @@ def write_exr_frame(
     half = np.clip(light if alpha is None else light * alpha[..., None], -_HALF_LARGEST, _HALF_LARGEST).astype(
         np.float16
     )
-    channels = {name: np.ascontiguousarray(half[..., axis]) for axis, name in enumerate("RGB")}
+    channels: dict[str, np.ndarray] = {name: np.ascontiguousarray(half[..., axis]) for axis, name in enumerate("RGB")}
     if alpha is not None:
         channels["A"] = alpha.astype(np.float16)
     channels["matte.Y"] = matte.astype(np.float16)

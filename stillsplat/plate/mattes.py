@@ -71,10 +71,10 @@ def matte(
     # alone: thick enough, because errors of the background are thin
     alone = cv2.morphologyEx((scores.sharp > _ALONE).astype(np.uint8), cv2.MORPH_OPEN, _disk(2.5 * unit)) > 0
     seeds = (alone | moving) & ~still
-    _, labels = cv2.connectedComponents((apart | seeds).astype(np.uint8))
+    labels = np.asarray(cv2.connectedComponents((apart | seeds).astype(np.uint8))[1], np.int64)
     kept = np.zeros(int(labels.max()) + 1, bool)
     kept[np.unique(labels[seeds])] = True
-    kept &= np.bincount(labels.ravel().astype(np.int64)) > 12 * unit * unit
+    kept &= np.bincount(labels.ravel()) > 12 * unit * unit
     kept[0] = False
     found = kept[labels]
     equal = (scores.sharp < _EQUAL) & (scores.smooth < _EQUAL) & (background.count >= _FEWEST)

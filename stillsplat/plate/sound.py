@@ -52,7 +52,7 @@ def _join(video: Path, source: InputContainer, path: Path, start: float, seconds
                     continue
                 assert packet.time_base is not None
                 shift = round(offset / packet.time_base)
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.pts, packet.dts = (packet.pts or 0) - shift, packet.dts - shift
                 packet.stream = heard
                 joined.mux(packet)
             return

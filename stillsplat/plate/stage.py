@@ -10,10 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dynamic_predictor.driver.source_names import is_live
 from dynamic_predictor.driver.sources import image_names
 from gaussian.model_folder import load_model
-from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.folder import load_scene
 from scene.formats.chan import write_chan
@@ -24,6 +22,7 @@ from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.video import frame_rate, write_video
 from stillsplat.plate.background import BackgroundFinder
+from stillsplat.plate.clip_of_run import clip_of_run
 from stillsplat.plate.codes import values_of
 from stillsplat.plate.completion import Invention, invent
 from stillsplat.plate.compositing import Compositor, Layers, PlateFrame
@@ -39,8 +38,6 @@ from stillsplat.run_folder import RunFolder
 
 #: frames whose grain and light are measured
 _SAMPLES = 6
-#: mean difference in [0, 1] of a frame of the clip and of the run, above which it is another clip
-_OTHER_CLIP = 0.08
 #: share of a frame that is replaced, above which that is said
 _NEARLY_ALL = 0.9
 
@@ -73,11 +70,10 @@ def make_plate(
     a temporary file in the folder of the run. Raises `InputError` when the clip is gone or another one, when the run
     has no result yet, and when something cannot be written.
     """
-    scene = scene or load_scene(folder.scene)
-    source = source or _input_of(folder, scene)
-    positions = _positions(scene)
     if settings.plate_format == "exr":
         require_openexr()
+    scene = scene or load_scene(folder.scene)
+    source, positions = clip_of_run(folder, scene, source, warn)
     model = load_model(folder.model)
     folder.working.mkdir(exist_ok=True)
     store = FrameStore(source, positions, folder.working)
@@ -93,20 +89,6 @@ def make_plate(
         shutil.rmtree(folder.working, ignore_errors=True)
 
 
-def _input_of(folder: RunFolder, scene: Scene) -> str:
-    recorded = scene.provenance.get("input") or folder.record.get("settings", {}).get("input")
-    if not isinstance(recorded, str) or is_live(recorded):
-        raise InputError(f"The clip of {folder.path} cannot be read again; give it with --input CLIP.")
-    return recorded
-
-
-def _positions(scene: Scene) -> list[int]:
-    recorded = scene.provenance.get("source_frames")
-    if isinstance(recorded, list) and len(recorded) == len(scene.frames):
-        return [int(position) for position in recorded]
-    return list(range(len(scene.frames)))
-
-
 def _read_clip(store: FrameStore, scene: Scene, progress: Progress) -> _Clip:
     width, height = scene.frames.width, scene.frames.height
     sampled = set(np.linspace(0, store.count - 1, min(_SAMPLES, store.count)).round().astype(int).tolist())
@@ -115,12 +97,8 @@ def _read_clip(store: FrameStore, scene: Scene, progress: Progress) -> _Clip:
     for index, image in store.originals():
         progress("reading the clip", index + 1, store.count)
         shows_itself = image.encoding.is_display_rgb and image.codes.dtype.kind == "u"
-        if index == 0:
-            _check_size(store, scene)
-            if not shows_itself:
-                values = StoredMaps(store.count, height, width * 3, np.float16)
-        if index == 0 and shows_itself:
-            _check_same(store, values_of(resize_image(image.codes, width, height)), scene)
+        if index == 0 and not shows_itself:
+            values = StoredMaps(store.count, height, width * 3, np.float16)
         if values is not None:
             values[index] = resize_image(values_of(image.codes), width, height).reshape(height, -1)
         if index in sampled:
@@ -128,23 +106,6 @@ def _read_clip(store: FrameStore, scene: Scene, progress: Progress) -> _Clip:
             if not shows_itself and image.codes.dtype.kind == "u":
                 lights.append(measured_light(image.codes, image.encoding))
     return _Clip(store, values, np.median(noises, axis=0), ToneCurve.of_lights(lights))
-
-
-def _check_size(store: FrameStore, scene: Scene) -> None:
-    ratio = store.width * scene.frames.height / (store.height * scene.frames.width)
-    if abs(ratio - 1) > 0.03:
-        raise InputError(
-            f"The clip is {store.width}x{store.height}, but the run has frames of another shape "
-            f"({scene.frames.width}x{scene.frames.height}); give the clip of the run."
-        )
-
-
-def _check_same(store: FrameStore, first: np.ndarray, scene: Scene) -> None:
-    difference = np.abs(first - scene.frames[0])
-    if scene.observed is not None:
-        difference = difference[scene.observed[0] >= 0.5]
-    if difference.size and float(difference.mean()) > _OTHER_CLIP:
-        raise InputError("The first frame of the clip is not that of the run; give the clip of the run.")
 
 
 def _unflat(values: np.ndarray) -> np.ndarray:

@@ -69,7 +69,13 @@ class StillThings:
         count, labels, stats, _ = cv2.connectedComponentsWithStats(found)
         large = stats[:, cv2.CC_STAT_AREA] >= _SMALLEST
         large[0] = False
-        kept = large[labels].astype(np.float32) if count > 1 else np.zeros((height, width), np.float32)
+        kept = (
+            large[np.asarray(labels, np.int64)].astype(np.float32)
+            if count > 1
+            else np.zeros((height, width), np.float32)
+        )
+        # the colors of its edge are mixed with what is behind
+        kept = cv2.dilate(kept, np.ones((3, 3), np.uint8))
         return cv2.resize(kept, shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.4
 
 
