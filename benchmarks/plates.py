@@ -3,8 +3,8 @@
     python benchmarks/plates.py SCENE=RUN ...     # a truth scene, and the folder of a finished run with a plate
 
 PSNR in dB of plate/ (PNG) and renders/ against clean/: over all pixels; over pixels behind movers whose background at
-least three frames see; over shadows of movers; and, behind movers, over what the run calls invented and what it does not.
-Then the share of the movers that the matte leaves in, and of the static pixels that it takes.
+least three frames see; over shadows of movers; and, behind movers, over what the run calls invented and what it does
+not. Then the share of the movers that the matte leaves in, and of the static pixels that it takes.
 """
 
 import argparse
