@@ -71,10 +71,10 @@ def reconstruct(
 ) -> Reconstruction:
     """Makes everything that `stillsplat run` promises in the folder `output`.
 
-    Works in stages (scene, optimize, render, export, plate, score, report). Each writes its files whole and is then recorded,
-    so that with `resume` a stopped run continues where it was, inside the optimization from its last checkpoint. When
-    no stage is finished, nothing is left. `warn` receives sentences as they come up; `watch` shows the optimization
-    (`gaussian.trainer.train`).
+    Works in stages (scene, optimize, render, export, plate, score, report). Each writes its files whole and is then
+    recorded, so that with `resume` a stopped run continues where it was, inside the optimization from its last
+    checkpoint. When no stage is finished, nothing is left. `warn` receives sentences as they come up; `watch` shows the
+    optimization (`gaussian.trainer.train`).
 
     Raises `InputError` for all errors that a user can correct; KeyboardInterrupt passes through after clean-up.
     """

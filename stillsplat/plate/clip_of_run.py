@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dynamic_predictor.driver.source_names import is_live
-from dynamic_predictor.driver.sources import open_stored
+from dynamic_predictor.driver.sources import image_names, open_stored
 from scene.errors import InputError
 from scene.images import resize_image
 from scene.open_scene import can_open
@@ -38,6 +38,12 @@ def clip_of_run(
     if not isinstance(positions, list) or len(positions) != len(scene.frames):
         positions = own[1]
     positions = [int(position) for position in positions]
+    names = image_names(str(source))
+    if names is not None and max(positions) >= len(names):
+        raise InputError(
+            f"{source} has {len(names)} images, but the run used its image {max(positions)} (counted from 0); give its "
+            "clip with --input CLIP."
+        )
     difference = _difference(source, positions[0], scene)
     if difference > _OTHER:
         raise InputError(f"The frames of {source} are not those of the run; give its clip with --input CLIP.")

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import torch
 
+from scene import splat_rendering
 from scene.gaussians import Gaussians
 from scene.progress import Progress
 from scene.push_pull import push_pull
-from scene.splat_rendering import Renderer
 from stillsplat.plate.background import BackgroundFinder
 from stillsplat.plate.exemplar import complete_texture
 from stillsplat.plate.warping import StaticView
@@ -30,7 +30,7 @@ class Invention:
 
     def __init__(self, gaussians: Gaussians) -> None:
         self.gaussians = gaussians
-        self._renderer = Renderer(gaussians) if len(gaussians) else None
+        self._renderer = splat_rendering.Renderer(gaussians) if len(gaussians) else None
 
     def seen_from(self, view: StaticView) -> tuple[np.ndarray, np.ndarray]:
         """Color (H, W, 3) and coverage (H, W) in a frame."""

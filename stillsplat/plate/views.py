@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 
 from gaussian.model_folder import Model
+from scene import splat_rendering
 from scene.observed import is_observed
 from scene.scene import Scene
-from scene.splat_rendering import Renderer
 from stillsplat.plate.codes import curved, display_curve
 from stillsplat.plate.warping import StaticView
 
@@ -23,7 +23,7 @@ class RunViews(Sequence[StaticView]):
 
     def __init__(self, scene: Scene, model: Model, values: Callable[[int], np.ndarray] | None = None) -> None:
         self._scene, self._model, self._values = scene, model, values
-        self._renderer = Renderer(model.gaussians)
+        self._renderer = splat_rendering.Renderer(model.gaussians)
         self._cache: OrderedDict[int, StaticView] = OrderedDict()
         pixels = scene.frames.width * scene.frames.height
         self._limit = max(12, _CACHE_BYTES // (pixels * 29))
