@@ -19,8 +19,10 @@ class Aligner:
     """Residual flow at the size of the scene."""
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        # patches at full size; what its variational refinement would add is smoothed away below
         self._flow.setFinestScale(0)
+        self._flow.setVariationalRefinementIterations(0)
         self._flow.setUseSpatialPropagation(True)
 
     def flow(self, reference: np.ndarray, warped: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -50,21 +52,26 @@ class Aligner:
 def smoothed(flow: np.ndarray, weight: np.ndarray, long_side: int) -> np.ndarray:
     """The weighted mean of `flow` (H, W, 2) in windows, finer ones where enough weight is in them."""
     result = np.zeros_like(flow)
-    total = np.full(weight.shape, 1e-4, np.float32)
+    layers = np.dstack([flow * weight[..., None], weight])
+    height, width = weight.shape
     for share in reversed(_WINDOWS):
         sigma = share * long_side
-        sums = cv2.GaussianBlur(np.dstack([flow * weight[..., None], weight]), (0, 0), sigma)
+        # wide windows do not need all pixels
+        factor = max(1, int(sigma / 4))
+        size = max(1, width // factor), max(1, height // factor)
+        small = cv2.resize(layers, size, interpolation=cv2.INTER_AREA) if factor > 1 else layers
+        small = cv2.GaussianBlur(small, (0, 0), sigma / factor)
+        sums = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR) if factor > 1 else small
         mean = sums[..., :2] / np.maximum(sums[..., 2:], 1e-6)
-        trust = np.clip(sums[..., 2] / 0.2, 0.0, 1.0)[..., None]
-        result = result * (1 - trust) + mean * trust
-        total += sums[..., 2]
+        trust = np.clip(sums[..., 2:] / 0.2, 0.0, 1.0)
+        result += (mean - result) * trust
     return result
 
 
 def exposure_match(reference: np.ndarray, warped: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gain and offset (3,) that bring `warped` to `reference`, both (H, W, 3) in [0, 1], by the `known` pixels:
     weighted least squares with outliers left out in turns."""
-    step = max(1, int(np.sqrt(known.size / 40_000)))
+    step = max(1, int(np.sqrt(known.size / 10_000)))
     use = known[::step, ::step]
     x, y = warped[::step, ::step][use], reference[::step, ::step][use]
     gain, offset = np.ones(3, np.float32), np.zeros(3, np.float32)

@@ -12,7 +12,7 @@ from stillsplat.plate.voting import Vote, vote
 from stillsplat.plate.warping import StaticView, displaced, sampled, seen_from, warp_map
 
 #: frames that a background is fetched from
-SOURCES = 10
+SOURCES = 8
 #: frames after which the weight of a source has fallen to 1 / e
 _NEARNESS = 20.0
 

@@ -16,7 +16,11 @@ from stillsplat.plate.warping import StaticView, inside, sampled, warp_map
 #: step moves a point by about a pixel
 _DEPTHS = 24, 192
 #: share of the frames that must agree, and the difference in [0, 1] below which one does
-_SHARE, _AGREE = 0.7, 0.07
+_SHARE, _AGREE = 0.75, 0.07
+#: share of the depths at which that may be so: flat colors agree at any depth and prove nothing
+_PEAKED = 0.3
+#: nearer than this share of the depth of the Gaussians: at their own depth, nothing would be wrong
+_NEARER = 0.85
 #: frames that must have the place in their picture
 _FEWEST = 4
 
@@ -28,6 +32,7 @@ def stands_still(
     depth from `nearest` on, and the depths float32 (H, W) at which `others` agree most."""
     height, width = wanted.shape
     best = np.zeros(wanted.shape, np.float32)
+    often = np.zeros(wanted.shape, np.float32)
     depths = target.z_depth.copy()
     rows, columns = np.flatnonzero(wanted.any(axis=1)), np.flatnonzero(wanted.any(axis=0))
     if len(rows) == 0 or not others:
@@ -53,8 +58,9 @@ def stands_still(
             agreeing += valid * (difference < _AGREE)
             count += valid
         share = np.where(count >= min(_FEWEST, len(others)), agreeing / np.maximum(count, 1.0), 0.0)
+        often[box] += (share >= _SHARE) * np.float32(1.0 / steps)
         better = share > best[box]
         best[box][better] = share[better]
         depths[box][better] = 1.0 / inverse
-    found = (best >= _SHARE) & wanted
+    found = (best >= _SHARE) & (often <= _PEAKED) & (depths < _NEARER * target.z_depth) & wanted
     return cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0, depths

@@ -14,11 +14,11 @@ from stillsplat.plate.depth_search import stands_still
 from stillsplat.plate.warping import StaticView
 
 #: frames that are searched, and frames that each of them is compared with
-_SEARCHED, _COMPARED = 10, 8
+_SEARCHED, _COMPARED = 7, 7
 #: long side of the frames in pixels
 _SIZE = 256
 #: pixels of the smallest thing at that size
-_SMALLEST = 24
+_SMALLEST = 40
 #: difference in [0, 1] up to which a pixel shows the point
 _SAME = 0.12
 
@@ -74,8 +74,6 @@ class StillThings:
             if count > 1
             else np.zeros((height, width), np.float32)
         )
-        # the colors of its edge are mixed with what is behind
-        kept = cv2.dilate(kept, np.ones((3, 3), np.uint8))
         return cv2.resize(kept, shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.4
 
 
