@@ -14,7 +14,7 @@ from stillsplat.plate.warping import inside
 #: edge of a tile in pixels
 _TILE = 384
 #: difference in [0, 1] up to which the render and the fetched colors count as the same thing
-_AGREE = 0.1
+_AGREE = 0.35
 #: weight of the render beside fetched colors where both have the same resolution
 _RENDER_SHARE = 0.75
 

@@ -78,7 +78,7 @@ def matte(
     kept[0] = False
     found = kept[labels]
     equal = (scores.sharp < _EQUAL) & (scores.smooth < _EQUAL) & (background.count >= _FEWEST)
-    core = cv2.dilate(found.astype(np.uint8), _disk(2 * unit)) > 0
+    core = cv2.dilate(found.astype(np.uint8), _disk(3 * unit)) > 0
     replaced = core | (view.hidden & ~equal)
     replaced &= ~still
     soft = cv2.GaussianBlur(cv2.dilate(replaced.astype(np.float32), _disk(1 * unit)), (0, 0), 0.8 * unit)
