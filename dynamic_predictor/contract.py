@@ -33,6 +33,8 @@ class Views:
     frames: Frames
     #: the user's own motion masks (1 = moves), one for each frame; they replace those of the predictor
     motion_masks: FrameMaps | None = None
+    #: what the frames have observed (`scene.observed`); None: everything
+    observed: FrameMaps | None = None
     #: focal length in pixels of the frames, shared by all of them
     focal: float | None = None
     #: known poses (N, 4, 4), together with `intrinsics`

@@ -16,6 +16,7 @@ import torch
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.gaussians import Gaussians, morton_order
+from scene.observed import is_observed
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
@@ -175,6 +176,8 @@ def _read_view(scene: Scene, index: int, settings: InitializationSettings) -> _V
         static = scene.motion_masks[index] < settings.motion_threshold
         # the colors of moving things bleed over the border of their mask
         static = cv2.erode(static.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if scene.observed is not None:
+        static &= is_observed(scene.observed, index)
     confident = depth > 0
     if scene.confidences is not None:
         confident &= scene.confidences[index] >= settings.confidence_threshold

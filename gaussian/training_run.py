@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -29,6 +30,7 @@ from gaussian.settings import TrainSettings
 from gaussian.staticness import StaticWeights
 from scene.errors import InputError
 from scene.gaussians import Gaussians, morton_order
+from scene.observed import is_observed
 from scene.progress import Progress
 from scene.scene import Scene
 
@@ -73,7 +75,9 @@ class TrainingRun:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.cameras = CameraRefinement(scene.cameras)
         self.exposures = ExposureCompensation(count)
-        self.static_weights = StaticWeights(scene.motion_masks, count, scene.frames.height, scene.frames.width)
+        self.static_weights = StaticWeights(
+            scene.motion_masks, count, scene.frames.height, scene.frames.width, observed=scene.observed
+        )
         self.strategy = create_strategy(settings.densification)
         self.optimizer = GaussianOptimizer(Gaussians.empty())
         self.typical_depth = 1.0
@@ -309,7 +313,9 @@ class TrainingRun:
         self.cameras.interpolate(self.test_frames, self.training_frames)
         self.exposures.interpolate(self.test_frames, self.training_frames)
         cameras = [self.cameras.camera(frame) for frame in self.training_frames]
-        self.optimizer = GaussianOptimizer(fill_holes(self.gaussians.to(self.device), cameras).to(_CPU))
+        observed = self.scene.observed
+        seen = None if observed is None else [partial(is_observed, observed, frame) for frame in self.training_frames]
+        self.optimizer = GaussianOptimizer(fill_holes(self.gaussians.to(self.device), cameras, observed=seen).to(_CPU))
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, in types that a checkpoint can hold."""

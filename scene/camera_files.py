@@ -13,6 +13,7 @@ from scene.files.text import finite_array
 from scene.formats.colmap import write_colmap
 from scene.formats.colmap_tracks import observe, visible_on_depth
 from scene.formats.tum import write_tum
+from scene.observed import is_observed
 from scene.rotations import is_rigid
 from scene.scene import PointCloud, Scene
 
@@ -92,6 +93,8 @@ def _points_from_depth(scene: Scene, cameras: Sequence[Camera]) -> PointCloud | 
         keep = z_depth > 0
         if scene.motion_masks is not None:
             keep &= scene.motion_masks[index] < 0.5
+        if scene.observed is not None:
+            keep &= is_observed(scene.observed, index)
         grid = np.zeros_like(keep)
         grid[step // 2 :: step, step // 2 :: step] = True
         keep &= grid

@@ -16,10 +16,19 @@ MAX_PIXELS = 200_000_000
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """The image as uint8 RGB (H, W, 3).
+    """The image as uint8 RGB (H, W, 3), transparency laid over black; else as `read_layers`."""
+    color, alpha = read_layers(path)
+    if alpha is None:
+        return color
+    return ((color.astype(np.uint16) * alpha[..., None] + 127) // 255).astype(np.uint8)
 
-    EXIF orientation is applied; 16-bit and float images are scaled to 8 bit; gray, palette and CMYK become RGB;
-    transparency is laid over black. Raises `InputError` for missing, damaged, too large and unknown files.
+
+def read_layers(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The image as uint8 RGB (H, W, 3), colors not multiplied by alpha, and its alpha, uint8 (H, W); None where it has
+    none.
+
+    EXIF orientation is applied; 16-bit and float images are scaled to 8 bit; gray, palette and CMYK become RGB. Raises
+    `InputError` for missing, damaged, too large and unknown files.
     """
     path = Path(path)
     try:
@@ -31,10 +40,11 @@ def read_image(path: str | Path) -> np.ndarray:
                 )
             if _has_more_than_8_bits(image):
                 orientation = image.getexif().get(0x0112, 1)
-                return _upright(_read_deep(path), orientation)
+                color, alpha = _read_deep(path)
+                return _upright(color, orientation), None if alpha is None else _upright(alpha, orientation)
             image.draft("RGB", None)
             upright = ImageOps.exif_transpose(image)
-            return _rgb8(upright)
+            return _layers8(upright)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path.") from None
     except IsADirectoryError:
@@ -59,16 +69,15 @@ def _has_more_than_8_bits(image: Image.Image) -> bool:
     )
 
 
-def _rgb8(image: Image.Image) -> np.ndarray:
+def _layers8(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        layers = np.asarray(image.convert("RGBA"))
-        alpha = layers[..., 3:].astype(np.uint16)
-        return ((layers[..., :3] * alpha + 127) // 255).astype(np.uint8)
-    return np.array(image.convert("RGB"))
+        layers = np.array(image.convert("RGBA"))
+        return np.ascontiguousarray(layers[..., :3]), np.ascontiguousarray(layers[..., 3])
+    return np.array(image.convert("RGB")), None
 
 
-def _read_deep(path: Path) -> np.ndarray:
-    """A 16-bit or float image as uint8 RGB, not yet upright; integers are full scale, floats are in [0, 1]."""
+def _read_deep(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """A 16-bit or float image as uint8 RGB and alpha, not upright yet; integers are full scale, floats in [0, 1]."""
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise InputError(f"{path} is damaged or of a kind with more than 8 bits that is not known; convert it to PNG.")
@@ -81,15 +90,16 @@ def _read_deep(path: Path) -> np.ndarray:
     scaled = np.clip(scaled, 0.0, 1.0)
     if scaled.ndim == 2:
         scaled = scaled[..., None]
-    channels = scaled.shape[2]
-    if channels in (2, 4):
-        scaled = scaled[..., :-1] * scaled[..., -1:]
-    color = scaled[..., ::-1] if scaled.shape[2] == 3 else np.repeat(scaled[..., :1], 3, axis=2)
-    return np.rint(color * 255.0).astype(np.uint8)
+    eight_bits = np.rint(scaled * 255.0).astype(np.uint8)
+    color, alpha = eight_bits, None
+    if scaled.shape[2] in (2, 4):
+        color, alpha = eight_bits[..., :-1], np.ascontiguousarray(eight_bits[..., -1])
+    color = color[..., ::-1] if color.shape[2] == 3 else np.repeat(color[..., :1], 3, axis=2)
+    return np.ascontiguousarray(color), alpha
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Applies an EXIF orientation (1 to 8) to pixels (H, W, 3)."""
+    """Applies an EXIF orientation (1 to 8) to pixels (H, W, 3) or (H, W)."""
     if orientation in (2, 4, 5, 7):
         pixels = pixels[:, ::-1]
     quarter_turns = {3: 2, 4: 2, 5: 1, 8: 1, 6: 3, 7: 3}.get(orientation, 0)
@@ -111,6 +121,17 @@ def resize_image(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
         return pixels
     shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)
+
+
+def resize_layers(color: np.ndarray, alpha: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Color (H, W, 3) and alpha (H, W), both uint8, at another size: `resize_image`, colors weighted by alpha. What is
+    transparent becomes black."""
+    weight = alpha.astype(np.float32) / 255.0
+    small = resize_image(color * weight[..., None], width, height)
+    small_weight = np.clip(resize_image(weight, width, height), 0.0, 1.0)
+    straight = small / np.maximum(small_weight, 1e-3)[..., None]
+    straight[small_weight < 0.5 / 255.0] = 0.0
+    return np.rint(np.clip(straight, 0, 255)).astype(np.uint8), np.rint(small_weight * 255.0).astype(np.uint8)
 
 
 def write_jpeg(path: str | Path, pixels: np.ndarray) -> None:

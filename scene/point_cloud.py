@@ -3,6 +3,7 @@
 import numpy as np
 
 from scene.formats.options import ExportOptions
+from scene.observed import is_observed
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud, Scene
 
@@ -90,6 +91,8 @@ def _point_confidence(scene: Scene, index: int) -> np.ndarray:
     known = np.isfinite(z_depth) & (z_depth > 0)
     if scene.motion_masks is not None:
         known &= scene.motion_masks[index] < _MOVES
+    if scene.observed is not None:
+        known &= is_observed(scene.observed, index)
     if scene.confidences is None:
         return known.astype(np.float32)
     # known depth with confidence 0 is the least certain, not unknown

@@ -38,3 +38,6 @@ class Scene:
     predictor: str = ""
     #: the predictor's settings, its diagnostics (fallbacks, warnings, errors in pixels) and times in seconds
     provenance: dict[str, Any] = field(default_factory=dict)
+    #: float32 (H, W) in [0, 1] per frame, 1 = observed, 0 = the frame does not show what is there (`scene.observed`);
+    #: None: all is observed
+    observed: FrameMaps | None = None

@@ -26,6 +26,8 @@ class DecodedImage:
     position: int
     time: float
     pixels: np.ndarray  #: uint8 RGB (H, W, 3), upright, square pixels
+    #: uint8 (H, W), 255 = observed, 0 = transparent; None: all is observed (`scene.observed`)
+    observed: np.ndarray | None = None
 
 
 def decode_video(

@@ -250,7 +250,8 @@ def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, 
             write_png(temporary / paths[index].name, image)
             if index in compared:
                 motion = scene.motion_masks[index] if scene.motion_masks is not None else None
-                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion)
+                observed = scene.observed[index] if scene.observed is not None else None
+                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion, observed)
             progress("rendering", index + 1, count)
     rate = frame_rate(scene.frames)
     write_video(folder.clean_video, (read_image(path) for path in paths), rate)
@@ -287,6 +288,7 @@ def _score(
         mask_source="masks given by the user" if settings.masks else "predicted masks",
         test_frames=optimized["test_frames"],
         annotations=annotations,
+        observed=scene.observed,
         protocol_suffix=suffix,
         progress=progress,
     )

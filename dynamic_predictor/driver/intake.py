@@ -15,7 +15,7 @@ from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
 from scene.frames import MIN_SIDE
-from scene.images import fitted_size, resize_image
+from scene.images import fitted_size, resize_image, resize_layers
 from scene.interruption import interruption_noted
 from scene.progress import Progress, ignore_progress
 from scene.video import DecodedImage
@@ -51,6 +51,7 @@ class Intake:
         self._differ = False
         self._cut: str | None = None
         self._resized: str | None = None
+        self._observed: list[float] = []
 
     @property
     def ended(self) -> str | None:
@@ -60,7 +61,18 @@ class Intake:
     @property
     def warnings(self) -> list[str]:
         """After the last frame: what a person should know about the source, one sentence each."""
-        return [sentence for sentence in (self._resized, self._source.ended, self._cut) if sentence is not None]
+        sentences = (self._resized, self._source.ended, self._cut, self._transparency)
+        return [sentence for sentence in sentences if sentence is not None]
+
+    @property
+    def _transparency(self) -> str | None:
+        if not self._observed:
+            return None
+        share = 100.0 * (1.0 - np.mean(self._observed))
+        return (
+            f"{self._source.title} is transparent in {share:.1f} % of its pixels; they count as not observed: nothing "
+            "is learned from them."
+        )
 
     def take_all(self, stored: Callable[[], None] = lambda: None) -> None:
         """Stores frame after frame and calls `stored` whenever there are more.
@@ -89,6 +101,10 @@ class Intake:
             found = ("no frame" if not count else "only one frame") + self._source.selection
             raise InputError(
                 f"{title} has {found}{damage}; a scene needs at least two: give a video or a folder of images."
+            )
+        if self._observed and max(self._observed) == 0.0 and len(self._observed) == count:
+            raise InputError(
+                f"All frames of {title} are transparent everywhere, so nothing is observed; remove their alpha channel."
             )
         stored = self._workspace.frames()
         first = stored.rgb8(0).astype(np.int16)
@@ -127,8 +143,13 @@ class Intake:
             raise InputError(
                 f"{name} would be {width}x{height} pixels; frames need at least {MIN_SIDE} pixels on each side."
             )
-        image = resize_image(image, width, height)
-        self._workspace.append(decoded.time, image, position=decoded.position, source_size=size)
+        observed = decoded.observed
+        if observed is None or (observed == 255).all():
+            image, observed = resize_image(image, width, height), None
+        else:
+            image, observed = resize_layers(image, observed, width, height)
+            self._observed += [1.0] * (index - len(self._observed)) + [float(observed.mean()) / 255.0]
+        self._workspace.append(decoded.time, image, position=decoded.position, source_size=size, observed=observed)
         if self._first is None:
             self._first = image.astype(np.int16)
         elif not self._differ:

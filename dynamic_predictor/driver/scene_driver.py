@@ -27,8 +27,9 @@ from scene.camera import focal_length
 from scene.errors import InputError
 from scene.frames import Frames, MemoryFrames
 from scene.images import fitted_size, resize_image
-from scene.maps import FrameMaps, LoadedMaps, maps_of_size
+from scene.maps import FrameMaps, chosen_maps, maps_of_size
 from scene.masks import open_masks
+from scene.observed import where_observed
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -181,7 +182,7 @@ class SceneDriver:
         def known(frames: Frames, indices: Sequence[int] | range) -> Views:
             if views is not None:
                 return chosen_views(views, frames, indices)
-            return Views(frames, focal=self._focal(frames))
+            return Views(frames, observed=workspace.observed(indices), focal=self._focal(frames))
 
         descriptor = None
         if settings.loop and descriptor_for_loops:
@@ -212,8 +213,16 @@ class SceneDriver:
             )
         elif settings.masks_from is not None:
             folder = workspace.folder / "masks_from"
-            masks = predicted_masks(frames, settings, folder, self.progress, self.warn, predictor=self.predictor)
-        return Views(frames, motion_masks=masks, focal=self._focal(frames))
+            masks = predicted_masks(
+                frames,
+                settings,
+                folder,
+                self.progress,
+                self.warn,
+                observed=workspace.observed(),
+                predictor=self.predictor,
+            )
+        return Views(frames, motion_masks=masks, observed=workspace.observed(), focal=self._focal(frames))
 
     def _focal(self, frames: Frames) -> float | None:
         fov = self.settings.fov
@@ -223,11 +232,14 @@ class SceneDriver:
         """Depth of another predictor, motion masks where the prediction has none, and where everything in the scene
         comes from."""
         settings, spec, positions = self.settings, self.spec, workspace.positions
+        scene.observed = workspace.observed()
         of_depth = spec
         if settings.depths_from is not None:
             of_depth = predictor_spec(settings.depths_from)
             folder = workspace.folder / "depths_from"
-            found = second_prediction(of_depth, scene.frames, settings, folder, self.progress, self.warn)
+            found = second_prediction(
+                of_depth, scene.frames, settings, folder, self.progress, self.warn, observed=scene.observed
+            )
             use_depths(scene, found, of_depth.name)
         if views is not None and views.motion_masks is not None:
             scene.motion_masks = views.motion_masks
@@ -240,6 +252,10 @@ class SceneDriver:
             scene.motion_masks = estimated_masks(known, settings, self.progress, self.warn)
         else:
             by = "none"
+        if scene.motion_masks is not None:
+            scene.motion_masks = where_observed(scene.motion_masks, scene.observed)
+        if scene.confidences is not None:
+            scene.confidences = where_observed(scene.confidences, scene.observed)
         scene.predictor = spec.name
         scene.provenance = {
             **scene.provenance,
@@ -269,7 +285,9 @@ def scene_of_folder(
         scene = replace(scene, motion_masks=open_masks(settings.masks, scene.frames))
         scene.provenance["masks"] = "given by the user"
     elif settings.masks_from is not None:
-        masks = predicted_masks(scene.frames, settings, working_folder / "masks_from", progress, warn)
+        masks = predicted_masks(
+            scene.frames, settings, working_folder / "masks_from", progress, warn, observed=scene.observed
+        )
         scene = replace(scene, motion_masks=masks)
         scene.provenance["masks"] = mask_source(settings).provenance
     elif scene.motion_masks is None:
@@ -302,14 +320,15 @@ def predicted_masks(
     progress: Progress,
     warn: Warn,
     *,
+    observed: FrameMaps | None = None,
     predictor: Predictor | None = None,
 ) -> FrameMaps:
     """The motion masks that `masks_from` names: those of a predictor, of which nothing else is used, or of attention,
-    by default that of the `predictor` of the settings."""
+    by default that of the `predictor` of the settings. `observed`: what the frames have observed."""
     source = mask_source(settings)
     if source.is_attention:
         return attention_masks(source, frames, settings, predictor, progress)
-    motion = second_prediction(source.spec, frames, settings, folder, progress, warn).motion
+    motion = second_prediction(source.spec, frames, settings, folder, progress, warn, observed=observed).motion
     if motion is None:
         raise InputError(f"The predictor {source.spec.name} finds no motion masks; choose another for --masks-from.")
     return maps_of_size(motion, (frames.width, frames.height))
@@ -317,10 +336,11 @@ def predicted_masks(
 
 def chosen_views(views: Views, frames: Frames, indices: Sequence[int] | range) -> Views:
     """Some of `views`, by their indices; `frames` are theirs."""
-    masks, chosen = views.motion_masks, list(indices)
+    chosen = list(indices)
     return Views(
         frames,
-        motion_masks=None if masks is None else LoadedMaps(len(chosen), lambda place: masks[chosen[place]]),
+        motion_masks=chosen_maps(views.motion_masks, chosen),
+        observed=chosen_maps(views.observed, chosen),
         focal=views.focal,
         world_from_camera=None if views.world_from_camera is None else views.world_from_camera[chosen],
         intrinsics=None if views.intrinsics is None else views.intrinsics[chosen],

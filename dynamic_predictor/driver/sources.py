@@ -11,7 +11,7 @@ from typing import Protocol
 from dynamic_predictor.driver.live_source import LIVE_RATE, CameraReader, LiveSource, NetworkReader
 from scene.errors import InputError
 from scene.frames import ASSUMED_RATE, list_images, natural_order, parse_frame_range
-from scene.images import IMAGE_SUFFIXES, read_image
+from scene.images import IMAGE_SUFFIXES, read_layers
 from scene.video import DecodedImage, decode_video
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -150,7 +150,8 @@ class ImageFiles:
     def images(self, skip: int = 0) -> Iterator[DecodedImage]:
         for index in range(skip, len(self.files)):
             position = self._positions[index]
-            yield DecodedImage(position, position / ASSUMED_RATE, read_image(self.files[index]))
+            color, alpha = read_layers(self.files[index])
+            yield DecodedImage(position, position / ASSUMED_RATE, color, alpha)
 
     def frame_name(self, index: int) -> str:
         return str(self.files[index])

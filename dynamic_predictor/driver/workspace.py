@@ -2,6 +2,7 @@
 
     stream.json         the settings of the work; it is resumed only with the same settings
     frames/00000.png    the frames, shrunk to the wanted size
+    observed/00000.png  which pixels of a frame were observed, for frames that were not observed everywhere
     frames.txt          one line per frame: its position in the source, seconds
     descriptors.f16     one row per frame, float16
     chunks/00003/       z_depth.npy, confidence.npy, motion.npy (if any), cameras.npz, chunk.json
@@ -28,8 +29,8 @@ from scene.files.json_files import read_json, write_json
 from scene.files.text import read_text
 from scene.frame_files import frame_writer
 from scene.frames import Frames, ImageFolderFrames
-from scene.images import write_png
-from scene.maps import FrameMaps
+from scene.images import read_image, write_png
+from scene.maps import FrameMaps, LoadedMaps
 from scene.similarity import Similarity
 
 #: decoded images kept for reading again, in bytes
@@ -62,7 +63,7 @@ class StreamWorkspace:
             try:
                 for name in ("frames.txt", "descriptors.f16"):
                     (self.folder / name).unlink(missing_ok=True)
-                for name in ("frames", "chunks", "loops"):
+                for name in ("frames", "observed", "chunks", "loops"):
                     if (self.folder / name).exists():
                         shutil.rmtree(self.folder / name)
                     (self.folder / name).mkdir(parents=True)
@@ -116,13 +117,16 @@ class StreamWorkspace:
         *,
         position: int | None = None,
         source_size: tuple[int, int] | None = None,
+        observed: np.ndarray | None = None,
     ) -> None:
         """Adds one frame, uint8 RGB (H, W, 3), which is number `position` of a source of the size `source_size` (width,
-        height)."""
+        height). `observed`: uint8 (H, W), 255 = observed; None: all is."""
         position = len(self) if position is None else position
         if self.source_size is None:
             self.source_size = source_size or (image.shape[1], image.shape[0])
             write_json(self._record, {**read_json(self._record), "source_size": list(self.source_size)})
+        if observed is not None:
+            self.write_observed(len(self), observed)
         with atomic_file(self._frame_path(len(self))) as temporary:
             write_png(temporary, image)
         self._add_to_list(position, time)
@@ -157,6 +161,30 @@ class StreamWorkspace:
 
     def _frame_path(self, index: int) -> Path:
         return self.folder / "frames" / f"{index:05d}.png"
+
+    def write_observed(self, index: int, observed: np.ndarray) -> None:
+        """Stores which pixels of a frame were observed, uint8 (H, W), 255 = observed."""
+        with atomic_file(self._observed_path(index)) as temporary:
+            write_png(temporary, observed)
+
+    def observed(self, indices: Sequence[int] | range | None = None) -> FrameMaps | None:
+        """What some of the frames, or all, have observed (`scene.observed`), read from the disk when used; None where
+        all of them is observed."""
+        chosen = range(len(self)) if indices is None else indices
+        paths = [self._observed_path(index) for index in chosen]
+        if not any(path.exists() for path in paths):
+            return None
+        frames = self.frames(chosen)
+
+        def read(place: int) -> np.ndarray:
+            if not paths[place].exists():
+                return np.ones((frames.height, frames.width), np.float32)
+            return read_image(paths[place])[..., 0].astype(np.float32) / 255.0
+
+        return LoadedMaps(len(paths), read)
+
+    def _observed_path(self, index: int) -> Path:
+        return self.folder / "observed" / f"{index:05d}.png"
 
     def _read_frame_list(self) -> None:
         path = self.folder / "frames.txt"

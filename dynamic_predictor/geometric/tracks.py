@@ -161,7 +161,7 @@ def track_points(
 ) -> Tracks:
     """Tracks of points in evenly spread host frames, each over up to `reach` frames in both directions of time.
 
-    There are no points and no observations on pixels that `motion_masks` (1 = moves) mark.
+    There are no points and no observations on pixels that `motion_masks` (1 = moves) mark or that were not observed.
     """
     count = len(flow.frames)
     height, width = flow.gray(0).shape
@@ -173,12 +173,15 @@ def track_points(
 
     def moving_at(index: int) -> np.ndarray | None:
         if motion_masks is None:
-            return None
+            return flow.unobserved(index)
         if index not in moving:
             if len(moving) > 2 * reach + 40:
                 moving.pop(next(iter(moving)))
             mask = (motion_masks[index] > 0.5).astype(np.uint8)
             moving[index] = cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0
+            unobserved = flow.unobserved(index)
+            if unobserved is not None:
+                moving[index] |= unobserved
         return moving[index]
 
     host_frames = sorted(set(range(first, count, host_step)) | ({0, count - 1}))

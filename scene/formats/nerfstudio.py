@@ -22,6 +22,7 @@ from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
 from scene.frame_files import store_frames
 from scene.images import write_png
+from scene.observed import is_observed
 from scene.progress import Progress
 from scene.rotations import is_rigid
 
@@ -47,14 +48,19 @@ class NerfstudioModel:
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
     """Writes transforms.json and the frames as images/00000.png, ..., unless the frames are there already. Where there
-    are motion masks, masks/ has them, black where something moves; where there are points, points.ply has them."""
+    are motion masks or pixels that were not observed, masks/ is black there; where there are points, points.ply has
+    them."""
     names = store_frames(source.frames, folder / "images", progress=progress)
     model = NerfstudioModel(list(source.cameras), [f"images/{name}" for name in names])
-    if source.motion_masks is not None:
+    if source.motion_masks is not None or source.observed is not None:
         with atomic_folder(folder / "masks", overwrite=True) as temporary:
             for index in range(len(names)):
-                moves = np.nan_to_num(source.motion_masks[index]) > _MOVES
-                write_png(temporary / f"{index:05d}.png", np.where(moves, 0, 255).astype(np.uint8))
+                used = np.ones((source.frames.height, source.frames.width), bool)
+                if source.motion_masks is not None:
+                    used &= ~(np.nan_to_num(source.motion_masks[index]) > _MOVES)
+                if source.observed is not None:
+                    used &= is_observed(source.observed, index)
+                write_png(temporary / f"{index:05d}.png", used * np.uint8(255))
         model.mask_paths = [f"masks/{index:05d}.png" for index in range(len(names))]
     if "points" in source.available():
         ply.export(source, folder, options, progress)

@@ -93,6 +93,11 @@ class Material:
             return np.zeros((self.scene.frames.height, self.scene.frames.width), np.float32)
         return self._kept("motion", index, lambda: masks[index])
 
+    def ignored(self, index: int) -> np.ndarray:
+        """What frame `index` says nothing of (H, W) in [0, 1]: moving and unobserved pixels are 1."""
+        motion, observed = self.motion(index), self.scene.observed
+        return motion if observed is None else np.maximum(motion, 1.0 - observed[index])
+
     def clean_truth(self, index: int) -> np.ndarray | None:
         """The true frame `index` without moving things, uint8 RGB (H, W, 3); None where it is not known."""
         truth = self.truth

@@ -56,6 +56,7 @@ def _against_annotations(folder: RunFolder, scene: Scene, annotations: Path, pro
         mask_source="predicted masks",
         test_frames=optimized["test_frames"],
         annotations=masks,
+        observed=scene.observed,
         protocol_suffix=held_out_suffix(optimized),
         progress=progress,
     )
