@@ -14,12 +14,16 @@ import numpy as np
 from dynamic_predictor.contract import CollectionPredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
+from dynamic_predictor.driver.preparation import Preparation
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
+from dynamic_predictor.driver.shot_choice import WHOLE
+from dynamic_predictor.driver.shots import SeveralShots, chosen_number, cuts_sentence, moved, part_of_clip, shot_name
 from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.footage.shots import find_shots, one_shot
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.specs import create_predictor, predictor_spec
@@ -106,16 +110,22 @@ class SceneDriver:
         # an online predictor may have settings, such as further passes, for which it needs the whole clip
         steps = self.spec.online and not getattr(self.predictor, "needs_whole_clip", False)
         in_chunks = stream is not None or (steps and not together)
-        if not in_chunks or needs_all or not accept_damaged:
+        looks = known is None and self._looks_at_footage()
+        live = source is not None and source.is_live
+        if not in_chunks or needs_all or not accept_damaged or (looks and not live):
             self._take_in(source, workspace, accept_damaged)
             source = None
+        whole, preparation, said = workspace, None, []
+        if looks and workspace.frames_complete and len(workspace) > 1 and not workspace.has_chunk(0):
+            whole, preparation, said = self._prepared(workspace)
+            workspace = preparation.clip(whole)
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
-            check(frames, workspace.positions)
+            check(whole.frames(), whole.positions)
         views = None
         if needs_all:
             assert frames is not None
-            views = known(frames) if known is not None else self._known(frames, workspace)
+            views = known(frames) if known is not None else self._known(frames, workspace, whole, preparation)
         largest = self.spec.largest_views
         if in_chunks or (largest is not None and len(workspace) > largest and not together):
             size = largest or StreamSettings().chunk_size
@@ -124,13 +134,50 @@ class SceneDriver:
             driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops, on_prediction)
         else:
             assert frames is not None
-            views = views or self._known(frames, workspace)
+            views = views or self._known(frames, workspace, whole, preparation)
             prediction = self.predictor.predict(views, progress=self.progress)
             for sentence in prediction.warnings:
                 self.warn(sentence)
             driven = DrivenScene(scene_of_prediction(prediction, frames), prediction)
         self._complete(driven.scene, views, workspace, motion_stage)
+        if preparation is not None:
+            driven.scene = preparation.restored(driven.scene, whole)
+            warnings = [*said, *scene_warnings(driven.scene)]
+            driven.scene.provenance |= {"source_frames": list(whole.positions), "warnings": warnings}
         return driven
+
+    def _looks_at_footage(self) -> bool:
+        return self.settings.shot != WHOLE or not self.settings.keep_everything
+
+    def _prepared(self, workspace: StreamWorkspace) -> tuple[StreamWorkspace, Preparation, list[str]]:
+        """The frames of the shot that is worked on, what is left out of them, and what was said about both. Raises
+        `SeveralShots` where none of several was chosen."""
+        settings, title = self.settings, self.settings.input
+        frames = workspace.frames()
+        found = find_shots(frames, progress=self.progress)
+        if settings.shot == WHOLE:
+            found = one_shot(found)
+        number = chosen_number(settings.shot, title, found)
+        if number is None:
+            raise SeveralShots(title, found, workspace)
+        shot = found.shots[number - 1]
+        said: list[str] = []
+        if len(found.shots) > 1:
+            said.append(f"{cuts_sentence(title, found)} This is shot {number}.")
+            workspace = part_of_clip(workspace, range(shot.start, shot.stop), shot_name(number))
+            frames = workspace.frames()
+        said += [
+            f"{title} seems to change slowly from one view into another in frames {first} to {last}; if it does, take "
+            "one of the views with --frames."
+            for first, last in found.dissolves
+            if shot.start <= first < shot.stop
+        ]
+        shot = moved(shot, shot.start)
+        preparation = Preparation.of(frames, shot) if not settings.keep_everything else Preparation.nothing(frames)
+        said += preparation.sentences(title)
+        for sentence in said:
+            self.warn(sentence)
+        return workspace, preparation, said
 
     def single_view(self, image: np.ndarray) -> tuple[np.ndarray, Prediction]:
         """The prediction of an image by itself, with the image (uint8, (H, W, 3)) at the size of its maps."""
@@ -204,13 +251,17 @@ class SceneDriver:
         )
         return DrivenScene(scene_of_stream(result), stream=result)
 
-    def _known(self, frames: Frames, workspace: StreamWorkspace) -> Views:
-        """The views with the masks (of the user or of another predictor) and the focal length of the settings."""
+    def _known(
+        self, frames: Frames, workspace: StreamWorkspace, whole: StreamWorkspace, preparation: Preparation | None
+    ) -> Views:
+        """The views with the masks (of the user or of another predictor) and the focal length of the settings. `whole`
+        has all frames of the shot."""
         settings, masks = self.settings, None
         if settings.masks is not None:
             masks = open_masks(
-                settings.masks, frames, positions=workspace.positions if settings.selects_frames else None
+                settings.masks, whole.frames(), positions=whole.positions if settings.selects_frames else None
             )
+            masks = masks if preparation is None else preparation.of_the_clip(masks)
         elif settings.masks_from is not None:
             folder = workspace.folder / "masks_from"
             masks = predicted_masks(

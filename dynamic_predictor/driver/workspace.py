@@ -131,12 +131,19 @@ class StreamWorkspace:
             write_png(temporary, image)
         self._add_to_list(position, time)
 
-    def take(self, frames: Frames) -> None:
-        """Makes all of `frames` the frames of the workspace; PNG files of ours are hard-linked."""
+    def take(
+        self, frames: Frames, *, positions: Sequence[int] | None = None, observed: FrameMaps | None = None
+    ) -> None:
+        """Makes all of `frames` the frames of the workspace; PNG files of ours are hard-linked. `positions`: where they
+        lie in the source; `observed`: what they have observed."""
         write = frame_writer(frames)
         for index in range(len(frames)):
+            if observed is not None:
+                values = observed[index]
+                if values.min() < 1.0:
+                    self.write_observed(index, np.rint(255.0 * values).astype(np.uint8))
             write(index, self._frame_path(index))
-            self._add_to_list(index, frames.timestamps[index])
+            self._add_to_list(index if positions is None else positions[index], frames.timestamps[index])
         self.finish_frames()
 
     def _add_to_list(self, position: int, time: float) -> None:

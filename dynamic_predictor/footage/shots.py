@@ -93,13 +93,15 @@ def find_shots(frames: Frames, *, region: np.ndarray | None = None, progress: Pr
         return FoundShots([Shot(0, count)], count)
     runs = _linked_runs(good, links, smeared_frames(looks), count, progress)
     if len(runs) - 1 > max(2, _COLLECTION * (len(good) - 1)):
-        return FoundShots([Shot(0, count, _kept(reasons, good))], count, is_collection=True)
+        return FoundShots([Shot(0, count)], count, is_collection=True)
     groups, passing = _without_interruptions(runs, links, looks, usual)
     reasons |= dict.fromkeys(passing, "interruption")
     shots = [group for group in groups if len(group) >= FEWEST_FRAMES]
     if len(shots) < 2:
         whole = max(groups, key=len)
         others = [frame for group in groups if group is not whole for frame in group]
+        if len(whole) < max(6, 3 * len(others)) and others:
+            return FoundShots([Shot(0, count)], count, is_collection=True)
         shots = [sorted(whole)]
         reasons |= dict.fromkeys(others, "interruption")
         spans = [(0, count)]
@@ -119,8 +121,13 @@ def find_shots(frames: Frames, *, region: np.ndarray | None = None, progress: Pr
     return FoundShots(found, count, dissolves=[span for shot in found for span in _dissolves(shot, looks, links)])
 
 
-def _kept(reasons: dict[int, Reason], good: Sequence[int]) -> dict[int, Reason]:
-    return dict(reasons) if len(good) >= 2 else {}
+def one_shot(found: FoundShots) -> FoundShots:
+    """The whole clip as one shot, with the frames that show nothing."""
+    joined = Shot(0, found.count)
+    for shot in found.shots:
+        joined.left_out |= {frame: why for frame, why in shot.left_out.items() if why != "interruption"}
+        joined.faded |= shot.faded
+    return FoundShots([joined], found.count)
 
 
 def _linked_runs(
