@@ -11,7 +11,6 @@ from dynamic_predictor.evaluation.given_poses import GivenPoses
 from dynamic_predictor.optical_flow.dis import DISFlow
 from gaussian.trainer import Trainer
 from gui.orbit_camera import OrbitCamera, up_of
-from gui.painted_masks import PaintedMasks
 from gui.painter import VIEW, Painter, Wanted
 from gui.panels import MotionShown, screen_size
 from gui.plots import TrajectoryPlot, trajectory_plot
@@ -21,6 +20,7 @@ from scene.files.atomic import atomic_file
 from scene.images import write_png
 from scene.maps import FrameMaps
 from scene.mask_brush import grown_along_flow, stroke_region
+from scene.mask_edits import MaskChange, MaskEdits
 from scene.scene import Scene
 
 #: largest size of the free view and of the other pictures
@@ -70,7 +70,7 @@ class Controller:
         self.frames = scene.frames
         self.choices = Choices()
         self.session = TrainingSession(trainer)
-        self.edits = PaintedMasks(scene.motion_masks, self.frames.height, self.frames.width)
+        self.edits = MaskEdits(scene)
         size = self.frames.width, self.frames.height
         self.view_size, self.panel_size = screen_size(*size, *VIEW_LIMITS), screen_size(*size, *PANEL_LIMITS)
         self.message = ""
@@ -142,7 +142,7 @@ class Controller:
         frame = self.choices.frame
         key = (frame, self._edit)
         if self._motion is None or self._motion[0] != key:
-            motion = self.edits.motion(frame)
+            motion = self.edits.mask(frame)
             if self._stroke:
                 region = stroke_region(motion.shape, np.array(self._stroke), self.choices.radius)
                 motion = np.where(region, np.float32(self.choices.brush == "paint"), motion)
@@ -224,14 +224,14 @@ class Controller:
         self.message = f"The stroke was found in frames {last}." if found else "The stroke was found in no other frame."
 
     def _apply(self, regions: dict[int, np.ndarray], moves: bool) -> None:
-        self.edits.apply(regions, moves)
-        for frame, region in regions.items():
-            self.trainer.paint(frame, region, moves)
-        self._edit += 1
+        self._paint(self.edits.apply(regions, moves=moves))
 
     def undo(self) -> None:
         """Takes the last stroke back; one that was grown takes two."""
-        for frame, region, moves in self.edits.undo():
+        self._paint(self.edits.undo())
+
+    def _paint(self, changes: list[MaskChange]) -> None:
+        for frame, region, moves in changes:
             self.trainer.paint(frame, region, moves)
         self._edit += 1
 

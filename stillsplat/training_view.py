@@ -6,10 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import torch
 
 from gaussian.trainer import Trainer
+from scene.errors import InputError
 from scene.gaussians import Gaussians
+from stillsplat.results import flow_between
 from viewer.result import Result
 from viewer.result_viewer import ResultViewer
 from viewer.server import VIEWER_OPTIONS, check_place
@@ -20,7 +23,8 @@ _PERIOD = 2.0
 
 
 class TrainingView:
-    """A context manager whose `watch` shows the optimization that it is given to. The optimization never waits for it.
+    """A context manager whose `watch` shows the optimization that it is given to. The optimization never waits for it,
+    and follows what is painted on its masks.
 
     Raises `InputError` when the viewer's place is taken."""
 
@@ -49,8 +53,14 @@ class TrainingView:
         assert trainer.snapshot is not None
         gaussians, cameras = _finite(trainer.snapshot.gaussians), trainer.scene.cameras
         result = Result(self._name, Path(self._name), scene=trainer.scene, gaussians=gaussians, cameras=cameras)
+
+        def paint(frame: int, region: np.ndarray, moves: bool | None) -> None:
+            if self._stop.is_set():
+                raise InputError("The optimization is over; mend its masks with stillsplat view.")
+            trainer.paint(frame, region, moves)
+
         place = {"host": self._settings.host, "port": self._settings.port}
-        self.viewer = ResultViewer([result], **place, options=VIEWER_OPTIONS)
+        self.viewer = ResultViewer([result], **place, flow=flow_between, paint=paint, options=VIEWER_OPTIONS)
         print(f"The viewer is at {self.viewer.url}", flush=True)
         thread = threading.Thread(target=self._follow, args=(trainer, self.viewer), name="training view", daemon=True)
         thread.start()

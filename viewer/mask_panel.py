@@ -9,7 +9,7 @@ from scene.camera import Camera
 from scene.errors import InputError
 from scene.frames import Frames
 from scene.mask_brush import Displacement, stroke_region
-from scene.mask_edits import MaskEdits
+from scene.mask_edits import MaskChange, MaskEdits
 from scene.rotations import quaternion_from_rotation
 from viewer.picking import pixel_of_ray
 from viewer.pictures import painted_over
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: from frames to the optical flow between them
 Flow = Callable[[Frames], Displacement]
+#: takes a frame, a region of it, and whether it moves; raises `InputError` when it is too late
+Paint = Callable[[int, np.ndarray, bool | None], None]
 
 #: distance of the picture from its camera, relative to the depth of the scene
 _DISTANCE = 0.5
@@ -28,7 +30,8 @@ _PAINT, _ERASE = "paint (moves)", "erase (static)"
 
 class MaskPanel:
     """Controls of the brush for one result at a time. `changed` is called when painting begins or ends and when masks
-    changed."""
+    changed. `paint` is told of every change, for an optimization that follows it and keeps it; without it, masks are
+    saved in the scene by a button."""
 
     def __init__(
         self,
@@ -37,8 +40,10 @@ class MaskPanel:
         look_from: "Callable[[viser.ClientHandle, Camera], None]",
         changed: Callable[[], None],
         flow: Flow | None = None,
+        paint: Paint | None = None,
     ) -> None:
-        self._server, self._look_from, self._changed, self._flow = server, look_from, changed, flow
+        self._server, self._look_from, self._changed = server, look_from, changed
+        self._flow, self._paint = flow, paint
         self._nodes: ResultNodes | None = None
         self._edits: dict[int, MaskEdits] = {}
         self._board: Any = None
@@ -53,7 +58,8 @@ class MaskPanel:
         undo = gui.add_button("Undo")
         self._reach = gui.add_slider("Frames to grow to", min=1, max=30, step=1, initial_value=5)
         grow = gui.add_button("Grow the last stroke", hint="along optical flow, to the frames before and after")
-        save = gui.add_button("Save the masks", hint="into the scene, all changed frames or none")
+        hint = "into the scene, all changed frames or none"
+        save = gui.add_button("Save the masks", hint=hint, visible=paint is None)
         self._begin.on_click(lambda event: self._start(event.client))
         self._end.on_click(lambda event: self.stop())
         undo.on_click(lambda event: self._try(event.client, self.undo))
@@ -147,7 +153,7 @@ class MaskPanel:
     def _clicked(self, event: Any) -> None:
         pixel = self._pixel(event.ray_origin, event.ray_direction)
         if pixel is not None:
-            self.stroke(pixel[None])
+            self._try(event.client, lambda: self.stroke(pixel[None]))
 
     def _dragged(self, event: Any) -> None:
         eye = np.asarray(event.client.camera.position, np.float64)
@@ -158,22 +164,22 @@ class MaskPanel:
         pixel = self._pixel(eye, np.asarray(event.end_position) - eye)
         self._stroke += [] if pixel is None else [pixel]
         if event.phase == "end":
-            if self._stroke:
-                self.stroke(np.array(self._stroke))
-            self._stroke = []
+            points, self._stroke = np.array(self._stroke), []
+            if len(points):
+                self._try(event.client, lambda: self.stroke(points))
 
-    def stroke(self, points: np.ndarray) -> None:
+    def stroke(self, points: np.ndarray) -> str:
         """Paints or erases along `points` (N, 2), pixels (x, y) of the current frame."""
         edits = self.edits()
         region = stroke_region(edits.mask(self._frame).shape, points, float(self._radius.value))
-        edits.apply(self._frame, region, moves=self._mode.value == _PAINT)
-        self._refresh()
+        self._follow(edits.apply({self._frame: region}, moves=self._mode.value == _PAINT))
+        return ""
 
     def undo(self) -> str:
         """Takes the last change back."""
-        words = "" if self.edits().undo() else "There is nothing to undo."
-        self._refresh()
-        return words
+        changes = self.edits().undo()
+        self._follow(changes)
+        return "" if changes else "There is nothing to undo."
 
     def grow(self) -> str:
         """Carries the last change along the optical flow; returns in words to which frames."""
@@ -181,9 +187,9 @@ class MaskPanel:
         if self._flow is None:
             raise InputError("There is no optical flow to grow along.")
         assert self._nodes is not None and self._nodes.result.scene is not None
-        reached = edits.grow(self._flow(self._nodes.result.scene.frames), int(self._reach.value))
-        self._refresh()
-        return f"Carried to {len(reached)} frames." if reached else "It is found in no other frame."
+        changes = edits.grow(self._flow(self._nodes.result.scene.frames), int(self._reach.value))
+        self._follow(changes)
+        return f"Carried to {len(changes)} frames." if changes else "It is found in no other frame."
 
     def save(self) -> str:
         """Writes the masks into the scene; returns what was written in words."""
@@ -197,6 +203,12 @@ class MaskPanel:
         self._refresh()
         return f"Saved {len(frames)} masks in {folder / 'motion_masks'}." if frames else "Nothing has changed."
 
+    def _follow(self, changes: list[MaskChange]) -> None:
+        if self._paint is not None:
+            for frame, region, moves in changes:
+                self._paint(frame, region, moves)
+        self._refresh()
+
     def _refresh(self) -> None:
         if self._board is not None:
             self._board.image = self._picture()
@@ -207,7 +219,9 @@ class MaskPanel:
         edits = None if self._nodes is None else self._edits.get(id(self._nodes))
         changed = [] if edits is None else edits.frames
         words = "Drag over the frame to paint, click for a dot." if self.painting else "Mend what moves by hand."
-        if changed:
+        if changed and self._paint is not None:
+            words += f" The optimization follows in {len(changed)} frame{'' if len(changed) == 1 else 's'}."
+        elif changed:
             words += f" Not saved yet: {len(changed)} frame{'' if len(changed) == 1 else 's'}."
         if self._text.content != words:
             self._text.content = words

@@ -15,7 +15,7 @@ from scene.errors import InputError
 from viewer.browser_viewer import BrowserViewer
 from viewer.budget import Budget
 from viewer.downloads import download, possible_formats
-from viewer.mask_panel import Flow, MaskPanel
+from viewer.mask_panel import Flow, MaskPanel, Paint
 from viewer.measuring import MeasuringPanel
 from viewer.path_panel import PathPanel
 from viewer.pictures import COLORINGS, Coloring, colored_frame, possible_colorings, split_picture
@@ -36,8 +36,8 @@ _PICTURE = 480
 
 
 class ResultViewer(BrowserViewer):
-    """A context manager. `flow` grows strokes of the mask brush. Raises `InputError` as `open_server` does, and
-    names `options` in it."""
+    """A context manager. `flow` grows strokes of the mask brush, `paint` is told of them. Raises `InputError` as
+    `open_server` does, and names `options` in it."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class ResultViewer(BrowserViewer):
         host: str = "127.0.0.1",
         port: int = 8080,
         flow: Flow | None = None,
+        paint: Paint | None = None,
         budget: Budget | None = None,
         options: PlaceOptions = ("--host", "--port"),
     ) -> None:
@@ -65,13 +66,13 @@ class ResultViewer(BrowserViewer):
         }
         self._right = rotation[:, 0]
         self._unit = next(iter(self.nodes.values())).depth
-        self._add_controls(names, flow)
+        self._add_controls(names, flow, paint)
         self._begin_at(first.cameras[0])
         self._update()
         self._worker = threading.Thread(target=self._work, name="viewer", daemon=True)
         self._worker.start()
 
-    def _add_controls(self, names: list[str], flow: Flow | None) -> None:
+    def _add_controls(self, names: list[str], flow: Flow | None, paint: Paint | None) -> None:
         gui = self.server.gui
         several, current = len(names) > 1, self.nodes[names[0]].result
         self._status = gui.add_markdown("")
@@ -103,7 +104,9 @@ class ResultViewer(BrowserViewer):
         with tabs.add_tab("Measure"):
             self.measuring = MeasuringPanel(self.server, points=self._pickable, unit=self._unit)
         with tabs.add_tab("Masks"):
-            self.masks = MaskPanel(self.server, look_from=self._look_at_board, changed=self._wake.set, flow=flow)
+            self.masks = MaskPanel(
+                self.server, look_from=self._look_at_board, changed=self._wake.set, flow=flow, paint=paint
+            )
         with tabs.add_tab("Files"):
             self._format = gui.add_dropdown("Format", tuple(possible_formats(current)))
             self._about = gui.add_markdown("")

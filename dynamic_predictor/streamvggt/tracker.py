@@ -203,7 +203,7 @@ def _sample(maps: Tensor, points: Tensor, outside: str) -> Tensor:
 def displacement_waves(displacements: Tensor, channels: int) -> Tensor:
     """Sines and cosines in turn (..., 2 * channels) of displacements (..., 2), first of x, then of y; the angle of pair
     k is 2000 k / channels times the displacement."""
-    factors = torch.arange(0, channels, 2, device=displacements.device, dtype=torch.float32) * (1000.0 / channels)
+    factors = torch.arange(0, channels, 2, device=displacements.device, dtype=displacements.dtype) * (1000.0 / channels)
     angles = displacements[..., None] * factors
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-3)
 
@@ -227,4 +227,4 @@ def _waves(channels: int, count: int) -> Tensor:
     half = channels // 2
     frequencies = 1.0 / 10000 ** (torch.arange(half, dtype=torch.float64) / half)
     angles = torch.arange(count, dtype=torch.float64)[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

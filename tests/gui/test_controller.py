@@ -98,11 +98,11 @@ def test_a_stroke_is_painted_grown_along_the_track_and_followed(controller: Cont
             controller.paint_at(x / WIDTH, y / HEIGHT)
             assert controller.motion()[y, x] == 1  # shown while it is being painted
     controller.release()
-    wait_for(controller, lambda: len(controller.edits.edited_frames) >= 3)
+    wait_for(controller, lambda: len(controller.edits.frames) >= 3)
     truth = make_scene().motion_masks
     assert truth is not None
-    for index in controller.edits.edited_frames:
-        mine, true = controller.edits.motion(index) > 0.5, truth[index] > 0.5
+    for index in controller.edits.frames:
+        mine, true = controller.edits.mask(index) > 0.5, truth[index] > 0.5
         assert (mine & true).sum() > 0.6 * mine.sum() and mine.sum() > 60, index
     controller.session.step()
     wait_for(controller, lambda: controller.trainer.iteration == 1)
@@ -114,7 +114,7 @@ def test_a_stroke_is_painted_grown_along_the_track_and_followed(controller: Cont
 
     controller.undo()
     controller.undo()
-    assert controller.edits.edited_frames == [] and controller.motion().max() == 0
+    assert controller.edits.frames == [] and controller.motion().max() == 0
 
 
 def test_what_is_shown_follows_the_choices(controller: Controller) -> None:

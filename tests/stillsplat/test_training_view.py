@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gaussian.settings import TrainSettings
-from gaussian.trainer import train
+from gaussian.trainer import Trainer, train
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.frames import MemoryFrames
@@ -63,6 +63,25 @@ def test_the_gaussians_are_shown_while_they_are_optimized_and_the_result_is_the_
     assert "The viewer is at http://127.0.0.1:" in capsys.readouterr().out
 
 
+def test_the_optimization_follows_what_is_painted_in_the_browser():
+    trainer = Trainer(_scene(), _settings(), None)
+    with TrainingView(ViewerSettings(viewer=True, viewer_port=0), "clip", period=0.02) as view:
+        with view.watch(trainer):
+            assert view.viewer is not None
+            masks = view.viewer.masks
+            masks.stroke(np.array([[20.5, 10.5]]))
+            trainer.request_snapshot((0,))
+            trainer.advance(5)
+            assert trainer.snapshot is not None
+            assert trainer.snapshot.static_weights[0][10, 20] == 0
+            masks.undo()
+            trainer.request_snapshot((0,))
+            trainer.advance(1)
+            assert trainer.snapshot.static_weights[0][10, 20] > 0
+        with pytest.raises(InputError, match="The optimization is over; mend its masks with stillsplat view"):
+            masks.stroke(np.array([[20.5, 10.5]]))
+
+
 def test_a_port_in_use_is_refused_before_the_work():
     with TrainingView(ViewerSettings(viewer=True, viewer_port=0), "clip") as view:
         with view.watch(_stopped_trainer()):
@@ -73,8 +92,6 @@ def test_a_port_in_use_is_refused_before_the_work():
 
 
 def _stopped_trainer():
-    from gaussian.trainer import Trainer
-
     return Trainer(_scene(), _settings(), None)
 
 

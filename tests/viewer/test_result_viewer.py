@@ -206,7 +206,7 @@ def test_painting_growing_and_saving_masks(viewer, run):
     camera = _camera(0)
     target = camera.unproject_pixels(np.array([20.0]), np.array([15.0]), np.array([3.0]))[0]
     viewer.masks._radius.value = 4
-    viewer.masks._clicked(SimpleNamespace(ray_origin=camera.center, ray_direction=target - camera.center))
+    viewer.masks._clicked(SimpleNamespace(client=None, ray_origin=camera.center, ray_direction=target - camera.center))
     mask = viewer.masks.edits().mask(0)
     rows, columns = np.nonzero(mask)
     assert abs(columns.mean() - 20) < 0.1 and abs(rows.mean() - 15) < 0.1 and 40 < mask.sum() < 60

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from dynamic_predictor.parity.made_up_weights import made_up_noise
 from dynamic_predictor.streamvggt.tracker import (
     correlation_pyramid,
     correlations_around,
@@ -10,6 +11,7 @@ from dynamic_predictor.streamvggt.tracker import (
     position_waves,
     sample_at,
 )
+from tests.dynamic_predictor.streamvggt.tiny_networks import COPIES, TINY, filled_network
 
 
 def test_parts_of_the_tracker_are_the_official_ones(golden):
@@ -21,6 +23,21 @@ def test_parts_of_the_tracker_are_the_official_ones(golden):
     pyramid = correlation_pyramid(arrays["corr_fmaps"], 3)
     around = correlations_around(pyramid, arrays["corr_feats"], arrays["corr_coords"], 2)
     torch.testing.assert_close(around, arrays["corr_out_l3_r2"], rtol=0, atol=1e-5)
+
+
+def test_tracks_in_double_precision_are_the_official_ones():
+    """The file was made by the official tracker, with all its constants in double precision too: in single precision
+    its own results change by tenths of a pixel from machine to machine."""
+    with np.load(COPIES / "tracker_float64.npz") as file:
+        golden = dict(file)
+    maps = torch.from_numpy(made_up_noise("features of the tracker", (1, 4, 32, 28, 35)).astype(np.float64))
+    points = [[10.0, 12.0], [35.5, 20.25], [60.0, 50.0], [0.0, 0.0], [69.0, 55.0]]
+    with torch.no_grad():
+        tracks = filled_network(TINY).track_head.tracker.double()(maps, torch.tensor([points], dtype=torch.float64))
+    for found, expected in zip(tracks.iterations, golden["iterations"], strict=True):
+        np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(tracks.visibility.numpy(), golden["visibility"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(tracks.confidence.numpy(), golden["confidence"], rtol=0, atol=1e-8)
 
 
 def test_position_embedding_is_the_official_one_at_pixels_and_linear_between_them(golden):

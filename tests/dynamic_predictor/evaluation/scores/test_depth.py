@@ -41,6 +41,16 @@ def test_scores_equal_the_reference(golden: dict[str, np.ndarray], case: str) ->
     np.testing.assert_allclose(astuple(scores), golden[case], rtol=1e-5)
 
 
+@pytest.mark.parametrize("case", ["lad2", "lad2_default"])
+def test_reused_sums_equal_the_reference(
+    golden: dict[str, np.ndarray], case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for more pixels than are summed up in each step."""
+    monkeypatch.setattr("dynamic_predictor.evaluation.scores.depth._DIRECT", 0)
+    scores = score_depth(golden["pred"], golden["gt"], CASES[case])
+    np.testing.assert_allclose(astuple(scores), golden[case], rtol=1e-5)
+
+
 def test_a_single_image_equals_the_reference(golden: dict[str, np.ndarray]) -> None:
     scores = score_depth(golden["pred"][0], golden["gt"][0], CASES["scale"])
     np.testing.assert_allclose(astuple(scores), golden["single_image"], rtol=1e-5)

@@ -40,10 +40,9 @@ def figures() -> dict:
 
 @pytest.mark.parametrize("case", DEPTH_CASES)
 def test_depth(arrays: dict[str, np.ndarray], figures: dict, case: str) -> None:
-    """With a hundredfold step, Adam circles the minimum, where it ends by differences of rounding."""
     expected = [figures["depth_metrics"][case][key] for key in DEPTH_KEYS]
     found = astuple(score_depth(arrays["depth_pred"], arrays["depth_gt"], DEPTH_CASES[case]))
-    np.testing.assert_allclose(found, expected, rtol=2e-4 if case.endswith("1e_2") else 1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_camera_paths(arrays: dict[str, np.ndarray], figures: dict) -> None:
