@@ -6,13 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynamic_predictor.driver.checks import check_mask_folder, check_options
+from dynamic_predictor.driver.shots import SeveralShots
+from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
@@ -53,6 +55,8 @@ class Reconstruction:
     metrics: dict[str, Any]
     #: warnings for the user: fallbacks of the predictor, damaged input, missing scores
     warnings: list[str]
+    #: of a clip with cuts, the runs of its shots (`stillsplat.shots`)
+    shots: "list[Reconstruction]" = field(default_factory=list)
 
 
 def reconstruct(
@@ -64,6 +68,7 @@ def reconstruct(
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
     watch: "Watch | None" = None,
+    clip: StreamWorkspace | None = None,
 ) -> Reconstruction:
     """Makes everything that `stillsplat run` promises in the folder `output`.
 
@@ -72,7 +77,9 @@ def reconstruct(
     no stage is finished, nothing is left. `warn` receives sentences as they come up; `watch` shows the optimization
     (`gaussian.trainer.train`).
 
-    Raises `InputError` for all errors that a user can correct; KeyboardInterrupt passes through after clean-up.
+    `clip` has the frames of the input, where they are read already. Raises `InputError` for all errors that a user can
+    correct, and `SeveralShots` for a clip with cuts of which no shot was chosen (`stillsplat.shots` runs all);
+    KeyboardInterrupt passes through after clean-up.
     """
     check_options(settings)
     check_mask_folder("--annotations", settings.annotations)
@@ -80,14 +87,22 @@ def reconstruct(
     settings = settings.resolved()
     folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
     try:
-        return _run(folder, settings, progress, warn, watch)
+        result = _run(folder, settings, progress, warn, watch, clip)
+    except SeveralShots as several:
+        # the frames are in the folder, which is cleaned up by who goes on with them
+        several.folder = folder
+        raise
     except InputError as error:
+        folder.clean_up()
         if not folder.any_finished():
             raise
         kept = f"what was finished is in {folder.path}, --resume continues from it"
         raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
-    finally:
+    except BaseException:
         folder.clean_up()
+        raise
+    folder.clean_up()
+    return result
 
 
 def _run(
@@ -96,6 +111,7 @@ def _run(
     progress: Progress,
     warn: Callable[[str], None],
     watch: "Watch | None" = None,
+    clip: StreamWorkspace | None = None,
 ) -> Reconstruction:
     warnings: list[str] = [str(item) for item in folder.record.get("warnings", [])]
 
@@ -108,7 +124,7 @@ def _run(
     if not folder.finished("scene"):
         folder.forget(*STAGES)
         with _timed() as clock:
-            exported = _make_scene(settings, folder, progress, collect_warning)
+            exported = _make_scene(settings, folder, progress, collect_warning, clip)
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes(), exported=exported)
         gc.collect()
     scene = load_scene(folder.scene)
@@ -151,7 +167,13 @@ def _run(
     return Reconstruction(folder, metrics, warnings)
 
 
-def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, warn: Callable[[str], None]) -> list[str]:
+def _make_scene(
+    settings: RunSettings,
+    folder: RunFolder,
+    progress: Progress,
+    warn: Callable[[str], None],
+    clip: StreamWorkspace | None,
+) -> list[str]:
     """Saves the scene; returns the names of the exports that were written from the prediction."""
     formats = checked_formats(settings, optimized=True)
     check_length = length_check(settings, formats, optimized=True)
@@ -162,7 +184,7 @@ def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, wa
             open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
 
     wanted = export_settings(settings, formats, optimized=True)
-    driven = make_scene(settings, folder.working, progress, warn, check=check, **wanted)
+    driven = make_scene(settings, folder.working, progress, warn, check=check, clip=clip, **wanted)
     save_scene(driven.scene, folder.scene, progress=progress)
     rest = export_prediction(driven, folder.exports, formats, settings, progress, optimized=True)
     return [name for name in formats if name not in rest]

@@ -125,8 +125,19 @@ def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite:
 
 
 def open_run(path: Path) -> RunFolder:
-    """The folder of an earlier run. Raises `InputError` when it is none or its record is damaged."""
-    path = Path(path)
+    """The folder of an earlier run. Raises `InputError` when it is none, when its record is damaged, and when it has a
+    run for each of several shots."""
+    folder = _open(Path(path))
+    if folder.finished("shots"):
+        shots = folder.record["stages"]["shots"].get("shots") or [{}]
+        raise InputError(
+            f"{path} has {len(shots)} runs, one for each shot of the clip; give one of them, such as "
+            f"{folder.path / str(shots[0].get('folder', 'shot-01'))}."
+        )
+    return folder
+
+
+def _open(path: Path) -> RunFolder:
     if not path.exists():
         raise InputError(f"{path} does not exist; give the output folder of stillsplat run.")
     if not (path / RECORD).is_file():
@@ -163,7 +174,7 @@ def source_revision() -> str | None:
 
 
 def _continue(path: Path, settings: RunSettings) -> RunFolder:
-    folder = open_run(path)
+    folder = _open(path)
     different = settings.differences(folder.settings)
     if different:
         raise InputError(

@@ -19,11 +19,19 @@ from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.shot_choice import WHOLE
-from dynamic_predictor.driver.shots import SeveralShots, chosen_number, cuts_sentence, moved, part_of_clip, shot_name
+from dynamic_predictor.driver.shots import (
+    SeveralShots,
+    chosen_number,
+    cuts_sentence,
+    found_shots,
+    moved,
+    part_of_clip,
+    shot_name,
+)
 from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
 from dynamic_predictor.driver.workspace import StreamWorkspace
-from dynamic_predictor.footage.shots import find_shots, one_shot
+from dynamic_predictor.footage.shots import one_shot
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.specs import create_predictor, predictor_spec
@@ -154,7 +162,7 @@ class SceneDriver:
         `SeveralShots` where none of several was chosen."""
         settings, title = self.settings, self.settings.input
         frames = workspace.frames()
-        found = find_shots(frames, progress=self.progress)
+        found = found_shots(workspace, self.progress)
         if settings.shot == WHOLE:
             found = one_shot(found)
         number = chosen_number(settings.shot, title, found)

@@ -1,13 +1,17 @@
 """Which shot of a clip is worked on: `--shot`, and the shots of a clip that has several."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from dynamic_predictor.driver.shot_choice import LONGEST
 from dynamic_predictor.driver.workspace import StreamWorkspace
-from dynamic_predictor.footage.shots import FoundShots, Shot
+from dynamic_predictor.footage.shots import FoundShots, Shot, find_shots
 from scene.errors import InputError
+from scene.files.json_files import read_json, write_json
 from scene.maps import FrameMaps
+from scene.progress import Progress, ignore_progress
+
 
 class SeveralShots(InputError):
     """The clip has cuts, and none of its shots was chosen. `workspace` has all frames."""
@@ -18,6 +22,8 @@ class SeveralShots(InputError):
             "as if they were one shot."
         )
         self.found, self.workspace = found, workspace
+        #: of the command, with results and temporary files
+        self.folder: object = None
 
 
 def shot_name(number: int) -> str:
@@ -43,6 +49,29 @@ def chosen_number(given: str, title: str, found: FoundShots) -> int | None:
             raise InputError(f"{title} has {count} shot{'s' if count != 1 else ''}, so there is no --shot {given}.")
         return int(given)
     return 1 if count == 1 else None
+
+
+def found_shots(workspace: StreamWorkspace, progress: Progress = ignore_progress) -> FoundShots:
+    """The shots of all frames of a workspace, which remembers them."""
+    path = workspace.folder / "shots.json"
+    if path.exists():
+        content = read_json(path)
+        try:
+            shots = [
+                Shot(int(one["start"]), int(one["stop"]), *(_numbered(one[name]) for name in ("left_out", "faded")))
+                for one in content["shots"]
+            ]
+            dissolves = [(int(first), int(last)) for first, last in content["dissolves"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is damaged; start again with --overwrite.") from error
+        return FoundShots(shots, len(workspace), bool(content.get("is_collection")), dissolves)
+    found = find_shots(workspace.frames(), progress=progress)
+    write_json(path, asdict(found))
+    return found
+
+
+def _numbered(reasons: Any) -> dict[int, Any]:
+    return {int(frame): reason for frame, reason in reasons.items()}
 
 
 def moved(shot: Shot, by: int) -> Shot:

@@ -1,7 +1,7 @@
 """What is wrong with single frames of a clip: blank ones, flashes, fades and repetitions.
 
-`FrameLooks` measures every frame once; the functions read from it. Thresholds are relative to the clip itself, so that a
-dark or foggy clip is no worse than a bright one.
+`FrameLooks` measures every frame once; the functions read from it. Thresholds are relative to the clip itself, so that
+a dark or foggy clip is no worse than a bright one.
 """
 
 from collections.abc import Sequence

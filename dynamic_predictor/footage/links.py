@@ -50,7 +50,7 @@ class GrayThumbnails:
         self._frames = frames
         self._rows, self._columns = slice(None), slice(None)
         if region is not None and region.any():
-            self._rows, self._columns = _bounds(region.any(axis=1)), _bounds(region.any(axis=0))
+            self._rows, self._columns = _bounds(np.asarray(region.any(axis=1))), _bounds(np.asarray(region.any(axis=0)))
         self._gray = lru_cache(maxsize=64)(self._read)
 
     def __len__(self) -> int:
@@ -196,8 +196,8 @@ def _same_features(first: np.ndarray, second: np.ndarray) -> bool:
     good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < 0.75 * pair[1].distance]
     if len(good) < _LEAST_MATCHES:
         return False
-    ends = (np.float32([points[match.queryIdx].pt for match in good]),
-            np.float32([others[match.trainIdx].pt for match in good]))  # fmt: skip
+    ends = (np.array([points[match.queryIdx].pt for match in good], np.float32),
+            np.array([others[match.trainIdx].pt for match in good], np.float32))  # fmt: skip
     cv2.setRNGSeed(0)
     _, inliers = cv2.findHomography(*ends, cv2.RANSAC, 6.0)
     count = 0 if inliers is None else int(inliers.sum())

@@ -55,7 +55,7 @@ class Overlays:
     def content(self) -> tuple[slice, slice]:
         """Rows and columns of the smallest rectangle with everything that `borders` leaves."""
         left = ~self.borders
-        return _bounds(left.any(axis=1)), _bounds(left.any(axis=0))
+        return _bounds(np.asarray(left.any(axis=1))), _bounds(np.asarray(left.any(axis=0)))
 
 
 def find_overlays(frames: Frames, chosen: Sequence[int]) -> Overlays | None:
@@ -102,7 +102,7 @@ def _small_images(frames: Frames, chosen: Sequence[int]) -> np.ndarray:
 
 def _lies_over(part: np.ndarray, touches: bool, images: np.ndarray, middle: np.ndarray, changing: np.ndarray) -> bool:
     """Whether the region `part` (H, W) ends at the same pixels in every frame."""
-    rows, columns = (_widened(_bounds(part.any(axis=axis)), 10, part.shape[1 - axis]) for axis in (1, 0))
+    rows, columns = (_widened(_bounds(np.asarray(part.any(axis=axis))), 10, part.shape[1 - axis]) for axis in (1, 0))
     part, changing = part[rows, columns], changing[rows, columns]
     # the pixels next to it are a mixture of both sides
     near = cv2.dilate(part.astype(np.uint8), np.ones((7, 7), np.uint8))

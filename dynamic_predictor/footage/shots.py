@@ -1,8 +1,8 @@
 """Divides a clip into shots, and finds the frames of each that nothing can be learned from.
 
 A cut is where neighboring frames show different places (`links`). What shows nothing, or something else for a moment,
-before the same place comes back, is an interruption: a black frame, a flash, a hand before the lens. Neither are blurred
-frames between two views of one fast motion a cut, nor frames that change into each other slowly.
+before the same place comes back, is an interruption: a black frame, a flash, a hand before the lens. Blurred frames of
+a fast turn are no cut, and a slow change into another view is none either, but it is noted.
 """
 
 from collections.abc import Sequence

@@ -11,8 +11,9 @@ from dynamic_predictor.evaluation.tables import write_tables
 from scene.errors import InputError
 from scene.files.json_files import write_json
 from scene.files.locking import only_process
-from stillsplat.batch.clip_work import BatchFolder, ClipWork, comparable
+from stillsplat.batch.clip_work import ClipWork, comparable
 from stillsplat.batch.clips import Clip, FoundClips
+from stillsplat.batch.folder import BatchFolder
 from stillsplat.batch.index_page import IndexPage
 from stillsplat.batch.published_psnr import psnr_tables
 from stillsplat.run_folder import code_version, open_run
