@@ -11,7 +11,8 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.interpolate import make_interp_spline
+from scipy.spatial.transform import Rotation, RotationSpline
 
 from dynamic_predictor.driver.shots import part_of_clip
 from dynamic_predictor.driver.workspace import StreamWorkspace
@@ -25,6 +26,8 @@ from scene.rotations import affine_matrix
 from scene.scene import Scene
 
 _LEFT_OUT = "prepared"
+#: longest gap between cameras that is interpolated by a curve, in frames
+_SHORT_GAP = 8
 #: smallest side of what borders leave
 _LEAST_SIDE = 32
 _WORDS: dict[Reason, str] = {
@@ -216,23 +219,28 @@ class Preparation:
 
 
 def between(cameras: Sequence[Camera], frames: Sequence[int], frame: int) -> Camera:
-    """The camera of `frame`, interpolated from `cameras`, which belong to the ascending `frames`: centers and focal
-    lengths linearly, rotations by slerp; beyond the ends it is that of the nearest frame."""
+    """The camera of `frame`, interpolated from `cameras`, which belong to the ascending `frames`; beyond the ends it is
+    that of the nearest frame. Over short gaps, the path is a cubic spline through two frames on either side, over long
+    ones a straight line, because the motion at their ends says little about what is between."""
     later = int(np.searchsorted(frames, frame))
     if later in (0, len(frames)):
         return cameras[min(later, len(frames) - 1)]
     one, two = cameras[later - 1], cameras[later]
     share = (frame - frames[later - 1]) / (frames[later] - frames[later - 1])
-    rotations = Rotation.from_matrix(np.stack([camera.world_from_camera[:3, :3] for camera in (one, two)]))
     mixed: Callable[[float, float], float] = lambda a, b: float(a + share * (b - a))  # noqa: E731
-    center = one.center + share * (two.center - one.center)
+    beside = 2 if frames[later] - frames[later - 1] <= _SHORT_GAP else 1
+    near = range(max(0, later - beside), min(len(frames), later + beside))
+    times = [float(frames[place]) for place in near]
+    poses = np.stack([cameras[place].world_from_camera for place in near])
+    rotation = RotationSpline(times, Rotation.from_matrix(poses[:, :3, :3]))(frame).as_matrix()
+    center = make_interp_spline(times, poses[:, :3, 3], k=min(3, len(times) - 1))(frame)
     return replace(
         one,
         fx=mixed(one.fx, two.fx),
         fy=mixed(one.fy, two.fy),
         cx=mixed(one.cx, two.cx),
         cy=mixed(one.cy, two.cy),
-        world_from_camera=affine_matrix(Slerp([0.0, 1.0], rotations)(share).as_matrix(), center),
+        world_from_camera=affine_matrix(rotation, center),
     )
 
 

@@ -16,10 +16,13 @@ from scene.frames import Frames
 
 #: long side of the compared images, in pixels
 COMPARED_SIZE = 256
-#: standard deviation, in gray levels, above which a neighborhood has texture to compare
-TEXTURE = 2.5
-#: a link: least median correlation, and least share of pixels whose flow forward and back ends within a pixel
-LEAST_CORRELATION, LEAST_CONSISTENCY = 0.3, 0.2
+#: standard deviation above which a neighborhood has texture to compare, in shares of the contrast of the image, and its
+#: limits in gray levels
+TEXTURE_SHARE, TEXTURE_LIMITS = 0.25, (0.7, 2.5)
+#: a link: least median correlation, and least share of pixels whose flow forward and back ends within a pixel; or less
+#: correlation, as on water, and more of such pixels
+LEAST_CORRELATION, LEAST_CONSISTENCY = 0.45, 0.2
+_RIPPLED_CORRELATION, _RIPPLED_CONSISTENCY = 0.25, 0.5
 #: least share of the image in which a link by a large shift overlaps
 _LEAST_OVERLAP = 0.15
 #: correlation of small images above which nothing else is looked at
@@ -118,15 +121,17 @@ class Links:
         consistency = float((inside & texture & (error < 1.0)).sum() / texture.sum())
         motion = float(np.median(np.linalg.norm(forward, axis=-1)[compared])) / max(width, height)
         # where half of the picture is another one, the median says nothing about the rest
-        share = float((correlation[compared] > 0.7).mean())
-        linked = (median > LEAST_CORRELATION or share > 0.35) and consistency > LEAST_CONSISTENCY
+        alike = median > LEAST_CORRELATION or float((correlation[compared] > 0.7).mean()) > 0.35
+        linked = (alike and consistency > LEAST_CONSISTENCY) or (
+            median > _RIPPLED_CORRELATION and consistency > _RIPPLED_CONSISTENCY
+        )
         return Link(median, consistency, motion, float(np.median(ratio[compared])), linked)
 
     def _by_shift(self, first: np.ndarray, second: np.ndarray) -> Link | None:
         """By flow between the parts that overlap after the shift of the whole image that fits best."""
         window = cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
-        planes = (cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32) for image in (first, second))
-        (dx, dy), _ = cv2.phaseCorrelate(*planes, window)
+        one, two = (cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32) for image in (first, second))
+        (dx, dy), _ = cv2.phaseCorrelate(one, two, window)
         shift_x, shift_y = round(dx), round(dy)
         height, width = first.shape
         overlap = (width - abs(shift_x)) * (height - abs(shift_y)) / (width * height)
@@ -157,10 +162,11 @@ def local_correlation(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray
     mean_a, mean_b = mean(a), mean(b)
     variance_a, variance_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
     covariance = mean(a * b) - mean_a * mean_b
-    noise = 0.5 * TEXTURE**2
+    level = float(np.clip(TEXTURE_SHARE * np.sqrt(np.percentile(np.maximum(variance_a, 0.0), 90)), *TEXTURE_LIMITS))
+    noise = 0.5 * level**2
     correlation = covariance / np.sqrt(np.maximum(variance_a, noise) * np.maximum(variance_b, noise))
     ratio = np.sqrt(np.maximum(variance_b, 0.0) / np.maximum(variance_a, noise))
-    return correlation, variance_a > TEXTURE**2, ratio
+    return correlation, variance_a > level**2, ratio
 
 
 def contrast(image: np.ndarray) -> float:
@@ -188,7 +194,7 @@ def _plain_correlation(first: np.ndarray, second: np.ndarray) -> tuple[float, fl
 
 
 def _same_features(first: np.ndarray, second: np.ndarray) -> bool:
-    sift = cv2.SIFT_create(nfeatures=500)
+    sift = cv2.SIFT.create(nfeatures=500)
     (points, described), (others, described_others) = (sift.detectAndCompute(image, None) for image in (first, second))
     if described is None or described_others is None or min(len(described), len(described_others)) < _LEAST_MATCHES:
         return False
