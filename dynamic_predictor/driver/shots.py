@@ -53,7 +53,7 @@ def chosen_number(given: str, title: str, found: FoundShots) -> int | None:
 
 def found_shots(workspace: StreamWorkspace, progress: Progress = ignore_progress) -> FoundShots:
     """The shots of all frames of a workspace, which remembers them."""
-    path = workspace.folder / "shots.json"
+    path = workspace.folder / "found_shots.json"
     if path.exists():
         content = read_json(path)
         try:

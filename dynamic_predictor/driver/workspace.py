@@ -4,7 +4,7 @@
     frames/00000.png    the frames, shrunk to the wanted size
     observed/00000.png  which pixels of a frame were observed, for frames that were not observed everywhere
     frames.txt          one line per frame: its position in the source, seconds
-    shots.json          the shots of the clip, once they were looked for
+    found_shots.json    the shots of the clip, once they were looked for
     descriptors.f16     one row per frame, float16
     chunks/00003/       z_depth.npy, confidence.npy, motion.npy (if any), cameras.npz, chunk.json
     online.npz          the state of an online predictor after the last chunk
@@ -62,7 +62,7 @@ class StreamWorkspace:
             self._check_same(settings)
         else:
             try:
-                for name in ("frames.txt", "shots.json", "descriptors.f16"):
+                for name in ("frames.txt", "found_shots.json", "descriptors.f16"):
                     (self.folder / name).unlink(missing_ok=True)
                 for name in ("frames", "observed", "chunks", "loops"):
                     if (self.folder / name).exists():
