@@ -116,6 +116,15 @@ class Predictor(Protocol):
         ...
 
 
+@runtime_checkable
+class LearnedPredictor(Protocol):
+    """Reads weights at its first prediction."""
+
+    def require(self) -> None:
+        """Raises `InputError` where its weights are not on this machine; reads nothing of them."""
+        ...
+
+
 class CollectionPredictor(Predictor, Protocol):
     """Also predicts images of different sizes together."""
 

@@ -8,7 +8,6 @@ Of a clip with cuts, each shot has such a folder, shot-01 and so on, and shots.j
 Exports lie beside them (on request).
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,7 +28,9 @@ from scene.depth_colors import depth_colors, inverse_depth_limits
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
+from scene.files.locking import only_process
 from scene.files.output_place import check_output_folder
+from scene.files.recovery import working_folder
 from scene.formats.exportable import Exportable
 from scene.formats.registry import OF_ONE_PREDICTION, export, needs_of
 from scene.frames import MemoryFrames
@@ -37,6 +38,7 @@ from scene.images import read_image, write_jpeg
 from scene.open_scene import is_scene
 from scene.option import values_of
 from scene.progress import Progress, ignore_progress
+from scene.projects.opening import is_project
 from scene.scene import Scene
 from scene.video import write_video
 from stillsplat.depth_settings import DepthSettings
@@ -76,6 +78,8 @@ def estimate_depth_maps(
     )
     if is_scene(settings.input):
         raise InputError(f"{settings.input} is a scene, which has depth already; give the images that it was made of.")
+    if is_project(settings.input):
+        raise InputError(f"{settings.input} is a project; give the folder of its images, or use stillsplat predict.")
     check_options(settings, makes_scene=False, in_chunks=not settings.each)
     _check_masks(settings)
     formats = checked_formats(settings, each=settings.each)
@@ -89,8 +93,9 @@ def estimate_depth_maps(
         raise InputError(f"{spec.name} needs several frames of a moving view; use a da3 model for single images.")
     chunks = _chunks(settings, formats, each)
     with (
+        only_process(output),
         atomic_folder(output, overwrite=overwrite) as folder,
-        tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=folder.parent) as working,
+        working_folder(output) as working,
     ):
         if each:
             maps, description = _each_by_itself(source, driver, settings)
@@ -101,7 +106,7 @@ def estimate_depth_maps(
             return _write(folder, maps, None, description, settings, warn)
         if formats and chunks is None and spec.mixed_sizes and isinstance(source, ImageFiles):
             return _write_collection(folder, driver.collection(source.files), formats, settings, progress, warn)
-        workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
+        workspace = StreamWorkspace(working / "clip", {}, resume=False)
         try:
             return _of_clip(folder, driver, workspace, source, chunks, formats, settings)
         except SeveralShots as several:
@@ -188,6 +193,8 @@ def _check_masks(settings: DepthSettings) -> None:
     if (settings.masks or settings.masks_from) and (settings.each or not settings.spec.known_masks):
         name = "--masks" if settings.masks else "--masks-from"
         raise InputError(f"Motion masks change no depth of {settings.spec.name} here; leave out {name}.")
+    if settings.masks_grow is not None and not (settings.masks or settings.masks_from):
+        raise InputError("Only masks that are given change depth here; give --masks, or leave out --masks-grow.")
 
 
 def _require_meters(settings: DepthSettings, is_metric: bool) -> None:

@@ -4,7 +4,6 @@ During the run, all files are in OUT.part, which is renamed to OUT at the end.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -18,17 +17,19 @@ from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import DrivenScene, SceneDriver
 from dynamic_predictor.driver.scenes import scene_of_stream
 from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence
-from dynamic_predictor.driver.sources import FrameSource, is_live
+from dynamic_predictor.driver.source_names import is_live
+from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
-from scene.files.atomic import atomic_file, writing_error
+from scene.files.atomic import atomic_file, put_folder_in_place
 from scene.files.json_files import read_json, write_json
 from scene.files.locking import only_process
 from scene.files.output_place import check_output_folder
+from scene.files.recovery import recover
 from scene.folder import save_scene
 from scene.formats.registry import export
 from scene.formats.registry import formats as all_formats
-from scene.open_scene import is_scene
+from scene.open_scene import can_open, is_scene
 from scene.progress import Progress, ignore_progress
 from stillsplat.predict import is_ours
 from stillsplat.scene_exports import checked_formats
@@ -103,12 +104,7 @@ def _extract_each(
     if all("failure" in entry for entry in entries):
         raise InputError(f"None of the {len(entries)} shots can be used: {entries[0]['failure']}")
     write_json(part / SHOTS, {"schema_version": 1, "shots": entries})
-    try:
-        if replaces and output.exists():
-            shutil.rmtree(output)
-        os.rename(part, output)
-    except OSError as error:
-        raise writing_error(output, error) from error
+    put_folder_in_place(part, output)
     return output
 
 
@@ -131,7 +127,7 @@ def _extract_one(
     """As `extract_poses`, of a clip without cuts or of one shot."""
     output = Path(output)
     part = _part(output)
-    if is_scene(settings.input) and source is None:
+    if can_open(settings.input) and source is None:
         raise InputError(
             f"{settings.input} is a scene already; give the clip that it was made of, or use stillsplat run."
         )
@@ -140,7 +136,7 @@ def _extract_one(
     check_options(settings, in_chunks=True)
     formats = [row.name for row in all_formats().values() if row.for_camera_paths]
     formats += checked_formats(settings, in_chunks=True)
-    with only_process(part):
+    with only_process(output):
         _check_place(output, part, resume, overwrite)
         began = part.exists() and resume
         driver = SceneDriver(
@@ -154,6 +150,8 @@ def _extract_one(
         if source is None and not began:  # refused before anything is made
             source = driver.open_source()
         workspace = StreamWorkspace(part, _fixed_settings(settings), resume=began)
+        if overwrite:
+            workspace.note("replaces", True)
         try:
             driven = driver.scene(
                 workspace,
@@ -174,13 +172,9 @@ def _extract_one(
         _draw_path(driven, made / "path.png")
         if view is not None:
             view.show_result(driven.scene, progress)
-        try:
-            if output.exists():
-                shutil.rmtree(output)
-            os.rename(made, output)
-            shutil.rmtree(part)
-        except OSError as error:
-            raise writing_error(output, error) from error
+        workspace.note("finished", True)
+        put_folder_in_place(made, output)
+        shutil.rmtree(part, ignore_errors=True)
     return output
 
 
@@ -236,8 +230,14 @@ def _draw_path(driven: DrivenScene, path: Path) -> None:
 def _check_place(output: Path, part: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("--resume continues what is there and --overwrite throws it away; give only one of them.")
+    recover(part)
+    record = read_json(part / "stream.json") if (part / "stream.json").is_file() else {}
+    if record.get("finished") is True and not (part / "result").exists():
+        shutil.rmtree(part, ignore_errors=True)  # it was finished, and its process killed while it cleaned up
+        record = {}
     remedy = "it is finished" if resume else "add --overwrite or choose another place"
-    check_output_folder(output, holds="a scene", is_ours=is_ours, overwrite=overwrite, remedy=remedy)
+    replaces = overwrite or (resume and record.get("replaces") is True)
+    check_output_folder(output, holds="a scene", is_ours=is_ours, overwrite=replaces, remedy=remedy)
     if part.exists() and not (resume or overwrite):
         raise InputError(f"An unfinished run is in {part}; add --resume to continue it or --overwrite to begin anew.")
     if part.exists() and not any((part / name).exists() for name in ("stream.json", SHOTS)) and any(part.iterdir()):

@@ -1,7 +1,6 @@
 """The predictor alone: frames, cameras, motion masks and depth of a clip as a scene folder."""
 
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,16 @@ from dynamic_predictor.driver.scene_driver import CheckClip, DrivenScene, SceneD
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from scene.files.atomic import put_folder_in_place
+from scene.files.locking import only_process
 from scene.files.output_place import check_output_folder
+from scene.files.recovery import working_folder
 from scene.folder import save_scene
 from scene.formats.registry import export
-from scene.open_scene import is_scene
-from scene.progress import Progress, ignore_progress
+from scene.frames import Frames
+from scene.open_scene import can_open, is_scene
+from scene.progress import Progress, ignore_progress, say_progress
+from stillsplat.estimate import estimated_time
 from stillsplat.scene_exports import checked_formats, export_prediction, export_settings, length_check
 from stillsplat.settings import SceneSettings
 from stillsplat.shot_folders import holds_shots, write_shots
@@ -39,21 +43,20 @@ def predict(
     check_options(settings)
     checked_formats(settings)
     scene_folder = Path(scene_folder)
-    check_output_folder(scene_folder, holds="a scene", is_ours=is_ours, overwrite=overwrite)
-    # frames lie meanwhile beside the scene, because a system's temporary folder may be small
-    nearby = next(folder for folder in scene_folder.absolute().parents if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=nearby) as working:
-        place = Path(working)
+    with only_process(scene_folder), working_folder(scene_folder) as working:
+        check_output_folder(scene_folder, holds="a scene", is_ours=is_ours, overwrite=overwrite)
+        made = working / "scene"
         try:
-            _predict_one(settings, scene_folder, place, None, overwrite, progress, warn)
+            _predict_one(settings, made, working, None, progress, warn)
         except SeveralShots as several:
             clip = several.workspace
             warn(cuts_sentence(settings.input, several.found))
 
             def one(number: int, folder: Path) -> None:
-                _predict_one(replace(settings, shot=str(number)), folder, place, clip, False, progress, warn)
+                _predict_one(replace(settings, shot=str(number)), folder, working, clip, progress, warn)
 
-            write_shots(several, scene_folder, one, overwrite=overwrite, warn=warn)
+            write_shots(several, made, one, warn=warn)
+        put_folder_in_place(made, scene_folder)
 
 
 def _predict_one(
@@ -61,21 +64,26 @@ def _predict_one(
     scene_folder: Path,
     working: Path,
     clip: StreamWorkspace | None,
-    overwrite: bool,
     progress: Progress,
     warn: Callable[[str], None],
 ) -> None:
     formats = checked_formats(settings)
+    check_length = length_check(settings, formats)
+
+    def check(frames: Frames, positions: Sequence[int]) -> None:
+        check_length(frames, positions)
+        say_progress(progress, estimated_time(frames, settings))
+
     driven = make_scene(
         settings,
         working,
         progress,
         warn,
-        check=length_check(settings, formats),
+        check=check,
         clip=clip,
         **export_settings(settings, formats),
     )
-    save_scene(driven.scene, scene_folder, overwrite=overwrite, progress=progress)
+    save_scene(driven.scene, scene_folder, progress=progress)
     rest = export_prediction(driven, scene_folder, formats, settings, progress)
     if rest:
         export(driven.scene, scene_folder, rest, settings.export_options, progress=progress)
@@ -95,7 +103,7 @@ def make_scene(
     must exist until the scene is saved. `check` is called before the prediction; `clip` has all frames of the input,
     where they are read already; `predictor_settings` are further fields of the predictor's settings type. Raises
     `SeveralShots` for a clip with cuts, unless the settings choose one of its shots."""
-    if is_scene(settings.input):
+    if can_open(settings.input):
         scene = scene_of_folder(settings, working_folder, progress=progress, warn=warn)
         check(scene.frames, range(len(scene.frames)))
         return DrivenScene(scene)

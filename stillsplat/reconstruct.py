@@ -12,23 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynamic_predictor.driver.checks import check_mask_folder, check_options
+from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.shots import SeveralShots
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from scene.camera_files import read_cameras
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
+from scene.files.locking import only_process
 from scene.folder import load_scene, replace_cameras, save_scene
 from scene.formats.exportable import Exportable
 from scene.formats.registry import export
 from scene.frames import Frames
+from scene.given_masks.opening import check_masks, open_masks
 from scene.images import read_image, write_png
 from scene.maps import FrameMaps
-from scene.masks import open_masks
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, ignore_progress, say_progress
 from scene.scene import Scene
 from scene.video import frame_rate, write_video
 from stillsplat import run_folder
+from stillsplat.estimate import estimated_time
 from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
 from stillsplat.scene_exports import (
@@ -43,7 +46,7 @@ from stillsplat.settings import RunSettings
 if TYPE_CHECKING:
     from gaussian.trainer import Watch
 
-STAGES = ("scene", "optimize", "render", "export", "score", "report")
+STAGES = ("scene", *run_folder.AFTER_SCENE)
 _REFINED = "Refined together with the Gaussians by stillsplat run."
 
 
@@ -82,27 +85,26 @@ def reconstruct(
     KeyboardInterrupt passes through after clean-up.
     """
     check_options(settings)
-    check_mask_folder("--annotations", settings.annotations)
+    check_masks("--annotations", settings.annotations)
     checked_formats(settings, optimized=True)
     settings = settings.resolved()
-    folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
-    try:
-        result = _run(folder, settings, progress, warn, watch, clip)
-    except SeveralShots as several:
-        # the frames are in the folder, which is cleaned up by who goes on with them
-        several.folder = folder
-        raise
-    except InputError as error:
-        folder.clean_up()
-        if not folder.any_finished():
+    with only_process(Path(output), nested=True):
+        folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
+        kept = False
+        try:
+            return _run(folder, settings, progress, warn, watch, clip)
+        except SeveralShots as several:
+            # the frames are in the folder, which is cleaned up by who goes on with them
+            several.folder, kept = folder, True
             raise
-        kept = f"what was finished is in {folder.path}, --resume continues from it"
-        raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
-    except BaseException:
-        folder.clean_up()
-        raise
-    folder.clean_up()
-    return result
+        except InputError as error:
+            if not folder.any_finished():
+                raise
+            there = f"what was finished is in {folder.path}, --resume continues from it"
+            raise InputError(f"{str(error).rstrip('.')}; {there}.") from error
+        finally:
+            if not kept:
+                folder.clean_up()
 
 
 def _run(
@@ -128,10 +130,14 @@ def _run(
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes(), exported=exported)
         gc.collect()
     scene = load_scene(folder.scene)
+    folder.check_frames(len(scene.frames))
     annotations = None
     if settings.annotations is not None:
         annotations = open_annotations(settings.annotations, settings, scene)
     if not folder.finished("optimize"):
+        before = folder.scene / "cameras_predicted.json"
+        if before.exists():  # an optimization that goes on after the cameras were refined starts from those of before
+            scene.cameras = read_cameras(before, scene.frames.names, scene.frames.width, scene.frames.height)
         with _timed() as clock:
             findings = _optimize(scene, settings, folder, annotations, progress, watch)
         folder.finish("optimize", clock(), peak_memory_bytes=peak_memory_bytes(), **findings)
@@ -142,7 +148,7 @@ def _run(
 
             model = load_model(folder.model)
             # only now: a checkpoint belongs to the scene with the cameras of the predictor
-            if not (folder.scene / "cameras_predicted.json").exists():
+            if not settings.fixed_cameras:
                 replace_cameras(folder.scene, model.cameras, _REFINED, scene=scene)
             scene.cameras = list(model.cameras)
             visibility = _render(scene, model, settings, folder, progress)
@@ -180,12 +186,14 @@ def _make_scene(
 
     def check(frames: Frames, positions: Sequence[int]) -> None:
         check_length(frames, positions)
+        say_progress(progress, estimated_time(frames, settings))
         if settings.annotations is not None:
             open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
 
     wanted = export_settings(settings, formats, optimized=True)
     driven = make_scene(settings, folder.working, progress, warn, check=check, clip=clip, **wanted)
-    save_scene(driven.scene, folder.scene, progress=progress)
+    # a process that was killed may have saved it and not said so
+    save_scene(driven.scene, folder.scene, overwrite=True, progress=progress)
     rest = export_prediction(driven, folder.exports, formats, settings, progress, optimized=True)
     return [name for name in formats if name not in rest]
 
@@ -212,6 +220,7 @@ def _optimize(
     progress: Progress,
     watch: "Watch | None",
 ) -> dict[str, Any]:
+    from gaussian.model_folder import write_viewer_files
     from gaussian.trainer import train
     from scene.formats.splat_ply import save_ply
 
@@ -225,6 +234,7 @@ def _optimize(
         watch=watch,
     )
     save_ply(folder.splats, result.gaussians, sh_degree=0)
+    write_viewer_files(folder.model, folder.scene)
     return {
         "gaussians": len(result.gaussians),
         "test_frames": list(result.test_frames),
@@ -305,7 +315,7 @@ def _score(
         suffix += f"; differs from the DAS3R protocol in: {', '.join(deviations)}"
     scores = score_run(
         scene.frames,
-        lambda index: read_image(folder.renders / f"{index:05d}.png"),
+        lambda index: folder.render(index, scene.frames),
         scene.motion_masks,
         mask_source="masks given by the user" if settings.masks else "predicted masks",
         test_frames=optimized["test_frames"],

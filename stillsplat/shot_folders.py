@@ -41,13 +41,12 @@ def write_shots(
     output: Path,
     one: Callable[[int, Path], None],
     *,
-    overwrite: bool,
     warn: Callable[[str], None],
 ) -> None:
     """Calls `one` with the number and the folder of each shot, and makes `output` out of these folders, whole or not at
     all. A shot that cannot be used does not stop the others; raises `InputError` where none can."""
     entries = spans_of(several.found)
-    with atomic_folder(output, overwrite=overwrite) as whole:
+    with atomic_folder(output) as whole:
         for entry in entries:
             folder = whole / entry["folder"]
             try:

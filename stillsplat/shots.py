@@ -15,7 +15,8 @@ from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.evaluation.distribution import Outcome
 from scene.errors import InputError
-from scene.files.json_files import write_json
+from scene.files.json_files import read_json, write_json
+from scene.files.locking import only_process
 from scene.progress import Progress, ignore_progress
 from stillsplat.batch.clips import Clip, FoundClips
 from stillsplat.batch.folder import BatchFolder, findings
@@ -49,29 +50,27 @@ def reconstruct_clip(
     that cannot be used does not stop the others. Raises `InputError` where none can."""
     output = Path(output)
     rest = {"progress": progress, "warn": warn, "watch": watch}
-    if not (resume and _shots_of(output)):
+    with only_process(output, nested=True):
+        if resume and _shots_of(output):
+            folder, clip = begin(output, settings, resume=True), None
+            for sentence in folder.record.get("warnings", []):
+                warn(str(sentence))
+        else:
+            try:
+                return reconstruct(settings, output, resume=resume, overwrite=overwrite, **rest)
+            except SeveralShots as several:
+                folder, clip = several.folder, several.workspace
+                assert isinstance(folder, RunFolder)
+                warn(cuts_sentence(settings.input, several.found))
+                folder.record["warnings"] = [cuts_sentence(settings.input, several.found)]
+                folder.finish("shots", 0.0, shots=spans_of(several.found))
         try:
-            return reconstruct(settings, output, resume=resume, overwrite=overwrite, **rest)
-        except SeveralShots as several:
-            folder = several.folder
-            assert isinstance(folder, RunFolder)
-            warn(cuts_sentence(settings.input, several.found))
-            folder.record["warnings"] = [cuts_sentence(settings.input, several.found)]
-            folder.finish("shots", 0.0, shots=spans_of(several.found))
-            clip: StreamWorkspace | None = several.workspace
-    else:
-        folder, clip = begin(output, settings, resume=True), None
-        for sentence in folder.record.get("warnings", []):
-            warn(str(sentence))
-    try:
-        return _run_each(folder, settings, clip, rest)
-    finally:
-        folder.clean_up()
+            return _run_each(folder, settings, clip, rest)
+        finally:
+            folder.clean_up()
 
 
 def _shots_of(output: Path) -> bool:
-    from scene.files.json_files import read_json
-
     path = output / RECORD
     stages = read_json(path).get("stages") if path.is_file() else None
     return isinstance(stages, dict) and "shots" in stages

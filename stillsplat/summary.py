@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from stillsplat.reconstruct import Reconstruction
 from stillsplat.scores.against_truth import FIGURES
 from stillsplat.scores.scoring import format_value, listed_scores
+from terminal.console import PlainConsole
 from terminal.progress_bars import ACCENT, format_duration
 
 _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mask_iou", "mask_j", "mask_f")
@@ -20,7 +20,7 @@ def print_run_summary(result: Reconstruction) -> None:
     if result.shots:
         _print_shots(result)
         return
-    console = Console(highlight=False)
+    console = PlainConsole()
     metrics, folder = result.metrics, result.folder
     width, height = metrics["size"]
     rows = [("frames", str(metrics["frames"]), f"{width} x {height} pixels, a camera for each")]
@@ -44,7 +44,7 @@ def print_run_summary(result: Reconstruction) -> None:
 
 
 def _print_shots(result: Reconstruction) -> None:
-    console = Console(highlight=False)
+    console = PlainConsole()
     rows = []
     for shot in result.shots:
         figures = listed_scores(shot.metrics["scores"], ("psnr_static",))[:1]
@@ -60,7 +60,7 @@ def _print_shots(result: Reconstruction) -> None:
 
 def print_evaluation_summary(output: Path, evaluation: dict[str, Any]) -> None:
     """Prints the figures of an evaluation."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     console.print()
     if "truth" in evaluation:
         rows = [

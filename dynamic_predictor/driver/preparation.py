@@ -20,6 +20,7 @@ from dynamic_predictor.footage.overlays import Overlays, find_overlays
 from dynamic_predictor.footage.shots import Reason, Shot
 from scene.camera import Camera
 from scene.frames import Frames
+from scene.given_masks.opening import GivenMasks
 from scene.maps import FrameMaps, LoadedMaps
 from scene.observed import joined
 from scene.rotations import affine_matrix
@@ -121,6 +122,12 @@ class Preparation:
             return None
         kept, (rows, columns) = self.shot.predicted, self.content
         return LoadedMaps(len(kept), lambda place: maps[kept[place]][rows, columns])
+
+    def of_given_masks(self, given: GivenMasks) -> GivenMasks:
+        """The same of masks that the user gave."""
+        maps = self.of_the_clip(given.maps)
+        assert maps is not None
+        return replace(given, maps=maps, given=given.given[self.shot.predicted])
 
     def observed(self) -> FrameMaps | None:
         """What the frames of the shot observed (`scene.observed`)."""

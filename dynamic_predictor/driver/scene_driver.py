@@ -11,7 +11,8 @@ from typing import cast
 
 import numpy as np
 
-from dynamic_predictor.contract import CollectionPredictor, Prediction, Predictor, Views
+from dynamic_predictor.contract import CollectionPredictor, LearnedPredictor, Prediction, Predictor, Views
+from dynamic_predictor.driver.given_cameras import completed
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
 from dynamic_predictor.driver.preparation import Preparation
@@ -30,6 +31,7 @@ from dynamic_predictor.driver.shots import (
 )
 from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
+from dynamic_predictor.driver.users_masks import GIVEN, given_by, grown_by, users_masks
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.footage.shots import one_shot
 from dynamic_predictor.networks.devices import resolved_device
@@ -37,13 +39,15 @@ from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.camera import focal_length
 from scene.errors import InputError
-from scene.frames import Frames, MemoryFrames
+from scene.frames import Frames, MemoryFrames, parse_frame_range
+from scene.given_masks.growing import grown_maps
+from scene.given_masks.opening import GivenMasks
 from scene.images import fitted_size, resize_image
 from scene.maps import FrameMaps, chosen_maps, maps_of_size
-from scene.masks import open_masks
 from scene.observed import where_observed
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
+from scene.projects.opening import ProjectChoice, is_project, open_project
 from scene.scene import Scene
 
 Warn = Callable[[str], None]
@@ -79,13 +83,34 @@ class SceneDriver:
         """`predictor` is used instead of creating the one that the settings name; `predictor_settings` are further
         fields of its settings type. Raises `InputError` as `create_predictor` does."""
         self.settings, self.spec = settings, settings.spec
-        self.progress, self.warn = progress, warn
+        self.progress = progress
+        self._warn, self._said = warn, list[str]()
+        self._given: GivenMasks | None = None
         self.predictor = predictor or create_predictor(
             self.spec.name,
             device=settings.device,
             seed=settings.seed,
             **{**settings.settings_of_predictor(), **predictor_settings},
         )
+        self._require_weights()
+
+    def _require_weights(self) -> None:
+        """Raises `InputError` for missing weights before any frame is read, also those of a second predictor."""
+        settings, predictors = self.settings, [self.predictor]
+        names = set() if settings.depths_from is None else {settings.depths_from}
+        if settings.masks_from is not None:
+            names.add(mask_source(settings).spec.name)
+        for name in names - {self.spec.name}:
+            predictors.append(create_predictor(name, device=settings.device, seed=settings.seed))
+        for predictor in predictors:
+            if isinstance(predictor, LearnedPredictor):
+                predictor.require()
+
+    def warn(self, sentence: str) -> None:
+        """Tells the user, once, and notes it for the provenance of the scene."""
+        if sentence not in self._said:
+            self._said.append(sentence)
+            self._warn(sentence)
 
     def scene(
         self,
@@ -112,6 +137,7 @@ class SceneDriver:
         before it. `on_prediction` is told of the frames of a clip that is predicted in chunks or one by one. Raises
         `InputError` for all errors that a user can correct.
         """
+        self._said, self._given = [], None
         if source is None and not workspace.frames_complete:
             source = self.open_source()
         needs_all = known is not None or self.settings.masks is not None or self.settings.masks_from is not None
@@ -123,9 +149,10 @@ class SceneDriver:
         if not in_chunks or needs_all or not accept_damaged or (looks and not live):
             self._take_in(source, workspace, accept_damaged)
             source = None
-        whole, preparation, said = workspace, None, []
+        clip = whole = workspace
+        preparation = None
         if looks and workspace.frames_complete and len(workspace) > 1 and not workspace.has_chunk(0):
-            whole, preparation, said = self._prepared(workspace)
+            whole, preparation = self._prepared(workspace)
             workspace = preparation.clip(whole)
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
@@ -134,6 +161,8 @@ class SceneDriver:
         if needs_all:
             assert frames is not None
             views = known(frames) if known is not None else self._known(frames, workspace, whole, preparation)
+            if self._given is not None and not self._given.is_complete and not motion_stage:
+                raise InputError(f"Masks of some frames have no effect here; give {self.settings.masks} all frames.")
         largest = self.spec.largest_views
         if in_chunks or (largest is not None and len(workspace) > largest and not together):
             size = largest or StreamSettings().chunk_size
@@ -150,16 +179,19 @@ class SceneDriver:
         self._complete(driven.scene, views, workspace, motion_stage)
         if preparation is not None:
             driven.scene = preparation.restored(driven.scene, whole)
-            warnings = [*said, *scene_warnings(driven.scene)]
-            driven.scene.provenance |= {"source_frames": list(whole.positions), "warnings": warnings}
+            said = [*clip.noted("source_warnings"), *scene_warnings(driven.scene)]
+            driven.scene.provenance |= {
+                "source_frames": list(whole.positions),
+                "warnings": list(dict.fromkeys(said)),
+            }
         return driven
 
     def _looks_at_footage(self) -> bool:
         return self.settings.shot != WHOLE or not self.settings.keep_everything
 
-    def _prepared(self, workspace: StreamWorkspace) -> tuple[StreamWorkspace, Preparation, list[str]]:
-        """The frames of the shot that is worked on, what is left out of them, and what was said about both. Raises
-        `SeveralShots` where none of several was chosen."""
+    def _prepared(self, workspace: StreamWorkspace) -> tuple[StreamWorkspace, Preparation]:
+        """The frames of the shot that is worked on, and what is left out of them. Raises `SeveralShots` where none of
+        several was chosen."""
         settings, title = self.settings, self.settings.input
         frames = workspace.frames()
         found = found_shots(workspace, self.progress)
@@ -169,23 +201,21 @@ class SceneDriver:
         if number is None:
             raise SeveralShots(title, found, workspace)
         shot = found.shots[number - 1]
-        said: list[str] = []
         if len(found.shots) > 1:
-            said.append(f"{cuts_sentence(title, found)} This is shot {number}.")
+            self.warn(f"{cuts_sentence(title, found)} This is shot {number}.")
             workspace = part_of_clip(workspace, range(shot.start, shot.stop), shot_name(number))
             frames = workspace.frames()
-        said += [
-            f"{title} seems to change slowly from one view into another in frames {first} to {last}; if it does, take "
-            "one of the views with --frames."
-            for first, last in found.dissolves
-            if shot.start <= first < shot.stop
-        ]
+        for first, last in found.dissolves:
+            if shot.start <= first < shot.stop:
+                self.warn(
+                    f"{title} seems to change slowly from one view into another in frames {first} to {last}; if it "
+                    "does, take one of the views with --frames."
+                )
         shot = moved(shot, shot.start)
         preparation = Preparation.of(frames, shot) if not settings.keep_everything else Preparation.nothing(frames)
-        said += preparation.sentences(title)
-        for sentence in said:
+        for sentence in preparation.sentences(title):
             self.warn(sentence)
-        return workspace, preparation, said
+        return workspace, preparation
 
     def single_view(self, image: np.ndarray) -> tuple[np.ndarray, Prediction]:
         """The prediction of an image by itself, with the image (uint8, (H, W, 3)) at the size of its maps."""
@@ -266,10 +296,10 @@ class SceneDriver:
         has all frames of the shot."""
         settings, masks = self.settings, None
         if settings.masks is not None:
-            masks = open_masks(
-                settings.masks, whole.frames(), positions=whole.positions if settings.selects_frames else None
-            )
-            masks = masks if preparation is None else preparation.of_the_clip(masks)
+            self._given = users_masks(settings, whole.frames(), whole.positions, self.warn)
+            if preparation is not None:
+                self._given = preparation.of_given_masks(self._given)
+            masks = self._given.maps if self._given.is_complete else None
         elif settings.masks_from is not None:
             folder = workspace.folder / "masks_from"
             masks = predicted_masks(
@@ -281,6 +311,7 @@ class SceneDriver:
                 observed=workspace.observed(),
                 predictor=self.predictor,
             )
+            masks = grown_maps(masks, settings.masks_grow)
         return Views(frames, motion_masks=masks, observed=workspace.observed(), focal=self._focal(frames))
 
     def _focal(self, frames: Frames) -> float | None:
@@ -301,8 +332,9 @@ class SceneDriver:
             )
             use_depths(scene, found, of_depth.name)
         if views is not None and views.motion_masks is not None:
-            scene.motion_masks = views.motion_masks
-            by = mask_source(settings).provenance if settings.masks_from is not None else "given by the user"
+            scene.motion_masks, by = views.motion_masks, GIVEN
+            if settings.masks_from is not None:
+                by = grown_by(mask_source(settings).provenance, settings.masks_grow)
         elif scene.motion_masks is not None:
             by = f"predicted ({spec.name})"
         elif motion_stage:
@@ -311,14 +343,22 @@ class SceneDriver:
             scene.motion_masks = estimated_masks(known, settings, self.progress, self.warn)
         else:
             by = "none"
+        if self._given is not None and scene.motion_masks is not None:
+            scene.motion_masks, by = self._given.merged(scene.motion_masks), given_by(self._given, by)
+        elif scene.motion_masks is not None and (views is None or views.motion_masks is None):
+            scene.motion_masks = grown_maps(scene.motion_masks, settings.masks_grow)
+            by = grown_by(by, settings.masks_grow)
         if scene.motion_masks is not None:
             scene.motion_masks = where_observed(scene.motion_masks, scene.observed)
         if scene.confidences is not None:
             scene.confidences = where_observed(scene.confidences, scene.observed)
         scene.predictor = spec.name
+        said = [*workspace.noted("source_warnings"), *scene_warnings(scene), *self._said]
         scene.provenance = {
             **scene.provenance,
+            "warnings": list(dict.fromkeys(said)),
             "input": settings.input,
+            "source": workspace.source_description,
             "source_frames": list(positions),
             "masks": by,
         }
@@ -333,16 +373,24 @@ def scene_of_folder(
 ) -> Scene:
     """The scene in the folder that the settings name as input, with the user's masks or those of another predictor in
     place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
-    no depth either, so that moving objects are never silently treated as static."""
+    no depth either, so that moving objects are never silently treated as static. A project (`scene.projects`) gets
+    depth, too."""
+    if is_project(settings.input):
+        return scene_of_project(settings, working_folder, progress=progress, warn=warn)
     scene = open_scene(settings.input)
     if settings.predictor not in (None, scene.predictor):
         raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
     masks_known = settings.masks is not None or scene.motion_masks is not None
     if settings.flow is not None and settings.masks_from is None and masks_known:
         raise InputError(f"The motion masks of {settings.input} are known; leave out --flow.")
+    given = None
     if settings.masks is not None:
-        scene = replace(scene, motion_masks=open_masks(settings.masks, scene.frames))
-        scene.provenance["masks"] = "given by the user"
+        given = users_masks(settings, scene.frames, None, warn)
+    if given is not None and (given.is_complete or scene.motion_masks is not None):
+        before = str(scene.provenance.get("masks", "masks of the scene"))
+        others = given.maps if scene.motion_masks is None else scene.motion_masks
+        scene = replace(scene, motion_masks=given.merged(others))
+        scene.provenance["masks"] = given_by(given, before)
     elif settings.masks_from is not None:
         masks = predicted_masks(
             scene.frames, settings, working_folder / "masks_from", progress, warn, observed=scene.observed
@@ -355,11 +403,52 @@ def scene_of_folder(
                 f"{settings.input} has neither motion masks nor depth to find them by; give --masks DIR or "
                 "--masks-from geometric."
             )
-        warn(f"{settings.input} has no motion masks; they are estimated from its cameras and depth.")
+        if given is None:
+            warn(f"{settings.input} has no motion masks; they are estimated from its cameras and depth.")
         scene.motion_masks = estimated_masks(scene, settings, progress, warn)
         scene.provenance["masks"] = BY_MOTION_STAGE
+        if given is not None:
+            scene.motion_masks = given.merged(scene.motion_masks)
+            scene.provenance["masks"] = given_by(given, BY_MOTION_STAGE)
+    if given is None and scene.motion_masks is not None:
+        scene.motion_masks = grown_maps(scene.motion_masks, settings.masks_grow)
+        scene.provenance["masks"] = grown_by(str(scene.provenance.get("masks", "")), settings.masks_grow)
     for sentence in scene_warnings(scene):
         warn(sentence)
+    return scene
+
+
+def scene_of_project(
+    settings: DriverSettings, working_folder: Path, *, progress: Progress = ignore_progress, warn: Warn
+) -> Scene:
+    """The project in the folder that the settings name as input, with the masks and depth of the settings, its own, or
+    those that are estimated from its cameras, in this order."""
+    chosen = parse_frame_range(settings.frames)
+    scene = open_project(settings.input, ProjectChoice(settings.size_limit, chosen, settings.max_frames))
+    given = None
+    if settings.masks is not None:
+        positions = scene.provenance["source_frames"] if settings.selects_frames else None
+        given = users_masks(settings, scene.frames, positions, warn)
+        if given.is_complete:
+            scene.motion_masks = given.maps
+    elif settings.masks_from is not None:
+        folder = working_folder / "masks_from"
+        masks = predicted_masks(scene.frames, settings, folder, progress, warn, observed=scene.observed)
+        scene.motion_masks = grown_maps(masks, settings.masks_grow)
+        scene.provenance["masks"] = grown_by(mask_source(settings).provenance, settings.masks_grow)
+    scene.provenance["input"] = settings.input
+    device = resolved_device(settings.device)
+    flow = create_optical_flow(settings.flow or "auto", auto="dis", device=device, warn=warn)
+    scene = completed(scene, flow, progress=progress, warn=warn)
+    if given is not None:
+        others = given.maps if scene.motion_masks is None else scene.motion_masks
+        scene.motion_masks = given.merged(others)
+        scene.provenance["masks"] = given_by(given, str(scene.provenance.get("masks", "")))
+    if settings.depths_from is not None:
+        spec = predictor_spec(settings.depths_from)
+        folder = working_folder / "depths_from"
+        found = second_prediction(spec, scene.frames, settings, folder, progress, warn, observed=scene.observed)
+        use_depths(scene, found, spec.name)
     return scene
 
 

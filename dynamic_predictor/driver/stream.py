@@ -158,8 +158,11 @@ class _Stream:
         self.steps = None if online is None else OnlineSteps(online, workspace, self._view, self._stepped)
         self.live: LiveRecord | None = None
         self._on_prediction, self._world_from_chunk = on_prediction, Similarity.identity()
-        self.warnings: list[str] = []
-        self._said_of_chunks: set[str] = set()
+        #: on the disk as well, so that those of an interrupted run reach the scene in their order
+        self.warnings: list[str] = workspace.noted("warnings")
+        self._said_of_chunks = workspace.noted("said_of_chunks")
+        for sentence in self.warnings:
+            warn(sentence)
         self._done = 0
         self._overlap = 0 if online else settings.overlap
         self.shares_focal = spec.shares_focal
@@ -177,6 +180,7 @@ class _Stream:
     def warn(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
+            self.workspace.note("warnings", self.warnings)
             self._tell(sentence)
 
     def predict_what_is_there(self) -> None:
@@ -226,8 +230,9 @@ class _Stream:
         place = "" if whole else f"Frames {window[0]} to {window[1] - 1}: "
         for sentence in prediction.warnings:
             if sentence not in self._said_of_chunks:
-                self._said_of_chunks.add(sentence)
+                self._said_of_chunks.append(sentence)
                 self.warn(f"{place}{sentence}")
+                self.workspace.note("said_of_chunks", self._said_of_chunks)
         if index == 0:
             record = ChunkRecord(None, "first", 0.0, 1.0)
         elif self.steps is not None:

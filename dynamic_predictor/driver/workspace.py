@@ -25,8 +25,9 @@ import numpy as np
 
 from dynamic_predictor.contract import Prediction
 from scene.errors import InputError
+from scene.files.arrays import MAX_ARCHIVE_BYTES, read_entries
 from scene.files.atomic import atomic_file, atomic_folder, writing_error
-from scene.files.json_files import read_json, write_json
+from scene.files.json_files import plain, read_json, write_json
 from scene.files.text import read_text
 from scene.frame_files import frame_writer
 from scene.frames import Frames, ImageFolderFrames
@@ -85,7 +86,7 @@ class StreamWorkspace:
         if not isinstance(found, dict):
             raise InputError(f"{self._record} is damaged; start again with --overwrite.")
         for key, value in settings.items():
-            if found.get(key) != value:
+            if found.get(key) != plain(value):
                 raise InputError(
                     f"{self.folder} was begun with {key} = {found.get(key)}, not {value}; repeat it as it was, or "
                     "start again with --overwrite."
@@ -100,7 +101,22 @@ class StreamWorkspace:
 
     def finish_frames(self) -> None:
         """Records that the source has ended."""
-        write_json(self._record, {**read_json(self._record), "frames_complete": True})
+        self.note("frames_complete", True)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keeps a JSON value with the settings, for a resumed run."""
+        write_json(self._record, {**read_json(self._record), name: value})
+
+    def noted(self, name: str) -> list[str]:
+        """The texts that `note` kept under `name`, also in an earlier run."""
+        found = read_json(self._record).get(name)
+        return [str(item) for item in found] if isinstance(found, list) else []
+
+    @property
+    def source_description(self) -> dict[str, Any]:
+        """What the driver found out about the source (`FrameSource.description`); empty before it has ended."""
+        found = read_json(self._record).get("source")
+        return found if isinstance(found, dict) else {}
 
     def __len__(self) -> int:
         """How many frames there are."""
@@ -125,7 +141,7 @@ class StreamWorkspace:
         position = len(self) if position is None else position
         if self.source_size is None:
             self.source_size = source_size or (image.shape[1], image.shape[0])
-            write_json(self._record, {**read_json(self._record), "source_size": list(self.source_size)})
+            self.note("source_size", list(self.source_size))
         if observed is not None:
             self.write_observed(len(self), observed)
         with atomic_file(self._frame_path(len(self))) as temporary:
@@ -294,8 +310,9 @@ class StreamWorkspace:
     def read_cameras(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`world_from_camera` (N, 4, 4) and `intrinsics` (N, 3, 3) of a whole chunk."""
         path = self._chunk_path(index) / "cameras.npz"
-        with _damage(path), np.load(path, allow_pickle=False) as cameras:
-            return cameras["world_from_camera"], cameras["intrinsics"]
+        with _damage(path):
+            cameras = read_entries(path, ("world_from_camera", "intrinsics"))
+        return cameras["world_from_camera"], cameras["intrinsics"]
 
     def has_motion(self, index: int) -> bool:
         """Whether a chunk has motion masks."""
@@ -322,16 +339,16 @@ class StreamWorkspace:
         path = self.folder / "online.npz"
         if not path.exists():
             return -1
-        with _damage(path), np.load(path, allow_pickle=False) as arrays:
-            return int(arrays["after_chunk"])
+        with _damage(path):
+            return int(read_entries(path, ("after_chunk",))["after_chunk"])
 
     def read_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """The chunk and the state after it that were stored last; None where there are none."""
         path = self.folder / "online.npz"
         if not path.exists():
             return None
-        with _damage(path), np.load(path, allow_pickle=False) as arrays:
-            state = dict(arrays)
+        with _damage(path):
+            state = read_entries(path, limit=MAX_ARCHIVE_BYTES)
             return int(state.pop("after_chunk")), state
 
     # loops

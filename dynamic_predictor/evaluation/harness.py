@@ -3,7 +3,6 @@
 Finished scenes are kept: a repeated run skips the clips that are already predicted.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -39,10 +38,12 @@ from dynamic_predictor.evaluation.scores.scoring import (
 from dynamic_predictor.evaluation.single_images import score_single_images
 from dynamic_predictor.evaluation.summary import write_summary
 from scene.errors import InputError
+from scene.files.recovery import working_folder
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
 from scene.frames import Frames
 from scene.maps import FrameMaps
+from scene.media.image_header import read_header
 from scene.open_scene import open_scene
 from scene.option import values_of
 from scene.progress import Progress, ignore_progress
@@ -144,7 +145,8 @@ def evaluate(
         if scores:
             alone = settings.each_image_alone or dataset.clip(next(iter(scores))).single_images
             arguments = (settings.dataset, kind, scores, settings.spec.name)
-            report.tables = write_summary(folder, *arguments, with_published=not alone)
+            deviations = _deviations(settings, dataset)
+            report.tables = write_summary(folder, *arguments, with_published=not alone, deviations=deviations)
             write_clip_results(
                 settings.output, kind, settings.dataset, settings.spec.name, scores, alone=alone,
                 details=_details(settings), failures=report.failures,
@@ -170,10 +172,9 @@ def predict_folder(
     refuses, and, before any work is done, when `output` may not be written."""
     check_scene_folder(output, overwrite=settings.overwrite)
     positions = slice(None, settings.max_frames or None, settings.stride)
-    parent = next(folder for folder in output.absolute().parents if folder.is_dir())
-    with without_empty_folders(output), tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=parent) as working:
+    with without_empty_folders(output), working_folder(output) as working:
         driver = _driver(settings, progress, warn, input=str(source))
-        workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
+        workspace = StreamWorkspace(working / "clip", {}, resume=False)
         try:
             shots = {output: driver.scene(workspace, source=open_source(source, frames=positions)).scene}
         except SeveralShots as several:
@@ -245,8 +246,8 @@ class _ClipEvaluator:
         folder = self.folder.scene(clip.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         check_scene_folder(folder, overwrite=self.settings.overwrite)
-        with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder.parent) as working:
-            workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
+        with working_folder(folder) as working:
+            workspace = StreamWorkspace(working / "clip", {}, resume=False)
             settings, begin = self.settings, 0.0
 
             def known(frames: Frames) -> Views:
@@ -259,11 +260,18 @@ class _ClipEvaluator:
                 elif settings.masks_from is not None:
                     folder, driver = workspace.folder / "masks_from", self.driver
                     masks = predicted_masks(
-                        frames, driver.settings, folder, self.progress, driver.warn, predictor=driver.predictor
+                        frames,
+                        driver.settings,
+                        folder,
+                        self.progress,
+                        driver.warn,
+                        observed=workspace.observed(),
+                        predictor=driver.predictor,
                     )
                 return Views(
                     frames,
                     motion_masks=masks,
+                    observed=workspace.observed(),
                     focal=_true_focal(clip, frames) if settings.use_true_focal else None,
                 )
 
@@ -357,6 +365,23 @@ def _details(settings: EvaluationSettings) -> str:
     return " ".join(chosen)
 
 
+def _deviations(settings: EvaluationSettings, dataset: OpenDataset) -> list[str]:
+    """How an evaluation differs from that of published figures, in words."""
+    found = []
+    wanted = dataset.dataset.published_frames
+    if settings.max_frames is not None and settings.max_frames != (wanted or 0):
+        found.append(f"at most {settings.max_frames} frames" if settings.max_frames else "all frames")
+    if settings.stride != 1:
+        found.append(f"every {settings.stride}th frame")
+    if settings.size_limit < settings.spec.working_size:
+        found.append(f"long side {settings.size_limit}")
+    if settings.use_true_masks:
+        found.append("true masks")
+    if settings.use_true_focal:
+        found.append("true focal length")
+    return found
+
+
 def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> EvaluationSettings:
     """Settings with the optical flow of the data set's published figures, for predictors that leave the choice open,
     unless the user chose another."""
@@ -387,10 +412,7 @@ def _true_focal(clip: DatasetClip, frames: Frames) -> float:
     """The true focal length in pixels of the frames; the median where the camera zooms."""
     if clip.intrinsics is None:
         raise InputError(f"{clip.name} has no true focal length; leave out --use_gt_focal.")
-    from PIL import Image
-
-    with Image.open(clip.images[0]) as image:
-        width = image.width
+    width = read_header(clip.images[0]).width
     return float(np.median(clip.intrinsics[:, 0, 0])) * frames.width / width
 
 

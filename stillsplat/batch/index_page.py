@@ -53,7 +53,8 @@ class IndexPage:
             "code": code_version(),
         }
         with atomic_file(self._folder.index) as temporary:
-            temporary.write_text(render_template("stillsplat.batch", "index.html.jinja", content), "utf-8")
+            page = render_template("stillsplat.batch", "index.html.jinja", content)
+            temporary.write_text(page, "utf-8", errors="backslashreplace")
         return self._folder.index
 
     def _row(self, clip: Clip, outcome: Outcome | None, figures: Sequence[str], split: str) -> dict[str, Any]:

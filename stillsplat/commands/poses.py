@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
-    from dynamic_predictor.driver.sources import source_title
+    from dynamic_predictor.driver.source_names import source_title
     from scene.errors import InputError
     from stillsplat.poses import extract_poses, live_sentence
     from stillsplat.shot_folders import holds_shots, shots_in

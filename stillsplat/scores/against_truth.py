@@ -9,7 +9,7 @@ import numpy as np
 from gaussian import metrics
 from scene.camera import Camera
 from scene.files.atomic import atomic_folder
-from scene.images import read_image, write_png
+from scene.images import write_png
 from scene.maps import LoadedMaps
 from scene.observed import where_observed
 from scene.progress import Progress, ignore_progress
@@ -160,7 +160,7 @@ def _image_figures(
         reference = truth.clean(index)
         if reference is None:
             continue
-        rendered = read_image(folder.renders / f"{index:05d}.png").astype(np.float32) / 255.0
+        rendered = folder.render(index, scene.frames).astype(np.float32) / 255.0
         clean.append(metrics.psnr(rendered, reference))
         similarity.append(metrics.ssim(rendered, reference))
         entry = {"file": scene.frames.names[index], "psnr_clean": clean[-1]}

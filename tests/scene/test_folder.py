@@ -249,7 +249,7 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: write_png(f / "images" / "00001.png", np.zeros((30, 40, 3), np.uint8)),
         "images/00001.png is 40x30",
     ),
-    "image is text": (lambda f: (f / "images" / "00001.png").write_text("x"), "images/00001.png is damaged"),
+    "image is text": (lambda f: (f / "images" / "00001.png").write_text("x"), "images/00001.png is not an image"),
     "missing mask": (lambda f: (f / "motion_masks" / "00001.png").unlink(), "motion_masks/00001.png is missing"),
     "mask of another size": (
         lambda f: write_png(f / "motion_masks" / "00004.png", np.zeros((3, 4), np.uint8)),
