@@ -77,18 +77,20 @@ def extract_poses(
             part = _part(output)
             shutil.rmtree(part)
             part.mkdir()
-            write_json(part / SHOTS, {"schema_version": 1, "settings": _fixed_settings(settings), "shots": entries})
-    return _extract_each(settings, output, **{**rest, "overwrite": False, "replaces": overwrite})
+            record = {"settings": _fixed_settings(settings), "replaces": overwrite, "shots": entries}
+            write_json(part / SHOTS, {"schema_version": 1, **record})
+    with only_process(output):
+        return _extract_each(settings, output, **{**rest, "overwrite": False})
 
 
-def _extract_each(
-    settings: PosesSettings, output: Path, *, warn: Callable[[str], None], replaces: bool, **rest: Any
-) -> Path:
+def _extract_each(settings: PosesSettings, output: Path, *, warn: Callable[[str], None], **rest: Any) -> Path:
     """The shots of a clip in OUT.part, which holds their record, and becomes OUT at the end."""
     part = _part(output)
     record = read_json(part / SHOTS)
     if record.get("settings") != json.loads(json.dumps(_fixed_settings(settings))):
         raise InputError(f"{part} was begun with other settings; repeat it as it was, or start again with --overwrite.")
+    if output.exists() and record.get("replaces") is not True:
+        check_output_folder(output, holds="results", is_ours=is_ours, overwrite=False)
     entries = record["shots"]
     for entry in entries:
         folder = part / entry["folder"]

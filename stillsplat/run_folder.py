@@ -211,7 +211,9 @@ def _continue(path: Path, settings: RunSettings) -> RunFolder:
     folder = _open(path)
     different = settings.differences(folder.settings)
     # a finished optimization goes on from where it ended
-    goes_on = folder.finished("optimize") and settings.iterations > folder.settings.iterations
+    goes_on = (
+        folder.finished("optimize") or folder.finished("shots")
+    ) and settings.iterations > folder.settings.iterations
     if goes_on:
         different.remove("--iterations")
     if different:
@@ -258,7 +260,7 @@ def _replaceable(path: Path, kept: Path | None) -> Path:
 
 def _any_finished(path: Path) -> bool:
     try:
-        return open_run(path).any_finished()
+        return _open(path).any_finished()
     except InputError:
         return False
 
