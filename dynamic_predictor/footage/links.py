@@ -21,7 +21,7 @@ COMPARED_SIZE = 256
 TEXTURE_SHARE, TEXTURE_LIMITS = 0.25, (0.7, 2.5)
 #: a link: least median correlation, and least share of pixels whose flow forward and back ends within a pixel; or less
 #: correlation, as on water, and more of such pixels
-LEAST_CORRELATION, LEAST_CONSISTENCY = 0.45, 0.2
+LEAST_CORRELATION, LEAST_CONSISTENCY = 0.5, 0.25
 _RIPPLED_CORRELATION, _RIPPLED_CONSISTENCY = 0.25, 0.5
 #: least share of the image in which a link by a large shift overlaps
 _LEAST_OVERLAP = 0.15
