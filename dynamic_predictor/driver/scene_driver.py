@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from dynamic_predictor.contract import CollectionPredictor, LearnedPredictor, Prediction, Predictor, Views
+from dynamic_predictor.driver.chosen_footage import chosen_footage
 from dynamic_predictor.driver.given_cameras import completed
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
@@ -20,20 +21,10 @@ from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.shot_choice import WHOLE
-from dynamic_predictor.driver.shots import (
-    SeveralShots,
-    chosen_number,
-    cuts_sentence,
-    found_shots,
-    moved,
-    part_of_clip,
-    shot_name,
-)
 from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
 from dynamic_predictor.driver.users_masks import GIVEN, given_by, grown_by, users_masks
 from dynamic_predictor.driver.workspace import StreamWorkspace
-from dynamic_predictor.footage.shots import one_shot
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.specs import create_predictor, predictor_spec
@@ -152,7 +143,7 @@ class SceneDriver:
         clip = whole = workspace
         preparation = None
         if looks and workspace.frames_complete and len(workspace) > 1 and not workspace.has_chunk(0):
-            whole, preparation = self._prepared(workspace)
+            whole, preparation = chosen_footage(workspace, self.settings, self.progress, self.warn)
             workspace = preparation.clip(whole)
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
@@ -188,34 +179,6 @@ class SceneDriver:
 
     def _looks_at_footage(self) -> bool:
         return self.settings.shot != WHOLE or not self.settings.keep_everything
-
-    def _prepared(self, workspace: StreamWorkspace) -> tuple[StreamWorkspace, Preparation]:
-        """The frames of the shot that is worked on, and what is left out of them. Raises `SeveralShots` where none of
-        several was chosen."""
-        settings, title = self.settings, self.settings.input
-        frames = workspace.frames()
-        found = found_shots(workspace, self.progress)
-        if settings.shot == WHOLE:
-            found = one_shot(found)
-        number = chosen_number(settings.shot, title, found)
-        if number is None:
-            raise SeveralShots(title, found, workspace)
-        shot = found.shots[number - 1]
-        if len(found.shots) > 1:
-            self.warn(f"{cuts_sentence(title, found)} This is shot {number}.")
-            workspace = part_of_clip(workspace, range(shot.start, shot.stop), shot_name(number))
-            frames = workspace.frames()
-        for first, last in found.dissolves:
-            if shot.start <= first < shot.stop:
-                self.warn(
-                    f"{title} seems to change slowly from one view into another in frames {first} to {last}; if it "
-                    "does, take one of the views with --frames."
-                )
-        shot = moved(shot, shot.start)
-        preparation = Preparation.of(frames, shot) if not settings.keep_everything else Preparation.nothing(frames)
-        for sentence in preparation.sentences(title):
-            self.warn(sentence)
-        return workspace, preparation
 
     def single_view(self, image: np.ndarray) -> tuple[np.ndarray, Prediction]:
         """The prediction of an image by itself, with the image (uint8, (H, W, 3)) at the size of its maps."""

@@ -17,8 +17,8 @@ from scene.progress import Progress, ignore_progress
 BLANK_SHARE = 0.12
 #: how far around a frame its contrast is compared, in frames
 _AROUND = 24
-#: isotropy of gradients, in shares of the usual, below which a frame is blurred by a turn
-_SMEARED = 0.35
+#: isotropy of gradients and contrast, in shares of the usual, below which a frame is blurred by a turn
+_SMEARED = ((0.35, 0.8), (0.8, 0.35))
 #: a fade: contrast below this share of the frame's inner neighbors
 FADED_SHARE = 0.85
 #: a flash: gray levels by which the mean of at most `_LONGEST_FLASH` frames differs from those before and after
@@ -77,8 +77,10 @@ def smeared_frames(looks: FrameLooks) -> np.ndarray:
     found = np.zeros(len(looks), bool)
     for index in range(len(looks)):
         near = looks.isotropy[max(0, index - _AROUND) : index + _AROUND + 1]
-        found[index] = looks.isotropy[index] < _SMEARED * np.percentile(near, 75)
-    return found & (looks.contrast < 0.8 * usual)
+        share = looks.isotropy[index] / max(float(np.percentile(near, 75)), 1e-6)
+        faint = looks.contrast[index] / max(usual[index], 1e-6)
+        found[index] = any(share < one and faint < other for one, other in _SMEARED)
+    return found
 
 
 def _isotropy(image: np.ndarray) -> float:

@@ -28,6 +28,7 @@ _LEAST_OVERLAP = 0.15
 #: correlation of small images above which nothing else is looked at
 _CERTAIN = 0.9
 _THUMBNAIL = (48, 27)
+_FLOW = DISFlow()
 #: matches that agree on a homography, and their share of all matches
 _LEAST_MATCHES, _LEAST_MATCH_SHARE = 24, 0.35
 
@@ -48,12 +49,8 @@ class Link:
 class GrayThumbnails:
     """The frames of a clip as small gray images (h, w) uint8; the latest are kept."""
 
-    def __init__(self, frames: Frames, region: np.ndarray | None = None) -> None:
-        """`region` (H, W) bool: the pixels that are looked at; the others are cut off where they form the border."""
+    def __init__(self, frames: Frames) -> None:
         self._frames = frames
-        self._rows, self._columns = slice(None), slice(None)
-        if region is not None and region.any():
-            self._rows, self._columns = _bounds(np.asarray(region.any(axis=1))), _bounds(np.asarray(region.any(axis=0)))
         self._gray = lru_cache(maxsize=64)(self._read)
 
     def __len__(self) -> int:
@@ -63,12 +60,17 @@ class GrayThumbnails:
         return self._gray(index)
 
     def _read(self, index: int) -> np.ndarray:
-        gray = cv2.cvtColor(self._frames.rgb8(index)[self._rows, self._columns], cv2.COLOR_RGB2GRAY)
-        scale = COMPARED_SIZE / max(gray.shape)
-        if scale >= 1.0:
-            return gray
-        size = max(16, round(gray.shape[1] * scale)), max(16, round(gray.shape[0] * scale))
-        return cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+        return small_gray(self._frames.rgb8(index))
+
+
+def small_gray(image: np.ndarray) -> np.ndarray:
+    """A uint8 RGB image (H, W, 3) as gray (h, w), with a long side of at most `COMPARED_SIZE`."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    scale = COMPARED_SIZE / max(gray.shape)
+    if scale >= 1.0:
+        return gray
+    size = max(16, round(gray.shape[1] * scale)), max(16, round(gray.shape[0] * scale))
+    return cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
 
 
 class Links:
@@ -76,79 +78,83 @@ class Links:
 
     def __init__(self, images: GrayThumbnails) -> None:
         self.images = images
-        self._flow = DISFlow()
         self._known: dict[tuple[int, int], Link] = {}
 
     def __call__(self, first: int, second: int) -> Link:
         key = (first, second)
         if key not in self._known:
-            self._known[key] = self._compare(self.images[first], self.images[second])
+            self._known[key] = compare_images(self.images[first], self.images[second])
         return self._known[key]
-
-    def _compare(self, first: np.ndarray, second: np.ndarray) -> Link:
-        still, gain = _plain_correlation(first, second)
-        if still > _CERTAIN:
-            return Link(still, 1.0, float("nan"), gain, True)
-        found = self._by_flow(first, second)
-        if found.linked:
-            return found
-        shifted = self._by_shift(first, second)
-        if shifted is not None and shifted.linked:
-            return shifted
-        if _same_features(first, second):
-            return Link(found.correlation, found.consistency, float("nan"), gain, True)
-        return found
 
     def motion(self, first: int, second: int) -> float:
         """Median length of the flow between two images, in shares of their long side; NaN where there is no texture."""
-        return self._by_flow(self.images[first], self.images[second]).motion
+        return _by_flow(self.images[first], self.images[second]).motion
 
-    def _by_flow(self, first: np.ndarray, second: np.ndarray, least_share: float = 0.0) -> Link:
-        """By flow between the images; of `least_share` of their textured pixels at least."""
-        forward, backward = (self._displacement(*pair) for pair in ((first, second), (second, first)))
-        height, width = first.shape
-        x = np.arange(width, dtype=np.float32)[None, :] + forward[..., 0]
-        y = np.arange(height, dtype=np.float32)[:, None] + forward[..., 1]
-        warped = cv2.remap(second, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        returned = cv2.remap(backward, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-        correlation, texture, ratio = local_correlation(first, warped)
-        compared = inside & texture
-        if compared.sum() < max(32, least_share * texture.sum()):
-            return Link(0.0, 0.0, float("nan"), 1.0, False)
-        error = np.linalg.norm(forward + returned, axis=-1)
-        median = float(np.median(correlation[compared]))
-        consistency = float((inside & texture & (error < 1.0)).sum() / texture.sum())
-        motion = float(np.median(np.linalg.norm(forward, axis=-1)[compared])) / max(width, height)
-        # where half of the picture is another one, the median says nothing about the rest
-        alike = median > LEAST_CORRELATION or float((correlation[compared] > 0.7).mean()) > 0.35
-        linked = (alike and consistency > LEAST_CONSISTENCY) or (
-            median > _RIPPLED_CORRELATION and consistency > _RIPPLED_CONSISTENCY
-        )
-        return Link(median, consistency, motion, float(np.median(ratio[compared])), linked)
 
-    def _by_shift(self, first: np.ndarray, second: np.ndarray) -> Link | None:
-        """By flow between the parts that overlap after the shift of the whole image that fits best."""
-        window = cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
-        one, two = (cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32) for image in (first, second))
-        (dx, dy), _ = cv2.phaseCorrelate(one, two, window)
-        shift_x, shift_y = round(dx), round(dy)
-        height, width = first.shape
-        overlap = (width - abs(shift_x)) * (height - abs(shift_y)) / (width * height)
-        if overlap < _LEAST_OVERLAP or max(abs(shift_x), abs(shift_y)) < 3:
-            return None
-        part = np.s_[max(0, -shift_y) : height - max(0, shift_y), max(0, -shift_x) : width - max(0, shift_x)]
-        other = np.s_[max(0, shift_y) : height - max(0, -shift_y), max(0, shift_x) : width - max(0, -shift_x)]
-        one, two = np.ascontiguousarray(first[part]), np.ascontiguousarray(second[other])
-        if min(one.shape) < 16:
-            return None
-        found = self._by_flow(one, two, least_share=0.3)
-        motion = float(np.hypot(shift_x, shift_y)) / max(width, height)
-        return Link(found.correlation, found.consistency, motion, found.gain, found.linked)
+def compare_images(first: np.ndarray, second: np.ndarray) -> Link:
+    """How alike two small gray images (h, w) uint8 are."""
+    still, gain = _plain_correlation(first, second)
+    if still > _CERTAIN:
+        return Link(still, 1.0, float("nan"), gain, True)
+    found = _by_flow(first, second)
+    if found.linked:
+        return found
+    shifted = _by_shift(first, second)
+    if shifted is not None and shifted.linked:
+        return shifted
+    if _same_features(first, second):
+        return Link(found.correlation, found.consistency, float("nan"), gain, True)
+    return found
 
-    def _displacement(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        color = (np.repeat(image[..., None], 3, axis=2) for image in (first, second))
-        return self._flow.estimate(*color).displacement
+
+def _by_flow(first: np.ndarray, second: np.ndarray, least_share: float = 0.0) -> Link:
+    """By flow between the images; of `least_share` of their textured pixels at least."""
+    forward, backward = (_displacement(*pair) for pair in ((first, second), (second, first)))
+    height, width = first.shape
+    x = np.arange(width, dtype=np.float32)[None, :] + forward[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + forward[..., 1]
+    warped = cv2.remap(second, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    returned = cv2.remap(backward, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    correlation, texture, ratio = local_correlation(first, warped)
+    compared = inside & texture
+    if compared.sum() < max(32, least_share * texture.sum()):
+        return Link(0.0, 0.0, float("nan"), 1.0, False)
+    error = np.linalg.norm(forward + returned, axis=-1)
+    median = float(np.median(correlation[compared]))
+    consistency = float((inside & texture & (error < 1.0)).sum() / texture.sum())
+    motion = float(np.median(np.linalg.norm(forward, axis=-1)[compared])) / max(width, height)
+    # where half of the picture is another one, the median says nothing about the rest
+    alike = median > LEAST_CORRELATION or float((correlation[compared] > 0.7).mean()) > 0.35
+    linked = (alike and consistency > LEAST_CONSISTENCY) or (
+        median > _RIPPLED_CORRELATION and consistency > _RIPPLED_CONSISTENCY
+    )
+    return Link(median, consistency, motion, float(np.median(ratio[compared])), linked)
+
+
+def _by_shift(first: np.ndarray, second: np.ndarray) -> Link | None:
+    """By flow between the parts that overlap after the shift of the whole image that fits best."""
+    window = cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
+    one, two = (cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32) for image in (first, second))
+    (dx, dy), _ = cv2.phaseCorrelate(one, two, window)
+    shift_x, shift_y = round(dx), round(dy)
+    height, width = first.shape
+    overlap = (width - abs(shift_x)) * (height - abs(shift_y)) / (width * height)
+    if overlap < _LEAST_OVERLAP or max(abs(shift_x), abs(shift_y)) < 3:
+        return None
+    part = np.s_[max(0, -shift_y) : height - max(0, shift_y), max(0, -shift_x) : width - max(0, shift_x)]
+    other = np.s_[max(0, shift_y) : height - max(0, -shift_y), max(0, shift_x) : width - max(0, -shift_x)]
+    one, two = np.ascontiguousarray(first[part]), np.ascontiguousarray(second[other])
+    if min(one.shape) < 16:
+        return None
+    found = _by_flow(one, two, least_share=0.3)
+    motion = float(np.hypot(shift_x, shift_y)) / max(width, height)
+    return Link(found.correlation, found.consistency, motion, found.gain, found.linked)
+
+
+def _displacement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    color = (np.repeat(image[..., None], 3, axis=2) for image in (first, second))
+    return _FLOW.estimate(*color).displacement
 
 
 def local_correlation(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -208,8 +214,3 @@ def _same_features(first: np.ndarray, second: np.ndarray) -> bool:
     _, inliers = cv2.findHomography(*ends, cv2.RANSAC, 6.0)
     count = 0 if inliers is None else int(inliers.sum())
     return count >= _LEAST_MATCHES and count >= _LEAST_MATCH_SHARE * len(good)
-
-
-def _bounds(used: np.ndarray) -> slice:
-    places = np.flatnonzero(used)
-    return slice(int(places[0]), int(places[-1]) + 1)

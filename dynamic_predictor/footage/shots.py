@@ -74,10 +74,10 @@ class FoundShots:
     dissolves: list[tuple[int, int]] = field(default_factory=list)
 
 
-def find_shots(frames: Frames, *, region: np.ndarray | None = None, progress: Progress = ignore_progress) -> FoundShots:
-    """The shots of a clip. `region` (H, W) bool: the part of the picture that is looked at."""
+def find_shots(frames: Frames, *, progress: Progress = ignore_progress) -> FoundShots:
+    """The shots of a clip."""
     count = len(frames)
-    images = GrayThumbnails(frames, region)
+    images = GrayThumbnails(frames)
     links = Links(images)
     looks = FrameLooks.of(images, progress)
     usual = looks.usual_contrast()

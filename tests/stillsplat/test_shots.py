@@ -121,7 +121,7 @@ def test_black_frames_get_a_camera_and_nothing_else(tmp_path, run_cli):
     assert status == 0 and "Frames 6 to 7 of" in error and "are black" in error
     scene = load_scene(tmp_path / "scene")
     centers = np.array([camera.center[0] for camera in scene.cameras])
-    # the toy's camera goes on by .1 in each frame that it is given; the cubic through (4, .4), (5, .5), (8, .6), (9, .7)
+    # the toy's camera goes on by .1 in each frame that it is given; a cubic leads through .4, .5, .6 and .7
     np.testing.assert_allclose(centers[[5, 6, 7, 8, 15]], [0.5, 0.54, 0.56, 0.6, 1.3], atol=1e-6)
     assert unobserved_frames(scene.observed) == [6, 7] == scene.provenance["interpolated_cameras"]
     assert scene.z_depths is not None and not scene.z_depths[6].any() and (scene.z_depths[8] == 3).all()

@@ -19,8 +19,7 @@ def test_the_same_place_is_linked_also_after_large_shifts(step):
 
 def test_other_places_are_not_linked():
     for seed in range(2, 8):
-        found = link(pan(1, 1)[0], pan(seed, 1)[0])
-        assert not found.linked and found.consistency < 0.2
+        assert not link(pan(1, 1)[0], pan(seed, 1)[0]).linked
 
 
 def test_the_gain_is_that_of_the_contrast():
