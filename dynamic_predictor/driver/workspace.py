@@ -4,6 +4,7 @@
     frames/00000.png    the frames, shrunk to the wanted size
     observed/00000.png  which pixels of a frame were observed, for frames that were not observed everywhere
     frames.txt          one line per frame: its position in the source, seconds
+    found_shots.json    the shots of the clip, once they were looked for
     descriptors.f16     one row per frame, float16
     chunks/00003/       z_depth.npy, confidence.npy, motion.npy (if any), cameras.npz, chunk.json
     online.npz          the state of an online predictor after the last chunk
@@ -65,7 +66,7 @@ class StreamWorkspace:
             self._check_same(settings)
         else:
             try:
-                for name in ("frames.txt", "descriptors.f16"):
+                for name in ("frames.txt", "found_shots.json", "descriptors.f16"):
                     (self.folder / name).unlink(missing_ok=True)
                 for name in ("frames", "observed", "chunks", "loops"):
                     if (self.folder / name).exists():
@@ -152,12 +153,19 @@ class StreamWorkspace:
             write_png(temporary, image)
         self._add_to_list(position, time)
 
-    def take(self, frames: Frames) -> None:
-        """Makes all of `frames` the frames of the workspace; PNG files of ours are hard-linked."""
+    def take(
+        self, frames: Frames, *, positions: Sequence[int] | None = None, observed: FrameMaps | None = None
+    ) -> None:
+        """Makes all of `frames` the frames of the workspace; PNG files of ours are hard-linked. `positions`: where they
+        lie in the source; `observed`: what they have observed."""
         write = frame_writer(frames)
         for index in range(len(frames)):
+            if observed is not None:
+                values = observed[index]
+                if values.min() < 1.0:
+                    self.write_observed(index, np.rint(255.0 * values).astype(np.uint8))
             write(index, self._frame_path(index))
-            self._add_to_list(index, frames.timestamps[index])
+            self._add_to_list(index if positions is None else positions[index], frames.timestamps[index])
         self.finish_frames()
 
     def _add_to_list(self, position: int, time: float) -> None:
