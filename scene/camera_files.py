@@ -72,8 +72,8 @@ def read_cameras(path: str | Path, names: Sequence[str], width: int, height: int
             )
         intrinsics = [entry.get(key) for key in ("fx", "fy", "cx", "cy")]
         fx, fy, cx, cy = finite_array(intrinsics, (4,), f"the intrinsics of {name}", path).tolist()
-        if fx <= 0 or fy <= 0:
-            raise InputError(f"{path}: the focal length of {name} is not positive.")
+        if not (1e-6 < min(fx, fy) and max(fx, fy) < 1e9):
+            raise InputError(f"{path}: the focal length of {name} is not a possible one.")
         matrix = finite_array(entry.get("world_from_camera"), (4, 4), f"world_from_camera of {name}", path)
         if not is_rigid(matrix):
             raise InputError(f"{path}: world_from_camera of {name} is not a rigid motion.")

@@ -149,6 +149,8 @@ def test_a_test_is_found_by_the_path_of_its_module():
     lost = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         parts = list(path.relative_to(ROOT / "tests").parts)
+        if parts[0] == "robustness":  # hostile and unlucky input, by theme: what is tried goes through many modules
+            continue
         name = path.stem.removeprefix("test_")
         folder = ROOT.joinpath(*parts[:-1])
         if parts[0] == "submodules":
