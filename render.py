@@ -143,11 +143,7 @@ def _write(
     from scene.video import write_video
     from terminal.progress_bars import ProgressBars
 
-    with (
-        ProgressBars() as bars,
-        atomic_folder(output, overwrite=True) as temporary,
-        working_folder(output) as working,
-    ):
+    with ProgressBars() as bars, atomic_folder(output, overwrite=True) as temporary, working_folder(output) as working:
 
         def images() -> Iterator[np.ndarray]:
             for index, camera in enumerate(cameras):
