@@ -2,6 +2,8 @@
 
 import argparse
 
+from terminal.option_parser import OptionParser
+
 EPILOG = """\
 examples:
   stillsplat compare walk_seed0 walk_seed1
@@ -9,7 +11,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="output folders of stillsplat run, two or more")
     parser.add_argument(
         "-o", "--output", metavar="PAGE", help="also write a page with pictures and camera paths (.html)"

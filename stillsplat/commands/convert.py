@@ -3,6 +3,7 @@
 import argparse
 
 from stillsplat.convert_settings import ConvertSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
@@ -21,7 +22,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("input", metavar="IN", help="file of Gaussians, or output folder of stillsplat run")
     parser.add_argument("output", metavar="OUT", help="file to write; its suffix names the format")
     add_options(parser, ConvertSettings)

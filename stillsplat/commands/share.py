@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from stillsplat.share.settings import ShareSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
@@ -15,7 +16,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument(
         "result", metavar="OUT", help="output folder of stillsplat run, a model folder, or splats (.ply)"
     )

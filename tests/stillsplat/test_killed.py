@@ -1,5 +1,5 @@
-"""A command that is killed at any rename can be repeated: nothing is lost, nothing is left over, and the result is to the
-bit that of one that was not killed."""
+"""A command that is killed at any rename can be repeated: nothing is lost, nothing is left over, and the result is that
+of one that was not killed, to the bit."""
 
 import subprocess
 import sys
