@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Renders an optimized model: render.py -m MODEL [--path input|interpolated] [--get_video]."""
 
 import argparse
@@ -7,6 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import terminal.own_python  # noqa: F401 - first, so that any Python may start this
+
+# isort: split
 import numpy as np
 
 from scene.compute_settings import ComputeSettings

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Optimizes the static Gaussians of a scene folder: train_gui.py -s SCENE -m MODEL --iter N [--gui]."""
 
 import argparse
@@ -7,6 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import terminal.own_python  # noqa: F401 - first, so that any Python may start this
+
+# isort: split
 from gaussian.settings import TrainSettings
 from scene.errors import InputError
 from terminal.exit_status import exit_status

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.lib import format as npy
 
@@ -34,7 +33,7 @@ from scene.frame_files import frame_name, frame_writer, link_or_copy
 from scene.frames import ImageFolderFrames
 from scene.images import write_png
 from scene.maps import FrameMaps, LoadedMaps, map_8_bit
-from scene.media.image_header import read_header
+from scene.media.image_header import read_header, stored_gray
 from scene.progress import Progress, ignore_progress
 from scene.rotations import is_rigid
 from scene.scene import Scene
@@ -296,8 +295,8 @@ def _maps_8_bit(folder: Path, names: Sequence[str], width: int, height: int, wha
         _check_image(path, width, height)
 
     def load(index: int) -> np.ndarray:
-        values = cv2.imread(str(paths[index]), cv2.IMREAD_GRAYSCALE)
-        if values is None or values.shape != (height, width):
+        values = stored_gray(paths[index])
+        if values.shape != (height, width):
             raise InputError(f"{paths[index]} is damaged and cannot be read as {what}.")
         return values.astype(np.float32) / 255.0
 

@@ -172,7 +172,8 @@ def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, wa
 
     wanted = export_settings(settings, formats, optimized=True)
     driven = make_scene(settings, folder.working, progress, warn, check=check, **wanted)
-    save_scene(driven.scene, folder.scene, progress=progress)
+    # a process that was killed may have saved it and not said so
+    save_scene(driven.scene, folder.scene, overwrite=True, progress=progress)
     rest = export_prediction(driven, folder.exports, formats, settings, progress, optimized=True)
     return [name for name in formats if name not in rest]
 

@@ -32,8 +32,6 @@ def adjust(
     iterations: int = 20,
     free_frames: np.ndarray | None = None,
     free_focal: bool = True,
-    free_zoom: bool = False,
-    free_radial: bool = False,
     free_translation: bool = True,
     free_depth: bool = True,
     focal_prior: tuple[float, float] | None = None,
@@ -44,11 +42,11 @@ def adjust(
 
     `scale` is the noise in pixels per coordinate. `free_frames` (F,) bool marks the poses to optimize (default: all;
     damping fixes the gauge). `focal_prior` is the mean of the focal length in pixels and the standard deviation of its
-    logarithm; a deviation of that size costs `FOCAL_PRIOR_COST` per observation. With `free_zoom` every frame has a
-    focal length of its own, with a prior of a smooth course over the frames (`intrinsics.ZOOM_BEND`); with
-    `free_radial` the coefficient of the poses' radial term is optimized. Inverse depths stay above a thousandth of
-    their median. `depth_prior` is a regularization weight that draws each inverse depth
-    to the median of its host: the cost of a relative deviation of 1, in units of one observation.
+    logarithm; a deviation of that size costs `FOCAL_PRIOR_COST` per observation. With `free_focal`, all intrinsics
+    that the `poses` have are optimized: the shared focal length or the zoom, which has a prior of a smooth course over
+    the frames (`intrinsics.ZOOM_BEND`), and the radial term. Inverse depths stay above a thousandth of their median.
+    `depth_prior` is a regularization weight that draws each inverse depth to the median of its host: the cost of a
+    relative deviation of 1, in units of one observation.
     """
     frame_count = len(poses.rotations)
     free = np.ones(frame_count, bool) if free_frames is None else free_frames
@@ -57,8 +55,7 @@ def adjust(
         involved[host.host] = True
         involved[host.frames] = True
     free = free & involved
-    if free_zoom and poses.zoom is None:
-        poses = replace(poses, zoom=np.zeros(frame_count))
+    free_zoom = free_focal and poses.zoom is not None
     unknowns = Unknowns.of(free, free_zoom, poses.radial is not None)
     damping = 1e-4
 
@@ -66,7 +63,7 @@ def adjust(
         cost = robust_cost(residual_norms(problem, state, depths), problem, scale)
         return cost + prior_cost(problem, state, depths, focal_prior, depth_prior, unknowns)
 
-    fixed = unknowns.fixed(free_focal and not free_zoom, free_radial, free_translation)
+    fixed = unknowns.fixed(free_focal and not free_zoom, free_focal, free_translation)
     current = evaluate(poses, inverse_depths)
     stalled = 0
     system = None

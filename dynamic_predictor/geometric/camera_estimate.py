@@ -8,6 +8,7 @@ from dynamic_predictor.geometric.geometry import Geometry
 from dynamic_predictor.geometric.reprojection import host_rays, project_host, residual_norms
 from scene.camera import Camera
 from scene.frames import Frames
+from scene.lens import Lens
 from scene.scene import PointCloud
 
 #: median z depth of the static points, in scene units
@@ -57,8 +58,17 @@ class CameraEstimate:
     warnings: list[str] = field(default_factory=list)
     #: seconds per stage
     timings: dict[str, float] = field(default_factory=dict)
+    #: the lens that the frames were taken with, where it distorts; then `cameras` and points are those of the pinhole
+    #: camera of the same focal length, and the pixels of `point_tracks` are not
+    lens: Lens | None = None
     #: (F,) bool, frames whose pose was measured and not interpolated
     measured: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    @property
+    def zoom(self) -> np.ndarray | None:
+        """The logarithm (F,) of each frame's focal length over that of the first; None if they have the same one."""
+        zoom = np.log([camera.fx / self.cameras[0].fx for camera in self.cameras])
+        return zoom if zoom.any() else None
 
 
 def camera_estimate(
@@ -119,6 +129,7 @@ def camera_estimate(
         point_tracks,
         has_translation,
         warnings,
+        lens=None if poses.radial is None else poses.radial.lens(width, height, poses.focal),
         measured=geometry.registered.copy(),
     )
 

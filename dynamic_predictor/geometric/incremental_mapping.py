@@ -57,6 +57,10 @@ def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -
         drift = geometry.poses.translations[one] - turn @ geometry.poses.translations[two]
         # orthonormalized, because the rounding errors of such products double from frame to frame
         guesses.append((nearest_rotation(turn @ guesses[0][0]), turn @ guesses[0][1] + drift))
+    if geometry.poses.radial is not None:
+        focal, middle = geometry.poses.focal_of(frame), np.asarray(geometry.center)
+        ideal = geometry.poses.radial.ideal((view[2] - middle) / focal) * focal + middle
+        view = (view[0], view[1], ideal, view[3])
     base = max(scale or geometry.scale, 0.3)
     solved = [_resected(*guess, *view, geometry.poses.focal_of(frame), geometry.center, base) for guess in guesses]
     _, geometry.poses.rotations[frame], geometry.poses.translations[frame] = min(solved, key=lambda found: found[0])

@@ -62,6 +62,11 @@ class Poses:
         zoom = None if self.zoom is None else self.zoom.copy()
         return replace(self, rotations=self.rotations.copy(), translations=self.translations.copy(), zoom=zoom)
 
+    def at(self, frames: np.ndarray) -> "Poses":
+        """The poses of some frames (K,), in their order."""
+        zoom = None if self.zoom is None else self.zoom[frames]
+        return replace(self, rotations=self.rotations[frames], translations=self.translations[frames], zoom=zoom)
+
     def focal_of(self, frame: int) -> float:
         """The focal length of a frame, in pixels."""
         return self.focal if self.zoom is None else self.focal * float(np.exp(self.zoom[frame]))
