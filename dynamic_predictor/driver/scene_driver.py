@@ -12,12 +12,15 @@ from typing import cast
 import numpy as np
 
 from dynamic_predictor.contract import CollectionPredictor, LearnedPredictor, Prediction, Predictor, Views
+from dynamic_predictor.driver.chosen_footage import chosen_footage
 from dynamic_predictor.driver.given_cameras import completed
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
+from dynamic_predictor.driver.preparation import Preparation
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
+from dynamic_predictor.driver.shot_choice import WHOLE
 from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
 from dynamic_predictor.driver.users_masks import GIVEN, given_by, grown_by, users_masks
@@ -132,16 +135,23 @@ class SceneDriver:
         # an online predictor may have settings, such as further passes, for which it needs the whole clip
         steps = self.spec.online and not getattr(self.predictor, "needs_whole_clip", False)
         in_chunks = stream is not None or (steps and not together)
-        if not in_chunks or needs_all or not accept_damaged:
+        looks = known is None and self._looks_at_footage()
+        live = source is not None and source.is_live
+        if not in_chunks or needs_all or not accept_damaged or (looks and not live):
             self._take_in(source, workspace, accept_damaged)
             source = None
+        clip = whole = workspace
+        preparation = None
+        if looks and workspace.frames_complete and len(workspace) > 1 and not workspace.has_chunk(0):
+            whole, preparation = chosen_footage(workspace, self.settings, self.progress, self.warn)
+            workspace = preparation.clip(whole)
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
-            check(frames, workspace.positions)
+            check(whole.frames(), whole.positions)
         views = None
         if needs_all:
             assert frames is not None
-            views = known(frames) if known is not None else self._known(frames, workspace)
+            views = known(frames) if known is not None else self._known(frames, workspace, whole, preparation)
             if self._given is not None and not self._given.is_complete and not motion_stage:
                 raise InputError(f"Masks of some frames have no effect here; give {self.settings.masks} all frames.")
         largest = self.spec.largest_views
@@ -152,13 +162,23 @@ class SceneDriver:
             driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops, on_prediction)
         else:
             assert frames is not None
-            views = views or self._known(frames, workspace)
+            views = views or self._known(frames, workspace, whole, preparation)
             prediction = self.predictor.predict(views, progress=self.progress)
             for sentence in prediction.warnings:
                 self.warn(sentence)
             driven = DrivenScene(scene_of_prediction(prediction, frames), prediction)
         self._complete(driven.scene, views, workspace, motion_stage)
+        if preparation is not None:
+            driven.scene = preparation.restored(driven.scene, whole)
+            said = [*clip.noted("source_warnings"), *scene_warnings(driven.scene)]
+            driven.scene.provenance |= {
+                "source_frames": list(whole.positions),
+                "warnings": list(dict.fromkeys(said)),
+            }
         return driven
+
+    def _looks_at_footage(self) -> bool:
+        return self.settings.shot != WHOLE or not self.settings.keep_everything
 
     def single_view(self, image: np.ndarray) -> tuple[np.ndarray, Prediction]:
         """The prediction of an image by itself, with the image (uint8, (H, W, 3)) at the size of its maps."""
@@ -232,11 +252,16 @@ class SceneDriver:
         )
         return DrivenScene(scene_of_stream(result), stream=result)
 
-    def _known(self, frames: Frames, workspace: StreamWorkspace) -> Views:
-        """The views with the masks (of the user or of another predictor) and the focal length of the settings."""
+    def _known(
+        self, frames: Frames, workspace: StreamWorkspace, whole: StreamWorkspace, preparation: Preparation | None
+    ) -> Views:
+        """The views with the masks (of the user or of another predictor) and the focal length of the settings. `whole`
+        has all frames of the shot."""
         settings, masks = self.settings, None
         if settings.masks is not None:
-            self._given = users_masks(settings, frames, workspace.positions, self.warn)
+            self._given = users_masks(settings, whole.frames(), whole.positions, self.warn)
+            if preparation is not None:
+                self._given = preparation.of_given_masks(self._given)
             masks = self._given.maps if self._given.is_complete else None
         elif settings.masks_from is not None:
             folder = workspace.folder / "masks_from"

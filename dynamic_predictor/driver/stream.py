@@ -16,6 +16,7 @@ import numpy as np
 from dynamic_predictor.contract import OnlinePredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.latency import LiveRecord, median_and_tail
+from dynamic_predictor.driver.live_cuts import LiveCuts
 from dynamic_predictor.driver.live_source import LiveSource
 from dynamic_predictor.driver.online import OnlineSteps
 from dynamic_predictor.driver.seams import align_by_poses, align_predictions
@@ -128,6 +129,7 @@ def run_stream(
         intake = Intake(source, workspace, max_size=max_size, live_policy=policy, progress=progress)
         if isinstance(source, LiveSource):
             stream.live = LiveRecord(source, policy)
+            stream.cuts = LiveCuts(workspace, source.title, stream.warn)
         intake.take_all(stream.predict_what_is_there)
         for sentence in intake.warnings:
             stream.warn(sentence)
@@ -157,6 +159,7 @@ class _Stream:
         self.descriptor, self.progress, self._tell = None if online else descriptor, progress, warn
         self.steps = None if online is None else OnlineSteps(online, workspace, self._view, self._stepped)
         self.live: LiveRecord | None = None
+        self.cuts: LiveCuts | None = None
         self._on_prediction, self._world_from_chunk = on_prediction, Similarity.identity()
         #: on the disk as well, so that those of an interrupted run reach the scene in their order
         self.warnings: list[str] = workspace.noted("warnings")
@@ -185,6 +188,8 @@ class _Stream:
 
     def predict_what_is_there(self) -> None:
         """Predicts every chunk whose frames are all there; an online predictor steps to the last frame."""
+        if self.cuts is not None:
+            self.cuts.look()
         count = len(self.workspace)
         while self._window(self._done)[1] <= count:
             self._finish_chunk(self._window(self._done), self._done + 2)

@@ -4,6 +4,7 @@
     frames/00000.png    the frames, shrunk to the wanted size
     observed/00000.png  which pixels of a frame were observed, for frames that were not observed everywhere
     frames.txt          one line per frame: its position in the source, seconds
+    found_shots.json    the shots of the clip, once they were looked for
     descriptors.f16     one row per frame, float16
     chunks/00003/       z_depth.npy, confidence.npy, motion.npy (if any), cameras.npz, chunk.json
     online.npz          the state of an online predictor after the last chunk
@@ -53,8 +54,11 @@ class ChunkRecord:
 class StreamWorkspace:
     """Reads and writes the folder; see the module."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        """Makes the folder, without what another stream has left in it, or with `resume` continues it.
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *, resume: bool, notes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Makes the folder with `notes` (see `note`), without what another stream has left in it, or with `resume`
+        continues it.
         `InputError` when it was begun with other settings, or cannot be written."""
         self.folder = Path(folder)
         self._record = self.folder / "stream.json"
@@ -62,14 +66,16 @@ class StreamWorkspace:
             self._check_same(settings)
         else:
             try:
-                for name in ("frames.txt", "descriptors.f16"):
+                for name in ("frames.txt", "found_shots.json", "descriptors.f16"):
                     (self.folder / name).unlink(missing_ok=True)
                 for name in ("frames", "observed", "chunks", "loops"):
                     if (self.folder / name).exists():
                         shutil.rmtree(self.folder / name)
-                    (self.folder / name).mkdir(parents=True)
                 (self.folder / "online.npz").unlink(missing_ok=True)
-                write_json(self._record, {"settings": settings, "frames_complete": False})
+                # first of all, so that a folder is recognized whenever the process is killed
+                write_json(self._record, {"settings": settings, "frames_complete": False, **(notes or {})})
+                for name in ("frames", "observed", "chunks", "loops"):
+                    (self.folder / name).mkdir(parents=True)
             except OSError as error:
                 raise writing_error(self.folder, error) from error
         #: where each frame lies in the source, counted from 0, and its seconds
@@ -147,12 +153,19 @@ class StreamWorkspace:
             write_png(temporary, image)
         self._add_to_list(position, time)
 
-    def take(self, frames: Frames) -> None:
-        """Makes all of `frames` the frames of the workspace; PNG files of ours are hard-linked."""
+    def take(
+        self, frames: Frames, *, positions: Sequence[int] | None = None, observed: FrameMaps | None = None
+    ) -> None:
+        """Makes all of `frames` the frames of the workspace; PNG files of ours are hard-linked. `positions`: where they
+        lie in the source; `observed`: what they have observed."""
         write = frame_writer(frames)
         for index in range(len(frames)):
+            if observed is not None:
+                values = observed[index]
+                if values.min() < 1.0:
+                    self.write_observed(index, np.rint(255.0 * values).astype(np.uint8))
             write(index, self._frame_path(index))
-            self._add_to_list(index, frames.timestamps[index])
+            self._add_to_list(index if positions is None else positions[index], frames.timestamps[index])
         self.finish_frames()
 
     def _add_to_list(self, position: int, time: float) -> None:
