@@ -13,6 +13,7 @@ import numpy as np
 
 from dynamic_predictor.contract import CollectionPredictor, LearnedPredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
+from dynamic_predictor.driver.known_lens import known_lens
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
@@ -30,11 +31,13 @@ from scene.frames import Frames, MemoryFrames
 from scene.given_masks.growing import grown_maps
 from scene.given_masks.opening import GivenMasks
 from scene.images import fitted_size, resize_image
+from scene.lens import Lens
 from scene.maps import FrameMaps, chosen_maps, maps_of_size
 from scene.observed import where_observed
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
+from scene.undistortion import Undistortion, undistorted_masks
 
 Warn = Callable[[str], None]
 #: a function from the frames to views with known masks, focal length or cameras
@@ -124,15 +127,26 @@ class SceneDriver:
         `InputError` for all errors that a user can correct.
         """
         self._said, self._given = [], None
+        lens_is_known = self.settings.lens not in (None, "auto", "pinhole")
         if source is None and not workspace.frames_complete:
             source = self.open_source()
-        needs_all = known is not None or self.settings.masks is not None or self.settings.masks_from is not None
+        needs_all = (
+            lens_is_known
+            or known is not None
+            or self.settings.masks is not None
+            or self.settings.masks_from is not None
+        )
         # an online predictor may have settings, such as further passes, for which it needs the whole clip
         steps = self.spec.online and not getattr(self.predictor, "needs_whole_clip", False)
         in_chunks = stream is not None or (steps and not together)
         if not in_chunks or needs_all or not accept_damaged:
             self._take_in(source, workspace, accept_damaged)
             source = None
+        if lens_is_known and workspace.lens is None:
+            workspace.set_lens(self._known_lens(workspace))
+        # a lens that was given, or found before this run was resumed
+        undistorted = workspace.lens is not None
+        find_lens = known is None and motion_stage and self.settings.lens in (None, "auto")
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
             check(frames, workspace.positions)
@@ -147,14 +161,22 @@ class SceneDriver:
             size = largest or StreamSettings().chunk_size
             strict = self.settings.strict_official
             chunks = stream or StreamSettings(chunk_size=size, overlap=size // 2, loop=False, strict_official=strict)
-            driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops, on_prediction)
+            driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops, on_prediction, find_lens)
         else:
             assert frames is not None
             views = views or self._known(frames, workspace)
+            views = replace(views, find_lens=find_lens and not undistorted)
             prediction = self.predictor.predict(views, progress=self.progress)
             for sentence in prediction.warnings:
                 self.warn(sentence)
-            driven = DrivenScene(scene_of_prediction(prediction, frames), prediction)
+            if prediction.lens is not None:
+                workspace.set_lens(prediction.lens)
+            driven = DrivenScene(scene_of_prediction(prediction, workspace.frames()), prediction)
+        if not undistorted and workspace.undistortion is not None:
+            views = None if views is None else undistorted_views(views, workspace.undistortion)
+            if self._given is not None:
+                maps = undistorted_masks(self._given.maps, workspace.undistortion)
+                self._given = replace(self._given, maps=maps)
         self._complete(driven.scene, views, workspace, motion_stage)
         return driven
 
@@ -204,11 +226,16 @@ class SceneDriver:
         views: Views | None,
         descriptor_for_loops: bool,
         on_prediction: OnPrediction | None,
+        find_lens: bool,
     ) -> DrivenScene:
+        undistorted = workspace.lens is not None
+
         def known(frames: Frames, indices: Sequence[int] | range) -> Views:
             if views is not None:
-                return chosen_views(views, frames, indices)
-            return Views(frames, observed=workspace.observed(indices), focal=self._focal(frames))
+                found_later = None if undistorted else workspace.undistortion
+                chosen = views if found_later is None else undistorted_views(views, found_later)
+                return chosen_views(chosen, frames, indices)
+            return Views(frames, observed=workspace.observed(indices), focal=self._focal(frames, workspace))
 
         descriptor = None
         if settings.loop and descriptor_for_loops:
@@ -227,6 +254,7 @@ class SceneDriver:
             progress=self.progress,
             warn=self.warn,
             on_prediction=on_prediction,
+            find_lens=find_lens,
         )
         return DrivenScene(scene_of_stream(result), stream=result)
 
@@ -235,6 +263,9 @@ class SceneDriver:
         settings, masks = self.settings, None
         if settings.masks is not None:
             self._given = users_masks(settings, frames, workspace.positions, self.warn)
+            if workspace.undistortion is not None:
+                maps = undistorted_masks(self._given.maps, workspace.undistortion)
+                self._given = replace(self._given, maps=maps)
             masks = self._given.maps if self._given.is_complete else None
         elif settings.masks_from is not None:
             folder = workspace.folder / "masks_from"
@@ -248,10 +279,21 @@ class SceneDriver:
                 predictor=self.predictor,
             )
             masks = grown_maps(masks, settings.masks_grow)
-        return Views(frames, motion_masks=masks, observed=workspace.observed(), focal=self._focal(frames))
+        return Views(frames, motion_masks=masks, observed=workspace.observed(), focal=self._focal(frames, workspace))
 
-    def _focal(self, frames: Frames) -> float | None:
-        fov = self.settings.fov
+    def _known_lens(self, workspace: StreamWorkspace) -> Lens:
+        """The lens of --lens for the frames, which may have been shrunk."""
+        frames, source = workspace.input_frames(), workspace.source_size
+        size = frames.width, frames.height
+        lens = known_lens(self.settings.lens, self.settings.fov, *(source or size))
+        assert lens is not None
+        self.warn(f"The frames are undistorted for the lens that --lens {self.settings.lens} describes.")
+        return lens.resized(*size)
+
+    def _focal(self, frames: Frames, workspace: StreamWorkspace | None = None) -> float | None:
+        fov, given = self.settings.fov, self.settings.lens not in (None, "auto", "pinhole")
+        if given and workspace is not None and workspace.undistortion is not None:
+            return workspace.undistortion.pinhole.fx if self.spec.known_focal else None
         return None if fov is None else focal_length(frames.width, fov)
 
     def _complete(self, scene: Scene, views: Views | None, workspace: StreamWorkspace, motion_stage: bool) -> None:
@@ -259,6 +301,8 @@ class SceneDriver:
         comes from."""
         settings, spec, positions = self.settings, self.spec, workspace.positions
         scene.observed = workspace.observed()
+        if workspace.lens is not None:
+            scene.lens, scene.input_frames = workspace.lens, workspace.input_frames()
         of_depth = spec
         if settings.depths_from is not None:
             of_depth = predictor_spec(settings.depths_from)
@@ -392,6 +436,12 @@ def chosen_views(views: Views, frames: Frames, indices: Sequence[int] | range) -
         world_from_camera=None if views.world_from_camera is None else views.world_from_camera[chosen],
         intrinsics=None if views.intrinsics is None else views.intrinsics[chosen],
     )
+
+
+def undistorted_views(views: Views, undistortion: Undistortion) -> Views:
+    """Views of which the lens has been found out, with masks of its pinhole images; their frames stay as they are."""
+    masks = undistorted_masks(views.motion_masks, undistortion)
+    return replace(views, motion_masks=masks, observed=undistorted_masks(views.observed, undistortion))
 
 
 def scene_warnings(scene: Scene) -> list[str]:
