@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Renders an optimized model: render.py -m MODEL [--path input|interpolated] [--get_video]."""
 
 import argparse
@@ -7,6 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import terminal.own_python  # noqa: F401 - first, so that any Python may start this
+
+# isort: split
 import numpy as np
 
 from scene.compute_settings import ComputeSettings
@@ -37,6 +41,16 @@ def _parser() -> argparse.ArgumentParser:
         "-m", "--model", "--model_path", required=True, metavar="MODEL", help="folder of an optimized model"
     )
     parser.add_argument(
+        "-s",
+        "--scene",
+        "--source_path",
+        metavar="SCENE",
+        help="not needed: the model has its cameras; for DAS3R's users",
+    )
+    parser.add_argument(
+        "--iteration", "--iter", type=int, metavar="N", help="the Gaussians of iteration N (default: the newest)"
+    )
+    parser.add_argument(
         "-o", "--output", metavar="DIR", help="default: MODEL/renders/input or MODEL/renders/interpolated"
     )
     parser.add_argument(
@@ -60,15 +74,16 @@ def _render(options: argparse.Namespace) -> int:
     from gaussian.rasterize import usable_device
     from scene.camera_path import interpolated_path
     from scene.files.locking import only_process
+    from scene.model_place import folder_of_model
     from scene.splat_rendering import Renderer
 
-    folder = Path(options.model)
+    folder = folder_of_model(options.model)
     paths = ["input", "interpolated"] if options.path == "both" else [options.path]
     places = {path: _place(options, folder, path, several=len(paths) > 1) for path in paths}
     with ExitStack() as stack:
         if not options.output and folder.is_dir():
             stack.enter_context(only_process(folder))
-        model = load_model(folder)
+        model = load_model(folder, None if options.iteration == -1 else options.iteration)
         for output in places.values():
             stack.enter_context(only_process(output))
             _check_place(output, with_video=options.get_video, is_given=bool(options.output))

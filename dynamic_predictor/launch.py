@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """A dynamic predictor over a data set, under the names that users of DAS3R know:
 
 python dynamic_predictor/launch.py --mode=eval_pose --pretrained=FILE --eval_dataset=davis --output_dir=results/davis \
@@ -15,6 +16,9 @@ if __name__ == "__main__":
     _ROOT = str(Path(__file__).resolve().parents[1])
     sys.path[:] = [_ROOT, *(entry for entry in sys.path if entry and Path(entry).resolve() != Path(__file__).parent)]
 
+import terminal.own_python  # noqa: F401 - first, so that any Python may start this
+
+# isort: split
 from dynamic_predictor.driver.settings import DEFAULT_PREDICTOR
 from dynamic_predictor.launch_options import (
     CO3D,

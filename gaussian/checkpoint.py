@@ -44,7 +44,8 @@ def save_checkpoint(path: Path, state: dict[str, Any], settings: TrainSettings, 
 
 
 def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[str, Any]:
-    """The state in a checkpoint. Raises `InputError` if it is damaged or of another scene, settings or version."""
+    """The state in a checkpoint. Raises `InputError` if it is damaged or of another scene, settings or version. The
+    settings may have more iterations than before, so that a finished run goes on."""
     try:
         check_torch_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -56,6 +57,8 @@ def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[s
     if not isinstance(found, dict):
         raise damaged(path)
     differing = sorted(name for name in {*wanted, *found} - {*_MAY_CHANGE} if wanted.get(name) != found.get(name))
+    if "iterations" in differing and _is_longer(wanted, found):
+        differing.remove("iterations")
     if differing:
         raise InputError(
             f"{path} was made with other settings ({', '.join(differing)}); resume with the same, or remove it."
@@ -68,7 +71,7 @@ def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[s
 def restore_run(run: "TrainingRun", path: Path) -> None:
     """Brings a new `run` to the state in the checkpoint. Raises `InputError` as `load_checkpoint`, and for a state that
     no run can have had."""
-    state = load_checkpoint(path, run.settings, run.scene)
+    state = load_checkpoint(path, run.settings, run.given)
     try:
         run.restore(state)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RuntimeError) as error:
@@ -80,3 +83,8 @@ def restore_run(run: "TrainingRun", path: Path) -> None:
 def damaged(path: Path) -> InputError:
     """The error for a checkpoint that is no checkpoint."""
     return InputError(f"{path} is damaged and cannot be resumed from; remove it to start anew.")
+
+
+def _is_longer(wanted: dict[str, Any], found: dict[str, Any]) -> bool:
+    before = found.get("iterations")
+    return type(before) is int and wanted["iterations"] > before

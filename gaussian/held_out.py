@@ -39,7 +39,7 @@ def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, 
         for done, frame in enumerate(result.test_frames):
             progress("refining held-out cameras", done, len(result.test_frames))
             _refine_camera(run, gaussians, frame, static[frame])
-            result.cameras[frame] = run.cameras.camera(frame)
+            result.cameras[frame] = run.camera(frame)
         result.test_cameras = "optimized on static pixels"
     frames = []
     for frame in result.test_frames:

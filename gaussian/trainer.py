@@ -17,10 +17,10 @@ from gaussian.settings import TrainSettings
 from gaussian.snapshot import Snapshot, take_snapshot
 from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
-from scene.camera_files import save_cameras
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
+from scene.formats.sibr import write_sibr_cameras
 from scene.formats.splat_ply import save_ply
 from scene.images import write_png
 from scene.interruption import interruption_noted
@@ -119,7 +119,7 @@ class Trainer:
     @property
     def scene(self) -> Scene:
         """What is optimized."""
-        return self._run.scene
+        return self._run.given
 
     @property
     def device(self) -> torch.device:
@@ -194,7 +194,7 @@ class Trainer:
     def save(self) -> None:
         """Writes a checkpoint, from which `resume` continues; nothing without a model folder, and after `finish`."""
         if self._checkpoint is not None and self._result is None:
-            save_checkpoint(self._checkpoint, self._run.state(), self._run.settings, self._run.scene)
+            save_checkpoint(self._checkpoint, self._run.state(), self._run.settings, self._run.given)
             self._begin()
 
     def finish(self) -> TrainResult:
@@ -228,8 +228,8 @@ def _result(run: TrainingRun) -> TrainResult:
     frames = range(len(run.scene.frames))
     moved = run.settings.refine_cameras or run.settings.refine_focal
     return TrainResult(
-        gaussians=run.gaussians,
-        cameras=[run.cameras.camera(frame) for frame in frames],
+        gaussians=run.placed_gaussians(),
+        cameras=[run.camera(frame) for frame in frames],
         exposures=run.exposures.values.astype(np.float32),
         static_weights=run.static_weights,
         history=run.history,
@@ -252,6 +252,10 @@ def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]
         "frame_rate": (len(times) - 1) / span if span > 0 else 30.0,
         "predictor": run.scene.predictor,
         "motion_masks": run.scene.motion_masks is not None,
+        "world_from_local": {
+            "scale": run.world_from_local.scale,
+            "translation": run.world_from_local.translation,
+        },
         "test_frames": run.test_frames,
         "iterations": None,
     }
@@ -269,7 +273,7 @@ def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]
 def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
     remove_model(folder)
     save_ply(point_cloud_path(folder, run.iteration), result.gaussians, sh_degree=0)
-    save_cameras(folder / "cameras.json", list(run.scene.frames.names), result.cameras)
+    write_sibr_cameras(folder / "cameras.json", run.scene.frames.names, result.cameras)
     write_json(folder / "exposures.json", {"exposures": result.exposures})
     write_json(folder / "history.json", {"history": result.history})
     if run.static_weights.is_painted:

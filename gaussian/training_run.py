@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,8 +29,11 @@ from gaussian.rasterize import usable_device
 from gaussian.schedules import Schedules, exponential
 from gaussian.settings import TrainSettings
 from gaussian.staticness import StaticWeights
+from scene.camera import Camera
 from scene.errors import InputError
 from scene.gaussians import Gaussians, morton_order
+from scene.local_frame import moved_camera
+from scene.moved_scene import frame_of_scene, moved_scene, typical_depth
 from scene.observed import is_observed
 from scene.progress import Progress
 from scene.scene import Scene
@@ -53,11 +56,18 @@ class _Report:
 
 
 class TrainingRun:
-    """An optimization: `prepare` or `restore`, then `advance` for each iteration, then `finish`."""
+    """An optimization: `prepare` or `restore`, then `advance` for each iteration, then `finish`.
+
+    It works in a local frame (`scene.local_frame`): `scene`, `cameras` and the Gaussians are in it. `camera` and
+    `placed_gaussians` say what they are in the world of the scene that was given.
+    """
 
     def __init__(self, scene: Scene, settings: TrainSettings) -> None:
         """Raises `InputError` if every frame is held out."""
-        self.scene = scene
+        #: the scene as it was given
+        self.given = scene
+        self.world_from_local = frame_of_scene(scene)
+        self.scene = scene = moved_scene(scene, self.world_from_local.inverse())
         self.settings = settings
         self.schedules = Schedules()
         count = len(scene.frames)
@@ -90,8 +100,18 @@ class TrainingRun:
 
     @property
     def gaussians(self) -> Gaussians:
-        """The Gaussians, up to date."""
+        """The Gaussians, up to date, in the local frame."""
         return self.optimizer.gaussians
+
+    def placed_gaussians(self) -> Gaussians:
+        """The same, which say where the local frame is in the world."""
+        return replace(self.gaussians, world_from_local=self.world_from_local)
+
+    def camera(self, frame: int) -> Camera:
+        """The refined camera of a frame, in the world."""
+        if not (self.settings.refine_cameras or self.settings.refine_focal or self.settings.refine_test_cameras):
+            return self.given.cameras[frame]
+        return moved_camera(self.cameras.camera(frame), self.world_from_local)
 
     @property
     def done(self) -> float:
@@ -111,14 +131,11 @@ class TrainingRun:
 
     def _measure_depth(self) -> None:
         """Sets the typical depth: the median over some frames, or without any depth the distance of the Gaussians."""
-        assert self.scene.z_depths is not None
-        some = self.training_frames[:: max(1, len(self.training_frames) // 8)]
-        samples = [self.scene.z_depths[frame][::8, ::8] for frame in some]
-        values = np.concatenate([sample[np.isfinite(sample) & (sample > 0)] for sample in samples])
-        if len(values) == 0:
+        depth = typical_depth(self.scene, self.training_frames)
+        if depth is None:
             distances = (self.gaussians.means - self._camera_center()).norm(dim=1)
-            values = distances.numpy() if len(distances) else np.ones(1)
-        self.typical_depth = float(np.median(values))
+            depth = float(distances.median()) if len(distances) else 1.0
+        self.typical_depth = depth
 
     def _read_inverse_depths(self) -> None:
         if self.settings.depth_weight > 0:
@@ -327,6 +344,7 @@ class TrainingRun:
             "iteration": self.iteration,
             "seconds": self.seconds,
             "typical_depth": self.typical_depth,
+            "local_frame": [self.world_from_local.scale, *self.world_from_local.translation.tolist()],
             "history": self.history,
             "queue": self._queue,
             "report": [float(self._report.loss), self._report.psnr, self._report.count],
@@ -338,7 +356,11 @@ class TrainingRun:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restores what `state` returned. Raises any exception for something else."""
+        """Restores what `state` returned. Raises `InputError` for the state of a version without the local frame, and
+        any exception for something else."""
+        frame = state.get("local_frame", [1.0, 0.0, 0.0, 0.0])
+        if list(frame) != [self.world_from_local.scale, *self.world_from_local.translation.tolist()]:
+            raise InputError("The checkpoint is of another version, or the depth of the scene was changed; start anew.")
         check_state(state, {name: part.state() for name, part in self._parts().items()}, self.training_frames)
         self.iteration = int(state["iteration"])
         self.seconds = float(state["seconds"])

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.lib import format as npy
 
@@ -36,7 +35,7 @@ from scene.frame_files import frame_name, frame_writer, link_or_copy
 from scene.frames import ImageFolderFrames
 from scene.images import write_png
 from scene.maps import FrameMaps, LoadedMaps, map_8_bit
-from scene.media.image_header import read_header
+from scene.media.image_header import read_header, stored_gray
 from scene.progress import Progress, ignore_progress
 from scene.rotations import is_rigid
 from scene.scene import Scene
@@ -191,7 +190,8 @@ def replace_cameras(folder: str | Path, cameras: Sequence[Camera], note: str, *,
         raise ValueError(f"{len(cameras)} cameras for {len(scene.cameras)} frames")
     _check_cameras(cameras, scene.frames.width, scene.frames.height)
     description = read_json(folder / "scene.json")
-    description["camera_notes"] = [*description.get("camera_notes", []), note]
+    notes = description.get("camera_notes", [])
+    description["camera_notes"] = notes if notes[-1:] == [note] else [*notes, note]
     with atomic_folder(folder, overwrite=True) as temporary:
         replaced = {"scene.json", "cameras.json", "trajectory.txt", "sparse", "distorted"}
         for item in sorted(folder.iterdir()):
@@ -310,8 +310,8 @@ def _maps_8_bit(folder: Path, names: Sequence[str], width: int, height: int, wha
         _check_image(path, width, height)
 
     def load(index: int) -> np.ndarray:
-        values = cv2.imread(str(paths[index]), cv2.IMREAD_GRAYSCALE)
-        if values is None or values.shape != (height, width):
+        values = stored_gray(paths[index])
+        if values.shape != (height, width):
             raise InputError(f"{paths[index]} is damaged and cannot be read as {what}.")
         return values.astype(np.float32) / 255.0
 

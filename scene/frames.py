@@ -151,7 +151,8 @@ def list_images(folder: Path) -> list[Path]:
 
 def _read_rgb8(path: Path) -> np.ndarray:
     check_image_size(path)
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    # OpenCV's own reading of files crashes at names that are not UTF-8
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path} cannot be read as an image; it is missing, damaged or of an unknown kind.")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -43,7 +43,7 @@ def scene_points(
     options = options or ExportOptions()
     count = len(scene.cameras)
     if scene.z_depths is None or not count:
-        return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+        return PointCloud(np.zeros((0, 3)), np.zeros((0, 3), np.uint8))
     is_in_memory = isinstance(scene.z_depths, np.ndarray)
     pixels = scene.frames.width * scene.frames.height * count
     step = 1 if is_in_memory else max(1, round((pixels / _SAMPLES) ** 0.5))
@@ -73,7 +73,7 @@ def scene_points(
             chosen = chosen[rng.random(len(chosen)) < share]
         rows, columns = np.divmod(chosen, image.shape[1])
         depths = scene.z_depths[index].ravel()[chosen].astype(np.float64)
-        positions.append(camera.unproject_pixels(columns, rows, depths).astype(np.float32))
+        positions.append(camera.unproject_pixels(columns, rows, depths))
         colors.append(image.reshape(-1, 3)[chosen])
         progress("collecting points", index + 1, count)
     cloud = PointCloud(np.concatenate(positions), np.concatenate(colors))

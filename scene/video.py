@@ -12,6 +12,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
+from scene.files.paths import name_for_library
 from scene.frames import Frames
 from scene.media.container import plain_error
 
@@ -40,9 +41,9 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, *, q
     rate = Fraction(fps).limit_denominator(1001)
     if rate <= 0:
         raise InputError(f"A video cannot have {fps} frames per second; give a positive number.")
-    with atomic_file(path) as temporary:
+    with atomic_file(path) as temporary, name_for_library(temporary) as name:
         try:
-            with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+            with av.open(name, "w", format="mp4", options={"movflags": "+faststart"}) as container:
                 options = {"crf": str(quality), "preset": "medium"}
                 stream = container.add_stream("libx264", rate=rate, options=options)
                 stream.width, stream.height, stream.pix_fmt = even_width, even_height, "yuv420p"

@@ -36,6 +36,7 @@ from scene.images import read_image, write_jpeg
 from scene.open_scene import is_scene
 from scene.option import values_of
 from scene.progress import Progress, ignore_progress
+from scene.projects.opening import is_project
 from scene.scene import Scene
 from scene.video import write_video
 from stillsplat.depth_settings import DepthSettings
@@ -70,6 +71,8 @@ def estimate_depth_maps(
     )
     if is_scene(settings.input):
         raise InputError(f"{settings.input} is a scene, which has depth already; give the images that it was made of.")
+    if is_project(settings.input):
+        raise InputError(f"{settings.input} is a project; give the folder of its images, or use stillsplat predict.")
     check_options(settings, makes_scene=False, in_chunks=not settings.each)
     _check_masks(settings)
     formats = checked_formats(settings, each=settings.each)

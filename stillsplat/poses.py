@@ -28,7 +28,7 @@ from scene.files.recovery import recover
 from scene.folder import save_scene
 from scene.formats.registry import export
 from scene.formats.registry import formats as all_formats
-from scene.open_scene import is_scene
+from scene.open_scene import can_open, is_scene
 from scene.progress import Progress, ignore_progress
 from stillsplat.scene_exports import checked_formats
 from stillsplat.settings import PosesSettings
@@ -61,7 +61,7 @@ def extract_poses(
     """
     output = Path(output)
     part = output.with_name(output.name + ".part")
-    if is_scene(settings.input) and source is None:
+    if can_open(settings.input) and source is None:
         raise InputError(
             f"{settings.input} is a scene already; give the clip that it was made of, or use stillsplat run."
         )

@@ -15,7 +15,7 @@ from scene.files.recovery import working_folder
 from scene.folder import save_scene
 from scene.formats.registry import export
 from scene.frames import Frames
-from scene.open_scene import is_scene
+from scene.open_scene import can_open, is_scene
 from scene.progress import Progress, ignore_progress, say_progress
 from stillsplat.estimate import estimated_time
 from stillsplat.scene_exports import checked_formats, export_prediction, export_settings, length_check
@@ -70,7 +70,7 @@ def make_scene(
     """The scene of the input, a clip or a scene folder. Its frames, depths and masks may lie in `working_folder`, which
     must exist until the scene is saved. `check` is called before the prediction; `predictor_settings` are further
     fields of the predictor's settings type."""
-    if is_scene(settings.input):
+    if can_open(settings.input):
         scene = scene_of_folder(settings, working_folder, progress=progress, warn=warn)
         check(scene.frames, range(len(scene.frames)))
         return DrivenScene(scene)

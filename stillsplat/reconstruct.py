@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynamic_predictor.driver.checks import check_options
+from scene.camera_files import read_cameras
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
@@ -43,7 +44,7 @@ from stillsplat.settings import RunSettings
 if TYPE_CHECKING:
     from gaussian.trainer import Watch
 
-STAGES = ("scene", "optimize", "render", "export", "score", "report")
+STAGES = ("scene", *run_folder.AFTER_SCENE)
 _REFINED = "Refined together with the Gaussians by stillsplat run."
 
 
@@ -120,6 +121,9 @@ def _run(
     if settings.annotations is not None:
         annotations = open_annotations(settings.annotations, settings, scene)
     if not folder.finished("optimize"):
+        before = folder.scene / "cameras_predicted.json"
+        if before.exists():  # an optimization that goes on after the cameras were refined starts from those of before
+            scene.cameras = read_cameras(before, scene.frames.names, scene.frames.width, scene.frames.height)
         with _timed() as clock:
             findings = _optimize(scene, settings, folder, annotations, progress, watch)
         folder.finish("optimize", clock(), peak_memory_bytes=peak_memory_bytes(), **findings)
@@ -130,7 +134,7 @@ def _run(
 
             model = load_model(folder.model)
             # only now: a checkpoint belongs to the scene with the cameras of the predictor
-            if not (folder.scene / "cameras_predicted.json").exists():
+            if not settings.fixed_cameras:
                 replace_cameras(folder.scene, model.cameras, _REFINED, scene=scene)
             scene.cameras = list(model.cameras)
             visibility = _render(scene, model, settings, folder, progress)
@@ -168,7 +172,8 @@ def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, wa
 
     wanted = export_settings(settings, formats, optimized=True)
     driven = make_scene(settings, folder.working, progress, warn, check=check, **wanted)
-    save_scene(driven.scene, folder.scene, progress=progress)
+    # a process that was killed may have saved it and not said so
+    save_scene(driven.scene, folder.scene, overwrite=True, progress=progress)
     rest = export_prediction(driven, folder.exports, formats, settings, progress, optimized=True)
     return [name for name in formats if name not in rest]
 
@@ -195,6 +200,7 @@ def _optimize(
     progress: Progress,
     watch: "Watch | None",
 ) -> dict[str, Any]:
+    from gaussian.model_folder import write_viewer_files
     from gaussian.trainer import train
     from scene.formats.splat_ply import save_ply
 
@@ -208,6 +214,7 @@ def _optimize(
         watch=watch,
     )
     save_ply(folder.splats, result.gaussians, sh_degree=0)
+    write_viewer_files(folder.model, folder.scene)
     return {
         "gaussians": len(result.gaussians),
         "test_frames": list(result.test_frames),

@@ -21,6 +21,8 @@ from stillsplat.run_records import check_indices, read_run
 from stillsplat.settings import RunSettings
 
 RECORD = "run.json"
+#: the stages of a run after its scene, in their order
+AFTER_SCENE = ("optimize", "render", "export", "score", "report")
 _SCHEMA_VERSION = 1
 
 
@@ -197,6 +199,10 @@ def source_revision() -> str | None:
 def _continue(path: Path, settings: RunSettings) -> RunFolder:
     folder = open_run(path)
     different = settings.differences(folder.settings)
+    # a finished optimization goes on from where it ended
+    goes_on = folder.finished("optimize") and settings.iterations > folder.settings.iterations
+    if goes_on:
+        different.remove("--iterations")
     if different:
         raise InputError(
             f"{path} was begun with another value of {', '.join(different)}; repeat the first command with --resume "
@@ -204,6 +210,9 @@ def _continue(path: Path, settings: RunSettings) -> RunFolder:
         )
     shutil.rmtree(folder.working, ignore_errors=True)
     folder.record["settings"] = settings.to_dict()
+    if goes_on:
+        for stage in AFTER_SCENE:
+            folder.record["stages"].pop(stage, None)
     folder.write_record()
     return folder
 

@@ -49,6 +49,8 @@ class PosesSettings(SceneSettings, StreamSettings):
 class RunSettings(SceneSettings, OptimizationSettings):
     """Settings of `stillsplat.reconstruct.reconstruct`."""
 
+    #: the cameras stay as they were given or predicted
+    fixed_cameras: bool = option(False, "keeps the cameras, for example those of a project", group="cameras")
     #: folder with annotated motion masks, used for scores only
     annotations: str | None = option(
         None, "annotated motion masks (white = moving), for scores only", metavar="DIR", group="scores"
@@ -62,14 +64,15 @@ class RunSettings(SceneSettings, OptimizationSettings):
 
     def optimization(self) -> TrainSettings:
         """The settings of the optimizer."""
-        return TrainSettings(**values_of(self, OptimizationSettings))
+        settings = TrainSettings(**values_of(self, OptimizationSettings))
+        return replace(settings, refine_cameras=False, refine_focal=False) if self.fixed_cameras else settings
 
     def resolved(self) -> "RunSettings":
         """The same with the default predictor and what the protocol fixes filled in; explicit values stay, and the
         scores name the deviation."""
-        from scene.open_scene import is_scene  # here, so that --help stays fast
+        from scene.open_scene import can_open  # here, so that --help stays fast
 
-        if self.predictor is None and not is_scene(self.input):
+        if self.predictor is None and not can_open(self.input):
             return replace(self, predictor=self.spec.name).resolved()
         if self.protocol != "das3r":
             return self

@@ -14,6 +14,7 @@ from scene.errors import InputError
 from scene.frames import parse_frame_range
 from scene.given_masks.opening import check_masks
 from scene.open_scene import is_scene
+from scene.projects.opening import is_project
 
 
 def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chunks: bool = False) -> None:
@@ -76,6 +77,23 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
                     f"{settings.input} is a scene, whose frames and cameras are fixed; leave out "
                     f"--{name.replace('_', '-')}."
                 )
+    elif is_project(settings.input):
+        _check_project(settings)
+
+
+def _check_project(settings: DriverSettings) -> None:
+    if settings.predictor is not None or settings.predictor_options:
+        flags = "--predictor" if settings.predictor is not None else option_flags(settings.predictor_options)
+        raise InputError(
+            f"{settings.input} is a project, whose cameras are given, so no predictor runs; leave out {flags}, or give "
+            "the folder of its images."
+        )
+    for name in ("fps", "fov", "weights", "strict_official"):
+        if getattr(settings, name) not in (None, False):
+            raise InputError(
+                f"{settings.input} is a project, whose images and cameras are given; leave out "
+                f"--{name.replace('_', '-')}."
+            )
 
 
 def _check_depths_from(settings: DriverSettings, makes_scene: bool, in_chunks: bool) -> None:

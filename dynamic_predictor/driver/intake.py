@@ -90,9 +90,11 @@ class Intake:
             stored()
         if isinstance(self._source, ImageFiles):
             self._source.require_one_size()
-        for image in self._source.images(skip=len(self._workspace)):
+        images = self._source.images(skip=len(self._workspace))
+        while (image := next(images, None)) is not None:
             if not self._store(image):
                 return
+            image = None  # a large one is not kept while the next one is decoded
             if self._source.total:
                 self._progress("reading frames", len(self._workspace), self._source.total)
             stored()

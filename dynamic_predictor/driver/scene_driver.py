@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from dynamic_predictor.contract import CollectionPredictor, LearnedPredictor, Prediction, Predictor, Views
+from dynamic_predictor.driver.given_cameras import completed
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.known_lens import known_lens
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
@@ -27,7 +28,7 @@ from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.camera import focal_length
 from scene.errors import InputError
-from scene.frames import Frames, MemoryFrames
+from scene.frames import Frames, MemoryFrames, parse_frame_range
 from scene.given_masks.growing import grown_maps
 from scene.given_masks.opening import GivenMasks
 from scene.images import fitted_size, resize_image
@@ -36,6 +37,7 @@ from scene.maps import FrameMaps, chosen_maps, maps_of_size
 from scene.observed import where_observed
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
+from scene.projects.opening import ProjectChoice, is_project, open_project
 from scene.scene import Scene
 from scene.undistortion import Undistortion, undistorted_masks
 
@@ -353,7 +355,10 @@ def scene_of_folder(
 ) -> Scene:
     """The scene in the folder that the settings name as input, with the user's masks or those of another predictor in
     place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
-    no depth either, so that moving objects are never silently treated as static."""
+    no depth either, so that moving objects are never silently treated as static. A project (`scene.projects`) gets
+    depth, too."""
+    if is_project(settings.input):
+        return scene_of_project(settings, working_folder, progress=progress, warn=warn)
     scene = open_scene(settings.input)
     if settings.predictor not in (None, scene.predictor):
         raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
@@ -392,6 +397,40 @@ def scene_of_folder(
         scene.provenance["masks"] = grown_by(str(scene.provenance.get("masks", "")), settings.masks_grow)
     for sentence in scene_warnings(scene):
         warn(sentence)
+    return scene
+
+
+def scene_of_project(
+    settings: DriverSettings, working_folder: Path, *, progress: Progress = ignore_progress, warn: Warn
+) -> Scene:
+    """The project in the folder that the settings name as input, with the masks and depth of the settings, its own, or
+    those that are estimated from its cameras, in this order."""
+    chosen = parse_frame_range(settings.frames)
+    scene = open_project(settings.input, ProjectChoice(settings.size_limit, chosen, settings.max_frames))
+    given = None
+    if settings.masks is not None:
+        positions = scene.provenance["source_frames"] if settings.selects_frames else None
+        given = users_masks(settings, scene.frames, positions, warn)
+        if given.is_complete:
+            scene.motion_masks = given.maps
+    elif settings.masks_from is not None:
+        folder = working_folder / "masks_from"
+        masks = predicted_masks(scene.frames, settings, folder, progress, warn, observed=scene.observed)
+        scene.motion_masks = grown_maps(masks, settings.masks_grow)
+        scene.provenance["masks"] = grown_by(mask_source(settings).provenance, settings.masks_grow)
+    scene.provenance["input"] = settings.input
+    device = resolved_device(settings.device)
+    flow = create_optical_flow(settings.flow or "auto", auto="dis", device=device, warn=warn)
+    scene = completed(scene, flow, progress=progress, warn=warn)
+    if given is not None:
+        others = given.maps if scene.motion_masks is None else scene.motion_masks
+        scene.motion_masks = given.merged(others)
+        scene.provenance["masks"] = given_by(given, str(scene.provenance.get("masks", "")))
+    if settings.depths_from is not None:
+        spec = predictor_spec(settings.depths_from)
+        folder = working_folder / "depths_from"
+        found = second_prediction(spec, scene.frames, settings, folder, progress, warn, observed=scene.observed)
+        use_depths(scene, found, spec.name)
     return scene
 
 

@@ -22,7 +22,7 @@ _NUMBERED = re.compile(r"%(?:0?(\d+))?d")
 def is_address(text: str) -> bool:
     """Whether `text` is the address of a network stream. Raises `InputError` for schemes that are none."""
     match = _ADDRESS.match(text)
-    if match is None or Path(text).exists():
+    if match is None or (len(text) < 4096 and Path(text).exists()):
         return False
     scheme = match[1].lower()
     if scheme == "file":
@@ -34,7 +34,7 @@ def is_address(text: str) -> bool:
 
 def is_live(source: Source) -> bool:
     """Whether `source` names a camera of this machine ("0") or the address of a network stream."""
-    if not isinstance(source, str) or len(source) > 4096:
+    if not isinstance(source, str):
         return False
     return is_camera(source) or is_address(source)
 

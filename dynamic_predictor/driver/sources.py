@@ -193,8 +193,10 @@ class ImageFiles:
             position = self._positions[index]
             if self._size is not None:
                 self._check_size(self.files[index])
-            color, alpha = read_layers(self.files[index], full_scale=self._full_scale)
-            yield DecodedImage(position, position / ASSUMED_RATE, color, alpha)
+            # not kept in a variable, so that two large images are never in memory
+            yield DecodedImage(
+                position, position / ASSUMED_RATE, *read_layers(self.files[index], full_scale=self._full_scale)
+            )
 
     def originals(self, positions: Sequence[int]) -> Iterator[OriginalImage]:
         """See `StoredSource`."""

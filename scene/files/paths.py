@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from scene.errors import InputError
@@ -47,6 +49,29 @@ def path_problem(error: OSError) -> str | None:
 def shortened(text: str, limit: int = 80) -> str:
     """`text`, or its beginning where it is long."""
     return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+@contextmanager
+def name_for_library(path: Path) -> Iterator[str]:
+    """The name of a file for a library that takes names in UTF-8 only: `path` itself or, where a part of it is other
+    bytes, the same file by way of an open descriptor (Linux). The file, or its folder, must exist."""
+    if _is_utf8(str(path)):
+        yield str(path)
+        return
+    last = path.name if _is_utf8(path.name) else None
+    descriptor = os.open(path if last is None else path.parent, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{descriptor}" + ("" if last is None else f"/{last}")
+    finally:
+        os.close(descriptor)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def readable_file(path: Path, wanted: str) -> None:

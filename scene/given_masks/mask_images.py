@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from scene.errors import InputError
 from scene.images import read_layers
+from scene.media.image_header import opened_image, stored_values
 
 _LOSSY_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"})
 
@@ -33,7 +32,7 @@ class MaskImage:
 def read_mask_image(path: Path) -> MaskImage:
     """Raises `InputError` as `scene.images.read_layers` does."""
     color, alpha = read_layers(path)
-    with Image.open(path) as image:
+    with opened_image(path) as image:
         lossy = (image.format or "") in _LOSSY_FORMATS
         if image.mode == "P":
             levels, is_colored = _palette_levels(np.array(image), color)
@@ -78,8 +77,8 @@ def _palette_levels(indices: np.ndarray, color: np.ndarray) -> tuple[np.ndarray,
 
 def _deep_levels(path: Path, orientation: int, color: np.ndarray, alpha: np.ndarray | None) -> MaskImage:
     """Levels of a file with more than 8 bits per pixel, whose numbers may be labels or 8-bit levels."""
-    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.ndim != 2 or not np.issubdtype(values.dtype, np.integer) or orientation != 1:
+    values = stored_values(path)
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer) or orientation != 1:
         return MaskImage(color.max(axis=2).astype(np.int32), 255, alpha)
     levels = np.clip(values.astype(np.int64), 0, 65535).astype(np.int32)
     return MaskImage(levels, 65535, alpha)

@@ -169,6 +169,13 @@ def linear_rec709(codes: np.ndarray, encoding: ColorEncoding) -> np.ndarray:
     return light
 
 
+def decoded_display(frame: av.VideoFrame, encoding: ColorEncoding, curve: ToneCurve) -> np.ndarray:
+    """A decoded frame as uint8 sRGB (H, W, 3)."""
+    if encoding.is_display_rgb:
+        return rgb_codes(frame, encoding, deep=False)
+    return display_rgb(rgb_codes(frame, encoding, deep=True), encoding, curve)
+
+
 def display_rgb(codes: np.ndarray, encoding: ColorEncoding, curve: ToneCurve) -> np.ndarray:
     """uint8 sRGB (H, W, 3) as a standard display shows it, of uint16 `codes` (H, W, 3)."""
     shown = np.empty(codes.shape, np.uint8)

@@ -4,6 +4,8 @@ FFmpeg would also follow playlists, concatenations and scripts to other files an
 must not do that. So the protocol is `file` alone and the formats are listed here.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -12,7 +14,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from scene.errors import InputError
-from scene.files.paths import readable_file
+from scene.files.paths import name_for_library, readable_file
 
 #: FFmpeg's names of the formats that are opened
 _FORMATS = (
@@ -33,7 +35,8 @@ _STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
-def open_container(path: Path) -> InputContainer:
+@contextmanager
+def open_container(path: Path) -> Iterator[InputContainer]:
     """Raises `InputError` for what is not a regular file with a video that can be decoded."""
     head = _head(path)
     _refuse_other_kinds(path, head)
@@ -44,8 +47,9 @@ def open_container(path: Path) -> InputContainer:
         "max_streams": "100",
     }
     try:
-        # the name of a protocol, so that a colon in the name of a file is not taken for one
-        return av.open(f"file:{path}", options=options, metadata_errors="replace")
+        with name_for_library(path) as name:
+            # with a protocol, so that a colon in the name of a file is not taken for one
+            container = av.open(f"file:{name}", options=options, metadata_errors="replace")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path.") from None
     except PermissionError:
@@ -55,6 +59,8 @@ def open_container(path: Path) -> InputContainer:
             f"{path} is not a video that can be decoded ({plain_error(error)}); it is damaged, cut off or of another "
             "kind."
         ) from error
+    with container:
+        yield container
 
 
 def _head(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from scene.media.color import (
     ColorEncoding,
     ToneCurve,
     alpha_of,
+    decoded_display,
     display_rgb,
     encoding_of,
     measured_light,
@@ -74,7 +75,7 @@ class VideoClip:
         #: how many frames the header declares; a hint, 0 where it says nothing
         self.declared = 0
         self.encoding, self.fields, self._curve = ColorEncoding(), Fields("progressive"), ToneCurve()
-        self._full_scale = 1.0
+        self._full_scale, self._left_out = 1.0, False
         with open_container(self.path) as container:
             self._look(container, picture_stream(self.path, container))
 
@@ -106,8 +107,8 @@ class VideoClip:
             yield OriginalImage(place.position, place.time, _upright(codes, place, aspect), self.encoding)
 
     def _display(self, frame: av.VideoFrame) -> np.ndarray:
-        if self.encoding.is_display_rgb and self._full_scale == 1.0:
-            return rgb_codes(frame, self.encoding, deep=False)
+        if self._full_scale == 1.0:
+            return decoded_display(frame, self.encoding, self._curve)
         codes = self._scaled(rgb_codes(frame, self.encoding, deep=True))
         if self.encoding.is_display_rgb:
             return ((codes.astype(np.uint32) + 128) // 257).astype(np.uint8)
@@ -123,7 +124,7 @@ class VideoClip:
     ) -> Iterator[tuple[av.VideoFrame, _Place, Fraction | None]]:
         with open_container(self.path) as container:
             stream = picture_stream(self.path, container)
-            decoder = _Decoder(container, stream)
+            decoder = _Decoder(container, stream, left_out=self._left_out)
             pictures = WholePictures[_Place](self.fields) if self.fields.kind != "progressive" else None
             ended = True
             for frame, place in decoder.frames():
@@ -160,7 +161,8 @@ class VideoClip:
         by_flags: FieldOrder = "bottom" if _field_order(context) in _BOTTOM_FIRST else "top"
         evidence, seen, judged = FieldEvidence(), 0, False
         size: tuple[int, int, str] | None = None
-        for frame, _ in _Decoder(container, stream).frames():
+        decoder = _Decoder(container, stream)
+        for frame, _ in decoder.frames():
             if seen == 0:
                 self.encoding, problem = encoding_of(frame, context)
                 if problem is not None:
@@ -168,12 +170,16 @@ class VideoClip:
                 flagged = frame.interlaced_frame or _field_order(context) in (*_TOP_FIRST, *_BOTTOM_FIRST)
                 judged = (flagged or frame.height <= _INTERLACED_HEIGHT) and not frame.format.is_rgb
                 size = (frame.width, frame.height, frame.format.name)
-            if not judged or (frame.width, frame.height, frame.format.name) != size:
+            if (frame.width, frame.height, frame.format.name) != size:
                 break
-            evidence.add(frame)
+            if judged:
+                evidence.add(frame)
+            elif not decoder.begins_without_key:
+                break
             seen += 1
             if seen >= EVIDENCE_FRAMES:
                 break
+        self._left_out = bool(decoder.begins_without_key) and decoder.found_key
         if judged:
             self.fields = evidence.verdict(by_flags)
         self._say_fields()
@@ -237,11 +243,15 @@ class VideoClip:
 class _Decoder:
     """The frames of one stream with their positions and times; counts those that cannot be decoded."""
 
-    def __init__(self, container: InputContainer, stream: "av.VideoStream") -> None:
+    def __init__(self, container: InputContainer, stream: "av.VideoStream", *, left_out: bool = False) -> None:
+        """`left_out`: frames before the first key frame are left out."""
         self._container, self._stream = container, stream
         self.damaged = 0
         #: where the last packet of any stream ends in the file
         self.last_byte = 0
+        #: whether the stream begins in the middle of a group of pictures; None: nothing was read yet
+        self.begins_without_key: bool | None = None
+        self._left_out = left_out
         self._first_key: int | None = None
 
     def frames(self) -> Iterator[tuple[av.VideoFrame, _Place]]:
@@ -254,7 +264,7 @@ class _Decoder:
             if frame is None:
                 self.damaged += 1
                 continue
-            if frame.is_corrupt and self._before_first_key(frame):
+            if (frame.is_corrupt or self._left_out) and self._before_first_key(frame):
                 continue
             if frame.is_corrupt:
                 self.damaged += 1
@@ -269,6 +279,11 @@ class _Decoder:
             previous_time = elapsed
             yield frame, _Place(position, elapsed, round(frame.rotation / 90) % 4)
             position += 1
+
+    @property
+    def found_key(self) -> bool:
+        """Whether a key frame was read."""
+        return self._first_key is not None
 
     def _before_first_key(self, frame: av.VideoFrame) -> bool:
         if self._first_key is None or frame.pts is None:
@@ -292,8 +307,10 @@ class _Decoder:
                 return
             if packet.pos is not None:
                 self.last_byte = max(self.last_byte, packet.pos + packet.size)
-            if packet.stream_index != self._stream.index:
+            if packet.stream.index != self._stream.index:
                 continue
+            if self.begins_without_key is None:
+                self.begins_without_key = not packet.is_keyframe
             if self._first_key is None and packet.is_keyframe:
                 self._first_key = packet.pts if packet.pts is not None else packet.dts or 0
             try:

@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from scene.errors import InputError
 from scene.files.paths import readable_file
 
-#: more pixels than any camera delivers (medium format: 102 million)
-MAX_PIXELS = 1 << 27
+#: more pixels than a camera delivers (medium format: 102 million)
+MAX_PIXELS = 110_000_000
 #: and more bytes, once it is unpacked
 MAX_UNPACKED_BYTES = 640 << 20
 #: read by the optional library pillow-heif
@@ -91,7 +91,7 @@ def stored_values(path: str | Path) -> np.ndarray:
 def stored_gray(path: str | Path) -> np.ndarray:
     """An image file as uint8 (H, W), colors weighted to gray. Raises `InputError` as `opened_image` does."""
     check_image_size(path)
-    values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
     if values is None:
         raise InputError(f"{path} is damaged and cannot be read as an image; replace it or leave it out.")
     return values

@@ -1,0 +1,41 @@
+"""A command that is killed at any rename can be repeated: nothing is lost, nothing is left over, and the result is to the
+bit that of one that was not killed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+from tests.stillsplat.stand_ins import clip_images, write_clip
+
+NAMES = [
+    "run", "run over another", "poses", "poses over others", "online poses", "predict over another",
+    "depth over others",
+]  # fmt: skip
+
+
+def _wrong(name: str, step: int, folder: Path) -> list[str]:
+    clip = write_clip(folder / "clip", clip_images())
+    (folder / "work").mkdir()
+    program = ROOT / "tests/stillsplat/killed_program.py"
+    command = [sys.executable, str(program), name, str(clip), str(folder / "work"), str(step)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    lines = (done.stdout + done.stderr).splitlines()
+    assert done.returncode == 0 and lines[-1].endswith(" renames"), lines
+    return lines[:-1]
+
+
+@pytest.mark.parametrize("name", ["poses over others", "run over another"])
+def test_a_kill_now_and_then(name: str, tmp_path: Path) -> None:
+    assert _wrong(name, 40, tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_kill_at_every_rename(name: str, tmp_path: Path) -> None:
+    assert _wrong(name, 1, tmp_path) == []
