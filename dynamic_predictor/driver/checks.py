@@ -40,6 +40,12 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
         raise InputError(f"The predictor {spec.name} has no official behavior to choose; leave out --strict-official.")
     if settings.lens not in (None, "auto", "pinhole") and not makes_scene:
         raise InputError("--lens undistorts the frames of a scene, which is not made here; leave it out.")
+    if settings.lens not in (None, "auto", "pinhole") and live:
+        raise InputError("The frames of a live source are not undistorted; leave out --lens.")
+    if settings.lens == "auto" and not (spec.finds_lens and makes_scene):
+        raise InputError(
+            f"No lens is found here by the predictor {spec.name}; leave out --lens auto, or give the lens."
+        )
     if settings.fov is not None and not spec.known_focal and settings.lens != "fisheye":
         raise InputError(f"The predictor {spec.name} finds the angle of view itself; leave out --fov.")
     if settings.masks_from is not None:
@@ -88,7 +94,7 @@ def _check_project(settings: DriverSettings) -> None:
             f"{settings.input} is a project, whose cameras are given, so no predictor runs; leave out {flags}, or give "
             "the folder of its images."
         )
-    for name in ("fps", "fov", "weights", "strict_official"):
+    for name in ("fps", "fov", "lens", "weights", "strict_official"):
         if getattr(settings, name) not in (None, False):
             raise InputError(
                 f"{settings.input} is a project, whose images and cameras are given; leave out "

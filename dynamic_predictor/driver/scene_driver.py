@@ -148,7 +148,7 @@ class SceneDriver:
             workspace.set_lens(self._known_lens(workspace))
         # a lens that was given, or found before this run was resumed
         undistorted = workspace.lens is not None
-        find_lens = known is None and motion_stage and self.settings.lens in (None, "auto")
+        find_lens = self.spec.finds_lens and known is None and motion_stage and self.settings.lens in (None, "auto")
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
             check(frames, workspace.positions)
