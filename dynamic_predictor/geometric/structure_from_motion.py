@@ -134,7 +134,9 @@ def _solved_geometry(
     if geometry is not None and not geometry.registered.all():
         geometry = _with_disconnected_parts(geometry, tracks, focal_prior, seed, warnings)
     method = "bundle_adjustment"
-    if geometry is None or not only_rotates(geometry, rotating):
+    # an estimate of one focal length has been compared with other models already
+    was_compared = initial is not None and initial.zoom is None
+    if not was_compared and (geometry is None or not only_rotates(geometry, rotating)):
         models = choose_camera_model(
             geometry, rotating, tracks.hosts, focal_prior, lens=lens, seed=seed, progress=progress
         )
