@@ -143,11 +143,10 @@ def _write(
     from scene.video import write_video
     from terminal.progress_bars import ProgressBars
 
-    with (
-        ProgressBars() as bars,
-        atomic_folder(output, overwrite=True) as temporary,
-        working_folder(output) as working,
-    ):
+    with ExitStack() as stack:
+        bars = stack.enter_context(ProgressBars())
+        temporary = stack.enter_context(atomic_folder(output, overwrite=True))
+        working = stack.enter_context(working_folder(output))
 
         def images() -> Iterator[np.ndarray]:
             for index, camera in enumerate(cameras):

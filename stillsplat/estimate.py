@@ -5,6 +5,7 @@ import os
 from dynamic_predictor.driver.settings import DriverSettings
 from gaussian.settings import OptimizationSettings
 from scene.frames import Frames
+from scene.open_scene import is_scene
 
 #: seconds of one core for each frame of the weight-free predictor and for each iteration of the optimizer, per million
 #: pixels: room_ball of the README (40 frames of 480x272, 2000 iterations) took 157 seconds
@@ -18,7 +19,8 @@ def estimated_time(frames: Frames, settings: DriverSettings) -> str:
     pixels = frames.width * frames.height / 1e6
     speed = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_CORES)
     seconds, of_what = 0.0, []
-    if settings.spec.name == "geometric":
+    is_given = is_scene(settings.input)
+    if settings.spec.name == "geometric" and not is_given:
         seconds += _PREDICTING * len(frames) * pixels
         of_what.append("cameras, masks and depth")
     if isinstance(settings, OptimizationSettings):
@@ -27,8 +29,8 @@ def estimated_time(frames: Frames, settings: DriverSettings) -> str:
     seconds /= speed**_OF_CORES
     what = f"{len(frames)} frames of {frames.width}x{frames.height}"
     if not of_what:
-        return f"{what}; how long {settings.spec.name} takes, its bar will show."
-    rest = "" if settings.spec.name == "geometric" else f", without what {settings.spec.name} takes"
+        return f"{what}; how long it takes, the bars will show."
+    rest = "" if settings.spec.name == "geometric" or is_given else f", without what {settings.spec.name} takes"
     return f"{what}: {_between(0.7 * seconds, 1.5 * seconds)} for {' and '.join(of_what)} on this machine{rest}."
 
 

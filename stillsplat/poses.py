@@ -72,7 +72,7 @@ def extract_poses(
     formats += checked_formats(settings, in_chunks=True)
     with only_process(output):
         _check_place(output, part, resume, overwrite)
-        began = part.exists() and resume
+        began = resume and (part / "stream.json").exists()
         driver = SceneDriver(
             settings,
             predictor=predictor,
@@ -83,9 +83,8 @@ def extract_poses(
             view.attach(driver.predictor)
         if source is None and not began:  # refused before anything is made
             source = driver.open_source()
-        workspace = StreamWorkspace(part, _fixed_settings(settings), resume=began)
-        if overwrite:
-            workspace.note("replaces", True)
+        notes = {"replaces": overwrite}
+        workspace = StreamWorkspace(part, _fixed_settings(settings), resume=began, notes=notes)
         try:
             driven = driver.scene(
                 workspace,
@@ -168,6 +167,8 @@ def _check_place(output: Path, part: Path, resume: bool, overwrite: bool) -> Non
     if record.get("finished") is True and not (part / "result").exists():
         shutil.rmtree(part, ignore_errors=True)  # it was finished, and its process killed while it cleaned up
         record = {}
+    if part.is_dir() and not any(part.iterdir()):
+        part.rmdir()  # its process was killed before it wrote anything
     remedy = "it is finished" if resume else "add --overwrite or choose another place"
     replaces = overwrite or (resume and record.get("replaces") is True)
     check_output_folder(output, holds="a scene", is_ours=is_scene, overwrite=replaces, remedy=remedy)

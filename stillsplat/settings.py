@@ -7,7 +7,6 @@ from typing import Any
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from gaussian.settings import OptimizationSettings, TrainSettings
 from scene.errors import InputError
-from scene.files.json_files import plain
 from scene.formats.options import ExportOptions
 from scene.option import option, values_of
 
@@ -130,6 +129,7 @@ class RunSettings(SceneSettings, OptimizationSettings):
     def differences(self, recorded: "RunSettings") -> list[str]:
         """Names of options that differ from `recorded` and would change what is already made."""
         from dynamic_predictor.predictor_options import option_flags
+        from scene.files.json_files import plain
 
         ours, theirs = self.resolved().to_dict(), recorded.resolved().to_dict()
         of_predictor, before = ours.pop("predictor_options"), theirs["predictor_options"]

@@ -14,7 +14,7 @@ Settings = TypeVar("Settings")
 
 
 def add_options(
-    parser: OptionParser,
+    parser: argparse.ArgumentParser,
     settings_type: type,
     *,
     leave_out: Collection[str] = (),
@@ -29,7 +29,7 @@ def add_options(
             continue
         target: Any = parser if declared.group is None else _group(parser, declared.group)
         words = _words(item, declared, defaults.get(item.name, _default(item)))
-        if declared.presets is not None:
+        if declared.presets is not None and isinstance(parser, OptionParser):
             parser.presets[item.name] = declared.presets
         if declared.positional:
             target.add_argument(item.name, **words)

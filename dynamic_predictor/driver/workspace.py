@@ -56,8 +56,11 @@ class ChunkRecord:
 class StreamWorkspace:
     """Reads and writes the folder; see the module."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        """Makes the folder, without what another stream has left in it, or with `resume` continues it.
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *, resume: bool, notes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Makes the folder with `notes` (see `note`), without what another stream has left in it, or with `resume`
+        continues it.
         `InputError` when it was begun with other settings, or cannot be written."""
         self.folder = Path(folder)
         self._record = self.folder / "stream.json"
@@ -71,9 +74,11 @@ class StreamWorkspace:
                 for name in ("frames", "undistorted", "observed", "chunks", "loops"):
                     if (self.folder / name).exists():
                         shutil.rmtree(self.folder / name)
-                    (self.folder / name).mkdir(parents=True)
                 (self.folder / "online.npz").unlink(missing_ok=True)
-                write_json(self._record, {"settings": settings, "frames_complete": False})
+                # first of all, so that a folder is recognized whenever the process is killed
+                write_json(self._record, {"settings": settings, "frames_complete": False, **(notes or {})})
+                for name in ("frames", "observed", "chunks", "loops"):
+                    (self.folder / name).mkdir(parents=True)
             except OSError as error:
                 raise writing_error(self.folder, error) from error
         #: where each frame lies in the source, counted from 0, and its seconds

@@ -28,7 +28,16 @@ def published_figures(dataset: str, kind: str) -> dict[str, dict[str, float]]:
 
 def published_psnr(dataset: str) -> dict[str, dict[str, float]]:
     """Method -> clip -> PSNR of held-out frames in dB by DAS3R's protocol."""
-    for entry in _content()["psnr"]:
+    return _per_clip("psnr", dataset)
+
+
+def published_region_similarity(dataset: str) -> dict[str, dict[str, float]]:
+    """Method -> clip -> region similarity J of its motion masks, mean over the frames of the whole clip."""
+    return _per_clip("region_similarity", dataset)
+
+
+def _per_clip(kind: str, dataset: str) -> dict[str, dict[str, float]]:
+    for entry in _content()[kind]:
         if entry["dataset"] == dataset:
             return {name: dict(zip(entry["clips"], row, strict=True)) for name, row in entry["methods"].items()}
     return {}

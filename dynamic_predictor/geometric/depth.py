@@ -222,7 +222,7 @@ def estimate_depth(
     )
     centers = np.stack([camera.center for camera in cameras])
     if not np.ptp(centers, axis=0).any():
-        estimate.fill(frames, motion_masks)
+        estimate.fill(flow.images, motion_masks)
         progress("depth", 2 * count, 2 * count)
         return estimate
     raw = StoredMaps(count, height, width, np.float32), StoredMaps(count, height, width, np.float32)
@@ -241,5 +241,5 @@ def estimate_depth(
         ]
         estimate.inverse_depths[index], estimate.informations[index] = fuse(raw[0][index], raw[1][index], warped)
         progress("depth", count + index + 1, 2 * count)
-    estimate.fill(frames, motion_masks)
+    estimate.fill(flow.images, motion_masks)
     return estimate

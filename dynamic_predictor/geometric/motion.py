@@ -286,7 +286,7 @@ def estimate_motion(
         graph = SegmentGraph()
         for index in span:
             evidence = _frame_evidence(flow, cameras, index, z_depths, confidences)
-            graph.add_frame(_segments(frames.rgb8(index), evidence))
+            graph.add_frame(_segments(flow.images.rgb8(index), evidence))
             progress("motion", index, count)
         _link(graph, flow, span)
         moving = np.concatenate([s.moving for s in graph.frames]) * EVIDENCE_WEIGHT
@@ -299,7 +299,7 @@ def estimate_motion(
         probability = graph.spread(moving + EVIDENCE_WEIGHT * resting, static * (1.0 - resting), probability)
         for index, values, segments in zip(span, graph.per_frame(probability), graph.frames, strict=True):
             if first <= index < last:
-                motion[index] = _to_pixels(values[segments.labels], frames[index])
+                motion[index] = _to_pixels(values[segments.labels], flow.images[index])
     progress("motion", count, count)
     return motion
 

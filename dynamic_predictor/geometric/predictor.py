@@ -90,7 +90,7 @@ class GeometricPredictor:
         assert cameras is not None and depth is not None
         if masks is None:
             begin = time.perf_counter()
-            depth.fill(frames, motion)
+            depth.fill(flow.images, motion)
             timings["depth"] += time.perf_counter() - begin
         return Prediction(
             z_depth=depth.z_depths,

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from dynamic_predictor.geometric.camera_choice import chosen_cameras, plausibility, static_tracks
 from dynamic_predictor.geometric.camera_estimate import CameraEstimate, camera_estimate
 from dynamic_predictor.geometric.camera_hypotheses import (
     best_of,
@@ -134,25 +135,39 @@ def _solved_geometry(
     if geometry is not None and not geometry.registered.all():
         geometry = _with_disconnected_parts(geometry, tracks, focal_prior, seed, warnings)
     method = "bundle_adjustment"
+    hosts, decided = tracks.hosts, False
+    if geometry is not None and geometry.hosts and not only_rotates(geometry, rotating):
+        chosen = chosen_cameras(geometry, hosts, focal, focal_prior, warnings, seed, progress)
+        if chosen is not geometry:
+            # the tracks of the other motion are left out from here on, because it explains them with less error
+            hosts, decided = static_tracks(chosen), True
+            geometry = replace(
+                geometry_from_poses(chosen.poses, chosen.registered.copy(), hosts, center), scale=chosen.scale
+            )
+            refine_registered(geometry, focal_prior, free_focal=focal is None, rounds=2, iterations=8)
+            rotating = rotation_geometry(hosts, count, center, focal, focal_prior)
+            rotating.registered = _trackable(replace(tracks, hosts=hosts))
     # an estimate of one focal length has been compared with other models already
     was_compared = initial is not None and initial.zoom is None
     if not was_compared and (geometry is None or not only_rotates(geometry, rotating)):
-        models = choose_camera_model(
-            geometry, rotating, tracks.hosts, focal_prior, lens=lens, seed=seed, progress=progress
-        )
+        models = choose_camera_model(geometry, rotating, hosts, focal_prior, lens=lens, seed=seed, progress=progress)
         warnings += models.warnings(focal)
         if focal is None:
             geometry, rotating = models.geometry, models.rotating
             if models.zooms_in_place:
                 _bridge_gaps(rotating, warnings)
                 return rotating, "rotation_only"
-    if (geometry is None or _is_doubtful(geometry)) and 3 <= count <= 200:
+    doubtful = geometry is None or (_is_doubtful(geometry) and not decided)
+    if doubtful and 3 <= count <= 200:
         started = time.perf_counter()
         progress("running pycolmap", 0, 1)
         found = pycolmap_cameras(flow.frames, motion_masks, focal=focal, seed=seed)
         if found is not None and len(found.frames) >= 3:
             other = _geometry_from_colmap(found, tracks, center, focal, focal_prior, progress)
             better = best_of([one for one in (geometry, other) if one is not None])
+            if other is not None and better is other and geometry is not None and geometry.hosts:
+                # a moving object may be explained with less error than the background
+                better = other if plausibility(other) > 0.8 * plausibility(geometry) else geometry
             method = "pycolmap" if better is other else method
             geometry = better
         timings["pycolmap"] = time.perf_counter() - started

@@ -9,6 +9,7 @@ import numpy as np
 from dynamic_predictor.optical_flow.contract import OpticalFlow
 from dynamic_predictor.optical_flow.dis import DISFlow
 from dynamic_predictor.optical_flow.gray_images import GrayImages
+from dynamic_predictor.optical_flow.normalized_frames import normalized
 from scene.frames import Frames
 from scene.maps import FrameMaps
 from scene.observed import filled, is_observed
@@ -50,8 +51,10 @@ class FlowField:
     ) -> None:
         """`observed`: what the frames have observed (`scene.observed`); elsewhere there is no flow."""
         self.frames = frames
+        #: the frames with usual contrast and noise, from which flow is estimated
+        self.images = normalized(frames)
         self._observed = observed
-        self._images = GrayImages(frames.rgb8 if observed is None else self._filled)
+        self._images = GrayImages(self.images.rgb8 if observed is None else self._filled)
         self._between = (flow or DISFlow()).between(self._images)
         pixels = frames.width * frames.height
         # 16 bits span three image sides in both directions: steps of 1/42 pixel at 512 pixels
@@ -63,7 +66,7 @@ class FlowField:
         return len(self.frames)
 
     def gray(self, index: int) -> np.ndarray:
-        """Frame `index` as uint8 gray (H, W)."""
+        """Frame `index` of `images` as uint8 gray (H, W)."""
         return self._images.gray(index)
 
     def unobserved(self, index: int) -> np.ndarray | None:
@@ -76,7 +79,7 @@ class FlowField:
 
     def _filled(self, index: int) -> np.ndarray:
         assert self._observed is not None
-        return filled(self.frames.rgb8(index), self._observed[index])
+        return filled(self.images.rgb8(index), self._observed[index])
 
     def displacement(self, source: int, target: int) -> np.ndarray:
         """Flow from `source` to `target`, (H, W, 2) float32, pixels (x, y)."""

@@ -14,6 +14,8 @@ _LARGEST_SIDE = 1 << 20
 #: no camera is farther from the origin, in any unit, and squares and cubes of it are finite
 LARGEST_COORDINATE = 1e30
 _LARGEST_FOCAL = 1e9
+#: in pixels; far smaller ones are 0 in float32
+_SMALLEST_FOCAL = 1e-6
 
 
 def checked_size(values: list[Any], of: str, path: Path) -> tuple[int, int]:
@@ -27,7 +29,7 @@ def checked_size(values: list[Any], of: str, path: Path) -> tuple[int, int]:
 def checked_intrinsics(values: list[Any], of: str, path: Path) -> tuple[float, float, float, float]:
     """fx, fy, cx and cy, or `InputError` that names `of` and `path`."""
     fx, fy, cx, cy = finite_array(values, (4,), f"the intrinsics of {of}", path).tolist()
-    if not (0 < fx <= _LARGEST_FOCAL and 0 < fy <= _LARGEST_FOCAL):
+    if not (_SMALLEST_FOCAL <= fx <= _LARGEST_FOCAL and _SMALLEST_FOCAL <= fy <= _LARGEST_FOCAL):
         raise InputError(f"{path}: the focal length of {of} is not positive, or larger than any.")
     if max(abs(cx), abs(cy)) > _LARGEST_FOCAL:
         raise InputError(f"{path}: the principal point of {of} is far from any image.")

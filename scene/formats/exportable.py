@@ -62,7 +62,7 @@ class Exportable(Scene):
             return made
         made.image_names = [str(name) for name in names]
         frames = scene.frames
-        if _is_size(size) and size != [frames.width, frames.height]:
+        if isinstance(size, list) and _is_size(size) and size != [frames.width, frames.height]:
             width, height = size
             made.original_cameras = [camera.resized(width, height) for camera in scene.cameras]
             matrix = np.diag([frames.width / width, frames.height / height, 1.0])

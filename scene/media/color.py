@@ -9,7 +9,7 @@ much of it (`ToneCurve`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -83,8 +83,15 @@ def encoding_of(frame: av.VideoFrame, context: "av.VideoCodecContext") -> tuple[
             matrix = Colorspace.ITU709
     full = _code(frame, context, "color_range") == int(ColorRange.JPEG) or frame.format.name.startswith("yuvj")
     wrong = _UNSUPPORTED_MATRICES.get(named)
-    problem = None if wrong is None else f"its colors are stored as {wrong}, which is read as BT.2020 and may be wrong"
+    problem = None if wrong is None else f"its colors are stored as {wrong}, which is not known here; they may be wrong"
+    if problem is None and transfer == "sdr" and bits > 8 and _has_dolby_vision(frame):
+        problem = "it is Dolby Vision without a picture for other displays; its colors are wrong, convert it first"
     return ColorEncoding(transfer, primaries, None if matrix is None else int(matrix), full or None, bits), problem
+
+
+def _has_dolby_vision(frame: av.VideoFrame) -> bool:
+    entries: Any = frame.side_data
+    return any(entry.type.name.startswith("DOVI") for entry in entries)
 
 
 def _code(frame: av.VideoFrame, context: "av.VideoCodecContext", name: str) -> int:

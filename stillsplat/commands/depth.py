@@ -4,6 +4,7 @@ import argparse
 
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.depth_settings import DepthSettings
+from terminal.option_parser import OptionParser
 
 EPILOG = """\
 output files in OUT:
@@ -25,7 +26,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
     add_scene_options(parser, DepthSettings, leave_out=("depths_from",))

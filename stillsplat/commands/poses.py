@@ -4,6 +4,7 @@ import argparse
 
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import PosesSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 from viewer.settings import ViewerSettings
 
@@ -30,7 +31,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
     add_scene_options(parser, PosesSettings, leave_out=("depths_from",), input=None)
     parser.add_argument("--video", metavar="SOURCE", help="the input under another name, as in other tools")

@@ -4,6 +4,7 @@ import argparse
 
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import SceneSettings
+from terminal.option_parser import OptionParser
 
 EPILOG = """\
 examples:
@@ -12,7 +13,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("-o", "--output", metavar="SCENE", required=True, help="the scene folder; must not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier scene")
     add_scene_options(parser, SceneSettings)

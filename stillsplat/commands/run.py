@@ -8,6 +8,7 @@ from pathlib import Path
 from scene.errors import InputError
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import RunSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 from viewer.settings import ViewerSettings
 
@@ -35,7 +36,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for all results; must not exist")
     add_scene_options(parser, RunSettings)
     add_options(parser, ViewerSettings)

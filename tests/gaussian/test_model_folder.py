@@ -67,7 +67,7 @@ def test_the_model_is_the_one_that_settings_name(tmp_path: Path) -> None:
     [
         ({"iterations": 7}, "names iteration 7, which is not in"),
         ({"iterations": "6"}, "names iteration 6, which is not in"),
-        ({"width": 10**30}, r"frames of 1e\+30x"),
+        ({"width": 10**9}, r"frames of 1e\+09x"),
         ({"width": True}, "the names or the size of the frames are missing"),
     ],
 )
@@ -100,3 +100,13 @@ def test_bands_of_zeros_are_not_stored(tmp_path: Path) -> None:
     assert b"f_rest_8" in head and b"f_rest_9" not in head
     train(make_scene(), replace(SETTINGS, iterations=3, sh_degree=0), tmp_path)
     assert b"f_rest_0" not in (tmp_path / "point_cloud/iteration_3/point_cloud.ply").read_bytes()[:2000]
+
+
+@pytest.mark.parametrize("focal", [1e-300, 0.0, 1e29])
+def test_a_focal_length_that_no_camera_has(tmp_path: Path, focal: float) -> None:
+    train(make_scene(), replace(SETTINGS, iterations=3), tmp_path)
+    content = json.loads((tmp_path / "cameras.json").read_text())
+    content[0]["fx"] = focal
+    (tmp_path / "cameras.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="cameras.json.*(focal length|fx)"):
+        load_model(tmp_path)

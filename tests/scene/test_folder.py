@@ -306,7 +306,7 @@ def test_a_file_that_vanishes_after_loading(tmp_path: Path, small_scene: Scene) 
     assert loaded.z_depths and loaded.motion_masks
     with pytest.raises(InputError, match="00001.npz is missing"):
         loaded.z_depths[1]
-    with pytest.raises(InputError, match="00003.png is damaged"):
+    with pytest.raises(InputError, match="00003.png is not an image"):
         loaded.motion_masks[3]
 
 

@@ -1,5 +1,5 @@
-"""A command that is killed at any rename can be repeated: nothing is lost, nothing is left over, and the result is to the
-bit that of one that was not killed."""
+"""A command that is killed at any rename can be repeated: nothing is lost, nothing is left over, and the result is that
+of one that was not killed, to the bit."""
 
 import subprocess
 import sys
@@ -25,14 +25,13 @@ def _wrong(name: str, step: int, folder: Path) -> list[str]:
         command, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    lines = (done.stdout + done.stderr).splitlines()
-    assert done.returncode == 0 and lines[-1].endswith(" renames"), lines
-    return lines[:-1]
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and lines[-1].endswith(" renames"), (lines, done.stderr[-2000:])
+    return [line for line in lines if line.startswith("kill ")]
 
 
-@pytest.mark.parametrize("name", ["poses over others", "run over another"])
-def test_a_kill_now_and_then(name: str, tmp_path: Path) -> None:
-    assert _wrong(name, 40, tmp_path) == []
+def test_a_kill_now_and_then(tmp_path: Path) -> None:
+    assert _wrong("run over another", 40, tmp_path) == []
 
 
 @pytest.mark.slow

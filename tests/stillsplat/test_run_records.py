@@ -31,7 +31,7 @@ RUN = [
     ("settings.iterations", "20", "--iterations must be a whole number, not '20'"),
     ("settings.max_size", "64", "--max-size must be a whole number, not '64'"),
     ("settings.input", 5, "INPUT must be text, not 5"),
-    ("settings.fov", 1e300, "--fov"),
+    ("settings.fov", 1e20, "--fov must be at most 1e+12"),
     ("settings.export_options", "x", "export_options are damaged"),
     ("settings.predictor_options", "x", "predictor_options are damaged"),
     ("stages", [], "stages is not an object"),
