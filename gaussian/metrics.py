@@ -45,6 +45,8 @@ def psnr_das3r(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray) 
     """
     rendered, reference = _checked(rendered, reference)
     static = _checked_mask(static, reference)
+    if reference.size == 0:
+        return math.nan
     error = np.where(static[..., None], rendered - reference, 0.0)
     per_channel = np.mean(error**2, axis=(0, 1))
     return float(np.mean([_decibel(float(value)) for value in per_channel]))

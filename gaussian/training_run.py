@@ -34,7 +34,7 @@ from scene.errors import InputError
 from scene.gaussians import Gaussians, morton_order
 from scene.local_frame import moved_camera
 from scene.moved_scene import frame_of_scene, moved_scene, typical_depth
-from scene.observed import is_observed
+from scene.observed import is_observed, unobserved_frames
 from scene.progress import Progress
 from scene.scene import Scene
 
@@ -72,8 +72,11 @@ class TrainingRun:
         self.schedules = Schedules()
         count = len(scene.frames)
         self.test_frames = settings.test_frames(count)
-        held_out = set(self.test_frames)
-        self.training_frames = [frame for frame in range(count) if frame not in held_out]
+        #: frames that observed nothing at all: neither trained on nor scored
+        self.unobserved_frames = unobserved_frames(scene.observed)
+        unseen = set(self.unobserved_frames)
+        self.test_frames = [frame for frame in self.test_frames if frame not in unseen]
+        self.training_frames = [frame for frame in range(count) if frame not in {*self.test_frames, *unseen}]
         if not self.training_frames:
             raise InputError("Every frame is held out for testing, so none is left to train; hold out fewer.")
         #: where Gaussians, images and weights are during the optimization; everything else, and edits, are on the CPU
@@ -328,8 +331,9 @@ class TrainingRun:
         exposures of held-out frames, and fills the regions that no frame shows static."""
         self._prune(self.training_frames[:: max(1, len(self.training_frames) // 200)], 2, PruningSettings())
         self.exposures.center(self.training_frames)
-        self.cameras.interpolate(self.test_frames, self.training_frames)
-        self.exposures.interpolate(self.test_frames, self.training_frames)
+        untrained = sorted({*self.test_frames, *self.unobserved_frames})
+        self.cameras.interpolate(untrained, self.training_frames)
+        self.exposures.interpolate(untrained, self.training_frames)
         cameras = [self.cameras.camera(frame) for frame in self.training_frames]
         observed = self.scene.observed
         seen = None if observed is None else [partial(is_observed, observed, frame) for frame in self.training_frames]

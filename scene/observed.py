@@ -18,6 +18,11 @@ def is_observed(observed: FrameMaps, index: int) -> np.ndarray:
     return observed[index] >= _HALF
 
 
+def unobserved_frames(observed: FrameMaps | None) -> list[int]:
+    """The frames of which nothing was observed."""
+    return [] if observed is None else [i for i in range(len(observed)) if not is_observed(observed, i).any()]
+
+
 def where_observed(maps: FrameMaps, observed: FrameMaps | None) -> FrameMaps:
     """`maps` (motion masks, confidences), 0 where nothing was observed; read when used."""
     if observed is None:

@@ -135,7 +135,7 @@ install_torch() {
         fi
         echo "$CPU_INDEX cannot be reached; torch comes from your package index, where it may bring CUDA (5.7 GB)."
     else
-        echo "torch is fetched (with CUDA: about 2.5 GB, 5.7 GB on the disk; minutes)."
+        echo "torch is fetched (with CUDA: 5.7 GB on the disk; minutes)."
     fi
     pip_install "$TORCH"
 }

@@ -4,11 +4,12 @@ depth/00000.npz       z_depth float32 (H, W), 0 = unknown; confidence in [0, 1]
 previews/00000.jpg    image and colored depth side by side, and preview.mp4 of all
 png16/00000.png       z_depth in whole steps of depth.json's png16_step, 0 = unknown (on request)
 depth.json            predictor, unit, settings
+Of a clip with cuts, each shot has such a folder, shot-01 and so on, and shots.json names them.
 Exports lie beside them (on request).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dynamic_predictor.contract import Prediction, Predictor
 from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import SceneDriver
 from dynamic_predictor.driver.settings import ChunkSettings, StreamSettings
+from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence
 from dynamic_predictor.driver.sources import FrameSource, ImageFiles
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.specs import specs
@@ -41,6 +43,8 @@ from scene.scene import Scene
 from scene.video import write_video
 from stillsplat.depth_settings import DepthSettings
 from stillsplat.scene_exports import checked_formats, export_settings, length_check
+from stillsplat.shot_folders import RECORD as SHOTS
+from stillsplat.shot_folders import holds_shots, spans_of
 
 _PNG_STEPS = 65_535
 _PREVIEW_RATE = 15.0
@@ -67,7 +71,10 @@ def estimate_depth_maps(
     cannot use."""
     output = Path(output)
     check_output_folder(
-        output, holds="depth maps", is_ours=lambda folder: (folder / "depth.json").exists(), overwrite=overwrite
+        output,
+        holds="depth maps",
+        is_ours=lambda folder: (folder / "depth.json").exists() or holds_shots(folder),
+        overwrite=overwrite,
     )
     if is_scene(settings.input):
         raise InputError(f"{settings.input} is a scene, which has depth already; give the images that it was made of.")
@@ -100,21 +107,47 @@ def estimate_depth_maps(
         if formats and chunks is None and spec.mixed_sizes and isinstance(source, ImageFiles):
             return _write_collection(folder, driver.collection(source.files), formats, settings, progress, warn)
         workspace = StreamWorkspace(working / "clip", {}, resume=False)
-        driven = driver.scene(
-            workspace,
-            source=source,
-            stream=chunks,
-            accept_damaged=True,
-            motion_stage=False,
-            check=length_check(settings, formats),
-        )
-        is_metric = bool(driven.scene.provenance.get("is_metric"))
-        _require_meters(settings, is_metric)
-        if formats:
-            exportable = driven.prediction.exportable if driven.prediction is not None else None
-            export(exportable or driven.scene, folder, formats, settings.export_options, progress=progress)
-        limits = _clip_limits(driven.scene)
-        return _write(folder, _maps_of(driven.scene, progress), limits, {"is_metric": is_metric}, settings, warn)
+        try:
+            return _of_clip(folder, driver, workspace, source, chunks, formats, settings)
+        except SeveralShots as several:
+            found = several.found
+        warn(cuts_sentence(settings.input, found))
+        count, entries = 0, spans_of(found)
+        for entry in entries:
+            shot = replace(settings, shot=str(entry["shot"]))
+            other = SceneDriver(shot, predictor=driver.predictor, progress=progress, warn=warn)
+            (folder / entry["folder"]).mkdir()
+            count += _of_clip(folder / entry["folder"], other, workspace, None, chunks, formats, shot)
+        write_json(folder / SHOTS, {"schema_version": 1, "shots": entries})
+        return count
+
+
+def _of_clip(
+    folder: Path,
+    driver: SceneDriver,
+    workspace: StreamWorkspace,
+    source: FrameSource | None,
+    chunks: StreamSettings | None,
+    formats: Sequence[str],
+    settings: DepthSettings,
+) -> int:
+    """A clip or a shot of it, of which all frames are predicted in one world."""
+    driven = driver.scene(
+        workspace,
+        source=source,
+        stream=chunks,
+        accept_damaged=True,
+        motion_stage=False,
+        check=length_check(settings, formats),
+    )
+    is_metric = bool(driven.scene.provenance.get("is_metric"))
+    _require_meters(settings, is_metric)
+    if formats:
+        exportable = driven.prediction.exportable if driven.prediction is not None else None
+        export(exportable or driven.scene, folder, formats, settings.export_options, progress=driver.progress)
+    limits = _clip_limits(driven.scene)
+    maps = _maps_of(driven.scene, driver.progress)
+    return _write(folder, maps, limits, {"is_metric": is_metric}, settings, driver.warn)
 
 
 def _write_collection(

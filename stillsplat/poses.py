@@ -6,9 +6,9 @@ During the run, all files are in OUT.part, which is renamed to OUT at the end.
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +16,13 @@ from dynamic_predictor.contract import Predictor
 from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import DrivenScene, SceneDriver
 from dynamic_predictor.driver.scenes import scene_of_stream
+from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence
 from dynamic_predictor.driver.source_names import is_live
 from dynamic_predictor.driver.sources import FrameSource
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
 from scene.files.atomic import atomic_file, put_folder_in_place
-from scene.files.json_files import read_json
+from scene.files.json_files import read_json, write_json
 from scene.files.locking import only_process
 from scene.files.output_place import check_output_folder
 from scene.files.recovery import recover
@@ -30,8 +31,11 @@ from scene.formats.registry import export
 from scene.formats.registry import formats as all_formats
 from scene.open_scene import can_open, is_scene
 from scene.progress import Progress, ignore_progress
+from stillsplat.predict import is_ours
 from stillsplat.scene_exports import checked_formats
 from stillsplat.settings import PosesSettings
+from stillsplat.shot_folders import RECORD as SHOTS
+from stillsplat.shot_folders import holds_shots, spans_of
 
 if TYPE_CHECKING:
     from stillsplat.live_view import LiveView
@@ -53,14 +57,78 @@ def extract_poses(
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> Path:
     """Writes the folder `output`: a scene with scene.glb, camera_poses.glb, points.ply, transforms.json, poses.npz and
-    path.png, and what `export` names.
+    path.png, and what `export` names. Of a clip with cuts, each shot has such a folder, OUTPUT/shot-01 and so on.
 
     `source` and `predictor` replace those that the settings name. `view` shows what is found meanwhile. Raises
     `InputError` when `output` or an unfinished OUT.part exists and neither `resume` nor `overwrite` is given, and while
     another process works on it.
     """
     output = Path(output)
-    part = output.with_name(output.name + ".part")
+    rest = {"resume": resume, "overwrite": overwrite, "source": source, "predictor": predictor, "view": view}
+    rest |= {"progress": progress, "warn": warn}
+    if not (resume and holds_shots(_part(output))):
+        try:
+            return _extract_one(settings, output, **rest)
+        except SeveralShots as several:
+            if source is not None:
+                raise
+            entries = spans_of(several.found)
+            warn(cuts_sentence(settings.input, several.found))
+            part = _part(output)
+            shutil.rmtree(part)
+            part.mkdir()
+            record = {"settings": _fixed_settings(settings), "replaces": overwrite, "shots": entries}
+            write_json(part / SHOTS, {"schema_version": 1, **record})
+    with only_process(output):
+        return _extract_each(settings, output, **{**rest, "overwrite": False})
+
+
+def _extract_each(settings: PosesSettings, output: Path, *, warn: Callable[[str], None], **rest: Any) -> Path:
+    """The shots of a clip in OUT.part, which holds their record, and becomes OUT at the end."""
+    part = _part(output)
+    record = read_json(part / SHOTS)
+    if record.get("settings") != json.loads(json.dumps(_fixed_settings(settings))):
+        raise InputError(f"{part} was begun with other settings; repeat it as it was, or start again with --overwrite.")
+    if output.exists() and record.get("replaces") is not True:
+        check_output_folder(output, holds="results", is_ours=is_ours, overwrite=False)
+    entries = record["shots"]
+    for entry in entries:
+        folder = part / entry["folder"]
+        if is_scene(folder):
+            continue
+        chosen = replace(settings, shot=str(entry["shot"]))
+        try:
+            _extract_one(chosen, folder, warn=warn, **{**rest, "resume": _part(folder).exists()})
+        except InputError as error:
+            entry["failure"] = str(error)
+            warn(f"Shot {entry['shot']} is left out: {error}")
+            shutil.rmtree(_part(folder), ignore_errors=True)
+    if all("failure" in entry for entry in entries):
+        raise InputError(f"None of the {len(entries)} shots can be used: {entries[0]['failure']}")
+    write_json(part / SHOTS, {"schema_version": 1, "shots": entries})
+    put_folder_in_place(part, output)
+    return output
+
+
+def _part(output: Path) -> Path:
+    return output.with_name(output.name + ".part")
+
+
+def _extract_one(
+    settings: PosesSettings,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    source: FrameSource | None = None,
+    predictor: Predictor | None = None,
+    view: "LiveView | None" = None,
+    progress: Progress = ignore_progress,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> Path:
+    """As `extract_poses`, of a clip without cuts or of one shot."""
+    output = Path(output)
+    part = _part(output)
     if can_open(settings.input) and source is None:
         raise InputError(
             f"{settings.input} is a scene already; give the clip that it was made of, or use stillsplat run."
@@ -137,7 +205,8 @@ def _draw_path(driven: DrivenScene, path: Path) -> None:
 
     stream = driven.stream
     assert stream is not None
-    closed = np.stack([camera.center for camera in driven.scene.cameras])
+    # loops are counted in the frames that were predicted
+    closed = np.stack([camera.center for camera in scene_of_stream(stream).cameras])
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.add_subplot()
     if stream.loops:
@@ -171,10 +240,10 @@ def _check_place(output: Path, part: Path, resume: bool, overwrite: bool) -> Non
         part.rmdir()  # its process was killed before it wrote anything
     remedy = "it is finished" if resume else "add --overwrite or choose another place"
     replaces = overwrite or (resume and record.get("replaces") is True)
-    check_output_folder(output, holds="a scene", is_ours=is_scene, overwrite=replaces, remedy=remedy)
+    check_output_folder(output, holds="a scene", is_ours=is_ours, overwrite=replaces, remedy=remedy)
     if part.exists() and not (resume or overwrite):
         raise InputError(f"An unfinished run is in {part}; add --resume to continue it or --overwrite to begin anew.")
-    if part.exists() and not (part / "stream.json").exists() and any(part.iterdir()):
+    if part.exists() and not any((part / name).exists() for name in ("stream.json", SHOTS)) and any(part.iterdir()):
         raise InputError(f"{part} was not made by this command and is left alone; choose another output.")
     if part.exists() and overwrite:
         shutil.rmtree(part)

@@ -6,13 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dynamic_predictor.driver.checks import check_options
+from dynamic_predictor.driver.shots import SeveralShots
+from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.camera_files import read_cameras
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
@@ -57,6 +59,8 @@ class Reconstruction:
     metrics: dict[str, Any]
     #: warnings for the user: fallbacks of the predictor, damaged input, missing scores
     warnings: list[str]
+    #: of a clip with cuts, the runs of its shots (`stillsplat.shots`)
+    shots: "list[Reconstruction]" = field(default_factory=list)
 
 
 def reconstruct(
@@ -68,6 +72,7 @@ def reconstruct(
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
     watch: "Watch | None" = None,
+    clip: StreamWorkspace | None = None,
 ) -> Reconstruction:
     """Makes everything that `stillsplat run` promises in the folder `output`.
 
@@ -76,7 +81,9 @@ def reconstruct(
     checkpoint. When no stage is finished, nothing is left. `warn` receives sentences as they come up; `watch` shows the
     optimization (`gaussian.trainer.train`).
 
-    Raises `InputError` for all errors that a user can correct; KeyboardInterrupt passes through after clean-up.
+    `clip` has the frames of the input, where they are read already. Raises `InputError` for all errors that a user can
+    correct, and `SeveralShots` for a clip with cuts of which no shot was chosen (`stillsplat.shots` runs all);
+    KeyboardInterrupt passes through after clean-up.
     """
     check_options(settings)
     check_masks("--annotations", settings.annotations)
@@ -84,15 +91,21 @@ def reconstruct(
     settings = settings.resolved()
     with only_process(Path(output), nested=True):
         folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
+        kept = False
         try:
-            return _run(folder, settings, progress, warn, watch)
+            return _run(folder, settings, progress, warn, watch, clip)
+        except SeveralShots as several:
+            # the frames are in the folder, which is cleaned up by who goes on with them
+            several.folder, kept = folder, True
+            raise
         except InputError as error:
             if not folder.any_finished():
                 raise
-            kept = f"what was finished is in {folder.path}, --resume continues from it"
-            raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
+            there = f"what was finished is in {folder.path}, --resume continues from it"
+            raise InputError(f"{str(error).rstrip('.')}; {there}.") from error
         finally:
-            folder.clean_up()
+            if not kept:
+                folder.clean_up()
 
 
 def _run(
@@ -101,6 +114,7 @@ def _run(
     progress: Progress,
     warn: Callable[[str], None],
     watch: "Watch | None" = None,
+    clip: StreamWorkspace | None = None,
 ) -> Reconstruction:
     warnings: list[str] = [str(item) for item in folder.record.get("warnings", [])]
 
@@ -113,7 +127,7 @@ def _run(
     if not folder.finished("scene"):
         folder.forget(*STAGES)
         with _timed() as clock:
-            exported = _make_scene(settings, folder, progress, collect_warning)
+            exported = _make_scene(settings, folder, progress, collect_warning, clip)
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes(), exported=exported)
         gc.collect()
     scene = load_scene(folder.scene)
@@ -162,7 +176,13 @@ def _run(
     return Reconstruction(folder, metrics, warnings)
 
 
-def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, warn: Callable[[str], None]) -> list[str]:
+def _make_scene(
+    settings: RunSettings,
+    folder: RunFolder,
+    progress: Progress,
+    warn: Callable[[str], None],
+    clip: StreamWorkspace | None,
+) -> list[str]:
     """Saves the scene; returns the names of the exports that were written from the prediction."""
     formats = checked_formats(settings, optimized=True)
     check_length = length_check(settings, formats, optimized=True)
@@ -174,7 +194,7 @@ def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, wa
             open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
 
     wanted = export_settings(settings, formats, optimized=True)
-    driven = make_scene(settings, folder.working, progress, warn, check=check, **wanted)
+    driven = make_scene(settings, folder.working, progress, warn, check=check, clip=clip, **wanted)
     # a process that was killed may have saved it and not said so
     save_scene(driven.scene, folder.scene, overwrite=True, progress=progress)
     rest = export_prediction(driven, folder.exports, formats, settings, progress, optimized=True)

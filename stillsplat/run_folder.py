@@ -159,8 +159,19 @@ def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite:
 
 
 def open_run(path: Path) -> RunFolder:
-    """The folder of an earlier run. Raises `InputError` when it is none or its record is damaged."""
-    path = Path(path)
+    """The folder of an earlier run. Raises `InputError` when it is none, when its record is damaged, and when it has a
+    run for each of several shots."""
+    folder = _open(Path(path))
+    if folder.finished("shots"):
+        shots = folder.record["stages"]["shots"].get("shots") or [{}]
+        raise InputError(
+            f"{path} has {len(shots)} runs, one for each shot of the clip; give one of them, such as "
+            f"{folder.path / str(shots[0].get('folder', 'shot-01'))}."
+        )
+    return folder
+
+
+def _open(path: Path) -> RunFolder:
     if not path.exists():
         raise InputError(f"{path} does not exist; give the output folder of stillsplat run.")
     if not (path / RECORD).is_file():
@@ -197,10 +208,12 @@ def source_revision() -> str | None:
 
 
 def _continue(path: Path, settings: RunSettings) -> RunFolder:
-    folder = open_run(path)
+    folder = _open(path)
     different = settings.differences(folder.settings)
     # a finished optimization goes on from where it ended
-    goes_on = folder.finished("optimize") and settings.iterations > folder.settings.iterations
+    goes_on = (
+        folder.finished("optimize") or folder.finished("shots")
+    ) and settings.iterations > folder.settings.iterations
     if goes_on:
         different.remove("--iterations")
     if different:
@@ -247,7 +260,7 @@ def _replaceable(path: Path, kept: Path | None) -> Path:
 
 def _any_finished(path: Path) -> bool:
     try:
-        return open_run(path).any_finished()
+        return _open(path).any_finished()
     except InputError:
         return False
 

@@ -17,6 +17,9 @@ _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mas
 
 def print_run_summary(result: Reconstruction) -> None:
     """Prints the figures, times and output files of a finished run."""
+    if result.shots:
+        _print_shots(result)
+        return
     console = PlainConsole()
     metrics, folder = result.metrics, result.folder
     width, height = metrics["size"]
@@ -39,6 +42,21 @@ def print_run_summary(result: Reconstruction) -> None:
         ("the splats", folder.splats),
     ):
         console.print(Text(f"{what:>16}  ", style="dim") + Text(str(path), style="bold"), soft_wrap=True)
+
+
+def _print_shots(result: Reconstruction) -> None:
+    console = PlainConsole()
+    rows = []
+    for shot in result.shots:
+        figures = listed_scores(shot.metrics["scores"], ("psnr_static",))[:1]
+        what = f"{shot.metrics['frames']} frames, {shot.metrics['gaussians']:,} Gaussians"
+        rows.append((shot.folder.path.name, figures[0][1] if figures else "", what))
+    rows.append(("time", format_duration(sum(result.metrics["seconds"].values())), "of all shots"))
+    console.print()
+    console.print(_figures_table("Done", rows))
+    if result.metrics["notes"]:
+        console.print(Text("\n".join(result.metrics["notes"]), style="dim"))
+    console.print(Text("\n look here first  ", style="dim") + Text(str(result.folder.report), style="bold"))
 
 
 def print_evaluation_summary(output: Path, evaluation: dict[str, Any]) -> None:

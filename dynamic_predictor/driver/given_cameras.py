@@ -8,14 +8,17 @@ is interpolated between the points that were given, and nothing is taken as movi
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
 from dynamic_predictor.geometric.motion import estimate_motion
+from dynamic_predictor.geometric.rigid_flow import RigidPair
 from dynamic_predictor.optical_flow.contract import OpticalFlow
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.camera import Camera
 from scene.errors import InputError
+from scene.files.arrays import known
 from scene.frames import Frames
 from scene.images import fitted_size, resize_image
 from scene.local_frame import TYPICAL_DEPTH
@@ -29,10 +32,13 @@ from scene.scene import PointCloud, Scene
 _STAGE_SIZE = 512
 #: neighbors of a clip: this share of the pixels comes back within `_RETURN` of the long side, in half of the pairs
 _CLIP_SHARE, _RETURN = 0.25, 1 / 256
+#: and their details are as alike as this, warped by the flow
+_ALIKE = 0.4
 #: pairs of neighbors that are looked at
 _PAIRS = 12
-#: more motion than this in half of the frames is no motion: the cameras are not those of the images
-_MOST_MOTION = 0.6
+#: cameras that are not those of the images: static points, at whatever depth, stay this far from the flow, in pixels of
+#: an image of 512 and in shares of its length
+_MISFIT_PIXELS, _MISFIT_SHARE = 0.5, 0.4
 #: relative standard deviation of the depth of a given point
 _POINT_ERROR = 0.02
 #: points this much farther than the nearest one around them are hidden, within cells of this many pixels
@@ -61,6 +67,11 @@ def completed(
     warnings: list[str] = [str(item) for item in provenance.get("warnings", [])]
     depths, confidences, motion = local.z_depths, local.confidences, local.motion_masks
     is_clip = shows_a_clip(field)
+    if is_clip and not fits(field, local.cameras):
+        warnings.append(
+            "The given cameras do not explain how the images move; check that they are the cameras of these images, in "
+            "this order and with these axes, because depth, masks and splats follow them."
+        )
     if depths is None:
         if is_clip:
             estimate = estimate_depth(field, local.cameras, motion, progress=progress)
@@ -88,20 +99,15 @@ def completed(
             provenance["masks"] = "none (images in no order of time)"
         else:
             provenance["masks"] = "estimated (geometric motion stage, from the given cameras)"
-            shares = [float(np.mean(motion[index] >= 0.5)) for index in range(len(motion))]
-            if float(np.median(shares)) > _MOST_MOTION:
-                warnings.append(
-                    f"{100 * float(np.median(shares)):.0f} % of the pixels move against the given cameras; check that "
-                    "they are the cameras of these images."
-                )
     for sentence in warnings:
         warn(sentence)
     if warnings:
         provenance["warnings"] = warnings
     full = scene.frames.width, scene.frames.height
+    found = _known(scaled_maps(_resized(depths, full, nearest=True), frame.scale))
     return replace(
         scene,
-        z_depths=scene.z_depths or scaled_maps(_resized(depths, full, nearest=True), frame.scale),
+        z_depths=found if scene.z_depths is None else scene.z_depths,
         confidences=scene.confidences if scene.z_depths is not None else _seen(confidences, full, scene.observed),
         motion_masks=scene.motion_masks if scene.motion_masks is not None else _seen(motion, full, scene.observed),
         provenance=provenance,
@@ -113,8 +119,47 @@ def shows_a_clip(field: FlowField) -> bool:
     count = len(field)
     limit = max(1.0, _RETURN * max(field.frames.width, field.frames.height))
     firsts = np.unique(np.linspace(0, count - 2, min(_PAIRS, count - 1)).round().astype(int))
-    shares = [float(np.mean(field(int(index), int(index) + 1).consistency_error < limit)) for index in firsts]
-    return float(np.median(shares)) >= _CLIP_SHARE
+    linked = []
+    for first in (int(index) for index in firsts):
+        flow = field(first, first + 1)
+        returns = flow.consistency_error < limit
+        alike = _correlation(field.gray(first), field.gray(first + 1), flow.displacement) > _ALIKE
+        linked.append(returns.mean() >= _CLIP_SHARE and alike)
+    return float(np.mean(linked)) >= 0.5
+
+
+def fits(field: FlowField, cameras: Sequence[Camera]) -> bool:
+    """Whether static points explain the flow of most pixels of a clip, each at the depth that suits it best."""
+    count, found = len(cameras), []
+    firsts = np.unique(np.linspace(0, max(0, count - 3), min(_PAIRS, count - 1)).round().astype(int))
+    for first, second in ((int(index), min(int(index) + step, count - 1)) for index in firsts for step in (1, 3)):
+        flow, pair = field(first, second), RigidPair.between(cameras[first], cameras[second])
+        gx, gy, hx, hy = pair.constraint(flow.displacement)
+        inverse_depth = np.maximum((gx * hx + gy * hy) / np.maximum(gx * gx + gy * gy, 1e-12), 0.0)
+        gx, gy, hx, hy = pair.constraint(flow.displacement, inverse_depth)
+        misfit = np.hypot(hx - gx * inverse_depth, hy - gy * inverse_depth)
+        trusted = flow.consistency_error < 1.0
+        if trusted.any():
+            length = np.linalg.norm(flow.displacement, axis=-1)
+            found.append((np.median(misfit[trusted]), np.median(length[trusted])))
+    if not found:
+        return True
+    misfit, length = np.median(np.array(found), axis=0)
+    unit = max(field.frames.width, field.frames.height) / 512
+    return bool(misfit <= max(_MISFIT_PIXELS * unit, _MISFIT_SHARE * length))
+
+
+def _correlation(first: np.ndarray, second: np.ndarray, displacement: np.ndarray) -> float:
+    """The correlation of the details of two gray images, the second warped onto the first."""
+    height, width = first.shape
+    x = np.arange(width, dtype=np.float32)[None, :] + displacement[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + displacement[..., 1]
+    warped = cv2.remap(second, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    details = []
+    for image in (first.astype(np.float32), warped.astype(np.float32)):
+        values = image - cv2.GaussianBlur(image, (0, 0), max(2.0, max(height, width) / 100))
+        details.append(values / max(float(np.linalg.norm(values)), 1e-6))
+    return float((details[0] * details[1]).sum())
 
 
 def depth_of_points(frames: Frames, cameras: Sequence[Camera], points: PointCloud) -> DepthEstimate:
@@ -188,6 +233,10 @@ def _at_size(scene: Scene, size: tuple[int, int]) -> Scene:
 
 def _optional(maps: FrameMaps | None, size: tuple[int, int]) -> FrameMaps | None:
     return None if maps is None else _resized(maps, size)
+
+
+def _known(maps: FrameMaps) -> FrameMaps:
+    return LoadedMaps(len(maps), lambda index: known(maps[index]))
 
 
 def _seen(maps: FrameMaps | None, size: tuple[int, int], observed: FrameMaps | None) -> FrameMaps | None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from dynamic_predictor.driver.known_lens import known_lens
+from dynamic_predictor.driver.shot_choice import parsed_shot
 from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
 from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
@@ -93,8 +95,24 @@ class DriverSettings(PredictorChoice):
         None, "frames per second that are taken (default: all; 5 when live)", metavar="RATE", group=_INPUT
     )
     max_frames: int | None = option(None, "stop after N frames", metavar="N", group=_INPUT)
+    #: which shot of a clip with cuts: its number, counted from 1, "longest", "all" (each by itself), or "whole": all
+    #: frames as if they were one shot
+    shot: str = option(
+        "all", "shots of a clip with cuts: all (one by one), longest, a number from 1, or whole: ignore cuts",
+        metavar="SHOT", group=_INPUT,
+    )  # fmt: skip
+    #: whether frames that show nothing, borders and logos are used like everything else
+    keep_everything: bool = option(
+        False, "use black and frozen frames, borders and logos like everything else", group=_INPUT
+    )
     #: horizontal angle of view of the frames in degrees, where it is known
     fov: float | None = option(None, "horizontal angle of view, where it is known", metavar="DEGREES", group=_INPUT)
+    #: "auto": a lens that distorts is found where the predictor can; "pinhole"; or the lens (`known_lens`), for which
+    #: the frames are undistorted
+    lens: str | None = option(
+        None, "auto, pinhole, fisheye (with --fov), or COLMAP's MODEL:PARAMETERS (default: auto)", metavar="LENS",
+        group=_INPUT,
+    )  # fmt: skip
     #: the user's own motion masks (`scene.given_masks.opening`); they replace those of the predictor
     masks: str | None = option(
         None, "your own motion masks, of all frames or some: folder, .npy/.npz or video", metavar="PATH", group=_INPUT
@@ -129,8 +147,10 @@ class DriverSettings(PredictorChoice):
             raise InputError(f"--max-frames must be at least 1, not {self.max_frames}.")
         if self.fov is not None and not 1 <= self.fov <= 170:
             raise InputError(f"--fov is an angle of view between 1 and 170 degrees, not {self.fov:g}.")
+        known_lens(self.lens, self.fov, 16, 16)
         if self.masks is not None and self.masks_from is not None:
             raise InputError("--masks and --masks-from both give motion masks; use only one of them.")
+        parsed_shot(self.shot)
         if self.masks_convention is not None and self.masks is None:
             raise InputError("--masks-convention says how --masks are read; give --masks, or leave it out.")
         if self.masks_grow is not None and not abs(self.masks_grow) <= 1000:
@@ -139,7 +159,7 @@ class DriverSettings(PredictorChoice):
     @property
     def selects_frames(self) -> bool:
         """Whether the frames may be a part of the input."""
-        return not self.frames == self.fps == self.max_frames is None
+        return not self.frames == self.fps == self.max_frames is None or self.shot not in ("all", "whole")
 
 
 @dataclass(frozen=True)

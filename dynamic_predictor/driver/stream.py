@@ -16,6 +16,7 @@ import numpy as np
 from dynamic_predictor.contract import OnlinePredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.latency import LiveRecord, median_and_tail
+from dynamic_predictor.driver.live_cuts import LiveCuts
 from dynamic_predictor.driver.live_source import LiveSource
 from dynamic_predictor.driver.online import OnlineSteps
 from dynamic_predictor.driver.seams import align_by_poses, align_predictions
@@ -97,13 +98,15 @@ def run_stream(
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
     on_prediction: OnPrediction | None = None,
+    find_lens: bool = False,
 ) -> StreamResult:
     """Predicts all of `source` and returns where every chunk lies.
 
     Chunks that an earlier, stopped call with the same `workspace` has finished are reused; when it had all frames,
     `source` may be None. Frames are shrunk to `max_size`. Loops need `descriptor`. Ctrl-C ends a live source, whose
     frames are then finished; otherwise, or the second time, it stops the work, which can be resumed. `on_prediction`
-    is called in this thread. Raises `InputError` for a source with fewer than two frames and when the disk is full.
+    is called in this thread. `find_lens`: the first chunk may find a lens that distorts; the frames of the workspace
+    are undistorted then. Raises `InputError` for a source with fewer than two frames and when the disk is full.
     """
     online = cast(OnlinePredictor, predictor) if spec.online else None
     stream = _Stream(
@@ -118,6 +121,7 @@ def run_stream(
         warn,
         on_prediction,
     )
+    stream.find_lens = find_lens and workspace.lens is None
     if source is not None and source.is_live and len(workspace) >= 2 and not workspace.frames_complete:
         stream.warn(f"{source.title} is not opened again: the {len(workspace)} frames of before are finished.")
         workspace.finish_frames()
@@ -128,6 +132,7 @@ def run_stream(
         intake = Intake(source, workspace, max_size=max_size, live_policy=policy, progress=progress)
         if isinstance(source, LiveSource):
             stream.live = LiveRecord(source, policy)
+            stream.cuts = LiveCuts(workspace, source.title, stream.warn)
         intake.take_all(stream.predict_what_is_there)
         for sentence in intake.warnings:
             stream.warn(sentence)
@@ -157,6 +162,7 @@ class _Stream:
         self.descriptor, self.progress, self._tell = None if online else descriptor, progress, warn
         self.steps = None if online is None else OnlineSteps(online, workspace, self._view, self._stepped)
         self.live: LiveRecord | None = None
+        self.cuts: LiveCuts | None = None
         self._on_prediction, self._world_from_chunk = on_prediction, Similarity.identity()
         #: on the disk as well, so that those of an interrupted run reach the scene in their order
         self.warnings: list[str] = workspace.noted("warnings")
@@ -166,6 +172,7 @@ class _Stream:
         self._done = 0
         self._overlap = 0 if online else settings.overlap
         self.shares_focal = spec.shares_focal
+        self.find_lens = False
 
     def _window(self, index: int) -> tuple[int, int]:
         start = index * (self.settings.chunk_size - self._overlap)
@@ -185,6 +192,8 @@ class _Stream:
 
     def predict_what_is_there(self) -> None:
         """Predicts every chunk whose frames are all there; an online predictor steps to the last frame."""
+        if self.cuts is not None:
+            self.cuts.look()
         count = len(self.workspace)
         while self._window(self._done)[1] <= count:
             self._finish_chunk(self._window(self._done), self._done + 2)
@@ -217,7 +226,12 @@ class _Stream:
 
     def _predicted_chunk(self, window: tuple[int, int]) -> Prediction:
         views = self._views(range(*window))
+        if self.find_lens and window[0] == 0:
+            views = replace(views, find_lens=True)
         prediction = self.predictor.predict(views)
+        if prediction.lens is not None:
+            self.workspace.set_lens(prediction.lens)
+            views = self._views(range(*window))
         if prediction.motion is None and views.motion_masks is not None:
             height, width = prediction.size
             return replace(prediction, motion=stacked(maps_of_size(views.motion_masks, (width, height))))
@@ -267,10 +281,12 @@ class _Stream:
 
     def _views(self, indices: Sequence[int] | range) -> Views:
         """Some frames with what is known about them. All chunks share one focal length where the predictor can be given
-        one: without a known one, that of the first chunk."""
+        one: without a known one, that of the first chunk, unless the lens zooms there."""
         views = self.known(self.workspace.frames(indices), indices)
         if views.focal is None and self.shares_focal and self.workspace.has_chunk(0):
-            return replace(views, focal=float(self.workspace.read_cameras(0)[1][0, 0, 0]))
+            focals = self.workspace.read_cameras(0)[1][:, 0, 0]
+            if focals.max() <= focals.min() * (1 + 1e-6):
+                return replace(views, focal=float(focals[0]))
         return views
 
     def _align(self, index: int, moved: Prediction) -> ChunkRecord:

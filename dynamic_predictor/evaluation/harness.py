@@ -15,6 +15,8 @@ import numpy as np
 from dynamic_predictor.contract import Views
 from dynamic_predictor.driver.scene_driver import SceneDriver, predicted_masks
 from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
+from dynamic_predictor.driver.shot_choice import WHOLE
+from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence, shot_name
 from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.evaluation.clip_results import restored_scores, write_clip_results
@@ -164,18 +166,28 @@ def predict_folder(
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> None:
     """Predicts the user's own frames (a folder, a video or a glob pattern) and saves the scene as `output`, with a plot
-    of the camera path in `output/path.png`.
+    of the camera path in `output/path.png`; of a clip with cuts, a scene for each shot in `output/shot-01` and so on.
 
     `warn` receives a sentence for each warning. Raises `InputError` for unusable frames, for input that the predictor
     refuses, and, before any work is done, when `output` may not be written."""
     check_scene_folder(output, overwrite=settings.overwrite)
     positions = slice(None, settings.max_frames or None, settings.stride)
     with without_empty_folders(output), working_folder(output) as working:
-        driver = _driver(settings, progress, warn)
+        driver = _driver(settings, progress, warn, input=str(source))
         workspace = StreamWorkspace(working / "clip", {}, resume=False)
-        scene = driver.scene(workspace, source=open_source(source, frames=positions)).scene
-        _save(scene, output, settings, progress)
-    plot_trajectory(output / "path.png", poses_of(scene), None, title=output.name)
+        try:
+            shots = {output: driver.scene(workspace, source=open_source(source, frames=positions)).scene}
+        except SeveralShots as several:
+            warn(cuts_sentence(str(source), several.found))
+            shots = {
+                output / shot_name(number): _driver(settings, progress, warn, input=str(source), shot=str(number))
+                .scene(workspace)
+                .scene
+                for number in range(1, len(several.found.shots) + 1)
+            }
+        for folder, scene in shots.items():
+            _save(scene, folder, settings, progress)
+            plot_trajectory(folder / "path.png", poses_of(scene), None, title=folder.name)
 
 
 class _ClipEvaluator:
@@ -380,10 +392,12 @@ def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> 
     return replace(settings, flow=flow)
 
 
-def _driver(settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None]) -> SceneDriver:
-    chosen = DriverSettings(
-        str(settings.dataset), masks_from=settings.masks_from, **values_of(settings, PredictorChoice)
-    )
+def _driver(
+    settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None], **of_the_input: Any
+) -> SceneDriver:
+    # a protocol takes all frames of its clips, as they are
+    of_the_input = of_the_input or {"input": str(settings.dataset), "shot": WHOLE, "keep_everything": True}
+    chosen = DriverSettings(**of_the_input, masks_from=settings.masks_from, **values_of(settings, PredictorChoice))
     return SceneDriver(chosen, progress=progress, warn=warn)
 
 

@@ -43,7 +43,9 @@ class PredictingWork:
     @cached_property
     def driver(self) -> SceneDriver:
         """The driver with the predictor, made at the first use."""
-        settings = DriverSettings("the images", **values_of(self.choice, PredictorChoice))
+        settings = DriverSettings(
+            "the images", shot="whole", keep_everything=True, **values_of(self.choice, PredictorChoice)
+        )
         return SceneDriver(settings, progress=self.progress, warn=self.warn_once)
 
     @contextmanager

@@ -123,7 +123,9 @@ def run_benchmark(
             reported.add(warning)
             say(f"{name}: {warning}")
 
-    chosen = DriverSettings(settings.dataset, **values_of(settings, PredictorChoice))
+    chosen = DriverSettings(
+        settings.dataset, shot="whole", keep_everything=True, **values_of(settings, PredictorChoice)
+    )
     driver = SceneDriver(chosen, predictor=predictor, progress=progress, warn=say_once)
     with without_empty_folders(settings.output):
         for done, name in enumerate(names):

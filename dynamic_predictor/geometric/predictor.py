@@ -16,6 +16,7 @@ from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
+from scene.undistortion import UndistortedFrames, Undistortion, undistorted_masks
 
 
 class GeometricPredictor:
@@ -32,7 +33,8 @@ class GeometricPredictor:
 
     def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
         """The prediction for at least two views of a clip of any length, at the size of its frames. The user's motion
-        masks, where given, replace motion estimation. Raises `InputError` for fewer than two frames."""
+        masks, where given, replace motion estimation. With `Views.find_lens` a lens that distorts is looked for; where
+        there is one, the frames are undistorted for all that follows. Raises `InputError` for fewer than two frames."""
         frames, masks = views.frames, views.motion_masks
         if len(frames) < 2:
             raise InputError(f"There is only {len(frames)} frame; cameras need at least two frames of a moving view.")
@@ -40,7 +42,7 @@ class GeometricPredictor:
         estimator = create_optical_flow(self.settings.flow, auto="dis", device=self.device, warn=warnings.append)
         flow = FlowField(frames, estimator, observed=views.observed)
         timings = {"cameras": 0.0, "depth": 0.0, "motion": 0.0}
-        motion = masks
+        motion, focal, lens = masks, views.focal, None
         cameras: CameraEstimate | None = None
         depth: DepthEstimate | None = None
         rounds = 1 if masks is not None else max(self.settings.rounds, 1)
@@ -48,8 +50,25 @@ class GeometricPredictor:
         for _ in range(rounds):
             begin = time.perf_counter()
             found = estimate_cameras(
-                flow, motion, focal=views.focal, initial=cameras, seed=self.seed, progress=progress
+                flow,
+                motion,
+                focal=focal,
+                initial=cameras,
+                lens=views.find_lens and cameras is None,
+                seed=self.seed,
+                progress=progress,
             )
+            if found.lens is not None:
+                lens, preliminary = found.lens, found
+                undistortion = Undistortion.of(lens, centered=True)
+                frames = UndistortedFrames(frames, undistortion)
+                observed = undistorted_masks(views.observed, undistortion)
+                masks = motion = undistorted_masks(masks, undistortion)
+                flow, focal = FlowField(frames, estimator, observed=observed), undistortion.pinhole.fx
+                found = estimate_cameras(
+                    flow, motion, focal=focal, initial=preliminary, seed=self.seed, progress=progress
+                )
+                warnings += preliminary.warnings
             timings["cameras"] += time.perf_counter() - begin
             if cameras is not None:
                 found = in_units_of(found, cameras)
@@ -80,6 +99,7 @@ class GeometricPredictor:
             intrinsics=np.stack([camera.intrinsics for camera in cameras.cameras]),
             motion=motion,
             points=cameras.points,
+            lens=lens,
             provenance=self._provenance(cameras, views, done, timings),
             warnings=(*warnings, *cameras.warnings),
         )
@@ -91,6 +111,7 @@ class GeometricPredictor:
             "settings": {**asdict(self.settings), "focal": views.focal, "seed": self.seed},
             "rounds": rounds,
             "cameras": cameras.method,
+            "camera_model": "zoom" if cameras.zoom is not None else "pinhole",
             "has_translation": bool(cameras.has_translation),
             "median_reprojection_error_pixels": float(cameras.median_reprojection_error),
             "measured_cameras": int(np.count_nonzero(cameras.measured)),

@@ -20,7 +20,7 @@ from scene.maps import FrameMaps, LoadedMaps
 MAX_ARCHIVE_BYTES = 64 << 30
 #: numpy itself writes headers of a few hundred bytes
 _LARGEST_HEADER = 1 << 16
-_DAMAGE = (OSError, ValueError, EOFError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def check_npz(path: Path, keys: Sequence[str], shape: tuple[int, int]) -> None:

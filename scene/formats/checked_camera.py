@@ -13,9 +13,8 @@ from scene.rotations import is_rigid
 _LARGEST_SIDE = 1 << 20
 #: no camera is farther from the origin, in any unit, and squares and cubes of it are finite
 LARGEST_COORDINATE = 1e30
-_LARGEST_FOCAL = 1e9
-#: in pixels; far smaller ones are 0 in float32
-_SMALLEST_FOCAL = 1e-6
+#: in pixels; a smaller one is 0 in the rasterizer's float32 arithmetic sooner or later
+_SMALLEST_FOCAL, _LARGEST_FOCAL = 1e-6, 1e9
 
 
 def checked_size(values: list[Any], of: str, path: Path) -> tuple[int, int]:
@@ -30,7 +29,7 @@ def checked_intrinsics(values: list[Any], of: str, path: Path) -> tuple[float, f
     """fx, fy, cx and cy, or `InputError` that names `of` and `path`."""
     fx, fy, cx, cy = finite_array(values, (4,), f"the intrinsics of {of}", path).tolist()
     if not (_SMALLEST_FOCAL <= fx <= _LARGEST_FOCAL and _SMALLEST_FOCAL <= fy <= _LARGEST_FOCAL):
-        raise InputError(f"{path}: the focal length of {of} is not positive, or larger than any.")
+        raise InputError(f"{path}: the focal length of {of} is not positive, or far from any that a camera has.")
     if max(abs(cx), abs(cy)) > _LARGEST_FOCAL:
         raise InputError(f"{path}: the principal point of {of} is far from any image.")
     return fx, fy, cx, cy

@@ -62,8 +62,8 @@ class Exportable(Scene):
             return made
         made.image_names = [str(name) for name in names]
         frames = scene.frames
-        if isinstance(size, list) and _is_size(size) and size != [frames.width, frames.height]:
-            width, height = size
+        width, height = _size(size) or (frames.width, frames.height)
+        if (width, height) != (frames.width, frames.height):
             made.original_cameras = [camera.resized(width, height) for camera in scene.cameras]
             matrix = np.diag([frames.width / width, frames.height / height, 1.0])
             made.processed_from_original = [matrix] * len(scene.cameras)
@@ -99,10 +99,9 @@ class Exportable(Scene):
         return replace(self, confidences=unit, has_network_confidence=False)
 
 
-def _is_size(value: Any) -> bool:
-    return (
-        isinstance(value, list) and len(value) == 2 and all(type(side) is int and 0 < side < 1 << 20 for side in value)
-    )
+def _size(value: Any) -> tuple[int, int] | None:
+    is_size = isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+    return (value[0], value[1]) if is_size else None
 
 
 class HasExportable(Protocol):

@@ -12,8 +12,9 @@ from scene.errors import InputError
 from scene.files.json_files import write_json
 from scene.files.locking import only_process
 from scene.files.recovery import recover_files
-from stillsplat.batch.clip_work import BatchFolder, ClipWork, comparable
+from stillsplat.batch.clip_work import ClipWork, comparable
 from stillsplat.batch.clips import Clip, FoundClips
+from stillsplat.batch.folder import BatchFolder
 from stillsplat.batch.index_page import IndexPage
 from stillsplat.batch.published_psnr import psnr_tables
 from stillsplat.run_folder import code_version, open_run

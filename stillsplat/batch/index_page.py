@@ -12,8 +12,8 @@ from dynamic_predictor.evaluation.distribution import Outcome
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.images import read_image
-from stillsplat.batch.clip_work import BatchFolder
 from stillsplat.batch.clips import Clip, FoundClips
+from stillsplat.batch.folder import BatchFolder
 from stillsplat.page_templates import render_template
 from stillsplat.report.page import SMALL_IMAGE_BYTES, flattened, image_source
 from stillsplat.run_folder import code_version

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dynamic_predictor.evaluation.distribution import Outcome
-from stillsplat.batch.clip_work import BatchFolder, read_status
+from stillsplat.batch.clip_work import read_status
 from stillsplat.batch.clips import Clip
+from stillsplat.batch.folder import BatchFolder
 from terminal.console import PlainConsole
 from terminal.progress_bars import ACCENT, format_duration
 

@@ -34,6 +34,7 @@ def add_arguments(parser: OptionParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from stillsplat.depth import estimate_depth_maps
+    from stillsplat.shot_folders import holds_shots, shots_in
     from terminal.progress_bars import ProgressBars
 
     settings = scene_settings(options, DepthSettings, depth_vis_beside=True)
@@ -41,5 +42,9 @@ def run(options: argparse.Namespace) -> int:
         count = estimate_depth_maps(
             settings, options.output, overwrite=options.overwrite, progress=bars, warn=bars.warn
         )
+    if holds_shots(options.output):
+        places = ", ".join(f"{folder}/previews" for folder in shots_in(options.output))
+        print(f"{options.output}: {count} depth maps; look at the previews in {places}")
+        return 0
     print(f"{options.output}: {count} depth maps; look at the previews in {options.output}/previews")
     return 0

@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from dynamic_predictor.driver.source_names import source_title
     from scene.errors import InputError
     from stillsplat.poses import extract_poses, live_sentence
+    from stillsplat.shot_folders import holds_shots, shots_in
     from terminal.progress_bars import ProgressBars
 
     if (options.input is None) == (options.video is None):
@@ -71,6 +72,10 @@ def run(options: argparse.Namespace) -> int:
                 progress=bars,
                 warn=bars.warn,
             )
+        if holds_shots(output):
+            for folder in shots_in(output):
+                print(f"{folder}: open {folder / 'scene.glb'} in a 3-D viewer")
+            return 0
         sentence = live_sentence(output)
         if sentence is not None:
             print(f"{source_title(settings.input)}: {sentence}")

@@ -26,6 +26,7 @@ output files in OUT:
   metrics.json     every figure with its protocol
   model/           settings, checkpoint and cameras of the optimization
   run.json         settings and times; what --resume needs
+of a clip with cuts: all of this in OUT/shot-01, OUT/shot-02 ...; OUT/report.html shows all shots (--shot)
 
 examples:
   stillsplat run walk.mp4 -o walk
@@ -47,7 +48,7 @@ def add_arguments(parser: OptionParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from stillsplat.reconstruct import reconstruct
+    from stillsplat.shots import reconstruct_clip
     from stillsplat.summary import print_run_summary
     from terminal.progress_bars import ProgressBars
 
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
 
             view = stack.enter_context(TrainingView(viewer, Path(options.output).name))
         with ProgressBars() as bars:
-            result = reconstruct(
+            result = reconstruct_clip(
                 settings,
                 options.output,
                 resume=options.resume,

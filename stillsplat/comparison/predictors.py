@@ -12,8 +12,9 @@ from scene.errors import InputError
 from scene.open_scene import can_open
 from scene.progress import Progress, ignore_progress
 from stillsplat.batch.batch import BatchResult, Watcher, run_batch
-from stillsplat.batch.clip_work import BatchFolder, ClipWork
+from stillsplat.batch.clip_work import ClipWork
 from stillsplat.batch.clips import Clip, FoundClips
+from stillsplat.batch.folder import BatchFolder
 from stillsplat.comparison.page import Comparison, compare, write_page
 from stillsplat.settings import RunSettings
 

@@ -249,12 +249,13 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
     e.x1 = vmin(vfloor(e.x + e.half_width), set1(s.width - 1.0f));
     e.y0 = vmax(-vfloor(-(e.y - e.half_height)), zero);
     e.y1 = vmin(vfloor(e.y + e.half_height), set1(s.height - 1.0f));
-    vm on_screen = both(p.visible, both(ge(e.x1, e.x0), ge(e.y1, e.y0)));
+    const vm on_screen = both(p.visible, both(ge(e.x1, e.x0), ge(e.y1, e.y0)));
     if (!any(on_screen)) { mark_invisible(i, valid, splats, radii); continue; }
     vf inv_length;
     const Vec3 direction = view_direction(s, p.mean, inv_length);
     Vec3 color = PREPARED ? prepared_color(s, i, direction) : color_lanes(s, i, valid, direction);
-    on_screen = both(on_screen, drawable(color));
+    // kept apart from `on_screen`, so that tiles and blocks are computed while the colors are loaded
+    const vm drawn = both(on_screen, drawable(color));
     if (!s.colors.data) color = {vmax(color.x, zero), vmax(color.y, zero), vmax(color.z, zero)};
     e.A = (-0.5f * LOG2E) * p.cov_yy * p.inv_det;
     e.B = LOG2E * p.cov_xy * p.inv_det;
@@ -268,7 +269,7 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
     const vf first_tile_row = tile_at(e.y0, TILE_H), first_tile_column = tile_at(e.x0, TILE_W);
     const vf last_tile_row = tile_at(e.y1, TILE_H), last_tile_column = tile_at(e.x1, TILE_W);
     const vf tile_rows = last_tile_row - first_tile_row, tile_columns = last_tile_column - first_tile_column;
-    uint32_t large = mask_bits(gt(vmax(tile_rows, tile_columns), set1(1.0f)));
+    const uint32_t large = mask_bits(both(drawn, gt(vmax(tile_rows, tile_columns), set1(1.0f))));
     const vm small = both(on_screen, ge(set1(1.0f), vmax(tile_rows, tile_columns)));
     uint32_t blocks[SMALL_TILES][W] __attribute__((aligned(64)));
     cover_small(e, small, first_tile_row, first_tile_column, blocks);
@@ -281,7 +282,7 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
     for (int q = 0; q < SMALL_TILES; q++) {
       vi word;
       memcpy(&word, blocks[q], sizeof word);
-      word = keep_lanes(small, word);
+      word = keep_lanes(both(small, drawn), word);
       memcpy(blocks[q], &word, sizeof word);
     }
     const vi tile = __builtin_convertvector(fma(first_tile_row, set1((float)tiles_x), first_tile_column), vi);
@@ -326,7 +327,7 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
       vf mid = 0.5f * (p.cov_xx + p.cov_yy), diff = 0.5f * (p.cov_xx - p.cov_yy);
       vf largest = mid + vsqrt(fma(diff, diff, p.cov_xy * p.cov_xy));
       int32_t radius[W];
-      store_integers(radius, zero_unless(on_screen, vmin(-vfloor(-3.0f * vsqrt(largest)), set1(1e9f))));
+      store_integers(radius, zero_unless(drawn, vmin(-vfloor(-3.0f * vsqrt(largest)), set1(1e9f))));
       memcpy(radii + i, radius, valid * sizeof(int32_t));
     }
   }

@@ -19,7 +19,7 @@ NAMES = [
 def _wrong(name: str, step: int, folder: Path) -> list[str]:
     clip = write_clip(folder / "clip", clip_images())
     (folder / "work").mkdir()
-    program = ROOT / "tests/stillsplat/killed_program.py"
+    program = ROOT / "tests/robustness/killed_program.py"
     command = [sys.executable, str(program), name, str(clip), str(folder / "work"), str(step)]
     done = subprocess.run(
         command, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
