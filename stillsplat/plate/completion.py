@@ -23,6 +23,8 @@ from stillsplat.plate.warping import StaticView
 _MOST_FRAMES, _SMALLEST = 10, 2e-4
 #: standard deviation of a Gaussian in pixels, and its opacity
 _SIGMA, _OPACITY = 0.7, 0.97
+#: standard deviation of what counts as the smooth course of colors, as a share of the long side
+_SMOOTH = 0.012
 
 
 class Invention:
@@ -80,6 +82,11 @@ def _completed(finder: BackgroundFinder, index: int, region: np.ndarray, inventi
     wide = cv2.dilate(region.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
     known = (background.count > 0) | ~view.hidden | (alpha > 0.5)
     filled = complete_texture(color.astype(np.float32), wide, known & ~wide, seed=seed)
+    # texture of one place has the brightness of another: the smooth course is that of the Gaussians, which continue the
+    # surroundings
+    sigma = _SMOOTH * max(view.hidden.shape)
+    course = cv2.GaussianBlur(view.render - filled, (0, 0), sigma)
+    filled = np.clip(filled + np.where(wide[..., None], course, 0.0), 0.0, 1.0)
     depth = completed_depth(view.z_depth, wide)
     rows, columns = np.nonzero(wide)
     z = depth[rows, columns].astype(np.float64)
