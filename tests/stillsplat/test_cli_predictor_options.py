@@ -15,7 +15,7 @@ import pytest
 
 from dynamic_predictor import specs as table
 from dynamic_predictor.contract import Prediction, Views
-from dynamic_predictor.driver.scene_driver import scene_of_folder
+from dynamic_predictor.driver.folder_scenes import scene_of_folder
 from dynamic_predictor.driver.scenes import scene_of_prediction
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.sources import ImageFiles
