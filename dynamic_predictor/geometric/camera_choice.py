@@ -20,7 +20,7 @@ _BORDER = 0.15
 #: standard deviation of the logarithm of plausible focal lengths around the longer image side
 _FOCAL_SPREAD = 0.8
 #: plausibility below which other hypotheses are tried; ordinary clips have about 0.7
-_DOUBTFUL = 0.45
+_DOUBTFUL = 0.35
 #: plausibility of the second best hypothesis, relative to that of the best, above which the choice is close
 _CLOSE = 0.6
 #: fewest tracks of a host, and smallest share of all tracks, that a hypothesis is built on
@@ -68,7 +68,7 @@ def chosen_cameras(
             whole.scale = other.scale
             refine_registered(whole, focal_prior, free_focal=focal is None, rounds=3, iterations=8)
             found.append((plausibility(whole), whole))
-        if found[-1][0] > 1.5 * _DOUBTFUL:
+        if found[-1][0] > 2 * _DOUBTFUL:
             break
     found.sort(key=lambda candidate: -candidate[0])
     best, chosen = found[0]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dynamic_predictor.geometric.consensus.borders import refined_borders
 from dynamic_predictor.geometric.depth import (
     flow_variance,
     partner_frames,
@@ -263,7 +264,8 @@ def estimate_motion(
     *,
     progress: Progress = ignore_progress,
 ) -> StoredMaps:
-    """Motion masks: per frame the probability (H, W), in [0, 1], that a pixel shows a moving object.
+    """Motion masks: per frame the probability (H, W), in [0, 1], that a pixel shows a moving object. Their borders may
+    be several pixels outside of the object (see `consensus.borders`).
 
     `cameras`, `z_depths` (0 = unknown) and `confidences` may come from any predictor and have the size of
     `flow.frames`. Without confidences, the relative standard deviation of depth is two percent.
@@ -296,13 +298,14 @@ def estimate_motion(
 
 
 def scene_motion(scene: Scene, *, flow: OpticalFlow | None = None, progress: Progress = ignore_progress) -> StoredMaps:
-    """`estimate_motion` for the scene of a predictor without motion masks, from its cameras and depth, by any optical
-    `flow` (default: DIS). Raises `ValueError` for a scene without depth."""
+    """`estimate_motion` with refined borders for the scene of a predictor without motion masks, from its cameras and
+    depth, by any optical `flow` (default: DIS). Raises `ValueError` for a scene without depth."""
     if scene.z_depths is None:
         raise ValueError("motion estimation needs depth; this scene has none")
     field = FlowField(scene.frames, flow)
     with np.errstate(all="ignore"):  # the depths of a damaged network may have any value
-        return estimate_motion(field, scene.cameras, scene.z_depths, scene.confidences, progress=progress)
+        motion = estimate_motion(field, scene.cameras, scene.z_depths, scene.confidences, progress=progress)
+    return refined_borders(field.images, motion)
 
 
 def _frame_evidence(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.geometric.consensus.borders import refined_borders
 from dynamic_predictor.geometric.convergence import SETTLED_SHIFT, in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
 from dynamic_predictor.geometric.motion import estimate_motion
@@ -71,8 +72,13 @@ class GeometricPredictor:
         assert cameras is not None and depth is not None
         if masks is None:
             begin = time.perf_counter()
+            # with the rough masks: where flow is blurred over the border of an object, depth is wrong too
             depth.fill(flow.images, motion)
             timings["depth"] += time.perf_counter() - begin
+            begin = time.perf_counter()
+            assert motion is not None
+            motion = refined_borders(flow.images, motion)
+            timings["motion"] += time.perf_counter() - begin
         return Prediction(
             z_depth=depth.z_depths,
             confidence=depth.confidences,
