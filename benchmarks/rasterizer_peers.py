@@ -12,6 +12,7 @@ import torch
 
 from scene.camera import Camera
 from scene.formats.colmap import write_colmap
+from scene.installing import pip_line
 from scene.scene import PointCloud
 
 VIEWS = 8
@@ -55,7 +56,8 @@ def _on_a_gpu(name: str) -> str:
     try:
         __import__("gsplat")
     except ImportError:
-        return "is not installed: pip install 'stillsplat[cuda]', and benchmarks/gpu.py times it on an NVIDIA GPU"
+        line = pip_line("gsplat>=1.5", depends_on_torch=True)
+        return f"is not installed: {line}, and benchmarks/gpu.py times it on an NVIDIA GPU"
     if not torch.cuda.is_available():
         return "is installed, but it renders on NVIDIA GPUs and none was found"
     return "is installed: benchmarks/gpu.py times it"

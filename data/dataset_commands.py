@@ -13,7 +13,7 @@ from dynamic_predictor.evaluation.datasets.fetching import (
     ask_for_consent,
     fetch_dataset,
 )
-from terminal.option_parser import exit_status
+from terminal.exit_status import exit_status
 from terminal.progress_bars import ProgressBars
 
 DAVIS = PublishedDataset(

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Downloads PointOdyssey to data/point_odyssey/ and rearranges it for fast loading.
 
     python data/download_pointodyssey.py [--parts train test sample] [--to data/point_odyssey] [--yes]
@@ -12,6 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+import terminal.own_python  # noqa: E402, F401 - first, so that any Python may start this
+
+# isort: split
 
 if __name__ == "__main__":
     from data.dataset_commands import download_pointodyssey

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Downloads the training part of MPI Sintel to data/sintel/ and computes its motion labels.
 
     python data/download_sintel.py [--to data/sintel] [--yes] [--keep-archives]
@@ -10,6 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+import terminal.own_python  # noqa: E402, F401 - first, so that any Python may start this
+
+# isort: split
 
 if __name__ == "__main__":
     from data.dataset_commands import download_sintel

@@ -16,6 +16,7 @@ sys.path.insert(0, str(_ROOT))
 from scene.errors import InputError  # noqa: E402
 from scene.files.atomic import atomic_file  # noqa: E402
 from scene.images import write_png  # noqa: E402
+from scene.installing import pip_line  # noqa: E402
 
 
 def unpack(folder: Path) -> int:
@@ -24,7 +25,7 @@ def unpack(folder: Path) -> int:
     try:
         import h5py  # type: ignore[import-not-found]
     except ImportError:
-        raise InputError("Reading NYU's files needs the package h5py: pip install h5py.") from None
+        raise InputError(f"Reading NYU's files needs the package h5py: {pip_line('h5py>=3.8')}") from None
     files = sorted((folder / "official").glob("*.h5"))
     if not files:
         raise InputError(f"{folder / 'official'} holds no .h5 files; unpack val-000000.tar and val-000001.tar there.")

@@ -33,6 +33,8 @@ class Views:
     frames: Frames
     #: the user's own motion masks (1 = moves), one for each frame; they replace those of the predictor
     motion_masks: FrameMaps | None = None
+    #: what the frames have observed (`scene.observed`); None: everything
+    observed: FrameMaps | None = None
     #: focal length in pixels of the frames, shared by all of them
     focal: float | None = None
     #: known poses (N, 4, 4), together with `intrinsics`
@@ -111,6 +113,15 @@ class Predictor(Protocol):
 
     def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
         """Raises `InputError` for views that cannot be used, missing weights and too little memory."""
+        ...
+
+
+@runtime_checkable
+class LearnedPredictor(Protocol):
+    """Reads weights at its first prediction."""
+
+    def require(self) -> None:
+        """Raises `InputError` where its weights are not on this machine; reads nothing of them."""
         ...
 
 

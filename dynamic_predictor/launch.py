@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """A dynamic predictor over a data set, under the names that users of DAS3R know:
 
 python dynamic_predictor/launch.py --mode=eval_pose --pretrained=FILE --eval_dataset=davis --output_dir=results/davis \
@@ -5,18 +6,19 @@ python dynamic_predictor/launch.py --mode=eval_pose --pretrained=FILE --eval_dat
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 # Run as a script, the folder of this file is searched first, and its modules would hide others of the same name.
 if __name__ == "__main__":
     _ROOT = str(Path(__file__).resolve().parents[1])
     sys.path[:] = [_ROOT, *(entry for entry in sys.path if entry and Path(entry).resolve() != Path(__file__).parent)]
 
+import terminal.own_python  # noqa: F401 - first, so that any Python may start this
+
+# isort: split
 from dynamic_predictor.driver.settings import DEFAULT_PREDICTOR
 from dynamic_predictor.launch_options import (
     CO3D,
@@ -28,48 +30,35 @@ from dynamic_predictor.launch_options import (
     refuse_unused_on_single_images,
     refuse_unused_on_views,
 )
-from scene.errors import InputError, is_out_of_memory
+from scene.errors import InputError
+from terminal.exit_status import BAD_INPUT, OK, SOME_FAILED, exit_status
 
 if TYPE_CHECKING:
     from dynamic_predictor.evaluation.distribution import Engine
 
 #: shared options that only some predictors have a setting for
 _SETTINGS_OF_THEIR_OWN = ("weights", "strict_official")
-_DONE, _SOME_FAILED, _BAD_INPUT, _INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one mode; returns the exit status: 0 done, 1 some clips failed, 2 bad input, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    before = None
-    with suppress(ValueError):  # not in the main thread
-        # SIGTERM is handled like Ctrl-C, without half-written folders
-        before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        if parse_mode(given) == "train":
-            from dynamic_predictor.training.command import main as train
-
-            return train(given)
-        return _evaluate(given)
-    except InputError as error:
-        print(f"launch.py: {error}", file=sys.stderr)
-        return _BAD_INPUT
-    except (RuntimeError, MemoryError, OSError) as error:
-        if not is_out_of_memory(error):
-            raise
-        lower = "--batch_size" if {"train", "--mode=train"} & set(given) else "--max_size or --max_frames"
-        print(f"launch.py: The memory is not enough; use a smaller {lower}.", file=sys.stderr)
-        return _BAD_INPUT
-    except KeyboardInterrupt:
-        print("launch.py: Stopped; what was finished is kept, the same command continues.", file=sys.stderr)
-        return _INTERRUPTED
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+    trains = bool({"train", "--mode=train"} & set(given))
+    less = "--batch_size" if trains else "--max_size or --max_frames"
+    return exit_status(
+        lambda: _run(given),
+        interrupted=lambda: "Stopped; what was finished is kept, the same command continues.",
+        prefix="launch.py: ",
+        less_memory=f"The memory is not enough; use a smaller {less}.",
+    )
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _run(arguments: list[str]) -> int:
+    if parse_mode(arguments) == "train":
+        from dynamic_predictor.training.command import main as train
+
+        return train(arguments)
+    return _evaluate(arguments)
 
 
 def _evaluate(arguments: list[str]) -> int:
@@ -103,6 +92,26 @@ def _evaluate(arguments: list[str]) -> int:
     options.output_dir = _output_folder(options, spec.name)
     engine = _engine(options, is_benchmark)
     options.silent = options.silent or not engine.is_first
+    if not engine.is_first:
+        return _evaluate_into(options, choice, engine, is_view_benchmark, is_benchmark)
+    from dynamic_predictor.evaluation.distribution import OneProcess
+    from scene.files.locking import only_process
+
+    # the other processes of this evaluation write to the folder already
+    with only_process(options.output_dir, recovers=engine == OneProcess()):
+        return _evaluate_into(options, choice, engine, is_view_benchmark, is_benchmark)
+
+
+def _evaluate_into(
+    options: argparse.Namespace,
+    choice: dict[str, Any],
+    engine: "Engine",
+    is_view_benchmark: bool,
+    is_benchmark: bool,
+) -> int:
+    from dynamic_predictor.specs import predictor_spec
+
+    spec = predictor_spec(options.predictor)
     if is_view_benchmark:
         return _view_benchmark(options, choice, engine)
     if is_benchmark:
@@ -148,12 +157,12 @@ def _evaluate(arguments: list[str]) -> int:
                 raise InputError("--mode=eval_pose_custom has no truth; leave out --use_gt_mask and --use_gt_focal.")
             predict_folder(options.dir_path, settings.output, settings, progress=progress, warn=bars.warn)
             print(f"The scene is in {settings.output}; continue with: train_gui.py -s {settings.output} -m MODEL")
-            return _DONE
+            return OK
         kind: Any = options.mode.removeprefix("eval_")
         several = None if engine == OneProcess() else engine
         report = evaluate(settings, kind, engine=several, progress=progress, say=bars.say, warn=bars.warn)
     if not engine.is_first:
-        return _DONE  # the first process reports everything
+        return OK  # the first process reports everything
     for table in report.tables:
         print(table)
     if report.without_truth:
@@ -166,8 +175,8 @@ def _evaluate(arguments: list[str]) -> int:
     if report.failures:
         names = ", ".join(report.failures)
         print(f"launch.py: {len(report.failures)} of {report.clips} clips failed: {names}.", file=sys.stderr)
-        return _BAD_INPUT if len(report.failures) == report.clips else _SOME_FAILED
-    return _DONE
+        return BAD_INPUT if len(report.failures) == report.clips else SOME_FAILED
+    return OK
 
 
 def _output_folder(options: argparse.Namespace, predictor: str) -> Path:
@@ -238,7 +247,7 @@ def _view_benchmark(options: argparse.Namespace, choice: dict[str, Any], engine:
         progress = ignore_progress if options.silent else bars
         report = run(settings, engine=engine, progress=progress, say=bars.warn)
     if not engine.is_first:
-        return _DONE
+        return OK
     if report.table:
         print(report.table)
         print(f"All figures are in {settings.output}.")
@@ -248,8 +257,8 @@ def _view_benchmark(options: argparse.Namespace, choice: dict[str, Any], engine:
         count = len(report.failures) + len(report.scores)
         names = ", ".join(report.failures)
         print(f"launch.py: {len(report.failures)} of {count} scenes failed: {names}.", file=sys.stderr)
-        return _SOME_FAILED if report.scores else _BAD_INPUT
-    return _DONE
+        return SOME_FAILED if report.scores else BAD_INPUT
+    return OK
 
 
 def _masks_use_flow(predictor: str, masks_from: str) -> bool:
@@ -302,8 +311,8 @@ def _benchmark(options: argparse.Namespace, choice: dict[str, Any]) -> int:
             f"launch.py: {len(report.failures)} of {count} scenes failed: {', '.join(report.failures)}.",
             file=sys.stderr,
         )
-        return _SOME_FAILED if report.scores else _BAD_INPUT
-    return _DONE
+        return SOME_FAILED if report.scores else BAD_INPUT
+    return OK
 
 
 def _predictor_of(weights: str | None) -> str:

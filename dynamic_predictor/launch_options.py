@@ -1,6 +1,7 @@
 """The options of launch.py under the names that users of DAS3R know, and what becomes of each."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,6 @@ _REFUSED = {
     "flow_loss_fn": "the flow loss is the smoothed absolute difference, the only kind that worked",
     "cananical_space_loss_weight": "it has no effect in DAS3R either",
     "sam2_mask_refine": "SAM 2 is not part of this toolkit; masks of your own go into stillsplat run --masks",
-    "evaluate_davis": "masks are scored by --mode=eval_mask --eval_dataset=davis",
     "save_pose_qualitative": "the scene that is written holds points and cameras; COLMAP's are in its sparse/0",
     "wandb": "curves are written for TensorBoard",
     **dict.fromkeys(("world_size", "local_rank", "dist_url"), "torchrun tells each process which one it is"),
@@ -60,6 +60,11 @@ _REFUSED = {
         "it belongs to --mode=train",
     ),
 }  # fmt: skip
+
+#: options of DAS3R's own command lines that go on without effect, each with what to do instead
+_NOTED = {
+    "evaluate_davis": "the masks of the scenes are scored by --mode=eval_mask --eval_dataset=davis afterwards",
+}
 
 #: `evaluation.scores.depth.Alignment`, whose module loads torch
 _ALIGNMENTS = (
@@ -108,6 +113,10 @@ def parse_mode(arguments: list[str]) -> str:
 def parse_options(arguments: list[str]) -> argparse.Namespace:
     """The options of an evaluation. Raises `InputError` for mistakes and for what is refused."""
     options, rest = _parser().parse_known_args(arguments)
+    for name, reason in _NOTED.items():
+        if f"--{name}" in rest:
+            rest.remove(f"--{name}")
+            print(f"--{name} has no effect here: {reason}.", file=sys.stderr)
     for word in rest:
         name = word.split("=", 1)[0].lstrip("-")
         if word.startswith("--") and name in _REFUSED:

@@ -12,6 +12,7 @@ from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
 from scene.gaussians import Gaussians
 from scene.maps import FrameMaps
+from scene.observed import is_observed
 from scene.progress import Progress
 
 _REFINEMENT_STEPS = 60
@@ -31,11 +32,14 @@ def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, 
         frame: (masks[frame] < 0.5) if masks is not None else np.ones(shape, bool) for frame in result.test_frames
     }
     gaussians = result.gaussians.to(run.device)
+    observed = run.scene.observed
+    if observed is not None:
+        static = {frame: values & is_observed(observed, frame) for frame, values in static.items()}
     if run.settings.refine_test_cameras:
         for done, frame in enumerate(result.test_frames):
             progress("refining held-out cameras", done, len(result.test_frames))
             _refine_camera(run, gaussians, frame, static[frame])
-            result.cameras[frame] = run.cameras.camera(frame)
+            result.cameras[frame] = run.camera(frame)
         result.test_cameras = "optimized on static pixels"
     frames = []
     for frame in result.test_frames:
@@ -51,7 +55,8 @@ def score(run: TrainingRun, result: TrainResult, annotations: FrameMaps | None, 
         )
     scene_masks = "motion masks of the scene" if masks is not None else "none"
     result.test_metrics = {
-        "masks": "annotations" if annotations is not None else scene_masks,
+        "masks": ("annotations" if annotations is not None else scene_masks)
+        + ("" if observed is None else ", observed pixels"),
         "cameras": result.test_cameras,
         "exposures": "interpolated" if run.settings.exposure else "none",
         **{name: float(np.nanmean([entry[name] for entry in frames])) for name in frames[0] if name != "frame"},

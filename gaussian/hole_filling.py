@@ -4,7 +4,7 @@ Such a region is continued from its surroundings: color and inverse depth are in
 (push-pull, Gortler et al., "The Lumigraph", SIGGRAPH 1996) and become a few large Gaussians.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -13,36 +13,46 @@ import torch
 from gaussian.rendering import render
 from scene.camera import Camera
 from scene.gaussians import Gaussians
+from scene.push_pull import push_pull
 
 #: edge in pixels of the cells that get one Gaussian each
 _CELL = 8
 _OPACITY = 0.9
 
 
-def fill_holes(gaussians: Gaussians, cameras: Sequence[Camera], *, views: int = 12) -> Gaussians:
+def fill_holes(
+    gaussians: Gaussians,
+    cameras: Sequence[Camera],
+    *,
+    views: int = 12,
+    observed: Sequence[Callable[[], np.ndarray]] | None = None,
+) -> Gaussians:
     """The Gaussians with others added in the transparent regions of `views` of the `cameras`, evenly spaced. Renders on
-    the device of the Gaussians."""
+    the device of the Gaussians. `observed`: one function per camera that gives what it observed, bool (H, W); the rest
+    of its image stays empty."""
     if len(gaussians) == 0:
         return gaussians
     chosen = np.unique(np.linspace(0, len(cameras) - 1, min(views, len(cameras))).round().astype(int))
     for index in chosen:
-        gaussians = gaussians.joined(_patches(gaussians, cameras[index]).to(gaussians.device))
+        allowed = None if observed is None else observed[index]()
+        gaussians = gaussians.joined(_patches(gaussians, cameras[index], allowed).to(gaussians.device))
     return gaussians
 
 
-def _patches(gaussians: Gaussians, camera: Camera) -> Gaussians:
-    """Gaussians on the CPU that fill the holes of one view."""
+def _patches(gaussians: Gaussians, camera: Camera, allowed: np.ndarray | None) -> Gaussians:
+    """Gaussians on the CPU that fill the holes of one view, where it is `allowed`, bool (H, W)."""
     rendered = render(gaussians, camera)
     known = rendered.alpha > 0.5
     height, width = known.shape
     rows, columns = (np.arange(_CELL // 2, side, _CELL) for side in (height, width))
-    hole = cv2.blur((~known).astype(np.float32), (_CELL, _CELL))[np.ix_(rows, columns)] > 0.5
+    missing = ~known if allowed is None else ~known & allowed
+    hole = cv2.blur(missing.astype(np.float32), (_CELL, _CELL))[np.ix_(rows, columns)] > 0.5
     if not hole.any() or not known.any():
         return Gaussians.empty(gaussians.sh_degree)
     alpha = np.maximum(rendered.alpha, 0.5)
     inverse = np.where(known, 1 / np.maximum(rendered.z_depth, 1e-9), 0)
     layers = np.concatenate([rendered.image / alpha[..., None], inverse[..., None]], axis=2).astype(np.float32)
-    filled = _push_pull(layers, known.astype(np.float32))[np.ix_(rows, columns)][hole]
+    filled = push_pull(layers, known.astype(np.float32))[np.ix_(rows, columns)][hole]
     v, u = (axis[hole] for axis in np.meshgrid(rows, columns, indexing="ij"))
     z = 1 / np.maximum(filled[:, 3], 1e-9)
     points = camera.unproject_pixels(u, v, z)
@@ -53,15 +63,3 @@ def _patches(gaussians: Gaussians, camera: Camera) -> Gaussians:
         colors=torch.from_numpy(np.clip(filled[:, :3], 0, 1)),
         sh_degree=gaussians.sh_degree,
     )
-
-
-def _push_pull(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """`values` (H, W, C) where `weight` (H, W) is above 0, elsewhere interpolated from coarser levels."""
-    height, width = weight.shape
-    if min(height, width) <= 1 or weight.min() > 0:
-        return values
-    size = (width + 1) // 2, (height + 1) // 2
-    coarse_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    coarse = cv2.resize(values * weight[..., None], size, interpolation=cv2.INTER_AREA)
-    coarse = _push_pull(coarse / np.maximum(coarse_weight, 1e-6)[..., None], (coarse_weight > 1e-6).astype(np.float32))
-    return np.where(weight[..., None] > 0, values, cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR))

@@ -3,7 +3,8 @@
 Every frame is divided into square cells of 8, 4 or 2 pixels (for images of 512 pixels), small where the image has
 detail or the depth is discontinuous. A cell becomes a Gaussian unless one from an earlier frame, of about its size or
 smaller, already lies in it at about its depth. Then Gaussians whose depth more frames contradict than confirm are
-removed, and regions without Gaussians get a few large ones from depth of low confidence.
+removed, and regions without Gaussians get a few large ones from depth of low confidence. Points that were given with
+the scene come first.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,11 @@ import cv2
 import numpy as np
 import torch
 
+from gaussian.point_initialization import start_points
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.gaussians import Gaussians, morton_order
+from scene.observed import is_observed
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 
@@ -121,9 +124,9 @@ def initialize(
     _fill_unknown_depth(views)
     tolerance = _depth_tolerance(views, settings)
     cell_unit = max(scene.frames.width, scene.frames.height) / 512.0
-    points = None
+    start, points = _given_points(scene, chosen, settings), None
     while points is None:
-        points, cell_unit = _collect(views, cell_unit, tolerance, settings, progress)
+        points, cell_unit = _collect(views, start, cell_unit, tolerance, settings, progress)
     progress("initializing", 2 * count, 2 * count)
     return _gaussians(points, sh_degree)
 
@@ -132,11 +135,26 @@ def initialize(
 _VIEW_MEMORY = 600 << 20
 
 
+def _given_points(scene: Scene, frames: list[int], settings: InitializationSettings) -> _Points:
+    """The points that were given with the scene, at most half of those that are allowed."""
+    if scene.given_points is None:
+        return _Points.empty()
+    most = settings.max_count // 2
+    found = start_points(scene.given_points, scene.cameras, scene.motion_masks, frames, most)
+    return _Points(*found, np.full(len(found[0]), settings.opacity))
+
+
 def _collect(
-    views: list[_View], cell_unit: float, tolerance: float, settings: InitializationSettings, progress: Progress
+    views: list[_View],
+    start: _Points,
+    cell_unit: float,
+    tolerance: float,
+    settings: InitializationSettings,
+    progress: Progress,
 ) -> tuple[_Points | None, float]:
-    """Points of all views with `cell_unit`; or None and a larger cell unit to try next if there are too many points."""
-    points = _Points.empty()
+    """The points `start` and those of all views with `cell_unit`; or None and a larger cell unit to try next if there
+    are too many points."""
+    points = start
     finest = max(1, round(2 * cell_unit))
     for done, view in enumerate(views):
         progress("initializing", len(views) + done, 2 * len(views))
@@ -175,6 +193,8 @@ def _read_view(scene: Scene, index: int, settings: InitializationSettings) -> _V
         static = scene.motion_masks[index] < settings.motion_threshold
         # the colors of moving things bleed over the border of their mask
         static = cv2.erode(static.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if scene.observed is not None:
+        static &= is_observed(scene.observed, index)
     confident = depth > 0
     if scene.confidences is not None:
         confident &= scene.confidences[index] >= settings.confidence_threshold

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 
 from scene.errors import InputError
+from scene.files.torch_files import check_torch_file
+from scene.installing import pip_line
 
 #: upper limit of a PSNR, because that of equal images would be infinite
 PSNR_CEILING = 100.0
@@ -43,6 +45,8 @@ def psnr_das3r(rendered: np.ndarray, reference: np.ndarray, static: np.ndarray) 
     """
     rendered, reference = _checked(rendered, reference)
     static = _checked_mask(static, reference)
+    if reference.size == 0:
+        return math.nan
     error = np.where(static[..., None], rendered - reference, 0.0)
     per_channel = np.mean(error**2, axis=(0, 1))
     return float(np.mean([_decibel(float(value)) for value in per_channel]))
@@ -101,6 +105,7 @@ class Lpips:
         weights = _alexnet_weights()
         assert weights is not None
         self._torch = torch
+        check_torch_file(weights)
         backbone = torch.load(weights, map_location="cpu", weights_only=True)
         network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
         # lpips groups the layers of torchvision's AlexNet into slices and keeps their numbers
@@ -113,7 +118,10 @@ class Lpips:
     def unavailable_because() -> str | None:
         """One sentence on what is missing for LPIPS on this machine; None if nothing is."""
         if importlib.util.find_spec("lpips") is None:
-            return "LPIPS was not computed: the package lpips is not installed (pip install 'stillsplat[metrics]')."
+            return (
+                "LPIPS was not computed: the package lpips is not installed; "
+                f"{pip_line('lpips>=0.1.4', depends_on_torch=True)} installs it."
+            )
         if _alexnet_weights() is None:
             return (
                 "LPIPS was not computed: the weights of its AlexNet backbone are not on this machine "

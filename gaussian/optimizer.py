@@ -1,6 +1,6 @@
 """Adam (Kingma and Ba, 2015) over the tensors of `Gaussians`, whose number changes during a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class GaussianOptimizer:
     @property
     def gaussians(self) -> Gaussians:
         """All parameters, up to date. For their number, `len` of the optimizer is cheaper."""
-        return self._gaussians if self._fused is None else Gaussians(**self._fused.parameters)
+        return self._gaussians if self._fused is None else replace(self._gaussians, **self._fused.parameters)
 
     def __len__(self) -> int:
         return len(self._gaussians)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from scene.errors import InputError
+from scene.installing import pip_line
 
 #: image, alpha, depth and radii as in `gaussian.rasterize.Rasterization`
 Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -48,7 +49,9 @@ def rasterize_with_gsplat(inputs: RasterizerInputs) -> Outputs:
     try:
         from gsplat import rasterization  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise InputError("the backend gsplat is not installed: run pip install 'stillsplat[cuda]'") from error
+        raise InputError(
+            f"the backend gsplat is not installed: run {pip_line('gsplat>=1.5', depends_on_torch=True)}"
+        ) from error
     backend = sys.modules.get("gsplat.cuda._backend")
     if backend is not None and getattr(backend, "_C", None) is None:
         raise InputError("gsplat could not compile its kernels, for which it needs CUDA's nvcc: use the backend cuda")

@@ -10,8 +10,9 @@ from scene.splat_rendering import Rendering, camera_arguments, rasterizer_argume
 
 
 def render(gaussians: Gaussians, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
-    """Renders at the size of the camera over black, on the device of the Gaussians. `exposure` (3, 2): gain and offset
-    per channel; without it the image has the mean exposure of the clip."""
+    """Renders at the size of a camera of the world over black, on the device of the Gaussians. `exposure` (3, 2): gain
+    and offset per channel; without it the image has the mean exposure of the clip."""
     with torch.no_grad():
-        result = rasterize(**rasterizer_arguments(gaussians), **camera_arguments(camera))
-    return rendering_arrays(result, exposure)
+        arguments = camera_arguments(camera, gaussians.world_from_local)
+        result = rasterize(**rasterizer_arguments(gaussians), **arguments)
+    return rendering_arrays(result, gaussians.world_from_local, exposure)

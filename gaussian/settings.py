@@ -25,11 +25,33 @@ _RANGES = {
 _FORMER_NAMES = {"opacity_pull": "opacity_regularization", "scale_pull": "scale_regularization"}
 
 
+Quality = Literal["draft", "standard", "high"]
+#: values of options for each quality, where they are not given themselves
+QUALITIES: dict[Quality, dict[str, int]] = {
+    "draft": {"max_size": 256, "iterations": 1000, "max_gaussians": 40_000},
+    "standard": {},
+    "high": {"iterations": 12_000, "max_gaussians": 300_000},
+}
+
+
+def _in_words(quality: Quality) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in QUALITIES[quality].items())
+
+
 @dataclass(frozen=True)
 class OptimizationSettings(ComputeSettings):
     """What `stillsplat run` and train_gui.py both let the user choose. Raises `InputError` for values that are not
     allowed."""
 
+    #: a preset for other options (`QUALITIES`), which the command line applies; in Python: `**QUALITIES["draft"]`
+    preset: Quality = option(
+        "standard",
+        "draft: a quick look (" + _in_words("draft") + "); high: more time (" + _in_words("high") + "); options that "
+        "are given themselves win",
+        presets=QUALITIES,
+        flags=("--quality",),
+        group=_GAUSSIANS,
+    )
     iterations: int = option(
         4000, "optimizer steps, with one frame each", metavar="N", flags=("--iterations", "--iter"), group=_GAUSSIANS
     )

@@ -1,7 +1,7 @@
 """What viewers see of an optimization that goes on in another thread."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,12 +30,13 @@ class Snapshot:
 
 def take_snapshot(run: TrainingRun, frames: Sequence[int] = ()) -> Snapshot:
     """Copies the state of `run`, with the static weights of `frames`. To be called between two iterations."""
-    tensors = run.gaussians.tensors()
+    gaussians = run.placed_gaussians()
+    copies = {name: tensor.clone() for name, tensor in gaussians.tensors().items()}
     return Snapshot(
         iteration=run.iteration,
         seconds=run.seconds,
-        gaussians=Gaussians(**{name: tensor.clone() for name, tensor in tensors.items()}),
-        cameras=tuple(run.cameras.camera(frame) for frame in range(len(run.scene.frames))),
+        gaussians=replace(gaussians, **copies),
+        cameras=tuple(run.camera(frame) for frame in range(len(run.scene.frames))),
         exposures=run.exposures.values.astype(np.float32),
         history=tuple(dict(entry) for entry in run.history),
         static_weights={frame: run.static_weights[frame] for frame in frames},

@@ -60,25 +60,29 @@ class StaticWeights:
         height: int,
         width: int,
         settings: StaticnessSettings | None = None,
+        *,
+        observed: FrameMaps | None = None,
     ) -> None:
+        """`observed`: what the frames have observed (`scene.observed`); it multiplies the weights."""
         self._priors = priors
+        self._observed = observed
         self._settings = settings or StaticnessSettings()
         self._size = (height, width)
         # a copy, because a scene on disk decodes a file at every access
         self._motion = StoredMaps(frames, height, width, np.uint8) if priors is not None else None
         self._motion_known = np.zeros(frames, bool)
         self._evidence = StoredMaps(frames, (height + 1) // 2, (width + 1) // 2)
-        self._observed = np.zeros(frames, bool)
+        self._has_evidence = np.zeros(frames, bool)
         #: int8 (H, W) by frame: 1 = moves, -1 = static, 0 = not painted
         self._painted: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
-        return len(self._observed)
+        return len(self._has_evidence)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Static weights (H, W) float32 in [0, 1] of a frame."""
         log_odds = self._prior(index)
-        if self._observed[index]:
+        if self._has_evidence[index]:
             evidence = cv2.resize(self._evidence[index], log_odds.shape[::-1], interpolation=cv2.INTER_LINEAR)
             log_odds = log_odds + evidence
         # a ramp instead of the logistic function, so that the weight of moving pixels is exactly 0
@@ -86,7 +90,7 @@ class StaticWeights:
         if index in self._painted:
             weights[self._painted[index] > 0] = 0.0
             weights[self._painted[index] < 0] = 1.0
-        return weights
+        return weights if self._observed is None else weights * self._observed[index]
 
     def paint(self, frame: int, region: np.ndarray, moves: bool | None) -> None:
         """Says that the pixels in `region` (H, W) bool of a frame move or are static. Neither the mask nor evidence
@@ -146,6 +150,10 @@ class StaticWeights:
         contrast = cv2.blur(_local_contrast(gray), (patch, patch))
         prior = cv2.resize(self._prior(frame), (width, height), interpolation=cv2.INTER_AREA)
         static = prior > 0
+        seen = None
+        if self._observed is not None:
+            seen = cv2.resize(self._observed[frame], (width, height), interpolation=cv2.INTER_AREA) > 0.99
+            static &= seen
         if not static.any():
             return
         # the residual of a static pixel of that contrast, by a robust fit of a line
@@ -155,7 +163,9 @@ class StaticWeights:
         evidence = settings.gain * (settings.neutral - residual / np.maximum(settings.noise_floor, expected))
         if alpha is not None:
             evidence[cv2.resize(alpha, (width, height), interpolation=cv2.INTER_AREA) < 0.8] = 0
-        if self._observed[frame]:
+        if seen is not None:
+            evidence[~seen] = 0
+        if self._has_evidence[frame]:
             evidence = settings.memory * self._evidence[frame] + (1 - settings.memory) * evidence
         evidence = np.clip(evidence, -settings.against, np.where(static, settings.favor, 0.0))
         overturned = static & (prior + evidence < 0)
@@ -163,21 +173,21 @@ class StaticWeights:
         if share > settings.max_overturned:
             evidence = np.where(evidence < 0, evidence * (settings.max_overturned / share) ** 2, evidence)
         self._evidence[frame] = evidence
-        self._observed[frame] = True
+        self._has_evidence[frame] = True
 
     def state(self, frames: Sequence[int]) -> dict[str, Any]:
         """The content of a checkpoint: the evidence of `frames`, and what was painted."""
-        observed = [frame for frame in frames if self._observed[frame]]
+        observed = [frame for frame in frames if self._has_evidence[frame]]
         maps = [torch.from_numpy(self._evidence[frame]).half() for frame in observed]
         painted = {frame: torch.from_numpy(values.copy()) for frame, values in self._painted.items()}
         return {"frames": observed, "evidence": torch.stack(maps) if maps else torch.zeros(0), "painted": painted}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restores what `state` returned."""
-        self._observed[:] = False
+        self._has_evidence[:] = False
         for frame, evidence in zip(state["frames"], state["evidence"], strict=True):
             self._evidence[int(frame)] = evidence.float().numpy()
-            self._observed[int(frame)] = True
+            self._has_evidence[int(frame)] = True
         painted = state.get("painted", {})  # checkpoints of earlier versions have none
         self._painted = {int(frame): values.numpy().copy() for frame, values in painted.items()}
 

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from gaussian import held_out
-from gaussian.checkpoint import load_checkpoint, save_checkpoint
-from gaussian.model_folder import point_cloud_path
+from gaussian.checkpoint import restore_run, save_checkpoint
+from gaussian.model_folder import names_a_model, point_cloud_path, remove_model
 from gaussian.settings import TrainSettings
 from gaussian.snapshot import Snapshot, take_snapshot
 from gaussian.train_result import TrainResult
 from gaussian.training_run import TrainingRun
-from scene.camera_files import save_cameras
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
+from scene.formats.sibr import write_sibr_cameras
 from scene.formats.splat_ply import save_ply
 from scene.images import write_png
 from scene.interruption import interruption_noted
@@ -94,11 +94,23 @@ class Trainer:
         self._run = TrainingRun(scene, settings)
         checkpoint = self._checkpoint
         if resume and checkpoint is not None and checkpoint.exists():
-            self._run.restore(load_checkpoint(checkpoint, settings, scene))
+            restore_run(self._run, checkpoint)
         else:
             self._run.prepare(progress)
+        #: whether settings.json is that of this run: an earlier model stays until there is something to continue from
+        self._begun = self._folder is None or not names_a_model(self._folder)
         if self._folder is not None:
+            if not resume and checkpoint is not None:
+                checkpoint.unlink(missing_ok=True)
+            if self._begun:
+                write_json(self._folder / "settings.json", _description(self._run, None))
+
+    def _begin(self) -> None:
+        """Says that the model in the folder is not finished, and removes an earlier one, which has other cameras."""
+        if self._folder is not None and not self._begun:
             write_json(self._folder / "settings.json", _description(self._run, None))
+            remove_model(self._folder)
+            self._begun = True
 
     @property
     def _checkpoint(self) -> Path | None:
@@ -107,7 +119,7 @@ class Trainer:
     @property
     def scene(self) -> Scene:
         """What is optimized."""
-        return self._run.scene
+        return self._run.given
 
     @property
     def device(self) -> torch.device:
@@ -182,7 +194,8 @@ class Trainer:
     def save(self) -> None:
         """Writes a checkpoint, from which `resume` continues; nothing without a model folder, and after `finish`."""
         if self._checkpoint is not None and self._result is None:
-            save_checkpoint(self._checkpoint, self._run.state(), self._run.settings, self._run.scene)
+            save_checkpoint(self._checkpoint, self._run.state(), self._run.settings, self._run.given)
+            self._begin()
 
     def finish(self) -> TrainResult:
         """Cleans the Gaussians up, scores held-out frames and writes the model, as it is after the iterations so far.
@@ -203,6 +216,7 @@ class Trainer:
         result = _result(run)
         held_out.score(run, result, self._annotations, self._progress)
         if self._folder is not None:
+            self._begin()
             _save(self._folder, run, result)
         self._snapshot = take_snapshot(run, tuple(self._snapshot.static_weights) if self._snapshot else ())
         self._result = result
@@ -214,8 +228,8 @@ def _result(run: TrainingRun) -> TrainResult:
     frames = range(len(run.scene.frames))
     moved = run.settings.refine_cameras or run.settings.refine_focal
     return TrainResult(
-        gaussians=run.gaussians,
-        cameras=[run.cameras.camera(frame) for frame in frames],
+        gaussians=run.placed_gaussians(),
+        cameras=[run.camera(frame) for frame in frames],
         exposures=run.exposures.values.astype(np.float32),
         static_weights=run.static_weights,
         history=run.history,
@@ -238,7 +252,12 @@ def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]
         "frame_rate": (len(times) - 1) / span if span > 0 else 30.0,
         "predictor": run.scene.predictor,
         "motion_masks": run.scene.motion_masks is not None,
+        "world_from_local": {
+            "scale": run.world_from_local.scale,
+            "translation": run.world_from_local.translation,
+        },
         "test_frames": run.test_frames,
+        "iterations": None,
     }
     if result is not None:
         description |= {
@@ -252,15 +271,17 @@ def _description(run: TrainingRun, result: TrainResult | None) -> dict[str, Any]
 
 
 def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
-    save_ply(point_cloud_path(folder, run.iteration), result.gaussians)
-    save_cameras(folder / "cameras.json", list(run.scene.frames.names), result.cameras)
+    remove_model(folder)
+    save_ply(point_cloud_path(folder, run.iteration), result.gaussians, sh_degree=0)
+    write_sibr_cameras(folder / "cameras.json", run.scene.frames.names, result.cameras)
     write_json(folder / "exposures.json", {"exposures": result.exposures})
     write_json(folder / "history.json", {"history": result.history})
-    write_json(folder / "settings.json", _description(run, result))
     if run.static_weights.is_painted:
         with atomic_folder(folder / "painted_masks", overwrite=True) as temporary:
             for index in range(len(run.scene.frames)):
                 write_png(temporary / f"{index:05d}.png", run.static_weights.painted_motion(index) * np.uint8(255))
+    # last: from here on the folder is a finished model
+    write_json(folder / "settings.json", _description(run, result))
 
 
 @contextmanager

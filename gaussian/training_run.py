@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 from diff_gaussian_rasterization import Rendering
 from torch import Tensor
 
+from gaussian.checkpoint_state import check_state
 from gaussian.contributions import Contributions
 from gaussian.densification import create_strategy
 from gaussian.densification.pruning import PruningSettings, prunable
@@ -27,8 +29,12 @@ from gaussian.rasterize import usable_device
 from gaussian.schedules import Schedules, exponential
 from gaussian.settings import TrainSettings
 from gaussian.staticness import StaticWeights
+from scene.camera import Camera
 from scene.errors import InputError
 from scene.gaussians import Gaussians, morton_order
+from scene.local_frame import moved_camera
+from scene.moved_scene import frame_of_scene, moved_scene, typical_depth
+from scene.observed import is_observed, unobserved_frames
 from scene.progress import Progress
 from scene.scene import Scene
 
@@ -50,17 +56,27 @@ class _Report:
 
 
 class TrainingRun:
-    """An optimization: `prepare` or `restore`, then `advance` for each iteration, then `finish`."""
+    """An optimization: `prepare` or `restore`, then `advance` for each iteration, then `finish`.
+
+    It works in a local frame (`scene.local_frame`): `scene`, `cameras` and the Gaussians are in it. `camera` and
+    `placed_gaussians` say what they are in the world of the scene that was given.
+    """
 
     def __init__(self, scene: Scene, settings: TrainSettings) -> None:
         """Raises `InputError` if every frame is held out."""
-        self.scene = scene
+        #: the scene as it was given
+        self.given = scene
+        self.world_from_local = frame_of_scene(scene)
+        self.scene = scene = moved_scene(scene, self.world_from_local.inverse())
         self.settings = settings
         self.schedules = Schedules()
         count = len(scene.frames)
         self.test_frames = settings.test_frames(count)
-        held_out = set(self.test_frames)
-        self.training_frames = [frame for frame in range(count) if frame not in held_out]
+        #: frames that observed nothing at all: neither trained on nor scored
+        self.unobserved_frames = unobserved_frames(scene.observed)
+        unseen = set(self.unobserved_frames)
+        self.test_frames = [frame for frame in self.test_frames if frame not in unseen]
+        self.training_frames = [frame for frame in range(count) if frame not in {*self.test_frames, *unseen}]
         if not self.training_frames:
             raise InputError("Every frame is held out for testing, so none is left to train; hold out fewer.")
         #: where Gaussians, images and weights are during the optimization; everything else, and edits, are on the CPU
@@ -73,7 +89,9 @@ class TrainingRun:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.cameras = CameraRefinement(scene.cameras)
         self.exposures = ExposureCompensation(count)
-        self.static_weights = StaticWeights(scene.motion_masks, count, scene.frames.height, scene.frames.width)
+        self.static_weights = StaticWeights(
+            scene.motion_masks, count, scene.frames.height, scene.frames.width, observed=scene.observed
+        )
         self.strategy = create_strategy(settings.densification)
         self.optimizer = GaussianOptimizer(Gaussians.empty())
         self.typical_depth = 1.0
@@ -85,8 +103,18 @@ class TrainingRun:
 
     @property
     def gaussians(self) -> Gaussians:
-        """The Gaussians, up to date."""
+        """The Gaussians, up to date, in the local frame."""
         return self.optimizer.gaussians
+
+    def placed_gaussians(self) -> Gaussians:
+        """The same, which say where the local frame is in the world."""
+        return replace(self.gaussians, world_from_local=self.world_from_local)
+
+    def camera(self, frame: int) -> Camera:
+        """The refined camera of a frame, in the world."""
+        if not (self.settings.refine_cameras or self.settings.refine_focal or self.settings.refine_test_cameras):
+            return self.given.cameras[frame]
+        return moved_camera(self.cameras.camera(frame), self.world_from_local)
 
     @property
     def done(self) -> float:
@@ -106,14 +134,11 @@ class TrainingRun:
 
     def _measure_depth(self) -> None:
         """Sets the typical depth: the median over some frames, or without any depth the distance of the Gaussians."""
-        assert self.scene.z_depths is not None
-        some = self.training_frames[:: max(1, len(self.training_frames) // 8)]
-        samples = [self.scene.z_depths[frame][::8, ::8] for frame in some]
-        values = np.concatenate([sample[np.isfinite(sample) & (sample > 0)] for sample in samples])
-        if len(values) == 0:
+        depth = typical_depth(self.scene, self.training_frames)
+        if depth is None:
             distances = (self.gaussians.means - self._camera_center()).norm(dim=1)
-            values = distances.numpy() if len(distances) else np.ones(1)
-        self.typical_depth = float(np.median(values))
+            depth = float(distances.median()) if len(distances) else 1.0
+        self.typical_depth = depth
 
     def _read_inverse_depths(self) -> None:
         if self.settings.depth_weight > 0:
@@ -306,10 +331,16 @@ class TrainingRun:
         exposures of held-out frames, and fills the regions that no frame shows static."""
         self._prune(self.training_frames[:: max(1, len(self.training_frames) // 200)], 2, PruningSettings())
         self.exposures.center(self.training_frames)
-        self.cameras.interpolate(self.test_frames, self.training_frames)
-        self.exposures.interpolate(self.test_frames, self.training_frames)
+        untrained = sorted({*self.test_frames, *self.unobserved_frames})
+        self.cameras.interpolate(untrained, self.training_frames)
+        self.exposures.interpolate(untrained, self.training_frames)
         cameras = [self.cameras.camera(frame) for frame in self.training_frames]
-        self.optimizer = GaussianOptimizer(fill_holes(self.gaussians.to(self.device), cameras).to(_CPU))
+        observed = self.scene.observed
+        seen = None if observed is None else [partial(is_observed, observed, frame) for frame in self.training_frames]
+        self.optimizer = GaussianOptimizer(fill_holes(self.gaussians.to(self.device), cameras, observed=seen).to(_CPU))
+
+    def _parts(self) -> "dict[str, CameraRefinement | ExposureCompensation]":
+        return {"cameras": self.cameras, "exposures": self.exposures}
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, in types that a checkpoint can hold."""
@@ -317,6 +348,7 @@ class TrainingRun:
             "iteration": self.iteration,
             "seconds": self.seconds,
             "typical_depth": self.typical_depth,
+            "local_frame": [self.world_from_local.scale, *self.world_from_local.translation.tolist()],
             "history": self.history,
             "queue": self._queue,
             "report": [float(self._report.loss), self._report.psnr, self._report.count],
@@ -328,7 +360,12 @@ class TrainingRun:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restores what `state` returned."""
+        """Restores what `state` returned. Raises `InputError` for the state of a version without the local frame, and
+        any exception for something else."""
+        frame = state.get("local_frame", [1.0, 0.0, 0.0, 0.0])
+        if list(frame) != [self.world_from_local.scale, *self.world_from_local.translation.tolist()]:
+            raise InputError("The checkpoint is of another version, or the depth of the scene was changed; start anew.")
+        check_state(state, {name: part.state() for name, part in self._parts().items()}, self.training_frames)
         self.iteration = int(state["iteration"])
         self.seconds = float(state["seconds"])
         self.history = list(state["history"])

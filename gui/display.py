@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from scene.installing import pip_line
+
 _SECONDS = 60
 _PROBE = Path(__file__).with_name("display_probe.py")
 
@@ -13,7 +15,7 @@ def why_no_window() -> str | None:
     try:
         import dearpygui.dearpygui as library  # pyright: ignore[reportMissingImports]
     except ImportError:
-        return "The window needs Dear PyGui, which is not installed: run pip install 'dearpygui>=2.0'."
+        return f"The window needs Dear PyGui, which is not installed: run {pip_line('dearpygui>=2.0')}"
     del library
     try:
         probe = subprocess.run([sys.executable, str(_PROBE)], capture_output=True, timeout=_SECONDS)

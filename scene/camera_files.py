@@ -9,11 +9,11 @@ from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.arrays import known
 from scene.files.json_files import read_json, write_json
-from scene.files.text import finite_array
+from scene.formats.checked_camera import checked_camera
 from scene.formats.colmap import write_colmap
 from scene.formats.colmap_tracks import observe, visible_on_depth
 from scene.formats.tum import write_tum
-from scene.rotations import is_rigid
+from scene.observed import is_observed
 from scene.scene import PointCloud, Scene
 
 #: number of points from the depth maps in the COLMAP model of a scene that has no points of its own
@@ -70,13 +70,7 @@ def read_cameras(path: str | Path, names: Sequence[str], width: int, height: int
                 f"frames have {width}x{height}."
             )
         intrinsics = [entry.get(key) for key in ("fx", "fy", "cx", "cy")]
-        fx, fy, cx, cy = finite_array(intrinsics, (4,), f"the intrinsics of {name}", path).tolist()
-        if fx <= 0 or fy <= 0:
-            raise InputError(f"{path}: the focal length of {name} is not positive.")
-        matrix = finite_array(entry.get("world_from_camera"), (4, 4), f"world_from_camera of {name}", path)
-        if not is_rigid(matrix):
-            raise InputError(f"{path}: world_from_camera of {name} is not a rigid motion.")
-        cameras.append(Camera(width, height, fx, fy, cx, cy, matrix))
+        cameras.append(checked_camera(path, name, [width, height], intrinsics, entry.get("world_from_camera")))
     return cameras
 
 
@@ -92,10 +86,12 @@ def _points_from_depth(scene: Scene, cameras: Sequence[Camera]) -> PointCloud | 
         keep = z_depth > 0
         if scene.motion_masks is not None:
             keep &= scene.motion_masks[index] < 0.5
+        if scene.observed is not None:
+            keep &= is_observed(scene.observed, index)
         grid = np.zeros_like(keep)
         grid[step // 2 :: step, step // 2 :: step] = True
         keep &= grid
         positions.append(camera.unproject(z_depth)[keep])
         colors.append(scene.frames.rgb8(index)[keep])
-    merged = np.concatenate(positions).astype(np.float32)
+    merged = np.concatenate(positions)
     return PointCloud(merged, np.concatenate(colors)) if len(merged) else None

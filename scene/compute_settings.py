@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from scene.errors import InputError
-from scene.option import option
+from scene.option import check_values, option
 
 Device = Literal["auto", "cpu", "cuda"]
 DEVICES: tuple[Device, ...] = get_args(Device)
@@ -12,7 +12,7 @@ DEVICES: tuple[Device, ...] = get_args(Device)
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeSettings:
-    """Raises `InputError` for an unknown device and a negative seed."""
+    """Raises `InputError` for an unknown device, a negative seed, and values that are not of their type or absurd."""
 
     #: "auto" is a GPU where there is one, but the CPU for optimizer and renders, whose GPU kernels have not run on a
     #: GPU yet
@@ -21,6 +21,7 @@ class ComputeSettings:
     seed: int = option(0, "same seed, same CPU: same result (default: 0)", metavar="N")
 
     def __post_init__(self) -> None:
+        check_values(self)
         if self.device not in DEVICES:
             raise InputError(f'There is no device called "{self.device}"; use auto, cpu or cuda.')
         if self.seed < 0:

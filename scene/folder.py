@@ -4,6 +4,7 @@ scene.json               schema version, predictor, provenance, frames, and whic
 cameras.json             per frame: size, fx, fy, cx, cy, world_from_camera (4x4)
 images/00000.png         the frames
 motion_masks/00000.png   8 bit, round(255 p), 255 = moves
+observed/00000.png       8 bit, 255 = observed, 0 = not (transparent, border, caption); absent where all is observed
 depth/00000.npz          z_depth and confidence, float32 (H, W); 0 = unknown
 sparse/0/                COLMAP model of the same cameras and points (bin and txt)
 trajectory.txt           TUM, world_from_camera
@@ -15,10 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.lib import format as npy
-from PIL import Image
 
 from scene.camera import Camera
 from scene.camera_files import read_cameras, write_cameras
@@ -33,7 +32,8 @@ from scene.formats.registry import format_of_scene
 from scene.frame_files import frame_name, frame_writer, link_or_copy
 from scene.frames import ImageFolderFrames
 from scene.images import write_png
-from scene.maps import FrameMaps, LoadedMaps
+from scene.maps import FrameMaps, LoadedMaps, map_8_bit
+from scene.media.image_header import read_header, stored_gray
 from scene.progress import Progress, ignore_progress
 from scene.rotations import is_rigid
 from scene.scene import Scene
@@ -67,13 +67,16 @@ def save_scene(
         (temporary / "images").mkdir()
         if scene.motion_masks is not None:
             (temporary / "motion_masks").mkdir()
+        if scene.observed is not None:
+            (temporary / "observed").mkdir()
         if scene.z_depths is not None:
             (temporary / "depth").mkdir()
         for index, name in enumerate(names):
             write_frame(index, temporary / "images" / name)
             if scene.motion_masks is not None:
-                mask = np.nan_to_num(scene.motion_masks[index])
-                write_png(temporary / "motion_masks" / name, np.rint(np.clip(mask, 0.0, 1.0) * 255.0).astype(np.uint8))
+                write_png(temporary / "motion_masks" / name, map_8_bit(scene.motion_masks[index]))
+            if scene.observed is not None:
+                write_png(temporary / "observed" / name, map_8_bit(scene.observed[index]))
             if scene.z_depths is not None:
                 maps = {"z_depth": known(scene.z_depths[index])}
                 if scene.confidences is not None:
@@ -92,6 +95,7 @@ def save_scene(
                 "files": {
                     "images": True,
                     "motion_masks": scene.motion_masks is not None,
+                    "observed": scene.observed is not None,
                     "z_depth": scene.z_depths is not None,
                     "confidence": scene.z_depths is not None and scene.confidences is not None,
                     "points": scene.points is not None,
@@ -129,9 +133,11 @@ def load_scene(folder: str | Path) -> Scene:
     images = [folder / "images" / name for name in names]
     for image in images:
         _check_image(image, width, height)
-    motion_masks = z_depths = confidences = points = None
+    motion_masks = observed = z_depths = confidences = points = None
     if files.get("motion_masks"):
-        motion_masks = _masks(folder, names, width, height)
+        motion_masks = _maps_8_bit(folder / "motion_masks", names, width, height, "a motion mask")
+    if files.get("observed"):
+        observed = _maps_8_bit(folder / "observed", names, width, height, "a map of what was observed")
     if files.get("z_depth"):
         depths = [(folder / "depth" / name).with_suffix(".npz") for name in names]
         keys = ["z_depth", "confidence"] if files.get("confidence") else ["z_depth"]
@@ -147,6 +153,7 @@ def load_scene(folder: str | Path) -> Scene:
         frames=ImageFolderFrames(images, timestamps, stored_as_png=True),
         cameras=cameras,
         motion_masks=motion_masks,
+        observed=observed,
         z_depths=z_depths,
         confidences=confidences,
         points=points,
@@ -168,7 +175,8 @@ def replace_cameras(folder: str | Path, cameras: Sequence[Camera], note: str, *,
         raise ValueError(f"{len(cameras)} cameras for {len(scene.cameras)} frames")
     _check_cameras(cameras, scene.frames.width, scene.frames.height)
     description = read_json(folder / "scene.json")
-    description["camera_notes"] = [*description.get("camera_notes", []), note]
+    notes = description.get("camera_notes", [])
+    description["camera_notes"] = notes if notes[-1:] == [note] else [*notes, note]
     with atomic_folder(folder, overwrite=True) as temporary:
         replaced = {"scene.json", "cameras.json", "trajectory.txt", "sparse"}
         for item in sorted(folder.iterdir()):
@@ -206,8 +214,7 @@ def replace_masks(folder: str | Path, masks: Mapping[int, np.ndarray], note: str
     with atomic_folder(folder / "motion_masks", overwrite=True) as temporary:
         for index, name in enumerate(names):
             if index in masks or not had_masks:
-                mask = np.nan_to_num(masks.get(index, np.zeros((height, width), np.float32)))
-                write_png(temporary / name, np.rint(np.clip(mask, 0.0, 1.0) * 255.0).astype(np.uint8))
+                write_png(temporary / name, map_8_bit(masks.get(index, np.zeros((height, width), np.float32))))
             else:
                 link_or_copy(folder / "motion_masks" / name, temporary / name)
     description["files"] = {**(files if isinstance(files, dict) else {}), "motion_masks": True}
@@ -221,6 +228,7 @@ def _check_consistent(scene: Scene) -> None:
         raise ValueError(f"{len(scene.cameras)} cameras for {count} frames")
     for what, maps in (
         ("motion masks", scene.motion_masks),
+        ("maps of what was observed", scene.observed),
         ("depths", scene.z_depths),
         ("confidences", scene.confidences),
     ):
@@ -275,24 +283,21 @@ def _whole_number(path: Path, description: dict[str, Any], key: str, smallest: i
 def _check_image(path: Path, width: int, height: int) -> None:
     """Raises `InputError` unless the image exists with this size; reads its header only."""
     check_file(path)
-    try:
-        with Image.open(path) as image:
-            size = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise InputError(f"{path} is damaged and cannot be read as an image.") from None
+    header = read_header(path)
+    size = (header.width, header.height)
     if size != (width, height):
         raise InputError(f"{path} is {size[0]}x{size[1]} but the scene has {width}x{height}.")
 
 
-def _masks(folder: Path, names: Sequence[str], width: int, height: int) -> FrameMaps:
-    paths = [folder / "motion_masks" / name for name in names]
+def _maps_8_bit(folder: Path, names: Sequence[str], width: int, height: int, what: str) -> FrameMaps:
+    paths = [folder / name for name in names]
     for path in paths:
         _check_image(path, width, height)
 
     def load(index: int) -> np.ndarray:
-        mask = cv2.imread(str(paths[index]), cv2.IMREAD_GRAYSCALE)
-        if mask is None or mask.shape != (height, width):
-            raise InputError(f"{paths[index]} is damaged and cannot be read as a motion mask.")
-        return mask.astype(np.float32) / 255.0
+        values = stored_gray(paths[index])
+        if values.shape != (height, width):
+            raise InputError(f"{paths[index]} is damaged and cannot be read as {what}.")
+        return values.astype(np.float32) / 255.0
 
     return LoadedMaps(len(paths), load)

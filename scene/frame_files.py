@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -33,10 +33,30 @@ def frame_writer(frames: Frames) -> Callable[[int, Path], None]:
     return write
 
 
-def store_frames(frames: Frames, folder: Path, *, progress: Progress = ignore_progress) -> list[str]:
-    """Writes the frames to `folder` as 00000.png, ... and returns these names. Files that are there already are kept if
-    they are these frames: their number, and the pixels of the first and the last one, are compared."""
-    names = [frame_name(index) for index in range(len(frames))]
+def png_names(names: Sequence[str], count: int) -> list[str]:
+    """Names of `count` PNG files for images that are called `names`, with their folders; 00000.png, ... where there are
+    none. No two are the same."""
+    if len(names) != count:
+        return [frame_name(index) for index in range(count)]
+    paths = [relative_path(name) for name in names]
+    for candidates in ([path.with_suffix(".png") for path in paths if path.name], [f"{path}.png" for path in paths]):
+        if len({str(name).lower() for name in candidates}) == count:  # some file systems do not tell cases apart
+            return [str(name) for name in candidates]
+    return [frame_name(index) for index in range(count)]
+
+
+def relative_path(name: str) -> PurePosixPath:
+    """A name that somebody wrote as a relative path, which does not leave the folder that it is put into."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return PurePosixPath(*[part for part in parts if part not in ("/", "//", "..", ".")])
+
+
+def store_frames(
+    frames: Frames, folder: Path, *, names: Sequence[str] = (), progress: Progress = ignore_progress
+) -> list[str]:
+    """Writes the frames to `folder` under the names of `png_names` and returns these. Files that are there already are
+    kept if they are these frames: their number, and the pixels of the first and the last one, are compared."""
+    names = png_names(names, len(frames))
     if _holds(folder, names, frames):
         return names
     write = frame_writer(frames)

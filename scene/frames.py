@@ -11,6 +11,7 @@ import numpy as np
 
 from scene.errors import InputError
 from scene.images import IMAGE_SUFFIXES
+from scene.media.image_header import check_image_size
 
 #: shorter sides than this leave nothing to track
 MIN_SIDE = 16
@@ -109,14 +110,18 @@ class MemoryFrames:
         return self._images[index]
 
 
+#: of the number of a frame
+_MOST_DIGITS = 9
+
+
 def parse_frame_range(text: str | None) -> slice:
     """ "START:STOP:STEP" (each part may be left out) or one part "STOP" as a slice; None is all frames."""
     if text is None or text.strip() in ("", ":"):
         return slice(None)
     match = re.fullmatch(r"\s*(\d*)\s*(?::\s*(\d*)\s*(?::\s*(\d*)\s*)?)?", text)
-    if not match:
+    if not match or any(len(part or "") > _MOST_DIGITS for part in match.groups()):
         raise InputError(
-            f'The frame range "{text}" is not START:STOP:STEP in whole numbers from 0; write e.g. 0:100:2.'
+            f'The frame range "{text[:80]}" is not START:STOP:STEP in whole numbers from 0; write e.g. 0:100:2.'
         )
     parts = [int(part) if part else None for part in match.groups()]
     return slice(0, parts[0]) if ":" not in text else slice(*parts)
@@ -145,7 +150,9 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def _read_rgb8(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    check_image_size(path)
+    # OpenCV's own reading of files crashes at names that are not UTF-8
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path} cannot be read as an image; it is missing, damaged or of an unknown kind.")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,11 +1,13 @@
 """The Gaussians of a static scene."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from scene.morton import morton_order_of_points
+from scene.similarity import Similarity
 from scene.spherical_harmonics import SH_CONSTANT
 
 
@@ -16,26 +18,35 @@ class Gaussians:
 
     All tensors are float32 and on one device. `select`, `joined` and `packed` return tensors in the memory layout of
     the rasterizer's kernels: the index of the Gaussian runs fastest, so each component is a contiguous array.
+
+    The tensors are in a local frame (`scene.local_frame`), in which single precision suffices whatever the size and the
+    place of the scene. It is mostly the world itself. Whoever renders them takes cameras of the world into it.
     """
 
-    #: (N, 3) centers in the world
+    #: (N, 3) centers in the local frame
     means: Tensor
-    #: (N, 3) natural logarithms of the standard deviations along the axes of the Gaussian, in world units
+    #: (N, 3) natural logarithms of the standard deviations along the axes of the Gaussian, in local units
     log_scales: Tensor
-    #: (N, 4) quaternions wxyz of world_from_gaussian; any length above zero
+    #: (N, 4) quaternions wxyz of local_from_gaussian; any length above zero
     rotations: Tensor
     #: (N,) inverse sigmoid of the opacities
     logit_opacities: Tensor
     #: (N, K, 3) coefficients of spherical harmonics, K = (degree + 1)^2; color = 0.5 + sum of basis times coefficient
     sh_coefficients: Tensor
+    #: from the local frame to the world of the scene
+    world_from_local: Similarity = field(default_factory=Similarity.identity)
 
     def __len__(self) -> int:
         return len(self.means)
 
     @property
     def scales(self) -> Tensor:
-        """(N, 3) standard deviations in world units."""
+        """(N, 3) standard deviations in local units."""
         return self.log_scales.exp()
+
+    def world_means(self) -> np.ndarray:
+        """(N, 3) float64 centers in the world."""
+        return self.world_from_local.apply_to_points(self.means.detach().cpu().numpy().astype(np.float64))
 
     @property
     def opacities(self) -> Tensor:
@@ -49,7 +60,7 @@ class Gaussians:
 
     def tensors(self) -> dict[str, Tensor]:
         """The five tensors by name, in the order of the fields."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, name) for name in _TENSORS}
 
     @property
     def device(self) -> torch.device:
@@ -57,20 +68,20 @@ class Gaussians:
 
     def to(self, device: torch.device) -> "Gaussians":
         """The same Gaussians on `device`; copied only if they are on another one."""
-        return Gaussians(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+        return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def select(self, which: Tensor) -> "Gaussians":
         """A copy of the Gaussians at `which` (indices or booleans), in that order."""
-        return Gaussians(**{name: tensor[which] for name, tensor in self.tensors().items()}).packed()
+        return replace(self, **{name: tensor[which] for name, tensor in self.tensors().items()}).packed()
 
     def joined(self, other: "Gaussians") -> "Gaussians":
-        """A copy with the Gaussians of `other` appended."""
+        """A copy with the Gaussians of `other`, of the same local frame, appended."""
         mine, others = self.tensors(), other.tensors()
-        return Gaussians(**{name: torch.cat([mine[name], others[name]]) for name in mine}).packed()
+        return replace(self, **{name: torch.cat([mine[name], others[name]]) for name in mine}).packed()
 
     def packed(self) -> "Gaussians":
         """The same Gaussians in the memory layout of the kernels; copied only if they have another layout."""
-        return Gaussians(**{name: packed(tensor) for name, tensor in self.tensors().items()})
+        return replace(self, **{name: packed(tensor) for name, tensor in self.tensors().items()})
 
     def with_sh_degree(self, degree: int) -> "Gaussians":
         """The same Gaussians with spherical harmonics of `degree`: zeros are added, or higher degrees dropped."""
@@ -78,7 +89,7 @@ class Gaussians:
         coefficients = self.sh_coefficients.new_zeros((len(self), count, 3))
         kept = min(count, self.sh_coefficients.shape[1])
         coefficients[:, :kept] = self.sh_coefficients[:, :kept]
-        return Gaussians(self.means, self.log_scales, self.rotations, self.logit_opacities, coefficients).packed()
+        return replace(self, sh_coefficients=coefficients).packed()
 
     @staticmethod
     def empty(sh_degree: int = 0) -> "Gaussians":
@@ -99,6 +110,9 @@ class Gaussians:
         coefficients = torch.zeros(len(means), (sh_degree + 1) ** 2, 3)
         coefficients[:, 0] = sh_from_color(colors)
         return Gaussians(means, log_scales[:, None].repeat(1, 3), rotations, logit(opacities), coefficients)
+
+
+_TENSORS = ("means", "log_scales", "rotations", "logit_opacities", "sh_coefficients")
 
 
 def packed(tensor: Tensor) -> Tensor:

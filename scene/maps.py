@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -104,6 +104,11 @@ class LoadedMaps:
         return self._load(index % self._count)
 
 
+def chosen_maps(maps: FrameMaps | None, indices: Sequence[int] | range) -> FrameMaps | None:
+    """The maps at `indices`, read when used; None of None."""
+    return None if maps is None else LoadedMaps(len(indices), lambda place: maps[indices[place]])
+
+
 def maps_of_size(maps: FrameMaps, size: tuple[int, int], *, nearest: bool = False) -> FrameMaps:
     """Maps resized to `size` (width, height). `nearest` is for depth: a mean of two depths lies on no surface."""
     if maps[0].shape == size[::-1]:
@@ -119,3 +124,8 @@ def map_of_size(values: np.ndarray, size: tuple[int, int], *, nearest: bool = Fa
     if values.shape == size[::-1]:
         return values
     return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR)
+
+
+def map_8_bit(values: np.ndarray) -> np.ndarray:
+    """A map in [0, 1] as uint8, round(255 value); not-a-number is 0."""
+    return np.rint(np.clip(np.nan_to_num(values), 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from scene.errors import InputError
+from scene.files.locking import only_process
 from scene.folder import load_scene, replace_masks
 from scene.mask_brush import Displacement, erased, grown_along_flow, painted
 from scene.scene import Scene
@@ -96,7 +97,8 @@ class MaskEdits:
         if frames:
             listed = ", ".join(str(index) for index in frames)
             masks = {index: self.mask(index) for index in frames}
-            replace_masks(folder, masks, f"Motion masks mended by hand: frames {listed}.")
+            with only_process(folder):
+                replace_masks(folder, masks, f"Motion masks mended by hand: frames {listed}.")
             if self._scene.motion_masks is None:
                 self._scene.motion_masks = load_scene(folder).motion_masks
             self._painted, self._steps = {}, []

@@ -3,6 +3,7 @@
 import numpy as np
 
 from scene.formats.options import ExportOptions
+from scene.observed import is_observed
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud, Scene
 
@@ -42,7 +43,7 @@ def scene_points(
     options = options or ExportOptions()
     count = len(scene.cameras)
     if scene.z_depths is None or not count:
-        return PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+        return PointCloud(np.zeros((0, 3)), np.zeros((0, 3), np.uint8))
     is_in_memory = isinstance(scene.z_depths, np.ndarray)
     pixels = scene.frames.width * scene.frames.height * count
     step = 1 if is_in_memory else max(1, round((pixels / _SAMPLES) ** 0.5))
@@ -72,7 +73,7 @@ def scene_points(
             chosen = chosen[rng.random(len(chosen)) < share]
         rows, columns = np.divmod(chosen, image.shape[1])
         depths = scene.z_depths[index].ravel()[chosen].astype(np.float64)
-        positions.append(camera.unproject_pixels(columns, rows, depths).astype(np.float32))
+        positions.append(camera.unproject_pixels(columns, rows, depths))
         colors.append(image.reshape(-1, 3)[chosen])
         progress("collecting points", index + 1, count)
     cloud = PointCloud(np.concatenate(positions), np.concatenate(colors))
@@ -90,6 +91,8 @@ def _point_confidence(scene: Scene, index: int) -> np.ndarray:
     known = np.isfinite(z_depth) & (z_depth > 0)
     if scene.motion_masks is not None:
         known &= scene.motion_masks[index] < _MOVES
+    if scene.observed is not None:
+        known &= is_observed(scene.observed, index)
     if scene.confidences is None:
         return known.astype(np.float32)
     # known depth with confidence 0 is the least certain, not unknown

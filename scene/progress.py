@@ -29,6 +29,19 @@ def note_progress(progress: Progress, stage: str, words: str) -> None:
         progress.note(stage, words)
 
 
+@runtime_checkable
+class SayingProgress(Protocol):
+    """A `Progress` that can show a sentence."""
+
+    def say(self, sentence: str) -> None: ...
+
+
+def say_progress(progress: Progress, sentence: str) -> None:
+    """Shows a sentence, such as how long the work will take, where `progress` can."""
+    if isinstance(progress, SayingProgress):
+        progress.say(sentence)
+
+
 class StageClock:
     """Measures the seconds that each stage takes."""
 

@@ -12,7 +12,8 @@ from scene.maps import FrameMaps
 
 @dataclass
 class PointCloud:
-    """World points (N, 3) float32 with colors (N, 3) uint8 RGB, for example the triangulated tracks of a predictor."""
+    """World points (N, 3), float32 or float64, with colors (N, 3) uint8 RGB, for example the triangulated tracks of a
+    predictor."""
 
     positions: np.ndarray
     colors: np.ndarray
@@ -38,3 +39,12 @@ class Scene:
     predictor: str = ""
     #: the predictor's settings, its diagnostics (fallbacks, warnings, errors in pixels) and times in seconds
     provenance: dict[str, Any] = field(default_factory=dict)
+    #: float32 (H, W) in [0, 1] per frame, 1 = observed, 0 = the frame does not show what is there (`scene.observed`);
+    #: None: all is observed
+    observed: FrameMaps | None = None
+
+    @property
+    def given_points(self) -> PointCloud | None:
+        """The points, where a person or another program gave them (`scene.projects`)."""
+        given = self.provenance.get("given")
+        return self.points if isinstance(given, list) and "points" in given else None

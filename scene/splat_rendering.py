@@ -9,6 +9,8 @@ import torch
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.gaussians import Gaussians
+from scene.local_frame import moved_camera
+from scene.similarity import Similarity
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,17 @@ class Renderer:
         if wanted.type != "cuda" or cuda_device.unavailable_reason() is not None:
             wanted = torch.device("cpu")
         self._prepared = PreparedGaussians(**rasterizer_arguments(gaussians.to(wanted)))
+        self._world_from_local = gaussians.world_from_local
 
     def render(self, camera: Camera, *, exposure: np.ndarray | None = None) -> Rendering:
-        """Renders at the size of the camera over black. `exposure` (3, 2): gain and offset per channel; without it the
-        image has the mean exposure of the clip."""
-        return rendering_arrays(self._prepared.render(**camera_arguments(camera)), exposure)
+        """Renders at the size of a camera of the world over black. `exposure` (3, 2): gain and offset per channel;
+        without it the image has the mean exposure of the clip."""
+        arguments = camera_arguments(camera, self._world_from_local)
+        return rendering_arrays(self._prepared.render(**arguments), self._world_from_local, exposure)
 
 
 def rasterizer_arguments(gaussians: Gaussians) -> dict[str, Any]:
-    """The Gaussians as keyword arguments of the rasterizer."""
+    """The Gaussians, in their local frame, as keyword arguments of the rasterizer."""
     return {
         "means": gaussians.means,
         "rotations": gaussians.rotations,
@@ -66,8 +70,10 @@ def rasterizer_arguments(gaussians: Gaussians) -> dict[str, Any]:
     }
 
 
-def camera_arguments(camera: Camera) -> dict[str, Any]:
-    """The camera as keyword arguments of the rasterizer."""
+def camera_arguments(camera: Camera, world_from_local: Similarity) -> dict[str, Any]:
+    """A camera of the world as keyword arguments of the rasterizer, in the local frame of the Gaussians: there the near
+    plane of the rasterizer suits every scene."""
+    camera = moved_camera(camera, world_from_local.inverse())
     return {
         "camera_from_world": torch.from_numpy(camera.camera_from_world.astype(np.float32)),
         "intrinsics": torch.tensor([camera.fx, camera.fy, camera.cx, camera.cy]),
@@ -76,11 +82,13 @@ def camera_arguments(camera: Camera) -> dict[str, Any]:
     }
 
 
-def rendering_arrays(result: Any, exposure: np.ndarray | None) -> Rendering:
-    """The tensors `image`, `alpha` and `depth` of a rasterizer as arrays, with the exposure applied."""
+def rendering_arrays(result: Any, world_from_local: Similarity, exposure: np.ndarray | None) -> Rendering:
+    """The tensors `image`, `alpha` and `depth` of a rasterizer as arrays, with the exposure applied and the depth in
+    units of the world."""
     image = result.image.permute(1, 2, 0).cpu().numpy()
     if exposure is not None:
         image = image * exposure[None, None, :, 0] + exposure[None, None, :, 1]
     alpha, depth = result.alpha.cpu().numpy(), result.depth.cpu().numpy()
-    z_depth = np.where(alpha > 0.5, depth / np.maximum(alpha, 1e-6), 0.0).astype(np.float32)
+    z_depth = np.where(alpha > 0.5, depth / np.maximum(alpha, 1e-6), 0.0) * world_from_local.scale
+    z_depth = z_depth.astype(np.float32)
     return Rendering(np.clip(image, 0.0, 1.0).astype(np.float32), alpha, z_depth)

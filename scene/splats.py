@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scene.errors import InputError
+from scene.local_frame import is_identity
 from scene.rotations import quaternion_from_rotation
 from scene.similarity import Similarity
 from scene.spherical_harmonics import rotation_of_coefficients
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
 MAX_LOGIT = 16.0
 #: natural logarithm that stands for an extent of zero
 LEAST_LOG_SCALE = -30.0
+#: a center is stored well enough when rounding moves it by less than this share of the extent of its Gaussian
+_ROUNDING = 0.05
+#: share of the Gaussians that may be rounded more
+_ROUNDED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class Splats:
-    """The content of a file of Gaussians, as `scene.gaussians.Gaussians` in float32 arrays.
+    """The content of a file of Gaussians, as `scene.gaussians.Gaussians` in arrays, all of it in the world. They are
+    float32 but for the centers of scenes that are too far from the origin for it.
 
     Axes are those of 3DGS files and of our scenes: the first camera looks along z, y points down.
     """
 
-    #: (N, 3) centers in the world
+    #: (N, 3) centers in the world, float32 or (`precise_enough`) float64
     means: np.ndarray
     #: (N, 3) natural logarithms of the standard deviations along the axes of the Gaussian
     log_scales: np.ndarray
@@ -44,22 +50,26 @@ class Splats:
 
     @staticmethod
     def of(gaussians: "Gaussians", *, antialiased: bool = False) -> "Splats":
-        """The arrays of `gaussians`."""
+        """The arrays of `gaussians`, in the world."""
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in gaussians.tensors().items()}
-        return Splats(**arrays, antialiased=antialiased)
+        return Splats(**arrays, antialiased=antialiased).transformed(gaussians.world_from_local)
 
-    def gaussians(self) -> "Gaussians":
-        """The same as tensors."""
+    def gaussians(self, world_from_local: Similarity | None = None) -> "Gaussians":
+        """The same as tensors in a local frame (`scene.local_frame`); None: in the world itself, for scenes of usual
+        size near the origin."""
         import torch
 
         from scene.gaussians import Gaussians
 
+        frame = world_from_local or Similarity.identity()
+        local = self.transformed(frame.inverse())
         return Gaussians(
-            means=torch.from_numpy(np.ascontiguousarray(self.means, np.float32)),
-            log_scales=torch.from_numpy(np.ascontiguousarray(self.log_scales, np.float32)),
-            rotations=torch.from_numpy(np.ascontiguousarray(self.rotations, np.float32)),
-            logit_opacities=torch.from_numpy(np.ascontiguousarray(self.logit_opacities, np.float32)),
-            sh_coefficients=torch.from_numpy(np.ascontiguousarray(self.sh_coefficients, np.float32)),
+            means=torch.from_numpy(np.ascontiguousarray(local.means, np.float32)),
+            log_scales=torch.from_numpy(np.ascontiguousarray(local.log_scales, np.float32)),
+            rotations=torch.from_numpy(np.ascontiguousarray(local.rotations, np.float32)),
+            logit_opacities=torch.from_numpy(np.ascontiguousarray(local.logit_opacities, np.float32)),
+            sh_coefficients=torch.from_numpy(np.ascontiguousarray(local.sh_coefficients, np.float32)),
+            world_from_local=frame,
         )
 
     def __len__(self) -> int:
@@ -140,18 +150,23 @@ class Splats:
         moved alike they give the same picture. Raises `ValueError` for a scale that is not positive."""
         if not transform.scale > 0:
             raise ValueError(f"a scale of {transform.scale}")
+        if is_identity(transform):
+            return self
+        rotations, coefficients = self.rotations, self.sh_coefficients
         with np.errstate(over="ignore", invalid="ignore"):
-            means = transform.apply_to_points(self.means.astype(np.float64)).astype(np.float32)
-            rotations = _product(quaternion_from_rotation(transform.rotation), self.rotations.astype(np.float64))
-        coefficients = self.sh_coefficients
-        if self.sh_degree > 0 and not np.allclose(transform.rotation, np.eye(3), rtol=0, atol=1e-12):
-            matrix = rotation_of_coefficients(transform.rotation, self.sh_degree).astype(np.float32)
-            coefficients = np.einsum("ij,njc->nic", matrix, coefficients)
+            means = transform.apply_to_points(self.means.astype(np.float64))
+            if not np.allclose(transform.rotation, np.eye(3), rtol=0, atol=1e-12):
+                quaternion = quaternion_from_rotation(transform.rotation)
+                rotations = _product(quaternion, rotations.astype(np.float64)).astype(np.float32)
+                if self.sh_degree > 0:
+                    matrix = rotation_of_coefficients(transform.rotation, self.sh_degree).astype(np.float32)
+                    coefficients = np.einsum("ij,njc->nic", matrix, coefficients)
+        log_scales = self.log_scales + np.float32(np.log(transform.scale))
         return replace(
             self,
-            means=means,
-            log_scales=self.log_scales + np.float32(np.log(transform.scale)),
-            rotations=rotations.astype(np.float32),
+            means=precise_enough(means, log_scales),
+            log_scales=log_scales,
+            rotations=rotations,
             sh_coefficients=coefficients,
         )
 
@@ -170,6 +185,18 @@ class Splats:
         if len(self) <= count:
             return np.arange(len(self))
         return np.sort(np.argsort(-self.log_importance(), kind="stable")[:count])
+
+
+def precise_enough(means: np.ndarray, log_scales: np.ndarray) -> np.ndarray:
+    """Centers (N, 3), as float32 where rounding moves nearly none of the Gaussians with these `log_scales` (N, 3) by
+    more than a small part of its extent; as they are otherwise."""
+    if means.dtype == np.float32:
+        return means
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = means.astype(np.float32)
+        error = np.abs(rounded - means).max(axis=1, initial=0.0)
+        too_much = error > _ROUNDING * np.exp(log_scales.max(axis=1, initial=-np.inf).astype(np.float64))
+    return means.astype(np.float64) if too_much.sum() > _ROUNDED_SHARE * len(means) else rounded
 
 
 def joined(parts: "list[Splats]") -> Splats:

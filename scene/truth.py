@@ -65,6 +65,11 @@ class TruthScene:
             raise InputError(f"{self.folder / 'rgb'} has no image {missing[0]}.")
         return ImageFolderFrames([path for path in paths if path is not None], self.times)
 
+    def rgb(self, index: int) -> np.ndarray | None:
+        """Frame `index` of the clip, uint8 RGB (H, W, 3)."""
+        path = self._find("rgb", index)
+        return None if path is None else read_image(path)
+
     def clean(self, index: int) -> np.ndarray | None:
         """Frame `index` without moving objects, uint8 RGB (H, W, 3)."""
         path = self._find("clean", index)

@@ -1,150 +1,20 @@
-"""Video files, in and out: images one at a time with their times, and H.264 that plays everywhere."""
+"""Writes videos: H.264 that plays everywhere. `scene.media.decoding` reads them."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
 import av
 import av.error
-import cv2
 import numpy as np
-from av.container import InputContainer
 from av.video.reformatter import ColorRange, Colorspace
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
+from scene.files.paths import name_for_library
 from scene.frames import Frames
-
-
-@dataclass
-class DecodedImage:
-    """One decoded frame of a video: `position` counts all frames of the stream, `time` is in seconds from the first."""
-
-    position: int
-    time: float
-    pixels: np.ndarray  #: uint8 RGB (H, W, 3), upright, square pixels
-
-
-def decode_video(
-    path: str | Path,
-    wanted: Callable[[int], bool],
-    last_wanted: int | None,
-    warn: Callable[[str], None],
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[DecodedImage]:
-    """Yields the frames of the first video stream whose position is `wanted`, in order of display, decoding one by one.
-
-    Rotation and pixel-aspect metadata are applied. Decoding stops after `last_wanted`, if given. `warn` receives one
-    sentence on damaged frames, `report` (position, declared count). Raises `InputError` without a readable video.
-    """
-    path = Path(path)
-    try:
-        container = av.open(str(path), metadata_errors="replace")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the path.") from None
-    except PermissionError:
-        raise InputError(f"{path} may not be read; check its permissions.") from None
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a video that can be decoded ({_plain(error)}); it is damaged, cut off or of another kind."
-        ) from error
-    with container:
-        if not container.streams.video:
-            raise InputError(f"{path} has no video stream; give a file with one.")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        declared = stream.frames
-        rate = stream.average_rate or stream.guessed_rate or Fraction(30)
-        interval = float(1 / rate) if rate > 0 else 1 / 30.0
-        position, damaged, first_time, previous_time = 0, 0, None, -np.inf
-        for frame in _frames(container, stream):
-            if frame is None:
-                damaged += 1
-                continue
-            if frame.is_corrupt:
-                damaged += 1
-                position += 1
-                continue
-            time = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
-            if time is not None and first_time is None:
-                first_time = time - max(0, position) * interval if position else time
-            elapsed = time - first_time if time is not None and first_time is not None else position * interval
-            if elapsed <= previous_time:
-                elapsed = previous_time + interval
-            previous_time = elapsed
-            if wanted(position):
-                yield DecodedImage(position, elapsed, _upright_pixels(frame, stream.sample_aspect_ratio))
-            report(position + 1, declared)
-            position += 1
-            if last_wanted is not None and position > last_wanted:
-                break
-        else:
-            missing = declared - position
-            if not declared and first_time is not None:
-                end = first_time + previous_time + interval
-                missing = round((_promised_seconds(container, stream) - end) / interval)
-            if missing <= 1:  # many files that are not damaged end one frame early
-                missing = 0
-            if damaged or missing:
-                lost = max(damaged, missing)
-                warn(
-                    f"{path} is damaged: {lost} frame{'s' if lost != 1 else ''} could not be decoded and "
-                    f"{'were' if lost != 1 else 'was'} left out."
-                )
-
-
-def _frames(container: InputContainer, stream: "av.VideoStream") -> Iterator["av.VideoFrame | None"]:
-    """Decoded frames; None for a packet that cannot be decoded. Ends at the first error of the container itself."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except (av.error.FFmpegError, OSError):
-            yield None
-            try:
-                yield from stream.decode(None)
-            except (av.error.FFmpegError, OSError):
-                pass
-            return
-        try:
-            yield from packet.decode()  # type: ignore[misc]
-        except av.error.EOFError:
-            return
-        except (av.error.FFmpegError, OSError):
-            yield None
-
-
-def _promised_seconds(container: InputContainer, stream: "av.VideoStream") -> float:
-    """How long the images should last, for containers that do not count frames; 0 when that is not known."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
-    if clock:
-        hours, minutes, seconds = clock.groups()
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    if len(container.streams) == 1 and container.duration:
-        return container.duration / av.time_base
-    return 0.0
-
-
-def _upright_pixels(frame: "av.VideoFrame", aspect: Fraction | None) -> np.ndarray:
-    pixels = frame.to_ndarray(format="rgb24")
-    if aspect and aspect > 0 and aspect != 1 and Fraction(1, 4) < aspect < 4:
-        # Pixels that are not square would give the camera two focal lengths.
-        width = max(1, round(pixels.shape[1] * float(aspect)))
-        pixels = cv2.resize(pixels, (width, pixels.shape[0]), interpolation=cv2.INTER_AREA if aspect < 1 else 2)
-    quarter_turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
-
-
-def _plain(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return text.strip().rstrip(".").lower()
+from scene.media.container import plain_error
 
 
 def frame_rate(frames: Frames) -> float:
@@ -171,9 +41,9 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, *, q
     rate = Fraction(fps).limit_denominator(1001)
     if rate <= 0:
         raise InputError(f"A video cannot have {fps} frames per second; give a positive number.")
-    with atomic_file(path) as temporary:
+    with atomic_file(path) as temporary, name_for_library(temporary) as name:
         try:
-            with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+            with av.open(name, "w", format="mp4", options={"movflags": "+faststart"}) as container:
                 options = {"crf": str(quality), "preset": "medium"}
                 stream = container.add_stream("libx264", rate=rate, options=options)
                 stream.width, stream.height, stream.pix_fmt = even_width, even_height, "yuv420p"
@@ -195,5 +65,5 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, *, q
                 container.mux(stream.encode(None))
         except av.error.FFmpegError as error:
             if isinstance(error, OSError):
-                raise OSError(error.errno, _plain(error)) from error
+                raise OSError(error.errno, plain_error(error)) from error
             raise

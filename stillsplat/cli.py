@@ -1,16 +1,10 @@
 """The command line. Commands import heavy modules only when they run, so that help and errors appear at once."""
 
 import argparse
-import errno
-import shutil
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
 
-from scene.errors import InputError, is_out_of_memory
 from stillsplat import __version__
 from stillsplat.commands import (
     batch,
@@ -28,10 +22,8 @@ from stillsplat.commands import (
     view,
     weights,
 )
+from terminal.exit_status import OK, exit_status
 from terminal.option_parser import OptionParser
-
-OK, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-
 
 #: name -> (one line of help, the module with `add_arguments`, `run` and `EPILOG`)
 _COMMANDS: dict[str, tuple[str, ModuleType]] = {
@@ -55,47 +47,29 @@ _COMMANDS: dict[str, tuple[str, ModuleType]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 done, 2 an error that the user can correct (one sentence on
     standard error), 130 interrupted. Bugs give a traceback and status 1."""
+    options = argparse.Namespace(command=None)
+    return exit_status(
+        lambda: _run(arguments, options),
+        interrupted=lambda: _interrupted_sentence(options),
+        prefix="stillsplat: ",
+        output=lambda: getattr(options, "output", None),
+        resumes=True,
+    )
+
+
+def _run(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
     parser = _parser()
-    try:
-        options = parser.parse_args(arguments)
-    except InputError as error:
-        _print_error(str(error))
-        return BAD_INPUT
+    parser.parse_args(arguments, options)
     if options.command is None:
         parser.print_help()
         return OK
-    previous = signal.getsignal(signal.SIGTERM)
-    try:
-        # SIGTERM is handled like Ctrl-C: with a checkpoint and without half-written files
-        signal.signal(signal.SIGTERM, _interrupt)
-    except ValueError:  # not in the main thread
-        previous = None
-    try:
-        return _COMMANDS[options.command][1].run(options)
-    except InputError as error:
-        _print_error(str(error))
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        _print_error(_interrupted_sentence(options))
-        return INTERRUPTED
-    except BrokenPipeError:
-        return OK
-    except (OSError, RuntimeError, MemoryError) as error:
-        sentence = _sentence_for(error, getattr(options, "output", None))
-        if sentence is None:
-            raise
-        _print_error(sentence)
-        return BAD_INPUT
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+    return _COMMANDS[options.command][1].run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = OptionParser(
         prog="stillsplat",
         description="From a video with moving things in it to a clean, static 3D Gaussian scene.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"stillsplat {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -105,14 +79,9 @@ def _parser() -> argparse.ArgumentParser:
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
             epilog=module.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
     return parser
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _interrupted_sentence(options: argparse.Namespace) -> str:
@@ -124,33 +93,3 @@ def _interrupted_sentence(options: argparse.Namespace) -> str:
     if options.command == "batch":
         return "Stopped; what was finished is kept, the same command continues."
     return "Stopped; nothing was written."
-
-
-def _sentence_for(error: BaseException, output: str | None) -> str | None:
-    """One sentence for an error of the machine (memory, disk, permissions); None for other errors."""
-    place = output or "the output"
-    keep = "; make room and repeat the command with --resume, or choose another place."
-    if is_out_of_memory(error):
-        return "The memory of this machine is not enough; use a smaller --max-size or fewer --frames."
-    if isinstance(error, OSError):
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"The disk is full while writing {error.filename or place}{keep}"
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return f"{error.filename or place} may not be read or written; check its permissions."
-        return None
-    # torch reports a failed write as a RuntimeError of its own
-    text = str(error)
-    if "PytorchStreamWriter" in text or "No space left" in text:
-        return f"The disk is full while writing {place}{keep}"
-    try:
-        folder = next(parent for parent in (Path(place), *Path(place).absolute().parents) if parent.exists())
-        if shutil.disk_usage(folder).free < 1 << 20:
-            return f"The disk is full while writing {place}{keep}"
-    except (OSError, StopIteration):
-        pass
-    return None
-
-
-def _print_error(sentence: str) -> None:
-    sys.stdout.flush()
-    print(f"stillsplat: {sentence}", file=sys.stderr)

@@ -88,8 +88,14 @@ def _direction(axis: Axis) -> np.ndarray:
     return np.eye(3)["xyz".index(axis[-1])] * (-1.0 if axis.startswith("-") else 1.0)
 
 
+#: formats with positions in single precision or less
+_SINGLE = ("compressed_ply", "splat", "spz")
+#: extents that .spz files can hold
+_SPZ_LOG_SCALES = (-10.0, 255 / 16 - 10.0)
+
+
 def _losses(name: str, splats: Splats) -> list[str]:
-    losses = []
+    losses = _of_scale_and_place(name, splats)
     if name == "splat":
         if splats.without_zero_bands().sh_degree > 0:
             losses.append("the format .splat has no view dependence, which was left out")
@@ -97,4 +103,26 @@ def _losses(name: str, splats: Splats) -> list[str]:
             losses.append("the format .splat cannot say that the model needs an antialiasing viewer")
     if name == "splat_glb" and splats.antialiased:
         losses.append("glTF has no standard way to say that the model needs an antialiasing viewer")
+    return losses
+
+
+def _of_scale_and_place(name: str, splats: Splats) -> list[str]:
+    """What is lost of scenes far from the origin, or very large or small."""
+    losses = []
+    if name in _SINGLE and splats.means.dtype == np.float64:
+        middle = np.rint(np.median(splats.means, axis=0))
+        step = float(np.spacing(np.float32(np.abs(splats.means).max())))
+        offset = ",".join(f"{-value:.0f}" for value in middle)
+        losses.append(
+            f"the scene is {np.linalg.norm(middle):.3g} units from the origin, where the positions of this format are "
+            f"{step:.2g} apart; bring it near the origin with --offset={offset}"
+        )
+    if name == "spz":
+        low, high = _SPZ_LOG_SCALES
+        outside = float(np.mean(((splats.log_scales < low) | (splats.log_scales > high)).any(axis=1)))
+        if outside > 0.01:
+            losses.append(
+                f"{100 * outside:.0f} % of the Gaussians are smaller or larger than .spz files can say "
+                f"({np.exp(low):.1g} to {np.exp(high):.3g} units); bring the scene to a usual size with --scale"
+            )
     return losses

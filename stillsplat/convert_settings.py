@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from scene.errors import InputError
 from scene.formats.options import ExportOptions, SpzVersion
-from scene.option import option
+from scene.option import check_values, option
 
 Axis = Literal["x", "-x", "y", "-y", "z", "-z"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -47,6 +47,7 @@ class ConvertSettings:
     overwrite: bool = option(False, "replace OUT if it exists")
 
     def __post_init__(self) -> None:
+        check_values(self)
         if self.crop is not None:
             if len(self.crop) != 6 or not all(self.crop[axis] <= self.crop[axis + 3] for axis in range(3)):
                 raise InputError("The box of --crop must be x,y,z,X,Y,Z with x <= X, y <= Y and z <= Z.")

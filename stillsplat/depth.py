@@ -4,12 +4,12 @@ depth/00000.npz       z_depth float32 (H, W), 0 = unknown; confidence in [0, 1]
 previews/00000.jpg    image and colored depth side by side, and preview.mp4 of all
 png16/00000.png       z_depth in whole steps of depth.json's png16_step, 0 = unknown (on request)
 depth.json            predictor, unit, settings
+Of a clip with cuts, each shot has such a folder, shot-01 and so on, and shots.json names them.
 Exports lie beside them (on request).
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from dynamic_predictor.contract import Prediction, Predictor
 from dynamic_predictor.driver.checks import check_options
 from dynamic_predictor.driver.scene_driver import SceneDriver
 from dynamic_predictor.driver.settings import ChunkSettings, StreamSettings
+from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence
 from dynamic_predictor.driver.sources import FrameSource, ImageFiles
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.specs import specs
@@ -27,7 +28,9 @@ from scene.depth_colors import depth_colors, inverse_depth_limits
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
+from scene.files.locking import only_process
 from scene.files.output_place import check_output_folder
+from scene.files.recovery import working_folder
 from scene.formats.exportable import Exportable
 from scene.formats.registry import OF_ONE_PREDICTION, export, needs_of
 from scene.frames import MemoryFrames
@@ -35,10 +38,13 @@ from scene.images import read_image, write_jpeg
 from scene.open_scene import is_scene
 from scene.option import values_of
 from scene.progress import Progress, ignore_progress
+from scene.projects.opening import is_project
 from scene.scene import Scene
 from scene.video import write_video
 from stillsplat.depth_settings import DepthSettings
 from stillsplat.scene_exports import checked_formats, export_settings, length_check
+from stillsplat.shot_folders import RECORD as SHOTS
+from stillsplat.shot_folders import holds_shots, spans_of
 
 _PNG_STEPS = 65_535
 _PREVIEW_RATE = 15.0
@@ -65,10 +71,15 @@ def estimate_depth_maps(
     cannot use."""
     output = Path(output)
     check_output_folder(
-        output, holds="depth maps", is_ours=lambda folder: (folder / "depth.json").exists(), overwrite=overwrite
+        output,
+        holds="depth maps",
+        is_ours=lambda folder: (folder / "depth.json").exists() or holds_shots(folder),
+        overwrite=overwrite,
     )
     if is_scene(settings.input):
         raise InputError(f"{settings.input} is a scene, which has depth already; give the images that it was made of.")
+    if is_project(settings.input):
+        raise InputError(f"{settings.input} is a project; give the folder of its images, or use stillsplat predict.")
     check_options(settings, makes_scene=False, in_chunks=not settings.each)
     _check_masks(settings)
     formats = checked_formats(settings, each=settings.each)
@@ -82,8 +93,9 @@ def estimate_depth_maps(
         raise InputError(f"{spec.name} needs several frames of a moving view; use a da3 model for single images.")
     chunks = _chunks(settings, formats, each)
     with (
+        only_process(output),
         atomic_folder(output, overwrite=overwrite) as folder,
-        tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=folder.parent) as working,
+        working_folder(output) as working,
     ):
         if each:
             maps, description = _each_by_itself(source, driver, settings)
@@ -94,22 +106,48 @@ def estimate_depth_maps(
             return _write(folder, maps, None, description, settings, warn)
         if formats and chunks is None and spec.mixed_sizes and isinstance(source, ImageFiles):
             return _write_collection(folder, driver.collection(source.files), formats, settings, progress, warn)
-        workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
-        driven = driver.scene(
-            workspace,
-            source=source,
-            stream=chunks,
-            accept_damaged=True,
-            motion_stage=False,
-            check=length_check(settings, formats),
-        )
-        is_metric = bool(driven.scene.provenance.get("is_metric"))
-        _require_meters(settings, is_metric)
-        if formats:
-            exportable = driven.prediction.exportable if driven.prediction is not None else None
-            export(exportable or driven.scene, folder, formats, settings.export_options, progress=progress)
-        limits = _clip_limits(driven.scene)
-        return _write(folder, _maps_of(driven.scene, progress), limits, {"is_metric": is_metric}, settings, warn)
+        workspace = StreamWorkspace(working / "clip", {}, resume=False)
+        try:
+            return _of_clip(folder, driver, workspace, source, chunks, formats, settings)
+        except SeveralShots as several:
+            found = several.found
+        warn(cuts_sentence(settings.input, found))
+        count, entries = 0, spans_of(found)
+        for entry in entries:
+            shot = replace(settings, shot=str(entry["shot"]))
+            other = SceneDriver(shot, predictor=driver.predictor, progress=progress, warn=warn)
+            (folder / entry["folder"]).mkdir()
+            count += _of_clip(folder / entry["folder"], other, workspace, None, chunks, formats, shot)
+        write_json(folder / SHOTS, {"schema_version": 1, "shots": entries})
+        return count
+
+
+def _of_clip(
+    folder: Path,
+    driver: SceneDriver,
+    workspace: StreamWorkspace,
+    source: FrameSource | None,
+    chunks: StreamSettings | None,
+    formats: Sequence[str],
+    settings: DepthSettings,
+) -> int:
+    """A clip or a shot of it, of which all frames are predicted in one world."""
+    driven = driver.scene(
+        workspace,
+        source=source,
+        stream=chunks,
+        accept_damaged=True,
+        motion_stage=False,
+        check=length_check(settings, formats),
+    )
+    is_metric = bool(driven.scene.provenance.get("is_metric"))
+    _require_meters(settings, is_metric)
+    if formats:
+        exportable = driven.prediction.exportable if driven.prediction is not None else None
+        export(exportable or driven.scene, folder, formats, settings.export_options, progress=driver.progress)
+    limits = _clip_limits(driven.scene)
+    maps = _maps_of(driven.scene, driver.progress)
+    return _write(folder, maps, limits, {"is_metric": is_metric}, settings, driver.warn)
 
 
 def _write_collection(
@@ -155,6 +193,8 @@ def _check_masks(settings: DepthSettings) -> None:
     if (settings.masks or settings.masks_from) and (settings.each or not settings.spec.known_masks):
         name = "--masks" if settings.masks else "--masks-from"
         raise InputError(f"Motion masks change no depth of {settings.spec.name} here; leave out {name}.")
+    if settings.masks_grow is not None and not (settings.masks or settings.masks_from):
+        raise InputError("Only masks that are given change depth here; give --masks, or leave out --masks-grow.")
 
 
 def _require_meters(settings: DepthSettings, is_metric: bool) -> None:

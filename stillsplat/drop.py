@@ -25,7 +25,10 @@ def run_from_page(output: Path, *, host: str, port: int) -> tuple[Path, int]:
             wish = page.next_wish()
             folder = _free(output / wish.video.stem)
             try:
-                settings = RunSettings(input=str(wish.video), predictor=wish.predictor, iterations=wish.iterations)
+                # the page shows one run
+                settings = RunSettings(
+                    input=str(wish.video), predictor=wish.predictor, iterations=wish.iterations, shot="longest"
+                )
                 reconstruct(settings, folder, progress=page)
             except InputError as error:
                 page.refuse(str(error))

@@ -6,27 +6,32 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynamic_predictor.driver.checks import check_mask_folder, check_options
+from dynamic_predictor.driver.checks import check_options
+from dynamic_predictor.driver.shots import SeveralShots
+from dynamic_predictor.driver.workspace import StreamWorkspace
+from scene.camera_files import read_cameras
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
+from scene.files.locking import only_process
 from scene.folder import load_scene, replace_cameras, save_scene
 from scene.formats.exportable import Exportable
 from scene.formats.registry import export
 from scene.frames import Frames
+from scene.given_masks.opening import check_masks, open_masks
 from scene.images import read_image, write_png
 from scene.maps import FrameMaps
-from scene.masks import open_masks
-from scene.progress import Progress, ignore_progress
+from scene.progress import Progress, ignore_progress, say_progress
 from scene.scene import Scene
 from scene.video import frame_rate, write_video
 from stillsplat import run_folder
+from stillsplat.estimate import estimated_time
 from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
 from stillsplat.scene_exports import (
@@ -41,7 +46,7 @@ from stillsplat.settings import RunSettings
 if TYPE_CHECKING:
     from gaussian.trainer import Watch
 
-STAGES = ("scene", "optimize", "render", "export", "score", "report")
+STAGES = ("scene", *run_folder.AFTER_SCENE)
 _REFINED = "Refined together with the Gaussians by stillsplat run."
 
 
@@ -53,6 +58,8 @@ class Reconstruction:
     metrics: dict[str, Any]
     #: warnings for the user: fallbacks of the predictor, damaged input, missing scores
     warnings: list[str]
+    #: of a clip with cuts, the runs of its shots (`stillsplat.shots`)
+    shots: "list[Reconstruction]" = field(default_factory=list)
 
 
 def reconstruct(
@@ -64,6 +71,7 @@ def reconstruct(
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
     watch: "Watch | None" = None,
+    clip: StreamWorkspace | None = None,
 ) -> Reconstruction:
     """Makes everything that `stillsplat run` promises in the folder `output`.
 
@@ -72,22 +80,31 @@ def reconstruct(
     no stage is finished, nothing is left. `warn` receives sentences as they come up; `watch` shows the optimization
     (`gaussian.trainer.train`).
 
-    Raises `InputError` for all errors that a user can correct; KeyboardInterrupt passes through after clean-up.
+    `clip` has the frames of the input, where they are read already. Raises `InputError` for all errors that a user can
+    correct, and `SeveralShots` for a clip with cuts of which no shot was chosen (`stillsplat.shots` runs all);
+    KeyboardInterrupt passes through after clean-up.
     """
     check_options(settings)
-    check_mask_folder("--annotations", settings.annotations)
+    check_masks("--annotations", settings.annotations)
     checked_formats(settings, optimized=True)
     settings = settings.resolved()
-    folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
-    try:
-        return _run(folder, settings, progress, warn, watch)
-    except InputError as error:
-        if not folder.any_finished():
+    with only_process(Path(output), nested=True):
+        folder = run_folder.begin(Path(output), settings, resume=resume, overwrite=overwrite)
+        kept = False
+        try:
+            return _run(folder, settings, progress, warn, watch, clip)
+        except SeveralShots as several:
+            # the frames are in the folder, which is cleaned up by who goes on with them
+            several.folder, kept = folder, True
             raise
-        kept = f"what was finished is in {folder.path}, --resume continues from it"
-        raise InputError(f"{str(error).rstrip('.')}; {kept}.") from error
-    finally:
-        folder.clean_up()
+        except InputError as error:
+            if not folder.any_finished():
+                raise
+            there = f"what was finished is in {folder.path}, --resume continues from it"
+            raise InputError(f"{str(error).rstrip('.')}; {there}.") from error
+        finally:
+            if not kept:
+                folder.clean_up()
 
 
 def _run(
@@ -96,6 +113,7 @@ def _run(
     progress: Progress,
     warn: Callable[[str], None],
     watch: "Watch | None" = None,
+    clip: StreamWorkspace | None = None,
 ) -> Reconstruction:
     warnings: list[str] = [str(item) for item in folder.record.get("warnings", [])]
 
@@ -108,14 +126,18 @@ def _run(
     if not folder.finished("scene"):
         folder.forget(*STAGES)
         with _timed() as clock:
-            exported = _make_scene(settings, folder, progress, collect_warning)
+            exported = _make_scene(settings, folder, progress, collect_warning, clip)
         folder.finish("scene", clock(), peak_memory_bytes=peak_memory_bytes(), exported=exported)
         gc.collect()
     scene = load_scene(folder.scene)
+    folder.check_frames(len(scene.frames))
     annotations = None
     if settings.annotations is not None:
         annotations = open_annotations(settings.annotations, settings, scene)
     if not folder.finished("optimize"):
+        before = folder.scene / "cameras_predicted.json"
+        if before.exists():  # an optimization that goes on after the cameras were refined starts from those of before
+            scene.cameras = read_cameras(before, scene.frames.names, scene.frames.width, scene.frames.height)
         with _timed() as clock:
             findings = _optimize(scene, settings, folder, annotations, progress, watch)
         folder.finish("optimize", clock(), peak_memory_bytes=peak_memory_bytes(), **findings)
@@ -126,7 +148,7 @@ def _run(
 
             model = load_model(folder.model)
             # only now: a checkpoint belongs to the scene with the cameras of the predictor
-            if not (folder.scene / "cameras_predicted.json").exists():
+            if not settings.fixed_cameras:
                 replace_cameras(folder.scene, model.cameras, _REFINED, scene=scene)
             scene.cameras = list(model.cameras)
             visibility = _render(scene, model, settings, folder, progress)
@@ -151,19 +173,27 @@ def _run(
     return Reconstruction(folder, metrics, warnings)
 
 
-def _make_scene(settings: RunSettings, folder: RunFolder, progress: Progress, warn: Callable[[str], None]) -> list[str]:
+def _make_scene(
+    settings: RunSettings,
+    folder: RunFolder,
+    progress: Progress,
+    warn: Callable[[str], None],
+    clip: StreamWorkspace | None,
+) -> list[str]:
     """Saves the scene; returns the names of the exports that were written from the prediction."""
     formats = checked_formats(settings, optimized=True)
     check_length = length_check(settings, formats, optimized=True)
 
     def check(frames: Frames, positions: Sequence[int]) -> None:
         check_length(frames, positions)
+        say_progress(progress, estimated_time(frames, settings))
         if settings.annotations is not None:
             open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
 
     wanted = export_settings(settings, formats, optimized=True)
-    driven = make_scene(settings, folder.working, progress, warn, check=check, **wanted)
-    save_scene(driven.scene, folder.scene, progress=progress)
+    driven = make_scene(settings, folder.working, progress, warn, check=check, clip=clip, **wanted)
+    # a process that was killed may have saved it and not said so
+    save_scene(driven.scene, folder.scene, overwrite=True, progress=progress)
     rest = export_prediction(driven, folder.exports, formats, settings, progress, optimized=True)
     return [name for name in formats if name not in rest]
 
@@ -190,6 +220,7 @@ def _optimize(
     progress: Progress,
     watch: "Watch | None",
 ) -> dict[str, Any]:
+    from gaussian.model_folder import write_viewer_files
     from gaussian.trainer import train
     from scene.formats.splat_ply import save_ply
 
@@ -203,6 +234,7 @@ def _optimize(
         watch=watch,
     )
     save_ply(folder.splats, result.gaussians, sh_degree=0)
+    write_viewer_files(folder.model, folder.scene)
     return {
         "gaussians": len(result.gaussians),
         "test_frames": list(result.test_frames),
@@ -250,7 +282,8 @@ def _render(scene: Scene, model: Any, settings: RunSettings, folder: RunFolder, 
             write_png(temporary / paths[index].name, image)
             if index in compared:
                 motion = scene.motion_masks[index] if scene.motion_masks is not None else None
-                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion)
+                observed = scene.observed[index] if scene.observed is not None else None
+                views[index] = coarse_view(model.cameras[index], rendering.z_depth, motion, observed)
             progress("rendering", index + 1, count)
     rate = frame_rate(scene.frames)
     write_video(folder.clean_video, (read_image(path) for path in paths), rate)
@@ -282,11 +315,12 @@ def _score(
         suffix += f"; differs from the DAS3R protocol in: {', '.join(deviations)}"
     scores = score_run(
         scene.frames,
-        lambda index: read_image(folder.renders / f"{index:05d}.png"),
+        lambda index: folder.render(index, scene.frames),
         scene.motion_masks,
         mask_source="masks given by the user" if settings.masks else "predicted masks",
         test_frames=optimized["test_frames"],
         annotations=annotations,
+        observed=scene.observed,
         protocol_suffix=suffix,
         progress=progress,
     )

@@ -8,7 +8,9 @@ import numpy as np
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.frames import Frames
+from scene.local_frame import frame_of_views
 from scene.mask_brush import Displacement
+from scene.model_place import folder_of_model
 from scene.open_scene import open_scene
 from scene.rotations import affine_matrix
 from stillsplat.run_folder import RECORD, open_run
@@ -34,7 +36,14 @@ def open_result(path: str | Path) -> Result:
         return _of_model(path)
     scene = open_scene(path)
     own = path if (path / "scene.json").exists() else None
-    return Result(_name(path), path, scene, own, cameras=scene.cameras)
+    result = Result(_name(path), path, scene, own, cameras=scene.cameras)
+    if own is not None and (folder_of_model(path) / "point_cloud").is_dir():
+        from gaussian.model_folder import load_model
+
+        model = load_model(path)
+        result.cameras = model.cameras
+        result.gaussians, result.broken = _finite(model.gaussians, path)
+    return result
 
 
 def _of_run(path: Path) -> Result:
@@ -69,13 +78,13 @@ def _of_splats(path: Path) -> Result:
 
 def _add_splats(result: Result, path: Path) -> None:
     """Adds the Gaussians in a file of any format. Those of 3DGS's PLY that are not finite are left out and counted."""
-    from scene.formats.splat_ply import load_ply
+    from scene.formats import splat_ply
     from scene.splat_files import read_splats, splat_format
 
-    if splat_format(path).name == "splat_ply":
-        result.gaussians, result.broken = _finite(load_ply(path), path)
-    else:
-        result.gaussians = read_splats(path).gaussians()
+    is_plain = splat_format(path).name == "splat_ply"
+    splats = splat_ply.read(path) if is_plain else read_splats(path)
+    gaussians = splats.gaussians(frame_of_views(result.cameras, splats.means))
+    result.gaussians, result.broken = _finite(gaussians, path)
 
 
 def _finite(gaussians: "Gaussians", path: Path) -> "tuple[Gaussians, int]":
@@ -93,8 +102,8 @@ def _finite(gaussians: "Gaussians", path: Path) -> "tuple[Gaussians, int]":
 def overview_camera(gaussians: "Gaussians") -> Camera:
     """A camera with the world's axes that sees the middle nine tenths of the Gaussians from outside."""
     width, height = _OVERVIEW
-    low, high = np.percentile(gaussians.means.detach().cpu().numpy().astype(np.float64), [5, 95], axis=0)
-    middle, extent = (low + high) / 2, max(float(np.max(high - low)), 1e-6)
+    low, high = np.percentile(gaussians.world_means(), [5, 95], axis=0)
+    middle, extent = (low + high) / 2, max(float(np.max(high - low)), 1e-6 * gaussians.world_from_local.scale)
     focal = 0.9 * width
     away = np.array([0.0, 0.0, (high - low)[2] / 2 + extent * focal / height])
     return Camera(width, height, focal, focal, width / 2, height / 2, affine_matrix(np.eye(3), middle - away))

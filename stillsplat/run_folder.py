@@ -3,19 +3,26 @@
 import os
 import shutil
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scene.errors import InputError
 from scene.files.atomic import writing_error
-from scene.files.json_files import read_json, write_json
+from scene.files.json_files import write_json
+from scene.files.recovery import forget, kept_aside, put_aside, take_back
+from scene.frames import Frames
+from scene.images import read_image
 from stillsplat import __version__
+from stillsplat.run_records import check_indices, read_run
 from stillsplat.settings import RunSettings
 
 RECORD = "run.json"
+#: the stages of a run after its scene, in their order
+AFTER_SCENE = ("optimize", "render", "export", "score", "report")
 _SCHEMA_VERSION = 1
 
 
@@ -40,10 +47,29 @@ class RunFolder:
 
     @property
     def settings(self) -> RunSettings:
-        return RunSettings.from_dict(self.record["settings"])
+        try:
+            return RunSettings.from_dict(self.record["settings"])
+        except InputError as error:
+            raise InputError(f"{self.path / RECORD}: {error}") from None
 
     def finished(self, stage: str) -> bool:
         return stage in self.record["stages"]
+
+    def render(self, index: int, frames: Frames) -> np.ndarray:
+        """The static render of frame `index` of `frames`, uint8 RGB (H, W, 3)."""
+        path = self.renders / f"{index:05d}.png"
+        image = read_image(path)
+        if image.shape[:2] != (frames.height, frames.width):
+            raise InputError(
+                f"{path} is {image.shape[1]}x{image.shape[0]}, but the frames of the run are "
+                f"{frames.width}x{frames.height}; render them again."
+            )
+        return image
+
+    def check_frames(self, count: int) -> None:
+        """Raises `InputError` unless the record is of a run of `count` frames."""
+        found = self.record["stages"].get("optimize", {}).get("test_frames", [])
+        check_indices(found, count, self.path / RECORD)
 
     def any_finished(self) -> bool:
         return bool(self.record["stages"])
@@ -74,17 +100,18 @@ class RunFolder:
                 parent.rmdir()
         if self._replaced is not None:
             with suppress(OSError):
-                os.rename(self._replaced, self.path)
+                take_back(self._replaced, self.path)
             self._replaced = None
 
     def _forget_replaced(self) -> None:
         if self._replaced is not None:
-            shutil.rmtree(self._replaced, ignore_errors=True)
+            forget(self._replaced)
             self._replaced = None
 
 
 def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite: bool = False) -> RunFolder:
-    """The folder for a new run, or with `resume` the unfinished one that is there.
+    """The folder for a new run, or with `resume` the unfinished one that is there. The caller holds its lock
+    (`scene.files.locking`). A run that is replaced is kept until the new one has finished a stage.
 
     Raises `InputError` when `path` exists and neither `resume` nor `overwrite` is set, when it is not the folder of a
     run, when `resume` is set with other settings than before, and when it cannot be written.
@@ -101,9 +128,16 @@ def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite:
         raise InputError(f"The output folder {path} exists already; {hint}.")
     if exists and not (path / RECORD).exists() and any(path.iterdir()):
         raise InputError(f"{path} was not made by stillsplat run and is left alone; choose another output folder.")
+    # what a run that was killed in its first stage was about to replace
+    kept = kept_aside(path)
     if exists and resume and (path / RECORD).exists():
-        return _continue(path, settings)
-    replaced = _put_aside(path) if exists else None
+        folder = _continue(path, settings)
+        if not folder.any_finished():
+            folder._replaced, folder._made = kept, [path]
+        elif kept is not None:
+            forget(kept)
+        return folder
+    replaced = _replaceable(path, kept) if exists else None
     record = {
         "schema_version": _SCHEMA_VERSION,
         "stillsplat_version": __version__,
@@ -125,18 +159,29 @@ def begin(path: Path, settings: RunSettings, *, resume: bool = False, overwrite:
 
 
 def open_run(path: Path) -> RunFolder:
-    """The folder of an earlier run. Raises `InputError` when it is none or its record is damaged."""
-    path = Path(path)
+    """The folder of an earlier run. Raises `InputError` when it is none, when its record is damaged, and when it has a
+    run for each of several shots."""
+    folder = _open(Path(path))
+    if folder.finished("shots"):
+        shots = folder.record["stages"]["shots"].get("shots") or [{}]
+        raise InputError(
+            f"{path} has {len(shots)} runs, one for each shot of the clip; give one of them, such as "
+            f"{folder.path / str(shots[0].get('folder', 'shot-01'))}."
+        )
+    return folder
+
+
+def _open(path: Path) -> RunFolder:
     if not path.exists():
         raise InputError(f"{path} does not exist; give the output folder of stillsplat run.")
     if not (path / RECORD).is_file():
         raise InputError(f"{path} is not the output folder of stillsplat run: it has no {RECORD}.")
-    record = read_json(path / RECORD)
+    record = read_run(path / RECORD)
     if record.get("schema_version") != _SCHEMA_VERSION:
         raise InputError(f"{path / RECORD} is from another version of stillsplat; run again into a new folder.")
-    if not isinstance(record.get("settings"), dict) or not isinstance(record.get("stages"), dict):
-        raise InputError(f"{path / RECORD} is damaged; run again into a new folder.")
-    return RunFolder(path, record)
+    folder = RunFolder(path, record)
+    folder.settings  # noqa: B018 - raises where they are damaged
+    return folder
 
 
 def code_version() -> str:
@@ -163,18 +208,24 @@ def source_revision() -> str | None:
 
 
 def _continue(path: Path, settings: RunSettings) -> RunFolder:
-    folder = open_run(path)
+    folder = _open(path)
     different = settings.differences(folder.settings)
+    # a finished optimization goes on from where it ended
+    goes_on = (
+        folder.finished("optimize") or folder.finished("shots")
+    ) and settings.iterations > folder.settings.iterations
+    if goes_on:
+        different.remove("--iterations")
     if different:
         raise InputError(
             f"{path} was begun with another value of {', '.join(different)}; repeat the first command with --resume "
             "added, or start over with --overwrite."
         )
-    # what a run that was killed left half-written
-    for item in path.iterdir():
-        if item.name.startswith("."):
-            shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink(missing_ok=True)
+    shutil.rmtree(folder.working, ignore_errors=True)
     folder.record["settings"] = settings.to_dict()
+    if goes_on:
+        for stage in AFTER_SCENE:
+            folder.record["stages"].pop(stage, None)
     folder.write_record()
     return folder
 
@@ -193,13 +244,25 @@ def _refuse_output_around_input(path: Path, settings: RunSettings) -> None:
             raise InputError(f"The {what} {given} lies in the output folder {path}; choose another output folder.")
 
 
-def _put_aside(path: Path) -> Path:
+def _replaceable(path: Path, kept: Path | None) -> Path:
+    """Puts the run in `path` aside and returns where it is; where it has finished no stage, it is removed instead, and
+    what it was about to replace stays `kept`."""
     try:
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-replaced-", dir=path.parent))
-        os.rename(path, aside)
+        if kept is not None and not _any_finished(path):
+            shutil.rmtree(path)
+            return kept
+        if kept is not None:
+            forget(kept)
+        return put_aside(path)
     except OSError as error:
         raise writing_error(path, error) from error
-    return aside
+
+
+def _any_finished(path: Path) -> bool:
+    try:
+        return _open(path).any_finished()
+    except InputError:
+        return False
 
 
 def _make(path: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from scene.errors import InputError
 from scene.formats.exportable import Need
 from scene.formats.registry import OF_ONE_PREDICTION, SCENE, check_formats, export, format_names, needs_of
 from scene.frames import Frames
-from scene.open_scene import is_scene
+from scene.open_scene import can_open
 from scene.progress import Progress
 from stillsplat.settings import SceneSettings
 
@@ -32,7 +32,7 @@ def checked_formats(
         available.add("gaussians")
     if not each and not spec.cameras:
         available -= {"cameras", "points"}
-    if not (in_chunks or each or is_scene(settings.input)):
+    if not (in_chunks or each or can_open(settings.input)):
         if spec.gaussians:
             available |= {"gaussians", "pixel_gaussians"}
         if settings.predictor_options.get("export_feat_layers"):

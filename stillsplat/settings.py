@@ -11,12 +11,13 @@ from scene.formats.options import ExportOptions
 from scene.option import option, values_of
 
 #: the DAS3R protocol (Xu et al., 2024): which frames, how large, how long
-DAS3R_FRAMES = "0:50"
+DAS3R_FRAME_COUNT = 50
+DAS3R_FRAMES = f"0:{DAS3R_FRAME_COUNT}"
 DAS3R_MAX_SIZE = 512
 DAS3R_ITERATIONS = 4000
 
 #: settings that do not affect finished stages: how to score, where to compute, what else to write
-_FREE_ON_RESUME = {"annotations", "device", "export", "export_options"}
+_FREE_ON_RESUME = {"annotations", "device", "export", "export_options", "preset"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class PosesSettings(SceneSettings, StreamSettings):
 class RunSettings(SceneSettings, OptimizationSettings):
     """Settings of `stillsplat.reconstruct.reconstruct`."""
 
+    #: the cameras stay as they were given or predicted
+    fixed_cameras: bool = option(False, "keeps the cameras, for example those of a project", group="cameras")
     #: folder with annotated motion masks, used for scores only
     annotations: str | None = option(
         None, "annotated motion masks (white = moving), for scores only", metavar="DIR", group="scores"
@@ -60,14 +63,15 @@ class RunSettings(SceneSettings, OptimizationSettings):
 
     def optimization(self) -> TrainSettings:
         """The settings of the optimizer."""
-        return TrainSettings(**values_of(self, OptimizationSettings))
+        settings = TrainSettings(**values_of(self, OptimizationSettings))
+        return replace(settings, refine_cameras=False, refine_focal=False) if self.fixed_cameras else settings
 
     def resolved(self) -> "RunSettings":
         """The same with the default predictor and what the protocol fixes filled in; explicit values stay, and the
         scores name the deviation."""
-        from scene.open_scene import is_scene  # here, so that --help stays fast
+        from scene.open_scene import can_open  # here, so that --help stays fast
 
-        if self.predictor is None and not is_scene(self.input):
+        if self.predictor is None and not can_open(self.input):
             return replace(self, predictor=self.spec.name).resolved()
         if self.protocol != "das3r":
             return self
@@ -113,6 +117,9 @@ class RunSettings(SceneSettings, OptimizationSettings):
                 f"The recorded settings ({', '.join(unknown) or 'no input'}) are from another version; start over."
             )
         options = values.get("export_options") or {}
+        for name, value in (("export_options", options), ("predictor_options", values.get("predictor_options") or {})):
+            if not isinstance(value, dict):
+                raise InputError(f"The recorded {name} are damaged; start over.")
         known_options = {item.name for item in fields(ExportOptions)}
         kept = {name: value for name, value in options.items() if name in known_options}
         # earlier versions wrote null for the optimizer's own values
@@ -122,10 +129,11 @@ class RunSettings(SceneSettings, OptimizationSettings):
     def differences(self, recorded: "RunSettings") -> list[str]:
         """Names of options that differ from `recorded` and would change what is already made."""
         from dynamic_predictor.predictor_options import option_flags
+        from scene.files.json_files import plain
 
         ours, theirs = self.resolved().to_dict(), recorded.resolved().to_dict()
         of_predictor, before = ours.pop("predictor_options"), theirs["predictor_options"]
-        names = [name for name in ours if name not in _FREE_ON_RESUME and ours[name] != theirs[name]]
+        names = [name for name in ours if name not in _FREE_ON_RESUME and plain(ours[name]) != plain(theirs[name])]
         changed = [name for name in {**before, **of_predictor} if before.get(name) != of_predictor.get(name)]
         found = ["the input" if name == "input" else "--" + name.replace("_", "-") for name in names]
         return found + ([option_flags(changed)] if changed else [])

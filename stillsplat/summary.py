@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from stillsplat.reconstruct import Reconstruction
 from stillsplat.scores.against_truth import FIGURES
 from stillsplat.scores.scoring import format_value, listed_scores
+from terminal.console import PlainConsole
 from terminal.progress_bars import ACCENT, format_duration
 
 _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mask_iou", "mask_j", "mask_f")
@@ -17,7 +17,10 @@ _RUN_FIGURES = ("psnr_static", "psnr_das3r", "ssim_static", "lpips_static", "mas
 
 def print_run_summary(result: Reconstruction) -> None:
     """Prints the figures, times and output files of a finished run."""
-    console = Console(highlight=False)
+    if result.shots:
+        _print_shots(result)
+        return
+    console = PlainConsole()
     metrics, folder = result.metrics, result.folder
     width, height = metrics["size"]
     rows = [("frames", str(metrics["frames"]), f"{width} x {height} pixels, a camera for each")]
@@ -40,9 +43,24 @@ def print_run_summary(result: Reconstruction) -> None:
         console.print(Text(f"{what:>16}  ", style="dim") + Text(str(path), style="bold"), soft_wrap=True)
 
 
+def _print_shots(result: Reconstruction) -> None:
+    console = PlainConsole()
+    rows = []
+    for shot in result.shots:
+        figures = listed_scores(shot.metrics["scores"], ("psnr_static",))[:1]
+        what = f"{shot.metrics['frames']} frames, {shot.metrics['gaussians']:,} Gaussians"
+        rows.append((shot.folder.path.name, figures[0][1] if figures else "", what))
+    rows.append(("time", format_duration(sum(result.metrics["seconds"].values())), "of all shots"))
+    console.print()
+    console.print(_figures_table("Done", rows))
+    if result.metrics["notes"]:
+        console.print(Text("\n".join(result.metrics["notes"]), style="dim"))
+    console.print(Text("\n look here first  ", style="dim") + Text(str(result.folder.report), style="bold"))
+
+
 def print_evaluation_summary(output: Path, evaluation: dict[str, Any]) -> None:
     """Prints the figures of an evaluation."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     console.print()
     if "truth" in evaluation:
         rows = [

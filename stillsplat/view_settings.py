@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from scene.errors import InputError
-from scene.option import option
+from scene.option import check_values, option
 from viewer.settings import DEFAULT_HOST, DEFAULT_PORT
 
 
@@ -22,5 +22,6 @@ class ViewSettings:
     )
 
     def __post_init__(self) -> None:
+        check_values(self)
         if not 0 <= self.port < 65536:
             raise InputError(f"--port must be between 1 and 65535, or 0 for any free one, not {self.port}.")

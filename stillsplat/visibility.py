@@ -25,22 +25,31 @@ _TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class CoarseView:
-    """A frame at a small size: its camera, the depth of the static scene (h, w; 0 = nothing), moving pixels (h, w)."""
+    """A frame at a small size: its camera, the depth of the static scene (h, w; 0 = nothing), moving pixels and those
+    that were observed (h, w)."""
 
     camera: Camera
     z_depth: np.ndarray
     moving: np.ndarray
+    #: None: all
+    observed: np.ndarray | None = None
 
 
-def coarse_view(camera: Camera, z_depth: np.ndarray, motion: np.ndarray | None) -> CoarseView:
-    """The view of a frame with its rendered depth (H, W; 0 = nothing) and its motion mask (H, W)."""
+def coarse_view(
+    camera: Camera, z_depth: np.ndarray, motion: np.ndarray | None, observed: np.ndarray | None = None
+) -> CoarseView:
+    """The view of a frame with its rendered depth (H, W; 0 = nothing), its motion mask (H, W), and what it observed
+    (H, W)."""
     scale = min(1.0, _SIZE / max(camera.width, camera.height))
     size = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
     small = cv2.resize(z_depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
     moving = np.zeros(small.shape, bool)
     if motion is not None:
         moving = cv2.resize(motion, size, interpolation=cv2.INTER_AREA) >= 0.5
-    return CoarseView(camera.resized(*size), small, moving)
+    seen = None
+    if observed is not None:
+        seen = cv2.resize(observed, size, interpolation=cv2.INTER_AREA) >= 0.5
+    return CoarseView(camera.resized(*size), small, moving, seen)
 
 
 def write_visibility(folder: Path, views: dict[int, CoarseView], shown: Sequence[int]) -> dict[str, Any]:
@@ -77,7 +86,8 @@ def seen_counts(view: CoarseView, views: Sequence[CoarseView]) -> np.ndarray:
         height, width = other.z_depth.shape
         inside = (z > 0) & (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
         at = rows[inside], columns[inside]
-        seen[inside] += (z[inside] <= other.z_depth[at] * (1 + _TOLERANCE)) & ~other.moving[at]
+        uncovered = ~other.moving[at] if other.observed is None else ~other.moving[at] & other.observed[at]
+        seen[inside] += (z[inside] <= other.z_depth[at] * (1 + _TOLERANCE)) & uncovered
     counts = np.zeros(view.z_depth.shape, np.int64)
     counts[known] = seen
     return counts

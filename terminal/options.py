@@ -7,7 +7,8 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from scene.errors import InputError
-from scene.option import KEY, Option
+from scene.option import KEY, Option, option_flag
+from terminal.option_parser import OptionParser
 
 Settings = TypeVar("Settings")
 
@@ -28,6 +29,8 @@ def add_options(
             continue
         target: Any = parser if declared.group is None else _group(parser, declared.group)
         words = _words(item, declared, defaults.get(item.name, _default(item)))
+        if declared.presets is not None and isinstance(parser, OptionParser):
+            parser.presets[item.name] = declared.presets
         if declared.positional:
             target.add_argument(item.name, **words)
         else:
@@ -63,9 +66,7 @@ def settings_from(options: argparse.Namespace, settings_type: type[Settings], **
 def option_name(settings_type: type, name: str) -> str:
     """How the field `name` is spelled on the command line."""
     declared = {item.name: item.metadata.get(KEY) for item in fields(settings_type)}.get(name)
-    if declared is not None and declared.flags:
-        return declared.flags[0]
-    return name.upper() if declared is not None and declared.positional else "--" + name.replace("_", "-")
+    return option_flag(name, declared if declared is not None else Option(""))
 
 
 def _group(parser: argparse.ArgumentParser, title: str) -> Any:

@@ -16,7 +16,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from terminal.console import PlainConsole
+from terminal.streams import one_line
+
 ACCENT = "#d9663b"
+#: seconds between two lines of a stage in a log
+_EVERY = 5.0
 
 
 def format_duration(seconds: float) -> str:
@@ -32,21 +37,23 @@ def format_duration(seconds: float) -> str:
 
 
 class ProgressBars:
-    """A `scene.progress.Progress` that draws one bar per stage on a terminal, or prints a line per finished stage where
-    there is none (logs, pipes). A context manager."""
+    """A `scene.progress.Progress` that draws one bar per stage on a terminal, or prints a line every few seconds and
+    per finished stage where there is none (logs, pipes). A context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or PlainConsole(stderr=True)
+        #: when the last line of a stage was printed
+        self._told = time.monotonic()
         self._live = self.console.is_terminal
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
         self._bars = Progress(
             SpinnerColumn(style=ACCENT, finished_text="[green]✓[/]"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28, complete_style=ACCENT, finished_style="green"),
             MofNCompleteColumn(),
             _TimeLeft(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=self.console,
             refresh_per_second=5,
             disable=not self._live,
@@ -78,7 +85,14 @@ class ProgressBars:
                 self._started[stage] = now
             self._bars.update(task, completed=done, total=max(total, 1))
         elif done >= total and stage in self._started:
-            self.console.print(f"{stage}: {total} in {format_duration(now - self._started.pop(stage))}")
+            self._told = now
+            self.console.print(f"{stage}: {total} in {format_duration(now - self._started.pop(stage))}", soft_wrap=True)
+        elif now - self._told >= _EVERY:
+            self._told = now
+            started = self._started.setdefault(stage, now)
+            left = (now - started) * (total - done) / done if done > 0 else 0.0
+            rest = f", {format_duration(left)} left" if left > 0 else ""
+            self.console.print(f"{stage}: {done} of {total}{rest}", soft_wrap=True)
         if done >= total:
             self._started.pop(stage, None)
 
@@ -89,11 +103,11 @@ class ProgressBars:
 
     def say(self, sentence: str) -> None:
         """Prints a sentence above the bars."""
-        self.console.print(Text(sentence), soft_wrap=True)
+        self.console.print(Text(one_line(sentence)), soft_wrap=True)
 
     def warn(self, sentence: str) -> None:
         """Prints a sentence that a person should not overlook."""
-        self.console.print(Text("! ", style="bold yellow") + Text(sentence), soft_wrap=True)
+        self.console.print(Text("! ", style="bold yellow") + Text(one_line(sentence)), soft_wrap=True)
 
 
 class _TimeLeft(ProgressColumn):

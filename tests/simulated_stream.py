@@ -18,8 +18,8 @@ from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.driver.live_source import DamagedFrame
 from dynamic_predictor.predictor_spec import PredictorSpec
 from scene.camera import Camera
+from scene.media.decoding import DecodedImage
 from scene.progress import Progress, ignore_progress
-from scene.video import DecodedImage
 
 #: half sizes of the room in x, y, z
 _ROOM = np.array([4.0, 1.5, 3.0])
@@ -31,6 +31,8 @@ class SimulatedWalk:
     is_live = is_video = False
     selection = ""
     ended: str | None = None
+    notes: Sequence[str] = ()
+    description: dict[str, object] = {}
 
     def __init__(self, count: int, *, lap: int = 120, width: int = 48, height: int = 32) -> None:
         self.title, self.total = "simulated walk", count

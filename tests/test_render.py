@@ -50,3 +50,30 @@ def test_options_that_are_not_allowed(model: Path, capsys: pytest.CaptureFixture
     ):
         assert main(["-m", str(model), *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_pictures_of_a_longer_path_go(model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    command = ["-m", str(model), "-o", str(output), "--path", "interpolated"]
+    assert main([*command, "--frames", "7"]) == 0 and main([*command, "--frames", "3"]) == 0
+    assert sorted(path.name for path in output.iterdir()) == ["00000.png", "00001.png", "00002.png", "render.json"]
+    # those of an earlier version, which kept no record, lie where this command puts them
+    old = model / "renders" / "interpolated"
+    old.mkdir(parents=True)
+    (old / "00099.png").write_bytes(b"old")
+    assert main(["-m", str(model), "--path", "interpolated", "--frames", "2"]) == 0
+    assert sorted(path.name for path in old.iterdir()) == ["00000.png", "00001.png", "render.json"]
+
+
+def test_pictures_of_others_are_not_replaced(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "00000.png").write_bytes(b"the sea")
+    (tmp_path / "clip.mp4").write_bytes(b"the clip")
+    command = ["-m", str(model), "--path", "input", "--get_video", "-o"]
+    for place, message in (("holiday", "holds other things than renders"), ("clip", "clip.mp4 exists already")):
+        assert main([*command, str(tmp_path / place)]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert (tmp_path / "holiday" / "00000.png").read_bytes() == b"the sea"
+    assert (tmp_path / "clip.mp4").read_bytes() == b"the clip"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "holiday"]

@@ -1,18 +1,26 @@
 """train_gui.py: options in the spellings of DAS3R and 3DGS, DAS3R's scenes, and places where no model is written."""
 
 import json
+import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from gaussian.model_folder import load_model
 from gaussian.settings import TrainSettings
+from render import main as render_main
 from scene.folder import save_scene
 from scene.formats.das3r import read_das3r
 from scene.open_scene import open_scene
+from stillsplat.results import open_result
 from terminal.options import settings_from
 from tests.gaussian.wall_scene import make_scene
-from tests.paths import DATA
+from tests.paths import DATA, ROOT
+from tests.scene.projects.project_folders import NAMES, colmap_project
 from train_gui import _parser, main
 
 
@@ -75,18 +83,68 @@ def test_a_folder_that_is_no_scene_is_refused(tmp_path: Path, capsys: pytest.Cap
         open_scene(tmp_path / "absent")
 
 
-def test_a_model_is_not_written_into_a_scene_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its cameras.json would replace that of the scene. Into a scene of DAS3R it may go, as DAS3R's users do."""
+def test_a_model_in_the_folder_of_its_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a scene of ours it goes into a folder of its own, because its cameras.json would replace that of the scene.
+    In a scene of DAS3R it lies beside the files, as DAS3R's users have it."""
     with tarfile.open(DATA / "das3r_layouts.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     theirs, ours = tmp_path / "output", tmp_path / "ours"
     save_scene(read_das3r(theirs), ours)
     before = (ours / "cameras.json").read_bytes()
-    assert main(["-s", str(ours), "-m", str(ours), "--iter", "5"]) == 2
-    assert "is a scene; give another folder for the model" in capsys.readouterr().err
-    assert (ours / "cameras.json").read_bytes() == before
+    assert main(["-s", str(ours), "-m", str(ours), "--iter", "5"]) == 0
+    assert f"the model is in {ours / 'model'}" in capsys.readouterr().out
+    assert (ours / "cameras.json").read_bytes() == before and len(open_scene(ours).frames) == 3
+    assert render_main(["-m", str(ours), "--path", "input"]) == 0
+    assert (ours / "model/renders/input/00002.png").is_file()
+    shown = open_result(ours)
+    assert shown.gaussians is not None and shown.scene is not None
     assert main(["-s", str(theirs), "-m", str(theirs), "--iter", "5"]) == 0
     assert len(open_scene(theirs).frames) == 3
+
+
+def test_the_command_lines_of_das3r(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """train_gui.py and render.py on NAME_rearranged, which nobody has to make."""
+    with tarfile.open(DATA / "das3r_layouts.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    shutil.rmtree(tmp_path / "output_rearranged")
+    place = str(tmp_path / "output_rearranged")
+    assert main(["-s", place, "-m", place, "--iter", "5", "--eval_pose", "--gui"]) == 0
+    assert render_main(["-s", place, "-m", place, "--iter", "5", "--get_video"]) == 0
+    assert main(["-s", place, "-m", place, "--iter", "5", "--overwrite"]) == 0
+    capsys.readouterr()
+    for script in ("rearrange.py", "rearrange_davis.py", "rearrange_sintel.py"):
+        done = subprocess.run(
+            [sys.executable, ROOT / "utils" / script, "--output_dir=x"], capture_output=True, text=True
+        )
+        assert done.returncode == 0 and "Nothing has to be rearranged" in done.stdout
+    for script, replacement in (
+        ("data/download_sintel.sh", "data/download_sintel.py"),
+        ("data/download_pointodyssey.sh", "data/download_pointodyssey.py"),
+        ("dynamic_predictor/download_ckpt.sh", "stillsplat weights get das3r"),
+    ):
+        done = subprocess.run(["sh", ROOT / script], capture_output=True, text=True)
+        assert done.returncode == 2 and replacement in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_colmap_project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cameras = colmap_project(tmp_path / "project", mover=True)
+    model, project = tmp_path / "project", str(tmp_path / "project")
+    assert main(["-s", project, "-m", project, "--iter", "5", "--fixed-cameras"]) == 0
+    loaded = load_model(model)
+    for found, camera in zip(loaded.cameras, cameras, strict=True):
+        np.testing.assert_allclose(found.world_from_camera, camera.world_from_camera, atol=1e-12)
+    description = json.loads((model / "settings.json").read_text())
+    assert description["frames"] == NAMES and description["predictor"] == "colmap" and description["motion_masks"]
+    entries = json.loads((model / "cameras.json").read_text())
+    assert [entry["id"] for entry in entries] == list(range(12)) and entries[7]["img_name"] == "right/a  1"
+    np.testing.assert_allclose(entries[7]["position"], cameras[7].center, atol=1e-12)
+    assert (model / "cfg_args").read_text().startswith("Namespace(sh_degree=")
+    # a finished model goes on
+    assert main(["-s", project, "-m", project, "--iter", "8", "--fixed-cameras", "--resume"]) == 0
+    assert [path.name for path in (model / "point_cloud").iterdir()] == ["iteration_8"]
+    assert main(["-s", project, "-m", project, "--iter", "6", "--fixed-cameras", "--resume"]) == 2
+    assert main(["-s", project, "-m", str(tmp_path / "other"), "--max-size", "8"]) == 2
+    assert "--max-size must be at least 16" in capsys.readouterr().err
 
 
 def test_poses_are_scored_without_a_window_too(

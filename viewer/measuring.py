@@ -14,10 +14,13 @@ _COLOR = (59, 125, 217)
 
 
 class MeasuringPanel:
-    """Controls for measuring. `points`: what can be hit, in the common world; `unit`: size of the marks."""
+    """Controls for measuring. `points`: what can be hit, in the window; `unit`: size of the marks there; `scale`: scene
+    units in a unit of the window."""
 
-    def __init__(self, server: "viser.ViserServer", *, points: Callable[[], np.ndarray], unit: float) -> None:
-        self._server, self._points, self._unit = server, points, unit
+    def __init__(
+        self, server: "viser.ViserServer", *, points: Callable[[], np.ndarray], unit: float, scale: float = 1.0
+    ) -> None:
+        self._server, self._points, self._unit, self._scale = server, points, unit, scale
         self._ends: list[np.ndarray] = []
         self._marks: list[Any] = []
         self._active = server.gui.add_checkbox("Measure", False, hint="click on two points of the scene")
@@ -53,7 +56,7 @@ class MeasuringPanel:
             self.answer.content = "Click on the second point."
             return
         first, second = self._ends
-        distance = float(np.linalg.norm(second - first))
+        distance = float(np.linalg.norm(second - first)) * self._scale
         line = np.stack([first, second])[None].astype(np.float32)
         self._marks.append(
             self._server.scene.add_line_segments(

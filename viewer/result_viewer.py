@@ -19,7 +19,7 @@ from viewer.mask_panel import Flow, MaskPanel, Paint
 from viewer.measuring import MeasuringPanel
 from viewer.path_panel import PathPanel
 from viewer.pictures import COLORINGS, Coloring, colored_frame, possible_colorings, split_picture
-from viewer.result import Result
+from viewer.result import Result, placed, placed_gaussians, window_frame
 from viewer.result_nodes import Look, ResultNodes, WhichPoints
 from viewer.server import PlaceOptions, open_server
 from viewer.view_camera import camera_of_view, vertical_angle
@@ -57,6 +57,10 @@ class ResultViewer(BrowserViewer):
         self._renderers: dict[int, Any] = {}
         self._drawn: tuple[Any, ...] | None = None
         self._note = ""
+        #: as they were given, for files, and (`nodes`) as they are shown
+        self._given = dict(zip(names, results, strict=True))
+        self._world_from_window = window_frame(results[0])
+        results = [placed(result, self._world_from_window.inverse()) for result in results]
         first = results[0]
         rotation = first.cameras[0].world_from_camera[:3, :3]
         self.server.scene.set_up_direction(tuple(-rotation[:, 1]))
@@ -102,7 +106,8 @@ class ResultViewer(BrowserViewer):
         with tabs.add_tab("Path"):
             self.path = PathPanel(self.server, gaussians=self._filmed, unit=self._unit)
         with tabs.add_tab("Measure"):
-            self.measuring = MeasuringPanel(self.server, points=self._pickable, unit=self._unit)
+            scale = self._world_from_window.scale
+            self.measuring = MeasuringPanel(self.server, points=self._pickable, unit=self._unit, scale=scale)
         with tabs.add_tab("Masks"):
             self.masks = MaskPanel(
                 self.server, look_from=self._look_at_board, changed=self._wake.set, flow=flow, paint=paint
@@ -135,7 +140,8 @@ class ResultViewer(BrowserViewer):
         """Shows other Gaussians of the first result, all of them finite, for example while they are optimized. `words`
         stand in the panel. May be called from any thread."""
         with self._lock:
-            next(iter(self.nodes.values())).show_splats(gaussians)
+            shown = placed_gaussians(gaussians, self._world_from_window.inverse())
+            next(iter(self.nodes.values())).show_splats(shown)
             self._renderers.clear()
             self._drawn, self._note = None, words
         self._wake.set()
@@ -271,7 +277,7 @@ class ResultViewer(BrowserViewer):
         if client is None:
             return
         try:
-            name, content = download(self.current.result, self._format.value)
+            name, content = download(self._given[self._chosen.value], self._format.value)
         except InputError as error:
             client.add_notification("No file", str(error), color="red")
             return

@@ -7,6 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from scene.errors import InputError
+from scene.installing import pip_line
 
 if TYPE_CHECKING:
     import viser  # pyright: ignore[reportMissingImports]
@@ -26,7 +27,7 @@ def open_server(host: str, port: int, title: str, *, options: PlaceOptions = VIE
         import viser  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError(
-            "The viewer needs viser, which is not installed; install it with: pip install 'stillsplat[viewer]'."
+            f"The viewer needs viser, which is not installed; install it: {pip_line('viser>=1.0')}"
         ) from error
     check_place(host, port, options=options)
     with redirect_stdout(StringIO()):  # the command says itself where the viewer is

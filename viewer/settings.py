@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from scene.errors import InputError
-from scene.option import option
+from scene.option import check_values, option
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 _VIEWER = "viewer"
@@ -25,6 +25,7 @@ class ViewerSettings:
     )
 
     def __post_init__(self) -> None:
+        check_values(self)
         for name, value in (("--viewer-port", self.viewer_port), ("--viewer-host", self.viewer_host)):
             if value is not None and not self.viewer:
                 raise InputError(f"{name} is a setting of the viewer; add --viewer or leave it out.")

@@ -28,19 +28,20 @@ class SplatArrays:
 
 
 def splat_arrays(gaussians: "Gaussians", most: int) -> SplatArrays:
-    """The visible Gaussians, at most `most`: the largest and least transparent ones. Colors are those of degree 0,
-    which do not depend on the view."""
+    """The visible Gaussians in the world, at most `most`: the largest and least transparent ones. Colors are those of
+    degree 0, which do not depend on the view."""
+    frame = gaussians.world_from_local
     opacities = gaussians.opacities.detach().cpu().numpy()
-    scales = gaussians.scales.detach().cpu().numpy().astype(np.float64)
+    scales = gaussians.scales.detach().cpu().numpy().astype(np.float64) * frame.scale
     kept = np.flatnonzero(opacities >= _FAINTEST)
     if len(kept) > most:
         areas = np.sort(scales[kept], axis=1)[:, 1:].prod(axis=1)
         kept = np.sort(kept[np.argsort(-areas * opacities[kept], kind="stable")[:most]])
     rotations = _rotation_matrices(gaussians.rotations.detach().cpu().numpy()[kept].astype(np.float64))
-    axes = rotations * scales[kept][:, None, :]
+    axes = frame.rotation @ rotations * scales[kept][:, None, :]
     colors = 0.5 + SH_CONSTANT * gaussians.sh_coefficients.detach().cpu().numpy()[kept, 0]
     return SplatArrays(
-        gaussians.means.detach().cpu().numpy()[kept].astype(np.float32),
+        gaussians.world_means()[kept].astype(np.float32),
         (axes @ axes.transpose(0, 2, 1)).astype(np.float32),
         np.clip(colors, 0.0, 1.0).astype(np.float32),
         opacities[kept, None].astype(np.float32),
@@ -48,9 +49,9 @@ def splat_arrays(gaussians: "Gaussians", most: int) -> SplatArrays:
 
 
 def surface_points(gaussians: "Gaussians") -> np.ndarray:
-    """Centers (N, 3) of the Gaussians that are not faint."""
+    """Centers (N, 3) in the world of the Gaussians that are not faint."""
     solid = gaussians.opacities.detach().cpu().numpy() >= _SURFACE
-    return gaussians.means.detach().cpu().numpy()[solid]
+    return gaussians.world_means()[solid]
 
 
 def _rotation_matrices(quaternions: np.ndarray) -> np.ndarray:

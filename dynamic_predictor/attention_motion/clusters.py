@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dynamic_predictor.attention_motion.unit_range import unit_range_per_frame
 from scene.errors import InputError
+from scene.option import LARGEST_INTEGER
 
 #: as in Easi3R and VGGT4D
 CLUSTERS = 64
@@ -37,7 +38,7 @@ def feature_clusters(features: np.ndarray, clusters: int = CLUSTERS, *, seed: in
     `InputError` for features that are not finite."""
     _require_finite(features)
     clusters = min(clusters, len(features))
-    cv2.setRNGSeed(seed + 1)
+    cv2.setRNGSeed(seed % LARGEST_INTEGER + 1)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, _ITERATIONS, _TOLERANCE)
     labels = np.zeros((len(features), 1), np.int32)
     cv2.kmeans(np.ascontiguousarray(features), clusters, labels, stop, 1, cv2.KMEANS_PP_CENTERS)

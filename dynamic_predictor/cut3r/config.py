@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dynamic_predictor.weights.keys import Shapes
-from dynamic_predictor.weights.model_string import constructor_arguments
+from dynamic_predictor.weights.model_string import checked_size, constructor_arguments, described, rotary_base
 from scene.errors import InputError
 
 HeadType = Literal["linear", "dpt"]
@@ -95,27 +95,24 @@ def config_from_arguments(arguments: Mapping[str, Any], source: str) -> Cut3rCon
         given = arguments.get(name, expected)
         given = tuple(given) if isinstance(given, list | tuple) else given
         if given != expected:
-            raise InputError(f"{source} describes a network with {name} {given!r}; only {expected!r} is supported.")
+            raise InputError(
+                f"{source} describes a network with {name} {described(given)}; only {expected!r} is supported."
+            )
     head_type = arguments.get("head_type", "linear")
-    if head_type not in ("linear", "dpt"):
-        raise InputError(f"{source} describes a network with heads of type {head_type!r}; use linear or dpt.")
+    if not isinstance(head_type, str) or head_type not in ("linear", "dpt"):
+        raise InputError(f"{source} describes a network with heads of type {described(head_type)}; use linear or dpt.")
     sizes: dict[str, Any] = {}
     for official, field in SIZES.items():
         if official not in arguments:
             continue
-        value = arguments[official]
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _LARGEST:
-            raise InputError(f"{source} gives {official} as {value!r}; a number from 1 to {_LARGEST} was expected.")
-        sizes[field] = value
+        sizes[field] = checked_size(arguments[official], official, _LARGEST, source)
     if "head_width" in arguments:  # our own arguments: all official DPT heads have the default sizes
+        stages = arguments.get("head_stage_widths")
         sizes |= {
             "head_width": arguments["head_width"],
-            "head_stage_widths": tuple(arguments.get("head_stage_widths", ())),
+            "head_stage_widths": tuple(stages) if isinstance(stages, list | tuple) else (),
         }
-    base = str(arguments.get("pos_embed", "RoPE100")).removeprefix("RoPE")
-    if not base.isdigit() or int(base) < 2:
-        raise InputError(f"{source} has the position embedding {arguments['pos_embed']!r}; only RoPE is supported.")
-    return _checked(Cut3rConfig(head_type=head_type, rotary_base=float(base), **sizes), source)
+    return _checked(Cut3rConfig(head_type=head_type, rotary_base=rotary_base(arguments, source), **sizes), source)
 
 
 def config_from_shapes(shapes: Shapes, source: str) -> Cut3rConfig:
@@ -187,5 +184,5 @@ def _checked(config: Cut3rConfig, source: str) -> Cut3rConfig:
             )
     numbers = (config.head_width, *config.head_stage_widths)
     if len(numbers) != 5 or not all(isinstance(n, int) and 1 < n <= _LARGEST for n in numbers) or numbers[0] % 2:
-        raise InputError(f"{source} gives invalid sizes of the heads: {numbers!r}.")
+        raise InputError(f"{source} gives invalid sizes of the heads: {described(numbers)}.")
     return config

@@ -227,6 +227,11 @@ class Cut3rPredictor:
         size = self.settings.image_size or _SIZES[self._head_type]
         return input_geometry(frames.width, frames.height, size=size, crop=self.settings.crop)
 
+    def require(self) -> None:
+        """As `contract.LearnedPredictor`."""
+        if self._given is None and self._loaded is None:
+            self._weights_path()
+
     def _weights_path(self) -> Path:
         return require_weights(self._weights, self.settings.weights)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dynamic_predictor.weights.model_string import constructor_arguments
+from dynamic_predictor.weights.model_string import checked_size, constructor_arguments, described, rotary_base
 from scene.errors import InputError
 
 
@@ -70,23 +70,19 @@ def config_from_arguments(arguments: Mapping[str, Any], source: str) -> TwoViewC
         given = arguments.get(name, expected)
         given = tuple(given) if isinstance(given, list | tuple) else given
         if given != expected:
-            raise InputError(f"{source} describes a network with {name} {given!r}; only {expected!r} is supported.")
+            raise InputError(
+                f"{source} describes a network with {name} {described(given)}; only {expected!r} is supported."
+            )
     sizes: dict[str, Any] = {}
     for official, field in SIZES.items():
         if official not in arguments:
             continue
-        value = arguments[official]
         limit = _LARGEST_DEPTH if official.endswith("depth") else _LARGEST_WIDTH
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limit:
-            raise InputError(f"{source} gives {official} as {value!r}; a number from 1 to {limit} was expected.")
-        sizes[field] = value if field == "feed_forward_ratio" else int(value)
+        whole = field != "feed_forward_ratio"
+        sizes[field] = checked_size(arguments[official], official, limit, source, whole=whole)
     if "head_width" in arguments:  # our own argument: all official networks have the default heads
         sizes |= _head_sizes(arguments, source)
-    position_embedding = str(arguments.get("pos_embed", "RoPE100"))
-    base = position_embedding.removeprefix("RoPE")
-    if base == position_embedding or not base.isdigit() or int(base) < 2:
-        raise InputError(f"{source} has the position embedding {position_embedding!r}; only RoPE is supported.")
-    config = TwoViewConfig(**sizes, rotary_base=float(base))
+    config = TwoViewConfig(**sizes, rotary_base=rotary_base(arguments, source))
     for width, heads in (
         (config.encoder_width, config.encoder_heads),
         (config.decoder_width, config.decoder_heads),
@@ -102,7 +98,7 @@ def _head_sizes(arguments: Mapping[str, Any], source: str) -> dict[str, Any]:
     width, stages = arguments["head_width"], arguments.get("head_stage_widths")
     numbers = [width, *(stages if isinstance(stages, list | tuple) else ())]
     if len(numbers) != 5 or not all(isinstance(n, int) and 1 < n <= _LARGEST_WIDTH for n in numbers) or width % 2:
-        raise InputError(f"{source} gives invalid sizes of the heads: {width!r} and {stages!r}.")
+        raise InputError(f"{source} gives invalid sizes of the heads: {described(width)} and {described(stages)}.")
     return {"head_width": width, "head_stage_widths": tuple(numbers[1:])}
 
 

@@ -38,6 +38,10 @@ class TwoViewPredictor:
         self.settings = settings or TwoViewSettings()
         self.device = torch.device(device)
 
+    def require(self) -> None:
+        """As `contract.LearnedPredictor`."""
+        require_weights(self._weights, self.settings.weights)
+
     def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
         """The prediction for the views of a clip of any length, at the size of its frames. The user's motion masks,
         where given, replace those of the network in the alignment.

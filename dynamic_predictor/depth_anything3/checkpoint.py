@@ -38,12 +38,22 @@ def load_model(name_or_path: str | Path, *, expected: str | None = None) -> tupl
 
     Raises `InputError` for an unknown name, missing weights, and files of another network.
     """
+    model, path = find_model(name_or_path)
+    if model is not None:
+        return model, load_network(model, path)
+    checkpoint = read_checkpoint(path)
+    model = recognized_model(checkpoint, expected)
+    return model, _network_of(model, checkpoint)
+
+
+def find_model(name_or_path: str | Path) -> tuple[PublishedModel | None, Path]:
+    """The model of a name (None for a path) and the file of its weights, which is not read; as `load_model`."""
     model = published_model(str(name_or_path))
     if model is not None and not Path(name_or_path).exists():
         newer = PUBLISHED_MODELS.get(f"{model.name}-1.1")
         if str(name_or_path) == model.name and newer is not None and find_weights(WEIGHTS[newer.weights]) is not None:
             model = newer
-        return model, load_network(model, require_weights(WEIGHTS[model.weights]))
+        return model, require_weights(WEIGHTS[model.weights])
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         path = path / "model.safetensors"
@@ -52,9 +62,7 @@ def load_model(name_or_path: str | Path, *, expected: str | None = None) -> tupl
             f'There is no model "{name_or_path}", and no such file or folder with a model.safetensors; '
             f"choose one of: {', '.join(PUBLISHED_MODELS)}."
         )
-    checkpoint = read_checkpoint(path)
-    model = recognized_model(checkpoint, expected)
-    return model, _network_of(model, checkpoint)
+    return None, path
 
 
 def load_network(model: PublishedModel, path: Path) -> Network:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.depth_anything3.checkpoint import find_model
 from dynamic_predictor.depth_anything3.model import DepthAnything3, ImageWarning
 from dynamic_predictor.depth_anything3.prediction import DepthAnything3Prediction
 from dynamic_predictor.depth_anything3.settings import DepthAnything3Settings
@@ -33,6 +34,11 @@ class DepthAnything3Predictor:
         self.device = device
         self.seed = seed
         self._model = model
+
+    def require(self) -> None:
+        """As `contract.LearnedPredictor`."""
+        if self._model is None:
+            find_model(self.settings.weights or self.name)
 
     def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
         """The prediction for all views at once, at the size that the network sees. Known poses and intrinsics

@@ -14,6 +14,7 @@ from torch import Tensor
 from dynamic_predictor.depth_anything3.settings import ResizeMethod
 from scene.errors import InputError
 from scene.images import read_image
+from scene.media.image_header import opened_image
 
 PATCH = 14
 #: of the colors of ImageNet
@@ -205,8 +206,5 @@ def as_rgb8(image: Any, index: int = 0, *, apply_orientation: bool = True) -> np
 
 def _read_as_stored(path: Path) -> np.ndarray:
     """An image file, ignoring its EXIF orientation."""
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as an image; check the path and the file.") from error
+    with opened_image(path) as image:
+        return np.array(image.convert("RGB"))

@@ -1,19 +1,20 @@
 """Checks the options of a command before any work: options without effect are errors."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from dynamic_predictor.driver.mask_source import mask_source
 from dynamic_predictor.driver.settings import DriverSettings
-from dynamic_predictor.driver.sources import is_live
+from dynamic_predictor.driver.source_names import is_live
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.specs import flow_names
 from dynamic_predictor.predictor_options import option_flags
 from dynamic_predictor.specs import predictor_spec, specs, unknown_settings
 from scene.errors import InputError
 from scene.frames import parse_frame_range
+from scene.given_masks.opening import check_masks
 from scene.open_scene import is_scene
+from scene.projects.opening import is_project
 
 
 def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chunks: bool = False) -> None:
@@ -52,7 +53,7 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
         raise InputError("Motion masks cannot be given for a live source; leave out --masks.")
     if chosen.step is not None and chosen.step < 1:
         raise InputError("The step of a frame range must be 1 or more.")
-    check_mask_folder("--masks", settings.masks)
+    check_masks("--masks", settings.masks)
     resolved_device(settings.device)
     if is_scene(settings.input):
         if settings.predictor_options:
@@ -64,13 +65,23 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
                     f"{settings.input} is a scene, whose frames and cameras are fixed; leave out "
                     f"--{name.replace('_', '-')}."
                 )
+    elif is_project(settings.input):
+        _check_project(settings)
 
 
-def check_mask_folder(option_name: str, given: str | None) -> None:
-    """Raises `InputError` unless `given` is None or a folder."""
-    if given is not None and not Path(given).expanduser().is_dir():
-        what = "is not a folder" if Path(given).expanduser().exists() else "does not exist"
-        raise InputError(f"{option_name} {given} {what}; give a folder with one mask image per frame.")
+def _check_project(settings: DriverSettings) -> None:
+    if settings.predictor is not None or settings.predictor_options:
+        flags = "--predictor" if settings.predictor is not None else option_flags(settings.predictor_options)
+        raise InputError(
+            f"{settings.input} is a project, whose cameras are given, so no predictor runs; leave out {flags}, or give "
+            "the folder of its images."
+        )
+    for name in ("fps", "fov", "weights", "strict_official"):
+        if getattr(settings, name) not in (None, False):
+            raise InputError(
+                f"{settings.input} is a project, whose images and cameras are given; leave out "
+                f"--{name.replace('_', '-')}."
+            )
 
 
 def _check_depths_from(settings: DriverSettings, makes_scene: bool, in_chunks: bool) -> None:

@@ -11,14 +11,14 @@ import numpy as np
 
 from dynamic_predictor.driver.live_source import LiveSource
 from dynamic_predictor.driver.settings import LivePolicy
-from dynamic_predictor.driver.sources import FrameSource
+from dynamic_predictor.driver.sources import FrameSource, ImageFiles, other_size
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
 from scene.frames import MIN_SIDE
-from scene.images import fitted_size, resize_image
+from scene.images import fitted_size, resize_image, resize_layers
 from scene.interruption import interruption_noted
+from scene.media.decoding import DecodedImage
 from scene.progress import Progress, ignore_progress
-from scene.video import DecodedImage
 
 #: largest relative difference of width / height between frames of a stream that are one view at two resolutions
 _SAME_SHAPE = 0.01
@@ -51,6 +51,7 @@ class Intake:
         self._differ = False
         self._cut: str | None = None
         self._resized: str | None = None
+        self._observed: list[float] = []
 
     @property
     def ended(self) -> str | None:
@@ -60,7 +61,18 @@ class Intake:
     @property
     def warnings(self) -> list[str]:
         """After the last frame: what a person should know about the source, one sentence each."""
-        return [sentence for sentence in (self._resized, self._source.ended, self._cut) if sentence is not None]
+        sentences = (*self._source.notes, self._resized, self._source.ended, self._cut, self._transparency)
+        return [sentence for sentence in sentences if sentence is not None]
+
+    @property
+    def _transparency(self) -> str | None:
+        if not self._observed:
+            return None
+        share = 100.0 * (1.0 - np.mean(self._observed))
+        return (
+            f"{self._source.title} is transparent in {share:.1f} % of its pixels; they count as not observed: nothing "
+            "is learned from them."
+        )
 
     def take_all(self, stored: Callable[[], None] = lambda: None) -> None:
         """Stores frame after frame and calls `stored` whenever there are more.
@@ -74,9 +86,15 @@ class Intake:
                 for _ in self._live_frames(self._source):
                     stored()
             return
-        for image in self._source.images(skip=len(self._workspace)):
+        if len(self._workspace):  # those of an interrupted run
+            stored()
+        if isinstance(self._source, ImageFiles):
+            self._source.require_one_size()
+        images = self._source.images(skip=len(self._workspace))
+        while (image := next(images, None)) is not None:
             if not self._store(image):
                 return
+            image = None  # a large one is not kept while the next one is decoded
             if self._source.total:
                 self._progress("reading frames", len(self._workspace), self._source.total)
             stored()
@@ -90,6 +108,10 @@ class Intake:
             raise InputError(
                 f"{title} has {found}{damage}; a scene needs at least two: give a video or a folder of images."
             )
+        if self._observed and max(self._observed) == 0.0 and len(self._observed) == count:
+            raise InputError(
+                f"All frames of {title} are transparent everywhere, so nothing is observed; remove their alpha channel."
+            )
         stored = self._workspace.frames()
         first = stored.rgb8(0).astype(np.int16)
         differ = self._differ or any(
@@ -100,6 +122,8 @@ class Intake:
                 f"All {count} frames of {title} are the same image, which allows no estimate of depth or motion; "
                 "give a clip in which the camera or something else moves."
             )
+        self._workspace.note("source", dict(self._source.description))
+        self._workspace.note("source_warnings", self.warnings)
         self._workspace.finish_frames()
 
     def _store(self, decoded: DecodedImage) -> bool:
@@ -109,11 +133,7 @@ class Intake:
         expected = self._workspace.source_size or size
         name = self._source.frame_name(index)
         if size != expected and not self._source.is_video:
-            raise InputError(
-                f"{name} is {size[0]}x{size[1]} but the first frame is {expected[0]}x{expected[1]}; all frames of a "
-                "clip must have one size. Bring them to one, or give images that do not belong together to stillsplat "
-                "depth --each."
-            )
+            raise other_size(name, size, expected)
         if size != expected:
             change = f"{self._source.title} changes from {expected[0]}x{expected[1]} to {size[0]}x{size[1]} pixels at "
             if abs(size[0] * expected[1] / (size[1] * expected[0]) - 1) > _SAME_SHAPE:
@@ -127,8 +147,13 @@ class Intake:
             raise InputError(
                 f"{name} would be {width}x{height} pixels; frames need at least {MIN_SIDE} pixels on each side."
             )
-        image = resize_image(image, width, height)
-        self._workspace.append(decoded.time, image, position=decoded.position, source_size=size)
+        observed = decoded.observed
+        if observed is None or (observed == 255).all():
+            image, observed = resize_image(image, width, height), None
+        else:
+            image, observed = resize_layers(image, observed, width, height)
+            self._observed += [1.0] * (index - len(self._observed)) + [float(observed.mean()) / 255.0]
+        self._workspace.append(decoded.time, image, position=decoded.position, source_size=size, observed=observed)
         if self._first is None:
             self._first = image.astype(np.int16)
         elif not self._differ:

@@ -11,14 +11,16 @@ policy "all"     the queue holds `WAITING_IMAGES`, for a reader that is not pace
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from dynamic_predictor.driver.settings import LivePolicy
 from scene.errors import InputError, first_line
-from scene.video import DecodedImage
+from scene.media.color import DIFFUSE_WHITE, HLG_PEAK, ToneCurve, decoded_display, encoding_of
+from scene.media.container import MAX_FRAME_PIXELS
+from scene.media.decoding import DecodedImage
 
 #: frames per second that are taken from a live source by default
 LIVE_RATE = 5.0
@@ -28,6 +30,10 @@ PATIENCE = 10.0
 WAITING_IMAGES = 8
 #: images in a row that a camera may fail to give, and the pause between two attempts in seconds
 _CAMERA_FAILURES, _CAMERA_PAUSE = 10, 0.02
+#: a stream may lead to other addresses, but not to files of this machine
+_PROTOCOLS = "rtsp,rtp,srtp,udp,tcp,tls,http,https,httpproxy,crypto,data,rtmp,rtmps,rtmpt,rtmpe,srt,mmsh,mmst"
+#: HDR that cannot be measured before it is shown
+_TONE_CURVE = ToneCurve(HLG_PEAK / DIFFUSE_WHITE)
 #: how often a waiting thread looks whether the source was stopped, in seconds
 _LOOK = 0.1
 
@@ -57,6 +63,8 @@ class LiveSource:
 
     is_live, is_video = True, True
     selection = ""
+    notes: Sequence[str] = ()
+    description: dict[str, Any] = {"kind": "live"}
     ended: str | None = None
 
     def __init__(
@@ -239,6 +247,7 @@ class NetworkReader:
         self._damage = (av.error.InvalidDataError,)
         # a file behind http is read as a stream as well, without looking for its end first
         options = {"rtsp": {"rtsp_transport": "tcp"}, "http": {"seekable": "0"}}.get(address[:4], {})
+        options = {**options, "protocol_whitelist": _PROTOCOLS, "max_pixels": str(MAX_FRAME_PIXELS)}
         try:
             self._container: Any = av.open(address, options=options, timeout=(PATIENCE, PATIENCE))
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -248,6 +257,7 @@ class NetworkReader:
             raise InputError(f"{address} has no video stream; check the address.")
         self._packets = self._container.demux(video=0)
         self._decoded: deque[Any] = deque()
+        self._context, self._encoding = self._container.streams.video[0].codec_context, None
 
     def read(self) -> np.ndarray | None:
         while not self._decoded:
@@ -263,7 +273,9 @@ class NetworkReader:
         frame = self._decoded.popleft()
         if frame.is_corrupt:
             raise DamagedFrame
-        return frame.to_ndarray(format="rgb24")
+        if self._encoding is None:
+            self._encoding, _ = encoding_of(frame, self._context)
+        return decoded_display(frame, self._encoding, _TONE_CURVE)
 
     def close(self) -> None:
         self._container.close()

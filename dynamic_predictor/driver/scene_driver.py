@@ -11,26 +11,34 @@ from typing import cast
 
 import numpy as np
 
-from dynamic_predictor.contract import CollectionPredictor, Prediction, Predictor, Views
+from dynamic_predictor.contract import CollectionPredictor, LearnedPredictor, Prediction, Predictor, Views
+from dynamic_predictor.driver.chosen_footage import chosen_footage
+from dynamic_predictor.driver.given_cameras import completed
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
+from dynamic_predictor.driver.preparation import Preparation
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
 from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
+from dynamic_predictor.driver.shot_choice import WHOLE
 from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
+from dynamic_predictor.driver.users_masks import GIVEN, given_by, grown_by, users_masks
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.camera import focal_length
 from scene.errors import InputError
-from scene.frames import Frames, MemoryFrames
+from scene.frames import Frames, MemoryFrames, parse_frame_range
+from scene.given_masks.growing import grown_maps
+from scene.given_masks.opening import GivenMasks
 from scene.images import fitted_size, resize_image
-from scene.maps import FrameMaps, LoadedMaps, maps_of_size
-from scene.masks import open_masks
+from scene.maps import FrameMaps, chosen_maps, maps_of_size
+from scene.observed import where_observed
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
+from scene.projects.opening import ProjectChoice, is_project, open_project
 from scene.scene import Scene
 
 Warn = Callable[[str], None]
@@ -66,13 +74,34 @@ class SceneDriver:
         """`predictor` is used instead of creating the one that the settings name; `predictor_settings` are further
         fields of its settings type. Raises `InputError` as `create_predictor` does."""
         self.settings, self.spec = settings, settings.spec
-        self.progress, self.warn = progress, warn
+        self.progress = progress
+        self._warn, self._said = warn, list[str]()
+        self._given: GivenMasks | None = None
         self.predictor = predictor or create_predictor(
             self.spec.name,
             device=settings.device,
             seed=settings.seed,
             **{**settings.settings_of_predictor(), **predictor_settings},
         )
+        self._require_weights()
+
+    def _require_weights(self) -> None:
+        """Raises `InputError` for missing weights before any frame is read, also those of a second predictor."""
+        settings, predictors = self.settings, [self.predictor]
+        names = set() if settings.depths_from is None else {settings.depths_from}
+        if settings.masks_from is not None:
+            names.add(mask_source(settings).spec.name)
+        for name in names - {self.spec.name}:
+            predictors.append(create_predictor(name, device=settings.device, seed=settings.seed))
+        for predictor in predictors:
+            if isinstance(predictor, LearnedPredictor):
+                predictor.require()
+
+    def warn(self, sentence: str) -> None:
+        """Tells the user, once, and notes it for the provenance of the scene."""
+        if sentence not in self._said:
+            self._said.append(sentence)
+            self._warn(sentence)
 
     def scene(
         self,
@@ -99,22 +128,32 @@ class SceneDriver:
         before it. `on_prediction` is told of the frames of a clip that is predicted in chunks or one by one. Raises
         `InputError` for all errors that a user can correct.
         """
+        self._said, self._given = [], None
         if source is None and not workspace.frames_complete:
             source = self.open_source()
         needs_all = known is not None or self.settings.masks is not None or self.settings.masks_from is not None
         # an online predictor may have settings, such as further passes, for which it needs the whole clip
         steps = self.spec.online and not getattr(self.predictor, "needs_whole_clip", False)
         in_chunks = stream is not None or (steps and not together)
-        if not in_chunks or needs_all or not accept_damaged:
+        looks = known is None and self._looks_at_footage()
+        live = source is not None and source.is_live
+        if not in_chunks or needs_all or not accept_damaged or (looks and not live):
             self._take_in(source, workspace, accept_damaged)
             source = None
+        clip = whole = workspace
+        preparation = None
+        if looks and workspace.frames_complete and len(workspace) > 1 and not workspace.has_chunk(0):
+            whole, preparation = chosen_footage(workspace, self.settings, self.progress, self.warn)
+            workspace = preparation.clip(whole)
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
-            check(frames, workspace.positions)
+            check(whole.frames(), whole.positions)
         views = None
         if needs_all:
             assert frames is not None
-            views = known(frames) if known is not None else self._known(frames, workspace)
+            views = known(frames) if known is not None else self._known(frames, workspace, whole, preparation)
+            if self._given is not None and not self._given.is_complete and not motion_stage:
+                raise InputError(f"Masks of some frames have no effect here; give {self.settings.masks} all frames.")
         largest = self.spec.largest_views
         if in_chunks or (largest is not None and len(workspace) > largest and not together):
             size = largest or StreamSettings().chunk_size
@@ -123,13 +162,23 @@ class SceneDriver:
             driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops, on_prediction)
         else:
             assert frames is not None
-            views = views or self._known(frames, workspace)
+            views = views or self._known(frames, workspace, whole, preparation)
             prediction = self.predictor.predict(views, progress=self.progress)
             for sentence in prediction.warnings:
                 self.warn(sentence)
             driven = DrivenScene(scene_of_prediction(prediction, frames), prediction)
         self._complete(driven.scene, views, workspace, motion_stage)
+        if preparation is not None:
+            driven.scene = preparation.restored(driven.scene, whole)
+            said = [*clip.noted("source_warnings"), *scene_warnings(driven.scene)]
+            driven.scene.provenance |= {
+                "source_frames": list(whole.positions),
+                "warnings": list(dict.fromkeys(said)),
+            }
         return driven
+
+    def _looks_at_footage(self) -> bool:
+        return self.settings.shot != WHOLE or not self.settings.keep_everything
 
     def single_view(self, image: np.ndarray) -> tuple[np.ndarray, Prediction]:
         """The prediction of an image by itself, with the image (uint8, (H, W, 3)) at the size of its maps."""
@@ -181,7 +230,7 @@ class SceneDriver:
         def known(frames: Frames, indices: Sequence[int] | range) -> Views:
             if views is not None:
                 return chosen_views(views, frames, indices)
-            return Views(frames, focal=self._focal(frames))
+            return Views(frames, observed=workspace.observed(indices), focal=self._focal(frames))
 
         descriptor = None
         if settings.loop and descriptor_for_loops:
@@ -203,17 +252,30 @@ class SceneDriver:
         )
         return DrivenScene(scene_of_stream(result), stream=result)
 
-    def _known(self, frames: Frames, workspace: StreamWorkspace) -> Views:
-        """The views with the masks (of the user or of another predictor) and the focal length of the settings."""
+    def _known(
+        self, frames: Frames, workspace: StreamWorkspace, whole: StreamWorkspace, preparation: Preparation | None
+    ) -> Views:
+        """The views with the masks (of the user or of another predictor) and the focal length of the settings. `whole`
+        has all frames of the shot."""
         settings, masks = self.settings, None
         if settings.masks is not None:
-            masks = open_masks(
-                settings.masks, frames, positions=workspace.positions if settings.selects_frames else None
-            )
+            self._given = users_masks(settings, whole.frames(), whole.positions, self.warn)
+            if preparation is not None:
+                self._given = preparation.of_given_masks(self._given)
+            masks = self._given.maps if self._given.is_complete else None
         elif settings.masks_from is not None:
             folder = workspace.folder / "masks_from"
-            masks = predicted_masks(frames, settings, folder, self.progress, self.warn, predictor=self.predictor)
-        return Views(frames, motion_masks=masks, focal=self._focal(frames))
+            masks = predicted_masks(
+                frames,
+                settings,
+                folder,
+                self.progress,
+                self.warn,
+                observed=workspace.observed(),
+                predictor=self.predictor,
+            )
+            masks = grown_maps(masks, settings.masks_grow)
+        return Views(frames, motion_masks=masks, observed=workspace.observed(), focal=self._focal(frames))
 
     def _focal(self, frames: Frames) -> float | None:
         fov = self.settings.fov
@@ -223,15 +285,19 @@ class SceneDriver:
         """Depth of another predictor, motion masks where the prediction has none, and where everything in the scene
         comes from."""
         settings, spec, positions = self.settings, self.spec, workspace.positions
+        scene.observed = workspace.observed()
         of_depth = spec
         if settings.depths_from is not None:
             of_depth = predictor_spec(settings.depths_from)
             folder = workspace.folder / "depths_from"
-            found = second_prediction(of_depth, scene.frames, settings, folder, self.progress, self.warn)
+            found = second_prediction(
+                of_depth, scene.frames, settings, folder, self.progress, self.warn, observed=scene.observed
+            )
             use_depths(scene, found, of_depth.name)
         if views is not None and views.motion_masks is not None:
-            scene.motion_masks = views.motion_masks
-            by = mask_source(settings).provenance if settings.masks_from is not None else "given by the user"
+            scene.motion_masks, by = views.motion_masks, GIVEN
+            if settings.masks_from is not None:
+                by = grown_by(mask_source(settings).provenance, settings.masks_grow)
         elif scene.motion_masks is not None:
             by = f"predicted ({spec.name})"
         elif motion_stage:
@@ -240,10 +306,22 @@ class SceneDriver:
             scene.motion_masks = estimated_masks(known, settings, self.progress, self.warn)
         else:
             by = "none"
+        if self._given is not None and scene.motion_masks is not None:
+            scene.motion_masks, by = self._given.merged(scene.motion_masks), given_by(self._given, by)
+        elif scene.motion_masks is not None and (views is None or views.motion_masks is None):
+            scene.motion_masks = grown_maps(scene.motion_masks, settings.masks_grow)
+            by = grown_by(by, settings.masks_grow)
+        if scene.motion_masks is not None:
+            scene.motion_masks = where_observed(scene.motion_masks, scene.observed)
+        if scene.confidences is not None:
+            scene.confidences = where_observed(scene.confidences, scene.observed)
         scene.predictor = spec.name
+        said = [*workspace.noted("source_warnings"), *scene_warnings(scene), *self._said]
         scene.provenance = {
             **scene.provenance,
+            "warnings": list(dict.fromkeys(said)),
             "input": settings.input,
+            "source": workspace.source_description,
             "source_frames": list(positions),
             "masks": by,
         }
@@ -258,18 +336,28 @@ def scene_of_folder(
 ) -> Scene:
     """The scene in the folder that the settings name as input, with the user's masks or those of another predictor in
     place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
-    no depth either, so that moving objects are never silently treated as static."""
+    no depth either, so that moving objects are never silently treated as static. A project (`scene.projects`) gets
+    depth, too."""
+    if is_project(settings.input):
+        return scene_of_project(settings, working_folder, progress=progress, warn=warn)
     scene = open_scene(settings.input)
     if settings.predictor not in (None, scene.predictor):
         raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
     masks_known = settings.masks is not None or scene.motion_masks is not None
     if settings.flow is not None and settings.masks_from is None and masks_known:
         raise InputError(f"The motion masks of {settings.input} are known; leave out --flow.")
+    given = None
     if settings.masks is not None:
-        scene = replace(scene, motion_masks=open_masks(settings.masks, scene.frames))
-        scene.provenance["masks"] = "given by the user"
+        given = users_masks(settings, scene.frames, None, warn)
+    if given is not None and (given.is_complete or scene.motion_masks is not None):
+        before = str(scene.provenance.get("masks", "masks of the scene"))
+        others = given.maps if scene.motion_masks is None else scene.motion_masks
+        scene = replace(scene, motion_masks=given.merged(others))
+        scene.provenance["masks"] = given_by(given, before)
     elif settings.masks_from is not None:
-        masks = predicted_masks(scene.frames, settings, working_folder / "masks_from", progress, warn)
+        masks = predicted_masks(
+            scene.frames, settings, working_folder / "masks_from", progress, warn, observed=scene.observed
+        )
         scene = replace(scene, motion_masks=masks)
         scene.provenance["masks"] = mask_source(settings).provenance
     elif scene.motion_masks is None:
@@ -278,11 +366,52 @@ def scene_of_folder(
                 f"{settings.input} has neither motion masks nor depth to find them by; give --masks DIR or "
                 "--masks-from geometric."
             )
-        warn(f"{settings.input} has no motion masks; they are estimated from its cameras and depth.")
+        if given is None:
+            warn(f"{settings.input} has no motion masks; they are estimated from its cameras and depth.")
         scene.motion_masks = estimated_masks(scene, settings, progress, warn)
         scene.provenance["masks"] = BY_MOTION_STAGE
+        if given is not None:
+            scene.motion_masks = given.merged(scene.motion_masks)
+            scene.provenance["masks"] = given_by(given, BY_MOTION_STAGE)
+    if given is None and scene.motion_masks is not None:
+        scene.motion_masks = grown_maps(scene.motion_masks, settings.masks_grow)
+        scene.provenance["masks"] = grown_by(str(scene.provenance.get("masks", "")), settings.masks_grow)
     for sentence in scene_warnings(scene):
         warn(sentence)
+    return scene
+
+
+def scene_of_project(
+    settings: DriverSettings, working_folder: Path, *, progress: Progress = ignore_progress, warn: Warn
+) -> Scene:
+    """The project in the folder that the settings name as input, with the masks and depth of the settings, its own, or
+    those that are estimated from its cameras, in this order."""
+    chosen = parse_frame_range(settings.frames)
+    scene = open_project(settings.input, ProjectChoice(settings.size_limit, chosen, settings.max_frames))
+    given = None
+    if settings.masks is not None:
+        positions = scene.provenance["source_frames"] if settings.selects_frames else None
+        given = users_masks(settings, scene.frames, positions, warn)
+        if given.is_complete:
+            scene.motion_masks = given.maps
+    elif settings.masks_from is not None:
+        folder = working_folder / "masks_from"
+        masks = predicted_masks(scene.frames, settings, folder, progress, warn, observed=scene.observed)
+        scene.motion_masks = grown_maps(masks, settings.masks_grow)
+        scene.provenance["masks"] = grown_by(mask_source(settings).provenance, settings.masks_grow)
+    scene.provenance["input"] = settings.input
+    device = resolved_device(settings.device)
+    flow = create_optical_flow(settings.flow or "auto", auto="dis", device=device, warn=warn)
+    scene = completed(scene, flow, progress=progress, warn=warn)
+    if given is not None:
+        others = given.maps if scene.motion_masks is None else scene.motion_masks
+        scene.motion_masks = given.merged(others)
+        scene.provenance["masks"] = given_by(given, str(scene.provenance.get("masks", "")))
+    if settings.depths_from is not None:
+        spec = predictor_spec(settings.depths_from)
+        folder = working_folder / "depths_from"
+        found = second_prediction(spec, scene.frames, settings, folder, progress, warn, observed=scene.observed)
+        use_depths(scene, found, spec.name)
     return scene
 
 
@@ -302,14 +431,15 @@ def predicted_masks(
     progress: Progress,
     warn: Warn,
     *,
+    observed: FrameMaps | None = None,
     predictor: Predictor | None = None,
 ) -> FrameMaps:
     """The motion masks that `masks_from` names: those of a predictor, of which nothing else is used, or of attention,
-    by default that of the `predictor` of the settings."""
+    by default that of the `predictor` of the settings. `observed`: what the frames have observed."""
     source = mask_source(settings)
     if source.is_attention:
         return attention_masks(source, frames, settings, predictor, progress)
-    motion = second_prediction(source.spec, frames, settings, folder, progress, warn).motion
+    motion = second_prediction(source.spec, frames, settings, folder, progress, warn, observed=observed).motion
     if motion is None:
         raise InputError(f"The predictor {source.spec.name} finds no motion masks; choose another for --masks-from.")
     return maps_of_size(motion, (frames.width, frames.height))
@@ -317,10 +447,11 @@ def predicted_masks(
 
 def chosen_views(views: Views, frames: Frames, indices: Sequence[int] | range) -> Views:
     """Some of `views`, by their indices; `frames` are theirs."""
-    masks, chosen = views.motion_masks, list(indices)
+    chosen = list(indices)
     return Views(
         frames,
-        motion_masks=None if masks is None else LoadedMaps(len(chosen), lambda place: masks[chosen[place]]),
+        motion_masks=chosen_maps(views.motion_masks, chosen),
+        observed=chosen_maps(views.observed, chosen),
         focal=views.focal,
         world_from_camera=None if views.world_from_camera is None else views.world_from_camera[chosen],
         intrinsics=None if views.intrinsics is None else views.intrinsics[chosen],

@@ -16,7 +16,7 @@ from dynamic_predictor.specs import create_predictor
 from scene.camera import focal_length
 from scene.errors import InputError
 from scene.frames import Frames
-from scene.maps import FrameMaps, LoadedMaps, map_of_size, maps_of_size
+from scene.maps import FrameMaps, LoadedMaps, chosen_maps, map_of_size, maps_of_size
 from scene.progress import Progress
 from scene.scene import Scene
 
@@ -35,10 +35,18 @@ class SecondPrediction:
 
 
 def second_prediction(
-    spec: PredictorSpec, frames: Frames, settings: DriverSettings, folder: Path, progress: Progress, warn: Warn
+    spec: PredictorSpec,
+    frames: Frames,
+    settings: DriverSettings,
+    folder: Path,
+    progress: Progress,
+    warn: Warn,
+    *,
+    observed: FrameMaps | None = None,
 ) -> SecondPrediction:
-    """What the predictor of `spec` finds in `frames`, as a whole or, where it cannot take them, in chunks that lie in
-    `folder`. Of the settings, the flow and the angle of view are used where it can."""
+    """What the predictor of `spec` finds in `frames`, of which they have `observed` something (None: everything), as a
+    whole or, where it cannot take them, in chunks that lie in `folder`. Of the settings, the flow and the angle of view
+    are used where it can."""
     flow = {"flow": settings.flow} if settings.flow is not None and spec.flow else {}
     predictor = create_predictor(spec.name, device=settings.device, seed=settings.seed, **flow)
     focal = None if settings.fov is None or not spec.known_focal else focal_length(frames.width, settings.fov)
@@ -48,12 +56,12 @@ def second_prediction(
         chunks = StreamSettings(loop=False)
 
         def known(chosen: Frames, indices: Sequence[int] | range) -> Views:
-            return Views(chosen, focal=focal)
+            return Views(chosen, observed=chosen_maps(observed, indices), focal=focal)
 
         stream = run_stream(None, predictor, spec, workspace, chunks, known=known, progress=progress, warn=warn)
         scene = scene_of_stream(stream)
         return SecondPrediction(scene.motion_masks, scene.z_depths, scene.confidences)
-    found = predictor.predict(Views(frames, focal=focal), progress=progress)
+    found = predictor.predict(Views(frames, observed=observed, focal=focal), progress=progress)
     return SecondPrediction(found.motion, found.z_depth, found.confidence)
 
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from dynamic_predictor.driver.shot_choice import parsed_shot
 from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
 from scene.compute_settings import ComputeSettings
 from scene.errors import InputError
-from scene.option import option
+from scene.given_masks.convention import MaskConvention
+from scene.option import check_values, option
 
 if TYPE_CHECKING:
     from dynamic_predictor.predictor_spec import PredictorSpec
@@ -92,12 +94,34 @@ class DriverSettings(PredictorChoice):
         None, "frames per second that are taken (default: all; 5 when live)", metavar="RATE", group=_INPUT
     )
     max_frames: int | None = option(None, "stop after N frames", metavar="N", group=_INPUT)
+    #: which shot of a clip with cuts: its number, counted from 1, "longest", "all" (each by itself), or "whole": all
+    #: frames as if they were one shot
+    shot: str = option(
+        "all", "shots of a clip with cuts: all (one by one), longest, a number from 1, or whole: ignore cuts",
+        metavar="SHOT", group=_INPUT,
+    )  # fmt: skip
+    #: whether frames that show nothing, borders and logos are used like everything else
+    keep_everything: bool = option(
+        False, "use black and frozen frames, borders and logos like everything else", group=_INPUT
+    )
     #: horizontal angle of view of the frames in degrees, where it is known
     fov: float | None = option(None, "horizontal angle of view, where it is known", metavar="DEGREES", group=_INPUT)
-    #: folder with the user's own motion masks (white = moving); they replace those of the predictor
+    #: the user's own motion masks (`scene.given_masks.opening`); they replace those of the predictor
     masks: str | None = option(
-        None, "your own motion masks (white = moving), one per frame", metavar="DIR", group=_INPUT
+        None, "your own motion masks, of all frames or some: folder, .npy/.npz or video", metavar="PATH", group=_INPUT
     )
+    #: which color of `masks` moves (`scene.given_masks.meaning`); None: auto
+    masks_convention: MaskConvention | None = option(
+        None,
+        "motion: white moves; ignore: black is left out (COLMAP, nerfstudio); auto (default): found out and said",
+        choices=("motion", "ignore", "auto"),
+        group=_INPUT,
+    )
+    #: pixels of the frames by which motion masks, whatever their source, are made larger; below 0: smaller
+    masks_grow: float | None = option(
+        None, "make motion masks larger by so many pixels of the frames; negative: smaller", metavar="PIXELS",
+        group=_INPUT,
+    )  # fmt: skip
     #: a second predictor whose motion masks replace those of the first; "attention": those of the attention of the
     #: predictor itself, "attention:NAME": of another one
     masks_from: str | None = option(
@@ -118,11 +142,16 @@ class DriverSettings(PredictorChoice):
             raise InputError(f"--fov is an angle of view between 1 and 170 degrees, not {self.fov:g}.")
         if self.masks is not None and self.masks_from is not None:
             raise InputError("--masks and --masks-from both give motion masks; use only one of them.")
+        parsed_shot(self.shot)
+        if self.masks_convention is not None and self.masks is None:
+            raise InputError("--masks-convention says how --masks are read; give --masks, or leave it out.")
+        if self.masks_grow is not None and not abs(self.masks_grow) <= 1000:
+            raise InputError(f"--masks-grow is a number of pixels, not {self.masks_grow:g}.")
 
     @property
     def selects_frames(self) -> bool:
         """Whether the frames may be a part of the input."""
-        return not self.frames == self.fps == self.max_frames is None
+        return not self.frames == self.fps == self.max_frames is None or self.shot not in ("all", "whole")
 
 
 @dataclass(frozen=True)
@@ -133,6 +162,7 @@ class ChunkSettings:
     overlap: int = option(30, "frames shared with the next chunk", metavar="N", group=_CHUNKS)
 
     def __post_init__(self) -> None:
+        check_values(self)
         check_chunks(self.chunk_size, self.overlap)
 
 

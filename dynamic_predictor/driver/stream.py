@@ -16,6 +16,7 @@ import numpy as np
 from dynamic_predictor.contract import OnlinePredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.latency import LiveRecord, median_and_tail
+from dynamic_predictor.driver.live_cuts import LiveCuts
 from dynamic_predictor.driver.live_source import LiveSource
 from dynamic_predictor.driver.online import OnlineSteps
 from dynamic_predictor.driver.seams import align_by_poses, align_predictions
@@ -128,6 +129,7 @@ def run_stream(
         intake = Intake(source, workspace, max_size=max_size, live_policy=policy, progress=progress)
         if isinstance(source, LiveSource):
             stream.live = LiveRecord(source, policy)
+            stream.cuts = LiveCuts(workspace, source.title, stream.warn)
         intake.take_all(stream.predict_what_is_there)
         for sentence in intake.warnings:
             stream.warn(sentence)
@@ -157,9 +159,13 @@ class _Stream:
         self.descriptor, self.progress, self._tell = None if online else descriptor, progress, warn
         self.steps = None if online is None else OnlineSteps(online, workspace, self._view, self._stepped)
         self.live: LiveRecord | None = None
+        self.cuts: LiveCuts | None = None
         self._on_prediction, self._world_from_chunk = on_prediction, Similarity.identity()
-        self.warnings: list[str] = []
-        self._said_of_chunks: set[str] = set()
+        #: on the disk as well, so that those of an interrupted run reach the scene in their order
+        self.warnings: list[str] = workspace.noted("warnings")
+        self._said_of_chunks = workspace.noted("said_of_chunks")
+        for sentence in self.warnings:
+            warn(sentence)
         self._done = 0
         self._overlap = 0 if online else settings.overlap
         self.shares_focal = spec.shares_focal
@@ -177,10 +183,13 @@ class _Stream:
     def warn(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
+            self.workspace.note("warnings", self.warnings)
             self._tell(sentence)
 
     def predict_what_is_there(self) -> None:
         """Predicts every chunk whose frames are all there; an online predictor steps to the last frame."""
+        if self.cuts is not None:
+            self.cuts.look()
         count = len(self.workspace)
         while self._window(self._done)[1] <= count:
             self._finish_chunk(self._window(self._done), self._done + 2)
@@ -226,8 +235,9 @@ class _Stream:
         place = "" if whole else f"Frames {window[0]} to {window[1] - 1}: "
         for sentence in prediction.warnings:
             if sentence not in self._said_of_chunks:
-                self._said_of_chunks.add(sentence)
+                self._said_of_chunks.append(sentence)
                 self.warn(f"{place}{sentence}")
+                self.workspace.note("said_of_chunks", self._said_of_chunks)
         if index == 0:
             record = ChunkRecord(None, "first", 0.0, 1.0)
         elif self.steps is not None:

@@ -2,7 +2,9 @@
 
     stream.json         the settings of the work; it is resumed only with the same settings
     frames/00000.png    the frames, shrunk to the wanted size
+    observed/00000.png  which pixels of a frame were observed, for frames that were not observed everywhere
     frames.txt          one line per frame: its position in the source, seconds
+    found_shots.json    the shots of the clip, once they were looked for
     descriptors.f16     one row per frame, float16
     chunks/00003/       z_depth.npy, confidence.npy, motion.npy (if any), cameras.npz, chunk.json
     online.npz          the state of an online predictor after the last chunk
@@ -23,13 +25,14 @@ import numpy as np
 
 from dynamic_predictor.contract import Prediction
 from scene.errors import InputError
+from scene.files.arrays import MAX_ARCHIVE_BYTES, read_entries
 from scene.files.atomic import atomic_file, atomic_folder, writing_error
-from scene.files.json_files import read_json, write_json
+from scene.files.json_files import plain, read_json, write_json
 from scene.files.text import read_text
 from scene.frame_files import frame_writer
 from scene.frames import Frames, ImageFolderFrames
-from scene.images import write_png
-from scene.maps import FrameMaps
+from scene.images import read_image, write_png
+from scene.maps import FrameMaps, LoadedMaps
 from scene.similarity import Similarity
 
 #: decoded images kept for reading again, in bytes
@@ -51,8 +54,11 @@ class ChunkRecord:
 class StreamWorkspace:
     """Reads and writes the folder; see the module."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool) -> None:
-        """Makes the folder, without what another stream has left in it, or with `resume` continues it.
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *, resume: bool, notes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Makes the folder with `notes` (see `note`), without what another stream has left in it, or with `resume`
+        continues it.
         `InputError` when it was begun with other settings, or cannot be written."""
         self.folder = Path(folder)
         self._record = self.folder / "stream.json"
@@ -60,14 +66,16 @@ class StreamWorkspace:
             self._check_same(settings)
         else:
             try:
-                for name in ("frames.txt", "descriptors.f16"):
+                for name in ("frames.txt", "found_shots.json", "descriptors.f16"):
                     (self.folder / name).unlink(missing_ok=True)
-                for name in ("frames", "chunks", "loops"):
+                for name in ("frames", "observed", "chunks", "loops"):
                     if (self.folder / name).exists():
                         shutil.rmtree(self.folder / name)
-                    (self.folder / name).mkdir(parents=True)
                 (self.folder / "online.npz").unlink(missing_ok=True)
-                write_json(self._record, {"settings": settings, "frames_complete": False})
+                # first of all, so that a folder is recognized whenever the process is killed
+                write_json(self._record, {"settings": settings, "frames_complete": False, **(notes or {})})
+                for name in ("frames", "observed", "chunks", "loops"):
+                    (self.folder / name).mkdir(parents=True)
             except OSError as error:
                 raise writing_error(self.folder, error) from error
         #: where each frame lies in the source, counted from 0, and its seconds
@@ -83,7 +91,7 @@ class StreamWorkspace:
         if not isinstance(found, dict):
             raise InputError(f"{self._record} is damaged; start again with --overwrite.")
         for key, value in settings.items():
-            if found.get(key) != value:
+            if found.get(key) != plain(value):
                 raise InputError(
                     f"{self.folder} was begun with {key} = {found.get(key)}, not {value}; repeat it as it was, or "
                     "start again with --overwrite."
@@ -98,7 +106,22 @@ class StreamWorkspace:
 
     def finish_frames(self) -> None:
         """Records that the source has ended."""
-        write_json(self._record, {**read_json(self._record), "frames_complete": True})
+        self.note("frames_complete", True)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keeps a JSON value with the settings, for a resumed run."""
+        write_json(self._record, {**read_json(self._record), name: value})
+
+    def noted(self, name: str) -> list[str]:
+        """The texts that `note` kept under `name`, also in an earlier run."""
+        found = read_json(self._record).get(name)
+        return [str(item) for item in found] if isinstance(found, list) else []
+
+    @property
+    def source_description(self) -> dict[str, Any]:
+        """What the driver found out about the source (`FrameSource.description`); empty before it has ended."""
+        found = read_json(self._record).get("source")
+        return found if isinstance(found, dict) else {}
 
     def __len__(self) -> int:
         """How many frames there are."""
@@ -116,23 +139,33 @@ class StreamWorkspace:
         *,
         position: int | None = None,
         source_size: tuple[int, int] | None = None,
+        observed: np.ndarray | None = None,
     ) -> None:
         """Adds one frame, uint8 RGB (H, W, 3), which is number `position` of a source of the size `source_size` (width,
-        height)."""
+        height). `observed`: uint8 (H, W), 255 = observed; None: all is."""
         position = len(self) if position is None else position
         if self.source_size is None:
             self.source_size = source_size or (image.shape[1], image.shape[0])
-            write_json(self._record, {**read_json(self._record), "source_size": list(self.source_size)})
+            self.note("source_size", list(self.source_size))
+        if observed is not None:
+            self.write_observed(len(self), observed)
         with atomic_file(self._frame_path(len(self))) as temporary:
             write_png(temporary, image)
         self._add_to_list(position, time)
 
-    def take(self, frames: Frames) -> None:
-        """Makes all of `frames` the frames of the workspace; PNG files of ours are hard-linked."""
+    def take(
+        self, frames: Frames, *, positions: Sequence[int] | None = None, observed: FrameMaps | None = None
+    ) -> None:
+        """Makes all of `frames` the frames of the workspace; PNG files of ours are hard-linked. `positions`: where they
+        lie in the source; `observed`: what they have observed."""
         write = frame_writer(frames)
         for index in range(len(frames)):
+            if observed is not None:
+                values = observed[index]
+                if values.min() < 1.0:
+                    self.write_observed(index, np.rint(255.0 * values).astype(np.uint8))
             write(index, self._frame_path(index))
-            self._add_to_list(index, frames.timestamps[index])
+            self._add_to_list(index if positions is None else positions[index], frames.timestamps[index])
         self.finish_frames()
 
     def _add_to_list(self, position: int, time: float) -> None:
@@ -157,6 +190,30 @@ class StreamWorkspace:
 
     def _frame_path(self, index: int) -> Path:
         return self.folder / "frames" / f"{index:05d}.png"
+
+    def write_observed(self, index: int, observed: np.ndarray) -> None:
+        """Stores which pixels of a frame were observed, uint8 (H, W), 255 = observed."""
+        with atomic_file(self._observed_path(index)) as temporary:
+            write_png(temporary, observed)
+
+    def observed(self, indices: Sequence[int] | range | None = None) -> FrameMaps | None:
+        """What some of the frames, or all, have observed (`scene.observed`), read from the disk when used; None where
+        all of them is observed."""
+        chosen = range(len(self)) if indices is None else indices
+        paths = [self._observed_path(index) for index in chosen]
+        if not any(path.exists() for path in paths):
+            return None
+        frames = self.frames(chosen)
+
+        def read(place: int) -> np.ndarray:
+            if not paths[place].exists():
+                return np.ones((frames.height, frames.width), np.float32)
+            return read_image(paths[place])[..., 0].astype(np.float32) / 255.0
+
+        return LoadedMaps(len(paths), read)
+
+    def _observed_path(self, index: int) -> Path:
+        return self.folder / "observed" / f"{index:05d}.png"
 
     def _read_frame_list(self) -> None:
         path = self.folder / "frames.txt"
@@ -258,8 +315,9 @@ class StreamWorkspace:
     def read_cameras(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """`world_from_camera` (N, 4, 4) and `intrinsics` (N, 3, 3) of a whole chunk."""
         path = self._chunk_path(index) / "cameras.npz"
-        with _damage(path), np.load(path, allow_pickle=False) as cameras:
-            return cameras["world_from_camera"], cameras["intrinsics"]
+        with _damage(path):
+            cameras = read_entries(path, ("world_from_camera", "intrinsics"))
+        return cameras["world_from_camera"], cameras["intrinsics"]
 
     def has_motion(self, index: int) -> bool:
         """Whether a chunk has motion masks."""
@@ -286,16 +344,16 @@ class StreamWorkspace:
         path = self.folder / "online.npz"
         if not path.exists():
             return -1
-        with _damage(path), np.load(path, allow_pickle=False) as arrays:
-            return int(arrays["after_chunk"])
+        with _damage(path):
+            return int(read_entries(path, ("after_chunk",))["after_chunk"])
 
     def read_state(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """The chunk and the state after it that were stored last; None where there are none."""
         path = self.folder / "online.npz"
         if not path.exists():
             return None
-        with _damage(path), np.load(path, allow_pickle=False) as arrays:
-            state = dict(arrays)
+        with _damage(path):
+            state = read_entries(path, limit=MAX_ARCHIVE_BYTES)
             return int(state.pop("after_chunk")), state
 
     # loops

@@ -3,7 +3,6 @@
 Finished scenes are kept: a repeated run skips the clips that are already predicted.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,8 @@ import numpy as np
 from dynamic_predictor.contract import Views
 from dynamic_predictor.driver.scene_driver import SceneDriver, predicted_masks
 from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
+from dynamic_predictor.driver.shot_choice import WHOLE
+from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence, shot_name
 from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.evaluation.clip_results import restored_scores, write_clip_results
@@ -37,10 +38,12 @@ from dynamic_predictor.evaluation.scores.scoring import (
 from dynamic_predictor.evaluation.single_images import score_single_images
 from dynamic_predictor.evaluation.summary import write_summary
 from scene.errors import InputError
+from scene.files.recovery import working_folder
 from scene.folder import save_scene
 from scene.formats.das3r import write_das3r
 from scene.frames import Frames
 from scene.maps import FrameMaps
+from scene.media.image_header import read_header
 from scene.open_scene import open_scene
 from scene.option import values_of
 from scene.progress import Progress, ignore_progress
@@ -142,7 +145,8 @@ def evaluate(
         if scores:
             alone = settings.each_image_alone or dataset.clip(next(iter(scores))).single_images
             arguments = (settings.dataset, kind, scores, settings.spec.name)
-            report.tables = write_summary(folder, *arguments, with_published=not alone)
+            deviations = _deviations(settings, dataset)
+            report.tables = write_summary(folder, *arguments, with_published=not alone, deviations=deviations)
             write_clip_results(
                 settings.output, kind, settings.dataset, settings.spec.name, scores, alone=alone,
                 details=_details(settings), failures=report.failures,
@@ -162,19 +166,28 @@ def predict_folder(
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> None:
     """Predicts the user's own frames (a folder, a video or a glob pattern) and saves the scene as `output`, with a plot
-    of the camera path in `output/path.png`.
+    of the camera path in `output/path.png`; of a clip with cuts, a scene for each shot in `output/shot-01` and so on.
 
     `warn` receives a sentence for each warning. Raises `InputError` for unusable frames, for input that the predictor
     refuses, and, before any work is done, when `output` may not be written."""
     check_scene_folder(output, overwrite=settings.overwrite)
     positions = slice(None, settings.max_frames or None, settings.stride)
-    parent = next(folder for folder in output.absolute().parents if folder.is_dir())
-    with without_empty_folders(output), tempfile.TemporaryDirectory(prefix=".stillsplat-", dir=parent) as working:
-        driver = _driver(settings, progress, warn)
-        workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
-        scene = driver.scene(workspace, source=open_source(source, frames=positions)).scene
-        _save(scene, output, settings, progress)
-    plot_trajectory(output / "path.png", poses_of(scene), None, title=output.name)
+    with without_empty_folders(output), working_folder(output) as working:
+        driver = _driver(settings, progress, warn, input=str(source))
+        workspace = StreamWorkspace(working / "clip", {}, resume=False)
+        try:
+            shots = {output: driver.scene(workspace, source=open_source(source, frames=positions)).scene}
+        except SeveralShots as several:
+            warn(cuts_sentence(str(source), several.found))
+            shots = {
+                output / shot_name(number): _driver(settings, progress, warn, input=str(source), shot=str(number))
+                .scene(workspace)
+                .scene
+                for number in range(1, len(several.found.shots) + 1)
+            }
+        for folder, scene in shots.items():
+            _save(scene, folder, settings, progress)
+            plot_trajectory(folder / "path.png", poses_of(scene), None, title=folder.name)
 
 
 class _ClipEvaluator:
@@ -233,8 +246,8 @@ class _ClipEvaluator:
         folder = self.folder.scene(clip.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         check_scene_folder(folder, overwrite=self.settings.overwrite)
-        with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder.parent) as working:
-            workspace = StreamWorkspace(Path(working) / "clip", {}, resume=False)
+        with working_folder(folder) as working:
+            workspace = StreamWorkspace(working / "clip", {}, resume=False)
             settings, begin = self.settings, 0.0
 
             def known(frames: Frames) -> Views:
@@ -247,11 +260,18 @@ class _ClipEvaluator:
                 elif settings.masks_from is not None:
                     folder, driver = workspace.folder / "masks_from", self.driver
                     masks = predicted_masks(
-                        frames, driver.settings, folder, self.progress, driver.warn, predictor=driver.predictor
+                        frames,
+                        driver.settings,
+                        folder,
+                        self.progress,
+                        driver.warn,
+                        observed=workspace.observed(),
+                        predictor=driver.predictor,
                     )
                 return Views(
                     frames,
                     motion_masks=masks,
+                    observed=workspace.observed(),
                     focal=_true_focal(clip, frames) if settings.use_true_focal else None,
                 )
 
@@ -345,6 +365,23 @@ def _details(settings: EvaluationSettings) -> str:
     return " ".join(chosen)
 
 
+def _deviations(settings: EvaluationSettings, dataset: OpenDataset) -> list[str]:
+    """How an evaluation differs from that of published figures, in words."""
+    found = []
+    wanted = dataset.dataset.published_frames
+    if settings.max_frames is not None and settings.max_frames != (wanted or 0):
+        found.append(f"at most {settings.max_frames} frames" if settings.max_frames else "all frames")
+    if settings.stride != 1:
+        found.append(f"every {settings.stride}th frame")
+    if settings.size_limit < settings.spec.working_size:
+        found.append(f"long side {settings.size_limit}")
+    if settings.use_true_masks:
+        found.append("true masks")
+    if settings.use_true_focal:
+        found.append("true focal length")
+    return found
+
+
 def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> EvaluationSettings:
     """Settings with the optical flow of the data set's published figures, for predictors that leave the choice open,
     unless the user chose another."""
@@ -355,10 +392,12 @@ def _with_published_flow(dataset: OpenDataset, settings: EvaluationSettings) -> 
     return replace(settings, flow=flow)
 
 
-def _driver(settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None]) -> SceneDriver:
-    chosen = DriverSettings(
-        str(settings.dataset), masks_from=settings.masks_from, **values_of(settings, PredictorChoice)
-    )
+def _driver(
+    settings: EvaluationSettings, progress: Progress, warn: Callable[[str], None], **of_the_input: Any
+) -> SceneDriver:
+    # a protocol takes all frames of its clips, as they are
+    of_the_input = of_the_input or {"input": str(settings.dataset), "shot": WHOLE, "keep_everything": True}
+    chosen = DriverSettings(**of_the_input, masks_from=settings.masks_from, **values_of(settings, PredictorChoice))
     return SceneDriver(chosen, progress=progress, warn=warn)
 
 
@@ -373,10 +412,7 @@ def _true_focal(clip: DatasetClip, frames: Frames) -> float:
     """The true focal length in pixels of the frames; the median where the camera zooms."""
     if clip.intrinsics is None:
         raise InputError(f"{clip.name} has no true focal length; leave out --use_gt_focal.")
-    from PIL import Image
-
-    with Image.open(clip.images[0]) as image:
-        width = image.width
+    width = read_header(clip.images[0]).width
     return float(np.median(clip.intrinsics[:, 0, 0])) * frames.width / width
 
 

@@ -1,7 +1,6 @@
 """Work on sets of images that needs a prediction: the predictor is made once in each process, by the driver."""
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,6 +11,7 @@ from dynamic_predictor.driver.scene_driver import SceneDriver
 from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
 from dynamic_predictor.driver.sources import open_source
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from scene.files.recovery import working_folder
 from scene.option import values_of
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -43,7 +43,9 @@ class PredictingWork:
     @cached_property
     def driver(self) -> SceneDriver:
         """The driver with the predictor, made at the first use."""
-        settings = DriverSettings("the images", **values_of(self.choice, PredictorChoice))
+        settings = DriverSettings(
+            "the images", shot="whole", keep_everything=True, **values_of(self.choice, PredictorChoice)
+        )
         return SceneDriver(settings, progress=self.progress, warn=self.warn_once)
 
     @contextmanager
@@ -51,8 +53,8 @@ class PredictingWork:
         """The predicted scene of image files of one size, valid inside the block. Raises `InputError` as the driver
         does."""
         self.working_folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".views-", dir=self.working_folder) as folder:
-            workspace = StreamWorkspace(Path(folder) / "views", {}, resume=False)
+        with working_folder(self.working_folder / "views") as folder:
+            workspace = StreamWorkspace(folder / "views", {}, resume=False)
             yield self.driver.scene(workspace, source=open_source(list(images)), motion_stage=False).scene
 
     def warn_once(self, sentence: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dynamic_predictor.evaluation.distribution import OnOutcome, Outcome, OutcomeFiles, Work, attempt
 from scene.errors import InputError
+from scene.installing import pip_line
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: how often Ray starts a task again whose worker process died
@@ -157,5 +158,5 @@ def _ray() -> Any:
         import ray  # type: ignore[import-not-found]
         import ray.exceptions  # type: ignore[import-not-found]
     except ImportError:
-        raise InputError("--engine ray needs the package ray; install it: pip install 'stillsplat[ray]'.") from None
+        raise InputError(f"--engine ray needs the package ray; install it: {pip_line('ray>=2.9')}") from None
     return ray

@@ -7,8 +7,7 @@ cameras, and its depth maps are fused from these.
 """
 
 import random
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,11 +34,12 @@ from dynamic_predictor.evaluation.scores.surfaces import read_surface, score_sur
 from dynamic_predictor.evaluation.tables import Column, Table, write_tables
 from scene.camera import Camera, cameras_of
 from scene.errors import InputError
+from scene.files.recovery import working_folder
 from scene.frames import ASSUMED_RATE, Frames
 from scene.images import fitted_size, resize_image
+from scene.media.decoding import DecodedImage
 from scene.option import values_of
 from scene.progress import Progress, ignore_progress
-from scene.video import DecodedImage
 
 BenchmarkKind = Literal["pose", "recon"]
 _FRAMES, _SEED = 100, 42
@@ -123,7 +123,9 @@ def run_benchmark(
             reported.add(warning)
             say(f"{name}: {warning}")
 
-    chosen = DriverSettings(settings.dataset, **values_of(settings, PredictorChoice))
+    chosen = DriverSettings(
+        settings.dataset, shot="whole", keep_everything=True, **values_of(settings, PredictorChoice)
+    )
     driver = SceneDriver(chosen, predictor=predictor, progress=progress, warn=say_once)
     with without_empty_folders(settings.output):
         for done, name in enumerate(names):
@@ -227,7 +229,7 @@ def _predicted(
 ) -> Iterator[Prediction]:
     """The prediction of all views of a scene at once, whose frames lie in a temporary folder meanwhile."""
     settings.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".views-", dir=settings.output) as working:
+    with working_folder(settings.output / "views") as working:
         source = _SceneImages(scene, settings.size_limit, progress)
 
         def known(frames: Frames) -> Views:
@@ -237,7 +239,7 @@ def _predicted(
             intrinsics = [scale @ view.intrinsics for scale, view in zip(source.scales, scene.views, strict=True)]
             return Views(frames, world_from_camera=poses, intrinsics=np.stack(intrinsics))
 
-        workspace = StreamWorkspace(Path(working) / "views", {}, resume=False)
+        workspace = StreamWorkspace(working / "views", {}, resume=False)
         driven = driver.scene(workspace, source=source, known=known, motion_stage=False, together=True)
         assert driven.prediction is not None
         yield driven.prediction
@@ -250,6 +252,8 @@ class _SceneImages:
     is_live = is_video = False
     selection = ""
     ended: str | None = None
+    notes: Sequence[str] = ()
+    description: dict[str, Any] = {}
 
     def __init__(self, scene: ReconstructionScene, max_size: int, progress: Progress) -> None:
         self.title, self.total = scene.name, len(scene.views)

@@ -1,6 +1,6 @@
 """Tables of the scores of all clips, with published figures of other methods beside them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -46,13 +46,15 @@ def write_summary(
     method: str,
     *,
     with_published: bool = True,
+    deviations: Sequence[str] = (),
 ) -> list[str]:
     """Writes the tables of one kind ("pose", "depth" or "mask") and returns them as text.
 
     `scores` has, by clip, `PoseScores`, `MaskScores` or, for depth, a dict of figures by alignment. `method` is the
     name of their row in the tables with published figures, which `with_published` leaves out: those of depth are of
-    whole clips.
+    whole clips. `deviations`: what is otherwise than in published figures, in words; the row names it.
     """
+    method = f"{method} ({', '.join(deviations)})" if deviations else method
     tables = {"pose": pose_tables, "mask": mask_tables, "depth": depth_tables}[kind](dataset, scores, method)
     if not with_published:
         tables = [table for table in tables if table.first_heading == "clip"]

@@ -1,13 +1,14 @@
 """The result of structure from motion: cameras, sparse points and their observations, in a world of fixed scale."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, host_rays, project_host, residual_norms
 from dynamic_predictor.geometric.geometry import Geometry
+from dynamic_predictor.geometric.reprojection import host_rays, project_host, residual_norms
 from scene.camera import Camera
 from scene.frames import Frames
+from scene.lens import Lens
 from scene.scene import PointCloud
 
 #: median z depth of the static points, in scene units
@@ -57,8 +58,17 @@ class CameraEstimate:
     warnings: list[str] = field(default_factory=list)
     #: seconds per stage
     timings: dict[str, float] = field(default_factory=dict)
+    #: the lens that the frames were taken with, where it distorts; then `cameras` and points are those of the pinhole
+    #: camera of the same focal length, and the pixels of `point_tracks` are not
+    lens: Lens | None = None
     #: (F,) bool, frames whose pose was measured and not interpolated
     measured: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    @property
+    def zoom(self) -> np.ndarray | None:
+        """The logarithm (F,) of each frame's focal length over that of the first; None if they have the same one."""
+        zoom = np.log([camera.fx / self.cameras[0].fx for camera in self.cameras])
+        return zoom if zoom.any() else None
 
 
 def camera_estimate(
@@ -70,7 +80,7 @@ def camera_estimate(
     poses, scale = geometry.poses, geometry.scale
     rotations = poses.rotations @ poses.rotations[0].T
     translations = poses.translations - rotations @ poses.translations[0]
-    world = Poses(rotations, translations, poses.focal)
+    world = replace(poses, rotations=rotations, translations=translations)
     norms = residual_norms(geometry.problem(), poses, geometry.inverse_depths)
     errors, positions, colors = [np.zeros(0)], [np.zeros((0, 3))], [np.zeros((0, 3), np.uint8)]
     observations: list[list[tuple[np.ndarray, ...]]] = [[] for _ in range(count)]
@@ -87,7 +97,7 @@ def camera_estimate(
         numbers = np.full(host.count, -1)
         numbers[rows] = point_count + np.arange(len(rows))
         point_count += len(rows)
-        rays = host_rays(host, poses.focal, geometry.center)
+        rays = host_rays(host, poses, geometry.center)
         in_camera = rays[rows] / np.maximum(inverse_depth[rows], 1e-9)[:, None]
         positions.append((in_camera - translations[host.host]) @ rotations[host.host])
         column, row = np.clip(host.host_pixels[rows].astype(int), 0, [width - 1, height - 1]).T
@@ -104,11 +114,12 @@ def camera_estimate(
         unit = unit if np.isfinite(unit) and unit > 1e-12 else 1.0
     point_tracks.inverse_depths /= unit
     cameras = []
-    for rotation, translation in zip(rotations, translations, strict=True):
+    for frame, (rotation, translation) in enumerate(zip(rotations, translations, strict=True)):
         matrix = np.eye(4)
         matrix[:3, :3] = rotation.T
         matrix[:3, 3] = -rotation.T @ (translation * unit)
-        cameras.append(Camera(width, height, poses.focal, poses.focal, width / 2, height / 2, matrix))
+        focal = poses.focal_of(frame)
+        cameras.append(Camera(width, height, focal, focal, width / 2, height / 2, matrix))
     static_errors = np.concatenate(errors)
     return CameraEstimate(
         cameras,
@@ -118,6 +129,7 @@ def camera_estimate(
         point_tracks,
         has_translation,
         warnings,
+        lens=None if poses.radial is None else poses.radial.lens(width, height, poses.focal),
         measured=geometry.registered.copy(),
     )
 

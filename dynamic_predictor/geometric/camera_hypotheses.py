@@ -8,15 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import (
-    Poses,
-    adjust,
-    host_rays,
-    identity_poses,
-    noise_scale,
-    relative_poses,
-    residual_norms,
-)
+from dynamic_predictor.geometric.bundle_adjustment import adjust
 from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, cost_at, cut_out, thinned, track_weights
 from dynamic_predictor.geometric.incremental_mapping import (
     extend,
@@ -31,6 +23,14 @@ from dynamic_predictor.geometric.initialization import (
     rotation_between,
     solve_window,
     start_window,
+)
+from dynamic_predictor.geometric.reprojection import (
+    Poses,
+    host_rays,
+    identity_poses,
+    noise_scale,
+    relative_poses,
+    residual_norms,
 )
 from dynamic_predictor.geometric.tracks import MOST_FRAMES_TOGETHER, HostTracks, keyframe_stride
 from scene.progress import Progress, ignore_progress
@@ -62,7 +62,7 @@ def solve_cameras(
             return None
         solver = _solve_part_by_part if len(keyframes) > MOST_FRAMES_TOGETHER else solve_cameras
         solved = solver(short, len(keyframes), center, focal, focal_prior, seed, progress)
-        return None if solved is None else _with_other_frames(solved, hosts, keyframes, frame_count, progress)
+        return None if solved is None else with_other_frames(solved, hosts, keyframes, frame_count, progress)
     longest = 2 * max(center)
     focals = [focal] if focal is not None else [factor * longest for factor in FOCAL_FACTORS]
     thin = [thinned(host, _TRACKS_PER_HOST) for host in hosts]
@@ -116,9 +116,10 @@ def geometry_from_poses(
 def triangulated(host: HostTracks, poses: Poses, registered: np.ndarray, center: tuple[float, float]) -> np.ndarray:
     """Inverse depths (T,) by linear least squares on `pixel x (R ray + inverse_depth t) = 0` over registered frames."""
     rotation, translation = relative_poses(host, poses)
-    rays = host_rays(host, poses.focal, center)
+    rays = host_rays(host, poses, center)
     rotated = np.einsum("kij,tj->kti", rotation, rays)
-    seen = (host.pixels - np.asarray(center)) / poses.focal
+    seen = (host.pixels - np.asarray(center)) / np.reshape(poses.focals_of(host.frames), (-1, 1, 1))
+    seen = seen if poses.radial is None else poses.radial.ideal(seen)
     use = host.visible & registered[host.frames][:, None]
     top, bottom = np.zeros(host.count), np.zeros(host.count)
     for axis in range(2):
@@ -173,23 +174,41 @@ def rotation_geometry(
     best = best_of(solutions)
     assert best is not None
     if len(keyframes) < frame_count:
-        poses = identity_poses(frame_count, best.poses.focal)
-        poses.rotations[keyframes] = best.poses.rotations
-        whole = {host.host: host for host in hosts}
-        for frame in np.setdiff1d(np.arange(frame_count), keyframes):
-            nearest = min(whole, key=lambda index: abs(index - frame))  # noqa: B023
-            at = np.flatnonzero(whole[nearest].frames == frame)
-            seen = whole[nearest].visible[at[0]] if len(at) else np.zeros(0, bool)
-            poses.rotations[frame] = poses.rotations[nearest]
-            if seen.sum() >= 6:
-                first, second = whole[nearest].host_pixels[seen], whole[nearest].pixels[at[0]][seen]
-                turn = rotation_between(first, second, poses.focal, center)
-                poses.rotations[frame] = turn @ poses.rotations[nearest]
-        depths = [np.zeros(host.count) for host in hosts]
-        best = Geometry(hosts, depths, poses, np.ones(frame_count, bool), center, best.scale)
+        best = rotations_between_keyframes(best, hosts, keyframes, frame_count)
     norms = residual_norms(best.problem(), best.poses, best.inverse_depths)
     best.track_weights = track_weights(norms, best.scale)
     return best
+
+
+def rotations_between_keyframes(
+    solved: Geometry, hosts: list[HostTracks], keyframes: np.ndarray, frame_count: int
+) -> Geometry:
+    """A rotating camera whose keyframes are solved, with the rotations of the frames between them."""
+    poses = poses_between_keyframes(solved.poses, keyframes, frame_count)
+    center = solved.center
+    whole = {host.host: host for host in hosts}
+    for frame in np.setdiff1d(np.arange(frame_count), keyframes):
+        nearest = min(whole, key=lambda index: abs(index - frame))  # noqa: B023
+        at = np.flatnonzero(whole[nearest].frames == frame)
+        seen = whole[nearest].visible[at[0]] if len(at) else np.zeros(0, bool)
+        poses.rotations[frame] = poses.rotations[nearest]
+        if seen.sum() >= 6:
+            first, second = whole[nearest].host_pixels[seen], whole[nearest].pixels[at[0]][seen]
+            focal = poses.focal_of(nearest)
+            if poses.zoom is not None:
+                second = (second - center) * (focal / poses.focal_of(frame)) + center
+            poses.rotations[frame] = rotation_between(first, second, focal, center) @ poses.rotations[nearest]
+    depths = [np.zeros(host.count) for host in hosts]
+    return Geometry(hosts, depths, poses, np.ones(frame_count, bool), center, solved.scale)
+
+
+def poses_between_keyframes(poses: Poses, keyframes: np.ndarray, frame_count: int) -> Poses:
+    """The poses of keyframes, with the identity and an interpolated zoom for the frames between them."""
+    found = replace(identity_poses(frame_count, poses.focal), radial=poses.radial)
+    found.rotations[keyframes], found.translations[keyframes] = poses.rotations, poses.translations
+    if poses.zoom is not None:
+        found.zoom = np.interp(np.arange(frame_count), keyframes, poses.zoom)
+    return found
 
 
 def refined_poses(
@@ -204,24 +223,22 @@ def refined_poses(
     """The geometry of approximately known poses (those marked in `registered`), refined on the tracks."""
     frame_count = len(registered)
     keyframes, short = keyframe_tracks(hosts, frame_count)
-    part = Poses(poses.rotations[keyframes], poses.translations[keyframes], poses.focal)
-    geometry = geometry_from_poses(part, registered[keyframes], short, center)
+    geometry = geometry_from_poses(poses.at(keyframes), registered[keyframes], short, center)
     if geometry.hosts:
         refine_registered(geometry, focal_prior, free_focal=not focal_is_known, rounds=4, iterations=8)
     if len(keyframes) < frame_count:
-        geometry = _with_other_frames(geometry, hosts, keyframes, frame_count, progress)
+        geometry = with_other_frames(geometry, hosts, keyframes, frame_count, progress)
     return geometry
 
 
 def keyframe_tracks(hosts: list[HostTracks], frame_count: int) -> tuple[np.ndarray, list[HostTracks]]:
     """The keyframes (K,) of a clip, and the tracks in them, with frames numbered by keyframe. All frames of a short
     clip are keyframes."""
-    stride = keyframe_stride(frame_count)
-    if stride == 1:
-        return np.arange(frame_count), hosts
+    keyframes = keyframes_of(frame_count)
+    if len(keyframes) == frame_count:
+        return keyframes, hosts
     is_key = np.zeros(frame_count, bool)
-    is_key[::stride] = True
-    is_key[-1] = True
+    is_key[keyframes] = True
     number = np.cumsum(is_key) - 1
     short = []
     for host in hosts:
@@ -229,7 +246,13 @@ def keyframe_tracks(hosts: list[HostTracks], frame_count: int) -> tuple[np.ndarr
             kept = host.subset(frames=np.flatnonzero(is_key[host.frames]))
             if len(kept.frames):
                 short.append(replace(kept, host=int(number[host.host]), frames=number[kept.frames]))
-    return np.flatnonzero(is_key), short
+    return keyframes, short
+
+
+def keyframes_of(frame_count: int) -> np.ndarray:
+    """The keyframes (K,) of a clip; those of a short clip are all of its frames."""
+    stride = keyframe_stride(frame_count)
+    return np.unique(np.append(np.arange(0, frame_count, stride), frame_count - 1))
 
 
 def _solve_part_by_part(short, count, center, focal, focal_prior, seed, progress) -> Geometry | None:
@@ -248,10 +271,9 @@ def _solve_part_by_part(short, count, center, focal, focal_prior, seed, progress
     return extend(part, short, focal_prior=focal_prior, free_focal=focal is None, progress=progress)
 
 
-def _with_other_frames(solved: Geometry, hosts, keyframes: np.ndarray, frame_count: int, progress) -> Geometry:
+def with_other_frames(solved: Geometry, hosts, keyframes: np.ndarray, frame_count: int, progress) -> Geometry:
     """The geometry of the keyframes with the frames between them registered too."""
-    poses = identity_poses(frame_count, solved.poses.focal)
-    poses.rotations[keyframes], poses.translations[keyframes] = solved.poses.rotations, solved.poses.translations
+    poses = poses_between_keyframes(solved.poses, keyframes, frame_count)
     registered = np.zeros(frame_count, bool)
     registered[keyframes] = solved.registered
     whole = {host.host: host for host in hosts}

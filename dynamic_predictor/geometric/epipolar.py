@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from scene.option import LARGEST_INTEGER
+
 
 def two_view_pose(
     first: np.ndarray, second: np.ndarray, focal: float, center: tuple[float, float], seed: int = 0
@@ -15,7 +17,7 @@ def two_view_pose(
     if len(first) < 12:
         return None
     one, two = (first - center) / focal, (second - center) / focal
-    cv2.setRNGSeed(seed + 1)
+    cv2.setRNGSeed(seed % LARGEST_INTEGER + 1)
     essential, inliers = cv2.findEssentialMat(one, two, np.eye(3), cv2.RANSAC, 0.999, 0.7 / focal, 2000)
     if essential is None or essential.shape[0] < 3 or inliers is None:
         return None

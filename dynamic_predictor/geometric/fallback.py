@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, residual_norms
 from dynamic_predictor.geometric.geometry import Geometry, cost_at
+from dynamic_predictor.geometric.reprojection import Poses, identity_poses, residual_norms
 
 #: jitter in pixels that the background of a locked-off camera may have (compression, sensor noise, tracking errors)
 STATIC_JITTER = 0.15
@@ -61,7 +61,7 @@ def explained_share(geometry: Geometry, tolerance: float) -> float:
 
 def bridge(poses: Poses, registered: np.ndarray) -> None:
     """Fills the poses of frames that are not `registered` (F,), in place: interpolated between the nearest registered
-    frames (rotations by slerp, centers linearly), and equal to the nearest one beyond the ends."""
+    frames (rotations by slerp, centers and zoom linearly), and equal to the nearest one beyond the ends."""
     known, missing = np.flatnonzero(registered), np.flatnonzero(~registered)
     if len(known) == 0 or len(missing) == 0:
         return
@@ -73,6 +73,8 @@ def bridge(poses: Poses, registered: np.ndarray) -> None:
     else:
         rotations = np.tile(poses.rotations[known[0]], (len(missing), 1, 1))
         positions = np.tile(centers[known[0]], (len(missing), 1))
+    if poses.zoom is not None:
+        poses.zoom[missing] = np.interp(at, known, poses.zoom[known])
     poses.rotations[missing] = rotations
     poses.translations[missing] = -np.einsum("kij,kj->ki", rotations, positions)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, Problem, residual_norms, robust_cost
+from dynamic_predictor.geometric.reprojection import Poses, Problem, residual_norms, robust_cost
 from dynamic_predictor.geometric.tracks import HostTracks
 
 #: smallest noise that is ever assumed, in pixels per coordinate
@@ -58,11 +58,16 @@ def cut_out(hosts: list[HostTracks], begin: int, end: int) -> list[HostTracks]:
 
 def thinned(host: HostTracks, most: int) -> HostTracks:
     """At most `most` of the host's tracks, evenly spread over the image; of neighboring tracks the longest is kept."""
+    return host if host.count <= most else host.subset(tracks=thinned_tracks(host, most))
+
+
+def thinned_tracks(host: HostTracks, most: int) -> np.ndarray:
+    """The indices of the tracks that `thinned` keeps."""
     if host.count <= most:
-        return host
+        return np.arange(host.count)
     length = host.visible.sum(0)
     runs = np.array_split(np.arange(host.count), most)
-    return host.subset(tracks=np.array([run[np.argmax(length[run])] for run in runs]))
+    return np.array([run[np.argmax(length[run])] for run in runs])
 
 
 def track_weights(norms: list[np.ndarray], scale: float, softness: float = 3.0) -> list[np.ndarray]:

@@ -9,16 +9,17 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial import KDTree
 
-from dynamic_predictor.geometric.bundle_adjustment import (
+from dynamic_predictor.geometric.bundle_adjustment import adjust
+from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, restricted, track_weights
+from dynamic_predictor.geometric.reprojection import (
     NEAREST,
     Problem,
-    adjust,
+    host_rays,
     noise_scale,
     project_host,
     residual_norms,
     rotation_from_vector,
 )
-from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, restricted, track_weights
 from dynamic_predictor.geometric.tracks import HostTracks
 from scene.progress import Progress, ignore_progress
 from scene.rotations import nearest_rotation
@@ -36,7 +37,7 @@ def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -
         if not geometry.registered[host.host] or at == len(host.frames) or host.frames[at] != frame:
             continue
         seen = np.flatnonzero(host.visible[at] & (geometry.track_weights[index] > 0.05))
-        rays = np.column_stack([(host.host_pixels[seen] - geometry.center) / geometry.poses.focal, np.ones(len(seen))])
+        rays = host_rays(host.subset(tracks=seen), geometry.poses, geometry.center)
         offset = inverse_depth[seen, None] * geometry.poses.translations[host.host]
         points.append((rays - offset) @ geometry.poses.rotations[host.host])
         scales.append(inverse_depth[seen])
@@ -56,8 +57,12 @@ def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -
         drift = geometry.poses.translations[one] - turn @ geometry.poses.translations[two]
         # orthonormalized, because the rounding errors of such products double from frame to frame
         guesses.append((nearest_rotation(turn @ guesses[0][0]), turn @ guesses[0][1] + drift))
+    if geometry.poses.radial is not None:
+        focal, middle = geometry.poses.focal_of(frame), np.asarray(geometry.center)
+        ideal = geometry.poses.radial.ideal((view[2] - middle) / focal) * focal + middle
+        view = (view[0], view[1], ideal, view[3])
     base = max(scale or geometry.scale, 0.3)
-    solved = [_resected(*guess, *view, geometry.poses.focal, geometry.center, base) for guess in guesses]
+    solved = [_resected(*guess, *view, geometry.poses.focal_of(frame), geometry.center, base) for guess in guesses]
     _, geometry.poses.rotations[frame], geometry.poses.translations[frame] = min(solved, key=lambda found: found[0])
     geometry.registered[frame] = True
     return True

@@ -7,10 +7,10 @@ CVPR 2016). The solutions are sorted by robust cost; `incremental_mapping` exten
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, identity_poses, project_host, rotation_from_vector
 from dynamic_predictor.geometric.epipolar import two_view_pose
 from dynamic_predictor.geometric.geometry import Geometry, cost_at, restricted
 from dynamic_predictor.geometric.incremental_mapping import predicted_inverse_depths, refine, register_frame
+from dynamic_predictor.geometric.reprojection import Poses, identity_poses, project_host, rotation_from_vector
 from dynamic_predictor.geometric.tracks import HostTracks
 
 

@@ -136,7 +136,7 @@ def residual_evidence(
             rigid = np.nan_to_num(pair_flow.displacement - error, posinf=0.0, neginf=0.0)
             difference = np.square(_warped(image, rigid) - gray)
             side = int(frames_apart > 0)
-            inside = _inside(rigid)
+            inside = _inside(rigid) * _seen_at(flow, other, rigid)
             differences[side] += inside * difference
             visible[side] += inside
             rigid_difference += seen * difference
@@ -156,6 +156,9 @@ def residual_evidence(
     moving = np.maximum(moving, EVIDENCE_LIMIT * certain)
     static *= 1.0 - certain
     residual /= np.maximum(residual_weight, 1e-6)[..., None]
+    unobserved = flow.unobserved(index)
+    if unobserved is not None:
+        moving[unobserved], static[unobserved] = 0.0, 0.0
     return Evidence(moving, static, residual)
 
 
@@ -207,6 +210,12 @@ def _inside(displacement: np.ndarray) -> np.ndarray:
     x = np.arange(width, dtype=np.float32)[None, :] + displacement[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + displacement[..., 1]
     return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
+def _seen_at(flow: FlowField, index: int, displacement: np.ndarray) -> np.ndarray | float:
+    """(H, W) in [0, 1]: whether `displacement` (H, W, 2) ends at a pixel of frame `index` that was observed."""
+    unobserved = flow.unobserved(index)
+    return 1.0 if unobserved is None else _warped((~unobserved).astype(np.uint8), displacement)
 
 
 def _appearance_evidence(gray: np.ndarray, differences: np.ndarray, visible: np.ndarray) -> np.ndarray:
@@ -302,7 +311,7 @@ def scene_motion(scene: Scene, *, flow: OpticalFlow | None = None, progress: Pro
     depth, by any optical `flow` (default: DIS). Raises `ValueError` for a scene without depth."""
     if scene.z_depths is None:
         raise ValueError("motion estimation needs depth; this scene has none")
-    field = FlowField(scene.frames, flow)
+    field = FlowField(scene.frames, flow, observed=scene.observed)
     with np.errstate(all="ignore"):  # the depths of a damaged network may have any value
         motion = estimate_motion(field, scene.cameras, scene.z_depths, scene.confidences, progress=progress)
     return refined_borders(field.images, motion)

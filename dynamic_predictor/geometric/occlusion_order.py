@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import KDTree
 
-from dynamic_predictor.geometric.bundle_adjustment import project_host
 from dynamic_predictor.geometric.geometry import Geometry
+from dynamic_predictor.geometric.reprojection import project_host
 
 #: distance, as a share of the longer image side, within which two points are on the same pixel
 _RADIUS = 0.02

@@ -39,7 +39,7 @@ class GeometricPredictor:
             raise InputError(f"There is only {len(frames)} frame; cameras need at least two frames of a moving view.")
         warnings: list[str] = []
         estimator = create_optical_flow(self.settings.flow, auto="dis", device=self.device, warn=warnings.append)
-        flow = FlowField(frames, estimator)
+        flow = FlowField(frames, estimator, observed=views.observed)
         timings = {"cameras": 0.0, "depth": 0.0, "motion": 0.0}
         motion = masks
         cameras: CameraEstimate | None = None

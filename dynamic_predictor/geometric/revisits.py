@@ -35,7 +35,9 @@ _LEAST_POINTS, _LEAST_SHARE = 20, 0.15
 _MARGIN = 3
 
 
-def with_revisits(tracks: Tracks, flow: FlowField, motion_masks: FrameMaps | None = None) -> Tracks:
+def with_revisits(
+    tracks: Tracks, flow: FlowField, motion_masks: FrameMaps | None = None, zoom: np.ndarray | None = None
+) -> Tracks:
     """`tracks` with additional observations in frames that show the place of a host frame again, outside the frames
     that its tracks reach. There are no observations on pixels that `motion_masks` (1 = moves) mark."""
     if not tracks.hosts:
@@ -58,7 +60,7 @@ def with_revisits(tracks: Tracks, flow: FlowField, motion_masks: FrameMaps | Non
             if correlation[candidate] < _LEAST_CORRELATION:
                 break
             correlation[max(candidate - distance, 0) : candidate + distance + 1] = -1.0
-            host = _with_revisit(host, candidate, flow, motion_masks)
+            host = _with_revisit(host, candidate, flow, motion_masks, zoom)
         hosts.append(host)
     return replace(tracks, hosts=hosts)
 
@@ -74,7 +76,9 @@ def _thumbnails(flow: FlowField) -> np.ndarray:
     return np.stack(rows)
 
 
-def _with_revisit(host: HostTracks, frame: int, flow: FlowField, motion_masks: FrameMaps | None) -> HostTracks:
+def _with_revisit(
+    host: HostTracks, frame: int, flow: FlowField, motion_masks: FrameMaps | None, zoom: np.ndarray | None
+) -> HostTracks:
     """`host` with the observations of its points in `frame`; unchanged if too few points are confirmed."""
     height, width = flow.gray(frame).shape
     points = (host.host_pixels - 0.5).astype(np.float32)
@@ -82,7 +86,7 @@ def _with_revisit(host: HostTracks, frame: int, flow: FlowField, motion_masks: F
     good = np.flatnonzero((error < 1.0) & inside_image(displaced, width, height, _MARGIN))
     if len(good) < _LEAST_POINTS:
         return host
-    aligned, success = aligned_points(flow, host.host, frame, points[good], displaced[good])
+    aligned, success = aligned_points(flow, host.host, frame, points[good], displaced[good], zoom)
     success &= inside_image(aligned, width, height, _MARGIN)
     if motion_masks is not None:
         column, row = np.clip(np.rint(aligned).astype(int), 0, [width - 1, height - 1]).T

@@ -132,14 +132,44 @@ def displaced_points(flow: FlowField, source: int, target: int, points: np.ndarr
 
 
 def aligned_points(
-    flow: FlowField, host: int, frame: int, host_points: np.ndarray, guess: np.ndarray
+    flow: FlowField,
+    host: int,
+    frame: int,
+    host_points: np.ndarray,
+    guess: np.ndarray,
+    zoom: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The positions `guess` (N, 2) in `frame`, refined by alignment with the patches around `host_points` in frame
     `host`, and whether the alignment succeeded (N,): it is close to the guess, and its reverse returns to the host
-    point."""
+    point. `zoom` (F,) is the logarithm of the focal length of every frame: patches of the same scale are aligned."""
+    magnified = 0.0 if zoom is None else float(zoom[frame] - zoom[host])
+    if abs(magnified) > 0.005:
+        return _aligned_under_zoom(flow, host, frame, host_points, guess, float(np.exp(magnified)))
+    return _aligned(flow.gray(host), flow.gray(frame), host_points, guess)
+
+
+def _aligned_under_zoom(flow: FlowField, host: int, frame: int, host_points, guess, ratio: float):
+    """`aligned_points` where `frame` shows everything larger than `host` by `ratio`: the image of the wider view is
+    enlarged about its center, because what it shows beyond is not in the other."""
+    first, second = flow.gray(host), flow.gray(frame)
+    center = (np.array(first.shape[::-1], np.float32) - 1) / 2
+    if ratio > 1:
+        larger = ((host_points - center) * ratio + center).astype(np.float32)
+        return _aligned(_enlarged(first, ratio), second, larger, guess)
+    aligned, success = _aligned(first, _enlarged(second, 1 / ratio), host_points, (guess - center) / ratio + center)
+    return (aligned - center) * np.float32(ratio) + center, success
+
+
+def _enlarged(image: np.ndarray, factor: float) -> np.ndarray:
+    """An image of the same size that shows its middle larger."""
+    center = (np.array(image.shape[::-1]) - 1) / 2
+    matrix = np.column_stack([np.eye(2) * factor, center * (1 - factor)])
+    return cv2.warpAffine(image, matrix, image.shape[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _aligned(first: np.ndarray, second: np.ndarray, host_points, guess) -> tuple[np.ndarray, np.ndarray]:
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01)
     flags = cv2.OPTFLOW_USE_INITIAL_FLOW
-    first, second = flow.gray(host), flow.gray(frame)
     aligned, found, _ = cv2.calcOpticalFlowPyrLK(
         first, second, host_points, guess.astype(np.float32).copy(), None, None, _PATCH, _LEVELS, criteria, flags, 1e-4
     )
@@ -156,12 +186,14 @@ def track_points(
     flow: FlowField,
     motion_masks: FrameMaps | None = None,
     *,
+    zoom: np.ndarray | None = None,
     reach: int = 60,
     progress: Progress = ignore_progress,
 ) -> Tracks:
     """Tracks of points in evenly spread host frames, each over up to `reach` frames in both directions of time.
 
-    There are no points and no observations on pixels that `motion_masks` (1 = moves) mark.
+    There are no points and no observations on pixels that `motion_masks` (1 = moves) mark or that were not observed.
+    `zoom` is that of `aligned_points`.
     """
     count = len(flow.frames)
     height, width = flow.gray(0).shape
@@ -173,12 +205,15 @@ def track_points(
 
     def moving_at(index: int) -> np.ndarray | None:
         if motion_masks is None:
-            return None
+            return flow.unobserved(index)
         if index not in moving:
             if len(moving) > 2 * reach + 40:
                 moving.pop(next(iter(moving)))
             mask = (motion_masks[index] > 0.5).astype(np.uint8)
             moving[index] = cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0
+            unobserved = flow.unobserved(index)
+            if unobserved is not None:
+                moving[index] |= unobserved
         return moving[index]
 
     host_frames = sorted(set(range(first, count, host_step)) | ({0, count - 1}))
@@ -192,7 +227,7 @@ def track_points(
         if len(points):
             for direction in (-1, 1):
                 limit = max(0, host - reach) if direction < 0 else min(count - 1, host + reach)
-                found = _track_one_way(flow, host, points, direction, limit, moving_at)
+                found = _track_one_way(flow, host, points, direction, limit, moving_at, zoom)
                 for frame, positions, seen in found if direction > 0 else reversed(found):
                     frames.append(frame)
                     pixels.append(positions)
@@ -212,7 +247,7 @@ def track_points(
     return Tracks(width, height, count, [host for host in hosts if host.count and len(host.frames)])
 
 
-def _track_one_way(flow, host, points, direction, limit, moving_at):
+def _track_one_way(flow, host, points, direction, limit, moving_at, zoom):
     """[(frame, positions (N, 2), visible (N,))] of the `points` of the host, frame after frame up to `limit`."""
     height, width = flow.gray(0).shape
     found = []
@@ -235,7 +270,7 @@ def _track_one_way(flow, host, points, direction, limit, moving_at):
         aligned, is_aligned = displaced, np.zeros(len(points), bool)
         chosen = np.flatnonzero(good)
         if len(chosen):
-            refined, success = aligned_points(flow, host, frame, points[chosen], displaced[chosen])
+            refined, success = aligned_points(flow, host, frame, points[chosen], displaced[chosen], zoom)
             aligned = displaced.copy()
             aligned[chosen[success]] = refined[success]
             is_aligned[chosen[success]] = True

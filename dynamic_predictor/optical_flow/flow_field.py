@@ -11,6 +11,11 @@ from dynamic_predictor.optical_flow.dis import DISFlow
 from dynamic_predictor.optical_flow.gray_images import GrayImages
 from dynamic_predictor.optical_flow.normalized_frames import normalized
 from scene.frames import Frames
+from scene.maps import FrameMaps
+from scene.observed import filled, is_observed
+
+#: edge in pixels of the square around a pixel that was not observed in which flow is not trusted
+_REACH = 7
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,8 @@ class Flow:
 
     `displacement` (H, W, 2) float32, pixels (x, y): the point at pixel p of `source` is at p + displacement in
     `target`. `consistency_error` (H, W) float32, pixels: the distance between p and the pixel that the backward flow
-    returns to from p + displacement; infinite where p + displacement is outside the image.
+    returns to from p + displacement; infinite where p + displacement is outside the image, and where either end was not
+    observed.
     """
 
     source: int
@@ -35,11 +41,20 @@ class FlowField:
     computed again on demand.
     """
 
-    def __init__(self, frames: Frames, flow: OpticalFlow | None = None, cache_bytes: int = 512 << 20) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        flow: OpticalFlow | None = None,
+        cache_bytes: int = 512 << 20,
+        *,
+        observed: FrameMaps | None = None,
+    ) -> None:
+        """`observed`: what the frames have observed (`scene.observed`); elsewhere there is no flow."""
         self.frames = frames
         #: the frames with usual contrast and noise, from which flow is estimated
         self.images = normalized(frames)
-        self._images = GrayImages(self.images.rgb8)
+        self._observed = observed
+        self._images = GrayImages(self.images.rgb8 if observed is None else self._filled)
         self._between = (flow or DISFlow()).between(self._images)
         pixels = frames.width * frames.height
         # 16 bits span three image sides in both directions: steps of 1/42 pixel at 512 pixels
@@ -53,6 +68,18 @@ class FlowField:
     def gray(self, index: int) -> np.ndarray:
         """Frame `index` of `images` as uint8 gray (H, W)."""
         return self._images.gray(index)
+
+    def unobserved(self, index: int) -> np.ndarray | None:
+        """Bool (H, W): the pixels of a frame that were not observed or are too near to such pixels to have a flow of
+        their own; None where all is observed."""
+        if self._observed is None:
+            return None
+        missing = (~is_observed(self._observed, index)).astype(np.uint8)
+        return cv2.dilate(missing, np.ones((_REACH, _REACH), np.uint8)) > 0
+
+    def _filled(self, index: int) -> np.ndarray:
+        assert self._observed is not None
+        return filled(self.images.rgb8(index), self._observed[index])
 
     def displacement(self, source: int, target: int) -> np.ndarray:
         """Flow from `source` to `target`, (H, W, 2) float32, pixels (x, y)."""
@@ -76,4 +103,10 @@ class FlowField:
         returned = cv2.remap(backward, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         error = np.linalg.norm(forward + returned, axis=-1)
         error[(x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)] = np.inf
+        here, there = self.unobserved(source), self.unobserved(target)
+        if here is not None and there is not None:
+            error[here] = np.inf
+            error[cv2.remap(there.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) > 0] = (
+                np.inf
+            )
         return Flow(source, target, forward, error)

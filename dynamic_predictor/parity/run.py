@@ -13,7 +13,6 @@ The networks are those in `dynamic_predictor.specs` and `optical_flow.specs` tha
 import argparse
 import math
 import sys
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from dynamic_predictor.parity.case import ParityCase
 from dynamic_predictor.parity.made_up_weights import fill_with_made_up_weights
 from dynamic_predictor.specs import specs
 from scene.errors import InputError, is_out_of_memory
+from scene.files.arrays import read_entries
 from scene.files.atomic import atomic_file
 from scene.files.json_files import read_json
 
@@ -119,18 +119,8 @@ def _checked_overrides(case: ParityCase, overrides: Mapping[str, Sequence]) -> l
 def read_inputs(path: Path, optional: Iterable[str] = ()) -> dict[str, Tensor]:
     """The float32 array `images` of an .npz file, and those of the `optional` ones that it has. Raises `InputError` if
     there are no images, and for arrays that are too large or not finite."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if "images" not in getattr(arrays, "files", ()):
-                raise InputError(f'{path} has no array called "images".')
-            wanted = [name for name in ("images", *optional) if name in arrays.files]
-            return {name: _checked_input(path, name, arrays[name]) for name in wanted}
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the path.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be read as an .npz file of numbers.") from error
+    arrays = read_entries(path, ("images",), optional=tuple(optional))
+    return {name: _checked_input(path, name, values) for name, values in arrays.items()}
 
 
 def _checked_input(path: Path, name: str, values: np.ndarray) -> Tensor:

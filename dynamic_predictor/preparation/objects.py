@@ -1,7 +1,6 @@
 """Raw folders of single objects: CO3Dv2, WildRGB-D, OmniObject3D."""
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -19,9 +18,10 @@ from dynamic_predictor.training.datasets.array_formats import read_exr
 from dynamic_predictor.training.datasets.frame_files import read_mask
 from dynamic_predictor.training.datasets.listing import SELECTED_FILE
 from scene.errors import InputError
-from scene.files.json_files import read_json, write_json
+from scene.files.json_files import parse_json, read_json, write_json
 from scene.files.text import check_file, finite_array, read_rows
 from scene.images import read_image
+from scene.media.image_header import stored_values
 
 #: as in the published preparation: sequences per category, quality of the cameras, frames per sequence of WildRGB-D
 _SEQUENCES, _LEAST_QUALITY, _WILD_FRAMES = 50, 0.5, 100
@@ -116,9 +116,10 @@ def _read_annotations(path: Path) -> list[dict[str, Any]]:
     check_file(path)
     try:
         with gzip.open(path, "rb") as stream:
-            entries = json.loads(stream.read(_MAX_JSON_BYTES))
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+            text = stream.read(_MAX_JSON_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is damaged and cannot be read; download it again.") from error
+    entries = parse_json(text, str(path))
     if not isinstance(entries, list):
         raise InputError(f"{path} does not hold a list of annotations; download it again.")
     return entries
@@ -189,9 +190,8 @@ def write_scales(raw: Path, out: Path, records: Sequence[SceneRecord]) -> None:
 
 
 def _on_white(path: Path) -> np.ndarray:
-    check_file(path)
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4:
+    pixels = stored_values(path)
+    if pixels.ndim != 3 or pixels.shape[2] != 4:
         return read_image(path)
     image = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
     image[pixels[..., 3] == 0] = 255

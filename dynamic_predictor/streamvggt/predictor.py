@@ -83,6 +83,11 @@ class VGGTPredictor:
                 progress=progress,
             )
 
+    def require(self) -> None:
+        """As `contract.LearnedPredictor`."""
+        if self._network is None:
+            require_weights(self.weights, self.settings.weights)
+
     def _loaded(self) -> GeometryNetwork:
         if self._network is None:
             path = require_weights(self.weights, self.settings.weights)

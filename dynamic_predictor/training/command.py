@@ -7,6 +7,7 @@ torchrun --nproc_per_node=4 dynamic_predictor/launch.py --mode=train ...
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +43,14 @@ def main(arguments: Sequence[str]) -> int:
 def _train(options: argparse.Namespace, make: Callable[[argparse.Namespace, Callable[[str], None]], "Recipe"]) -> int:
     from dynamic_predictor.training.processes import process_group
     from dynamic_predictor.training.training_run import train
+    from scene.files.locking import only_process
     from scene.progress import ignore_progress
     from terminal.progress_bars import ProgressBars
 
     output = Path(options.output_dir)
-    with process_group(options.device) as process, ProgressBars() as bars:
+    with process_group(options.device) as process, ExitStack() as stack, ProgressBars() as bars:
+        if process.is_first:  # the other processes of this training write there, too
+            stack.enter_context(only_process(output, recovers=process.world_size == 1))
         recipe = make(options, bars.warn if process.is_first else lambda sentence: None)
         try:
             validation = train(

@@ -1,6 +1,5 @@
 """The log of a training run: log.jsonl, curves.png, examples.png, and files for TensorBoard if it is installed."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 from dynamic_predictor.training.recipe import Validation
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
-from scene.files.json_files import json_text
+from scene.files.json_files import json_text, parse_json
+from scene.files.text import read_text
 from scene.images import write_png
 
 
@@ -103,10 +103,10 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"{path} does not exist; this folder contains no training run.")
     lines = []
-    for text in path.read_text("utf-8").splitlines():
+    for text in read_text(path).splitlines():
         try:
-            line = json.loads(text)
-        except ValueError:
+            line = parse_json(text, str(path))
+        except InputError:
             continue
         if isinstance(line, dict) and "epoch" in line:
             lines.append(line)

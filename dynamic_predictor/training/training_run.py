@@ -21,6 +21,7 @@ from dynamic_predictor.training.sharding import gather, shard, shard_optimizer_s
 from dynamic_predictor.training.training_log import TrainingLog
 from scene.errors import InputError
 from scene.files.json_files import plain
+from scene.files.torch_files import check_torch_file
 from scene.interruption import interruption_noted
 from scene.progress import Progress, ignore_progress
 
@@ -170,6 +171,7 @@ def _restore(path: Path, recipe: Recipe, samples_per_step: int) -> tuple[_Positi
         raise InputError(f"{path} does not exist, so there is nothing to resume; leave --resume out.")
     network = recipe.network
     with _reading_checkpoint(path):
+        check_torch_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):
             saved = torch.load(path, map_location="cpu", weights_only=True)
         before, position = saved["settings"], _Position(saved["epoch"], saved["step"], saved["best_score"])

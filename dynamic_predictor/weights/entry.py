@@ -41,6 +41,21 @@ class WeightsFile:
         return self.url or self.page or ""
 
     @property
+    def is_verified(self) -> bool:
+        """Whether its SHA-256 is known here, so that a file that was replaced, by anybody, is noticed."""
+        return self.sha256 is not None
+
+    @property
+    def verification(self) -> str:
+        """By what a download is checked, for people."""
+        if self.is_verified:
+            return "SHA-256"
+        checked = "size, " if self.size is not None else ""
+        checked += "keys and shapes" if self.inventory is not None else "values"
+        pinned = f"revision {self.revision[:12]}" if self.revision else "whatever is published at the time"
+        return f"UNVERIFIED: no SHA-256 is known, only {checked} are checked ({pinned})"
+
+    @property
     def file_name(self) -> str:
         return self.file.rsplit("/", 1)[-1]
 

@@ -15,6 +15,8 @@ from scene.progress import Progress, ignore_progress
 
 #: how often an expired address is resolved again
 _RENEWALS = 20
+#: far above the files of the archives that are known
+_MAX_MEMBER_BYTES = 8 << 30
 
 
 def fetch_weights(
@@ -116,6 +118,11 @@ def _hub_metadata(entry: WeightsFile, file: str, path: Path):
 def _unpack_member(archive: Path, entry: WeightsFile, path: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(entry.file) as source, atomic_file(path) as temporary:
+            limit = opened.getinfo(entry.file).file_size
+            if limit > _MAX_MEMBER_BYTES:
+                raise InputError(
+                    f"{entry.file} of {entry.url} has {limit} bytes, more than any weights; do not use it."
+                )
             with temporary.open("wb") as stream:
                 while block := source.read(1 << 20):
                     stream.write(block)

@@ -3,10 +3,14 @@ Here they are parsed; nothing is executed."""
 
 import ast
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scene.errors import InputError
+
+#: official model strings have a few hundred characters
+_LONGEST = 1 << 14
 
 
 def constructor_arguments(text: str, source: str, classes: Sequence[str], systems: str) -> dict[str, Any]:
@@ -17,6 +21,8 @@ def constructor_arguments(text: str, source: str, classes: Sequence[str], system
     anything but literal arguments.
     """
     broken = InputError(f"{source} has a model string that cannot be parsed: {text[:80]!r}.")
+    if len(text) > _LONGEST:
+        raise broken
     try:
         call: ast.expr = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -34,8 +40,31 @@ def constructor_arguments(text: str, source: str, classes: Sequence[str], system
     assert isinstance(call, ast.Call)
     try:
         return {keyword.arg: _plain_value(keyword.value) for keyword in call.keywords if keyword.arg}
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise broken from error
+
+
+def checked_size(value: Any, name: str, limit: int, source: str, *, whole: bool = True) -> Any:
+    """`value` of the argument `name` as a number from 1 to `limit`, for `whole` ones as an int. Raises `InputError`."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 1 <= value <= limit or (whole and value != int(value)):
+        raise InputError(f"{source} gives {name} as {described(value)}; a number from 1 to {limit} was expected.")
+    return int(value) if whole else value
+
+
+def rotary_base(arguments: Mapping[str, Any], source: str) -> float:
+    """The base of the rotary position embedding that the argument `pos_embed` names (RoPE100). Raises `InputError`."""
+    name = arguments.get("pos_embed", "RoPE100")
+    found = re.fullmatch(r"RoPE([0-9]{1,6})", name) if isinstance(name, str) else None
+    if found is None or int(found[1]) < 2:
+        raise InputError(f"{source} has the position embedding {described(name)}; only RoPE is supported.")
+    return float(found[1])
+
+
+def described(value: Any) -> str:
+    """`value` as text for messages, shortened."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _plain_value(node: ast.expr) -> Any:

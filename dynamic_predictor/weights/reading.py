@@ -2,21 +2,22 @@
 
 import argparse
 import collections
-import json
 import pickle
 import pickletools
 import re
 import typing
 import warnings
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from scene.errors import InputError, first_line, is_out_of_memory
+from scene.files.json_files import parse_json
+from scene.files.text import check_file, read_text
+from scene.files.torch_files import check_torch_file
 
-_CONFIG_BYTES = 1 << 20
+_CONFIG_BYTES, _MAX_BYTES = 1 << 20, 1 << 40
 #: first bytes of zip archives, the container of torch checkpoints
 _ZIP = b"PK"
 #: number of bytes of a pickle that are inspected, and pickle instructions that import or call something
@@ -107,6 +108,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if not inner.is_file():
             raise InputError(f"{path} holds no model.safetensors; give a checkpoint file or the folder that holds one.")
         path = inner
+    if path.exists():
+        check_file(path, _MAX_BYTES)
     head = _read_head(path)
     is_named_safetensors = path.suffix == ".safetensors"
     if is_named_safetensors and head.startswith(_ZIP):
@@ -127,12 +130,7 @@ def read_config(folder: str | Path) -> dict | None:
     path = Path(folder) / "config.json"
     if not path.is_file():
         return None
-    if path.stat().st_size > _CONFIG_BYTES:
-        raise InputError(f"{path} is larger than a configuration can be; fetch it again.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON; fetch it again.") from error
+    config = parse_json(read_text(path, _CONFIG_BYTES), str(path), constants=True)
     if not isinstance(config, dict):
         raise InputError(f"{path} is not a configuration (a JSON object); fetch it again.")
     return config
@@ -176,9 +174,7 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_torch(path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace | None]:
-    mapped = zipfile.is_zipfile(path)
-    if mapped:
-        _refuse_inflated(path)
+    mapped = check_torch_file(path)
     try:
         with torch.serialization.safe_globals(_allowed_globals()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about the pickle protocol before it raises
@@ -227,17 +223,6 @@ def _is_pickle_with_code(path: Path) -> bool:
         return calls
     except Exception:  # damaged, truncated, or not a pickle; only protocol 2 and later have a first byte of their own
         return calls and beginning[:1] == pickle.PROTO
-
-
-def _refuse_inflated(path: Path) -> None:
-    """Raises `InputError` for compressed records, which could unpack to any size; torch does not compress."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            total = sum(record.file_size for record in archive.infolist())
-    except Exception as error:  # damaged files raise all kinds of exceptions
-        raise _unreadable(path, error) from error
-    if total > path.stat().st_size:
-        raise InputError(f"{path} is a compressed archive, not a file of weights; unpack it and give the file in it.")
 
 
 def _state_dict(content: object, path: Path) -> tuple[dict[str, torch.Tensor], argparse.Namespace | None]:

@@ -3,12 +3,12 @@
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scene.errors import InputError
+from scene.files.recovery import new_partial_file, new_partial_folder, put_in_place
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; make room or choose another place",
@@ -39,11 +39,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:64]}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        temporary = new_partial_file(path)
     except OSError as error:
         raise writing_error(path, error) from error
-    temporary = Path(name)
     try:
         temporary.chmod(0o666 & ~_umask())
         yield temporary
@@ -67,19 +65,27 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     _refuse_existing(path, overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name in the same folder, so that the rename at the end never copies.
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:64]}-", dir=path.parent))
+        temporary = new_partial_folder(path)
         temporary.chmod(0o777 & ~_umask())
     except OSError as error:
         raise writing_error(path, error) from error
     try:
         yield temporary
         _refuse_existing(path, overwrite)
-        _put_in_place(temporary, path)
+        put_in_place(temporary, path)
     except OSError as error:
         raise writing_error(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_folder_in_place(made: Path, path: Path) -> None:
+    """Renames the finished folder `made` to `path`, on the same disk, in place of a folder that may be there; an
+    `OSError` becomes `InputError`."""
+    try:
+        put_in_place(made, path)
+    except OSError as error:
+        raise writing_error(path, error) from error
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:
@@ -89,21 +95,6 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path} exists and is not a folder; choose another place.")
     if not overwrite and any(path.iterdir()):
         raise InputError(f"{path} exists already; choose another place, or ask for it to be overwritten.")
-
-
-def _put_in_place(temporary: Path, path: Path) -> None:
-    if not os.path.lexists(path):
-        os.rename(temporary, path)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name[:64]}-old-", dir=path.parent))
-    try:
-        os.rename(path, aside / path.name)
-        os.rename(temporary, path)
-    finally:
-        # Whatever happened, also Ctrl-C between the two renames: one of the two is at `path` in the end.
-        if not os.path.lexists(path):
-            os.rename(aside / path.name, path)
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import time
 import urllib.error
@@ -19,6 +20,8 @@ from scene.progress import Progress, ignore_progress
 
 _BLOCK = 1 << 20
 _ATTEMPTS = 4
+#: of files whose size neither we nor the server know
+LARGEST_UNANNOUNCED = 64 << 30
 _HEADERS = {"User-Agent": "stillsplat", "Accept-Encoding": "identity"}
 
 
@@ -193,12 +196,29 @@ def _receive(answer: http.client.HTTPResponse, request: _Request, start: int, to
                 raise _Interrupted(str(error)) from error
             if not block:
                 break
-            stream.write(block)
             done += len(block)
+            _refuse_excess(request, done, total)
+            stream.write(block)
             if total:
                 request.progress(f"{request.path.name} (MiB)", done >> 20, max(total >> 20, 1))
     if total is not None and done < total:
         raise _Interrupted("the connection was closed early")
+
+
+def _refuse_excess(request: _Request, done: int, total: int | None) -> None:
+    """Raises `InputError`, and removes what has arrived, when the server sends more than it announced or than any file
+    that is fetched here has: such an answer may never end."""
+    limits = [limit for limit in (request.size, total) if limit is not None]
+    limit = min(limits) if limits else LARGEST_UNANNOUNCED
+    if done <= limit:
+        return
+    request.part.unlink(missing_ok=True)
+    request.tag_file.unlink(missing_ok=True)
+    reason = "which it announced" if limits else "as no file has"
+    raise InputError(
+        f"{request.shown} sends more than {format_bytes(limit)}, {reason}; fetch the file by hand and put it at "
+        f"{request.path}."
+    )
 
 
 def _check(part: Path, url: str, size: int | None, sha256: str | None, progress: Progress) -> None:
@@ -223,13 +243,13 @@ def _start_of(answer: http.client.HTTPResponse) -> int:
     """The first byte of a partial answer: `Content-Range: bytes 100-199/200`."""
     value = answer.headers.get("Content-Range", "")
     with suppress(ValueError, IndexError):
-        return int(value.split()[1].split("-")[0])
+        return int(value.split()[1].split("-")[0][:18])
     return -1
 
 
 def _content_length(answer: http.client.HTTPResponse) -> int | None:
     value = answer.headers.get("Content-Length", "")
-    return int(value) if value.isdigit() else None
+    return int(value) if re.fullmatch("[0-9]{1,18}", value) else None
 
 
 def _length(path: Path) -> int:

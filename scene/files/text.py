@@ -24,10 +24,10 @@ def check_file(path: Path, limit: int = MAX_TEXT_BYTES) -> None:
 
 
 def read_text(path: Path, limit: int = MAX_TEXT_BYTES) -> str:
-    """The text of a file in UTF-8."""
+    """The text of a file in UTF-8, with or without a byte order mark."""
     check_file(path, limit)
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")  # Windows programs begin files with a byte order mark
     except PermissionError:
         raise InputError(f"{path} may not be read; check its permissions.") from None
     except UnicodeDecodeError:
@@ -71,7 +71,7 @@ def finite_array(value: Any, shape: tuple[int, ...], what: str, path: Path) -> n
     """A JSON value as a finite float64 array of `shape`, or `InputError` that names `what` and `path`."""
     try:
         array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise InputError(f"{path}: {what} is not made of numbers.") from None
     if array.shape != shape:
         raise InputError(f"{path}: {what} has shape {list(array.shape)} instead of {list(shape)}.")

@@ -20,7 +20,7 @@ from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
 from scene.frame_files import frame_name
 from scene.progress import Progress
-from scene.rotations import quaternion_from_rotation
+from scene.rotations import quaternion_from_rotation, rotation_from_quaternion
 from scene.scene import PointCloud
 
 #: id of COLMAP's camera model PINHOLE
@@ -82,8 +82,11 @@ class _Model:
         self.camera_ids = [1] * len(cameras) if shared else list(range(1, len(cameras) + 1))
         self.written = self.intrinsics[:1] if shared else self.intrinsics
         camera_from_world = np.array([camera.camera_from_world for camera in cameras]).reshape(-1, 4, 4)
-        self.quaternions = quaternion_from_rotation(camera_from_world[:, :3, :3]) if len(cameras) else []
-        self.translations = camera_from_world[:, :3, 3]
+        self.quaternions = quaternion_from_rotation(camera_from_world[:, :3, :3]) if len(cameras) else np.zeros((0, 4))
+        # by the rotations of the quaternions: those of the cameras may be rounded, which far from the origin is meters
+        rotations = rotation_from_quaternion(self.quaternions)
+        centers = np.array([camera.center for camera in cameras]).reshape(-1, 3)
+        self.translations = -(rotations @ centers[:, :, None])[:, :, 0]
         self.points = points
         self.observations = observations
         self.tracks = _tracks(len(points.positions), observations)

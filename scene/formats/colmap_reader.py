@@ -1,4 +1,4 @@
-"""Reads COLMAP models with the camera models SIMPLE_PINHOLE and PINHOLE (see `scene.formats.colmap`).
+"""Reads COLMAP models (see `scene.formats.colmap`) with the camera models of `scene.formats.lens_models`.
 
 pycolmap does not do this because its messages for damaged files do not name the file or the fault.
 """
@@ -12,53 +12,72 @@ import numpy as np
 from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.text import check_file, read_text
+from scene.formats.checked_camera import LARGEST_COORDINATE, checked_intrinsics, checked_size
+from scene.formats.lens_models import COLMAP_MODELS, colmap_of_lens, lens_of_colmap
+from scene.lens import Lens
 from scene.rotations import affine_matrix, rotation_from_quaternion
 from scene.scene import PointCloud
 
-#: ids of the pinhole cameras with the number of their parameters, and the names of these ids
-_PARAMETER_COUNTS = {0: 3, 1: 4}
-_MODEL_IDS = {"SIMPLE_PINHOLE": 0, "PINHOLE": 1}
+_MODEL_NAMES = {model.identifier: name for name, model in COLMAP_MODELS.items()}
 _NO_POINT = 2**64 - 1
 _MAX_FILE_BYTES = 16 << 30
+#: place of the name among the words of an image in images.txt; it may have blanks
+_NAME = 9
 
 
 @dataclass
 class ColmapModel:
-    """Cameras and names of the images, in the order of the image ids, and the points.
+    """Cameras and names of the images, in the order of the image ids, and the points with float64 positions.
 
-    `observations[i]` is (pixels (K, 2) float64, point indices (K,) int64, -1 = no point) of image i.
+    `observations[i]` is (pixels (K, 2) float64, point indices (K,) int64, -1 = no point) of image i, `lenses[i]` its
+    lens. The camera of an image that is distorted has the lens's intrinsics and not its distortion.
     """
 
     names: list[str]
     cameras: list[Camera]
     points: PointCloud
     observations: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    lenses: list[Lens] = field(default_factory=list)
 
 
-def read_colmap(folder: str | Path) -> ColmapModel:
+def holds_colmap(folder: Path) -> bool:
+    """Whether `folder` has the cameras and images of a model."""
+    return any(all((folder / f"{stem}{kind}").is_file() for stem in ("cameras", "images")) for kind in (".bin", ".txt"))
+
+
+def read_colmap(folder: str | Path, *, distorted: bool = False, without_points: bool = False) -> ColmapModel:
     """Reads the model in `folder`: the .bin files when all three exist, else the .txt files.
 
     Memory is proportional to the size of the files, whatever counts they contain. Raises `InputError` for files that
-    are missing, cut off or inconsistent, and for camera models with distortion.
+    are missing, cut off or inconsistent, for camera models that are not known, and for distortion unless `distorted`
+    is set. With `without_points`, the file of the points may be missing.
     """
     folder = Path(folder)
-    for suffix in (".bin", ".txt"):
-        paths = [folder / f"{stem}{suffix}" for stem in ("cameras", "images", "points3D")]
-        if all(path.is_file() for path in paths):
-            cameras_path, images_path, points_path = paths
-            for path in paths:
-                check_file(path, _MAX_FILE_BYTES)
-            if suffix == ".bin":
-                parsed = _read_cameras_bin(cameras_path), _read_images_bin(images_path), _read_points_bin(points_path)
-            else:
-                parsed = _read_cameras_txt(cameras_path), _read_images_txt(images_path), _read_points_txt(points_path)
-            if not (np.abs(parsed[2][1]) <= np.finfo(np.float32).max).all():
-                raise InputError(f"{points_path} has a point whose position is not finite.")
-            return _assemble(images_path, *parsed)
+    for needed in (3, 2) if without_points else (3,):
+        for suffix in (".bin", ".txt"):
+            paths = [folder / f"{stem}{suffix}" for stem in ("cameras", "images", "points3D")]
+            if all(path.is_file() for path in paths[:needed]):
+                return _read(paths[:needed], is_binary=suffix == ".bin", distorted=distorted)
     raise InputError(f"{folder} holds no COLMAP model; it needs cameras, images and points3D, all .bin or all .txt.")
 
 
-_Intrinsics = tuple[int, int, float, float, float, float]
+def _read(paths: list[Path], *, is_binary: bool, distorted: bool) -> ColmapModel:
+    for path in paths:
+        check_file(path, _MAX_FILE_BYTES)
+    lenses = (_read_cameras_bin if is_binary else _read_cameras_txt)(paths[0])
+    for camera_id, lens in lenses.items():
+        if not (distorted or lens.is_pinhole):
+            raise InputError(
+                f"{paths[0]}: camera {camera_id} is a {colmap_of_lens(lens)[0]}, but only PINHOLE and SIMPLE_PINHOLE "
+                "are read here; undistort the images first (colmap image_undistorter)."
+            )
+    images = (_read_images_bin if is_binary else _read_images_txt)(paths[1])
+    points = np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros((0, 3), np.uint8)
+    if len(paths) > 2:
+        points = (_read_points_bin if is_binary else _read_points_txt)(paths[2])
+        if not (np.abs(points[1]) <= LARGEST_COORDINATE).all():
+            raise InputError(f"{paths[2]} has a point whose position is not finite.")
+    return _assemble(paths[1], lenses, images, points)
 
 
 @dataclass
@@ -73,38 +92,45 @@ class _Image:
 
 def _assemble(
     path: Path,
-    intrinsics: dict[int, _Intrinsics],
+    lenses: dict[int, Lens],
     images: list[_Image],
     points: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> ColmapModel:
     ids, positions, colors = points
     order = np.argsort(ids, kind="stable")
     sorted_ids = ids[order]
-    names, cameras, observations = [], [], []
+    names, cameras, observations, chosen = [], [], [], []
     for image in sorted(images, key=lambda image: image.identifier):
-        if image.camera_id not in intrinsics:
+        if image.camera_id not in lenses:
             raise InputError(f"{path}: image {image.name} has camera {image.camera_id}, which is not in the model.")
-        if not np.isfinite(image.pose).all() or abs(np.linalg.norm(image.pose[:4]) - 1.0) > 0.05:
+        # of infinities and NaN, the first comparison is false
+        if not (np.abs(image.pose) <= LARGEST_COORDINATE).all() or abs(np.linalg.norm(image.pose[:4]) - 1.0) > 0.05:
             raise InputError(f"{path}: the pose of image {image.name} is not a finite rigid motion.")
         rotation = rotation_from_quaternion(image.pose[:4]).T
         names.append(image.name)
-        cameras.append(Camera(*intrinsics[image.camera_id], affine_matrix(rotation, -rotation @ image.pose[4:])))
+        lens = lenses[image.camera_id]
+        pose = affine_matrix(rotation, -rotation @ image.pose[4:])
+        cameras.append(Camera(lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy, pose))
+        chosen.append(lens)
         if len(sorted_ids):
             place = np.minimum(np.searchsorted(sorted_ids, image.point_ids), len(sorted_ids) - 1)
             indices = np.where(sorted_ids[place] == image.point_ids, order[place], -1)
         else:
             indices = np.full(len(image.point_ids), -1, np.int64)
         observations.append((image.pixels, indices))
-    return ColmapModel(names, cameras, PointCloud(positions.astype(np.float32), colors), observations)
+    return ColmapModel(names, cameras, PointCloud(positions, colors), observations, chosen)
 
 
-def _checked_intrinsics(path: Path, camera_id: int, width: int, height: int, parameters: list[float]) -> _Intrinsics:
-    fx, fy, cx, cy = [parameters[0], *parameters] if len(parameters) == 3 else parameters
-    if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
-        raise InputError(f"{path}: camera {camera_id} is {width}x{height} pixels, which is not a possible size.")
-    if not (np.isfinite([fx, fy, cx, cy]).all() and fx > 0 and fy > 0):
-        raise InputError(f"{path}: camera {camera_id} has intrinsics that are not finite and positive.")
-    return width, height, fx, fy, cx, cy
+def _lens(path: Path, camera_id: int, model: str, width: int, height: int, parameters: list[float]) -> Lens:
+    of = f"camera {camera_id}"
+    checked_size([width, height], of, path)
+    focal_count = COLMAP_MODELS[model].focal_count
+    focals = parameters[:focal_count]
+    checked_intrinsics([focals[0], focals[-1], *parameters[focal_count : focal_count + 2]], of, path)
+    try:
+        return lens_of_colmap(model, width, height, parameters)
+    except ValueError as error:
+        raise InputError(f"{path}: {of}: {error}.") from None
 
 
 class _Bytes:
@@ -143,15 +169,16 @@ class _Bytes:
             raise InputError(f"{self.path} has an image name that is not text; it is damaged.") from None
 
 
-def _read_cameras_bin(path: Path) -> dict[int, _Intrinsics]:
+def _read_cameras_bin(path: Path) -> dict[int, Lens]:
     file = _Bytes(path)
     cameras = {}
     for _ in range(file.count(24 + 24)):
-        camera_id, model, width, height = file.unpack("<iiQQ")
-        if model not in _PARAMETER_COUNTS:
-            raise _distorted(path, camera_id, f"model {model}")
-        parameters = list(file.unpack(f"<{_PARAMETER_COUNTS[model]}d"))
-        cameras[camera_id] = _checked_intrinsics(path, camera_id, width, height, parameters)
+        camera_id, identifier, width, height = file.unpack("<iiQQ")
+        model = _MODEL_NAMES.get(identifier)
+        if model is None:
+            raise _unknown(path, camera_id, f"model {identifier}")
+        parameters = list(file.unpack(f"<{COLMAP_MODELS[model].parameter_count}d"))
+        cameras[camera_id] = _lens(path, camera_id, model, width, height, parameters)
     return cameras
 
 
@@ -181,38 +208,39 @@ def _read_points_bin(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ids, positions, colors
 
 
-def _distorted(path: Path, camera_id: int, model: str) -> InputError:
+def _unknown(path: Path, camera_id: int, model: str) -> InputError:
     return InputError(
-        f"{path}: camera {camera_id} is a {model}, but only PINHOLE and SIMPLE_PINHOLE are read; undistort the images "
-        "first (colmap image_undistorter)."
+        f"{path}: camera {camera_id} is a {model[:40]}, but only {', '.join(COLMAP_MODELS)} are read; undistort the "
+        "images first (colmap image_undistorter)."
     )
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
+def _lines(path: Path, last: int = -1) -> list[tuple[int, list[str]]]:
+    """Numbers and words of the lines that are no comments; the word number `last` is all that is left of the line."""
     lines = enumerate(read_text(path, _MAX_FILE_BYTES).split("\n"), start=1)
-    return [(number, line.split()) for number, line in lines if not line.startswith("#")]
+    return [(number, line.rstrip().split(maxsplit=last)) for number, line in lines if not line.startswith("#")]
 
 
-def _read_cameras_txt(path: Path) -> dict[int, _Intrinsics]:
+def _read_cameras_txt(path: Path) -> dict[int, Lens]:
     cameras = {}
     for number, words in _lines(path):
         if not words:
             continue
         try:
             camera_id, model, width, height = int(words[0]), words[1], int(words[2]), int(words[3])
-            if model not in _MODEL_IDS:
-                raise _distorted(path, camera_id, model)
+            if model not in COLMAP_MODELS:
+                raise _unknown(path, camera_id, model)
             parameters = [float(word) for word in words[4:]]
-            if len(parameters) != _PARAMETER_COUNTS[_MODEL_IDS[model]]:
+            if len(parameters) != COLMAP_MODELS[model].parameter_count:
                 raise InputError(f"{path}: {model} has {len(parameters)} parameters in line {number}.")
         except (IndexError, ValueError) as error:
             raise _bad_line(path, number, error) from None
-        cameras[camera_id] = _checked_intrinsics(path, camera_id, width, height, parameters)
+        cameras[camera_id] = _lens(path, camera_id, model, width, height, parameters)
     return cameras
 
 
 def _read_images_txt(path: Path) -> list[_Image]:
-    lines = _lines(path)
+    lines = _lines(path, last=_NAME)
     while lines and not lines[0][1]:
         lines = lines[1:]
     images, lines_left = [], iter(lines)
@@ -222,7 +250,8 @@ def _read_images_txt(path: Path) -> list[_Image]:
         _, observed = next(lines_left, (0, []))
         try:
             pose = np.array([float(word) for word in words[1:8]])
-            identifier, camera_id, name = int(words[0]), int(words[8]), " ".join(words[9:])
+            identifier, camera_id, name = int(words[0]), int(words[8]), words[_NAME]
+            observed = [*observed[:_NAME], *(word for rest in observed[_NAME:] for word in rest.split())]
             if len(observed) % 3:
                 raise ValueError("points do not come in threes")
             values = np.array([float(word) for word in observed]).reshape(-1, 3)

@@ -54,8 +54,20 @@ class Exportable(Scene):
 
     @staticmethod
     def of_scene(scene: Scene, **further: Any) -> "Exportable":
-        """`scene` with further results, by the names of the fields."""
-        return Exportable(**{item.name: getattr(scene, item.name) for item in fields(Scene)}, **further)
+        """`scene` with further results, by the names of the fields. Frames of a project (`scene.projects`) have the
+        names, and their cameras the size, of its images."""
+        made = Exportable(**{item.name: getattr(scene, item.name) for item in fields(Scene)}, **further)
+        names, size = scene.provenance.get("image_names"), scene.provenance.get("image_size")
+        if made.image_names or not isinstance(names, list) or len(names) != len(scene.cameras):
+            return made
+        made.image_names = [str(name) for name in names]
+        frames = scene.frames
+        width, height = _size(size) or (frames.width, frames.height)
+        if (width, height) != (frames.width, frames.height):
+            made.original_cameras = [camera.resized(width, height) for camera in scene.cameras]
+            matrix = np.diag([frames.width / width, frames.height / height, 1.0])
+            made.processed_from_original = [matrix] * len(scene.cameras)
+        return made
 
     def available(self) -> frozenset[Need]:
         """Kinds of results that formats can be written from."""
@@ -85,6 +97,11 @@ class Exportable(Scene):
             return self
         unit = LoadedMaps(len(confidences), lambda index: from_network(confidences[index]))
         return replace(self, confidences=unit, has_network_confidence=False)
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    is_size = isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+    return (value[0], value[1]) if is_size else None
 
 
 class HasExportable(Protocol):

@@ -17,6 +17,7 @@ from scene.formats import depth_vis
 from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
 from scene.images import write_jpeg
+from scene.installing import pip_line
 from scene.progress import Progress
 from scene.scene import PointCloud
 
@@ -56,7 +57,7 @@ def write_glb(
     try:
         import trimesh
     except ImportError:
-        raise InputError("Writing .glb files needs trimesh; install it with: pip install trimesh.") from None
+        raise InputError(f"Writing .glb files needs trimesh; install it: {pip_line('trimesh>=4.0')}") from None
     gltf_from_world = gltf_transform(cameras[0].camera_from_world if cameras else np.eye(4), points.positions)
     positions = transform_points(gltf_from_world, points.positions)
     scene = trimesh.Scene()

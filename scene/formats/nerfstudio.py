@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from scene.camera import Camera
 from scene.errors import InputError
@@ -18,18 +17,21 @@ from scene.files.atomic import atomic_folder
 from scene.files.json_files import read_json, write_json
 from scene.files.text import finite_array
 from scene.formats import ply
+from scene.formats.checked_camera import LARGEST_COORDINATE, checked_intrinsics, checked_pose, checked_size
 from scene.formats.exportable import Exportable
+from scene.formats.lens_models import lens_of_nerfstudio
 from scene.formats.options import ExportOptions
 from scene.frame_files import store_frames
 from scene.images import write_png
+from scene.lens import Lens
+from scene.media.image_header import read_header
+from scene.observed import is_observed
 from scene.progress import Progress
-from scene.rotations import is_rigid
 
 #: converts between OpenCV's and OpenGL's camera axes, in both directions
 _FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])
 #: pixels whose motion mask is above this move
 _MOVES = 0.5
-_DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 
 
 @dataclass
@@ -43,19 +45,30 @@ class NerfstudioModel:
     mask_paths: list[str] = field(default_factory=list)
     #: point cloud in world coordinates, from which Gaussians are initialized
     ply_file_path: str | None = None
+    #: depth maps of the images, and what their integers are to be multiplied by; empty: none
+    depth_paths: list[str] = field(default_factory=list)
+    depth_unit: float = 1e-3
+    #: the lenses of the images, when they were read; the cameras have their intrinsics and not their distortion
+    lenses: list[Lens] = field(default_factory=list)
 
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
-    """Writes transforms.json and the frames as images/00000.png, ..., unless the frames are there already. Where there
-    are motion masks, masks/ has them, black where something moves; where there are points, points.ply has them."""
-    names = store_frames(source.frames, folder / "images", progress=progress)
+    """Writes transforms.json and the frames as images/00000.png, ... or, of a project, under the names that it gives
+    them, unless they are there already. Where there are motion masks or pixels that were not observed, masks/ is black
+    there; where there are points, points.ply has them."""
+    names = store_frames(source.frames, folder / "images", names=source.image_names, progress=progress)
     model = NerfstudioModel(list(source.cameras), [f"images/{name}" for name in names])
-    if source.motion_masks is not None:
+    if source.motion_masks is not None or source.observed is not None:
         with atomic_folder(folder / "masks", overwrite=True) as temporary:
             for index in range(len(names)):
-                moves = np.nan_to_num(source.motion_masks[index]) > _MOVES
-                write_png(temporary / f"{index:05d}.png", np.where(moves, 0, 255).astype(np.uint8))
-        model.mask_paths = [f"masks/{index:05d}.png" for index in range(len(names))]
+                used = np.ones((source.frames.height, source.frames.width), bool)
+                if source.motion_masks is not None:
+                    used &= ~(np.nan_to_num(source.motion_masks[index]) > _MOVES)
+                if source.observed is not None:
+                    used &= is_observed(source.observed, index)
+                (temporary / names[index]).parent.mkdir(parents=True, exist_ok=True)
+                write_png(temporary / names[index], used * np.uint8(255))
+        model.mask_paths = [f"masks/{name}" for name in names]
     if "points" in source.available():
         ply.export(source, folder, options, progress)
         model.ply_file_path = "points.ply"
@@ -81,11 +94,12 @@ def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
     write_json(path, {**content, "frames": frames})
 
 
-def read_nerfstudio(path: str | Path) -> NerfstudioModel:
+def read_nerfstudio(path: str | Path, *, distorted: bool = False) -> NerfstudioModel:
     """Reads a transforms.json, given by its path or its folder.
 
-    Missing values are replaced: the focal length by `camera_angle_x`, `w` and `h` by the size of the image file, `cx`
-    and `cy` by its middle. Raises `InputError` for damaged files and for lens distortion.
+    Missing values are replaced: the focal lengths by `camera_angle_x` and `camera_angle_y`, one of them by the other,
+    `w` and `h` by the size of the image file, `cx` and `cy` by its middle. Raises `InputError` for damaged files, for
+    cameras that are no lenses, and for lens distortion unless `distorted` is set.
     """
     path = Path(path)
     if path.is_dir():
@@ -94,19 +108,30 @@ def read_nerfstudio(path: str | Path) -> NerfstudioModel:
     frames = content.get("frames")
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise InputError(f'{path} has no list of "frames"; give a transforms.json of nerfstudio.')
-    cameras, file_paths, mask_paths = [], [], []
+    cameras, lenses, file_paths, mask_paths, depth_paths = [], [], [], [], []
     for index, frame in enumerate(frames):
         file_path = frame.get("file_path")
         if not isinstance(file_path, str):
             raise InputError(f"{path}: frame {index} has no file_path.")
-        cameras.append(_camera(path, file_path, {**content, **frame}))
+        camera, lens = _camera(path, file_path, {**content, **frame})
+        if not (distorted or lens.is_pinhole):
+            what = "is from a fisheye lens" if lens.family == "equidistant" else "has lens distortion"
+            raise InputError(f"{path}: {file_path} {what}; undistort the images first.")
+        cameras.append(camera)
+        lenses.append(lens)
         file_paths.append(file_path)
-        if isinstance(frame.get("mask_path"), str):
-            mask_paths.append(frame["mask_path"])
-    if mask_paths and len(mask_paths) != len(frames):
-        raise InputError(f"{path} gives a mask_path for {len(mask_paths)} of {len(frames)} frames; give all or none.")
+        for key, found in (("mask_path", mask_paths), ("depth_file_path", depth_paths)):
+            if isinstance(frame.get(key), str):
+                found.append(frame[key])
+    for key, found in (("mask_path", mask_paths), ("depth_file_path", depth_paths)):
+        if found and len(found) != len(frames):
+            raise InputError(f"{path} gives a {key} for {len(found)} of {len(frames)} frames; give all or none.")
+    unit = content.get("depth_unit_scale_factor", NerfstudioModel.depth_unit)
+    if not 0 < finite_array([unit], (1,), "depth_unit_scale_factor", path)[0] < LARGEST_COORDINATE:
+        raise InputError(f"{path}: depth_unit_scale_factor is not positive.")
     points = content.get("ply_file_path")
-    return NerfstudioModel(cameras, file_paths, mask_paths, points if isinstance(points, str) else None)
+    points = points if isinstance(points, str) else None
+    return NerfstudioModel(cameras, file_paths, mask_paths, points, depth_paths, float(unit), lenses)
 
 
 def _intrinsics_entry(camera: Camera) -> dict[str, float]:
@@ -120,35 +145,40 @@ def _intrinsics_entry(camera: Camera) -> dict[str, float]:
     }
 
 
-def _camera(path: Path, file_path: str, values: dict[str, Any]) -> Camera:
-    for key in _DISTORTION:
-        if values.get(key):
-            raise InputError(f"{path}: {file_path} has lens distortion ({key}); undistort the images first.")
-    matrix = finite_array(values.get("transform_matrix"), (4, 4), f"transform_matrix of {file_path}", path)
-    if not is_rigid(matrix):
-        raise InputError(f"{path}: transform_matrix of {file_path} is not a rigid motion.")
+def _camera(path: Path, file_path: str, values: dict[str, Any]) -> tuple[Camera, Lens]:
+    matrix = values.get("transform_matrix")
+    if isinstance(matrix, list) and len(matrix) == 3:
+        matrix = [*matrix, [0.0, 0.0, 0.0, 1.0]]
+    pose = checked_pose(matrix, "transform_matrix", file_path, path)
     width, height = values.get("w"), values.get("h")
     if width is None or height is None:
         width, height = _image_size(path, file_path)
-    width, height = (int(x) for x in finite_array([width, height], (2,), f"the size of {file_path}", path))
-    if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
-        raise InputError(f"{path}: {file_path} is {width}x{height} pixels, which is not a possible size.")
-    fx, angle = values.get("fl_x"), values.get("camera_angle_x")
-    if fx is None and isinstance(angle, int | float) and 0 < angle < math.pi:
-        fx = width / 2.0 / math.tan(angle / 2.0)
-    fy = values.get("fl_y", fx)
+    width, height = checked_size([width, height], file_path, path)
+    fx = _focal_length(values, "fl_x", "camera_angle_x", width)
+    fy = _focal_length(values, "fl_y", "camera_angle_y", height)
+    fx, fy = (fy if fx is None else fx), (fx if fy is None else fy)
     intrinsics = [fx, fy, values.get("cx", width / 2.0), values.get("cy", height / 2.0)]
-    fx, fy, cx, cy = finite_array(intrinsics, (4,), f"the intrinsics of {file_path}", path).tolist()
-    if fx <= 0 or fy <= 0:
-        raise InputError(f"{path}: the focal length of {file_path} is not positive.")
-    return Camera(width, height, fx, fy, cx, cy, matrix @ _FLIP_YZ)
+    fx, fy, cx, cy = checked_intrinsics(intrinsics, file_path, path)
+    try:
+        lens = lens_of_nerfstudio(values, width, height, (fx, fy, cx, cy))
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{path}: {file_path}: {str(error).rstrip('.')}.") from None
+    return Camera(width, height, fx, fy, cx, cy, pose @ _FLIP_YZ), lens
+
+
+def _focal_length(values: dict[str, Any], key: str, angle_key: str, side: int) -> Any:
+    """The focal length under `key`, or that of the angle of view under `angle_key` over `side` pixels; else None."""
+    angle = values.get(angle_key)
+    if values.get(key) is None and isinstance(angle, int | float) and 0 < angle < math.pi:
+        return side / 2.0 / math.tan(angle / 2.0)
+    return values.get(key)
 
 
 def _image_size(path: Path, file_path: str) -> tuple[int, int]:
     for candidate in (path.parent / file_path, path.parent / f"{file_path}.png"):
         try:
-            with Image.open(candidate) as image:
-                return image.size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            header = read_header(candidate)
+            return header.width, header.height
+        except InputError:
             continue
     raise InputError(f"{path} gives no size for {file_path}, and that image cannot be read.")

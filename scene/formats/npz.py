@@ -2,7 +2,7 @@
 
 depth        (N, H, W) float32
 conf         (N, H, W) float32, as the predictor scales it
-extrinsics   (N, 3, 4) camera_from_world
+extrinsics   (N, 3, 4) camera_from_world, float32; float64 far from the origin
 intrinsics   (N, 3, 3) in pixels of the maps
 image        (N, H, W, 3) uint8, in npz only
 """
@@ -18,6 +18,8 @@ from scene.formats.options import ExportOptions
 from scene.maps import FrameMaps
 from scene.progress import Progress
 
+#: rounding of the cameras that does not show, in shares of the distances between them
+_ROUNDING = 1e-5
 _DEPTH_DIGITS, _MINI_DEPTH_DIGITS, _CONFIDENCE_DIGITS = 6, 8, 2
 
 
@@ -36,7 +38,7 @@ def _write(source: Exportable, path: Path, depth_digits: int, further: dict[str,
     assert source.z_depths is not None
     extrinsics, intrinsics = source.extrinsics, source.intrinsics
     if source.cameras and extrinsics is None:
-        extrinsics = np.stack([camera.camera_from_world[:3] for camera in source.cameras]).astype(np.float32)
+        extrinsics = _single_if_enough(np.stack([camera.camera_from_world[:3] for camera in source.cameras]))
     if source.cameras and intrinsics is None:
         intrinsics = np.stack([camera.intrinsics for camera in source.cameras]).astype(np.float32)
     arrays: dict[str, Any] = {"depth": np.round(_array(source.z_depths), depth_digits), **further}
@@ -48,6 +50,14 @@ def _write(source: Exportable, path: Path, depth_digits: int, further: dict[str,
         arrays["intrinsics"] = intrinsics
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+def _single_if_enough(extrinsics: np.ndarray) -> np.ndarray:
+    """camera_from_world (N, 3, 4) in float32, as Depth Anything 3 writes it, unless the cameras are so far from the
+    origin that rounding would show beside the distances between them."""
+    single = extrinsics.astype(np.float32)
+    apart = float(np.ptp(extrinsics[:, :, 3], axis=0).max())
+    return single if np.abs(single - extrinsics).max() <= _ROUNDING * max(apart, 1.0) else extrinsics
 
 
 def _array(maps: FrameMaps) -> np.ndarray:

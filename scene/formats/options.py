@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from scene.errors import InputError
-from scene.option import option
+from scene.option import check_values, option
 
 if TYPE_CHECKING:
     from scene.camera import Camera
@@ -74,6 +74,7 @@ class ExportOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_values(self)
         for name, percent in (("confidence", self.confidence_percentile), ("ceiling", self.ceiling_percentile)):
             if not 0 <= percent <= 100:
                 raise InputError(f"The {name} percentile must be from 0 to 100, not {percent:g}.")

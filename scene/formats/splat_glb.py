@@ -17,6 +17,7 @@ import numpy as np
 
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
+from scene.files.json_files import parse_json
 from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
 from scene.formats.splat_file import FLIP_Y_AND_Z, read_bytes, splats_of
@@ -47,7 +48,10 @@ def write(path: Path, splats: Splats, options: ExportOptions) -> None:
     if not len(splats):
         raise InputError(f"There are no Gaussians to write to {path}, and glTF has no empty accessors.")
     splats = splats.without_zero_bands().finished().transformed(FLIP_Y_AND_Z)
-    means, opacities, coefficients = splats.means, splats.opacities, splats.sh_coefficients
+    # single precision is enough about a middle, from which the node puts the points where they are
+    middle = np.zeros(3) if splats.means.dtype == np.float32 else np.rint(np.median(splats.means, axis=0))
+    means = (splats.means - middle).astype(np.float32)
+    opacities, coefficients = splats.opacities, splats.sh_coefficients
     color = np.column_stack([coefficients[:, 0] * SH_CONSTANT + 0.5, opacities])
     buffer = _Buffer()
     buffer.add("POSITION", means, min=means.min(axis=0).tolist(), max=means.max(axis=0).tolist())
@@ -72,7 +76,7 @@ def write(path: Path, splats: Splats, options: ExportOptions) -> None:
         "extensionsUsed": [_NAME],
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
+        "nodes": [{"mesh": 0, "translation": middle.tolist()} if middle.any() else {"mesh": 0}],
         "meshes": [{"primitives": [primitive]}],
         "buffers": [{"byteLength": buffer.length}],
         "bufferViews": buffer.views,
@@ -165,12 +169,9 @@ def _open(path: Path) -> _Gltf:
         chunks.setdefault(kind, memoryview(content)[start : start + size])
         start += size
     text = chunks.get(b"JSON", memoryview(b""))
-    try:
-        if len(text) > _MAX_JSON_BYTES:
-            raise ValueError(f"{len(text)} bytes")
-        parsed = json.loads(bytes(text))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: its JSON cannot be read ({str(error)[:80]}).") from None
+    if len(text) > _MAX_JSON_BYTES:
+        raise InputError(f"{path} is damaged: its JSON has {len(text)} bytes.")
+    parsed = parse_json(bytes(text), str(path))
     if not isinstance(parsed, dict):
         raise InputError(f"{path} is damaged: its JSON is no object.")
     return _Gltf(path, parsed, chunks.get(b"BIN\0", memoryview(b"")))

@@ -13,13 +13,16 @@ from scene.formats.options import ExportOptions
 from scene.formats.ply_elements import columns_of, read_ply_elements
 from scene.formats.splat_file import splats_of
 from scene.progress import Progress
-from scene.splats import Splats
+from scene.similarity import Similarity
+from scene.splats import Splats, precise_enough
 
 if TYPE_CHECKING:
     from scene.gaussians import Gaussians
 
 #: comment of models that need the antialiasing filter of Mip-Splatting, as Brush writes and splat-transform reads it
 ANTIALIASED_COMMENT = "SplatRenderMode: mip"
+#: comment of models whose positions are stored in double precision
+FAR_COMMENT = "x y z are double: the scene is too far from the origin for single precision"
 #: number of f_rest properties of spherical harmonics of degree 0 to 3
 _REST_COUNTS = (0, 9, 24, 45)
 _REQUIRED = ("x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2") + (
@@ -48,29 +51,38 @@ def is_antialiased(comments: list[str]) -> bool:
 
 
 def save_ply(path: Path, gaussians: "Gaussians", *, sh_degree: int = 3) -> None:
-    """Writes `gaussians` with spherical harmonics padded with zeros up to `sh_degree`, because some readers require
-    degree 3. The file appears whole or not at all."""
-    splats = Splats.of(gaussians)
+    """Writes `gaussians` without those bands of spherical harmonics that are zero, but padded with zeros up to
+    `sh_degree`: some readers require degree 3. The file appears whole or not at all."""
+    splats = Splats.of(gaussians).without_zero_bands()
     _write(path, splats.with_sh_degree(max(sh_degree, splats.sh_degree)))
 
 
-def load_ply(path: Path) -> "Gaussians":
-    """The Gaussians in a file (`read`)."""
-    return read(path).gaussians()
+def load_ply(path: Path, world_from_local: Similarity | None = None) -> "Gaussians":
+    """The Gaussians in a file (`read`), in the world or in a local frame (`Splats.gaussians`)."""
+    return read(path).gaussians(world_from_local)
 
 
 def _write(path: Path, splats: Splats) -> None:
     """Writes float vertices `x y z nx ny nz f_dc_* f_rest_* opacity scale_* rot_*`, binary little endian: normals of
-    zero, logarithmic scales, opacities before the sigmoid, unit quaternions wxyz, f_rest channel by channel."""
+    zero, logarithmic scales, opacities before the sigmoid, unit quaternions wxyz, f_rest channel by channel. Of scenes
+    that are too far from the origin for single precision, x y z are double, and a comment says so."""
     count, coefficients = len(splats), splats.sh_coefficients
     rest = coefficients[:, 1:].transpose(0, 2, 1).reshape(count, 3 * (coefficients.shape[1] - 1))
-    columns = [splats.means, np.zeros((count, 3)), coefficients[:, 0], rest, splats.logit_opacities[:, None]]
+    columns = [np.zeros((count, 3)), coefficients[:, 0], rest, splats.logit_opacities[:, None]]
     table = np.concatenate([*columns, splats.log_scales, splats.unit_rotations], axis=1, dtype="<f4")
-    names = ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
+    names = ["nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"]
     names += [f"f_rest_{index}" for index in range(rest.shape[1])]
     names += ["opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]
-    vertices = table.view([(name, "<f4") for name in names])[:, 0]
+    is_double = splats.means.dtype == np.float64
+    kind = "<f8" if is_double else "<f4"
+    vertices = np.empty(count, [(name, kind) for name in "xyz"] + [(name, "<f4") for name in names])
+    for axis, name in enumerate("xyz"):
+        vertices[name] = splats.means[:, axis]
+    for column, name in enumerate(names):
+        vertices[name] = table[:, column]
     comments = [ANTIALIASED_COMMENT] if splats.antialiased else []
+    if is_double:
+        comments.append(FAR_COMMENT)
     with atomic_file(path) as temporary:
         PlyData([PlyElement.describe(vertices, "vertex")], byte_order="<", comments=comments).write(str(temporary))
 
@@ -103,9 +115,10 @@ def read(path: Path) -> Splats:
         product = vertices["conf_static"].astype(np.float64) / (1 + np.exp(-vertices["opacity_ori"].astype(np.float64)))
         product = np.clip(np.nan_to_num(product), 1e-6, 1 - 1e-6)
         opacity = np.where(np.isfinite(opacity), opacity, np.log(product / (1 - product))).astype(np.float32)
+    log_scales = columns_of(vertices, "scale_0", "scale_1", "scale_2")
     return Splats(
-        means=columns_of(vertices, "x", "y", "z"),
-        log_scales=columns_of(vertices, "scale_0", "scale_1", "scale_2"),
+        means=precise_enough(np.stack([vertices[name] for name in "xyz"], axis=1), log_scales),
+        log_scales=log_scales,
         rotations=columns_of(vertices, "rot_0", "rot_1", "rot_2", "rot_3"),
         logit_opacities=opacity,
         sh_coefficients=coefficients,

@@ -18,6 +18,7 @@ from scene.files.atomic import atomic_file
 from scene.formats.exportable import Exportable
 from scene.formats.options import ExportOptions
 from scene.formats.splat_file import FLIP_Y_AND_Z, read_bytes, splats_of
+from scene.installing import pip_line
 from scene.progress import Progress
 from scene.splats import Splats, logit_of
 
@@ -276,6 +277,6 @@ def _zstandard(path: Path):
         import zstandard
     except ImportError:
         raise InputError(
-            f"{path}: version 4 of SPZ needs zstandard; install it with: pip install zstandard; or use version 3."
+            f"{path}: version 4 of SPZ needs zstandard; use version 3, or install it: {pip_line('zstandard>=0.22')}"
         ) from None
     return zstandard

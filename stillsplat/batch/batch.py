@@ -11,8 +11,10 @@ from dynamic_predictor.evaluation.tables import write_tables
 from scene.errors import InputError
 from scene.files.json_files import write_json
 from scene.files.locking import only_process
-from stillsplat.batch.clip_work import BatchFolder, ClipWork, comparable
+from scene.files.recovery import recover_files
+from stillsplat.batch.clip_work import ClipWork, comparable
 from stillsplat.batch.clips import Clip, FoundClips
+from stillsplat.batch.folder import BatchFolder
 from stillsplat.batch.index_page import IndexPage
 from stillsplat.batch.published_psnr import psnr_tables
 from stillsplat.run_folder import code_version, open_run
@@ -75,7 +77,9 @@ def run_batch(
             chosen[name] = _replaced(chosen[name], {"annotations": str(folder.annotations(clip))})
     if not overwrite:
         _refuse_other_settings(folder, clips, chosen)
-    with only_process(folder.path):
+    # not the folder itself: every clip in it is locked by the process that works on it
+    with only_process(folder.path / ".batch" / "batch", shown=folder.path):
+        recover_files(folder.path)
         files = OutcomeFiles(folder.outcomes, resume=not overwrite)
         known = set() if overwrite else _forget_outdated(files, folder, clips, chosen)
         page = IndexPage(folder, found, chosen)

@@ -18,45 +18,11 @@ from scene.files.locking import only_process
 from scene.frames import parse_frame_range
 from scene.images import write_png
 from stillsplat.batch.clips import Clip
+from stillsplat.batch.folder import BatchFolder, findings
 from stillsplat.settings import RunSettings
 
 #: seconds between two notes of the progress of a clip, and for which a process that was told to stop is waited for
 _EVERY, _PATIENCE = 0.5, 90.0
-
-
-@dataclass(frozen=True)
-class BatchFolder:
-    """OUT: a run folder per clip, the index of all, and what the batch itself keeps."""
-
-    path: Path
-
-    @property
-    def index(self) -> Path:
-        return self.path / "index.html"
-
-    @property
-    def record(self) -> Path:
-        return self.path / "batch.json"
-
-    @property
-    def outcomes(self) -> Path:
-        return self.path / ".batch" / "outcomes"
-
-    @property
-    def logs(self) -> Path:
-        return self.path / ".batch" / "logs"
-
-    def run(self, clip: Clip) -> Path:
-        """The run folder of a clip."""
-        return self.path / clip.folder_name
-
-    def status(self, clip: Clip) -> Path:
-        """The file that says how far a clip is."""
-        return self.path / ".batch" / "status" / f"{clip.folder_name}.json"
-
-    def annotations(self, clip: Clip) -> Path:
-        """Annotated masks of a clip whose data set has them in a form of its own."""
-        return self.path / ".batch" / "annotations" / clip.folder_name
 
 
 class ClipStatus:
@@ -93,7 +59,7 @@ class ClipWork:
 
     def __call__(self, name: str) -> dict[str, Any]:
         """The findings about a clip, for tables; everything else is in its run folder."""
-        from stillsplat.reconstruct import reconstruct
+        from stillsplat.shots import reconstruct_clip
 
         clip, settings = self.clips[name], self.settings[name]
         output, status = self.folder.run(clip), self.folder.status(clip)
@@ -103,7 +69,7 @@ class ClipWork:
             with only_process(output, patience=_PATIENCE):
                 if clip.dataset is not None:
                     write_annotations(clip, settings, self.folder.annotations(clip))
-                result = reconstruct(
+                result = reconstruct_clip(
                     settings, output, resume=not self.overwrite, overwrite=self.overwrite, progress=progress
                 )
         finally:
@@ -116,18 +82,6 @@ def comparable(settings: RunSettings) -> dict[str, Any]:
     values = settings.to_dict()
     del values["device"]
     return json.loads(json.dumps(values))
-
-
-def findings(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What the tables of a batch show of a run's metrics.json."""
-    return {
-        "frames": metrics["frames"],
-        "size": list(metrics["size"]),
-        "gaussians": metrics["gaussians"],
-        "seconds": sum(metrics["seconds"].values()),
-        "peak_memory_bytes": metrics["peak_memory_bytes"],
-        "scores": metrics["scores"],
-    }
 
 
 def write_annotations(clip: Clip, settings: RunSettings, folder: Path) -> None:

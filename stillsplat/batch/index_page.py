@@ -12,8 +12,8 @@ from dynamic_predictor.evaluation.distribution import Outcome
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.images import read_image
-from stillsplat.batch.clip_work import BatchFolder
 from stillsplat.batch.clips import Clip, FoundClips
+from stillsplat.batch.folder import BatchFolder
 from stillsplat.page_templates import render_template
 from stillsplat.report.page import SMALL_IMAGE_BYTES, flattened, image_source
 from stillsplat.run_folder import code_version
@@ -53,7 +53,8 @@ class IndexPage:
             "code": code_version(),
         }
         with atomic_file(self._folder.index) as temporary:
-            temporary.write_text(render_template("stillsplat.batch", "index.html.jinja", content), "utf-8")
+            page = render_template("stillsplat.batch", "index.html.jinja", content)
+            temporary.write_text(page, "utf-8", errors="backslashreplace")
         return self._folder.index
 
     def _row(self, clip: Clip, outcome: Outcome | None, figures: Sequence[str], split: str) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from typing import Any
 
 from dynamic_predictor.evaluation.published import published_psnr
 from dynamic_predictor.evaluation.tables import Column, Table
+from stillsplat.settings import DAS3R_FRAME_COUNT, DAS3R_MAX_SIZE
 
+#: clips that a remark names
+_MOST_NAMED = 3
 _FIGURES = (
     Column("psnr_das3r", "psnr_das3r", 2, better="higher"),
     Column("psnr_static", "psnr_static", 2, better="higher"),
@@ -34,6 +37,7 @@ def psnr_tables(
         return []
     masks = sorted({held_out[clip]["psnr_das3r"]["masks"] for clip in values})
     remarks = [f"static by the {' or '.join(masks)}"]
+    deviations = [*deviations, *_short_or_small(findings, list(values))]
     if deviations:
         remarks.append(f"differs from the protocol in: {', '.join(deviations)}")
     remark = "; ".join(remarks)
@@ -58,3 +62,19 @@ def psnr_tables(
         average = sum(known) / len(known) if len(known) == len(clips) else math.nan
         beside.rows[name] = {**row, "average": average}
     return [every, beside]
+
+
+def _short_or_small(findings: Mapping[str, Mapping[str, Any]], clips: Sequence[str]) -> list[str]:
+    """How what the clips turned out to be differs from the protocol, which has 50 frames with a long side of 512."""
+    counts = {clip: findings[clip].get("frames", DAS3R_FRAME_COUNT) for clip in clips}
+    sides = {clip: max(findings[clip].get("size", [DAS3R_MAX_SIZE])) for clip in clips}
+    named = {
+        "frames": {clip: count for clip, count in counts.items() if count < DAS3R_FRAME_COUNT},
+        "pixels on the long side": {clip: side for clip, side in sides.items() if side < DAS3R_MAX_SIZE},
+    }
+    found = []
+    for what, figures in named.items():
+        words = ", ".join(f"{clip} {figure}" for clip, figure in list(figures.items())[:_MOST_NAMED])
+        more = f" and {len(figures) - _MOST_NAMED} more clips" if len(figures) > _MOST_NAMED else ""
+        found += [f"fewer {what} ({words}{more})"] if figures else []
+    return found

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from scene.errors import InputError
-from scene.option import option
+from scene.option import check_values, option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,7 @@ class BatchSettings:
     )
 
     def __post_init__(self) -> None:
+        check_values(self)
         if self.jobs is not None and self.jobs < 1:
             raise InputError(f"--jobs must be at least 1, not {self.jobs}.")
         if self.gpus is not None and not all(name.strip() for name in self.gpus.split(",")):

@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dynamic_predictor.evaluation.distribution import Outcome
-from stillsplat.batch.clip_work import BatchFolder, read_status
+from stillsplat.batch.clip_work import read_status
 from stillsplat.batch.clips import Clip
+from stillsplat.batch.folder import BatchFolder
+from terminal.console import PlainConsole
 from terminal.progress_bars import ACCENT, format_duration
 
 #: rows of clips that are waiting or done; the others are counted
@@ -23,7 +25,7 @@ class StatusTable:
     """A `batch.Watcher` and context manager. The clips' own processes note how far they are in files."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or PlainConsole(stderr=True)
         self._clips: list[Clip] = []
         self._folder: BatchFolder | None = None
         self._outcomes: dict[str, Outcome] = {}

@@ -6,6 +6,7 @@ import sys
 from stillsplat.batch.settings import BatchSettings
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import RunSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
@@ -25,7 +26,7 @@ examples:
 _DONE, _SOME_FAILED, _ALL_FAILED = 0, 1, 2
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for all results")
     add_options(parser, BatchSettings)
     add_scene_options(parser, RunSettings, leave_out=("input",))

@@ -1,8 +1,10 @@
 """`stillsplat convert`: Gaussians from one file format to another."""
 
 import argparse
+from pathlib import Path
 
 from stillsplat.convert_settings import ConvertSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
@@ -21,16 +23,19 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("input", metavar="IN", help="file of Gaussians, or output folder of stillsplat run")
     parser.add_argument("output", metavar="OUT", help="file to write; its suffix names the format")
     add_options(parser, ConvertSettings)
 
 
 def run(options: argparse.Namespace) -> int:
+    from scene.files.locking import only_process
     from stillsplat.convert import convert
 
-    done = convert(options.input, options.output, settings_from(options, ConvertSettings))
+    settings = settings_from(options, ConvertSettings)
+    with only_process(Path(options.output)):
+        done = convert(options.input, options.output, settings)
     print(f"{options.output}: {done.written} of {done.read} Gaussians, format {done.format}")
     for loss in done.losses:
         print(f"note: {loss}")

@@ -4,6 +4,7 @@ import argparse
 
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.depth_settings import DepthSettings
+from terminal.option_parser import OptionParser
 
 EPILOG = """\
 output files in OUT:
@@ -25,7 +26,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
     add_scene_options(parser, DepthSettings, leave_out=("depths_from",))
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from stillsplat.depth import estimate_depth_maps
+    from stillsplat.shot_folders import holds_shots, shots_in
     from terminal.progress_bars import ProgressBars
 
     settings = scene_settings(options, DepthSettings, depth_vis_beside=True)
@@ -40,5 +42,9 @@ def run(options: argparse.Namespace) -> int:
         count = estimate_depth_maps(
             settings, options.output, overwrite=options.overwrite, progress=bars, warn=bars.warn
         )
+    if holds_shots(options.output):
+        places = ", ".join(f"{folder}/previews" for folder in shots_in(options.output))
+        print(f"{options.output}: {count} depth maps; look at the previews in {places}")
+        return 0
     print(f"{options.output}: {count} depth maps; look at the previews in {options.output}/previews")
     return 0

@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 
 from scene.errors import InputError
+from terminal.option_parser import OptionParser
 
 EPILOG = None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("output", metavar="OUT", help="output folder of stillsplat run")
     parser.add_argument("--truth", metavar="SCENE", help="a scene with complete truth (docs/scores.md)")
     parser.add_argument("--annotations", metavar="DIR", help="annotated motion masks, one per frame, white = moving")

@@ -4,6 +4,7 @@ import argparse
 
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import PosesSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 from viewer.settings import ViewerSettings
 
@@ -30,7 +31,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for the results; must not exist")
     add_scene_options(parser, PosesSettings, leave_out=("depths_from",), input=None)
     parser.add_argument("--video", metavar="SOURCE", help="the input under another name, as in other tools")
@@ -43,9 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from contextlib import ExitStack
 
-    from dynamic_predictor.driver.sources import source_title
+    from dynamic_predictor.driver.source_names import source_title
     from scene.errors import InputError
     from stillsplat.poses import extract_poses, live_sentence
+    from stillsplat.shot_folders import holds_shots, shots_in
     from terminal.progress_bars import ProgressBars
 
     if (options.input is None) == (options.video is None):
@@ -70,6 +72,10 @@ def run(options: argparse.Namespace) -> int:
                 progress=bars,
                 warn=bars.warn,
             )
+        if holds_shots(output):
+            for folder in shots_in(output):
+                print(f"{folder}: open {folder / 'scene.glb'} in a 3-D viewer")
+            return 0
         sentence = live_sentence(output)
         if sentence is not None:
             print(f"{source_title(settings.input)}: {sentence}")

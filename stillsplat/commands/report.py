@@ -11,10 +11,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from scene.files.locking import only_process
     from stillsplat.report import write_report
     from stillsplat.run_folder import open_run
 
-    folder = open_run(Path(options.output))
-    write_report(folder)
+    with only_process(Path(options.output)):
+        folder = open_run(Path(options.output))
+        write_report(folder)
     print(folder.report)
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from scene.errors import InputError
 from stillsplat.commands.scene_options import add_scene_options, scene_settings
 from stillsplat.settings import RunSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 from viewer.settings import ViewerSettings
 
@@ -24,6 +25,7 @@ output files in OUT:
   metrics.json     every figure with its protocol
   model/           settings, checkpoint and cameras of the optimization
   run.json         settings and times; what --resume needs
+of a clip with cuts: all of this in OUT/shot-01, OUT/shot-02 ...; OUT/report.html shows all shots (--shot)
 
 examples:
   stillsplat run walk.mp4 -o walk
@@ -35,7 +37,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="folder for all results; must not exist")
     add_scene_options(parser, RunSettings)
     add_options(parser, ViewerSettings)
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from stillsplat.reconstruct import reconstruct
+    from stillsplat.shots import reconstruct_clip
     from stillsplat.summary import print_run_summary
     from terminal.progress_bars import ProgressBars
 
@@ -62,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 
             view = stack.enter_context(TrainingView(viewer, Path(options.output).name))
         with ProgressBars() as bars:
-            result = reconstruct(
+            result = reconstruct_clip(
                 settings,
                 options.output,
                 resume=options.resume,

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from scene.formats.options import ExportOptions
 from stillsplat.settings import SceneSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_optional, add_options, flags_of, settings_from
 
 Settings = TypeVar("Settings", bound=SceneSettings)
@@ -13,7 +14,7 @@ _PREFIX = "predictor_option_"
 
 
 def add_scene_options(
-    parser: argparse.ArgumentParser,
+    parser: OptionParser,
     settings_type: type[SceneSettings],
     *,
     leave_out: Collection[str] = (),

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from stillsplat.share.settings import ShareSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
@@ -15,7 +16,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument(
         "result", metavar="OUT", help="output folder of stillsplat run, a model folder, or splats (.ply)"
     )
@@ -24,13 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from scene.files.locking import only_process
     from stillsplat.results import open_result
     from stillsplat.share.build import write_share
     from terminal.progress_bars import ProgressBars
 
     settings = settings_from(options, ShareSettings)
     result = open_result(Path(options.result))
-    with ProgressBars() as bars:
+    with only_process(Path(options.output)), ProgressBars() as bars:
         page = write_share(result, options.output, settings, progress=bars)
     left_out = "" if page.sent == page.gaussians else f" of {page.gaussians:,}"
     print(f"{page.path}: {page.bytes / 1e6:.1f} MB, {page.sent:,}{left_out} Gaussians; opens in any browser.")

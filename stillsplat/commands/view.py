@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from stillsplat.view_settings import ViewSettings
+from terminal.option_parser import OptionParser
 from terminal.options import add_options, settings_from
 
 EPILOG = """\
@@ -18,7 +19,7 @@ examples:
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: OptionParser) -> None:
     parser.add_argument(
         "results",
         metavar="RESULT",

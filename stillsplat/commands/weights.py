@@ -58,6 +58,7 @@ def _list(options: argparse.Namespace) -> int:
         print(f"  {entry.purpose}")
         print(f"  license: {entry.license}")
         print(f"  published: {entry.source}")
+        print(f"  checked by: {entry.verification}")
         print(f"  here: {find_weights(entry) or 'no'}")
     return 0
 
@@ -70,6 +71,7 @@ def _get(options: argparse.Namespace) -> int:
 
     for entry in [weights_entry(name) for name in options.names]:
         print(f"{entry.name}: {entry.purpose}\n  license: {entry.license}\n  from: {entry.source}")
+        print(f"  checked by: {entry.verification}")
         print(f"  to: {kept_at(entry, options.to)}", flush=True)
         if not options.yes:
             _ask_for_consent()
@@ -103,6 +105,7 @@ def _check(options: argparse.Namespace) -> int:
             print(
                 f"{report.path}: {report.name}, {report.tensors} tensors, {report.parameters} values; "
                 f"right: {', '.join(report.checked)}"
+                + ("" if "SHA-256" in report.checked else "; UNVERIFIED: no SHA-256")
             )
     return 0
 

@@ -88,7 +88,7 @@ def write_page(comparison: Comparison, page: str | Path, *, progress: Progress =
     }
     html = render_template("stillsplat.comparison", "compare.html.jinja", content)
     with atomic_file(page) as temporary:
-        temporary.write_text(html, "utf-8")
+        temporary.write_text(html, "utf-8", errors="backslashreplace")
     return page
 
 

@@ -9,11 +9,12 @@ from dynamic_predictor.evaluation.local_processes import LocalProcesses
 from dynamic_predictor.predictor_options import option_flags
 from dynamic_predictor.specs import predictor_spec, unknown_settings
 from scene.errors import InputError
-from scene.open_scene import is_scene
+from scene.open_scene import can_open
 from scene.progress import Progress, ignore_progress
 from stillsplat.batch.batch import BatchResult, Watcher, run_batch
-from stillsplat.batch.clip_work import BatchFolder, ClipWork
+from stillsplat.batch.clip_work import ClipWork
 from stillsplat.batch.clips import Clip, FoundClips
+from stillsplat.batch.folder import BatchFolder
 from stillsplat.comparison.page import Comparison, compare, write_page
 from stillsplat.settings import RunSettings
 
@@ -51,7 +52,7 @@ def run_predictors(
         predictor_spec(name)
     if settings.weights is not None:
         raise InputError("--weights is for one predictor; run the one that they are for by itself.")
-    if is_scene(settings.input):
+    if can_open(settings.input):
         raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
     of_none = [
         option for option in settings.predictor_options if all(unknown_settings(name, [option]) for name in names)

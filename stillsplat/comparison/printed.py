@@ -1,16 +1,16 @@
 """A comparison as tables in the terminal."""
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from stillsplat.comparison.page import Comparison
+from terminal.console import PlainConsole
 from terminal.progress_bars import ACCENT
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Prints the tables, the best value of a line in the accent color with a star, and what may not be compared."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     for heading, rows in comparison.tables.items():
         if not rows:
             continue

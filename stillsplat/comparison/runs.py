@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from scene.errors import InputError
-from scene.files.json_files import read_json
 from scene.folder import load_scene
-from scene.images import read_image, resize_image
+from scene.images import resize_image
 from scene.scene import Scene
 from stillsplat.run_folder import RunFolder, open_run
+from stillsplat.run_records import read_evaluation, read_metrics
 
 #: mean difference of two frames, of 255, up to which they show the same; both may have been resized
 _SAME_IMAGE = 6.0
@@ -28,11 +28,8 @@ class ComparedRun:
     metrics: dict[str, Any]
     #: content of evaluation.json; empty where there is none
     evaluation: dict[str, Any]
-
-    @cached_property
-    def scene(self) -> Scene:
-        """Its scene, with the cameras that the optimization refined."""
-        return load_scene(self.folder.scene)
+    #: its scene, with the cameras that the optimization refined
+    scene: Scene
 
     @cached_property
     def source_frames(self) -> list[int]:
@@ -42,7 +39,7 @@ class ComparedRun:
 
     def render(self, index: int) -> np.ndarray:
         """The static render at frame `index` of the run, uint8 (H, W, 3)."""
-        return read_image(self.folder.renders / f"{index:05d}.png")
+        return self.folder.render(index, self.scene.frames)
 
     def static(self, index: int) -> np.ndarray:
         """Where its masks say that frame `index` is static, bool (H, W)."""
@@ -76,8 +73,10 @@ def open_runs(folders: Sequence[str | Path]) -> list[ComparedRun]:
         folder = open_run(path)
         if not folder.metrics.exists() or not folder.finished("render"):
             raise InputError(f"The run in {path} is not finished; resume it first (--resume).")
-        evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else {}
-        runs.append(ComparedRun(name, folder, read_json(folder.metrics), evaluation))
+        scene = load_scene(folder.scene)
+        folder.check_frames(len(scene.frames))
+        metrics = read_metrics(folder.metrics, len(scene.frames))
+        runs.append(ComparedRun(name, folder, metrics, read_evaluation(folder.evaluation), scene))
     return runs
 
 

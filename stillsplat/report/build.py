@@ -55,5 +55,5 @@ def write_report(folder: RunFolder, *, scene: Scene | None = None, progress: Pro
         "date": time.strftime("%d %B %Y, %H:%M"),
     }
     with atomic_file(folder.report) as temporary:
-        temporary.write_text(render_page(content), "utf-8")
+        temporary.write_text(render_page(content), "utf-8", errors="backslashreplace")
     return folder.report

@@ -77,6 +77,10 @@ def _columns(material: Material) -> tuple[list[_Column], list[ColorBar]]:
     if material.scene.motion_masks is not None:
         masked = lambda index: overlays.mask_image(material.frame(index), material.motion(index))  # noqa: E731
         columns.append(_Column("What moves", "bright orange, the rest dimmed", masked))
+    observed = material.scene.observed
+    if observed is not None:
+        unobserved = lambda index: overlays.seen_image(material.frame(index), 255.0 * observed[index])  # noqa: E731
+        columns.append(_Column("Not observed", "solid: transparent, border or caption", unobserved))
     z_depths = material.scene.z_depths
     if z_depths is not None:
         depths = {index: z_depths[index] for index in material.shown}
@@ -90,7 +94,7 @@ def _columns(material: Material) -> tuple[list[_Column], list[ColorBar]]:
 
     def difference(index: int) -> np.ndarray:
         return overlays.error_image(
-            material.render(index), material.frame(index), material.motion(index), width=SMALL_WIDTH
+            material.render(index), material.frame(index), material.ignored(index), width=SMALL_WIDTH
         )
 
     columns.append(_Column("Render − input", "striped: moves, meant to differ", difference))

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from scene.errors import InputError
-from scene.files.json_files import read_json
 from scene.folder import load_scene
 from scene.images import read_image
 from scene.scene import Scene
 from stillsplat.run_folder import RunFolder
+from stillsplat.run_records import read_evaluation, read_metrics
 from stillsplat.scores.run_truth import RunTruth
 
 #: number of frames with large images
@@ -84,7 +84,7 @@ class Material:
 
     def render(self, index: int) -> np.ndarray:
         """The static scene at the camera of frame `index`, uint8 RGB (H, W, 3)."""
-        return self._kept("render", index, lambda: read_image(self._render_path(index)))
+        return self._kept("render", index, lambda: self.folder.render(index, self.scene.frames))
 
     def motion(self, index: int) -> np.ndarray:
         """Motion (H, W) in [0, 1], 1 = moves; zero where the scene has no masks."""
@@ -92,6 +92,11 @@ class Material:
         if masks is None:
             return np.zeros((self.scene.frames.height, self.scene.frames.width), np.float32)
         return self._kept("motion", index, lambda: masks[index])
+
+    def ignored(self, index: int) -> np.ndarray:
+        """What frame `index` says nothing of (H, W) in [0, 1]: moving and unobserved pixels are 1."""
+        motion, observed = self.motion(index), self.scene.observed
+        return motion if observed is None else np.maximum(motion, 1.0 - observed[index])
 
     def clean_truth(self, index: int) -> np.ndarray | None:
         """The true frame `index` without moving things, uint8 RGB (H, W, 3); None where it is not known."""
@@ -135,11 +140,13 @@ def read_material(folder: RunFolder, scene: Scene | None = None) -> Material:
     # figures of an earlier optimization do not belong to renders that are made again
     scored = folder.metrics.exists() and folder.finished("render")
     evaluated = scored and folder.evaluation.exists()
+    scene = scene or load_scene(folder.scene)
+    folder.check_frames(len(scene.frames))
     return Material(
         folder,
-        scene or load_scene(folder.scene),
-        read_json(folder.metrics) if scored else None,
-        read_json(folder.evaluation) if evaluated else {},
+        scene,
+        read_metrics(folder.metrics, len(scene.frames)) if scored else None,
+        read_evaluation(folder.evaluation) if evaluated else {},
     )
 
 

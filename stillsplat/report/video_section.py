@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from scene.images import read_image, resize_image
+from scene.files.recovery import working_folder
+from scene.images import resize_image
 from scene.video import frame_rate, write_video
 from stillsplat import overlays
 from stillsplat.report.material import Material, evenly
@@ -25,19 +26,17 @@ _SLOWEST = 6.0
 def video_section(material: Material) -> dict[str, Any] | None:
     """The embedded video with a note on what it leaves out; None before rendering."""
     path = material.folder.compare_video
-    if not material.folder.finished("render") or not path.exists():
+    if not material.folder.finished("render") or not path.is_file():
         return None
     if path.stat().st_size <= LARGEST_VIDEO:
         return {"source": video_source(path), "note": ""}
-    preview = material.folder.path / ".report_preview.mp4"
-    try:
+    with working_folder(material.folder.path / "report_preview") as working:
+        preview = working / "preview.mp4"
         for width in _PREVIEW_WIDTHS:
             chosen = _write_preview(material, preview, width)
             if preview.stat().st_size <= LARGEST_VIDEO:
                 note = f"A small preview of {len(chosen)} of {len(material.scene.frames)} frames; compare.mp4 has all."
                 return {"source": video_source(preview), "note": note}
-    finally:
-        preview.unlink(missing_ok=True)
     return None
 
 
@@ -52,7 +51,7 @@ def _write_preview(material: Material, path: Path, width: int) -> list[int]:
     def images() -> Iterator[np.ndarray]:
         for index in chosen:
             frame = resize_image(material.scene.frames.rgb8(index), width, height)
-            rendered = resize_image(read_image(material.folder.renders / f"{index:05d}.png"), width, height)
+            rendered = resize_image(material.folder.render(index, material.scene.frames), width, height)
             motion = resize_image(masks[index], width, height) if masks is not None else None
             yield overlays.comparison(frame, motion, rendered)
 

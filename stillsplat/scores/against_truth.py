@@ -9,8 +9,9 @@ import numpy as np
 from gaussian import metrics
 from scene.camera import Camera
 from scene.files.atomic import atomic_folder
-from scene.images import read_image, write_png
+from scene.images import write_png
 from scene.maps import LoadedMaps
+from scene.observed import where_observed
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from scene.trajectory import absolute_trajectory_error, path_length, relative_pose_error
@@ -119,7 +120,9 @@ def score_against_truth(
     novel = _novel_views(folder, gaussians, truth, alignment, scene, progress)
     values["psnr_novel"] = (_mean([view["psnr"] for view in novel]), len(novel), "truth")
     if scene.motion_masks is not None and all(truth.mask(index) is not None for index in range(count)):
-        masks = LoadedMaps(count, lambda index: np.asarray(truth.mask(index), np.float32))
+        masks = where_observed(
+            LoadedMaps(count, lambda index: np.asarray(truth.mask(index), np.float32)), scene.observed
+        )
         values["mask_iou"] = (mask_figures(scene.motion_masks, masks, "truth")["mask_iou"]["value"], count, "truth")
     if scene.z_depths is not None:
         for name, value in depth_figures(scene.z_depths, truth, progress).items():
@@ -157,7 +160,7 @@ def _image_figures(
         reference = truth.clean(index)
         if reference is None:
             continue
-        rendered = read_image(folder.renders / f"{index:05d}.png").astype(np.float32) / 255.0
+        rendered = folder.render(index, scene.frames).astype(np.float32) / 255.0
         clean.append(metrics.psnr(rendered, reference))
         similarity.append(metrics.ssim(rendered, reference))
         entry = {"file": scene.frames.names[index], "psnr_clean": clean[-1]}

@@ -10,6 +10,7 @@ from scene.errors import InputError
 from scene.images import resize_image
 from scene.scene import Scene
 from scene.truth import TruthScene
+from stillsplat.scores.same_clip import check_same_clip
 
 
 class RunTruth:
@@ -21,6 +22,7 @@ class RunTruth:
         self._truth = TruthScene(folder)
         self._positions = _positions(scene, self._truth)
         self._size = (scene.frames.width, scene.frames.height)
+        check_same_clip(scene.frames.rgb8, self._truth.rgb, self._positions, len(self._truth), folder)
         self.cameras = [self._truth.cameras[position] for position in self._positions]
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ from dynamic_predictor.evaluation.scores.masks import score_masks
 from gaussian import metrics
 from scene.frames import Frames
 from scene.maps import FrameMaps
+from scene.observed import is_observed, where_observed
 from scene.progress import Progress, ignore_progress
 from stillsplat.run_folder import code_version
 
@@ -58,14 +59,16 @@ def score_run(
     mask_source: str,
     test_frames: Sequence[int] = (),
     annotations: FrameMaps | None = None,
+    observed: FrameMaps | None = None,
     protocol_suffix: str = "",
     progress: Progress = ignore_progress,
 ) -> RunScores:
     """Scores renders against frames. Only one frame is held in memory.
 
     `render(i)` is uint8 RGB (H, W, 3). Pixels are static where `annotations`, or without them `motion_masks`, are below
-    0.5. `mask_source` names the source of the motion masks. `protocol_suffix` is appended to the protocol of each score
-    of held-out frames, for example to describe how their cameras were obtained.
+    0.5. Pixels that are not `observed` count in no score. `mask_source` names the source of the motion masks.
+    `protocol_suffix` is appended to the protocol of each score of held-out frames, for example to describe how their
+    cameras were obtained.
     """
     scores = RunScores()
     lpips_reason = metrics.Lpips.unavailable_because()
@@ -74,24 +77,29 @@ def score_run(
         scores.notes.append(lpips_reason)
     scoring_masks = annotations if annotations is not None else motion_masks
     masks_used = "annotations" if annotations is not None else mask_source if motion_masks is not None else "none"
+    if observed is not None:
+        masks_used += "; observed pixels only"
     held_out = set(test_frames)
     for index in range(len(frames)):
         image, rendered = frames[index], render(index).astype(np.float32) / 255.0
         static = (
             scoring_masks[index] < 0.5 if scoring_masks is not None else np.ones((frames.height, frames.width), bool)
         )
+        seen = None if observed is None else is_observed(observed, index)
+        if seen is not None:
+            static &= seen
         similarity = metrics.ssim_map(rendered, image)
         entry: dict[str, Any] = {
             "index": index,
             "file": frames.names[index],
             "split": "held_out" if index in held_out else "training",
             "static_share": float(static.mean()),
-            "psnr": metrics.psnr(rendered, image),
+            "psnr": metrics.psnr(rendered, image) if seen is None else metrics.psnr_static(rendered, image, seen),
             "psnr_static": metrics.psnr_static(rendered, image, static),
-            "psnr_das3r": metrics.psnr_das3r(rendered, image, static),
-            "ssim": metrics.mean_ssim(similarity),
+            "psnr_das3r": metrics.psnr_das3r(*(_of(values, seen) for values in (rendered, image, static))),
+            "ssim": metrics.mean_ssim(similarity, seen),
             "ssim_static": metrics.mean_ssim(similarity, static),
-            "lpips": lpips(rendered, image) if lpips else None,
+            "lpips": lpips(rendered, image, seen) if lpips else None,
             "lpips_static": lpips(rendered, image, static) if lpips else None,
         }
         scores.per_frame.append(entry)
@@ -105,10 +113,15 @@ def score_run(
                 for name in ("psnr_static", "psnr_das3r", "psnr", "ssim_static", "ssim", "lpips_static", "lpips")
             }
     if annotations is not None and motion_masks is not None:
-        scores.figures["all"] = mask_figures(motion_masks, annotations, "annotations")
+        scores.figures["all"] = mask_figures(motion_masks, where_observed(annotations, observed), "annotations")
     elif annotations is not None:
         scores.notes.append("Masks were not scored because the scene has none.")
     return scores
+
+
+def _of(values: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+    """The pixels of an image (H, W, ...) that were `seen`, bool (H, W), as an image of one row; None: the image."""
+    return values if seen is None else values[seen][None]
 
 
 def mask_figures(predicted: FrameMaps, annotated: FrameMaps, source: str) -> dict[str, dict[str, Any]]:

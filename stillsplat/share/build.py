@@ -22,7 +22,7 @@ from stillsplat.reconstruct import frame_rate
 from stillsplat.run_folder import code_version
 from stillsplat.share.packing import BYTES_EACH, PackedSplats, packed_splats, worth_sending
 from stillsplat.share.settings import ShareSettings
-from viewer.result import Result, middle_depth
+from viewer.result import Result, middle_depth, placed
 
 _MEGABYTE = 1_000_000
 #: room for style, program and cameras
@@ -63,12 +63,14 @@ def write_share(
     packed = packed_splats(worth_sending(result.gaussians, most))
     page = _page(result, packed, video, settings.title or result.name)
     with atomic_file(output) as temporary:
-        temporary.write_text(page, "utf-8")
-    return SharedPage(output, len(page.encode("utf-8")), packed.count, len(result.gaussians))
+        temporary.write_text(page, "utf-8", errors="backslashreplace")
+    return SharedPage(output, len(page.encode("utf-8", "backslashreplace")), packed.count, len(result.gaussians))
 
 
 def _page(result: Result, packed: PackedSplats, video: bytes | None, title: str) -> str:
     assert result.gaussians is not None
+    # the page computes in the local frame of the Gaussians
+    local = placed(result, result.gaussians.world_from_local.inverse())
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("stillsplat", "share"), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -83,8 +85,8 @@ def _page(result: Result, packed: PackedSplats, video: bytes | None, title: str)
         "scene": {
             "count": packed.count,
             "sh_scale": packed.sh_scale,
-            "depth": middle_depth(result),
-            "cameras": [_camera(camera) for camera in _chosen(result.cameras)],
+            "depth": middle_depth(local),
+            "cameras": [_camera(camera) for camera in _chosen(local.cameras)],
         },
         "splats": Markup(base64.b64encode(packed.content).decode("ascii")),
         "video": Markup(base64.b64encode(video).decode("ascii")) if video else None,

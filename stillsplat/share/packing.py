@@ -33,7 +33,7 @@ class PackedSplats:
 
 
 def packed_splats(gaussians: Gaussians) -> PackedSplats:
-    """The Gaussians as bytes. Higher degrees of the spherical harmonics than 1 are dropped."""
+    """The Gaussians as bytes, in their local frame. Higher degrees of the spherical harmonics than 1 are dropped."""
     arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in gaussians.tensors().items()}
     count = len(gaussians)
     words = np.zeros((count, 12), "<u4")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from scene.errors import InputError
-from scene.option import option
+from scene.option import check_values, option
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class ShareSettings:
     video_width: int = option(480, "width of the video in pixels; 0: without a video", metavar="PIXELS")
 
     def __post_init__(self) -> None:
+        check_values(self)
         if not 1.0 <= self.max_megabytes <= 200.0:
             raise InputError(f"--max-megabytes must be between 1 and 200, not {self.max_megabytes:g}.")
         if self.video_width != 0 and not 16 <= self.video_width <= 1920:

@@ -121,3 +121,17 @@ def test_without_any_depth_there_is_a_backdrop() -> None:
     gaussians = initialize(scene, range(COUNT))
     assert len(gaussians) > 50
     np.testing.assert_allclose(gaussians.means[:, 2].numpy(), gaussians.means[0, 2].item(), rtol=1e-4)
+
+
+def test_there_are_no_gaussians_of_what_was_not_observed() -> None:
+    scene = wall_scene()
+    scene.observed = [np.ones((HEIGHT, WIDTH), np.float32) for _ in range(COUNT)]
+    for observed in scene.observed:
+        observed[:, : WIDTH // 3] = 0
+    gaussians = initialize(scene, range(COUNT))
+    for index in range(COUNT):
+        pixels, _ = scene.cameras[index].project(gaussians.means.numpy().astype(np.float64))
+        seen_by_all = gaussians.means[:, 0].numpy() < np.inf
+        if index == 0:  # the camera slides to the right, so only the first frame sees what is left of the others
+            assert pixels[seen_by_all, 0].min() > WIDTH / 3 - 1
+    assert len(gaussians) > 50

@@ -25,7 +25,7 @@ def test_settings_of_earlier_versions_are_read() -> None:
         ({"iterations": -1}, "--iterations must be 0 or more, not -1"),
         ({"sh_degree": 4}, "--sh-degree must be 0 to 3, not 4"),
         ({"ssim_weight": 1.5}, "--ssim-weight must be 0 to 1, not 1.5"),
-        ({"depth_weight": float("nan")}, "--depth-weight must be 0 or more, not nan"),
+        ({"depth_weight": float("nan")}, "--depth-weight must be a finite number, not nan"),
         ({"max_gaussians": 0}, "--max-gaussians must be 1 or more"),
         ({"test_every": 1}, "--test-every must be 0"),
         ({"test_every": 5, "protocol": "das3r"}, "give only one of them"),

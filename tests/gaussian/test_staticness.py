@@ -87,3 +87,16 @@ def test_checkpoint_keeps_what_was_learned() -> None:
     for frame in range(3):
         np.testing.assert_array_equal(weights[frame], restored[frame])
     assert isinstance(weights.state([1])["evidence"], torch.Tensor)
+
+
+def test_what_was_not_observed_weighs_nothing_and_is_no_evidence() -> None:
+    image, residual = observations()
+    observed = np.ones((HEIGHT, WIDTH), np.float32)
+    observed[:, :40], observed[:, 40:60] = 0, 0.5
+    residual[:, :40] = 0.9
+    weights = StaticWeights(None, 1, HEIGHT, WIDTH, observed=[observed])
+    for _ in range(6):
+        weights.observe(0, residual, image)
+    assert weights[0][:, :40].max() == 0.0
+    assert np.abs(weights[0][:, 44:56] - 0.5).max() < 0.01
+    assert weights[0][:, 64:].min() > 0.99

@@ -17,7 +17,7 @@ from gaussian.trainer import Trainer, train
 from gaussian.training_run import TrainingRun
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.masks import open_masks
+from scene.given_masks.opening import open_masks
 from scene.progress import ignore_progress
 from tests.gaussian.wall_scene import COUNT, HEIGHT, SETTINGS, WIDTH, cameras, make_scene, ray_depth
 

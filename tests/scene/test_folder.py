@@ -249,7 +249,7 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: write_png(f / "images" / "00001.png", np.zeros((30, 40, 3), np.uint8)),
         "images/00001.png is 40x30",
     ),
-    "image is text": (lambda f: (f / "images" / "00001.png").write_text("x"), "images/00001.png is damaged"),
+    "image is text": (lambda f: (f / "images" / "00001.png").write_text("x"), "images/00001.png is not an image"),
     "missing mask": (lambda f: (f / "motion_masks" / "00001.png").unlink(), "motion_masks/00001.png is missing"),
     "mask of another size": (
         lambda f: write_png(f / "motion_masks" / "00004.png", np.zeros((3, 4), np.uint8)),
@@ -306,7 +306,7 @@ def test_a_file_that_vanishes_after_loading(tmp_path: Path, small_scene: Scene) 
     assert loaded.z_depths and loaded.motion_masks
     with pytest.raises(InputError, match="00001.npz is missing"):
         loaded.z_depths[1]
-    with pytest.raises(InputError, match="00003.png is damaged"):
+    with pytest.raises(InputError, match="00003.png is not an image"):
         loaded.motion_masks[3]
 
 
@@ -420,3 +420,18 @@ def test_any_cameras_come_back_exactly(
     for before, after in zip(cameras, load_scene(folder / "scene").cameras, strict=True):
         assert np.array_equal(before.world_from_camera, after.world_from_camera)
         assert np.array_equal(before.intrinsics, after.intrinsics)
+
+
+def test_what_was_observed_comes_back(tmp_path: Path, small_scene: Scene) -> None:
+    shape = small_scene.frames.height, small_scene.frames.width
+    observed = [np.ones(shape, np.float32) for _ in range(len(small_scene.frames))]
+    observed[1][: shape[0] // 2] = 0
+    observed[2][:] = 128 / 255
+    save_scene(replace(small_scene, observed=observed), tmp_path / "scene")
+    found = load_scene(tmp_path / "scene").observed
+    assert found is not None and all(np.allclose(found[index], observed[index]) for index in range(len(observed)))
+    save_scene(small_scene, tmp_path / "whole")
+    assert load_scene(tmp_path / "whole").observed is None and not (tmp_path / "whole" / "observed").exists()
+    (tmp_path / "scene" / "observed" / "00001.png").unlink()
+    with pytest.raises(InputError, match="observed/00001.png"):
+        load_scene(tmp_path / "scene")

@@ -92,12 +92,12 @@ def test_masks_that_do_not_fit(refused, clip, tmp_path, option):
         folder = tmp_path / name
         folder.mkdir()
         for index in range(count):
-            cv2.imwrite(str(folder / f"{index}.png"), np.zeros(shape, np.uint8))
+            cv2.imwrite(str(folder / f"{'abcdefgh'[index]}.png"), np.zeros(shape, np.uint8))
         return folder
 
     assert "5 masks for 8 frames" in refused(clip, option, masks("few", 5, (40, 64)))
     assert "shape" in refused(clip, option, masks("tall", 8, (64, 40)))
-    assert "0 masks" in refused(clip, option, masks("none", 0, (64, 40)))
+    assert "no mask images" in refused(clip, option, masks("none", 0, (64, 40)))
     assert "does not exist" in refused(clip, option, tmp_path / "nowhere")
     assert "not a folder" in refused(clip, option, clip / "frame0.png")
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scene.errors import InputError
+from scene.similarity import Similarity
 from scene.splat_files import read_splats, write_splats
 from stillsplat.cli import main
 from stillsplat.convert import convert, rotation_between_axes
@@ -99,3 +100,25 @@ def test_bad_places(source: Path, tmp_path: Path) -> None:
         convert(source, tmp_path / "a.usdz")
     with pytest.raises(InputError, match="There is no axis"):
         ConvertSettings(up="up")  # type: ignore[arg-type]
+
+
+def test_scenes_far_from_the_origin_and_of_unusual_size(tmp_path: Path) -> None:
+    """PLY and glTF keep them; what the others lose is said, with what mends it."""
+    splats = sample_splats(1, 200)
+    place = Similarity(1.0, np.eye(3), np.array([500000.0, 4500000.0, 100.0]))
+    far = splats.transformed(place)
+    assert far.means.dtype == np.float64
+    write_splats(tmp_path / "far.ply", far)
+    for name in ("again.ply", "far.glb"):
+        done = convert(tmp_path / "far.ply", tmp_path / name)
+        assert not any("origin" in loss for loss in done.losses)
+        np.testing.assert_allclose(read_splats(tmp_path / name).means, far.means, rtol=0, atol=1e-6)
+    for name in ("far.splat", "far.spz", "far.compressed.ply"):
+        losses = convert(tmp_path / "far.ply", tmp_path / name).losses
+        assert any("--offset=-500000,-4500000,-103" in loss for loss in losses)
+    near = convert(tmp_path / "far.ply", tmp_path / "near.splat", ConvertSettings(offset=(-5e5, -45e5, -100.0)))
+    assert not any("origin" in loss for loss in near.losses)
+    found = np.sort(read_splats(tmp_path / "near.splat").means[:, 0])
+    np.testing.assert_allclose(found, np.sort(splats.means[:, 0]), atol=1e-5)
+    small = convert(tmp_path / "far.ply", tmp_path / "small.spz", ConvertSettings(scale=1e-6, offset=(-0.5, -4.5, 0)))
+    assert any("usual size with --scale" in loss for loss in small.losses)

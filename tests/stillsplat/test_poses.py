@@ -227,7 +227,7 @@ def test_two_runs_to_one_place_do_not_mix(tmp_path):
     class Watched(SimulatedPredictor):
         def predict(self, views, **more):
             for options in ({}, {"resume": True}, {"overwrite": True}):
-                with pytest.raises(InputError, match="out.part is being worked on by another process; wait"):
+                with pytest.raises(InputError, match=r"out is being worked on by process \d+ \(.*\); wait"):
                     _run(walk, out, SimulatedPredictor(walk), **options)
             return super().predict(views)
 

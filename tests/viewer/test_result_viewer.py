@@ -20,9 +20,11 @@ from scene.frames import MemoryFrames
 from scene.gaussians import Gaussians
 from scene.images import write_png
 from scene.scene import Scene
+from scene.similarity import Similarity
 from tests.simulated_stream import SimulatedWalk
+from viewer.downloads import download
 from viewer.path_panel import path_through
-from viewer.result import Result
+from viewer.result import Result, placed
 from viewer.result_viewer import ResultViewer
 
 pytest.importorskip("viser", reason="NOT CHECKED: the extra [viewer] (viser) is not installed")
@@ -261,3 +263,34 @@ def test_a_render_that_vanishes_is_a_sentence_and_not_the_end(viewer, run):
     _until(lambda: "5.png" in viewer._status.content)
     viewer._frame.value = 1
     _until(lambda: "frame 1 of 6" in viewer._status.content)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e-4, (0, 0, 0)), (1e6, (0, 0, 0)), (1.0, (500000, 4500000, 100))])
+def test_scenes_of_any_size_and_place(run: Result, scale: float, offset: tuple[float, ...]) -> None:
+    """They are shown in a frame that suits browsers; measures and files are in the coordinates of the scene."""
+    place = Similarity(scale, np.eye(3), np.array(offset, float))
+    far = placed(run, place)
+    with ResultViewer([run], port=0) as usual, ResultViewer([far], port=0) as viewer:
+        ours, theirs = next(iter(usual.nodes.values())), next(iter(viewer.nodes.values()))
+        unit = viewer._world_from_window.scale / scale
+        assert 0.02 < theirs.depth < 64 and abs(theirs.depth * unit / ours.depth - 1) < 0.01
+        first = np.asarray(theirs.frames[0].root.position)
+        assert np.abs(first).max() < 64
+        second = np.asarray(theirs.frames[3].root.position)
+        expected = np.asarray(ours.frames[3].root.position) - np.asarray(ours.frames[0].root.position)
+        np.testing.assert_allclose((second - first) * unit, expected, atol=1e-5)
+        spread = np.ptp(theirs.pickable(), axis=0) * unit
+        np.testing.assert_allclose(spread, np.ptp(ours.pickable(), axis=0), rtol=1e-3)
+        points = theirs.pickable()[[0, 40]]
+        viewer.measuring._ends = []
+        for point in points:
+            viewer.measuring.pick(point - [0, 0, 1e-3 / unit], np.array([0.0, 0.0, 1.0]))
+        if "Distance" in viewer.measuring.answer.content:
+            said = float(viewer.measuring.answer.content.split("**")[1])
+            assert 0.02 * scale < said < 100 * scale
+        name, content = download(viewer._given[viewer._chosen.value], "tum")
+        center = [float(word) for word in content.decode().splitlines()[1].split()[1:4]]
+        np.testing.assert_allclose(center, far.cameras[0].center, rtol=0, atol=1e-9 * max(1, scale))
+        viewer.show_splats(far.gaussians)  # type: ignore[arg-type]
+        np.testing.assert_allclose(np.ptp(theirs.pickable(), axis=0) * unit, spread, rtol=1e-5)
+    assert placed(run, Similarity.identity()) is run

@@ -41,5 +41,5 @@ def test_without_viser_a_sentence_names_the_extra(monkeypatch):
 
     monkeypatch.delitem(sys.modules, "viser", raising=False)
     monkeypatch.setattr(builtins, "__import__", no_viser)
-    with pytest.raises(InputError, match=r"needs viser.*pip install 'stillsplat\[viewer\]'"):
+    with pytest.raises(InputError, match=r"needs viser.*pip install 'viser>=1.0'"):
         open_server("127.0.0.1", 0, "title")

@@ -6,7 +6,6 @@ the test sequences, as written by data/prepare_co3d.py. Ten images of each seque
 """
 
 import gzip
-import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from scene.errors import InputError
+from scene.files.json_files import parse_json
 from scene.files.text import check_file
 
 #: the categories of published figures
@@ -96,9 +96,9 @@ def read_jgz(path: Path) -> Any:
             text = file.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
             raise InputError(f"{path} unpacks to more than {_MAX_BYTES >> 30} GiB; check the file.")
-        return json.loads(text)
-    except (OSError, EOFError, zlib.error, ValueError):
+    except (OSError, EOFError, zlib.error):
         raise InputError(f"{path} is damaged or no compressed JSON; make it again.") from None
+    return parse_json(text, str(path))
 
 
 def opencv_camera(rotation: Any, translation: Any) -> np.ndarray:

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from scene.errors import InputError
 from scene.files.arrays import check_npy, known, read_npy
-from scene.files.text import check_file
 from scene.maps import FrameMaps, LoadedMaps
+from scene.media.image_header import stored_values
 
 
 def depth_maps(files: Sequence[Path], read: Callable[[Path], np.ndarray]) -> FrameMaps:
@@ -19,9 +18,8 @@ def depth_maps(files: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Fra
 
 def read_depth_image(path: Path, units_per_meter: float) -> np.ndarray:
     """Reads a 16-bit image of depth in units of 1 / `units_per_meter` meters as float32 (H, W); 0 is unknown."""
-    check_file(path)
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None or values.ndim != 2 or values.dtype != np.uint16:
+    values = stored_values(path)
+    if values.ndim != 2 or values.dtype != np.uint16:
         raise InputError(f"{path} is not a 16-bit image of depth; download the data set again.")
     return values.astype(np.float32) / np.float32(units_per_meter)
 

@@ -5,7 +5,6 @@ anno.npz ("intrinsics" (N, 3, 3), "extrinsics" camera_from_world (N, 4, 4)) or, 
 intrinsics/intrinsic_00000.npy and extrinsics/extrinsic_00000.npy.
 """
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from dynamic_predictor.evaluation.datasets.clip import Dataset, DatasetClip, folders_in, images_in
 from dynamic_predictor.evaluation.datasets.depth_files import depth_maps, read_depth_image
 from scene.errors import InputError
-from scene.files.arrays import read_npy
+from scene.files.arrays import read_entries, read_npy
 
 _PARTS = ("test", "val", "train", "sample")
 _UNITS_PER_METER = 65.535
@@ -51,9 +50,9 @@ def _cameras(clip: Path, numbers: list[str]) -> tuple[np.ndarray | None, np.ndar
         return None, None
     count = len(numbers)
     try:
-        with np.load(clip / "anno.npz", allow_pickle=False) as archive:
-            intrinsics, extrinsics = (np.array(archive[key], np.float64) for key in ("intrinsics", "extrinsics"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = read_entries(clip / "anno.npz", ("intrinsics", "extrinsics"))
+        intrinsics, extrinsics = (arrays[key].astype(np.float64) for key in ("intrinsics", "extrinsics"))
+    except ValueError:
         raise InputError(f"{clip / 'anno.npz'} has no readable cameras; download the data set again.") from None
     if (
         intrinsics.shape[1:] != (3, 3)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 
 from dynamic_predictor.evaluation.datasets.clip import folders_in
 from scene.errors import InputError
+from scene.files.arrays import read_header
 from scene.files.atomic import atomic_folder
 from scene.progress import Progress, ignore_progress
 
@@ -79,9 +79,7 @@ def _frame_count(archive: zipfile.ZipFile, name: str, path: Path) -> int:
 
 
 def _header(stream: IO[bytes], name: str, path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = npy.read_magic(stream)
-    header = npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
-    shape, fortran_order, dtype = header
+    shape, fortran_order, dtype = read_header(stream)
     if dtype.kind not in "fiub":
         raise InputError(f"{path}: {name} is of type {dtype}, not of numbers; download PointOdyssey again.")
     return shape, fortran_order, dtype

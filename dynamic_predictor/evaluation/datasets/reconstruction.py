@@ -20,9 +20,11 @@ import numpy as np
 
 from dynamic_predictor.evaluation.datasets.clip import folders_in
 from scene.errors import InputError
+from scene.files.arrays import read_array
 from scene.files.text import read_rows, read_text
 from scene.frames import list_images
 from scene.images import read_image
+from scene.media.image_header import stored_gray, stored_values
 from scene.rotations import rotation_from_quaternion
 
 
@@ -167,7 +169,7 @@ def _eth3d_valid(scene: Path, image: Path) -> Callable[[], np.ndarray | None]:
                 raise InputError(f"{depth} does not have the size of {image.name}; download the scene again.")
             valid &= np.isfinite(values).reshape(height, width) & (values > 0).reshape(height, width)
         if mask.is_file():
-            valid &= cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE) != 1
+            valid &= stored_gray(mask) != 1
         return valid
 
     return read
@@ -249,10 +251,7 @@ def _undistorted(
 def open_hiroom(folder: Path, name: str) -> ReconstructionScene:
     """Reads a scene, named by its path in data/ (a/b/c)."""
     scene = folder / "data" / name
-    try:
-        intrinsics = np.load(scene / "cam_K.npy", allow_pickle=False).astype(np.float64)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{scene / 'cam_K.npy'} is missing or damaged; download the scene again.") from error
+    intrinsics = read_array(scene / "cam_K.npy").astype(np.float64)
     views = []
     for path in list_images(scene / "image") if (scene / "image").is_dir() else []:
         pose = scene / "pose" / f"{path.stem}.npy"
@@ -260,7 +259,7 @@ def open_hiroom(folder: Path, name: str) -> ReconstructionScene:
             valid = _depth_valid(
                 scene / "depth" / f"{path.stem}.png", excluded=scene / "aliasing_mask" / f"{path.stem}.png"
             )
-            camera_from_world = np.load(pose, allow_pickle=False).astype(np.float64)
+            camera_from_world = read_array(pose).astype(np.float64)
             views.append(ReconstructionView(path.name, partial(read_image, path), camera_from_world, intrinsics, valid))
     surface = folder / "fused_pcd" / f"{'-'.join(Path(name).parts[-3:])}.ply"
     return ReconstructionScene(name, _check_count(views, scene), surface)
@@ -323,7 +322,7 @@ def _depth_valid(
     `unknown`, and whose value in the image `excluded` is 0. `size` (W, H) is the size of the mask."""
 
     def read() -> np.ndarray | None:
-        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+        depth = stored_values(path) if path.is_file() else None
         if depth is None:
             return None
         if size is not None:
@@ -331,7 +330,7 @@ def _depth_valid(
         valid = depth > above
         if unknown is not None:
             valid &= depth != unknown
-        mask = cv2.imread(str(excluded), cv2.IMREAD_GRAYSCALE) if excluded is not None and excluded.is_file() else None
+        mask = stored_gray(excluded) if excluded is not None and excluded.is_file() else None
         return valid if mask is None else valid & (mask == 0)
 
     return read

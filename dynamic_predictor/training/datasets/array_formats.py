@@ -9,6 +9,7 @@ import numpy as np
 from scene.errors import InputError
 from scene.files.atomic import atomic_file
 from scene.files.text import check_file
+from scene.installing import pip_line
 
 #: names of the channel with depth, in the order of preference
 _DEPTH_CHANNELS = ("Y", "Z", "V", "R")
@@ -75,7 +76,7 @@ def _h5py(path: Path) -> Any:
     try:
         import h5py  # type: ignore[import-not-found]
     except ImportError:
-        raise InputError(f"{path.name} needs the package h5py: pip install h5py.") from None
+        raise InputError(f"{path.name} needs the package h5py: {pip_line('h5py>=3.8')}") from None
     return h5py
 
 
@@ -83,5 +84,5 @@ def _openexr() -> Any:
     try:
         import OpenEXR  # type: ignore[import-not-found]
     except ImportError:
-        raise InputError("Depth in .exr files needs the package OpenEXR: pip install OpenEXR.") from None
+        raise InputError(f"Depth in .exr files needs the package OpenEXR: {pip_line('OpenEXR>=3.3')}") from None
     return OpenEXR

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from dynamic_predictor.evaluation.datasets.depth_files import read_depth_array, read_depth_image
@@ -11,8 +10,8 @@ from dynamic_predictor.training.datasets.array_formats import read_exr
 from dynamic_predictor.training.datasets.spec import CameraFiles, DepthFiles, TrainingSetSpec
 from scene.errors import InputError
 from scene.files.arrays import read_entries
-from scene.files.text import check_file
 from scene.images import read_image
+from scene.media.image_header import stored_gray
 from scene.rotations import is_rigid
 
 #: masks are set from here on
@@ -165,8 +164,7 @@ def _read_stored(path: Path) -> np.ndarray:
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """A gray image of the given shape (H, W), uint8."""
-    check_file(path)
-    values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if values is None or values.shape != shape:
+    values = stored_gray(path)
+    if values.shape != shape:
         raise InputError(f"{path} is not a mask of {shape[1]}x{shape[0]} pixels; get the data set again.")
     return values

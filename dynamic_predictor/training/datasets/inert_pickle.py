@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.lib import format as npy
 
 from scene.errors import InputError
+from scene.files.arrays import read_header
 from scene.files.text import check_file
 
 _MAX_BYTES = 1 << 30
@@ -47,9 +47,7 @@ def read_text_array(path: Path, key: str) -> list[str]:
     check_file(path, _MAX_BYTES)
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
-            version = npy.read_magic(file)
-            reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, _, dtype = reader(file)
+            shape, _, dtype = read_header(file)
             content = file.read(_MAX_BYTES)
     except (KeyError, ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise InputError(f"{path} has no readable array {key}; get the file again.") from error

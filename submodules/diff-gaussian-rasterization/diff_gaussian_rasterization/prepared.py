@@ -1,5 +1,6 @@
 """Faster rendering of Gaussians that do not change, from many cameras."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,11 +19,12 @@ from diff_gaussian_rasterization.checks import (
 from diff_gaussian_rasterization.cpu_structs import GROUP, OutputsStruct, PreparedStruct, SceneStruct
 from diff_gaussian_rasterization.functional import rasterize
 from diff_gaussian_rasterization.structs import pointer
-from diff_gaussian_rasterization.torch_splatting import rotation_matrices
+from diff_gaussian_rasterization.torch_splatting import drawable_quaternions, rotation_matrices
 
 #: float32 numbers of a prepared Gaussian: mean, axes, log2 of the opacity, color of degree 0
 _FLOATS = 16
 _SH_CONSTANT = 0.28209479177387814
+_LARGEST_HALF = 65504.0
 
 
 class PreparedRendering(NamedTuple):
@@ -41,9 +43,9 @@ class PreparedGaussians:
 
     Everything that does not depend on the camera is computed once: activations, the axes of the Gaussians, the color of
     degree 0. On the CPU, spherical harmonics coefficients above degree 0 are stored in half precision, which changes
-    colors by about 1e-4 and reduces the memory read per Gaussian by a third (156 bytes with degree 3). On a GPU, and
-    without compiled kernels, the activated tensors are stored and `rasterize` renders them. Several threads may render
-    at the same time.
+    colors by about 1e-4 and reduces the memory read per Gaussian by a third (156 bytes with degree 3). On a GPU,
+    without compiled kernels, and with coefficients beyond the range of half precision, the activated tensors are stored
+    and `rasterize` renders them. Several threads may render at the same time.
 
     Gaussians that are close to each other should be close in memory too (Morton order).
     """
@@ -76,7 +78,9 @@ class PreparedGaussians:
             scales = (scales.exp() if log_scales else scales) * scale_modifier
             opacities = opacities.sigmoid() if opacity_logits else opacities
             sh = sh_coefficients[:, : (degree + 1) ** 2]
-            if where.type == "cpu" and library.has_grouped_layout:
+            higher = sh[:, 1:]
+            fits_half = bool(((higher.abs() <= _LARGEST_HALF) | ~higher.isfinite()).all())
+            if where.type == "cpu" and library.has_grouped_layout and fits_half:
                 self._groups = _in_groups(means, rotations, scales, opacities, sh)
             else:
                 given = {"means": means, "rotations": rotations, "scales": scales, "opacities": opacities}
@@ -139,12 +143,16 @@ def _in_groups(
     """(groups, bytes) uint8 in the format that kernels.h calls Prepared. The last group is padded with zeros."""
     count, terms = sh.shape[:2]
     axes = rotation_matrices(rotations) * scales[:, None, :]
+    colors = 0.5 + _SH_CONSTANT * sh[:, 0]
+    # what is not drawn is recognized by numbers in float32: not all kernels know infinities and NaN in half precision
+    axes[~drawable_quaternions(rotations)] = math.nan
+    colors[~sh.isfinite().flatten(1).all(1)] = math.nan
     floats = torch.cat(
         [
             means,
             axes.transpose(1, 2).reshape(count, 9),
             opacities.log2()[:, None],
-            0.5 + _SH_CONSTANT * sh[:, 0],
+            colors,
         ],
         1,
     )

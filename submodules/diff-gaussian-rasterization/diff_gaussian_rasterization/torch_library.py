@@ -191,10 +191,11 @@ def _optimize(scene: Any, gradients: Any, adam: Any, gradients_by_name: dict[str
             continue
         gradient = gradients_by_name[name]
         tensors = [_tensor(s, gradient.shape) for s in (getattr(gradients, name), adam.exp_avg[k], adam.exp_avg_sq[k])]
-        if name == "opacities" and scene.flags & structs.OPACITY_LOGITS:
+        # a factor of 0 times an infinite scale would be NaN
+        if name == "opacities" and scene.flags & structs.OPACITY_LOGITS and adam.opacity_regularization:
             opacity = tensors[0].sigmoid()
             gradient = gradient + adam.opacity_regularization * opacity * (1 - opacity)
-        if name == "scales" and scene.flags & structs.LOG_SCALES:
+        if name == "scales" and scene.flags & structs.LOG_SCALES and adam.scale_regularization:
             gradient = gradient + adam.scale_regularization * tensors[0].exp()
         parts = [(slice(None), adam.step_sizes[k])]
         if name == "sh":

@@ -13,6 +13,7 @@ import torch
 TILE = 16
 _ALPHA_CUT, _ALPHA_MAX, _TRANSMITTANCE_STOP = 1 / 255, 0.99, 1e-4
 _DILATION, _COMPENSATION_FLOOR = 0.3, 2.5e-5
+_QUATERNION_SHORTEST, _QUATERNION_LONGEST, _LARGEST = 1e-15, 1e15, 1e30
 
 
 class View(NamedTuple):
@@ -88,14 +89,18 @@ def project(gaussians: dict[str, torch.Tensor], view: View) -> Splats:
     x, y = fx * u + cx, fy * v + cy
     if "screen_means" in gaussians:
         x, y = x + gaussians["screen_means"][:, 0], y + gaussians["screen_means"][:, 1]
-    color = _color(gaussians, means, view)
+    color = gaussians["colors"] if "colors" in gaussians else _color(gaussians["sh"], means, view)
     # the conic as a product L L^T: its quadratic form is then a sum of squares, without cancellation for needles
     factors = (yy / determinant).sqrt(), -xy / (yy * determinant).sqrt(), 1 / yy.sqrt()
     depth = 1 / z if view.inverse_depth else z
-    fields = torch.cat([torch.stack([x, y, *factors, opacity], 1), color, depth[:, None]], 1)
+    shown = color if "colors" in gaussians else color.clamp(min=0)
+    fields = torch.cat([torch.stack([x, y, *factors, opacity], 1), shown, depth[:, None]], 1)
     with torch.no_grad():
-        valid &= (determinant > 0) & (determinant < 1e30) & (xx > 0) & (yy > 0) & (xx < 1e30) & (yy < 1e30)
-        valid &= (x.abs() < 1e30) & (y.abs() < 1e30) & (opacity >= _ALPHA_CUT) & (opacity < 1e30)
+        valid &= (determinant > 0) & (xx > 0) & (yy > 0) & (opacity >= _ALPHA_CUT)
+        for value in (determinant, xx, yy, x.abs(), y.abs(), opacity, color.abs().amax(1)):
+            valid &= value < _LARGEST  # false for NaN
+        if "rotations" in gaussians:
+            valid &= drawable_quaternions(gaussians["rotations"])
         reach = 2 * (opacity / _ALPHA_CUT).clamp(min=1).log() * (1 + 1e-5) + 1e-5
         half_extents = torch.stack([(reach * xx).sqrt(), (reach * yy).sqrt()], 1)
         mid, difference = 0.5 * (xx + yy), 0.5 * (xx - yy)
@@ -112,14 +117,19 @@ def rotation_matrices(quaternions: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows, 1).view(-1, 3, 3)
 
 
-def _color(gaussians: dict[str, torch.Tensor], means: torch.Tensor, view: View) -> torch.Tensor:
-    if "colors" in gaussians:
-        return gaussians["colors"]
+def drawable_quaternions(quaternions: torch.Tensor) -> torch.Tensor:
+    """(N,) bool: whether the lengths of quaternions (N, 4) are in the range that the kernels can normalize."""
+    squared_length = quaternions.square().sum(1)
+    return (squared_length > _QUATERNION_SHORTEST**2) & (squared_length < _QUATERNION_LONGEST**2)
+
+
+def _color(sh: torch.Tensor, means: torch.Tensor, view: View) -> torch.Tensor:
+    """(N, 3) colors before the clamp at 0."""
     center = -view.pose[:, :3].T @ view.pose[:, 3] if view.center_from_pose else view.center
     offset = means - center
     direction = offset / offset.square().sum(1, keepdim=True).clamp(min=1e-30).sqrt()
     basis = _spherical_harmonics(view.sh_degree, direction)
-    return (0.5 + (basis[:, :, None] * gaussians["sh"][:, : basis.shape[1]]).sum(1)).clamp(min=0)
+    return 0.5 + (basis[:, :, None] * sh[:, : basis.shape[1]]).sum(1)
 
 
 def _spherical_harmonics(degree: int, direction: torch.Tensor) -> torch.Tensor:

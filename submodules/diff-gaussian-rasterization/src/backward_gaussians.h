@@ -10,7 +10,7 @@
 namespace {
 
 // Adds up the slots of one Gaussian, in the order of its tiles, so that the result does not depend on the number of
-// threads. The unused elements get the splat's color. Few Gaussians have more than USUAL_SLOTS slots; where there are
+// threads. The unused elements get the splat's color and the bits of its number of pairs. Few Gaussians have more than USUAL_SLOTS slots; where there are
 // fewer, zeros are added, which is cheaper than a branch.
 enum { USUAL_SLOTS = 4, PREFETCH_SLOTS = 64 };
 INLINE void sum_slots(const Splat& splat, const Slot* slots, float row[16]) {
@@ -27,12 +27,14 @@ INLINE void sum_slots(const Splat& splat, const Slot* slots, float row[16]) {
   for (int32_t j = USUAL_SLOTS; j < splat.pair_count; j++)
     for (int f = 0; f < 16 / W; f++) sums[f] += load(own[j].v + f * W);
 #if defined(STILLSPLAT_AVX512)  // in the register: loading the row after storing single floats into it would stall
-  const __m512i from = _mm512_setr_epi32(0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 0);
-  static_assert(offsetof(Splat, r) == 24 && offsetof(Splat, b) == 32 && SUM_FREE == 3, "the mask and the permutation");
-  store(row, (vf)_mm512_mask_permutexvar_ps((__m512)sums[0], 0x0888, from, (__m512)load(&splat.x)));
+  const __m512i from = _mm512_setr_epi32(0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 15);
+  static_assert(offsetof(Splat, r) == 24 && offsetof(Splat, b) == 32 && offsetof(Splat, pair_count) == 60 && SUM_FREE == 3,
+                "the mask and the permutation");
+  store(row, (vf)_mm512_mask_permutexvar_ps((__m512)sums[0], 0x8888, from, (__m512)load(&splat.x)));
 #else
   for (int f = 0; f < 16 / W; f++) store(row + f * W, sums[f]);
   row[SUM_FREE] = splat.r; row[SUM_FREE + 4] = splat.g; row[SUM_FREE + 8] = splat.b;
+  memcpy(row + SUM_FREE + 12, &splat.pair_count, sizeof splat.pair_count);
 #endif
 }
 
@@ -217,8 +219,8 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     for (int l = 0; l < W; l++) sum_slots(splats[i + (l < valid ? l : valid - 1)], slots, sums[l]);
     moment_prefetch.advance();
     transpose_to_fields(sums, in);
-    // lanes that are not visible may hold any value: zero_unless keeps NaN out of their gradients
-    vm on = p.visible;
+    // lanes without pairs may hold any value: zero_unless keeps NaN out of their gradients
+    vm on = both(p.visible, not_zero(bits(in[SUM_FREE + 12])));
     vf H = in[SUM_H], Hx = in[SUM_HX], Hy = in[SUM_HY], Hxx = in[SUM_HXX], Hxy = in[SUM_HXY], Hyy = in[SUM_HYY];
     Vec3 d_color = {in[SUM_R], in[SUM_G], in[SUM_B]};
     vf d_depth = in[SUM_Z];
@@ -314,6 +316,7 @@ void backward_gaussians(const Scene* scene, int64_t begin, int64_t end, const Sp
     if (s.sh.data) {
       vf inv_length;
       Vec3 direction = view_direction(s, p.mean, inv_length);
+      direction = {zero_unless(on, direction.x), zero_unless(on, direction.y), zero_unless(on, direction.z)};
       // a color that was clamped to 0 has no gradient
       d_color = {zero_unless(both(on, gt(in[SUM_FREE], zero)), d_color.x),
                  zero_unless(both(on, gt(in[SUM_FREE + 4], zero)), d_color.y),

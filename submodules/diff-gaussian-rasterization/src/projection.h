@@ -83,7 +83,7 @@ INLINE void dilate(const Scene& s, Projected& p) {
   if (s.flags & FLAG_ANTIALIASED) p.compensation = vsqrt(vmax(p.det_raw * p.inv_det, set1(COMPENSATION_FLOOR)));
   p.x = fma(set1(s.fx), p.u, set1(s.cx));
   p.y = fma(set1(s.fy), p.v, set1(s.cy));
-  const vf big = set1(1e30f);
+  const vf big = set1(LARGEST);
   vm sane = both(both(gt(det, set1(0.0f)), gt(big, det)), both(gt(big, p.cov_xx), gt(big, p.cov_yy)));
   sane = both(sane, both(gt(p.cov_xx, set1(0.0f)), gt(p.cov_yy, set1(0.0f))));
   p.visible = both(p.visible, sane);
@@ -107,7 +107,11 @@ INLINE void project_lanes(const Scene& s, int64_t i, int valid, Projected& p) {
   } else {
     const Lanes q = lanes_of(s.rotations, i, valid, 1, 4, scratch);
     p.qw = at(q, 0, 0); p.qx = at(q, 0, 1); p.qy = at(q, 0, 2); p.qz = at(q, 0, 3);
-    p.q_inv_norm = 1.0f / vsqrt(fma(p.qw, p.qw, fma(p.qx, p.qx, fma(p.qy, p.qy, p.qz * p.qz))));
+    const vf squared_length = fma(p.qw, p.qw, fma(p.qx, p.qx, fma(p.qy, p.qy, p.qz * p.qz)));
+    // squares of shorter and longer quaternions are inexact or not finite
+    p.visible = both(p.visible, both(gt(squared_length, set1(QUATERNION_SHORTEST * QUATERNION_SHORTEST)),
+                                     gt(set1(QUATERNION_LONGEST * QUATERNION_LONGEST), squared_length)));
+    p.q_inv_norm = 1.0f / vsqrt(squared_length);
     p.qw *= p.q_inv_norm; p.qx *= p.q_inv_norm; p.qy *= p.q_inv_norm; p.qz *= p.q_inv_norm;
     rotation_columns(p);
     p.scale = vector_at(lanes_of(s.scales, i, valid, 1, 3, scratch), 0);
@@ -126,7 +130,7 @@ INLINE void project_lanes(const Scene& s, int64_t i, int valid, Projected& p) {
     p.x += at(shift, 0, 0);
     p.y += at(shift, 0, 1);
   }
-  const vf big = set1(1e30f);
+  const vf big = set1(LARGEST);
   p.visible = both(p.visible, both(gt(big, vabs(p.x)), gt(big, vabs(p.y))));
   // an infinite or NaN opacity is culled; one above 1 is clamped per pixel
   p.visible = both(p.visible, both(ge(p.opacity, set1(ALPHA_CUT)), gt(big, p.opacity)));
@@ -147,7 +151,7 @@ INLINE void project_prepared(const Scene& s, int64_t i, int valid, Projected& p,
   dilate(s, p);
   log2_opacity = load(from + PREPARED_LOG2_OPACITY * GROUP);
   if (s.flags & FLAG_ANTIALIASED) log2_opacity += log2_positive(p.compensation);
-  const vf big = set1(1e30f);
+  const vf big = set1(LARGEST);
   p.visible = both(p.visible, both(gt(big, vabs(p.x)), gt(big, vabs(p.y))));
   p.visible = both(p.visible, both(ge(log2_opacity, set1(LOG2_ALPHA_CUT)), gt(big, log2_opacity)));
 }
@@ -157,6 +161,12 @@ INLINE Vec3 view_direction(const Scene& s, Vec3 mean, vf& inv_length) {
   Vec3 d = {mean.x - s.center[0], mean.y - s.center[1], mean.z - s.center[2]};
   inv_length = 1.0f / vsqrt(vmax(dot(d, d), set1(1e-30f)));
   return inv_length * d;
+}
+
+// Whether all three components are finite and below LARGEST.
+INLINE vm drawable(Vec3 color) {
+  const vf big = set1(LARGEST);
+  return both(gt(big, vabs(color.x)), both(gt(big, vabs(color.y)), gt(big, vabs(color.z))));
 }
 
 // Color before the clamp at 0.
@@ -244,6 +254,8 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
     vf inv_length;
     const Vec3 direction = view_direction(s, p.mean, inv_length);
     Vec3 color = PREPARED ? prepared_color(s, i, direction) : color_lanes(s, i, valid, direction);
+    // kept apart from `on_screen`, so that tiles and blocks are computed while the colors are loaded
+    const vm drawn = both(on_screen, drawable(color));
     if (!s.colors.data) color = {vmax(color.x, zero), vmax(color.y, zero), vmax(color.z, zero)};
     e.A = (-0.5f * LOG2E) * p.cov_yy * p.inv_det;
     e.B = LOG2E * p.cov_xy * p.inv_det;
@@ -257,7 +269,7 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
     const vf first_tile_row = tile_at(e.y0, TILE_H), first_tile_column = tile_at(e.x0, TILE_W);
     const vf last_tile_row = tile_at(e.y1, TILE_H), last_tile_column = tile_at(e.x1, TILE_W);
     const vf tile_rows = last_tile_row - first_tile_row, tile_columns = last_tile_column - first_tile_column;
-    uint32_t large = mask_bits(gt(vmax(tile_rows, tile_columns), set1(1.0f)));
+    const uint32_t large = mask_bits(both(drawn, gt(vmax(tile_rows, tile_columns), set1(1.0f))));
     const vm small = both(on_screen, ge(set1(1.0f), vmax(tile_rows, tile_columns)));
     uint32_t blocks[SMALL_TILES][W] __attribute__((aligned(64)));
     cover_small(e, small, first_tile_row, first_tile_column, blocks);
@@ -270,7 +282,7 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
     for (int q = 0; q < SMALL_TILES; q++) {
       vi word;
       memcpy(&word, blocks[q], sizeof word);
-      word = keep_lanes(small, word);
+      word = keep_lanes(both(small, drawn), word);
       memcpy(blocks[q], &word, sizeof word);
     }
     const vi tile = __builtin_convertvector(fma(first_tile_row, set1((float)tiles_x), first_tile_column), vi);
@@ -315,7 +327,7 @@ INLINE void project_all(const Scene* scene, int64_t begin, int64_t end, Splat* s
       vf mid = 0.5f * (p.cov_xx + p.cov_yy), diff = 0.5f * (p.cov_xx - p.cov_yy);
       vf largest = mid + vsqrt(fma(diff, diff, p.cov_xy * p.cov_xy));
       int32_t radius[W];
-      store_integers(radius, zero_unless(on_screen, vmin(-vfloor(-3.0f * vsqrt(largest)), set1(1e9f))));
+      store_integers(radius, zero_unless(drawn, vmin(-vfloor(-3.0f * vsqrt(largest)), set1(1e9f))));
       memcpy(radii + i, radius, valid * sizeof(int32_t));
     }
   }

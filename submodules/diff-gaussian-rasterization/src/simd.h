@@ -60,6 +60,7 @@ INLINE vm ge(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_
 INLINE vm gt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
 INLINE vm ge_among(vm selected, vf a, vf b) { return _mm512_mask_cmp_ps_mask(selected, (__m512)a, (__m512)b, _CMP_GE_OQ); }
 INLINE vm not_zero(vf a) { return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_NEQ_UQ); }  // or NaN
+INLINE vm not_zero(vi a) { return _mm512_test_epi32_mask((__m512i)a, (__m512i)a); }
 // intrinsics, because operators would move masks through general registers
 INLINE vm both(vm a, vm b) { return _kand_mask16(a, b); }
 INLINE vm but_not(vm a, vm b) { return _kandn_mask16(b, a); }
@@ -125,6 +126,7 @@ INLINE vf reciprocal(vf a) { return 1.0f / a; }
 INLINE vm ge(vf a, vf b) { return a >= b; }
 INLINE vm gt(vf a, vf b) { return a > b; }
 INLINE vm not_zero(vf a) { return a != 0.0f; }
+INLINE vm not_zero(vi a) { return a != 0; }
 INLINE vm both(vm a, vm b) { return a & b; }
 INLINE vm ge_among(vm selected, vf a, vf b) { return selected & (a >= b); }
 INLINE vm but_not(vm a, vm b) { return a & ~b; }
@@ -332,7 +334,13 @@ INLINE vf sum_pieces_of_two(const vf* v) { return v[0]; }
 INLINE vf vabs(vf v) { return from_bits(bits(v) & 0x7fffffff); }
 INLINE vf vclamp(vf v, vf lo, vf hi) { return vmin(vmax(v, lo), hi); }
 
-// 2^x for x in [-126, 126], relative error below 1e-6.
+// 2^x for x in [EXP2_LOWEST, EXP2_HIGHEST], relative error below 1e-6.
+const float EXP2_HIGHEST = 126.0f;
+#if defined(STILLSPLAT_AVX512)
+const float EXP2_LOWEST = -124.0f;  // the table's powers are smaller than the result by a factor of 4
+#else
+const float EXP2_LOWEST = -126.0f;
+#endif
 #if defined(STILLSPLAT_AVX512)
 // Rounds to the nearest sixteenth, whose power comes from a table in a register, then uses a minimax polynomial on
 // [-1/32, 1/32], c ((f + 1.4428)^2 + 2.0811): one multiplication and one multiply-add, the scarcest instructions here.
@@ -359,10 +367,10 @@ INLINE vf exp2_bounded(vf x) {
 }
 #endif
 
-// e^x, with the exponent clamped to what exp2_bounded takes.
+// e^x, with the exponent clamped to what exp2_bounded takes; NaN for NaN, which the clamp would hide.
 INLINE vf exp_any(vf x) {
-  x = vclamp(x * set1(1.44269504f), set1(-126.0f), set1(126.0f));
-  return exp2_bounded(x);
+  const vf bounded = vclamp(x * set1(1.44269504f), set1(EXP2_LOWEST), set1(EXP2_HIGHEST));
+  return select(ge(x, x), exp2_bounded(bounded), x);
 }
 
 // log2(x) for normal positive x, absolute error about 1e-7: x = 2^k m with m in [sqrt(1/2), sqrt(2)),

@@ -10,7 +10,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
+from dynamic_predictor.driver.intake import Intake
+from dynamic_predictor.driver.sources import open_source
+from dynamic_predictor.driver.workspace import StreamWorkspace
 from scene.errors import InputError
 from scene.frames import natural_order, parse_frame_range
 from scene.images import write_png
@@ -401,3 +405,68 @@ def test_full_hd_is_never_decoded_all_at_once(tmp_path: Path, panning: Panning) 
     count, kilobytes = map(int, done.stdout.split())
     assert count == 90
     assert kilobytes < 330 * 1024  # 128 MiB of it is the cache of small images
+
+
+def test_transparent_pixels_are_not_observed(tmp_path: Path, panning: Panning) -> None:
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    images = panning(3, 96, 64)
+    alpha = np.full((64, 96), 255, np.uint8)
+    alpha[:, :24], alpha[:, 24:32] = 0, 128
+    for index, image in enumerate(images):
+        layers = np.dstack([image, alpha if index else np.full_like(alpha, 255)])
+        Image.fromarray(layers, "RGBA").save(folder / f"{index}.png")
+    workspace = StreamWorkspace(tmp_path / "work", {}, resume=False)
+    intake = Intake(open_source(folder), workspace, max_size=None)
+    intake.take_all()
+    intake.finish()
+    warnings = intake.warnings
+    observed, frames = workspace.observed(), workspace.frames()
+    assert observed is not None and len(observed) == 3
+    assert observed[0].min() == 1.0 and np.allclose(observed[1] * 255, alpha)
+    # colors are those of the file, not mixed with black; under alpha 0 there is none
+    assert np.array_equal(frames.rgb8(1)[:, 24:], images[1][:, 24:]) and not frames.rgb8(1)[:, :24].any()
+    assert np.array_equal(frames.rgb8(0), images[0])
+    assert len(warnings) == 1 and "transparent in 19.4 % of its pixels" in warnings[0]
+
+
+def test_the_color_of_transparent_pixels_does_not_bleed_when_frames_shrink(tmp_path: Path, panning: Panning) -> None:
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for index in range(2):
+        layers = np.zeros((64, 96, 4), np.uint8)
+        layers[..., :3] = 200 + index, 100, 50
+        layers[:, 33:] = 0, 255, 0, 0
+        layers[:, :33, 3] = 255
+        Image.fromarray(layers, "RGBA").save(folder / f"{index}.png")
+    workspace = StreamWorkspace(tmp_path / "work", {}, resume=False)
+    intake = Intake(open_source(folder), workspace, max_size=48)
+    intake.take_all()
+    intake.finish()
+    observed = workspace.observed()
+    assert observed is not None and np.allclose(observed[0][5, 15:18], [1, 0.5, 0], atol=0.01)
+    assert np.abs(workspace.frames().rgb8(0)[:, :17].astype(int) - [200, 100, 50]).max() <= 1
+
+
+def test_opaque_alpha_is_no_news(tmp_path: Path, panning: Panning) -> None:
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for index, image in enumerate(panning(2)):
+        Image.fromarray(np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]), "RGBA").save(
+            folder / f"{index}.png"
+        )
+    workspace = StreamWorkspace(tmp_path / "work", {}, resume=False)
+    intake = Intake(open_source(folder), workspace, max_size=None)
+    intake.take_all()
+    assert workspace.observed() is None and intake.warnings == []
+
+
+def test_a_clip_that_is_transparent_everywhere_is_refused(tmp_path: Path, panning: Panning) -> None:
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for index, image in enumerate(panning(2)):
+        Image.fromarray(np.dstack([image, np.zeros(image.shape[:2], np.uint8)]), "RGBA").save(folder / f"{index}.png")
+    intake = Intake(open_source(folder), StreamWorkspace(tmp_path / "work", {}, resume=False), max_size=None)
+    intake.take_all()
+    with pytest.raises(InputError, match="transparent everywhere"):
+        intake.finish()

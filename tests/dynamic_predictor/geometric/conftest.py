@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynamic_predictor.geometric.bundle_adjustment import one_blas_thread
+from dynamic_predictor.geometric.reprojection import one_blas_thread
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dynamic_predictor.geometric.bundle_adjustment import Poses, rotation_from_vector
+from dynamic_predictor.geometric.reprojection import Poses, rotation_from_vector
 from dynamic_predictor.geometric.tracks import HostTracks
 
 WIDTH, HEIGHT = 400, 240

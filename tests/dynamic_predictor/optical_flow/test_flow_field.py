@@ -62,3 +62,20 @@ def test_a_network_encodes_each_frame_once(raft: RAFT, monkeypatch: pytest.Monke
 def test_flow_of_tiny_images():
     images = np.stack([np.full((7, 9, 3), value, np.uint8) for value in (10, 20)])
     assert FlowField(MemoryFrames(images))(0, 1).displacement.shape == (7, 9, 2)
+
+
+def test_no_flow_from_or_to_what_was_not_observed(panning) -> None:
+    images = np.stack(panning(2, 96, 64))
+    observed = [np.ones((64, 96), np.float32) for _ in range(2)]
+    observed[0][:, :20] = 0
+    observed[1][40:, :] = 0
+    images[0][:, :20] = 0
+    images[1][40:, :] = 0
+    field = FlowField(MemoryFrames(images), observed=observed)
+    error = field(0, 1).consistency_error
+    assert np.isinf(error[:, :20]).all() and np.isinf(error[43:]).all()
+    assert np.isfinite(error[8:30, 40:80]).all()
+    # the black areas are no edges that flow could follow
+    plain = FlowField(MemoryFrames(np.stack(panning(2, 96, 64))))(0, 1).displacement
+    assert np.abs(field(0, 1).displacement[8:30, 30:80] - plain[8:30, 30:80]).max() < 1.0
+    assert FlowField(MemoryFrames(images)).unobserved(0) is None

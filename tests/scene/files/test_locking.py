@@ -42,7 +42,10 @@ def test_another_process_is_refused_until_the_first_one_ends(tmp_path: Path) -> 
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(place)], stdout=subprocess.PIPE, cwd=ROOT)
     try:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-        with pytest.raises(InputError, match="out is being worked on by another process"), only_process(place):
+        with (
+            pytest.raises(InputError, match=r"out is being worked on by process \d+ \(-c .*out; since [\d:]+\); wait"),
+            only_process(place),
+        ):
             pass
         assert (tmp_path / "out.lock").exists()
     finally:
@@ -56,6 +59,50 @@ def test_another_process_is_refused_until_the_first_one_ends(tmp_path: Path) -> 
         except InputError:
             assert time.monotonic() < deadline
     assert not (tmp_path / "out.lock").exists()
+
+
+def test_a_folder_around_and_a_place_inside_are_held_too(tmp_path: Path) -> None:
+    """Whoever works on OUT writes everything in it."""
+    out = tmp_path / "out"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="out is being worked on by process"), only_process(out / "model"):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    inner = subprocess.Popen([sys.executable, "-c", HOLD, str(out / "model")], stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert inner.stdout is not None and inner.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="out/model is being worked on by process"), only_process(out):
+            pass
+    finally:
+        inner.kill()
+        inner.wait()
+    with only_process(out), only_process(out / "model"), only_process(out, nested=True):
+        pass
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_file_of_somebody_else_is_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "poetry.lock").write_text("[[package]]")
+    with (
+        pytest.raises(InputError, match="poetry.lock is not a lock of this program"),
+        only_process(tmp_path / "poetry"),
+    ):
+        pass
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work.lock").write_text("theirs")
+    with only_process(tmp_path / "work" / "out"):
+        pass
+    assert (tmp_path / "poetry.lock").read_text() == "[[package]]" and (tmp_path / "work.lock").read_text() == "theirs"
+
+
+def test_folders_around_are_removed_where_nothing_came_of_the_work(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), only_process(tmp_path / "a" / "b" / "out"):
+        raise KeyError
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from scene.formats.exportable import Exportable
 from scene.formats.feat_vis import feature_colors
 from scene.formats.registry import export
 from scene.frames import MemoryFrames
-from scene.video import decode_video
+from scene.media.decoding import VideoClip
 from tests.scene.formats.da3_export_goldens import load_goldens
 
 
@@ -15,7 +15,7 @@ def test_images_and_a_video(tmp_path):
     features = np.random.default_rng(0).normal(size=(3, 5, 7, 12))
     source = Exportable(MemoryFrames(golden["glb/images"]), [], features={"feat_layer_3": features})
     export(source, tmp_path, "feat_vis")
-    frames = list(decode_video(tmp_path / "feat_vis" / "feat_layer_3.mp4", lambda i: True, None, print))
+    frames = list(VideoClip(tmp_path / "feat_vis" / "feat_layer_3.mp4").images(lambda i: True))
     assert len(frames) == 3 and frames[0].pixels.shape == (20, 56, 3)
 
 

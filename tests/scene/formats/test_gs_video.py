@@ -8,8 +8,8 @@ from scene.formats.gs_video import export
 from scene.formats.options import ExportOptions
 from scene.frames import MemoryFrames
 from scene.gaussians import Gaussians
+from scene.media.decoding import VideoClip
 from scene.progress import ignore_progress
-from scene.video import decode_video
 
 
 def test_a_gaussian_video_plays(tmp_path):
@@ -27,7 +27,7 @@ def test_a_gaussian_video_plays(tmp_path):
     cameras[1].world_from_camera[0, 3] = 0.3
     source = Exportable(MemoryFrames(np.zeros((2, 32, 48, 3), np.uint8)), cameras, gaussians=gaussians)
     export(source, tmp_path, ExportOptions(trajectory="interpolate"), ignore_progress)
-    frames = list(decode_video(tmp_path / "gs_video" / "0000_interpolate.mp4", lambda i: True, None, print))
+    frames = list(VideoClip(tmp_path / "gs_video" / "0000_interpolate.mp4").images(lambda i: True))
     assert len(frames) == 48
     image = frames[0].pixels
     assert image.shape == (32, 96, 3) and image[:, :48].std() > 10 and image[:, 48:].std() > 10

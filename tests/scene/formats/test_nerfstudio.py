@@ -60,13 +60,33 @@ def test_field_of_view_and_size_from_the_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"camera_angle_y": 1.2}, (10 / math.tan(0.6), 10 / math.tan(0.6))),
+        ({"camera_angle_x": 1.5, "camera_angle_y": 1.2}, (20 / math.tan(0.75), 10 / math.tan(0.6))),
+        ({"fl_y": 33.0}, (33.0, 33.0)),
+        ({"fl_x": 30.0, "camera_angle_y": 1.2}, (30.0, 10 / math.tan(0.6))),
+    ],
+)
+def test_angles_of_view_of_both_sides(tmp_path: Path, given: dict, expected: tuple[float, float]) -> None:
+    frame = {"file_path": "a.png", "transform_matrix": np.eye(4).tolist()}
+    (tmp_path / "transforms.json").write_text(json.dumps({"w": 40, "h": 20, **given, "frames": [frame]}))
+    camera = read_nerfstudio(tmp_path).cameras[0]
+    assert (camera.fx, camera.fy) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({"frames": []}, "no list"),
         ({"frames": "many"}, "no list"),
         ({"k1": 0.1}, "lens distortion"),
+        ({"k1": "0.1"}, "k1 is not a finite number"),
+        ({"camera_model": "EQUIRECTANGULAR"}, "EQUIRECTANGULAR"),
+        ({"camera_model": "OPENCV_FISHEYE"}, "fisheye lens"),
+        ({"is_fisheye": True}, "fisheye lens"),
         ({"fl_x": -1}, "not positive"),
-        ({"fl_x": None}, "intrinsics"),
+        ({"fl_x": None, "fl_y": None}, "intrinsics"),
         ({"w": 0}, "0x20 pixels"),
         ({"w": "wide"}, "the size of"),
         ({"frames": [{"file_path": "a.png"}]}, "transform_matrix of a.png"),

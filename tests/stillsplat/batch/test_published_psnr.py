@@ -83,3 +83,9 @@ def test_scripts_are_thin_callers(
     command = ["bash", str(scripts / "scripts" / script), *given.split()]
     assert subprocess.run(command, env={**variables, **environment}).returncode == 0
     assert (scripts / "calls").read_text().split("\n")[:-1] == expected.split()
+
+
+def test_short_and_small_clips_are_named() -> None:
+    short = {**finding(30.0), "frames": 20, "size": [256, 144]}
+    text = psnr_tables("davis", {"dog": short, "parkour": finding(31.0)}, "ours")[1].text()
+    assert "fewer frames (dog 20)" in text and "fewer pixels on the long side (dog 256)" in text

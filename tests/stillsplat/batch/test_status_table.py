@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from dynamic_predictor.evaluation.distribution import Outcome
-from stillsplat.batch.clip_work import BatchFolder, ClipStatus
+from stillsplat.batch.clip_work import ClipStatus
 from stillsplat.batch.clips import Clip
+from stillsplat.batch.folder import BatchFolder
 from stillsplat.batch.status_table import StatusTable
 
 CLIPS = [Clip(name, name) for name in ("ant", "bee", "cat", *(f"more{index}" for index in range(40)))]

@@ -14,6 +14,7 @@ import torch
 from tests.submodules.diff_gaussian_rasterization import test_drop_in as drop_in
 from tests.submodules.diff_gaussian_rasterization import test_drop_in_variants as variants
 from tests.submodules.diff_gaussian_rasterization import test_functional as gradients
+from tests.submodules.diff_gaussian_rasterization import test_functional_with_extreme_values as extreme
 from tests.submodules.diff_gaussian_rasterization import test_fused_optimizer, test_training
 from tests.submodules.diff_gaussian_rasterization import test_library as robustness
 from tests.submodules.diff_gaussian_rasterization import test_sparse_adam as sparse_adam
@@ -111,6 +112,8 @@ def test_results_do_not_depend_on_the_number_of_threads(name, use_simd, threads)
         test_training.test_adam_equals_torch,
         test_training.test_adam_on_slices_of_sh_coefficients,
         test_fused_optimizer.test_fused_optimizer_equals_backward_and_adam,
+        extreme.test_what_is_drawn,
+        extreme.test_fused_optimizer,
     ],
     ids=lambda check: check.__name__.removeprefix("test_"),
 )

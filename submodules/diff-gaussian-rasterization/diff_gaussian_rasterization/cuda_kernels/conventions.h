@@ -17,3 +17,7 @@ const float LOG2E = 1.44269504f, LN2 = 0.69314718f;
 const float ALPHA_CUT = 1.0f / 255.0f, LOG2_ALPHA_CUT = -7.99435344f, ALPHA_MAX = 0.99f, TRANSMITTANCE_STOP = 1e-4f;
 // Square pixels added to both screen variances, and the least ratio of the determinants before and after (antialiasing).
 const float DILATION = 0.3f, COMPENSATION_FLOOR = 2.5e-5f;
+// Quaternions of other lengths are culled: their squares are not exact, or not finite, in float32.
+const float QUATERNION_SHORTEST = 1e-15f, QUATERNION_LONGEST = 1e15f;
+// Colors, screen positions, variances and opacities from here on are culled, as are infinities and NaN.
+const float LARGEST = 1e30f;

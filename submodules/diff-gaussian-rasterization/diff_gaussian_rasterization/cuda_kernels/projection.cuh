@@ -72,7 +72,12 @@ __device__ __forceinline__ bool project_gaussian(const Frame& f, const View& vie
     p.qx = get(f.rotations, i, 0, 1);
     p.qy = get(f.rotations, i, 0, 2);
     p.qz = get(f.rotations, i, 0, 3);
-    p.q_inv_norm = 1.0f / sqrtf(fmaf(p.qw, p.qw, fmaf(p.qx, p.qx, fmaf(p.qy, p.qy, p.qz * p.qz))));
+    const float squared_length = fmaf(p.qw, p.qw, fmaf(p.qx, p.qx, fmaf(p.qy, p.qy, p.qz * p.qz)));
+    // squares of shorter and longer quaternions are inexact or not finite
+    if (!(squared_length > QUATERNION_SHORTEST * QUATERNION_SHORTEST &&
+          squared_length < QUATERNION_LONGEST * QUATERNION_LONGEST))
+      return false;
+    p.q_inv_norm = 1.0f / sqrtf(squared_length);
     p.qw *= p.q_inv_norm;
     p.qx *= p.q_inv_norm;
     p.qy *= p.q_inv_norm;
@@ -106,7 +111,7 @@ __device__ __forceinline__ bool project_gaussian(const Frame& f, const View& vie
     p.x += get(f.screen_means, i, 0, 0);
     p.y += get(f.screen_means, i, 0, 1);
   }
-  const float big = 1e30f;
+  const float big = LARGEST;
   // written so that NaN fails; an opacity above 1 is clamped per pixel
   return det > 0.0f && det < big && fabsf(p.x) < big && fabsf(p.y) < big && p.cov_xx > 0.0f && p.cov_xx < big &&
          p.cov_yy > 0.0f && p.cov_yy < big && p.opacity >= ALPHA_CUT && p.opacity < big;
@@ -155,6 +160,8 @@ __device__ __forceinline__ bool make_splat(const Frame& f, const View& view, int
   if (!(x0 <= x1 && y0 <= y1)) return false;
   float inv_length;
   Vec3 color = gaussian_color(f, i, view_direction(f, view, p.mean, inv_length));
+  // written so that NaN fails
+  if (!(fabsf(color.x) < LARGEST && fabsf(color.y) < LARGEST && fabsf(color.z) < LARGEST)) return false;
   if (!f.colors.data) color = {fmaxf(color.x, 0.0f), fmaxf(color.y, 0.0f), fmaxf(color.z, 0.0f)};
   const float mid = 0.5f * (p.cov_xx + p.cov_yy), diff = 0.5f * (p.cov_xx - p.cov_yy);
   const float largest = mid + sqrtf(fmaf(diff, diff, p.cov_xy * p.cov_xy));

@@ -1,0 +1,1 @@
+"""Clips as people have them: which files are opened, and how their colors, fields and animation are decoded."""

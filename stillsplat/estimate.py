@@ -1,0 +1,42 @@
+"""How long a run will take, said before the long part of it begins."""
+
+import os
+
+from dynamic_predictor.driver.settings import DriverSettings
+from gaussian.settings import OptimizationSettings
+from scene.frames import Frames
+from scene.open_scene import is_scene
+
+#: seconds of one core for each frame of the weight-free predictor and for each iteration of the optimizer, per million
+#: pixels: room_ball of the README (40 frames of 480x272, 2000 iterations) took 157 seconds
+_PREDICTING, _OPTIMIZING = 14.0, 0.32
+#: n cores are n to this power times as fast, up to `_MOST_CORES`: the sample took 115 seconds on two cores
+_OF_CORES, _MOST_CORES = 0.8, 8
+
+
+def estimated_time(frames: Frames, settings: DriverSettings) -> str:
+    """One sentence for a clip of these frames: "about 2 to 4 minutes"."""
+    pixels = frames.width * frames.height / 1e6
+    speed = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_CORES)
+    seconds, of_what = 0.0, []
+    is_given = is_scene(settings.input)
+    if settings.spec.name == "geometric" and not is_given:
+        seconds += _PREDICTING * len(frames) * pixels
+        of_what.append("cameras, masks and depth")
+    if isinstance(settings, OptimizationSettings):
+        seconds += _OPTIMIZING * settings.iterations * pixels
+        of_what.append("optimization")
+    seconds /= speed**_OF_CORES
+    what = f"{len(frames)} frames of {frames.width}x{frames.height}"
+    if not of_what:
+        return f"{what}; how long it takes, the bars will show."
+    rest = "" if settings.spec.name == "geometric" or is_given else f", without what {settings.spec.name} takes"
+    return f"{what}: {_between(0.7 * seconds, 1.5 * seconds)} for {' and '.join(of_what)} on this machine{rest}."
+
+
+def _between(least: float, most: float) -> str:
+    if most < 90:
+        return f"about {max(5, round(least / 5) * 5)} to {max(10, round(most / 5) * 5)} seconds"
+    if most < 90 * 60:
+        return f"about {max(1, round(least / 60))} to {round(most / 60)} minutes"
+    return f"about {least / 3600:.1f} to {most / 3600:.1f} hours"
