@@ -10,7 +10,7 @@ from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.geometric.consensus.borders import refined_borders
 from dynamic_predictor.geometric.convergence import SETTLED_SHIFT, in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
-from dynamic_predictor.geometric.motion import estimate_motion
+from dynamic_predictor.geometric.motion import MotionEstimate, estimate_motion
 from dynamic_predictor.geometric.settings import GeometricSettings
 from dynamic_predictor.geometric.structure_from_motion import CameraEstimate, estimate_cameras
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
@@ -42,6 +42,7 @@ class GeometricPredictor:
         flow = FlowField(frames, estimator, observed=views.observed)
         timings = {"cameras": 0.0, "depth": 0.0, "motion": 0.0}
         motion = masks
+        estimate: MotionEstimate | None = None
         cameras: CameraEstimate | None = None
         depth: DepthEstimate | None = None
         rounds = 1 if masks is not None else max(self.settings.rounds, 1)
@@ -67,17 +68,20 @@ class GeometricPredictor:
             timings["depth"] += time.perf_counter() - begin
             if masks is None:
                 begin = time.perf_counter()
-                motion = estimate_motion(flow, cameras.cameras, depth.z_depths, depth.confidences, progress=progress)
+                # the last round's maps are as large as the clip
+                estimate = motion = None
+                estimate = estimate_motion(flow, cameras.cameras, depth.z_depths, depth.confidences, progress=progress)
+                motion = estimate.extent
                 timings["motion"] += time.perf_counter() - begin
         assert cameras is not None and depth is not None
         if masks is None:
             begin = time.perf_counter()
-            # with the rough masks: where flow is blurred over the border of an object, depth is wrong too
+            # with the whole extent: where flow is blurred over the border of an object, depth is wrong too
             depth.fill(flow.images, motion)
             timings["depth"] += time.perf_counter() - begin
             begin = time.perf_counter()
-            assert motion is not None
-            motion = refined_borders(flow.images, motion)
+            assert estimate is not None
+            motion = refined_borders(flow.images, estimate.extent, estimate.core)
             timings["motion"] += time.perf_counter() - begin
         return Prediction(
             z_depth=depth.z_depths,

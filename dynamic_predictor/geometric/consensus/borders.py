@@ -19,8 +19,8 @@ from scene.maps import FrameMaps, StoredMaps
 _HALO, _DEPTH, _SURROUNDINGS = 8.0, 5.0, 40.0
 #: distance in frames up to which colors are gathered, and at which they count exp(-1)
 _REACH, _MEMORY = 8, 4.0
-#: largest log odds of a color, and largest log odds inside and outside of the rough mask
-_COLOR_LIMIT, _INSIDE, _OUTSIDE = 3.0, 3.0, 4.0
+#: largest log odds of a color, largest log odds inside and outside of the rough mask, and those between core and extent
+_COLOR_LIMIT, _INSIDE, _OUTSIDE, _BETWEEN = 3.0, 3.0, 4.0, -0.5
 #: smoothing of the log odds of color in pixels, at a longer side of 512: single pixels of a texture say little
 _BLUR = 2.0
 #: balanced accuracies of the color models at which color counts nothing, and fully
@@ -31,25 +31,43 @@ _SMOOTHNESS, _EXTENT, _CONTRAST = 3.0, 60.0, 0.05
 _ROUNDS, _STEPS = 2, 4
 
 
-def refined_borders(images: Frames, motion: FrameMaps) -> StoredMaps:
-    """The `motion` (H, W) in [0, 1] of every frame, with borders that follow the edges of `images`."""
+def refined_borders(images: Frames, extent: FrameMaps, core: FrameMaps | None = None) -> StoredMaps:
+    """The motion (H, W), in [0, 1], of every frame, with borders that follow the edges of `images`.
+
+    `extent` and `core` (default: the same) are the two rough masks of `motion.MotionEstimate`. What is in the extent
+    and not in the core moves if it looks like the core and not like the surroundings.
+    """
     count, height, width = len(images), images.height, images.width
     unit = max(height, width) / 512.0
     result = StoredMaps(count, height, width)
-    current = motion
-    for _ in range(_ROUNDS):
-        counts = [_counts(images.rgb8(index), motion[index], current[index], unit) for index in range(count)]
+    for repeat in range(_ROUNDS):
+        counts = []
         for index in range(count):
+            odds = _rough(extent, core, index, unit)
+            current = result[index] if repeat else None
+            counts.append(_counts(images.rgb8(index), odds, current, unit))
+        for index in range(count):
+            odds = _rough(extent, core, index, unit)
             moving, static = np.zeros_like(counts[0][0]), np.zeros_like(counts[0][0])
             for other in range(max(index - _REACH, 0), min(index + _REACH + 1, count)):
-                weight = np.float32(np.exp(-abs(index - other) / _MEMORY))
-                moving += weight * counts[other][0]
-                static += weight * counts[other][1]
+                weight = float(np.exp(-abs(index - other) / _MEMORY))
+                moving = moving + weight * counts[other][0]
+                static = static + weight * counts[other][1]
             table = log_odds_table(moving, static)
             table *= _informativeness(table, moving, static)
-            result[index] = _refined(images.rgb8(index), motion[index], table, unit)
-        current = result
+            result[index] = _refined(images.rgb8(index), odds, table, unit)
     return result
+
+
+def _rough(extent: FrameMaps, core: FrameMaps | None, index: int, unit: float) -> np.ndarray:
+    """(H, W) float32: the log odds of the rough masks of one frame; -`_OUTSIDE` all over where nothing moves."""
+    wide = extent[index]
+    odds = rough_log_odds(wide, unit)
+    if core is None:
+        return odds
+    inside, certain = wide > 0.5, core[index] > 0.5
+    deep = rough_log_odds(np.where(inside & certain, 1.0, 0.0), unit)
+    return np.where(inside, np.where(certain, deep, _BETWEEN), odds).astype(np.float32)
 
 
 def rough_log_odds(motion: np.ndarray, unit: float) -> np.ndarray:
@@ -72,36 +90,42 @@ def _informativeness(table: np.ndarray, moving: np.ndarray, static: np.ndarray) 
     return float(np.clip((right - _SILENT) / (_TELLING - _SILENT), 0.0, 1.0))
 
 
-def _counts(image: np.ndarray, rough: np.ndarray, current: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """The colors of one frame: counts of what moves and of its surroundings."""
-    certain = 1.0 / (1.0 + np.exp(-rough_log_odds(rough, unit)))
-    moving = current > 0.5
+def _counts(
+    image: np.ndarray, odds: np.ndarray, current: np.ndarray | None, unit: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The colors of one frame: counts of what moves and of its surroundings, from the `current` mask (None: from the
+    rough log `odds` alone)."""
+    certain = 1.0 / (1.0 + np.exp(-odds))
+    motion = certain if current is None else current
+    moving = motion > 0.5
     codes = color_codes(image)
     if not moving.any():
-        nothing = np.zeros(0, np.float32), np.zeros(0, np.float32)
-        return color_counts(np.zeros(0, np.int32), nothing[0]), color_counts(np.zeros(0, np.int32), nothing[1])
+        nothing = np.zeros(codes.shape, np.float32)
+        return color_counts(codes, nothing), color_counts(codes, nothing)
     distance = cv2.distanceTransform((~moving).astype(np.uint8), cv2.DIST_L2, 3) / (_SURROUNDINGS * unit)
-    inside = np.where(moving, np.square(current) * certain, 0.0)
-    around = np.where(moving, 0.0, np.square(1.0 - current) * (1.0 - certain) * np.exp(-0.5 * distance * distance))
+    inside = np.where(moving, np.square(motion) * certain, 0.0)
+    around = np.where(moving, 0.0, np.square(1.0 - motion) * (1.0 - certain) * np.exp(-0.5 * distance * distance))
+    if current is None:
+        # what lies between core and extent is neither
+        around[odds == np.float32(_BETWEEN)] = 0.0
     return color_counts(codes, inside), color_counts(codes, around)
 
 
-def _refined(image: np.ndarray, rough: np.ndarray, table: np.ndarray, unit: float) -> np.ndarray:
+def _refined(image: np.ndarray, odds: np.ndarray, table: np.ndarray, unit: float) -> np.ndarray:
     """The mask of one frame. Only the surroundings of the rough mask are looked at."""
-    height, width = rough.shape
-    result = np.zeros_like(rough)
-    rows, columns = np.flatnonzero((rough > 0.5).any(1)), np.flatnonzero((rough > 0.5).any(0))
+    height, width = odds.shape
+    result = np.zeros_like(odds)
+    near = odds > -_OUTSIDE
+    rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
     if len(rows) == 0:
         return result
-    margin = int(round(_HALO * _OUTSIDE * unit))
-    box = (
-        slice(max(rows[0] - margin, 0), min(rows[-1] + margin + 1, height)),
-        slice(max(columns[0] - margin, 0), min(columns[-1] + margin + 1, width)),
-    )
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     part = np.ascontiguousarray(image[box])
+    if min(part.shape[:2]) < 2:
+        return result
     color = np.clip(table[color_codes(part)], -_COLOR_LIMIT, _COLOR_LIMIT)
     color = cv2.GaussianBlur(color, (0, 0), _BLUR * unit)
     lab = cv2.cvtColor(part.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB) / 100.0
     smoother = EdgeAwareSmoother(lab, _EXTENT * unit * unit, _CONTRAST)
-    result[box] = mean_field(color + rough_log_odds(rough, unit)[box], smoother, _SMOOTHNESS, _STEPS)
+    result[box] = mean_field(color + odds[box], smoother, _SMOOTHNESS, _STEPS)
     return result

@@ -18,7 +18,7 @@ def color_codes(image: np.ndarray) -> np.ndarray:
     """(H, W) int32: the bin of every pixel of the uint8 RGB `image`, 0 to BINS^3 - 1."""
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
     # a and b of OpenCV's 8-bit Lab are around 128, mostly within 48 of it
-    low, high = np.float32([0, 80, 80]), np.float32([255, 176, 176])
+    low, high = np.array([0, 80, 80], np.float32), np.array([255, 176, 176], np.float32)
     position = np.rint(np.clip((lab - low) / (high - low), 0.0, 1.0) * (BINS - 1)).astype(np.int32)
     return (position[..., 0] * BINS + position[..., 1]) * BINS + position[..., 2]
 
