@@ -14,6 +14,7 @@ import numpy as np
 from scene.camera import Camera, cameras_of
 from scene.errors import InputError
 from scene.frames import Frames
+from scene.lens import Lens
 from scene.maps import FrameMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import PointCloud
@@ -37,6 +38,8 @@ class Views:
     observed: FrameMaps | None = None
     #: focal length in pixels of the frames, shared by all of them
     focal: float | None = None
+    #: the lens may distort, and a predictor that can find this out is to do so (`Prediction.lens`)
+    find_lens: bool = False
     #: known poses (N, 4, 4), together with `intrinsics`
     world_from_camera: np.ndarray | None = None
     #: known intrinsics (N, 3, 3) in pixels of the frames
@@ -76,6 +79,9 @@ class Prediction:
     is_metric: bool = False
     #: sparse points of the static world, where the predictor has triangulated some
     points: PointCloud | None = None
+    #: the lens that was found for views with `find_lens`, in pixels of the frames; then cameras and maps are those of
+    #: the undistorted frames (`scene.undistortion`)
+    lens: Lens | None = None
     #: the same for exports, with what else a network gives: Gaussians, features, original names, sizes and confidences
     exportable: "Exportable | None" = None
     #: confidences are those of a network: chunks are joined by weights c - 1 instead of 1 - 1 / c

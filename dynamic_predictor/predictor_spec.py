@@ -52,6 +52,8 @@ class PredictorSpec:
     single_view: bool = False
     #: a known focal length (--fov) is used
     known_focal: bool = False
+    #: finds a lens that distorts (`Views.find_lens`)
+    finds_lens: bool = False
     #: all chunks of a clip are given the focal length that the first one found
     shares_focal: bool = False
     #: known motion masks change its cameras or depth

@@ -13,15 +13,17 @@ from scene.formats.checked_camera import checked_camera
 from scene.formats.colmap import write_colmap
 from scene.formats.colmap_tracks import observe, visible_on_depth
 from scene.formats.tum import write_tum
+from scene.lens import Lens, lens_of_json
 from scene.observed import is_observed
 from scene.scene import PointCloud, Scene
+from scene.undistortion import Undistortion, lens_of_camera
 
 #: number of points from the depth maps in the COLMAP model of a scene that has no points of its own
 _DEPTH_POINTS = 20_000
 
 
-def save_cameras(path: Path, names: Sequence[str], cameras: Sequence[Camera]) -> None:
-    """Writes a cameras.json with `cameras` of the images `names`."""
+def save_cameras(path: Path, names: Sequence[str], cameras: Sequence[Camera], lens: Lens | None = None) -> None:
+    """Writes a cameras.json with `cameras` of the images `names`, which were undistorted from those of `lens`."""
     entries = [
         {
             "file": name,
@@ -35,18 +37,23 @@ def save_cameras(path: Path, names: Sequence[str], cameras: Sequence[Camera]) ->
         }
         for name, camera in zip(names, cameras, strict=True)
     ]
-    write_json(path, {"frames": entries})
+    write_json(path, {"frames": entries} if lens is None else {"lens": lens.as_json(), "frames": entries})
 
 
 def write_cameras(folder: Path, names: Sequence[str], scene: Scene, cameras: Sequence[Camera]) -> None:
     """Writes `cameras` of the images `names` into a scene folder. Points and times come from `scene`."""
-    save_cameras(folder / "cameras.json", names, cameras)
+    save_cameras(folder / "cameras.json", names, cameras, scene.lens)
     points = scene.points if scene.points is not None else _points_from_depth(scene, cameras)
     observations = None
     if points is not None:
         is_visible = visible_on_depth(scene.z_depths)
         observations = observe(cameras, np.asarray(points.positions, np.float64), is_visible)
     write_colmap(folder / "sparse" / "0", names, cameras, points, observations)
+    if scene.lens is not None:
+        undistortion = Undistortion.of(scene.lens, centered=True)
+        seen = [(undistortion.lens_pixels(pixels), indices) for pixels, indices in observations or []]
+        lenses = [lens_of_camera(undistortion, camera) for camera in cameras]
+        write_colmap(folder / "distorted" / "sparse" / "0", names, cameras, points, seen or None, lenses)
     poses = np.array([camera.world_from_camera for camera in cameras])
     write_tum(folder / "trajectory.txt", scene.frames.timestamps, poses)
 
@@ -72,6 +79,19 @@ def read_cameras(path: str | Path, names: Sequence[str], width: int, height: int
         intrinsics = [entry.get(key) for key in ("fx", "fy", "cx", "cy")]
         cameras.append(checked_camera(path, name, [width, height], intrinsics, entry.get("world_from_camera")))
     return cameras
+
+
+def read_lens(path: Path, width: int, height: int) -> Lens | None:
+    """The lens in a cameras.json of frames of `width` x `height` pixels; None for a pinhole camera."""
+    values = read_json(path).get("lens")
+    if values is None:
+        return None
+    lens = lens_of_json(values, path)
+    if (lens.width, lens.height) != (width, height):
+        raise InputError(
+            f"{path}: the lens is for {lens.width}x{lens.height} pixels, the frames have {width}x{height}."
+        )
+    return lens
 
 
 def _points_from_depth(scene: Scene, cameras: Sequence[Camera]) -> PointCloud | None:

@@ -3,6 +3,8 @@
 scene.json               schema version, predictor, provenance, frames, and which of the files below exist
 cameras.json             per frame: size, fx, fy, cx, cy, world_from_camera (4x4)
 images/00000.png         the frames
+input/00000.png          the frames as the lens has seen them, where it distorts (`lens` in cameras.json says how)
+distorted/sparse/0/      COLMAP model of input/
 motion_masks/00000.png   8 bit, round(255 p), 255 = moves
 observed/00000.png       8 bit, 255 = observed, 0 = not (transparent, border, caption); absent where all is observed
 depth/00000.npz          z_depth and confidence, float32 (H, W); 0 = unknown
@@ -20,7 +22,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from scene.camera import Camera
-from scene.camera_files import read_cameras, write_cameras
+from scene.camera_files import read_cameras, read_lens, write_cameras
 from scene.errors import InputError
 from scene.files.arrays import check_npz, known, npz_maps
 from scene.files.atomic import atomic_folder
@@ -63,8 +65,11 @@ def save_scene(
     count = len(scene.frames)
     names = [frame_name(index) for index in range(count)]
     write_frame = frame_writer(scene.frames)
+    write_input = None if scene.lens is None or scene.input_frames is None else frame_writer(scene.input_frames)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         (temporary / "images").mkdir()
+        if write_input is not None:
+            (temporary / "input").mkdir()
         if scene.motion_masks is not None:
             (temporary / "motion_masks").mkdir()
         if scene.observed is not None:
@@ -73,6 +78,8 @@ def save_scene(
             (temporary / "depth").mkdir()
         for index, name in enumerate(names):
             write_frame(index, temporary / "images" / name)
+            if write_input is not None:
+                write_input(index, temporary / "input" / name)
             if scene.motion_masks is not None:
                 write_png(temporary / "motion_masks" / name, map_8_bit(scene.motion_masks[index]))
             if scene.observed is not None:
@@ -133,6 +140,12 @@ def load_scene(folder: str | Path) -> Scene:
     images = [folder / "images" / name for name in names]
     for image in images:
         _check_image(image, width, height)
+    lens, input_frames = read_lens(folder / "cameras.json", width, height), None
+    if lens is not None:
+        inputs = [folder / "input" / name for name in names]
+        for image in inputs:
+            _check_image(image, width, height)
+        input_frames = ImageFolderFrames(inputs, timestamps, stored_as_png=True)
     motion_masks = observed = z_depths = confidences = points = None
     if files.get("motion_masks"):
         motion_masks = _maps_8_bit(folder / "motion_masks", names, width, height, "a motion mask")
@@ -157,6 +170,8 @@ def load_scene(folder: str | Path) -> Scene:
         z_depths=z_depths,
         confidences=confidences,
         points=points,
+        lens=lens,
+        input_frames=input_frames,
         predictor=str(description.get("predictor", "")),
         provenance=provenance if isinstance(provenance, dict) else {},
     )
@@ -178,7 +193,7 @@ def replace_cameras(folder: str | Path, cameras: Sequence[Camera], note: str, *,
     notes = description.get("camera_notes", [])
     description["camera_notes"] = notes if notes[-1:] == [note] else [*notes, note]
     with atomic_folder(folder, overwrite=True) as temporary:
-        replaced = {"scene.json", "cameras.json", "trajectory.txt", "sparse"}
+        replaced = {"scene.json", "cameras.json", "trajectory.txt", "sparse", "distorted"}
         for item in sorted(folder.iterdir()):
             if item.name in replaced:
                 continue

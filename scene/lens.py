@@ -15,9 +15,12 @@ Distances are in focal lengths. Pixel centers are at +0.5 and axes are OpenCV's,
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+
+from scene.errors import InputError
 
 LensFamily = Literal["perspective", "equidistant"]
 #: largest number of radial coefficients of each family
@@ -140,6 +143,12 @@ class Lens:
             cy=self.cy * y_scale,
         )
 
+    def as_json(self) -> dict[str, Any]:
+        """The description that `lens_of_json` reads."""
+        numbers = {name: float(getattr(self, name)) for name in ("fx", "fy", "cx", "cy")}
+        coefficients = {"radial": list(map(float, self.radial)), "tangential": list(map(float, self.tangential))}
+        return {"family": self.family, "width": self.width, "height": self.height, **numbers, **coefficients}
+
     @cached_property
     def _table(self) -> tuple[np.ndarray, np.ndarray]:
         table = np.linspace(0.0, self.limit, _TABLE)
@@ -173,6 +182,19 @@ class Lens:
             tangent = self.inverse_radial_function(distance)
             ideal = radial * np.where(distance > 1e-12, tangent / np.maximum(distance, 1e-12), 1.0)[..., None]
         return ideal
+
+
+def lens_of_json(values: Any, path: Path) -> Lens:
+    """The lens of a description in the file `path`. Raises `InputError` for one that is damaged."""
+    try:
+        width, height = (int(values[name]) for name in ("width", "height"))
+        if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
+            raise ValueError("an impossible size")
+        fx, fy, cx, cy = (float(values[name]) for name in ("fx", "fy", "cx", "cy"))
+        radial, (p1, p2) = tuple(float(k) for k in values["radial"]), (float(p) for p in values["tangential"])
+        return Lens(values["family"], width, height, fx, fy, cx, cy, radial, (p1, p2))
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise InputError(f"{path} has a description of a lens that is damaged; make the scene again.") from error
 
 
 def _first_root(coefficients: np.ndarray) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 
 from scene.camera import Camera
 from scene.frames import Frames
+from scene.lens import Lens
 from scene.maps import FrameMaps
 
 
@@ -35,6 +36,11 @@ class Scene:
     #: float32 (H, W) per frame, of the depth: at least 0, 0 = unknown, 1 = certain
     confidences: FrameMaps | None = None
     points: PointCloud | None = None
+    #: the lens that the input was taken with, at the size of the frames, where it distorts; the frames and all else are
+    #: those of the camera `scene.undistortion.pinhole_of(lens, centered=True)`
+    lens: Lens | None = None
+    #: the frames as that lens has seen them
+    input_frames: Frames | None = None
     #: name of the predictor that made this scene
     predictor: str = ""
     #: the predictor's settings, its diagnostics (fallbacks, warnings, errors in pixels) and times in seconds

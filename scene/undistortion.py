@@ -1,8 +1,9 @@
 """Images of a lens that distorts, brought to a pinhole camera: images, masks and frames, and the way back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import overload
 
 import cv2
 import numpy as np
@@ -19,13 +20,17 @@ _LARGEST_ZOOM = 8.0
 _CACHE = 64 << 20
 
 
-def pinhole_of(lens: Lens) -> Camera:
+def pinhole_of(lens: Lens, *, centered: bool = False) -> Camera:
     """The pinhole camera, at the origin, that images of `lens` are brought to: of the same size, principal point and
-    focal length, so that the middle keeps its resolution. Where the lens would not fill that image, as with pincushion
-    distortion, the focal length is larger. Raises `InputError` for a lens whose image cannot be a pinhole image."""
+    focal lengths, so that the middle keeps its resolution. Where the lens would not fill that image, as with pincushion
+    distortion, the focal length is larger. `centered`: the principal point is the center of the image and both focal
+    lengths are the same, as predictors assume. Raises `InputError` for a lens whose image cannot be a pinhole image."""
+    one = Camera(lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy, np.eye(4))
+    if centered:
+        one = replace(one, fy=one.fx, cx=one.width / 2, cy=one.height / 2)
 
     def fills(zoom: float) -> bool:
-        pixels = lens.project(_border_rays(lens, zoom))
+        pixels = lens.project(_border_rays(one, zoom))
         inside = (pixels >= -1e-6) & (pixels <= np.array([lens.width, lens.height]) + 1e-6)
         return bool(inside.all())
 
@@ -41,15 +46,16 @@ def pinhole_of(lens: Lens) -> Camera:
             zoom = (low + high) / 2
             low, high = (low, zoom) if fills(zoom) else (zoom, high)
         zoom = high
-    return Camera(lens.width, lens.height, lens.fx * zoom, lens.fy * zoom, lens.cx, lens.cy, np.eye(4))
+    return replace(one, fx=one.fx * zoom, fy=one.fy * zoom)
 
 
-def _border_rays(lens: Lens, zoom: float) -> np.ndarray:
-    """Rays (N, 3) through the border of the pinhole image of `lens` with its focal lengths times `zoom`."""
+def _border_rays(camera: Camera, zoom: float) -> np.ndarray:
+    """Rays (N, 3) through the border of the image of `camera` with its focal lengths times `zoom`."""
     along = np.linspace(0.0, 1.0, 65)
-    x = np.concatenate([along, along, np.zeros(65), np.ones(65)]) * lens.width
-    y = np.concatenate([np.zeros(65), np.ones(65), along, along]) * lens.height
-    return np.column_stack([(x - lens.cx) / (lens.fx * zoom), (y - lens.cy) / (lens.fy * zoom), np.ones(len(x))])
+    x = np.concatenate([along, along, np.zeros(65), np.ones(65)]) * camera.width
+    y = np.concatenate([np.zeros(65), np.ones(65), along, along]) * camera.height
+    x, y = (x - camera.cx) / (camera.fx * zoom), (y - camera.cy) / (camera.fy * zoom)
+    return np.column_stack([x, y, np.ones(len(x))])
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,9 @@ class Undistortion:
     pinhole: Camera
 
     @classmethod
-    def of(cls, lens: Lens) -> "Undistortion":
+    def of(cls, lens: Lens, *, centered: bool = False) -> "Undistortion":
         """To the camera of `pinhole_of`."""
-        return cls(lens, pinhole_of(lens))
+        return cls(lens, pinhole_of(lens, centered=centered))
 
     def image(self, pixels: np.ndarray) -> np.ndarray:
         """The pinhole image of uint8 or float pixels (H, W) or (H, W, C) of the lens."""
@@ -112,6 +118,27 @@ class Undistortion:
         return cv2.remap(np.ascontiguousarray(values), x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
+def lens_of_camera(undistortion: Undistortion, camera: Camera) -> Lens:
+    """The lens of the distorted images under `camera`, whose focal length may have been refined since they were
+    undistorted: for the perspective family exactly, for the equidistant one by least squares of its coefficients."""
+    lens, x_ratio = undistortion.lens, camera.fx / undistortion.pinhole.fx
+    if abs(x_ratio - 1) < 1e-12:
+        return lens
+    y_ratio = camera.fy / undistortion.pinhole.fy
+    fx, fy, ratio = lens.fx * x_ratio, lens.fy * y_ratio, float(np.sqrt(x_ratio * y_ratio))
+    if lens.family == "perspective":
+        powers = (2, 4, 6, 2, 4, 6)
+        radial = tuple(k * ratio**power for k, power in zip(lens.radial, powers, strict=False))
+        p1, p2 = lens.tangential
+        return replace(lens, fx=fx, fy=fy, radial=radial, tangential=(p1 * ratio, p2 * ratio))
+    corner = np.hypot(camera.width / camera.fx, camera.height / camera.fy)
+    angle = np.arctan(np.linspace(0.0, corner, 200)[1:])
+    distance = lens.radial_function(np.arctan(np.tan(angle) * ratio)) / ratio
+    columns = np.stack([angle ** (2 * power + 1) for power in range(1, 5)], axis=1)
+    radial = np.linalg.lstsq(columns, distance - angle, rcond=None)[0]
+    return replace(lens, fx=fx, fy=fy, radial=tuple(float(k) for k in radial))
+
+
 class UndistortedFrames:
     """`frames` of a lens as frames of its pinhole camera, undistorted when they are read; the latest are cached."""
 
@@ -139,8 +166,14 @@ class UndistortedFrames:
         return image
 
 
-def undistorted_masks(masks: FrameMaps, undistortion: Undistortion) -> FrameMaps:
-    """Masks of the lens's images as masks of the pinhole images, undistorted when they are read."""
+@overload
+def undistorted_masks(masks: FrameMaps, undistortion: Undistortion) -> FrameMaps: ...
+@overload
+def undistorted_masks(masks: FrameMaps | None, undistortion: Undistortion) -> FrameMaps | None: ...
+def undistorted_masks(masks: FrameMaps | None, undistortion: Undistortion) -> FrameMaps | None:
+    """Masks of the lens's images as masks of the pinhole images, undistorted when they are read; None stays None."""
+    if masks is None:
+        return None
     return LoadedMaps(len(masks), lambda index: undistortion.mask(np.asarray(masks[index], np.float32)))
 
 

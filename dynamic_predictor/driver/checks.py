@@ -38,7 +38,15 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
     has_official = in_chunks or not unknown_settings(spec.name, ["strict_official"])
     if settings.strict_official and not has_official:
         raise InputError(f"The predictor {spec.name} has no official behavior to choose; leave out --strict-official.")
-    if settings.fov is not None and not spec.known_focal:
+    if settings.lens not in (None, "auto", "pinhole") and not makes_scene:
+        raise InputError("--lens undistorts the frames of a scene, which is not made here; leave it out.")
+    if settings.lens not in (None, "auto", "pinhole") and live:
+        raise InputError("The frames of a live source are not undistorted; leave out --lens.")
+    if settings.lens == "auto" and not (spec.finds_lens and makes_scene):
+        raise InputError(
+            f"No lens is found here by the predictor {spec.name}; leave out --lens auto, or give the lens."
+        )
+    if settings.fov is not None and not spec.known_focal and settings.lens != "fisheye":
         raise InputError(f"The predictor {spec.name} finds the angle of view itself; leave out --fov.")
     if settings.masks_from is not None:
         mask_source(settings)
@@ -59,7 +67,17 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
         if settings.predictor_options:
             flags = option_flags(settings.predictor_options)
             raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out {flags}.")
-        for name in ("frames", "fps", "max_frames", "max_size", "fov", "weights", "strict_official", "depths_from"):
+        for name in (
+            "frames",
+            "fps",
+            "max_frames",
+            "max_size",
+            "fov",
+            "lens",
+            "weights",
+            "strict_official",
+            "depths_from",
+        ):
             if getattr(settings, name) not in (None, False):
                 raise InputError(
                     f"{settings.input} is a scene, whose frames and cameras are fixed; leave out "
@@ -76,7 +94,7 @@ def _check_project(settings: DriverSettings) -> None:
             f"{settings.input} is a project, whose cameras are given, so no predictor runs; leave out {flags}, or give "
             "the folder of its images."
         )
-    for name in ("fps", "fov", "weights", "strict_official"):
+    for name in ("fps", "fov", "lens", "weights", "strict_official"):
         if getattr(settings, name) not in (None, False):
             raise InputError(
                 f"{settings.input} is a project, whose images and cameras are given; leave out "

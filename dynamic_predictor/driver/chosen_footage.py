@@ -44,7 +44,10 @@ def chosen_footage(
                 "does, take one of the views with --frames."
             )
     shot = moved(shot, shot.start)
-    preparation = Preparation.of(frames, shot) if not settings.keep_everything else Preparation.nothing(frames)
+    if settings.keep_everything:
+        return workspace, Preparation.nothing(frames)
+    # what lies over the picture would bend when it is undistorted for a given lens
+    preparation = Preparation.of(frames, shot, with_overlays=settings.lens in (None, "auto", "pinhole"))
     for sentence in preparation.sentences(title):
         warn(sentence)
     return workspace, preparation

@@ -52,8 +52,10 @@ class Preparation:
     size: tuple[int, int]
 
     @staticmethod
-    def of(frames: Frames, shot: Shot) -> "Preparation":
+    def of(frames: Frames, shot: Shot, *, with_overlays: bool = True) -> "Preparation":
         """What is to be left out of the frames of a shot; its `start` is 0."""
+        if not with_overlays:
+            return Preparation(shot, None, (frames.height, frames.width))
         overlays = find_overlays(frames, [frame for frame in shot.predicted if frame not in shot.faded])
         if overlays is not None:
             rows, columns = overlays.content()
@@ -170,6 +172,7 @@ class Preparation:
         return replace(
             scene,
             frames=workspace.frames(),
+            input_frames=None if scene.input_frames is None else workspace.input_frames(),
             cameras=self._cameras(scene.cameras),
             motion_masks=whole(scene.motion_masks),
             z_depths=whole(scene.z_depths),

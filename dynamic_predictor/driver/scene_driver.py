@@ -15,6 +15,7 @@ from dynamic_predictor.contract import CollectionPredictor, LearnedPredictor, Pr
 from dynamic_predictor.driver.chosen_footage import chosen_footage
 from dynamic_predictor.driver.given_cameras import completed
 from dynamic_predictor.driver.intake import Intake
+from dynamic_predictor.driver.known_lens import known_lens
 from dynamic_predictor.driver.mask_source import attention_masks, mask_source
 from dynamic_predictor.driver.preparation import Preparation
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
@@ -34,12 +35,14 @@ from scene.frames import Frames, MemoryFrames, parse_frame_range
 from scene.given_masks.growing import grown_maps
 from scene.given_masks.opening import GivenMasks
 from scene.images import fitted_size, resize_image
+from scene.lens import Lens
 from scene.maps import FrameMaps, chosen_maps, maps_of_size
 from scene.observed import where_observed
 from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
 from scene.projects.opening import ProjectChoice, is_project, open_project
 from scene.scene import Scene
+from scene.undistortion import Undistortion, undistorted_masks
 
 Warn = Callable[[str], None]
 #: a function from the frames to views with known masks, focal length or cameras
@@ -129,9 +132,15 @@ class SceneDriver:
         `InputError` for all errors that a user can correct.
         """
         self._said, self._given = [], None
+        lens_is_known = self.settings.lens not in (None, "auto", "pinhole")
         if source is None and not workspace.frames_complete:
             source = self.open_source()
-        needs_all = known is not None or self.settings.masks is not None or self.settings.masks_from is not None
+        needs_all = (
+            lens_is_known
+            or known is not None
+            or self.settings.masks is not None
+            or self.settings.masks_from is not None
+        )
         # an online predictor may have settings, such as further passes, for which it needs the whole clip
         steps = self.spec.online and not getattr(self.predictor, "needs_whole_clip", False)
         in_chunks = stream is not None or (steps and not together)
@@ -145,6 +154,15 @@ class SceneDriver:
         if looks and workspace.frames_complete and len(workspace) > 1 and not workspace.has_chunk(0):
             whole, preparation = chosen_footage(workspace, self.settings, self.progress, self.warn)
             workspace = preparation.clip(whole)
+        if lens_is_known and whole.lens is None:
+            whole.set_lens(self._known_lens(whole, clip.source_size))
+        # a lens that was given, or found before this run was resumed
+        undistorted = whole.lens is not None
+        if whole.lens is not None and workspace.lens is None:
+            workspace.set_lens(whole.lens)
+        covered = preparation is not None and preparation.overlays is not None
+        find_lens = self.spec.finds_lens and known is None and motion_stage and not covered
+        find_lens = find_lens and self.settings.lens in (None, "auto")
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
             check(whole.frames(), whole.positions)
@@ -159,15 +177,25 @@ class SceneDriver:
             size = largest or StreamSettings().chunk_size
             strict = self.settings.strict_official
             chunks = stream or StreamSettings(chunk_size=size, overlap=size // 2, loop=False, strict_official=strict)
-            driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops, on_prediction)
+            driven = self._in_chunks(source, workspace, chunks, views, descriptor_for_loops, on_prediction, find_lens)
         else:
             assert frames is not None
             views = views or self._known(frames, workspace, whole, preparation)
+            views = replace(views, find_lens=find_lens and not undistorted)
             prediction = self.predictor.predict(views, progress=self.progress)
             for sentence in prediction.warnings:
                 self.warn(sentence)
-            driven = DrivenScene(scene_of_prediction(prediction, frames), prediction)
+            if prediction.lens is not None:
+                workspace.set_lens(prediction.lens)
+            driven = DrivenScene(scene_of_prediction(prediction, workspace.frames()), prediction)
+        if not undistorted and workspace.undistortion is not None:
+            views = None if views is None else undistorted_views(views, workspace.undistortion)
+            if self._given is not None:
+                maps = undistorted_masks(self._given.maps, workspace.undistortion)
+                self._given = replace(self._given, maps=maps)
         self._complete(driven.scene, views, workspace, motion_stage)
+        if workspace.lens is not None and whole.lens is None:
+            whole.set_lens(workspace.lens)
         if preparation is not None:
             driven.scene = preparation.restored(driven.scene, whole)
             said = [*clip.noted("source_warnings"), *scene_warnings(driven.scene)]
@@ -226,11 +254,16 @@ class SceneDriver:
         views: Views | None,
         descriptor_for_loops: bool,
         on_prediction: OnPrediction | None,
+        find_lens: bool,
     ) -> DrivenScene:
+        undistorted = workspace.lens is not None
+
         def known(frames: Frames, indices: Sequence[int] | range) -> Views:
             if views is not None:
-                return chosen_views(views, frames, indices)
-            return Views(frames, observed=workspace.observed(indices), focal=self._focal(frames))
+                found_later = None if undistorted else workspace.undistortion
+                chosen = views if found_later is None else undistorted_views(views, found_later)
+                return chosen_views(chosen, frames, indices)
+            return Views(frames, observed=workspace.observed(indices), focal=self._focal(frames, workspace))
 
         descriptor = None
         if settings.loop and descriptor_for_loops:
@@ -249,6 +282,7 @@ class SceneDriver:
             progress=self.progress,
             warn=self.warn,
             on_prediction=on_prediction,
+            find_lens=find_lens,
         )
         return DrivenScene(scene_of_stream(result), stream=result)
 
@@ -260,6 +294,9 @@ class SceneDriver:
         settings, masks = self.settings, None
         if settings.masks is not None:
             self._given = users_masks(settings, whole.frames(), whole.positions, self.warn)
+            if whole.undistortion is not None:
+                maps = undistorted_masks(self._given.maps, whole.undistortion)
+                self._given = replace(self._given, maps=maps)
             if preparation is not None:
                 self._given = preparation.of_given_masks(self._given)
             masks = self._given.maps if self._given.is_complete else None
@@ -275,10 +312,21 @@ class SceneDriver:
                 predictor=self.predictor,
             )
             masks = grown_maps(masks, settings.masks_grow)
-        return Views(frames, motion_masks=masks, observed=workspace.observed(), focal=self._focal(frames))
+        return Views(frames, motion_masks=masks, observed=workspace.observed(), focal=self._focal(frames, whole))
 
-    def _focal(self, frames: Frames) -> float | None:
-        fov = self.settings.fov
+    def _known_lens(self, workspace: StreamWorkspace, source: tuple[int, int] | None) -> Lens:
+        """The lens of --lens for the frames, which may have been shrunk."""
+        frames = workspace.input_frames()
+        size = frames.width, frames.height
+        lens = known_lens(self.settings.lens, self.settings.fov, *(source or size))
+        assert lens is not None
+        self.warn(f"The frames are undistorted for the lens that --lens {self.settings.lens} describes.")
+        return lens.resized(*size)
+
+    def _focal(self, frames: Frames, workspace: StreamWorkspace | None = None) -> float | None:
+        fov, given = self.settings.fov, self.settings.lens not in (None, "auto", "pinhole")
+        if given and workspace is not None and workspace.undistortion is not None:
+            return workspace.undistortion.pinhole.fx if self.spec.known_focal else None
         return None if fov is None else focal_length(frames.width, fov)
 
     def _complete(self, scene: Scene, views: Views | None, workspace: StreamWorkspace, motion_stage: bool) -> None:
@@ -286,6 +334,8 @@ class SceneDriver:
         comes from."""
         settings, spec, positions = self.settings, self.spec, workspace.positions
         scene.observed = workspace.observed()
+        if workspace.lens is not None:
+            scene.lens, scene.input_frames = workspace.lens, workspace.input_frames()
         of_depth = spec
         if settings.depths_from is not None:
             of_depth = predictor_spec(settings.depths_from)
@@ -456,6 +506,12 @@ def chosen_views(views: Views, frames: Frames, indices: Sequence[int] | range) -
         world_from_camera=None if views.world_from_camera is None else views.world_from_camera[chosen],
         intrinsics=None if views.intrinsics is None else views.intrinsics[chosen],
     )
+
+
+def undistorted_views(views: Views, undistortion: Undistortion) -> Views:
+    """Views of which the lens has been found out, with masks of its pinhole images; their frames stay as they are."""
+    masks = undistorted_masks(views.motion_masks, undistortion)
+    return replace(views, motion_masks=masks, observed=undistorted_masks(views.observed, undistortion))
 
 
 def scene_warnings(scene: Scene) -> list[str]:

@@ -49,7 +49,9 @@ def second_prediction(
     are used where it can."""
     flow = {"flow": settings.flow} if settings.flow is not None and spec.flow else {}
     predictor = create_predictor(spec.name, device=settings.device, seed=settings.seed, **flow)
-    focal = None if settings.fov is None or not spec.known_focal else focal_length(frames.width, settings.fov)
+    focal = None
+    if settings.fov is not None and settings.lens != "fisheye" and spec.known_focal:
+        focal = focal_length(frames.width, settings.fov)
     if spec.online or (spec.largest_views is not None and len(frames) > spec.largest_views):
         workspace = StreamWorkspace(folder, {}, resume=False)
         workspace.take(frames)

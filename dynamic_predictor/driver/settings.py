@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from dynamic_predictor.driver.known_lens import known_lens
 from dynamic_predictor.driver.shot_choice import parsed_shot
 from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
 from scene.compute_settings import ComputeSettings
@@ -106,6 +107,12 @@ class DriverSettings(PredictorChoice):
     )
     #: horizontal angle of view of the frames in degrees, where it is known
     fov: float | None = option(None, "horizontal angle of view, where it is known", metavar="DEGREES", group=_INPUT)
+    #: "auto": a lens that distorts is found where the predictor can; "pinhole"; or the lens (`known_lens`), for which
+    #: the frames are undistorted
+    lens: str | None = option(
+        None, "auto, pinhole, fisheye (with --fov), or COLMAP's MODEL:PARAMETERS (default: auto)", metavar="LENS",
+        group=_INPUT,
+    )  # fmt: skip
     #: the user's own motion masks (`scene.given_masks.opening`); they replace those of the predictor
     masks: str | None = option(
         None, "your own motion masks, of all frames or some: folder, .npy/.npz or video", metavar="PATH", group=_INPUT
@@ -140,6 +147,7 @@ class DriverSettings(PredictorChoice):
             raise InputError(f"--max-frames must be at least 1, not {self.max_frames}.")
         if self.fov is not None and not 1 <= self.fov <= 170:
             raise InputError(f"--fov is an angle of view between 1 and 170 degrees, not {self.fov:g}.")
+        known_lens(self.lens, self.fov, 16, 16)
         if self.masks is not None and self.masks_from is not None:
             raise InputError("--masks and --masks-from both give motion masks; use only one of them.")
         parsed_shot(self.shot)

@@ -18,6 +18,7 @@ from scene.media.color import ColorEncoding
 from scene.media.decoding import DecodedImage, OriginalImage, VideoClip
 from scene.media.image_header import read_header
 from scene.media.integer_range import clip_bits
+from scene.media.projection import refuse_spherical
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".mxf", ".gif"}
@@ -104,6 +105,7 @@ def open_stored(
         files = list_images(path)
         if not files:
             raise InputError(f"{path} holds no images{_where_else(path)}; give a folder of images or a video file.")
+        refuse_spherical(files[0])
         return _image_source(str(path), files, chosen, rate, max_frames)
     if path.exists():
         files = [path]
@@ -116,6 +118,7 @@ def open_stored(
         )
     if not files:
         raise InputError(f"No file matches {shortened(text)}; check the pattern.")
+    refuse_spherical(files[0])
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if images:
         return _image_source(text, images, chosen, rate, max_frames)

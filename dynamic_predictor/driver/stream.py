@@ -98,13 +98,15 @@ def run_stream(
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
     on_prediction: OnPrediction | None = None,
+    find_lens: bool = False,
 ) -> StreamResult:
     """Predicts all of `source` and returns where every chunk lies.
 
     Chunks that an earlier, stopped call with the same `workspace` has finished are reused; when it had all frames,
     `source` may be None. Frames are shrunk to `max_size`. Loops need `descriptor`. Ctrl-C ends a live source, whose
     frames are then finished; otherwise, or the second time, it stops the work, which can be resumed. `on_prediction`
-    is called in this thread. Raises `InputError` for a source with fewer than two frames and when the disk is full.
+    is called in this thread. `find_lens`: the first chunk may find a lens that distorts; the frames of the workspace
+    are undistorted then. Raises `InputError` for a source with fewer than two frames and when the disk is full.
     """
     online = cast(OnlinePredictor, predictor) if spec.online else None
     stream = _Stream(
@@ -119,6 +121,7 @@ def run_stream(
         warn,
         on_prediction,
     )
+    stream.find_lens = find_lens and workspace.lens is None
     if source is not None and source.is_live and len(workspace) >= 2 and not workspace.frames_complete:
         stream.warn(f"{source.title} is not opened again: the {len(workspace)} frames of before are finished.")
         workspace.finish_frames()
@@ -169,6 +172,7 @@ class _Stream:
         self._done = 0
         self._overlap = 0 if online else settings.overlap
         self.shares_focal = spec.shares_focal
+        self.find_lens = False
 
     def _window(self, index: int) -> tuple[int, int]:
         start = index * (self.settings.chunk_size - self._overlap)
@@ -222,7 +226,12 @@ class _Stream:
 
     def _predicted_chunk(self, window: tuple[int, int]) -> Prediction:
         views = self._views(range(*window))
+        if self.find_lens and window[0] == 0:
+            views = replace(views, find_lens=True)
         prediction = self.predictor.predict(views)
+        if prediction.lens is not None:
+            self.workspace.set_lens(prediction.lens)
+            views = self._views(range(*window))
         if prediction.motion is None and views.motion_masks is not None:
             height, width = prediction.size
             return replace(prediction, motion=stacked(maps_of_size(views.motion_masks, (width, height))))
@@ -272,10 +281,12 @@ class _Stream:
 
     def _views(self, indices: Sequence[int] | range) -> Views:
         """Some frames with what is known about them. All chunks share one focal length where the predictor can be given
-        one: without a known one, that of the first chunk."""
+        one: without a known one, that of the first chunk, unless the lens zooms there."""
         views = self.known(self.workspace.frames(indices), indices)
         if views.focal is None and self.shares_focal and self.workspace.has_chunk(0):
-            return replace(views, focal=float(self.workspace.read_cameras(0)[1][0, 0, 0]))
+            focals = self.workspace.read_cameras(0)[1][:, 0, 0]
+            if focals.max() <= focals.min() * (1 + 1e-6):
+                return replace(views, focal=float(focals[0]))
         return views
 
     def _align(self, index: int, moved: Prediction) -> ChunkRecord:

@@ -3,6 +3,7 @@
     stream.json         the settings of the work; it is resumed only with the same settings
     frames/00000.png    the frames, shrunk to the wanted size
     observed/00000.png  which pixels of a frame were observed, for frames that were not observed everywhere
+    undistorted/        the frames of the pinhole camera, where the lens distorts
     frames.txt          one line per frame: its position in the source, seconds
     found_shots.json    the shots of the clip, once they were looked for
     descriptors.f16     one row per frame, float16
@@ -32,8 +33,10 @@ from scene.files.text import read_text
 from scene.frame_files import frame_writer
 from scene.frames import Frames, ImageFolderFrames
 from scene.images import read_image, write_png
+from scene.lens import Lens, lens_of_json
 from scene.maps import FrameMaps, LoadedMaps
 from scene.similarity import Similarity
+from scene.undistortion import Undistortion
 
 #: decoded images kept for reading again, in bytes
 _FRAME_CACHE = 64 << 20
@@ -62,13 +65,14 @@ class StreamWorkspace:
         `InputError` when it was begun with other settings, or cannot be written."""
         self.folder = Path(folder)
         self._record = self.folder / "stream.json"
+        self._undistortion: Undistortion | None = None
         if resume and self._record.exists():
             self._check_same(settings)
         else:
             try:
                 for name in ("frames.txt", "found_shots.json", "descriptors.f16"):
                     (self.folder / name).unlink(missing_ok=True)
-                for name in ("frames", "observed", "chunks", "loops"):
+                for name in ("frames", "undistorted", "observed", "chunks", "loops"):
                     if (self.folder / name).exists():
                         shutil.rmtree(self.folder / name)
                 (self.folder / "online.npz").unlink(missing_ok=True)
@@ -179,14 +183,44 @@ class StreamWorkspace:
         self._times.append(float(time))
 
     def frames(self, indices: Sequence[int] | range | None = None) -> ImageFolderFrames:
-        """Some of the frames, or all, read from the disk when they are used."""
+        """Some of the frames, or all, read from the disk when they are used; undistorted, where the lens distorts."""
+        undistortion = self.undistortion
+        if undistortion is None:
+            return self.input_frames(indices)
         chosen = range(len(self)) if indices is None else indices
-        return ImageFolderFrames(
-            [self._frame_path(index) for index in chosen],
-            [self._times[index] for index in chosen],
-            _FRAME_CACHE,
-            stored_as_png=True,
-        )
+        paths = [self.folder / "undistorted" / f"{index:05d}.png" for index in chosen]
+        for index, path in zip(chosen, paths, strict=True):
+            if not path.exists():
+                with atomic_file(path) as temporary:
+                    write_png(temporary, undistortion.image(self.input_frames([index]).rgb8(0)))
+        return self._stored(paths, chosen)
+
+    def input_frames(self, indices: Sequence[int] | range | None = None) -> ImageFolderFrames:
+        """Some of the frames, or all, as the lens has seen them."""
+        chosen = range(len(self)) if indices is None else indices
+        return self._stored([self._frame_path(index) for index in chosen], chosen)
+
+    def _stored(self, paths: list[Path], indices: Sequence[int] | range) -> ImageFolderFrames:
+        return ImageFolderFrames(paths, [self._times[index] for index in indices], _FRAME_CACHE, stored_as_png=True)
+
+    @property
+    def lens(self) -> Lens | None:
+        """The lens of the frames, where it distorts."""
+        return None if self.undistortion is None else self.undistortion.lens
+
+    @property
+    def undistortion(self) -> Undistortion | None:
+        """The mapping to the pinhole camera that `frames` are those of."""
+        if self._undistortion is None:
+            values = read_json(self._record).get("lens")
+            if values is not None:
+                self._undistortion = Undistortion.of(lens_of_json(values, self._record), centered=True)
+        return self._undistortion
+
+    def set_lens(self, lens: Lens) -> None:
+        """From here on, `frames` and `observed` are undistorted. Raises `InputError` where that is impossible."""
+        self._undistortion = Undistortion.of(lens, centered=True)
+        self.note("lens", lens.as_json())
 
     def _frame_path(self, index: int) -> Path:
         return self.folder / "frames" / f"{index:05d}.png"
@@ -203,12 +237,13 @@ class StreamWorkspace:
         paths = [self._observed_path(index) for index in chosen]
         if not any(path.exists() for path in paths):
             return None
-        frames = self.frames(chosen)
+        frames, undistortion = self.frames(chosen), self.undistortion
 
         def read(place: int) -> np.ndarray:
             if not paths[place].exists():
                 return np.ones((frames.height, frames.width), np.float32)
-            return read_image(paths[place])[..., 0].astype(np.float32) / 255.0
+            observed = read_image(paths[place])[..., 0].astype(np.float32) / 255.0
+            return observed if undistortion is None else undistortion.mask(observed)
 
         return LoadedMaps(len(paths), read)
 

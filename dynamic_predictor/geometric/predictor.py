@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.geometric.camera_choice import CLOSE_CHOICE
 from dynamic_predictor.geometric.consensus.borders import refined_borders
 from dynamic_predictor.geometric.convergence import SETTLED_SHIFT, in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
@@ -17,6 +18,7 @@ from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.errors import InputError
 from scene.progress import Progress, ignore_progress
+from scene.undistortion import UndistortedFrames, Undistortion, undistorted_masks
 
 
 class GeometricPredictor:
@@ -33,7 +35,8 @@ class GeometricPredictor:
 
     def predict(self, views: Views, *, progress: Progress = ignore_progress) -> Prediction:
         """The prediction for at least two views of a clip of any length, at the size of its frames. The user's motion
-        masks, where given, replace motion estimation. Raises `InputError` for fewer than two frames."""
+        masks, where given, replace motion estimation. With `Views.find_lens` a lens that distorts is looked for; where
+        there is one, the frames are undistorted for all that follows. Raises `InputError` for fewer than two frames."""
         frames, masks = views.frames, views.motion_masks
         if len(frames) < 2:
             raise InputError(f"There is only {len(frames)} frame; cameras need at least two frames of a moving view.")
@@ -41,7 +44,7 @@ class GeometricPredictor:
         estimator = create_optical_flow(self.settings.flow, auto="dis", device=self.device, warn=warnings.append)
         flow = FlowField(frames, estimator, observed=views.observed)
         timings = {"cameras": 0.0, "depth": 0.0, "motion": 0.0}
-        motion = masks
+        motion, focal, lens = masks, views.focal, None
         estimate: MotionEstimate | None = None
         cameras: CameraEstimate | None = None
         depth: DepthEstimate | None = None
@@ -50,10 +53,30 @@ class GeometricPredictor:
         for _ in range(rounds):
             begin = time.perf_counter()
             found = estimate_cameras(
-                flow, motion, focal=views.focal, initial=cameras, seed=self.seed, progress=progress
+                flow,
+                motion,
+                focal=focal,
+                initial=cameras,
+                lens=views.find_lens and cameras is None,
+                seed=self.seed,
+                progress=progress,
             )
+            if found.lens is not None:
+                lens, preliminary = found.lens, found
+                undistortion = Undistortion.of(lens, centered=True)
+                frames = UndistortedFrames(frames, undistortion)
+                observed = undistorted_masks(views.observed, undistortion)
+                masks = motion = undistorted_masks(masks, undistortion)
+                flow, focal = FlowField(frames, estimator, observed=observed), undistortion.pinhole.fx
+                found = estimate_cameras(
+                    flow, motion, focal=focal, initial=preliminary, seed=self.seed, progress=progress
+                )
+                warnings += preliminary.warnings
             timings["cameras"] += time.perf_counter() - begin
             if cameras is not None:
+                # masks of a wrong first choice hide that it was close
+                warnings += [CLOSE_CHOICE] if CLOSE_CHOICE in cameras.warnings else []
+                found.warnings[:] = [sentence for sentence in found.warnings if sentence != CLOSE_CHOICE]
                 found = in_units_of(found, cameras)
                 if rigid_flow_shift(cameras, found) < SETTLED_SHIFT:
                     cameras = found
@@ -90,6 +113,7 @@ class GeometricPredictor:
             intrinsics=np.stack([camera.intrinsics for camera in cameras.cameras]),
             motion=motion,
             points=cameras.points,
+            lens=lens,
             provenance=self._provenance(cameras, views, done, timings),
             warnings=(*warnings, *cameras.warnings),
         )
@@ -101,6 +125,7 @@ class GeometricPredictor:
             "settings": {**asdict(self.settings), "focal": views.focal, "seed": self.seed},
             "rounds": rounds,
             "cameras": cameras.method,
+            "camera_model": "zoom" if cameras.zoom is not None else "pinhole",
             "has_translation": bool(cameras.has_translation),
             "median_reprojection_error_pixels": float(cameras.median_reprojection_error),
             "measured_cameras": int(np.count_nonzero(cameras.measured)),

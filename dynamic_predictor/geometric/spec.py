@@ -29,6 +29,7 @@ SPEC = PredictorSpec(
     load=_load,
     motion=True,
     known_focal=True,
+    finds_lens=True,
     known_masks=True,
     shares_focal=True,
     flow=True,

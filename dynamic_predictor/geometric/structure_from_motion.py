@@ -147,7 +147,9 @@ def _solved_geometry(
             refine_registered(geometry, focal_prior, free_focal=focal is None, rounds=2, iterations=8)
             rotating = rotation_geometry(hosts, count, center, focal, focal_prior)
             rotating.registered = _trackable(replace(tracks, hosts=hosts))
-    if geometry is None or not only_rotates(geometry, rotating):
+    # an estimate of one focal length has been compared with other models already; with a known one that gives a warning
+    was_compared = initial is not None and initial.zoom is None and (focal is None or initial.lens is not None)
+    if not was_compared and (geometry is None or not only_rotates(geometry, rotating)):
         models = choose_camera_model(geometry, rotating, hosts, focal_prior, lens=lens, seed=seed, progress=progress)
         warnings += models.warnings(focal)
         if focal is None:

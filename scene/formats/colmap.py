@@ -1,7 +1,8 @@
 """colmap: models as cameras, images and points3D files, binary and text.
 
 Layout of the files: COLMAP's documentation, "Output Format". Poses are camera_from_world as qw qx qy qz tx ty tz; axes
-and pixel centers (+0.5) are those of `scene.camera`. Written here as PINHOLE, read by `scene.formats.colmap_reader`.
+and pixel centers (+0.5) are those of `scene.camera`. Written here as PINHOLE or as the models of lenses that distort
+(`scene.formats.lens_models`), read by `scene.formats.colmap_reader`.
 
 This is not left to pycolmap, which aborts the process in OpenCV's PNG encoder when it was imported before cv2.
 """
@@ -17,14 +18,13 @@ from scene.camera import Camera
 from scene.files.atomic import atomic_file
 from scene.formats.colmap_tracks import observe, visible_on_depth
 from scene.formats.exportable import Exportable
+from scene.formats.lens_models import COLMAP_MODELS, colmap_of_lens
 from scene.formats.options import ExportOptions
 from scene.frame_files import frame_name
+from scene.lens import Lens
 from scene.progress import Progress
 from scene.rotations import quaternion_from_rotation, rotation_from_quaternion
 from scene.scene import PointCloud
-
-#: id of COLMAP's camera model PINHOLE
-_PINHOLE = 1
 
 
 def export(source: Exportable, folder: Path, options: ExportOptions, progress: Progress) -> None:
@@ -45,11 +45,13 @@ def write_colmap(
     cameras: Sequence[Camera],
     points: PointCloud | None = None,
     observations: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
+    lenses: Sequence[Lens] | None = None,
 ) -> None:
     """Writes cameras, images and points3D, .bin and .txt, into `folder` (such as `scene/sparse/0`).
 
     `observations` holds (pixels (K, 2), point indices (K,), -1 = no point) per image; None projects the points into the
     images (`observe`). All images share one camera when their intrinsics are equal; ids count from 1.
+    `lenses`: one per image, whose intrinsics are written in place of those of `cameras`.
     """
     folder = Path(folder)
     points = points or PointCloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
@@ -57,7 +59,7 @@ def write_colmap(
         raise ValueError(f"{len(names)} names for {len(cameras)} cameras")
     if observations is None:
         observations = observe(cameras, np.asarray(points.positions, np.float64))
-    model = _Model(names, cameras, points, observations)
+    model = _Model(names, cameras, points, observations, lenses)
     for stem in ("cameras", "images", "points3D"):
         with atomic_file(folder / f"{stem}.bin") as path, path.open("wb") as file:
             getattr(model, f"write_{stem}_bin")(file)
@@ -75,9 +77,15 @@ class _Model:
         cameras: Sequence[Camera],
         points: PointCloud,
         observations: Sequence[tuple[np.ndarray, np.ndarray]],
+        lenses: Sequence[Lens] | None,
     ) -> None:
         self.names = names
-        self.intrinsics = [(c.width, c.height, float(c.fx), float(c.fy), float(c.cx), float(c.cy)) for c in cameras]
+        self.intrinsics: list[tuple[str, int, int, tuple[float, ...]]] = []
+        for index, c in enumerate(cameras):
+            model, parameters = "PINHOLE", [c.fx, c.fy, c.cx, c.cy]
+            if lenses is not None:
+                model, parameters = colmap_of_lens(lenses[index])
+            self.intrinsics.append((model, c.width, c.height, tuple(float(value) for value in parameters)))
         shared = len(set(self.intrinsics)) == 1
         self.camera_ids = [1] * len(cameras) if shared else list(range(1, len(cameras) + 1))
         self.written = self.intrinsics[:1] if shared else self.intrinsics
@@ -93,8 +101,9 @@ class _Model:
 
     def write_cameras_bin(self, file: BinaryIO) -> None:
         file.write(struct.pack("<Q", len(self.written)))
-        for camera_id, (width, height, *parameters) in enumerate(self.written, start=1):
-            file.write(struct.pack("<iiQQ4d", camera_id, _PINHOLE, width, height, *parameters))
+        for camera_id, (model, width, height, parameters) in enumerate(self.written, start=1):
+            identifier = COLMAP_MODELS[model].identifier
+            file.write(struct.pack(f"<iiQQ{len(parameters)}d", camera_id, identifier, width, height, *parameters))
 
     def write_images_bin(self, file: BinaryIO) -> None:
         file.write(struct.pack("<Q", len(self.names)))
@@ -119,8 +128,8 @@ class _Model:
 
     def cameras_lines(self) -> list[str]:
         lines = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]", f"# Number of cameras: {len(self.written)}"]
-        for camera_id, (width, height, *parameters) in enumerate(self.written, start=1):
-            lines.append(f"{camera_id} PINHOLE {width} {height} " + " ".join(map(repr, parameters)))
+        for camera_id, (model, width, height, parameters) in enumerate(self.written, start=1):
+            lines.append(f"{camera_id} {model} {width} {height} " + " ".join(map(repr, parameters)))
         return lines
 
     def images_lines(self) -> list[str]:

@@ -19,14 +19,16 @@ from scene.files.text import finite_array
 from scene.formats import ply
 from scene.formats.checked_camera import LARGEST_COORDINATE, checked_intrinsics, checked_pose, checked_size
 from scene.formats.exportable import Exportable
-from scene.formats.lens_models import lens_of_nerfstudio
+from scene.formats.lens_models import lens_of_nerfstudio, nerfstudio_of_lens
 from scene.formats.options import ExportOptions
 from scene.frame_files import store_frames
-from scene.images import write_png
+from scene.frames import Frames
+from scene.images import read_image, write_png
 from scene.lens import Lens
 from scene.media.image_header import read_header
 from scene.observed import is_observed
 from scene.progress import Progress
+from scene.undistortion import Undistortion, lens_of_camera
 
 #: converts between OpenCV's and OpenGL's camera axes, in both directions
 _FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -48,7 +50,7 @@ class NerfstudioModel:
     #: depth maps of the images, and what their integers are to be multiplied by; empty: none
     depth_paths: list[str] = field(default_factory=list)
     depth_unit: float = 1e-3
-    #: the lenses of the images, when they were read; the cameras have their intrinsics and not their distortion
+    #: the lenses of the images; the cameras that were read have their intrinsics and not their distortion
     lenses: list[Lens] = field(default_factory=list)
 
 
@@ -73,11 +75,38 @@ def export(source: Exportable, folder: Path, options: ExportOptions, progress: P
         ply.export(source, folder, options, progress)
         model.ply_file_path = "points.ply"
     write_nerfstudio(folder / "transforms.json", model)
+    if source.lens is not None and source.input_frames is not None:
+        _export_distorted(source, source.lens, source.input_frames, folder, model, progress)
+
+
+def _export_distorted(
+    source: Exportable, lens: Lens, frames: Frames, folder: Path, model: NerfstudioModel, progress: Progress
+) -> None:
+    """Writes transforms_distorted.json and the frames as the lens has seen them, with masks that are also black where
+    the undistorted frames do not reach."""
+    names = store_frames(frames, folder / "images_distorted", progress=progress)
+    undistortion = Undistortion.of(lens, centered=True)
+    lenses = [lens_of_camera(undistortion, camera) for camera in source.cameras]
+    distorted = NerfstudioModel(model.cameras, [f"images_distorted/{name}" for name in names], lenses=lenses)
+    if model.mask_paths:
+        with atomic_folder(folder / "masks_distorted", overwrite=True) as temporary:
+            for name, path in zip(names, model.mask_paths, strict=True):
+                used = read_image(folder / path)[..., 0]
+                write_png(temporary / name, undistortion.distorted_mask(used))
+        distorted.mask_paths = [f"masks_distorted/{name}" for name in names]
+    distorted.ply_file_path = model.ply_file_path
+    write_nerfstudio(folder / "transforms_distorted.json", distorted)
 
 
 def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
-    """Writes a transforms.json, whole or not at all; intrinsics are at the top level when all cameras share them."""
-    intrinsics = [_intrinsics_entry(camera) for camera in model.cameras]
+    """Writes a transforms.json, whole or not at all; intrinsics are at the top level when all cameras share them. Where
+    lenses of the model distort, which are of one family, they are written in place of the cameras' intrinsics."""
+    distorts = any(not lens.is_pinhole for lens in model.lenses)
+    if distorts:
+        intrinsics = [nerfstudio_of_lens(lens) for lens in model.lenses]
+    else:
+        intrinsics = [{"camera_model": "PINHOLE", **_intrinsics_entry(camera)} for camera in model.cameras]
+    models = {str(entry["camera_model"]) for entry in intrinsics} or {"PINHOLE"}
     shared = bool(intrinsics) and all(entry == intrinsics[0] for entry in intrinsics)
     frames = []
     for index, camera in enumerate(model.cameras):
@@ -85,10 +114,10 @@ def write_nerfstudio(path: str | Path, model: NerfstudioModel) -> None:
         if model.mask_paths:
             frame["mask_path"] = model.mask_paths[index]
         if not shared:
-            frame.update(intrinsics[index])
+            frame.update({key: value for key, value in intrinsics[index].items() if key != "camera_model"})
         frame["transform_matrix"] = (camera.world_from_camera @ _FLIP_YZ).tolist()
         frames.append(frame)
-    content = {"camera_model": "PINHOLE", **(intrinsics[0] if shared else {})}
+    content = {"camera_model": models.pop(), **(intrinsics[0] if shared else {})}
     if model.ply_file_path is not None:
         content["ply_file_path"] = model.ply_file_path
     write_json(path, {**content, "frames": frames})

@@ -252,11 +252,11 @@ def test_masks_and_truth_of_the_whole_clip_for_a_part_of_its_frames(option, clip
 
 def test_every_frame_is_read_once_and_every_image_written_once(clip, tmp_path, fakes, run_cli, monkeypatch):
     read, encoded, loaded = [], [], []
-    read_image, imencode, load_scene = images.read_image, cv2.imencode, folder.load_scene
+    read_layers, imencode, load_scene = images.read_layers, cv2.imencode, folder.load_scene
 
-    def counted_read(path):
+    def counted_read(path, **options):
         read.append(Path(path))
-        return read_image(path)
+        return read_layers(path, **options)
 
     def counted_encode(suffix, pixels, *rest):
         if suffix == ".png":
@@ -267,7 +267,7 @@ def test_every_frame_is_read_once_and_every_image_written_once(clip, tmp_path, f
         loaded.append(place)
         return load_scene(place)
 
-    monkeypatch.setattr("dynamic_predictor.driver.sources.read_image", counted_read)
+    monkeypatch.setattr("dynamic_predictor.driver.sources.read_layers", counted_read)
     monkeypatch.setattr(cv2, "imencode", counted_encode)
     for module in ("stillsplat.reconstruct", "stillsplat.report.material", "scene.folder"):
         monkeypatch.setattr(f"{module}.load_scene", counted_load)

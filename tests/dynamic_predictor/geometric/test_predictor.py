@@ -1,6 +1,7 @@
 """The weight-free predictor on a part of a rendered clip, whose masks and depth are known."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from dynamic_predictor.optical_flow.specs import FLOWS, FlowSpec
 from scene.errors import InputError
 from scene.frames import ImageFolderFrames, MemoryFrames
 from scene.maps import LoadedMaps
+from scene.trajectory import absolute_trajectory_error, path_length
 from tests.paths import ROOT
 
 SIZE = (320, 181)
@@ -147,3 +149,47 @@ def test_auto_is_dis_without_a_warning_about_weights():
     views = small(sample("rgb", 2), 96, 54)
     found = GeometricPredictor(GeometricSettings(rounds=1, flow="auto")).predict(views)
     assert not [sentence for sentence in found.warnings if "weights" in sentence]
+
+
+def _remapped(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return cv2.remap(image, x.astype(np.float32), y.astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+def _path_error(found: np.ndarray, count: int) -> float:
+    """RMSE of the camera centers after the best similarity, in percent of the path."""
+    truth = json.loads((SAMPLE / "cameras.json").read_text())["frames"][:count]
+    poses = np.array([frame["world_from_camera"] for frame in truth])
+    return 100 * absolute_trajectory_error(found, poses).rmse / path_length(poses)
+
+
+@pytest.mark.slow
+def test_a_zoom_is_found_frame_by_frame():
+    images = sample("rgb", 20)
+    height, width = images[0].shape[:2]
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    factors = 1 + 0.6 * np.arange(20) / 19
+    zoomed = [
+        _remapped(image, (x - width / 2) / z + width / 2 - 0.5, (y - height / 2) / z + height / 2 - 0.5)
+        for image, z in zip(images, factors, strict=True)
+    ]
+    prediction = GeometricPredictor().predict(small(zoomed, 256, 145))
+    assert prediction.intrinsics is not None
+    np.testing.assert_allclose(prediction.intrinsics[:, 0, 0] / 256, 399.427 / 480 * factors, rtol=0.03)
+    assert _path_error(prediction.poses(), 20) < 0.5
+    assert any("zooms" in sentence for sentence in prediction.warnings)
+
+
+@pytest.mark.slow
+def test_a_fisheye_lens_is_found_and_undistorted():
+    images = sample("rgb", 20)
+    height, width = images[0].shape[:2]
+    x, y = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
+    angle = np.hypot(x, y) / 479.3
+    scale = 399.427 * np.tan(angle) / np.maximum(angle, 1e-9) / 479.3
+    seen = [_remapped(image, x * scale + width / 2 - 0.5, y * scale + height / 2 - 0.5) for image in images]
+    views = small(seen, 256, 145)
+    prediction = GeometricPredictor().predict(replace(views, find_lens=True))
+    assert prediction.lens is not None and prediction.lens.family == "equidistant"
+    assert prediction.intrinsics is not None
+    np.testing.assert_allclose(prediction.intrinsics[:, 0, 0] / 256, 479.3 / 480, rtol=0.03)
+    assert _path_error(prediction.poses(), 20) < 0.5
