@@ -80,6 +80,11 @@ class TruthScene:
         path = self._find("mask", index)
         return None if path is None else self._read(path)[..., 0] > 127
 
+    def shadow(self, index: int) -> np.ndarray | None:
+        """Bool (H, W): pixels without a moving object that its shadow or reflected light changes."""
+        path = self._find("shadow", index)
+        return None if path is None else self._read(path)[..., 0] > 127
+
     def seen(self, index: int) -> np.ndarray | None:
         """Int (H, W): number of frames in which the static point at the pixel of `clean` is visible."""
         path = self._find("seen", index)

@@ -10,7 +10,7 @@ MOTION_COLOR = (255, 106, 61)
 #: RGB of moving things in error images: sky blue, which the color map of errors does not have
 _STRIPE_COLOR = (86, 180, 233)
 #: RGB of what no frame shows: yellow, the brightest color that people with any color vision tell from gray
-_UNSEEN_COLOR = (240, 228, 66)
+UNSEEN_COLOR = (240, 228, 66)
 
 
 def mask_image(frame: np.ndarray, motion: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def seen_image(frame: np.ndarray, counts: np.ndarray) -> np.ndarray:
     counts = cv2.resize(counts.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None] * 0.55
     marked = (counts < 1) | ((counts < 3) & _stripes(height, width))
-    tint = np.array(_UNSEEN_COLOR, np.float32) * (0.7 + 0.3 * gray / 140.0)
+    tint = np.array(UNSEEN_COLOR, np.float32) * (0.7 + 0.3 * gray / 140.0)
     return np.rint(np.where(marked[..., None], tint, gray)).astype(np.uint8)
 
 

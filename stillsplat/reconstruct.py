@@ -32,6 +32,7 @@ from scene.scene import Scene
 from scene.video import frame_rate, write_video
 from stillsplat import run_folder
 from stillsplat.estimate import estimated_time
+from stillsplat.plate.of_run import make_plate_of
 from stillsplat.predict import make_scene
 from stillsplat.run_folder import RunFolder
 from stillsplat.scene_exports import (
@@ -75,10 +76,10 @@ def reconstruct(
 ) -> Reconstruction:
     """Makes everything that `stillsplat run` promises in the folder `output`.
 
-    Works in stages (scene, optimize, render, export, score, report). Each writes its files whole and is then recorded,
-    so that with `resume` a stopped run continues where it was, inside the optimization from its last checkpoint. When
-    no stage is finished, nothing is left. `warn` receives sentences as they come up; `watch` shows the optimization
-    (`gaussian.trainer.train`).
+    Works in stages (scene, optimize, render, export, plate, score, report). Each writes its files whole and is then
+    recorded, so that with `resume` a stopped run continues where it was, inside the optimization from its last
+    checkpoint. When no stage is finished, nothing is left. `warn` receives sentences as they come up; `watch` shows the
+    optimization (`gaussian.trainer.train`).
 
     `clip` has the frames of the input, where they are read already. Raises `InputError` for all errors that a user can
     correct, and `SeveralShots` for a clip with cuts of which no shot was chosen (`stillsplat.shots` runs all);
@@ -157,6 +158,8 @@ def _run(
         with _timed() as clock:
             _export(scene, settings, folder, progress)
         folder.finish("export", clock())
+    if settings.plate:
+        make_plate_of(folder, settings.plate_settings(), scene, settings.seed, progress, collect_warning)
     with _timed() as clock:
         metrics = _score(scene, settings, folder, annotations, progress, collect_warning)
     folder.finish("score", clock())

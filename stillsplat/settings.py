@@ -9,6 +9,7 @@ from gaussian.settings import OptimizationSettings, TrainSettings
 from scene.errors import InputError
 from scene.formats.options import ExportOptions
 from scene.option import option, values_of
+from stillsplat.plate.settings import PlateSettings
 
 #: the DAS3R protocol (Xu et al., 2024): which frames, how large, how long
 DAS3R_FRAME_COUNT = 50
@@ -17,7 +18,9 @@ DAS3R_MAX_SIZE = 512
 DAS3R_ITERATIONS = 4000
 
 #: settings that do not affect finished stages: how to score, where to compute, what else to write
-_FREE_ON_RESUME = {"annotations", "device", "export", "export_options", "preset"}
+_FREE_ON_RESUME = {
+    "annotations", "device", "export", "export_options", "preset", "plate", "plate_format", "plate_fill", "plate_start",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class PosesSettings(SceneSettings, StreamSettings):
 
 
 @dataclass(frozen=True)
-class RunSettings(SceneSettings, OptimizationSettings):
+class RunSettings(SceneSettings, OptimizationSettings, PlateSettings):
     """Settings of `stillsplat.reconstruct.reconstruct`."""
 
     #: the cameras stay as they were given or predicted
@@ -55,11 +58,19 @@ class RunSettings(SceneSettings, OptimizationSettings):
         None, "annotated motion masks (white = moving), for scores only", metavar="DIR", group="scores"
     )
 
+    #: the clip at full size without what moves (`stillsplat.plate`)
+    plate: bool = option(True, "the clip at full size without what moves (docs/plate.md)", group="plate")
+
     def __post_init__(self) -> None:
         SceneSettings.__post_init__(self)
         OptimizationSettings.__post_init__(self)
+        PlateSettings.__post_init__(self)
         if self.iterations < 1:
             raise InputError(f"--iterations must be 1 or more, not {self.iterations}.")
+
+    def plate_settings(self) -> PlateSettings:
+        """The settings of the plate."""
+        return PlateSettings(**values_of(self, PlateSettings))
 
     def optimization(self) -> TrainSettings:
         """The settings of the optimizer."""

@@ -38,6 +38,7 @@ def print_run_summary(result: Reconstruction) -> None:
     for what, path in (
         ("look here first", folder.report),
         ("the clean video", folder.clean_video),
+        *([("the plate", folder.path / "plate")] if (folder.path / "plate").is_dir() else []),
         ("the splats", folder.splats),
     ):
         console.print(Text(f"{what:>16}  ", style="dim") + Text(str(path), style="bold"), soft_wrap=True)

@@ -28,10 +28,11 @@ def export(source: Exportable, folder: Path, options: ExportOptions, progress: P
     write_chan(folder / "cameras.chan", source.cameras)
 
 
-def write_chan(path: str | Path, cameras: Sequence[Camera]) -> None:
-    """Writes the file, whole or not at all. A principal point off the middle cannot be said in it."""
+def write_chan(path: str | Path, cameras: Sequence[Camera], *, numbers: Sequence[int] | None = None) -> None:
+    """Writes the file, whole or not at all; frames have `numbers`, by default from 1 on. A principal point off the
+    middle cannot be said in it."""
     lines = []
-    for number, camera in enumerate(cameras, start=1):
+    for number, camera in zip(numbers or range(1, len(cameras) + 1), cameras, strict=True):
         matrix = _FLIP_YZ @ camera.world_from_camera @ _FLIP_YZ
         z, x, y = Rotation.from_matrix(matrix[:3, :3]).as_euler("zxy", degrees=True)
         view = math.degrees(2 * math.atan(camera.height / (2 * camera.fy)))

@@ -13,6 +13,7 @@ from stillsplat import overlays
 from stillsplat.report.color_bars import ColorBar, color_bar
 from stillsplat.report.material import Material
 from stillsplat.report.page import SMALL_WIDTH, large_image, small_image, thumbnail
+from stillsplat.report.plate_pictures import PlatePictures
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,12 @@ def strips_section(material: Material, progress: Progress, workers: Executor) ->
     for done, frame in enumerate(workers.map(strip, material.shown), start=1):
         frames.append(frame)
         progress("report", done, len(material.shown))
-    return {"frames": frames, "bars": bars, "seen": _seen_sentence(material.visibility)}
+    return {
+        "frames": frames,
+        "bars": bars,
+        "seen": _seen_sentence(material.visibility),
+        "plate": PlatePictures(material).sentence(),
+    }
 
 
 def _columns(material: Material) -> tuple[list[_Column], list[ColorBar]]:
@@ -107,6 +113,11 @@ def _columns(material: Material) -> tuple[list[_Column], list[ColorBar]]:
 
         columns.append(_Column("Truth without movers", "", material.clean_truth))
         columns.append(_Column("Render − truth", "the error", error))
+    plate = PlatePictures(material)
+    if plate.has_images:
+        columns.append(_Column("Plate", "the clip without what moves", plate.image))
+    if plate.has_mattes:
+        columns.append(_Column("Replaced", "orange: fetched, solid yellow: invented", plate.replaced))
     if material.visibility is not None:
 
         def seen(index: int) -> np.ndarray:

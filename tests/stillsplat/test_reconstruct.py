@@ -20,8 +20,8 @@ def entries(folder):
 
 
 PROMISED = [
-    "clean.mp4", "compare.mp4", "metrics.json", "model", "renders", "report.html", "run.json", "scene", "seen",
-    "splats.ply",
+    "clean.mp4", "compare.mp4", "invented", "mattes", "metrics.json", "model", "plate", "plate.chan", "plate.mp4",
+    "renders", "report.html", "run.json", "scene", "seen", "splats.ply",
 ]  # fmt: skip
 
 

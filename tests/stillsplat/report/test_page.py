@@ -38,6 +38,7 @@ def content() -> dict:
             "frames": [{"index": 3, "images": [titled] * 5, "held_out": True, "psnr": 31.25, "moving_percent": 12.5}],
             "bars": [ColorBar(HOSTILE, ("#000000", "#ffffff"), (HOSTILE,))],
             "seen": HOSTILE,
+            "plate": HOSTILE,
         },
         "evaluation": {
             "truth": [row],
