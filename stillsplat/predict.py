@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_predictor.driver.checks import check_options
-from dynamic_predictor.driver.scene_driver import CheckClip, DrivenScene, SceneDriver, scene_of_folder
+from dynamic_predictor.driver.folder_scenes import scene_of_folder
+from dynamic_predictor.driver.scene_driver import CheckClip, DrivenScene, SceneDriver
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence
 from dynamic_predictor.driver.workspace import StreamWorkspace

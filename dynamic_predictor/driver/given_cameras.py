@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
-from dynamic_predictor.geometric.motion import estimate_motion
+from dynamic_predictor.geometric.motion import motion_masks
 from dynamic_predictor.geometric.rigid_flow import RigidPair
 from dynamic_predictor.optical_flow.contract import OpticalFlow
 from dynamic_predictor.optical_flow.flow_field import FlowField
@@ -86,10 +86,10 @@ def completed(
             )
         depths, confidences = estimate.z_depths, estimate.confidences
         if motion is None and is_clip:
-            motion = estimate_motion(field, local.cameras, depths, confidences, progress=progress)
+            motion = motion_masks(field, local.cameras, depths, confidences, progress=progress)
             estimate.fill(local.frames, motion)
     elif motion is None and is_clip:
-        motion = estimate_motion(field, local.cameras, depths, confidences, progress=progress)
+        motion = motion_masks(field, local.cameras, depths, confidences, progress=progress)
     if scene.motion_masks is None:
         if motion is None:
             warnings.append(

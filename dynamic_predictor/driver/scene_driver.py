@@ -13,12 +13,13 @@ import numpy as np
 
 from dynamic_predictor.contract import CollectionPredictor, LearnedPredictor, Prediction, Predictor, Views
 from dynamic_predictor.driver.chosen_footage import chosen_footage
-from dynamic_predictor.driver.given_cameras import completed
+from dynamic_predictor.driver.chosen_views import chosen_views, undistorted_views
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.known_lens import known_lens
-from dynamic_predictor.driver.mask_source import attention_masks, mask_source
+from dynamic_predictor.driver.mask_source import mask_source
+from dynamic_predictor.driver.motion_masks import BY_MOTION_STAGE, estimated_masks, predicted_masks
 from dynamic_predictor.driver.preparation import Preparation
-from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream
+from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream, scene_warnings
 from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
 from dynamic_predictor.driver.settings import DriverSettings, StreamSettings
 from dynamic_predictor.driver.shot_choice import WHOLE
@@ -27,30 +28,24 @@ from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stre
 from dynamic_predictor.driver.users_masks import GIVEN, given_by, grown_by, users_masks
 from dynamic_predictor.driver.workspace import StreamWorkspace
 from dynamic_predictor.networks.devices import resolved_device
-from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.camera import focal_length
 from scene.errors import InputError
-from scene.frames import Frames, MemoryFrames, parse_frame_range
+from scene.frames import Frames, MemoryFrames
 from scene.given_masks.growing import grown_maps
 from scene.given_masks.opening import GivenMasks
 from scene.images import fitted_size, resize_image
 from scene.lens import Lens
-from scene.maps import FrameMaps, chosen_maps, maps_of_size
 from scene.observed import where_observed
-from scene.open_scene import open_scene
 from scene.progress import Progress, ignore_progress
-from scene.projects.opening import ProjectChoice, is_project, open_project
 from scene.scene import Scene
-from scene.undistortion import Undistortion, undistorted_masks
+from scene.undistortion import undistorted_masks
 
 Warn = Callable[[str], None]
 #: a function from the frames to views with known masks, focal length or cameras
 KnownClip = Callable[[Frames], Views]
 #: a check of the frames and their positions in the source, which may raise `InputError`
 CheckClip = Callable[[Frames, Sequence[int]], object]
-#: the source of the motion masks, as recorded in `scene.json`
-BY_MOTION_STAGE = "estimated (geometric motion stage, from the scene's cameras and depth)"
 
 
 @dataclass
@@ -375,146 +370,3 @@ class SceneDriver:
             "source_frames": list(positions),
             "masks": by,
         }
-
-
-def scene_of_folder(
-    settings: DriverSettings,
-    working_folder: Path,
-    *,
-    progress: Progress = ignore_progress,
-    warn: Warn = lambda sentence: None,
-) -> Scene:
-    """The scene in the folder that the settings name as input, with the user's masks or those of another predictor in
-    place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
-    no depth either, so that moving objects are never silently treated as static. A project (`scene.projects`) gets
-    depth, too."""
-    if is_project(settings.input):
-        return scene_of_project(settings, working_folder, progress=progress, warn=warn)
-    scene = open_scene(settings.input)
-    if settings.predictor not in (None, scene.predictor):
-        raise InputError(f"{settings.input} is a scene already, so no predictor runs; leave out --predictor.")
-    masks_known = settings.masks is not None or scene.motion_masks is not None
-    if settings.flow is not None and settings.masks_from is None and masks_known:
-        raise InputError(f"The motion masks of {settings.input} are known; leave out --flow.")
-    given = None
-    if settings.masks is not None:
-        given = users_masks(settings, scene.frames, None, warn)
-    if given is not None and (given.is_complete or scene.motion_masks is not None):
-        before = str(scene.provenance.get("masks", "masks of the scene"))
-        others = given.maps if scene.motion_masks is None else scene.motion_masks
-        scene = replace(scene, motion_masks=given.merged(others))
-        scene.provenance["masks"] = given_by(given, before)
-    elif settings.masks_from is not None:
-        masks = predicted_masks(
-            scene.frames, settings, working_folder / "masks_from", progress, warn, observed=scene.observed
-        )
-        scene = replace(scene, motion_masks=masks)
-        scene.provenance["masks"] = mask_source(settings).provenance
-    elif scene.motion_masks is None:
-        if scene.z_depths is None:
-            raise InputError(
-                f"{settings.input} has neither motion masks nor depth to find them by; give --masks DIR or "
-                "--masks-from geometric."
-            )
-        if given is None:
-            warn(f"{settings.input} has no motion masks; they are estimated from its cameras and depth.")
-        scene.motion_masks = estimated_masks(scene, settings, progress, warn)
-        scene.provenance["masks"] = BY_MOTION_STAGE
-        if given is not None:
-            scene.motion_masks = given.merged(scene.motion_masks)
-            scene.provenance["masks"] = given_by(given, BY_MOTION_STAGE)
-    if given is None and scene.motion_masks is not None:
-        scene.motion_masks = grown_maps(scene.motion_masks, settings.masks_grow)
-        scene.provenance["masks"] = grown_by(str(scene.provenance.get("masks", "")), settings.masks_grow)
-    for sentence in scene_warnings(scene):
-        warn(sentence)
-    return scene
-
-
-def scene_of_project(
-    settings: DriverSettings, working_folder: Path, *, progress: Progress = ignore_progress, warn: Warn
-) -> Scene:
-    """The project in the folder that the settings name as input, with the masks and depth of the settings, its own, or
-    those that are estimated from its cameras, in this order."""
-    chosen = parse_frame_range(settings.frames)
-    scene = open_project(settings.input, ProjectChoice(settings.size_limit, chosen, settings.max_frames))
-    given = None
-    if settings.masks is not None:
-        positions = scene.provenance["source_frames"] if settings.selects_frames else None
-        given = users_masks(settings, scene.frames, positions, warn)
-        if given.is_complete:
-            scene.motion_masks = given.maps
-    elif settings.masks_from is not None:
-        folder = working_folder / "masks_from"
-        masks = predicted_masks(scene.frames, settings, folder, progress, warn, observed=scene.observed)
-        scene.motion_masks = grown_maps(masks, settings.masks_grow)
-        scene.provenance["masks"] = grown_by(mask_source(settings).provenance, settings.masks_grow)
-    scene.provenance["input"] = settings.input
-    device = resolved_device(settings.device)
-    flow = create_optical_flow(settings.flow or "auto", auto="dis", device=device, warn=warn)
-    scene = completed(scene, flow, progress=progress, warn=warn)
-    if given is not None:
-        others = given.maps if scene.motion_masks is None else scene.motion_masks
-        scene.motion_masks = given.merged(others)
-        scene.provenance["masks"] = given_by(given, str(scene.provenance.get("masks", "")))
-    if settings.depths_from is not None:
-        spec = predictor_spec(settings.depths_from)
-        folder = working_folder / "depths_from"
-        found = second_prediction(spec, scene.frames, settings, folder, progress, warn, observed=scene.observed)
-        use_depths(scene, found, spec.name)
-    return scene
-
-
-def estimated_masks(scene: Scene, settings: DriverSettings, progress: Progress, warn: Warn) -> FrameMaps:
-    """The motion masks of the geometric stage: flow that the cameras and depth of `scene` do not explain."""
-    from dynamic_predictor.geometric.motion import scene_motion
-
-    device = resolved_device(settings.device)
-    flow = create_optical_flow(settings.flow or "auto", auto="dis", device=device, warn=warn)
-    return scene_motion(scene, flow=flow, progress=progress)
-
-
-def predicted_masks(
-    frames: Frames,
-    settings: DriverSettings,
-    folder: Path,
-    progress: Progress,
-    warn: Warn,
-    *,
-    observed: FrameMaps | None = None,
-    predictor: Predictor | None = None,
-) -> FrameMaps:
-    """The motion masks that `masks_from` names: those of a predictor, of which nothing else is used, or of attention,
-    by default that of the `predictor` of the settings. `observed`: what the frames have observed."""
-    source = mask_source(settings)
-    if source.is_attention:
-        return attention_masks(source, frames, settings, predictor, progress)
-    motion = second_prediction(source.spec, frames, settings, folder, progress, warn, observed=observed).motion
-    if motion is None:
-        raise InputError(f"The predictor {source.spec.name} finds no motion masks; choose another for --masks-from.")
-    return maps_of_size(motion, (frames.width, frames.height))
-
-
-def chosen_views(views: Views, frames: Frames, indices: Sequence[int] | range) -> Views:
-    """Some of `views`, by their indices; `frames` are theirs."""
-    chosen = list(indices)
-    return Views(
-        frames,
-        motion_masks=chosen_maps(views.motion_masks, chosen),
-        observed=chosen_maps(views.observed, chosen),
-        focal=views.focal,
-        world_from_camera=None if views.world_from_camera is None else views.world_from_camera[chosen],
-        intrinsics=None if views.intrinsics is None else views.intrinsics[chosen],
-    )
-
-
-def undistorted_views(views: Views, undistortion: Undistortion) -> Views:
-    """Views of which the lens has been found out, with masks of its pinhole images; their frames stay as they are."""
-    masks = undistorted_masks(views.motion_masks, undistortion)
-    return replace(views, motion_masks=masks, observed=undistorted_masks(views.observed, undistortion))
-
-
-def scene_warnings(scene: Scene) -> list[str]:
-    """The predictor's warnings, as the scene records them."""
-    found = scene.provenance.get("warnings", [])
-    return [str(item) for item in found] if isinstance(found, list) else [str(found)]

@@ -83,3 +83,9 @@ def _provenance(result: StreamResult) -> dict[str, Any]:
         "warnings": list(result.warnings),
         **result.timing,
     }
+
+
+def scene_warnings(scene: Scene) -> list[str]:
+    """The predictor's warnings, as the scene records them."""
+    found = scene.provenance.get("warnings", [])
+    return [str(item) for item in found] if isinstance(found, list) else [str(found)]

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from dynamic_predictor.driver.known_lens import known_lens
 from dynamic_predictor.driver.shot_choice import parsed_shot
 from dynamic_predictor.stitching.chunk_windows import ChunkAlignmentMethod, check_chunks
 from scene.compute_settings import ComputeSettings
@@ -147,7 +146,11 @@ class DriverSettings(PredictorChoice):
             raise InputError(f"--max-frames must be at least 1, not {self.max_frames}.")
         if self.fov is not None and not 1 <= self.fov <= 170:
             raise InputError(f"--fov is an angle of view between 1 and 170 degrees, not {self.fov:g}.")
-        known_lens(self.lens, self.fov, 16, 16)
+        if self.lens is not None:
+            # imported here, because --help imports no NumPy
+            from dynamic_predictor.driver.known_lens import known_lens
+
+            known_lens(self.lens, self.fov, 16, 16)
         if self.masks is not None and self.masks_from is not None:
             raise InputError("--masks and --masks-from both give motion masks; use only one of them.")
         parsed_shot(self.shot)

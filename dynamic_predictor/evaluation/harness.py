@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from dynamic_predictor.contract import Views
-from dynamic_predictor.driver.scene_driver import SceneDriver, predicted_masks
+from dynamic_predictor.driver.motion_masks import predicted_masks
+from dynamic_predictor.driver.scene_driver import SceneDriver
 from dynamic_predictor.driver.settings import DriverSettings, PredictorChoice
 from dynamic_predictor.driver.shot_choice import WHOLE
 from dynamic_predictor.driver.shots import SeveralShots, cuts_sentence, shot_name

@@ -20,9 +20,15 @@ _BORDER = 0.15
 #: standard deviation of the logarithm of plausible focal lengths around the longer image side
 _FOCAL_SPREAD = 0.8
 #: plausibility below which other hypotheses are tried; ordinary clips have about 0.7
-_DOUBTFUL = 0.45
+_DOUBTFUL = 0.35
 #: plausibility of the second best hypothesis, relative to that of the best, above which the choice is close
 _CLOSE = 0.6
+#: the warning where the choice is close
+CLOSE_CHOICE = (
+    "It is not certain which motion in this clip is the camera's: a large object that moves, and the background, "
+    "explain it about equally well. Look at the motion masks; if they show the background, give masks of your own "
+    "(--masks)."
+)
 #: fewest tracks of a host, and smallest share of all tracks, that a hypothesis is built on
 _FEWEST_TRACKS, _SMALLEST_SHARE = 8, 0.2
 
@@ -68,16 +74,12 @@ def chosen_cameras(
             whole.scale = other.scale
             refine_registered(whole, focal_prior, free_focal=focal is None, rounds=3, iterations=8)
             found.append((plausibility(whole), whole))
-        if found[-1][0] > 1.5 * _DOUBTFUL:
+        if found[-1][0] > 2 * _DOUBTFUL:
             break
     found.sort(key=lambda candidate: -candidate[0])
     best, chosen = found[0]
     if any(value > _CLOSE * best and _differs(chosen, other) for value, other in found[1:]):
-        warnings.append(
-            "It is not certain which motion in this clip is the camera's: a large object that moves, and the "
-            "background, explain it about equally well. Look at the motion masks; if they show the background, give "
-            "masks of your own (--masks)."
-        )
+        warnings.append(CLOSE_CHOICE)
     return chosen
 
 

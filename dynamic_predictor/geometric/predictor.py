@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from dynamic_predictor.contract import Prediction, Views
+from dynamic_predictor.geometric.camera_choice import CLOSE_CHOICE
+from dynamic_predictor.geometric.consensus.borders import refined_borders
 from dynamic_predictor.geometric.convergence import SETTLED_SHIFT, in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
-from dynamic_predictor.geometric.motion import estimate_motion
+from dynamic_predictor.geometric.motion import MotionEstimate, estimate_motion
 from dynamic_predictor.geometric.settings import GeometricSettings
 from dynamic_predictor.geometric.structure_from_motion import CameraEstimate, estimate_cameras
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
@@ -43,6 +45,7 @@ class GeometricPredictor:
         flow = FlowField(frames, estimator, observed=views.observed)
         timings = {"cameras": 0.0, "depth": 0.0, "motion": 0.0}
         motion, focal, lens = masks, views.focal, None
+        estimate: MotionEstimate | None = None
         cameras: CameraEstimate | None = None
         depth: DepthEstimate | None = None
         rounds = 1 if masks is not None else max(self.settings.rounds, 1)
@@ -71,6 +74,9 @@ class GeometricPredictor:
                 warnings += preliminary.warnings
             timings["cameras"] += time.perf_counter() - begin
             if cameras is not None:
+                # masks of a wrong first choice hide that it was close
+                warnings += [CLOSE_CHOICE] if CLOSE_CHOICE in cameras.warnings else []
+                found.warnings[:] = [sentence for sentence in found.warnings if sentence != CLOSE_CHOICE]
                 found = in_units_of(found, cameras)
                 if rigid_flow_shift(cameras, found) < SETTLED_SHIFT:
                     cameras = found
@@ -85,13 +91,21 @@ class GeometricPredictor:
             timings["depth"] += time.perf_counter() - begin
             if masks is None:
                 begin = time.perf_counter()
-                motion = estimate_motion(flow, cameras.cameras, depth.z_depths, depth.confidences, progress=progress)
+                # the last round's maps are as large as the clip
+                estimate = motion = None
+                estimate = estimate_motion(flow, cameras.cameras, depth.z_depths, depth.confidences, progress=progress)
+                motion = estimate.extent
                 timings["motion"] += time.perf_counter() - begin
         assert cameras is not None and depth is not None
         if masks is None:
             begin = time.perf_counter()
+            # with the whole extent: where flow is blurred over the border of an object, depth is wrong too
             depth.fill(flow.images, motion)
             timings["depth"] += time.perf_counter() - begin
+            begin = time.perf_counter()
+            assert estimate is not None
+            motion = refined_borders(flow.images, estimate.extent, estimate.core)
+            timings["motion"] += time.perf_counter() - begin
         return Prediction(
             z_depth=depth.z_depths,
             confidence=depth.confidences,

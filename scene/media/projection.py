@@ -21,6 +21,8 @@ _SPHERICAL = re.compile(
 def refuse_spherical(path: Path) -> None:
     """Raises `InputError` for a file that says that it is equirectangular. One that cannot be read passes: its reader
     says why."""
+    if not path.is_file():
+        return  # a pipe would be waited for
     try:
         with path.open("rb") as file:
             parts = [file.read(_LOOKED_AT)]

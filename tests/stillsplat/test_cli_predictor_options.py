@@ -15,7 +15,7 @@ import pytest
 
 from dynamic_predictor import specs as table
 from dynamic_predictor.contract import Prediction, Views
-from dynamic_predictor.driver.scene_driver import scene_of_folder
+from dynamic_predictor.driver.folder_scenes import scene_of_folder
 from dynamic_predictor.driver.scenes import scene_of_prediction
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.sources import ImageFiles
@@ -373,7 +373,7 @@ def test_masks_in_memory_are_known_masks(received, clip, tmp_path, monkeypatch):
     frames = ImageFolderFrames(sorted(clip.iterdir()))
     scene = scene_of_prediction(Stub(specs()["geometric"], Received()).predict(Views(frames)), frames)
     scene.motion_masks = masks
-    monkeypatch.setattr("dynamic_predictor.driver.scene_driver.open_scene", lambda folder: scene)
+    monkeypatch.setattr("dynamic_predictor.driver.folder_scenes.open_scene", lambda folder: scene)
     with pytest.raises(InputError, match="leave out --flow"):
         scene_of_folder(DriverSettings(str(clip), flow="dis"), tmp_path)
 

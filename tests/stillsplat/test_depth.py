@@ -10,6 +10,7 @@ from PIL import Image
 
 from dynamic_predictor.contract import Prediction
 from dynamic_predictor.depth_anything3.model import DepthAnything3
+from dynamic_predictor.depth_anything3.predictor import DepthAnything3Predictor
 from dynamic_predictor.specs import registered
 from scene.errors import InputError
 from scene.images import write_png
@@ -25,6 +26,7 @@ def network(monkeypatch):
     """A small any-view network with Gaussians in place of the published weights."""
     model = tiny_model()
     monkeypatch.setattr(DepthAnything3, "from_pretrained", lambda *arguments, **options: model)
+    monkeypatch.setattr(DepthAnything3Predictor, "require", lambda self: None)
     return model
 
 

@@ -103,7 +103,7 @@ def test_closed_loops_move_what_was_shown(tmp_path, monkeypatch, needs_viser):
 
     walk = SimulatedWalk(50, lap=40)
     predictor = Masked(walk, creep=0.0005, bend=0.1, noise=0.01)
-    settings = PosesSettings("simulated", chunk_size=10, overlap=4, loop_half=3)
+    settings = PosesSettings("simulated", chunk_size=10, overlap=4, loop_half=3, shot="whole")
     with live_view.LiveView(ViewerSettings(viewer=True, viewer_port=0), "walk") as view:
         out = poses.extract_poses(settings, tmp_path / "out", source=walk, predictor=predictor, view=view)
         scene = load_scene(out)

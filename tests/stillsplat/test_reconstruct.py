@@ -274,7 +274,7 @@ def test_every_frame_is_read_once_and_every_image_written_once(clip, tmp_path, f
     status, _, error = run_cli("run", clip, "-o", tmp_path / "out", "--predictor", "fake", "--export", "nerfstudio")
     assert status == 0, error
     assert sorted(read) == sorted(clip.iterdir())
-    assert encoded.count(3) == 8 + 8  # frames, renders
+    assert encoded.count(3) == 8 + 8 + 8  # frames, renders, plates
     # motion masks, those of nerfstudio, where black is what moves, and what was never seen
     assert encoded.count(2) == 8 + 8 + 6
     assert len(loaded) == 1

@@ -31,7 +31,7 @@ def test_run_makes_a_run_of_each_shot_and_one_page(with_cut, tmp_path, fakes, ru
     arguments = ("run", with_cut, "-o", out, "--predictor", "fake", "--iterations", 5)
     status, output, error = run_cli(*arguments)
     assert status == 0, error
-    assert "has 2 shots (frames 0 to 7, 8 to 19)" in error and str(out / "report.html") in output
+    assert "has 2 shots (frames 0 to 7, 8 to 19)" in error and str(out / "report.html") in output.replace("\n", "")
     for number, frames in ((1, range(8)), (2, range(8, 20))):
         scene = load_scene(out / f"shot-{number:02d}" / "scene")
         assert scene.provenance["source_frames"] == list(frames)

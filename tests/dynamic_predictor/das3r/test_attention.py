@@ -173,9 +173,10 @@ def test_a_scene_gets_the_masks_of_attention(weights, clip, tmp_path, monkeypatc
     settings = DriverSettings(str(clip[0].parent), predictor="das3r", masks_from=source, max_size=96, device="cpu")
     predictor = _predictor("das3r", weights)
     other = _predictor("monst3r", weights)
-    monkeypatch.setattr(
-        "dynamic_predictor.driver.mask_source.create_predictor", lambda name, **options: {"monst3r": other}[name]
-    )
+    for module in ("mask_source", "scene_driver"):
+        monkeypatch.setattr(
+            f"dynamic_predictor.driver.{module}.create_predictor", lambda name, **options: {"monst3r": other}[name]
+        )
     with torch.enable_grad():
         driver = SceneDriver(settings, predictor=predictor)
         scene = driver.scene(StreamWorkspace(tmp_path / "work", {}, resume=False)).scene

@@ -36,5 +36,5 @@ def test_a_folder_stands_for_its_images(model, tmp_path):
         Image.fromarray(noise_images(1)[0]).save(tmp_path / f"{index}.png")
     prediction = model.inference(tmp_path, process_res=56)
     assert [original.name for original in prediction.originals] == ["9.png", "10.png"]
-    with pytest.raises(InputError, match="is a folder, not an image"):
+    with pytest.raises(InputError, match="is a folder, which is not read; give an image"):
         model.inference([tmp_path, tmp_path / "9.png"], process_res=56)

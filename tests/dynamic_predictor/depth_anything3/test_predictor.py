@@ -143,6 +143,7 @@ def test_run_with_the_network_ends_in_splats(tiny, tmp_path, monkeypatch):
     from stillsplat.cli import main
 
     monkeypatch.setattr(DepthAnything3, "from_pretrained", lambda *arguments, **options: tiny)
+    monkeypatch.setattr(DepthAnything3Predictor, "require", lambda self: None)
     out = tmp_path / "out"
     arguments = ["--predictor", "da3-small", "--frames", "0:6", "--max-size", "120", "--iterations", "5"]
     with torch.enable_grad():

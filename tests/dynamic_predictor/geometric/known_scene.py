@@ -68,7 +68,7 @@ class KnownFlow:
     """A `FlowField` with the exact flow of the scene and of the patch, and with noise."""
 
     def __init__(self, cameras, depths, speed=None, noise=0.0) -> None:
-        self.frames = known_frames(cameras, depths, speed)
+        self.frames = self.images = known_frames(cameras, depths, speed)
         self._cameras, self._depths, self._speed, self._noise = cameras, depths, speed, noise
 
     def __len__(self) -> int:
@@ -76,6 +76,9 @@ class KnownFlow:
 
     def gray(self, index: int) -> np.ndarray:
         return cv2.cvtColor(self.frames.rgb8(index), cv2.COLOR_RGB2GRAY)
+
+    def unobserved(self, index: int) -> None:
+        return None
 
     def __call__(self, source: int, target: int) -> Flow:
         displacement = RigidPair.between(self._cameras[source], self._cameras[target]).flow(1.0 / self._depths[source])

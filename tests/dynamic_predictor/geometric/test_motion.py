@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from dynamic_predictor.geometric.depth import estimate_depth
-from dynamic_predictor.geometric.motion import background_drift, estimate_motion, prominence, scene_motion
+from dynamic_predictor.geometric.motion import estimate_motion, motion_masks, scene_motion
 from dynamic_predictor.optical_flow.contract import FlowEstimate, Images
 from scene.maps import LoadedMaps
 from scene.scene import Scene
-from tests.dynamic_predictor.geometric.known_scene import COUNT, HEIGHT, SPEED, WIDTH, KnownFlow, cast, patch, path
+from tests.dynamic_predictor.geometric.known_scene import COUNT, SPEED, KnownFlow, cast, patch, path
 
 
 @pytest.mark.parametrize("translation", [0.08, 0.0])
@@ -18,7 +18,7 @@ def test_moving_patch_is_found_and_nothing_else(translation: float):
     depths = [cast(camera) for camera in cameras]
     flow = KnownFlow(cameras, depths, SPEED, noise=0.1)
     depth = estimate_depth(flow, cameras)
-    motion = estimate_motion(flow, cameras, depth.z_depths, depth.confidences)
+    motion = motion_masks(flow, cameras, depth.z_depths, depth.confidences)
     for index in (1, 4, 7):
         found, truth = motion[index] > 0.5, patch(index, SPEED)
         assert (found & truth).sum() / (found | truth).sum() > 0.8
@@ -29,7 +29,7 @@ def test_nothing_is_found_where_nothing_moves(translation: float):
     cameras = path(translation)
     flow = KnownFlow(cameras, [cast(camera) for camera in cameras], noise=0.2)
     depth = estimate_depth(flow, cameras)
-    motion = estimate_motion(flow, cameras, depth.z_depths, depth.confidences)
+    motion = motion_masks(flow, cameras, depth.z_depths, depth.confidences)
     assert max(float(mask.max()) for mask in motion) < 0.3
 
 
@@ -38,7 +38,7 @@ def test_camera_error_is_not_motion():
     flow = KnownFlow(cameras, [cast(camera) for camera in cameras], noise=0.1)
     bent = [camera.moved(camera.world_from_camera @ turned(0.002 * (-1) ** k)) for k, camera in enumerate(cameras)]
     depth = estimate_depth(flow, bent)
-    motion = estimate_motion(flow, bent, depth.z_depths, depth.confidences)
+    motion = motion_masks(flow, bent, depth.z_depths, depth.confidences)
     assert np.mean([(mask > 0.5).mean() for mask in motion]) < 0.01
 
 
@@ -58,7 +58,7 @@ def test_depth_may_have_holes_and_no_confidence():
         depth[60:70, 90:110] = 0.0
         return depth
 
-    motion = estimate_motion(flow, cameras, LoadedMaps(COUNT, with_holes))
+    motion = motion_masks(flow, cameras, LoadedMaps(COUNT, with_holes))
     found = motion[4] > 0.5
     truth = patch(4, SPEED)
     assert found[truth].mean() > 0.85
@@ -88,22 +88,12 @@ def test_the_motion_stage_uses_any_flow():
         scene_motion(scene)
 
 
-def test_background_drift_is_found_beside_a_moving_object():
-    random = np.random.default_rng(1)
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    drift = np.stack([0.5 + 0.004 * x, -0.3 + 0.002 * y], axis=-1)
-    error = (drift + random.normal(0, 0.1, drift.shape)).astype(np.float32)
-    error[30:60, 30:80] += 5.0
-    found, scale = background_drift(error, np.full((HEIGHT, WIDTH), 0.01, np.float32))
-    np.testing.assert_allclose(found, drift, atol=0.1)
-    assert scale < 1.5
-
-
-def test_prominence_of_a_separate_object_but_not_of_one_on_the_ground():
-    rows = np.arange(60, dtype=np.float32)[:, None]
-    inverse_depth = np.broadcast_to(np.maximum(rows - 20, 0) / 40.0, (60, 80)).copy()
-    inverse_depth[10:41, 10:20] = inverse_depth[41, 0]  # a post, as near as the ground at its foot
-    inverse_depth[15:25, 50:60] = 3.0  # nearer than all ground, and not connected to it
-    height, spread = prominence(inverse_depth, np.ones((60, 80), bool))
-    assert height[15:25, 50:60].min() > 2 * spread
-    assert height[10:41, 10:20].max() < 0.1 * spread
+def test_the_extent_contains_the_core():
+    cameras = path()
+    flow = KnownFlow(cameras, [cast(camera) for camera in cameras], SPEED, noise=0.1)
+    depth = estimate_depth(flow, cameras)
+    estimate = estimate_motion(flow, cameras, depth.z_depths, depth.confidences)
+    for index in (1, 4, 7):
+        extent, core, truth = estimate.extent[index] > 0.5, estimate.core[index] > 0.5, patch(index, SPEED)
+        assert (core & ~extent).sum() < 0.05 * core.sum()
+        assert (core & truth).sum() > 0.7 * truth.sum()

@@ -39,16 +39,18 @@ def test_a_full_cache_does_not_change_the_flow():
 def test_the_default_is_dis_in_steps_of_a_64th_of_a_pixel():
     images, _ = plane_clip(count=2)
     field = FlowField(MemoryFrames(images))
-    expected = DISFlow().estimate(images[0], images[1]).displacement
+    seen = [field.images.rgb8(index) for index in range(2)]
+    expected = DISFlow().estimate(*seen).displacement
     np.testing.assert_array_equal(field.displacement(0, 1), np.rint(expected * 64).astype(np.float32) / 64)
-    np.testing.assert_array_equal(field.gray(1), cv2.cvtColor(images[1], cv2.COLOR_RGB2GRAY))
+    np.testing.assert_array_equal(field.gray(1), cv2.cvtColor(seen[1], cv2.COLOR_RGB2GRAY))
 
 
 def test_a_network_encodes_each_frame_once(raft: RAFT, monkeypatch: pytest.MonkeyPatch):
     images, _ = plane_clip(count=3)
     images = images[:, :64, :80].copy()
     flow = NetworkFlow("raft", raft, iterations=1)
-    expected = flow.estimate(images[0], images[2]).displacement
+    seen = FlowField(MemoryFrames(images), flow).images
+    expected = flow.estimate(seen.rgb8(0), seen.rgb8(2)).displacement
     encoded = []
     encode = RAFT.encode
     monkeypatch.setattr(RAFT, "encode", lambda self, batch: encoded.append(1) or encode(self, batch))

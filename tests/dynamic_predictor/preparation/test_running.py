@@ -42,7 +42,7 @@ def test_a_damaged_scene_fails_alone(raw: Path, tmp_path: Path) -> None:
     calls = []
     result = _prepare(raw, tmp_path / "out", progress=lambda *call: calls.append(call))
     assert result.done == ["train/dancing", "train/kg"] and list(result.failed) == ["train/girl"]
-    assert "depth_00003.png is not a 16-bit image of depth" in result.failed["train/girl"]
+    assert "depth_00003.png is not an image of a known kind" in result.failed["train/girl"]
     assert not (tmp_path / "out" / "train" / "girl").exists()
     assert calls == [("prepare point_odyssey (scenes)", done, 3) for done in range(4)]
     assert len(open_training_set("point_odyssey", tmp_path / "out", max_views=5)) == 2

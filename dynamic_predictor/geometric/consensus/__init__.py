@@ -1,0 +1,1 @@
+"""From motion evidence to masks: superpixels of a whole clip vote, color models and edges place the borders."""

@@ -1,0 +1,131 @@
+"""Mask borders on the edges of objects: a motion mask has a halo of several pixels, because flow is blurred.
+
+For every frame, color models of what moves and of its surroundings are gathered from the rough masks of the frames
+nearby. Together with the distance from the rough border and the smoothness along edges, they say what every pixel near
+the mask is. The result gives better color models, and so on, a few times.
+"""
+
+import cv2
+import numpy as np
+
+from dynamic_predictor.geometric.consensus.color_models import color_codes, color_counts, log_odds_table
+from dynamic_predictor.geometric.consensus.pixel_cut import mean_field
+from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
+from scene.frames import Frames
+from scene.maps import FrameMaps, StoredMaps
+
+#: lengths in pixels of an image whose longer side is 512: uncertainty of the rough border outside and inside of it, and
+#: width of the surroundings that the background's colors are taken from
+_HALO, _DEPTH, _SURROUNDINGS = 8.0, 5.0, 40.0
+#: distance in frames up to which colors are gathered, and at which they count exp(-1)
+_REACH, _MEMORY = 8, 4.0
+#: largest log odds of a color, largest log odds inside and outside of the rough mask, and those between core and extent
+_COLOR_LIMIT, _INSIDE, _OUTSIDE, _BETWEEN = 3.0, 3.0, 4.0, -0.5
+#: smoothing of the log odds of color in pixels, at a longer side of 512: single pixels of a texture say little
+_BLUR = 2.0
+#: balanced accuracies of the color models at which color counts nothing, and fully
+_SILENT, _TELLING = 0.62, 0.87
+#: weight of smoothness, its extent (of `EdgeAwareSmoother`, at a longer side of 512) and its contrast in Lab / 100
+_SMOOTHNESS, _EXTENT, _CONTRAST = 3.0, 60.0, 0.05
+#: number of rounds of color models, and of steps of the inference in each
+_ROUNDS, _STEPS = 2, 4
+
+
+def refined_borders(images: Frames, extent: FrameMaps, core: FrameMaps | None = None) -> StoredMaps:
+    """The motion (H, W), in [0, 1], of every frame, with borders that follow the edges of `images`.
+
+    `extent` and `core` (default: the same) are the two rough masks of `motion.MotionEstimate`. What is in the extent
+    and not in the core moves if it looks like the core and not like the surroundings.
+    """
+    count, height, width = len(images), images.height, images.width
+    unit = max(height, width) / 512.0
+    result = StoredMaps(count, height, width)
+    for repeat in range(_ROUNDS):
+        counts = []
+        for index in range(count):
+            odds = _rough(extent, core, index, unit)
+            current = result[index] if repeat else None
+            counts.append(_counts(images.rgb8(index), odds, current, unit))
+        for index in range(count):
+            odds = _rough(extent, core, index, unit)
+            moving, static = np.zeros_like(counts[0][0]), np.zeros_like(counts[0][0])
+            for other in range(max(index - _REACH, 0), min(index + _REACH + 1, count)):
+                weight = float(np.exp(-abs(index - other) / _MEMORY))
+                moving = moving + weight * counts[other][0]
+                static = static + weight * counts[other][1]
+            table = log_odds_table(moving, static)
+            table *= _informativeness(table, moving, static)
+            result[index] = _refined(images.rgb8(index), odds, table, unit)
+    return result
+
+
+def _rough(extent: FrameMaps, core: FrameMaps | None, index: int, unit: float) -> np.ndarray:
+    """(H, W) float32: the log odds of the rough masks of one frame; -`_OUTSIDE` all over where nothing moves."""
+    wide = extent[index]
+    odds = rough_log_odds(wide, unit)
+    if core is None:
+        return odds
+    inside, certain = wide > 0.5, core[index] > 0.5
+    deep = rough_log_odds(np.where(inside & certain, 1.0, 0.0), unit)
+    return np.where(inside, np.where(certain, deep, _BETWEEN), odds).astype(np.float32)
+
+
+def rough_log_odds(motion: np.ndarray, unit: float) -> np.ndarray:
+    """(H, W) float32: the log odds that the distance from the border of a rough mask gives; 0 at the border."""
+    inside = (motion > 0.5).astype(np.uint8)
+    if not inside.any():
+        return np.full(motion.shape, -_OUTSIDE, np.float32)
+    within = cv2.distanceTransform(inside, cv2.DIST_L2, 3) - 0.5
+    beyond = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3) - 0.5
+    odds = np.where(inside > 0, within / (_DEPTH * unit), -beyond / (_HALO * unit))
+    return np.clip(odds, -_OUTSIDE, _INSIDE).astype(np.float32)
+
+
+def _informativeness(table: np.ndarray, moving: np.ndarray, static: np.ndarray) -> float:
+    """How well colors tell what moves from its surroundings, in [0, 1]: 0 where the log odds of `table` classify few
+    more of the counted pixels correctly than chance does, 1 from `_TELLING` on."""
+    if not moving.any() or not static.any():
+        return 0.0
+    right = 0.5 * (moving[table > 0].sum() / moving.sum() + static[table < 0].sum() / static.sum())
+    return float(np.clip((right - _SILENT) / (_TELLING - _SILENT), 0.0, 1.0))
+
+
+def _counts(
+    image: np.ndarray, odds: np.ndarray, current: np.ndarray | None, unit: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The colors of one frame: counts of what moves and of its surroundings, from the `current` mask (None: from the
+    rough log `odds` alone)."""
+    certain = 1.0 / (1.0 + np.exp(-odds))
+    motion = certain if current is None else current
+    moving = motion > 0.5
+    codes = color_codes(image)
+    if not moving.any():
+        nothing = np.zeros(codes.shape, np.float32)
+        return color_counts(codes, nothing), color_counts(codes, nothing)
+    distance = cv2.distanceTransform((~moving).astype(np.uint8), cv2.DIST_L2, 3) / (_SURROUNDINGS * unit)
+    inside = np.where(moving, np.square(motion) * certain, 0.0)
+    around = np.where(moving, 0.0, np.square(1.0 - motion) * (1.0 - certain) * np.exp(-0.5 * distance * distance))
+    if current is None:
+        # what lies between core and extent is neither
+        around[odds == np.float32(_BETWEEN)] = 0.0
+    return color_counts(codes, inside), color_counts(codes, around)
+
+
+def _refined(image: np.ndarray, odds: np.ndarray, table: np.ndarray, unit: float) -> np.ndarray:
+    """The mask of one frame. Only the surroundings of the rough mask are looked at."""
+    height, width = odds.shape
+    result = np.zeros_like(odds)
+    near = odds > -_OUTSIDE
+    rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
+    if len(rows) == 0:
+        return result
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    part = np.ascontiguousarray(image[box])
+    if min(part.shape[:2]) < 2:
+        return result
+    color = np.clip(table[color_codes(part)], -_COLOR_LIMIT, _COLOR_LIMIT)
+    color = cv2.GaussianBlur(color, (0, 0), _BLUR * unit)
+    lab = cv2.cvtColor(part.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB) / 100.0
+    smoother = EdgeAwareSmoother(lab, _EXTENT * unit * unit, _CONTRAST)
+    result[box] = mean_field(color + odds[box], smoother, _SMOOTHNESS, _STEPS)
+    return result
