@@ -18,7 +18,7 @@ SOURCES = 8
 _NEARNESS = 20.0
 #: frames that are asked what comes back where no source sees anything, their weight, and the share of such pixels from
 #: which they are
-_RECURRING, _WEAK, _LACKING = 16, 0.1, 1e-3
+_RECURRING, _WEAK, _LACKING = 10, 0.1, 5e-3
 
 
 @dataclass(frozen=True)

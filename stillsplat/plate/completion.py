@@ -20,7 +20,7 @@ from stillsplat.plate.exemplar import complete_texture
 from stillsplat.plate.warping import StaticView
 
 #: frames that are completed at most, and the share of a frame's pixels below which nothing is completed
-_MOST_FRAMES, _SMALLEST = 10, 2e-4
+_MOST_FRAMES, _SMALLEST = 5, 5e-4
 #: standard deviation of a Gaussian in pixels, and its opacity
 _SIGMA, _OPACITY = 0.7, 0.97
 #: standard deviation of what counts as the smooth course of colors, as a share of the long side

@@ -13,10 +13,8 @@ from stillsplat.plate.warping import inside
 
 #: edge of a tile in pixels
 _TILE = 384
-#: difference in [0, 1] up to which the render and the fetched colors count as the same thing
-_AGREE = 0.35
 #: weight of the render beside fetched colors where both have the same resolution
-_RENDER_SHARE = 0.75
+_RENDER_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -95,9 +93,7 @@ class Compositor:
             voted = vote(np.stack(candidates), stacked)
             # from full trust to the render within the last thousandth of a near source's weight
             trust = np.clip(voted.support / 0.02, 0.0, 1.0)
-            apart = np.abs(voted.color - render).max(axis=-1)
-            blend = self._render_share / np.square(1.0 + np.square(apart / _AGREE))
-            blend = 1.0 - trust * (1.0 - blend)
+            blend = 1.0 - trust * (1.0 - self._render_share)
             color = voted.color + (render - voted.color) * blend[..., None]
             largest = stacked.max(axis=0)
             share = trust * (1.0 - blend) ** 2 * largest / np.maximum(stacked.sum(axis=0), 1e-6)

@@ -12,7 +12,7 @@ from scene.push_pull import push_pull
 
 _RADIUS = 3
 #: smallest side of the coarsest level, and rounds of matching and voting per level
-_COARSEST, _ROUNDS = 24, 5
+_COARSEST, _ROUNDS = 24, 3
 
 
 def complete_texture(image: np.ndarray, missing: np.ndarray, allowed: np.ndarray, *, seed: int = 0) -> np.ndarray:
