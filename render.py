@@ -70,6 +70,7 @@ def _render(options: argparse.Namespace) -> int:
         raise InputError(f"--frames must be 1 to 100000, not {options.frames}.")
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise InputError(f"--fps must be above 0 and at most 1000, not {options.fps}.")
+    from dynamic_predictor.networks.devices import resolved_device
     from gaussian.model_folder import load_model
     from gaussian.rasterize import usable_device
     from scene.camera_path import interpolated_path
@@ -77,6 +78,7 @@ def _render(options: argparse.Namespace) -> int:
     from scene.model_place import folder_of_model
     from scene.splat_rendering import Renderer
 
+    resolved_device(options.device)  # refuses a GPU that is not there
     folder = folder_of_model(options.model)
     paths = ["input", "interpolated"] if options.path == "both" else [options.path]
     places = {path: _place(options, folder, path, several=len(paths) > 1) for path in paths}

@@ -97,6 +97,9 @@ def _train(options: argparse.Namespace) -> int:
         raise InputError(f"{model_folder} holds a model already; give --resume, --overwrite or another folder.")
     fixed_cameras = {"refine_cameras": False, "refine_focal": False}
     settings = settings_from(options, TrainSettings, **(fixed_cameras if options.fixed_cameras else {}))
+    from dynamic_predictor.networks.devices import resolved_device
+
+    resolved_device(settings.device)  # refuses a GPU that is not there, before any work
     from gaussian.trainer import Trainer, train
     from scene.files.locking import only_process
     from terminal.progress_bars import ProgressBars

@@ -36,10 +36,11 @@ def test_writes_images_and_a_video(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
-def test_without_a_gpu_cuda_is_the_cpu_after_a_warning(model: Path, tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="the CPU is used instead"):
-        assert main(["-m", str(model), "-o", str(tmp_path), "--path", "input", "--device", "cuda"]) == 0
-    assert main(["-m", str(model), "-o", str(tmp_path), "--path", "input"]) == 0
+def test_cuda_without_a_gpu_is_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out"
+    assert main(["-m", str(model), "-o", str(output), "--path", "input", "--device", "cuda"]) == 2
+    assert "no GPU" in capsys.readouterr().err and not output.exists()
+    assert main(["-m", str(model), "-o", str(output), "--path", "input"]) == 0
 
 
 def test_options_that_are_not_allowed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gaussian.model_folder import load_model
 from gaussian.settings import TrainSettings
@@ -73,6 +74,14 @@ def test_a_scene_without_motion_masks_is_trained_after_a_warning(
         description = json.loads((tmp_path / "model" / name / "settings.json").read_text())
         assert description["motion_masks"] == (masks is not None)
         assert not description["settings"]["refine_cameras"] and not description["settings"]["refine_focal"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_cuda_without_a_gpu_is_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = tmp_path / "scene"
+    save_scene(make_scene(), scene)
+    assert main(["-s", str(scene), "-m", str(tmp_path / "model"), "--iter", "3", "--device", "cuda"]) == 2
+    assert "no GPU" in capsys.readouterr().err and not (tmp_path / "model").exists()
 
 
 def test_a_folder_that_is_no_scene_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
