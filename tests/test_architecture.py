@@ -145,6 +145,16 @@ def test_no_import_is_hidden_in_a_string():
     assert [line for line in hidden if not line.startswith("dynamic_predictor/depth_anything3/__init__.py")] == []
 
 
+def test_no_file_is_read_or_written_by_opencv():
+    """`cv2.imwrite` reports a full disk by its result only, and crashes on names that are not UTF-8."""
+    calls = []
+    for path in _files():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in ("imread", "imwrite", "imreadmulti", "VideoWriter"):
+                calls.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.attr}")
+    assert calls == []
+
+
 def test_a_test_is_found_by_the_path_of_its_module():
     """tests/a/b/test_c.py tests a/b/c.py or the folder a/b/c; a test_c_of_something.py tests a part of it.
     tests/robustness/ tries inputs of one kind in all readers or commands."""

@@ -12,10 +12,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from scene.frames import Frames
+from scene.images import write_png
 from scene.maps import FrameMaps
 
 
@@ -49,11 +49,10 @@ def pycolmap_cameras(
         for part in ("images", "masks", "model"):
             (folder / part).mkdir()
         for index in chosen:
-            image = cv2.cvtColor(frames.rgb8(int(index)), cv2.COLOR_RGB2BGR)
-            cv2.imwrite(str(folder / "images" / f"{index:06d}.png"), image)
+            write_png(folder / "images" / f"{index:06d}.png", frames.rgb8(int(index)))
             if motion_masks is not None:
                 usable = np.where(motion_masks[int(index)] > 0.5, 0, 255).astype(np.uint8)
-                cv2.imwrite(str(folder / "masks" / f"{index:06d}.png.png"), usable)
+                write_png(folder / "masks" / f"{index:06d}.png.png", usable)
         settings = {
             "width": frames.width,
             "height": frames.height,

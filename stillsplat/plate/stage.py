@@ -15,7 +15,7 @@ from gaussian.model_folder import load_model
 from scene.files.atomic import atomic_folder
 from scene.folder import load_scene
 from scene.formats.chan import write_chan
-from scene.images import resize_image
+from scene.images import resize_image, write_png
 from scene.maps import StoredMaps, map_8_bit
 from scene.media.color import ToneCurve, linear_rec709, measured_light
 from scene.progress import Progress, ignore_progress
@@ -145,8 +145,8 @@ def _write(
             layers = Layers(replaced, background, view.render, unseen, _filling(settings, invention, view))
             done = compositor.composite(index, codes, layers)
             _write_frame(kind, plate, stems[index], done, clip, views[index].z_depth)
-            cv2.imwrite(str(mattes / f"{stems[index]}.png"), map_8_bit(done.matte))
-            cv2.imwrite(str(invented / f"{stems[index]}.png"), done.invented * np.uint8(255))
+            write_png(mattes / f"{stems[index]}.png", map_8_bit(done.matte))
+            write_png(invented / f"{stems[index]}.png", done.invented * np.uint8(255))
             shares.append(float((done.matte >= 0.5).mean()))
             invented_shares.append(float(done.invented.mean()))
             covered += shares[-1] > _NEARLY_ALL

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from dynamic_predictor.evaluation.datasets.clip import folders_in
@@ -10,6 +9,7 @@ from dynamic_predictor.evaluation.datasets.sintel import read_camera
 from dynamic_predictor.evaluation.datasets.sintel_files import read_dpt, read_flo
 from scene.errors import InputError
 from scene.files.atomic import atomic_folder
+from scene.images import write_png
 from scene.progress import Progress, ignore_progress
 
 #: difference of flow in pixels, as in the labels of DAS3R's evaluation
@@ -59,7 +59,7 @@ def label_sintel_clip(training_folder: Path, clip: str, label_folder: Path, *, t
             else:
                 largest = np.nanmax(error, initial=0.0, where=np.isfinite(error))
                 label = 255 * np.nan_to_num(error / max(largest, 1e-12), nan=0.0, posinf=1.0)
-            cv2.imwrite(str(temporary / f"{depth.stem}.png"), label.astype(np.uint8))
+            write_png(temporary / f"{depth.stem}.png", label.astype(np.uint8))
     return len(depths) - 1
 
 
