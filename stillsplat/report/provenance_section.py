@@ -27,6 +27,7 @@ def files_section(material: Material) -> list[dict[str, str]]:
         (folder.path / "plate.mp4", "video of the clip without what moves"),
         (folder.path / "plate", "the clip without what moves, at its full size"),
         (folder.path / "mattes", "what the plate replaces"),
+        (folder.path / "shadows", "the part of it that is shadow"),
         (folder.path / "invented", "what no frame has ever seen"),
         (folder.path / "plate.chan", "the cameras of the plate for compositing programs"),
         (folder.renders, "the static scene at every input camera"),
