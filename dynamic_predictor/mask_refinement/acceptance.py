@@ -10,6 +10,8 @@ import numpy as np
 _PRECISION = 0.5
 #: share of the core that it must cover, and share of it where something moves that makes up for less
 _COVERAGE, _WITHIN = 0.5, 0.8
+#: share of the core that a mask covers where it is all of the object, not a part of it
+_WHOLE = 0.7
 #: share of the frames with evidence in which it must agree
 _AGREEING = 0.6
 #: change of the area to the next frame up to which an object without evidence is still the same one
@@ -33,6 +35,11 @@ class Agreement:
     @property
     def is_enough(self) -> bool:
         return self.precision >= _PRECISION and (self.coverage >= _COVERAGE or self.precision >= _WITHIN)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what the mask leaves out around it is no part of the object."""
+        return self.is_enough and self.coverage >= _WHOLE
 
 
 def agreement(segment: np.ndarray, core: np.ndarray, moving: np.ndarray) -> Agreement:

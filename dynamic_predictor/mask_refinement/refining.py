@@ -31,6 +31,11 @@ MOST = 32
 _PROMPTS = 2
 #: share of an object's cores that others cover where it needs no prompt of its own
 _COVERED = 0.7
+#: distance from an object up to which thin parts of the mask are its halo, in widths of a halo; thin parts further away
+#: may be limbs that the network left out
+_HALO_REACH = 1.5
+#: in what was found: a part of an object, or all of it
+_PART, _WHOLE = 1, 2
 #: memory of the masks of one object, above which they are kept in a file
 _MASK_BYTES = 32 << 20
 
@@ -66,34 +71,35 @@ def refined_masks(
     objects = refined = 0
     while waiting:
         chosen, waiting = waiting[:at_once], waiting[at_once:]
+        stage = f"{segmenter.name}, objects {objects + 1} to {objects + len(chosen)}"
         objects += len(chosen)
-        refined += _follow(chosen, frames, masks, segmenter, found, progress, f"objects {objects} by {segmenter.name}")
+        refined += _follow(chosen, frames, masks, segmenter, found, progress, stage)
         waiting = _uncovered(waiting, masks, found)
     if not refined:
         return Refinement(masks, objects, 0, left_out)
     refined_maps = StoredMaps(len(masks), frames.height, frames.width)
     for frame in range(len(masks)):
-        refined_maps[frame] = completed(masks[frame], found[frame] > 0)
+        refined_maps[frame] = completed(masks[frame], found[frame] > 0, found[frame] == _WHOLE)
     return Refinement(refined_maps, objects, refined, left_out)
 
 
-def completed(mask: np.ndarray, segment: np.ndarray) -> np.ndarray:
-    """The `mask` (H, W) of a frame in which the objects `segment`, bool (H, W), got their own shapes."""
-    if not segment.any():
-        return mask
+def completed(mask: np.ndarray, segment: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The `mask` (H, W) of a frame with the objects `segment`, bool (H, W). Around those of them that are `whole`, bool
+    (H, W), its halo goes."""
     moving = mask >= 0.5
     parts, found = cv2.connectedComponents(moving.astype(np.uint8))
     labels = np.asarray(found, np.int64)
     met = np.zeros(parts, bool)
-    met[np.unique(labels[segment])] = True
+    met[np.unique(labels[whole])] = True
     met[0] = False
     rest = moving & ~segment
     radius = round(halo_width(mask.shape))
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     thick = cv2.morphologyEx(rest.astype(np.uint8), cv2.MORPH_OPEN, disk, borderValue=0) > 0
-    halo = met[labels] & rest & ~thick
+    near = cv2.distanceTransform((~whole).astype(np.uint8), cv2.DIST_L2, 5) <= _HALO_REACH * halo_width(mask.shape)
+    halo = met[labels] & rest & ~thick & near
     # below one half, the mask is a doubt, which the halo has around it, too
-    doubt = ~moving & (cv2.dilate(met[labels].astype(np.uint8), disk) > 0) & ~segment
+    doubt = ~moving & near & (cv2.dilate(met[labels].astype(np.uint8), disk) > 0) & ~segment
     return np.where(segment, 1.0, np.where(halo | doubt, 0.0, mask)).astype(np.float32)
 
 
@@ -106,7 +112,7 @@ def _follow(
     progress: Progress,
     stage: str,
 ) -> int:
-    """Follows objects, adds what is believed of them to `found`, and returns how many were."""
+    """Follows objects, adds what is believed of them to `found` (`_PART`, `_WHOLE`), and returns how many were."""
     prompts = _agreed_prompts(objects, frames, masks, segmenter, progress, f"{stage}: prompts")
     followed = [item for item, chosen in zip(objects, prompts, strict=True) if chosen]
     prompts = [chosen for chosen in prompts if chosen]
@@ -131,10 +137,11 @@ def _follow(
         progress(stage, step, total)
     believed = [accepted_frames(area.tolist(), known) for area, known in zip(areas, agreements, strict=True)]
     for frame in range(count):
-        current = found[frame] > 0
-        for track, accepted in zip(tracks, believed, strict=True):
+        current = found[frame]
+        for track, accepted, known in zip(tracks, believed, agreements, strict=True):
             if accepted[frame]:
-                current |= track[frame] > 0
+                is_whole = frame not in known or known[frame].is_whole
+                current = np.maximum(current, (track[frame] > 0) * np.float32(_WHOLE if is_whole else _PART))
         found[frame] = current
     return sum(any(accepted) for accepted in believed)
 

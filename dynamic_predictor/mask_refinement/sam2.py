@@ -26,6 +26,8 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _ON_OBJECT, _BOX_START, _BOX_END = 1, 2, 3
 #: of the one object in a session
 _OBJECT, _INDEX = 1, 0
+#: two names of one tensor; versions of transformers differ in which of them a file has
+_SHARED = ("shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding")
 #: the image encoders of the published models, where they differ from the smallest one
 _ENCODERS: dict[str, dict[str, Any]] = {
     "tiny": {},
@@ -69,7 +71,10 @@ def load_sam2(config: Any, path: Path, description: str) -> Any:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tensors = read_checkpoint(path).tensors
+    tensors = dict(read_checkpoint(path).tensors)
+    for one, other in (_SHARED, _SHARED[::-1]):
+        if one in tensors:
+            tensors.setdefault(other, tensors[one])
     try:
         model, found = Sam2VideoModel.from_pretrained(None, config=config, state_dict=tensors, output_loading_info=True)
     except RuntimeError as error:  # shapes of another model

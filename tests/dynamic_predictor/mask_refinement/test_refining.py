@@ -128,10 +128,13 @@ def test_halos_go_and_thick_rests_stay():
     apart[5:9, 100:140] = True  # thin, but no part of the object
     mask = np.maximum(given, np.maximum(shadow, apart).astype(np.float32))
     mask[(mask < 0.5) & (np.arange(WIDTH) < 75)] = 0.3
-    found = completed(mask, segment)
+    found = completed(mask, segment, segment)
     assert (found[segment] == 1).all() and (found[apart] == 1).all()
     assert (found[shadow & ~segment] == 1).mean() > 0.9
     halo = (given > 0.5) & ~segment & ~shadow
     assert (found[halo] == 0).all() and halo.sum() > 200
     assert (found[100:, :20] == 0.3).all()  # doubts far away stay
-    np.testing.assert_array_equal(completed(mask, np.zeros_like(segment)), mask)
+    nothing = np.zeros_like(segment)
+    np.testing.assert_array_equal(completed(mask, nothing, nothing), mask)
+    # of an object that was found in part only, nothing goes
+    np.testing.assert_array_equal(completed(mask, segment, nothing), np.maximum(mask, segment))

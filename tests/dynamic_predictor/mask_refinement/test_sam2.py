@@ -175,6 +175,10 @@ def test_files(model, tmp_path):
     save_file(tensors, tmp_path / "model.safetensors")
     loaded = load_sam2(tiny_config(), tmp_path / "model.safetensors", "tiny").state_dict()
     assert loaded.keys() == tensors.keys() and all(torch.equal(loaded[key], tensors[key]) for key in tensors)
+    one, other = "shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding"
+    save_file({key: value for key, value in tensors.items() if key != other}, tmp_path / "shared.safetensors")
+    shared = load_sam2(tiny_config(), tmp_path / "shared.safetensors", "tiny").state_dict()
+    assert torch.equal(shared[other], tensors[one])
     with pytest.raises(InputError, match="model.safetensors is not a file of small"):
         load_sam2(tiny_config(16), tmp_path / "model.safetensors", "small")
     tensors.pop("no_memory_embedding")
