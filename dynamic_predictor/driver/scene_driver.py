@@ -77,7 +77,7 @@ class SceneDriver:
         self.progress = progress
         self._warn, self._said = warn, list[str]()
         self._given: GivenMasks | None = None
-        #: where the masks of `masks_from` come from
+        #: where the masks of `masks_from` come from, once they were refined
         self._masks_from = ""
         self.predictor = predictor or create_predictor(
             self.spec.name,
@@ -354,7 +354,7 @@ class SceneDriver:
         if views is not None and views.motion_masks is not None:
             scene.motion_masks, by = views.motion_masks, GIVEN
             if settings.masks_from is not None:
-                by = grown_by(self._masks_from, settings.masks_grow)
+                by = grown_by(self._masks_from or mask_source(settings).provenance, settings.masks_grow)
         elif scene.motion_masks is not None:
             by = f"predicted ({spec.name})"
         elif motion_stage:
