@@ -49,6 +49,17 @@ def warp_map(target: Camera, source: Camera, z_depth: np.ndarray) -> tuple[np.nd
     return np.clip(places, -1e6, 1e6).astype(np.float32), z.astype(np.float32)
 
 
+def plane_homography(target: Camera, source: Camera, z: float) -> np.ndarray:
+    """The matrix (3, 3) of what `warp_map` does to pixels of one depth `z`: columns and rows with pixel centers at
+    integers of `target` to those of `source`, homogeneous, the last coordinate being the depth there."""
+    source_from_target = source.camera_from_world @ target.world_from_camera
+    matrix = z * (source.intrinsics @ source_from_target[:3, :3] @ np.linalg.inv(target.intrinsics))
+    matrix[:, 2] += source.intrinsics @ source_from_target[:3, 3]
+    to_centers, from_centers = np.eye(3), np.eye(3)
+    to_centers[:2, 2], from_centers[:2, 2] = 0.5, -0.5
+    return from_centers @ matrix @ to_centers
+
+
 def inside(places: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Bool (H, W): whether `places` (H, W, 2) lie in an image of `shape` (h, w)."""
     x, y = places[..., 0], places[..., 1]
