@@ -20,10 +20,9 @@ from scene.camera import Camera
 from scene.errors import InputError
 from scene.files.arrays import read_npz
 from scene.files.json_files import read_json
-from scene.files.text import finite_array
+from scene.formats.checked_camera import checked_camera
 from scene.frames import ImageFolderFrames
 from scene.images import IMAGE_SUFFIXES, read_image
-from scene.rotations import is_rigid
 
 
 @dataclass(frozen=True)
@@ -160,23 +159,18 @@ def _read_cameras(path: Path) -> tuple[list[str], list[float], list[Camera]]:
     entries = content.get("frames")
     if not isinstance(entries, list):
         raise InputError(f'{path} has no list "frames".')
-    width, height = content.get("width"), content.get("height")
-    if not (isinstance(width, int) and isinstance(height, int) and 0 < width < 1 << 16 and 0 < height < 1 << 16):
-        raise InputError(f"{path} has no valid width and height.")
-    values = [content.get(key) for key in ("fx", "fy", "cx", "cy")]
-    fx, fy, cx, cy = finite_array(values, (4,), "fx, fy, cx, cy", path).tolist()
+    size = [content.get("width"), content.get("height")]
+    intrinsics = [content.get(key) for key in ("fx", "fy", "cx", "cy")]
     names, times, cameras = [], [], []
     for index, entry in enumerate(entries):
         name = entry.get("file") if isinstance(entry, dict) else None
         if not isinstance(name, str) or name != Path(name).name:
             raise InputError(f"{path}: the file of frame {index} is not a plain file name.")
-        matrix = finite_array(entry.get("world_from_camera"), (4, 4), f"world_from_camera of {name}", path)
-        if not is_rigid(matrix):
-            raise InputError(f"{path}: world_from_camera of {name} is not a rigid motion.")
+        camera = checked_camera(path, name, size, intrinsics, entry.get("world_from_camera"))
         time = entry.get("time", float(index))
         if not isinstance(time, int | float):
             raise InputError(f"{path}: the time of {name} is not a number.")
         names.append(name)
         times.append(float(time))
-        cameras.append(Camera(width, height, fx, fy, cx, cy, matrix))
+        cameras.append(camera)
     return names, times, cameras

@@ -153,9 +153,12 @@ def test_defects(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image 00001.png"):
         _ = truth.frames
     content = json.loads((copy / "cameras.json").read_text())
+    (copy / "cameras.json").write_text(json.dumps({**content, "fx": 0}))
+    with pytest.raises(InputError, match="focal length"):
+        TruthScene(copy)
     content["frames"][1]["world_from_camera"][0][0] = 5
     (copy / "cameras.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="00001.png is not a rigid motion"):
+    with pytest.raises(InputError, match="00001.png .*not a rigid motion"):
         TruthScene(copy)
     (copy / "cameras.json").write_text("{")
     with pytest.raises(InputError, match="broken JSON"):

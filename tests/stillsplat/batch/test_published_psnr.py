@@ -64,11 +64,13 @@ def scripts(tmp_path: Path) -> Path:
         ),
         (
             "testing_psnr_davis.sh", "dog parkour --data /my/data --jobs 2", {"ITERATIONS": "50", "OUT": "here"},
-            "batch davis -o here --protocol das3r --no-plate --iterations 50 --clips dog,parkour --data /my/data --jobs 2",
+            "batch davis -o here --protocol das3r --no-plate --iterations 50 --clips dog,parkour "
+            "--data /my/data --jobs 2",
         ),
         (
             "rendering_davis.sh", "dog", {},
-            "batch davis -o results/davis_rendering_4000 --no-plate --iterations 4000 --frames 0:50 --max-size 512 --clips dog",
+            "batch davis -o results/davis_rendering_4000 --no-plate --iterations 4000 "
+            "--frames 0:50 --max-size 512 --clips dog",
         ),
         (
             "rendering_sintel.sh", "", {"RESULTS": "results/sintel"},
