@@ -21,11 +21,11 @@ class Vote:
 
 
 def vote(candidates: np.ndarray, weights: np.ndarray) -> Vote:
-    """The mean of the `candidates` (K, H, W, 3) that are near their weighted median; `weights` (K, H, W), 0 = none.
-    Where all weights are 0, support and color are 0."""
+    """The mean of the `candidates` (K, H, W, 3) that are near the one whose brightness is their weighted median;
+    `weights` (K, H, W), 0 = none. Where all weights are 0, support and color are 0."""
     total = weights.sum(axis=0)
-    median = np.stack([weighted_median(candidates[..., channel], weights) for channel in range(3)], axis=-1)
-    distance = np.abs(candidates - median).max(axis=-1)
+    center = np.take_along_axis(candidates, median_index(candidates.sum(axis=-1), weights)[None, ..., None], axis=0)[0]
+    distance = np.abs(candidates - center).max(axis=-1)
     near = weights / np.square(1.0 + np.square(distance / _AGREE))
     agreeing = near.sum(axis=0)
     safe = np.maximum(agreeing, 1e-9)
@@ -35,10 +35,9 @@ def vote(candidates: np.ndarray, weights: np.ndarray) -> Vote:
     return Vote(color.astype(np.float32), agreeing.astype(np.float32), spread.astype(np.float32))
 
 
-def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted median (H, W) of `values` (K, H, W)."""
+def median_index(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(H, W): which of the `values` (K, H, W) is the weighted median."""
     order = np.argsort(values, axis=0)
-    ordered = np.take_along_axis(values, order, axis=0)
     cumulative = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
     at = (cumulative >= 0.5 * cumulative[-1:]).argmax(axis=0)
-    return np.take_along_axis(ordered, at[None], axis=0)[0]
+    return np.take_along_axis(order, at[None], axis=0)[0]
