@@ -17,7 +17,7 @@ ALL = np.ones((HEIGHT, WIDTH), bool)
 def _known(image: np.ndarray, seen: int = 8) -> tuple[StaticView, Background]:
     """A frame and its exact background."""
     wall, zeros = clean(6), np.zeros((HEIGHT, WIDTH), np.float32)
-    view = StaticView(camera(6), image, wall, zeros + DEPTH, ~ALL)
+    view = StaticView(camera(6), image, wall, zeros + DEPTH, ~ALL, zeros + 1)
     return view, Background([], Vote(wall, zeros + 1, zeros), np.full((HEIGHT, WIDTH), seen), wall)
 
 
