@@ -1,12 +1,13 @@
 """Motion masks of the weight-free predictor against annotations, beside published figures of methods without training.
 
     python benchmarks/masks.py FOLDER [FOLDER ...] [--max-frames 32] [--clips bear boat] [--half odd|even]
-                               [--json FILE] [--sheet FILE.jpg]
+                               [--refine-masks sam2] [--json FILE] [--sheet FILE.jpg]
 
 A FOLDER is one clip or has one folder per clip: frames in `images` or `rgb`, annotations in `annotations` or `mask`. In
 clips without annotations nothing moves: every region there is a false one. Masks are scored at the size of the
 annotations in all frames. Published figures are those of whole clips. With --json, clips that the file has already are
-not predicted again, so that a long run can be continued.
+not predicted again, so that a long run can be continued. --refine-masks scores what a network with weights makes of
+them.
 """
 
 import argparse
@@ -24,6 +25,10 @@ from dynamic_predictor.contract import Views
 from dynamic_predictor.evaluation.published import published_region_similarity
 from dynamic_predictor.evaluation.scores.masks import score_masks
 from dynamic_predictor.geometric.predictor import GeometricPredictor
+from dynamic_predictor.mask_refinement.choice import create_segmenter
+from dynamic_predictor.mask_refinement.contract import VideoSegmenter
+from dynamic_predictor.mask_refinement.refining import refined_masks
+from dynamic_predictor.networks.devices import resolved_device
 from scene.errors import InputError
 from scene.frames import MemoryFrames
 from scene.images import fitted_size, read_image, resize_image, write_jpeg
@@ -70,16 +75,22 @@ def false_regions(mask: np.ndarray) -> int:
     return int((statistics[1:count, cv2.CC_STAT_AREA] > FALSE_REGION * mask.size).sum())
 
 
-def score_clip(clip: ClipFiles, max_size: int) -> tuple[dict[str, float], list[np.ndarray]]:
-    """The figures of one clip, and pictures of three of its frames with their masks (H, W, 3)."""
+def score_clip(
+    clip: ClipFiles, max_size: int, segmenter: VideoSegmenter | None = None
+) -> tuple[dict[str, float], list[np.ndarray]]:
+    """The figures of one clip, and pictures of three of its frames with their masks (H, W, 3). With a `segmenter`,
+    those of refined masks."""
     first = read_image(clip.images[0])
     width, height = fitted_size(first.shape[1], first.shape[0], max_size)
     frames = MemoryFrames(np.stack([resize_image(read_image(path), width, height) for path in clip.images]))
     begin = time.process_time()
     prediction = GeometricPredictor().predict(Views(frames))
+    motion = prediction.motion
+    assert motion is not None
+    if segmenter is not None:
+        motion = refined_masks(frames, motion, segmenter).masks
     seconds = time.process_time() - begin
-    assert prediction.motion is not None
-    masks = [prediction.motion[index] > 0.5 for index in range(len(frames))]
+    masks = [motion[index] > 0.5 for index in range(len(frames))]
     figures = {
         "seconds": round(seconds, 1),
         "share": float(np.mean(masks)),
@@ -89,8 +100,7 @@ def score_clip(clip: ClipFiles, max_size: int) -> tuple[dict[str, float], list[n
     if truth:
         tall, wide = truth[0].shape
         scaled = [
-            cv2.resize(prediction.motion[index], (wide, tall), interpolation=cv2.INTER_LINEAR) > 0.5
-            for index in range(len(truth))
+            cv2.resize(motion[index], (wide, tall), interpolation=cv2.INTER_LINEAR) > 0.5 for index in range(len(truth))
         ]
         scores = score_masks(zip(scaled, truth, strict=True))
         figures |= {"j_mean": scores.j_mean, "f_mean": scores.f_mean}
@@ -133,11 +143,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--half", choices=("odd", "even"), help="every second clip by name, from the first or second")
     parser.add_argument("--max-frames", type=int, default=32, help="first N frames of a clip; 0: all")
     parser.add_argument("--max-size", type=int, default=512)
+    parser.add_argument("--refine-masks", metavar="NAME", help="sam2[:SIZE], see docs/mask_refinement.md")
     parser.add_argument("--json", type=Path, help="figures, read first and continued")
     parser.add_argument("--sheet", type=Path, help="JPEG with pictures of the clips that were predicted")
     options = parser.parse_args(arguments)
     try:
         clips = find_clips(options.folders, options.max_frames)
+        segmenter = None
+        if options.refine_masks is not None:
+            segmenter = create_segmenter(options.refine_masks, resolved_device("auto"))
     except InputError as error:
         print(f"masks.py: {error}", file=sys.stderr)
         return 2
@@ -151,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pictures: dict[str, list[np.ndarray]] = {}
     for clip in clips:
         if clip.name not in figures:
-            figures[clip.name], pictures[clip.name] = score_clip(clip, options.max_size)
+            figures[clip.name], pictures[clip.name] = score_clip(clip, options.max_size, segmenter)
             if options.json is not None:
                 options.json.write_text(json.dumps(figures, indent=1) + "\n")
         print(_row(clip.name, figures[clip.name], published), flush=True)

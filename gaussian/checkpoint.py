@@ -51,10 +51,12 @@ def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[s
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
         raise damaged(path) from None
-    if not isinstance(content, dict) or content.get("version") != _VERSION or "state" not in content:
+    if not isinstance(content, dict) or type(content.get("version")) is not int or "state" not in content:
+        raise damaged(path)
+    if content["version"] != _VERSION:
         raise InputError(f"{path} is a checkpoint of another version; remove it to start anew.")
     wanted, found = settings.to_dict(), content.get("settings")
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or any(isinstance(value, torch.Tensor) for value in found.values()):
         raise damaged(path)
     differing = sorted(name for name in {*wanted, *found} - {*_MAY_CHANGE} if wanted.get(name) != found.get(name))
     if "iterations" in differing and _is_longer(wanted, found):
@@ -63,7 +65,7 @@ def load_checkpoint(path: Path, settings: TrainSettings, scene: Scene) -> dict[s
         raise InputError(
             f"{path} was made with other settings ({', '.join(differing)}); resume with the same, or remove it."
         )
-    if content.get("scene") != fingerprint(scene):
+    if str(content.get("scene")) != fingerprint(scene):
         raise InputError(f"{path} was made from another scene; resume with the same scene, or remove it.")
     return content["state"]
 

@@ -193,6 +193,8 @@ def _check_masks(settings: DepthSettings) -> None:
     if (settings.masks or settings.masks_from) and (settings.each or not settings.spec.known_masks):
         name = "--masks" if settings.masks else "--masks-from"
         raise InputError(f"Motion masks change no depth of {settings.spec.name} here; leave out {name}.")
+    if settings.refine_masks is not None and not settings.masks_from:
+        raise InputError("No motion masks are found here that could be refined; leave out --refine-masks.")
     if settings.masks_grow is not None and not (settings.masks or settings.masks_from):
         raise InputError("Only masks that are given change depth here; give --masks, or leave out --masks-grow.")
 

@@ -91,6 +91,7 @@ def test_predictors_import_no_driver(graph):
         "das3r",
         "depth_anything3",
         "geometric",
+        "mask_refinement",
         "streamvggt",
         "optical_flow",
         "networks",

@@ -6,6 +6,7 @@ from typing import Any
 from dynamic_predictor.driver.mask_source import mask_source
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.source_names import is_live
+from dynamic_predictor.mask_refinement.choice import chosen_weights
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.specs import flow_names
 from dynamic_predictor.predictor_options import option_flags
@@ -50,6 +51,8 @@ def check_options(settings: DriverSettings, *, makes_scene: bool = True, in_chun
         raise InputError(f"The predictor {spec.name} finds the angle of view itself; leave out --fov.")
     if settings.masks_from is not None:
         mask_source(settings)
+    if settings.refine_masks is not None:
+        chosen_weights(settings.refine_masks)
     if settings.depths_from is not None:
         _check_depths_from(settings, makes_scene, in_chunks)
     if settings.flow is not None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from dynamic_predictor.driver.given_cameras import completed
 from dynamic_predictor.driver.mask_source import mask_source
-from dynamic_predictor.driver.motion_masks import BY_MOTION_STAGE, estimated_masks, predicted_masks
+from dynamic_predictor.driver.motion_masks import BY_MOTION_STAGE, estimated_masks, predicted_masks, refined
 from dynamic_predictor.driver.scenes import scene_warnings
 from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
 from dynamic_predictor.driver.settings import DriverSettings
 from dynamic_predictor.driver.users_masks import given_by, grown_by, users_masks
+from dynamic_predictor.mask_refinement.choice import required_weights
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.optical_flow.estimation import create_optical_flow
 from dynamic_predictor.specs import predictor_spec
@@ -36,6 +37,8 @@ def scene_of_folder(
     place of its own. A scene without motion masks gets those of the geometric motion stage, or is refused where it has
     no depth either, so that moving objects are never silently treated as static. A project (`scene.projects`) gets
     depth, too."""
+    if settings.refine_masks is not None:
+        required_weights(settings.refine_masks)
     if is_project(settings.input):
         return scene_of_project(settings, working_folder, progress=progress, warn=warn)
     scene = open_scene(settings.input)
@@ -72,8 +75,7 @@ def scene_of_folder(
             scene.motion_masks = given.merged(scene.motion_masks)
             scene.provenance["masks"] = given_by(given, BY_MOTION_STAGE)
     if given is None and scene.motion_masks is not None:
-        scene.motion_masks = grown_maps(scene.motion_masks, settings.masks_grow)
-        scene.provenance["masks"] = grown_by(str(scene.provenance.get("masks", "")), settings.masks_grow)
+        _finish_masks(scene, settings, progress, warn)
     for sentence in scene_warnings(scene):
         warn(sentence)
     return scene
@@ -95,8 +97,8 @@ def scene_of_project(
     elif settings.masks_from is not None:
         folder = working_folder / "masks_from"
         masks = predicted_masks(scene.frames, settings, folder, progress, warn, observed=scene.observed)
-        scene.motion_masks = grown_maps(masks, settings.masks_grow)
-        scene.provenance["masks"] = grown_by(mask_source(settings).provenance, settings.masks_grow)
+        scene.motion_masks = masks
+        scene.provenance["masks"] = mask_source(settings).provenance
     scene.provenance["input"] = settings.input
     device = resolved_device(settings.device)
     flow = create_optical_flow(settings.flow or "auto", auto="dis", device=device, warn=warn)
@@ -105,9 +107,20 @@ def scene_of_project(
         others = given.maps if scene.motion_masks is None else scene.motion_masks
         scene.motion_masks = given.merged(others)
         scene.provenance["masks"] = given_by(given, str(scene.provenance.get("masks", "")))
+    elif scene.motion_masks is not None:
+        _finish_masks(scene, settings, progress, warn)
     if settings.depths_from is not None:
         spec = predictor_spec(settings.depths_from)
         folder = working_folder / "depths_from"
         found = second_prediction(spec, scene.frames, settings, folder, progress, warn, observed=scene.observed)
         use_depths(scene, found, spec.name)
     return scene
+
+
+def _finish_masks(scene: Scene, settings: DriverSettings, progress: Progress, warn: Warn) -> None:
+    """The motion masks of the scene, which no user gave, refined and grown as the settings say."""
+    assert scene.motion_masks is not None
+    by = str(scene.provenance.get("masks", "")) or "masks of the scene"
+    masks, by = refined(scene.frames, scene.motion_masks, by, settings, progress, warn, observed=scene.observed)
+    scene.motion_masks = grown_maps(masks, settings.masks_grow)
+    scene.provenance["masks"] = grown_by(by, settings.masks_grow)

@@ -17,7 +17,7 @@ from dynamic_predictor.driver.chosen_views import chosen_views, undistorted_view
 from dynamic_predictor.driver.intake import Intake
 from dynamic_predictor.driver.known_lens import known_lens
 from dynamic_predictor.driver.mask_source import mask_source
-from dynamic_predictor.driver.motion_masks import BY_MOTION_STAGE, estimated_masks, predicted_masks
+from dynamic_predictor.driver.motion_masks import BY_MOTION_STAGE, estimated_masks, predicted_masks, refined
 from dynamic_predictor.driver.preparation import Preparation
 from dynamic_predictor.driver.scenes import scene_of_prediction, scene_of_stream, scene_warnings
 from dynamic_predictor.driver.second_predictor import second_prediction, use_depths
@@ -27,6 +27,7 @@ from dynamic_predictor.driver.sources import FrameSource, open_source
 from dynamic_predictor.driver.stream import OnPrediction, StreamResult, run_stream
 from dynamic_predictor.driver.users_masks import GIVEN, given_by, grown_by, users_masks
 from dynamic_predictor.driver.workspace import StreamWorkspace
+from dynamic_predictor.mask_refinement.choice import required_weights
 from dynamic_predictor.networks.devices import resolved_device
 from dynamic_predictor.specs import create_predictor, predictor_spec
 from scene.camera import focal_length
@@ -36,6 +37,7 @@ from scene.given_masks.growing import grown_maps
 from scene.given_masks.opening import GivenMasks
 from scene.images import fitted_size, resize_image
 from scene.lens import Lens
+from scene.maps import FrameMaps
 from scene.observed import where_observed
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -75,6 +77,8 @@ class SceneDriver:
         self.progress = progress
         self._warn, self._said = warn, list[str]()
         self._given: GivenMasks | None = None
+        #: where the masks of `masks_from` come from, once they were refined
+        self._masks_from = ""
         self.predictor = predictor or create_predictor(
             self.spec.name,
             device=settings.device,
@@ -94,6 +98,8 @@ class SceneDriver:
         for predictor in predictors:
             if isinstance(predictor, LearnedPredictor):
                 predictor.require()
+        if settings.refine_masks is not None:
+            required_weights(settings.refine_masks)
 
     def warn(self, sentence: str) -> None:
         """Tells the user, once, and notes it for the provenance of the scene."""
@@ -126,7 +132,7 @@ class SceneDriver:
         before it. `on_prediction` is told of the frames of a clip that is predicted in chunks or one by one. Raises
         `InputError` for all errors that a user can correct.
         """
-        self._said, self._given = [], None
+        self._said, self._given, self._masks_from = [], None, ""
         lens_is_known = self.settings.lens not in (None, "auto", "pinhole")
         if source is None and not workspace.frames_complete:
             source = self.open_source()
@@ -306,8 +312,14 @@ class SceneDriver:
                 observed=workspace.observed(),
                 predictor=self.predictor,
             )
+            masks, self._masks_from = self._refined(
+                frames, masks, mask_source(settings).provenance, workspace.observed()
+            )
             masks = grown_maps(masks, settings.masks_grow)
         return Views(frames, motion_masks=masks, observed=workspace.observed(), focal=self._focal(frames, whole))
+
+    def _refined(self, frames: Frames, masks: FrameMaps, by: str, observed: FrameMaps | None) -> tuple[FrameMaps, str]:
+        return refined(frames, masks, by, self.settings, self.progress, self.warn, observed=observed)
 
     def _known_lens(self, workspace: StreamWorkspace, source: tuple[int, int] | None) -> Lens:
         """The lens of --lens for the frames, which may have been shrunk."""
@@ -342,7 +354,7 @@ class SceneDriver:
         if views is not None and views.motion_masks is not None:
             scene.motion_masks, by = views.motion_masks, GIVEN
             if settings.masks_from is not None:
-                by = grown_by(mask_source(settings).provenance, settings.masks_grow)
+                by = grown_by(self._masks_from or mask_source(settings).provenance, settings.masks_grow)
         elif scene.motion_masks is not None:
             by = f"predicted ({spec.name})"
         elif motion_stage:
@@ -354,6 +366,7 @@ class SceneDriver:
         if self._given is not None and scene.motion_masks is not None:
             scene.motion_masks, by = self._given.merged(scene.motion_masks), given_by(self._given, by)
         elif scene.motion_masks is not None and (views is None or views.motion_masks is None):
+            scene.motion_masks, by = self._refined(scene.frames, scene.motion_masks, by, scene.observed)
             scene.motion_masks = grown_maps(scene.motion_masks, settings.masks_grow)
             by = grown_by(by, settings.masks_grow)
         if scene.motion_masks is not None:

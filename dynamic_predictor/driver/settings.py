@@ -133,6 +133,10 @@ class DriverSettings(PredictorChoice):
     masks_from: str | None = option(
         None, "motion masks of another predictor, or attention[:NAME]", metavar="NAME", group=_INPUT
     )
+    #: a network that gives the motion masks, whatever their source, the shapes of objects (`mask_refinement.choice`)
+    refine_masks: str | None = option(
+        None, "give motion masks the shapes of objects: sam2[:SIZE], with weights", metavar="NAME", group=_INPUT
+    )
     #: another predictor whose depth replaces that of the first, in each frame scaled to it
     depths_from: str | None = option(
         None, "depth of another predictor, scaled to the cameras of the first", metavar="NAME", group=_INPUT
@@ -153,6 +157,8 @@ class DriverSettings(PredictorChoice):
             known_lens(self.lens, self.fov, 16, 16)
         if self.masks is not None and self.masks_from is not None:
             raise InputError("--masks and --masks-from both give motion masks; use only one of them.")
+        if self.masks is not None and self.refine_masks is not None:
+            raise InputError("--masks are your own and stay as they are; leave out --refine-masks.")
         parsed_shot(self.shot)
         if self.masks_convention is not None and self.masks is None:
             raise InputError("--masks-convention says how --masks are read; give --masks, or leave it out.")

@@ -6,6 +6,7 @@ in a `weights.py`; here they are collected. Sizes and checksums are those that p
 
 from pathlib import Path
 
+from dynamic_predictor.mask_refinement.weights import SAM2
 from dynamic_predictor.optical_flow.specs import FLOWS
 from dynamic_predictor.place_recognition.weights import SALAD
 from dynamic_predictor.specs import specs
@@ -43,7 +44,7 @@ def all_weights() -> dict[str, WeightsFile]:
     """Every entry by name: those of predictors first, then of optical flow, then the others."""
     of_predictors = [entry for spec in specs().values() for entry in spec.weights]
     of_flows = [spec.weights for spec in FLOWS.values() if spec.weights is not None]
-    return {entry.name: entry for entry in (*of_predictors, *of_flows, SALAD, *_OTHERS)}
+    return {entry.name: entry for entry in (*of_predictors, *of_flows, *SAM2.values(), SALAD, *_OTHERS)}
 
 
 def weights_entry(name: str) -> WeightsFile:

@@ -10,7 +10,8 @@ EPILOG = """\
 output files in OUT:
   plate/           the frames at the size of the clip, named as there
   plate.mp4        the same as a video, with the sound of the clip
-  mattes/          what was replaced in each frame (white)
+  mattes/          what was replaced in each frame (white): objects and their shadows
+  shadows/         the part of it that is shadow
   invented/        what no frame has ever seen (white)
   plate.chan       the cameras for Nuke, Blender, Houdini, Maya
 

@@ -18,7 +18,8 @@ output files in OUT:
   clean.mp4        the static scene along the camera's path
   compare.mp4      input, what moves, static scene side by side
   splats.ply       the Gaussians, for any 3DGS viewer
-  plate/           the clip at full size without what moves; plate.mp4, mattes/, invented/, plate.chan
+  plate/           the clip at full size without what moves; plate.mp4, mattes/, shadows/, invented/,
+                   plate.chan
   renders/         the static scene at every input camera
   seen/            small images: in how many frames a static point is seen
   scene/           cameras, motion masks, depth, COLMAP model

@@ -52,12 +52,13 @@ def write_exr_frame(
     path: Path,
     light: np.ndarray,
     matte: np.ndarray,
+    shadow: np.ndarray,
     invented: np.ndarray,
     z_depth: np.ndarray,
     alpha: np.ndarray | None,
 ) -> None:
-    """Writes linear Rec.709 `light` (H, W, 3) in half floats, with the layers matte.Y, invented.Y (half) and depth.Z
-    (float), ZIP compressed. `alpha` (H, W) in [0, 1] becomes A, and colors are multiplied by it."""
+    """Writes linear Rec.709 `light` (H, W, 3) in half floats, with the layers matte.Y, shadow.Y, invented.Y (half)
+    and depth.Z (float), ZIP compressed. `alpha` (H, W) in [0, 1] becomes A, and colors are multiplied by it."""
     openexr = require_openexr()
     half = np.clip(light if alpha is None else light * alpha[..., None], -_HALF_LARGEST, _HALF_LARGEST).astype(
         np.float16
@@ -66,6 +67,7 @@ def write_exr_frame(
     if alpha is not None:
         channels["A"] = alpha.astype(np.float16)
     channels["matte.Y"] = matte.astype(np.float16)
+    channels["shadow.Y"] = shadow.astype(np.float16)
     channels["invented.Y"] = invented.astype(np.float16)
     channels["depth.Z"] = np.ascontiguousarray(z_depth, np.float32)
     header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage, "chromaticities": _REC709}

@@ -16,7 +16,7 @@ from scene.files.atomic import atomic_folder
 from scene.folder import load_scene
 from scene.formats.chan import write_chan
 from scene.images import resize_image, write_png
-from scene.maps import StoredMaps, map_8_bit
+from scene.maps import StoredMaps, map_8_bit, map_of_size
 from scene.media.color import ToneCurve, linear_rec709, measured_light
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -31,6 +31,7 @@ from stillsplat.plate.frame_store import FrameStore
 from stillsplat.plate.grain import grain
 from stillsplat.plate.mattes import matte
 from stillsplat.plate.settings import PlateFormat, PlateSettings
+from stillsplat.plate.shadows import shadow_share
 from stillsplat.plate.sound import add_sound
 from stillsplat.plate.still_things import StillThings
 from stillsplat.plate.views import RunViews
@@ -63,8 +64,8 @@ def make_plate(
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any]:
-    """Writes plate/, mattes/, invented/, plate.mp4 and plate.chan into the folder of a finished run; all of them or
-    none of the folders. Returns what run.json records.
+    """Writes plate/, mattes/, shadows/, invented/, plate.mp4 and plate.chan into the folder of a finished run; all of
+    the folders or none. Returns what run.json records.
 
     `source`: the clip of the run, by default its input. Frames are read one after the other, and parts of others from
     a temporary file in the folder of the run. Raises `InputError` when the clip is gone or another one, when the run
@@ -132,9 +133,9 @@ def _write(
     stems = file_stems(names, positions, settings.plate_start)
     compositor = Compositor(store, (scene.frames.width, scene.frames.height), clip.noise, seed)
     things = StillThings(views, views.nearest_depth(), progress)
-    shares, invented_shares, covered = [], [], 0
+    shares, shadow_shares, invented_shares, covered = [], [], [], 0
 
-    def frames(plate: Path, mattes: Path, invented: Path) -> Iterator[np.ndarray]:
+    def frames(plate: Path, mattes: Path, shadows: Path, invented: Path) -> Iterator[np.ndarray]:
         nonlocal covered
         for index, codes in store.frames():
             view = views[index]
@@ -144,10 +145,14 @@ def _write(
             unseen = (background.voted.support <= 1e-4) & (replaced > 0)
             layers = Layers(replaced, background, view.render, unseen, _filling(settings, invention, view))
             done = compositor.composite(index, codes, layers)
-            _write_frame(kind, plate, stems[index], done, clip, views[index].z_depth)
+            shadow = map_of_size(shadow_share(view, background, replaced), (store.width, store.height))
+            shadow = np.minimum(shadow, done.matte)
+            _write_frame(kind, plate, stems[index], done, shadow, clip, views[index].z_depth)
             write_png(mattes / f"{stems[index]}.png", map_8_bit(done.matte))
+            write_png(shadows / f"{stems[index]}.png", map_8_bit(shadow))
             write_png(invented / f"{stems[index]}.png", done.invented * np.uint8(255))
             shares.append(float((done.matte >= 0.5).mean()))
+            shadow_shares.append(float((shadow >= 0.5).mean()))
             invented_shares.append(float(done.invented.mean()))
             covered += shares[-1] > _NEARLY_ALL
             progress("plate", index + 1, count)
@@ -157,7 +162,7 @@ def _write(
     with ExitStack() as stack:
         places = [
             stack.enter_context(atomic_folder(folder.path / name, overwrite=True))
-            for name in ("plate", "mattes", "invented")
+            for name in ("plate", "mattes", "shadows", "invented")
         ]
         write_video(folder.path / "plate.mp4", frames(*places), rate)
     numbers = [settings.plate_start + position for position in positions] if names is None else None
@@ -173,6 +178,7 @@ def _write(
         "color": "linear Rec.709" if kind == "exr" else "sRGB",
         "sound": sound,
         "replaced_share": float(np.mean(shares)),
+        "shadow_share": float(np.mean(shadow_shares)),
         "invented_share": float(np.mean(invented_shares)),
         "fill": settings.plate_fill,
         "start": settings.plate_start,
@@ -192,14 +198,20 @@ def _filling(settings: PlateSettings, invention: Invention | None, view: Any) ->
 
 
 def _write_frame(
-    kind: PlateFormat, folder: Path, stem: str, done: PlateFrame, clip: _Clip, z_depth: np.ndarray
+    kind: PlateFormat,
+    folder: Path,
+    stem: str,
+    done: PlateFrame,
+    shadow: np.ndarray,
+    clip: _Clip,
+    z_depth: np.ndarray,
 ) -> None:
     encoding = clip.store.encoding
     alpha = 1.0 - done.invented.astype(np.float32) if done.transparent else None
     if kind == "exr":
         depth = cv2.resize(z_depth, done.matte.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         light = linear_rec709(done.codes, encoding)
-        write_exr_frame(folder / f"{stem}.exr", light, done.matte, done.invented, depth, alpha)
+        write_exr_frame(folder / f"{stem}.exr", light, done.matte, shadow, done.invented, depth, alpha)
         return
     shown = for_display(done.codes, encoding, clip.curve, deep=kind == "png16")
     write_png_frame(folder / f"{stem}.png", shown, alpha)

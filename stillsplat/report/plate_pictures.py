@@ -56,10 +56,12 @@ class PlatePictures:
         }[self.stage["fill"]]
         sound = ", with its sound" if self.stage.get("sound") else ""
         replaced, invented = (100 * self.stage[name] for name in ("replaced_share", "invented_share"))
+        shadow = 100 * self.stage.get("shadow_share", 0.0)
+        of_shadow = f" ({shadow:.1f} % are shadow)" if shadow >= 0.05 else ""
         return (
             f"plate/ has the clip at {width}x{height} without what moves, as {kind} ({self.stage['color']}), and "
-            f"plate.mp4{sound}. {replaced:.1f} % of the pixels were replaced, by what other frames show there; "
-            f"{invented:.2f} % were seen in no frame and are {filled}. All others are those of the clip."
+            f"plate.mp4{sound}. {replaced:.1f} % of the pixels were replaced{of_shadow}, by what other frames show "
+            f"there; {invented:.2f} % were seen in no frame and are {filled}. All others are those of the clip."
         )
 
     def _sized(self, image: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import quote
 
+from dynamic_predictor.mask_refinement.weights import SAM2
 from dynamic_predictor.specs import specs
 from dynamic_predictor.weights.entry import WeightsFile
 from stillsplat.report.material import Material
@@ -26,6 +27,7 @@ def files_section(material: Material) -> list[dict[str, str]]:
         (folder.path / "plate.mp4", "video of the clip without what moves"),
         (folder.path / "plate", "the clip without what moves, at its full size"),
         (folder.path / "mattes", "what the plate replaces"),
+        (folder.path / "shadows", "the part of it that is shadow"),
         (folder.path / "invented", "what no frame has ever seen"),
         (folder.path / "plate.chan", "the cameras of the plate for compositing programs"),
         (folder.renders, "the static scene at every input camera"),
@@ -56,6 +58,8 @@ def licenses_section(material: Material) -> list[tuple[str, str, str]]:
         other = other or masks_from
         if other not in ("attention", name):
             rows += _licenses("motion masks", other)
+    by = str(material.scene.provenance.get("masks", ""))
+    rows += [("shapes of what moves", entry.name, entry.license) for entry in SAM2.values() if entry.name in by]
     flow = _flow_weights(material.folder.settings.flow)
     if flow is not None:
         rows.append(("optical flow", flow.name, flow.license))

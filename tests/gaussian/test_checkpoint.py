@@ -63,6 +63,8 @@ def _nan_poses(whole: Any) -> None:
         _nan_poses,
         lambda whole: whole.update(settings=["x"]),
         lambda whole: whole.update(state="x"),
+        lambda whole: whole.update(version=torch.zeros(3)),
+        lambda whole: whole["settings"].update(sh_degree=torch.zeros(3)),
         lambda whole: whole["state"].pop("optimizer"),
     ],
 )  # fmt: skip

@@ -21,7 +21,7 @@ def entries(folder):
 
 PROMISED = [
     "clean.mp4", "compare.mp4", "invented", "mattes", "metrics.json", "model", "plate", "plate.chan", "plate.mp4",
-    "renders", "report.html", "run.json", "scene", "seen", "splats.ply",
+    "renders", "report.html", "run.json", "scene", "seen", "shadows", "splats.ply",
 ]  # fmt: skip
 
 
@@ -275,8 +275,9 @@ def test_every_frame_is_read_once_and_every_image_written_once(clip, tmp_path, f
     assert status == 0, error
     assert sorted(read) == sorted(clip.iterdir())
     assert encoded.count(3) == 8 + 8 + 8  # frames, renders, plates
-    # motion masks, those of nerfstudio, where black is what moves, and what was never seen
-    assert encoded.count(2) == 8 + 8 + 6
+    # motion masks, those of nerfstudio, where black is what moves, what was never seen; of the plate mattes, shadows
+    # and what was invented
+    assert encoded.count(2) == 8 + 8 + 6 + 3 * 8
     assert len(loaded) == 1
     exported = tmp_path / "out" / "export" / "images" / "00003.png"
     assert exported.samefile(tmp_path / "out" / "scene" / "images" / "00003.png")

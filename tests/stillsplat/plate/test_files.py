@@ -37,14 +37,15 @@ def test_exr_has_layers(tmp_path: Path) -> None:
     light = generator.uniform(0, 9, (20, 30, 3)).astype(np.float32)
     matte = generator.uniform(size=(20, 30)).astype(np.float32)
     invented, depth = matte > 0.8, (matte * 1e6).astype(np.float32)
-    write_exr_frame(tmp_path / "a.exr", light, matte, invented, depth, None)
+    write_exr_frame(tmp_path / "a.exr", light, matte, matte / 2, invented, depth, None)
     with openexr.File(str(tmp_path / "a.exr"), separate_channels=True) as file:
         channels = {name: channel.pixels for name, channel in file.channels().items()}
         assert file.header()["compression"] == openexr.ZIP_COMPRESSION
-    assert set(channels) == {"R", "G", "B", "matte.Y", "invented.Y", "depth.Z"}
+    assert set(channels) == {"R", "G", "B", "matte.Y", "shadow.Y", "invented.Y", "depth.Z"}
     for axis, name in enumerate("RGB"):
         assert channels[name].dtype == np.float16
         np.testing.assert_allclose(channels[name], light[..., axis], rtol=1e-3)
+    np.testing.assert_allclose(channels["shadow.Y"], matte / 2, rtol=1e-3)
     assert np.array_equal(channels["depth.Z"], depth) and np.array_equal(channels["invented.Y"] > 0, invented)
 
 

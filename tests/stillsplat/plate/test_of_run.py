@@ -38,7 +38,7 @@ def test_exr(finished, run_cli):
     openexr = pytest.importorskip("OpenEXR")
     assert run_cli("plate", finished, "--plate-format", "exr", "--fill", "none")[0] == 0
     with openexr.File(str(finished / "plate" / "frame3.exr"), separate_channels=True) as file:
-        assert {"R", "G", "B", "A", "matte.Y", "invented.Y", "depth.Z"} == set(file.channels())
+        assert {"R", "G", "B", "A", "matte.Y", "shadow.Y", "invented.Y", "depth.Z"} == set(file.channels())
 
 
 def test_the_run_goes_on_without_its_clip(clip, finished, run_cli, tmp_path):

@@ -11,10 +11,13 @@ from stillsplat.report.provenance_section import files_section, licenses_section
 from stillsplat.run_folder import RunFolder
 
 
-def material(predictor: str, metrics: dict[str, Any] | None = None, **settings: str | None) -> Material:
+def material(
+    predictor: str, metrics: dict[str, Any] | None = None, masks: str = "", **settings: str | None
+) -> Material:
     """Only what the licenses depend on."""
     chosen = SimpleNamespace(**{"predictor": predictor, "masks_from": None, "flow": None, **settings})
-    scene, folder = SimpleNamespace(predictor=predictor), SimpleNamespace(settings=chosen)
+    scene = SimpleNamespace(predictor=predictor, provenance={"masks": masks})
+    folder = SimpleNamespace(settings=chosen)
     return cast(Material, SimpleNamespace(scene=scene, folder=folder, metrics=metrics))
 
 
@@ -35,6 +38,10 @@ def test_masks_flow_and_scores_have_licenses_of_their_own() -> None:
     assert raft is not None and rows[2][2] == raft.license
     assert len(licenses_section(material("vggt4d" if "vggt4d" in specs() else "das3r", masks_from="attention"))) == 1
     assert licenses_section(material("da3-large", masks_from="attention:das3r"))[1][1].startswith("das3r: ")
+    refined = licenses_section(
+        material("geometric", masks="predicted (geometric), refined by sam2.1-hiera-tiny (1 of 1)")
+    )
+    assert refined[1:] == [("shapes of what moves", "sam2.1-hiera-tiny", "Apache-2.0")]
     assert licenses_section(material("of another package"))[0][2] == "not known to this version"
 
 
