@@ -136,7 +136,8 @@ def _run(
     annotations = None
     if settings.annotations is not None:
         annotations = open_annotations(settings.annotations, settings, scene)
-    if not folder.finished("masks") and not folder.finished("optimize"):
+    begun = folder.finished("optimize") or (folder.model / "checkpoint.pt").exists()
+    if not folder.finished("masks") and not begun:
         with _timed() as clock:
             refined = _refine_masks(scene, settings, folder, progress)
         folder.finish("masks", clock(), peak_memory_bytes=peak_memory_bytes(), refined=refined)

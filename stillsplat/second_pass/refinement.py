@@ -19,12 +19,14 @@ from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from stillsplat.second_pass.masks import masks_from_evidence
 from stillsplat.second_pass.residual import noise_of, residual_score
-from stillsplat.second_pass.resting import EQUAL, Observations, blob, departed
+from stillsplat.second_pass.resting import DIFFERENT, EQUAL, Observations, blob, departed
 
 #: share of all pixels that must move for a second pass, and iterations of the smallest draft that says something
 _FEWEST, _SHORTEST = 5e-4, 100
+#: share of the pixels taken as static that may differ from the draft; above it, the draft is a poor one
+_POOR = 0.35
 #: score at which a residual says nothing, log odds for each unit above or below, and their bounds
-_NEUTRAL, _GAIN, _AGAINST, _FOR = 2.3, 2.0, -2.5, 4.0
+_NEUTRAL, _GAIN, _AGAINST, _FOR = DIFFERENT, 2.0, -2.5, 4.0
 #: log odds of the predicted masks
 _PREDICTED = 0.5
 
@@ -42,9 +44,12 @@ class RefinedMasks:
 
 
 def refine_masks(scene: Scene, settings: TrainSettings, progress: Progress = ignore_progress) -> RefinedMasks | None:
-    """New motion masks for `scene`, before its optimization with `settings`; None where there is nothing to refine: no
-    masks or depth, nothing that moves, or an optimization that is too short. Progress stages: "drafting",
-    "refining masks". Raises `InputError` where no static pixel is left."""
+    """New motion masks for `scene`, before its optimization with `settings`.
+
+    None where there is nothing to refine: no masks or depth, nothing that moves, an optimization that is too short, or
+    a draft that resembles nothing. Progress stages: "drafting", "refining masks". Raises `InputError` where no static
+    pixel is left.
+    """
     masks = scene.motion_masks
     if masks is None or scene.z_depths is None or draft_iterations(scene, settings) < _SHORTEST:
         return None
@@ -54,6 +59,8 @@ def refine_masks(scene: Scene, settings: TrainSettings, progress: Progress = ign
     draft = Draft(scene, settings, progress)
     frames = draft.training_frames
     observations = _observations(scene, draft, frames)
+    if poor_share(observations) > _POOR:
+        return None
     gone = departed(draft, frames, observations)
     rested = bool(gone.any())
     evidence = StoredMaps(len(frames), scene.frames.height, scene.frames.width)
@@ -91,6 +98,16 @@ def _observations(scene: Scene, draft: Draft, frames: Sequence[int]) -> list[Obs
         z_depth = cv2.resize(z_depth, draft.size, interpolation=cv2.INTER_NEAREST)
         found.append(Observations(view, residual_score(view.image, view.render, noise), z_depth, motion))
     return found
+
+
+def poor_share(observations: Sequence[Observations]) -> float:
+    """The share of the pixels that no motion mask has, and that were learned, at which the frames differ from the
+    draft: large where cameras or depth are wrong, so that the draft resembles nothing."""
+    where = [(seen.motion < 0.5) & (seen.view.alpha > 0.5) for seen in observations]
+    different = sum(
+        int((seen.score > DIFFERENT)[static].sum()) for seen, static in zip(observations, where, strict=True)
+    )
+    return different / max(1, sum(int(static.sum()) for static in where))
 
 
 def _evidence(seen: Observations) -> np.ndarray:

@@ -22,8 +22,10 @@ _BEHIND = 0.08
 #: motion mask below which a frame is believed
 _STATIC = 0.4
 #: share of a Gaussian's believed pixels that are seen through, from which it has left; frames that must see through it,
-#: and their pixels; share of the pixels that may say otherwise about when it left; spread in [0, 1] of the colors behind
-_LEFT, _FRAMES, _PIXELS, _OUT_OF_ORDER, _SAME_COLOR = 0.15, 2, 0.5, 0.08, 0.1
+#: and their pixels
+_LEFT, _FRAMES, _PIXELS = 0.15, 2, 0.5
+#: share of the pixels that may say otherwise about when it left, and spread in [0, 1] of the colors behind it
+_OUT_OF_ORDER, _SAME_COLOR = 0.08, 0.1
 #: share of a Gaussian's believed pixels that equal the frame
 _WELL_LEARNED = 0.4
 #: neighbors that are asked, and their share that must have left, too
