@@ -53,6 +53,9 @@ def _counts(image: np.ndarray, motion: np.ndarray, unit: float) -> tuple[np.ndar
     """Counts of the colors of what moves in a frame, and of its surroundings."""
     moving = motion > 0.5
     codes = color_codes(image)
+    if not moving.any():
+        nothing = np.zeros(codes.shape, np.float32)
+        return color_counts(codes, nothing), color_counts(codes, nothing)
     distance = cv2.distanceTransform((~moving).astype(np.uint8), cv2.DIST_L2, 3) / (_SURROUNDINGS * unit)
     around = np.where(moving, 0.0, np.square(1.0 - motion) * np.exp(-0.5 * distance * distance))
     return color_counts(codes, np.where(moving, np.square(motion), 0.0)), color_counts(codes, around)
