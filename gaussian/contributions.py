@@ -47,18 +47,23 @@ class Contributions:
         that one of its pixels covers."""
         rendered = gradient_renderer.forward(gaussians, view, sh_degree)
         error = (rendered.image.detach() - target).abs().mean(dim=0)
-        # The color gradient is that of the coefficient of degree 0 divided by a constant, except where the color is
-        # clamped at zero; so all Gaussians are rendered in mid gray.
-        gray = Gaussians(
-            gaussians.means,
-            gaussians.log_scales,
-            gaussians.rotations,
-            gaussians.logit_opacities,
-            gaussians.means.new_zeros(len(gaussians), 1, 3),
-        )
-        maps = torch.stack([static, torch.ones_like(static), static * error])
-        gradients = gradient_renderer.backward(gradient_renderer.forward(gray, view, 0), maps)
-        sums = gradients.gaussians["sh_coefficients"][:, 0] / SH_CONSTANT
+        sums = blending_sums(gaussians, view, torch.stack([static, torch.ones_like(static), static * error]))
         self.static += pixel_area * sums[:, 0]
         self.total += pixel_area * sums[:, 1]
         self.error = torch.maximum(self.error, pixel_area * sums[:, 2])
+
+
+def blending_sums(gaussians: Gaussians, view: View, maps: Tensor) -> Tensor:
+    """(N, 3): the sums over the pixels of a view of each of the `maps` (3, h, w) times the blending weight of each
+    Gaussian."""
+    # The color gradient is that of the coefficient of degree 0 divided by a constant, except where the color is
+    # clamped at zero; so all Gaussians are rendered in mid gray.
+    gray = Gaussians(
+        gaussians.means,
+        gaussians.log_scales,
+        gaussians.rotations,
+        gaussians.logit_opacities,
+        gaussians.means.new_zeros(len(gaussians), 1, 3),
+    )
+    gradients = gradient_renderer.backward(gradient_renderer.forward(gray, view, 0), maps)
+    return gradients.gaussians["sh_coefficients"][:, 0] / SH_CONSTANT

@@ -6,6 +6,7 @@ images/00000.png         the frames
 input/00000.png          the frames as the lens has seen them, where it distorts (`lens` in cameras.json says how)
 distorted/sparse/0/      COLMAP model of input/
 motion_masks/00000.png   8 bit, round(255 p), 255 = moves
+motion_masks_predicted/  those of the predictor, where stillsplat run has refined them
 observed/00000.png       8 bit, 255 = observed, 0 = not (transparent, border, caption); absent where all is observed
 depth/00000.npz          z_depth and confidence, float32 (H, W); 0 = unknown
 sparse/0/                COLMAP model of the same cameras and points (bin and txt)
@@ -208,11 +209,25 @@ def replace_cameras(folder: str | Path, cameras: Sequence[Camera], note: str, *,
         write_cameras(temporary, names, scene, cameras)
 
 
-def replace_masks(folder: str | Path, masks: Mapping[int, np.ndarray], note: str) -> None:
+def predicted_masks(folder: str | Path, scene: Scene) -> FrameMaps | None:
+    """The motion masks that `replace_masks` has kept in `folder`, those of `scene`, which was loaded from it, where it
+    has kept none."""
+    kept = Path(folder) / "motion_masks_predicted"
+    if not kept.is_dir():
+        return scene.motion_masks
+    names, _ = _read_frame_list(Path(folder) / "scene.json", read_json(Path(folder) / "scene.json"))
+    return _maps_8_bit(kept, names, scene.frames.width, scene.frames.height, "a motion mask")
+
+
+def replace_masks(
+    folder: str | Path, masks: Mapping[int, np.ndarray], note: str, *, keep_predicted: bool = False
+) -> None:
     """Replaces motion masks (H, W) of some frames of the scene at `folder`, by their indices; all of them or none.
 
     A scene without masks gets them, with nothing moving in the other frames. `note`, a sentence about the change, is
-    appended to `mask_notes` in scene.json. Raises `InputError` for a folder that is no scene of our layout.
+    appended to `mask_notes` in scene.json. With `keep_predicted`, the masks of before are kept in
+    motion_masks_predicted/, unless there are some already. Raises `InputError` for a folder that is no scene of our
+    layout.
     """
     folder = Path(folder)
     if not (folder / "scene.json").is_file():
@@ -226,6 +241,11 @@ def replace_masks(folder: str | Path, masks: Mapping[int, np.ndarray], note: str
             raise ValueError(f"mask {index} of shape {mask.shape} for {len(names)} frames of {height}x{width}")
     files = description.get("files")
     had_masks = isinstance(files, dict) and files.get("motion_masks") is True
+    kept = folder / "motion_masks_predicted"
+    if keep_predicted and had_masks and not kept.exists():
+        with atomic_folder(kept) as temporary:
+            for name in names:
+                link_or_copy(folder / "motion_masks" / name, temporary / name)
     with atomic_folder(folder / "motion_masks", overwrite=True) as temporary:
         for index, name in enumerate(names):
             if index in masks or not had_masks:
@@ -233,7 +253,8 @@ def replace_masks(folder: str | Path, masks: Mapping[int, np.ndarray], note: str
             else:
                 link_or_copy(folder / "motion_masks" / name, temporary / name)
     description["files"] = {**(files if isinstance(files, dict) else {}), "motion_masks": True}
-    description["mask_notes"] = [*description.get("mask_notes", []), note]
+    notes = description.get("mask_notes", [])
+    description["mask_notes"] = notes if notes[-1:] == [note] else [*notes, note]
     write_json(folder / "scene.json", description)
 
 

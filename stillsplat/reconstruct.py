@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from scene.errors import InputError
 from scene.files.atomic import atomic_folder
 from scene.files.json_files import write_json
 from scene.files.locking import only_process
-from scene.folder import load_scene, replace_cameras, save_scene
+from scene.folder import is_scene, load_scene, predicted_masks, replace_cameras, replace_masks, save_scene
 from scene.formats.exportable import Exportable
 from scene.formats.registry import export
 from scene.frames import Frames
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 STAGES = ("scene", *run_folder.AFTER_SCENE)
 _REFINED = "Refined together with the Gaussians by stillsplat run."
+_SECOND_PASS = "Refined by stillsplat run, from what a draft of the static scene does not explain."
 
 
 @dataclass
@@ -76,8 +77,8 @@ def reconstruct(
 ) -> Reconstruction:
     """Makes everything that `stillsplat run` promises in the folder `output`.
 
-    Works in stages (scene, optimize, render, export, plate, score, report). Each writes its files whole and is then
-    recorded, so that with `resume` a stopped run continues where it was, inside the optimization from its last
+    Works in stages (scene, masks, optimize, render, export, plate, score, report). Each writes its files whole and is
+    then recorded, so that with `resume` a stopped run continues where it was, inside the optimization from its last
     checkpoint. When no stage is finished, nothing is left. `warn` receives sentences as they come up; `watch` shows the
     optimization (`gaussian.trainer.train`).
 
@@ -135,6 +136,14 @@ def _run(
     annotations = None
     if settings.annotations is not None:
         annotations = open_annotations(settings.annotations, settings, scene)
+    begun = folder.finished("optimize") or (folder.model / "checkpoint.pt").exists()
+    if not folder.finished("masks") and not begun:
+        with _timed() as clock:
+            refined = _refine_masks(scene, settings, folder, progress)
+        folder.finish("masks", clock(), peak_memory_bytes=peak_memory_bytes(), refined=refined)
+        gc.collect()
+        if refined:
+            scene = load_scene(folder.scene)
     if not folder.finished("optimize"):
         before = folder.scene / "cameras_predicted.json"
         if before.exists():  # an optimization that goes on after the cameras were refined starts from those of before
@@ -199,6 +208,23 @@ def _make_scene(
     save_scene(driven.scene, folder.scene, overwrite=True, progress=progress)
     rest = export_prediction(driven, folder.exports, formats, settings, progress, optimized=True)
     return [name for name in formats if name not in rest]
+
+
+def _refine_masks(scene: Scene, settings: RunSettings, folder: RunFolder, progress: Progress) -> bool:
+    """The second pass over the motion masks; whether there are new ones, which are in the folder then."""
+    # masks that a user gives, or has in a scene and may have mended, are taken as they are
+    if settings.masks is not None or is_scene(settings.input) or not settings.second_pass:
+        return False
+    from stillsplat.second_pass.refinement import refine_masks
+
+    # after a kill, the masks of the scene may be refined already
+    predicted = predicted_masks(folder.scene, scene)
+    refined = refine_masks(replace(scene, motion_masks=predicted), settings.optimization(), progress)
+    if refined is None:
+        return False
+    masks = {index: refined.masks[index] for index in refined.frames}
+    replace_masks(folder.scene, masks, _SECOND_PASS, keep_predicted=True)
+    return True
 
 
 def peak_memory_bytes() -> int:

@@ -22,7 +22,7 @@ from stillsplat.settings import RunSettings
 
 RECORD = "run.json"
 #: the stages of a run after its scene, in their order
-AFTER_SCENE = ("optimize", "render", "export", "plate", "score", "report")
+AFTER_SCENE = ("masks", "optimize", "render", "export", "plate", "score", "report")
 _SCHEMA_VERSION = 1
 
 

@@ -19,6 +19,7 @@ _RUN = {
 #: what is kept of each stage; all but "scene" hold the frames, so that they are checked against it
 _STAGES = {
     "scene": {"exported?": [str]},
+    "masks": {"refined?": bool},
     "optimize": {
         "gaussians": int,
         "test_frames": [int],

@@ -53,6 +53,10 @@ class RunSettings(SceneSettings, OptimizationSettings, PlateSettings):
 
     #: the cameras stay as they were given or predicted
     fixed_cameras: bool = option(False, "keeps the cameras, for example those of a project", group="cameras")
+    #: a second pass over the predicted motion masks (`stillsplat.second_pass`)
+    second_pass: bool = option(
+        True, "a second pass over the motion masks, by a draft of the static scene (docs/masks.md)", group="masks"
+    )
     #: folder with annotated motion masks, used for scores only
     annotations: str | None = option(
         None, "annotated motion masks (white = moving), for scores only", metavar="DIR", group="scores"

@@ -18,7 +18,8 @@ from scipy.spatial.transform import Rotation
 
 from scene.camera import Camera
 from scene.errors import InputError
-from scene.folder import load_scene, replace_cameras, replace_masks, save_scene
+from scene.files.json_files import read_json
+from scene.folder import load_scene, predicted_masks, replace_cameras, replace_masks, save_scene
 from scene.formats.colmap_reader import read_colmap
 from scene.formats.tum import read_tum
 from scene.frames import ImageFolderFrames
@@ -366,6 +367,22 @@ def test_replace_masks(tmp_path: Path, small_scene: Scene) -> None:
     description = json.loads((tmp_path / "scene" / "scene.json").read_text())
     assert description["mask_notes"] == ["frame 1 was painted by hand"]
     assert not [path for path in (tmp_path / "scene").iterdir() if path.name.startswith(".")]
+
+
+def test_replaced_masks_keep_those_of_the_predictor_once(tmp_path: Path, small_scene: Scene) -> None:
+    save_scene(small_scene, tmp_path / "scene")
+    before = load_scene(tmp_path / "scene")
+    assert before.motion_masks is not None
+    first = before.motion_masks[0].copy()
+    for value in (0.0, 1.0):  # the second time, as after a kill, those of the predictor are still the first ones
+        masks = {0: np.full(first.shape, value, np.float32)}
+        replace_masks(tmp_path / "scene", masks, "refined", keep_predicted=True)
+    scene = load_scene(tmp_path / "scene")
+    kept = predicted_masks(tmp_path / "scene", scene)
+    assert kept is not None and scene.motion_masks is not None
+    np.testing.assert_array_equal(kept[0], first)
+    assert scene.motion_masks[0].min() == 1.0
+    assert read_json(tmp_path / "scene" / "scene.json")["mask_notes"] == ["refined"]
 
 
 def test_replace_masks_of_a_scene_without_any(tmp_path: Path, small_scene: Scene) -> None:

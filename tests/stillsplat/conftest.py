@@ -9,6 +9,7 @@ import pytest
 from dynamic_predictor.specs import registered
 from gaussian import rendering, trainer
 from scene import splat_rendering
+from stillsplat.second_pass import refinement
 from tests.stillsplat.stand_ins import (
     HEIGHT,
     WIDTH,
@@ -32,6 +33,7 @@ def fakes(monkeypatch):
     """The predictor "fake", and an optimizer and a renderer that take no time."""
     fake_train.calls, fake_train.error, FakePredictor.calls = [], None, 0
     monkeypatch.setattr(trainer, "train", fake_train)
+    monkeypatch.setattr(refinement, "refine_masks", lambda *_: None)
     monkeypatch.setattr(rendering, "render", fake_render)
     monkeypatch.setattr(splat_rendering, "Renderer", FakeRenderer)
     with registered(fake_spec("fake")):

@@ -25,9 +25,11 @@ class FakedWork:
     def __call__(self, name: str) -> dict[str, Any]:
         from gaussian import rendering, trainer
         from scene import splat_rendering
+        from stillsplat.second_pass import refinement
         from tests.stillsplat import stand_ins
 
         trainer.train = self._noting(name, "optimize", stand_ins.fake_train)  # type: ignore[assignment]
+        refinement.refine_masks = lambda *_: None  # type: ignore[assignment]
         rendering.render = stand_ins.fake_render  # type: ignore[assignment]
         splat_rendering.Renderer = stand_ins.FakeRenderer  # type: ignore[assignment, misc]
         stand_ins.fake_train.calls, stand_ins.fake_train.error = [], None
