@@ -26,8 +26,8 @@ class Layers:
     background: Background
     #: (h, w, 3) float32, the Gaussians in the values of the frame
     render: np.ndarray
-    #: (h, w) float32 in [0, 1], how much of the render rests on what frames have shown
-    ground: np.ndarray
+    #: (h, w) float32 in [0, 1], how much the render can be trusted beside what was fetched
+    reliable: np.ndarray
     #: (h, w) bool, no frame has seen what is there
     invented: np.ndarray
     #: (h, w, 3) float32, what is put there; None: nothing, those pixels become transparent
@@ -91,7 +91,7 @@ class Compositor:
             stacked = np.stack(weights)
             # from full trust to the render within the last thousandth of a near source's weight
             trust = np.clip(voted.support / 0.02, 0.0, 1.0)
-            reliable = np.clip(2.0 * self._enlarged(layers.ground, rows, columns) - 0.5, 0.0, 1.0)
+            reliable = np.clip(2.0 * self._enlarged(layers.reliable, rows, columns) - 0.5, 0.0, 1.0)
             blend = 1.0 - trust * (1.0 - self._render_share * reliable)
             color = voted.color + (render - voted.color) * blend[..., None]
             largest = stacked.max(axis=0)

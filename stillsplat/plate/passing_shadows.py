@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from scene.progress import Progress
+from stillsplat.plate.background import Background
 from stillsplat.plate.warping import StaticView, coarse, sampled, seen_from, warp_map
 
 #: frames that are compared with each frame at most, and those that must see a place
@@ -25,8 +26,8 @@ _DARKENING, _BLACK = -0.12, -2.2
 _TINT, _TINT_GROWTH = 0.15, 0.1
 #: how far a shadow may lie from what moves, and its smallest part, in pixels of the small pictures
 _NEAR, _SMALLEST = 2, 24
-#: standard deviation of the smoothing in pixels of the small pictures
-_SMOOTH = 1.0
+#: standard deviation of the smoothing in pixels of the small pictures, and in those of a picture of 480
+_SMOOTH, _RENDER_SMOOTH = 1.0, 4.0
 
 
 def passing_shadows(views: Sequence[StaticView], stored: Sequence[int], progress: Progress) -> list[np.ndarray]:
@@ -41,6 +42,22 @@ def passing_shadows(views: Sequence[StaticView], stored: Sequence[int], progress
         progress("looking for shadows", target + 1, len(small))
         found.append(_shaded(view, logarithms[target], [(small[index], logarithms[index]) for index in others]))
     return found
+
+
+def shadow_in_render(view: StaticView, background: Background) -> np.ndarray:
+    """How surely (H, W) float32 in [0, 1] the render of a frame has a shadow that its `background`, which was fetched
+    from frames in the light, has not: Gaussians have the mean of what the frames show."""
+    unit = max(view.hidden.shape) / 480
+    known = (background.count > 0).astype(np.float32)
+    ratio = np.log((np.clip(view.render, 0.0, 1.0) + _DARK) / (np.clip(background.color, 0.0, 1.0) + _DARK))
+    weight = np.maximum(cv2.GaussianBlur(known, (0, 0), _RENDER_SMOOTH * unit), 1e-3)
+    mean = cv2.GaussianBlur(ratio * known[..., None], (0, 0), _RENDER_SMOOTH * unit) / weight[..., None]
+    darkening = mean.mean(axis=-1)
+    tint = mean.max(axis=-1) - mean.min(axis=-1)
+    found = (darkening < _DARKENING) & (tint < _TINT - _TINT_GROWTH * darkening) & (background.count >= 2)
+    square = np.ones((2 * max(1, round(2 * unit)) + 1,) * 2, np.uint8)
+    wide = cv2.dilate(cv2.morphologyEx(found.astype(np.float32), cv2.MORPH_OPEN, square), square)
+    return cv2.GaussianBlur(wide, (0, 0), 2.0 * unit)
 
 
 def _logarithms(view: StaticView) -> np.ndarray:

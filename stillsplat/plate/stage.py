@@ -31,7 +31,7 @@ from stillsplat.plate.frame_store import FrameStore
 from stillsplat.plate.grain import grain
 from stillsplat.plate.grounding import grounded
 from stillsplat.plate.mattes import matte
-from stillsplat.plate.passing_shadows import passing_shadows
+from stillsplat.plate.passing_shadows import passing_shadows, shadow_in_render
 from stillsplat.plate.settings import PlateFormat, PlateSettings
 from stillsplat.plate.shadows import shadow_share
 from stillsplat.plate.sound import add_sound
@@ -148,7 +148,8 @@ def _write(
             replaced = matte(view, background, views.moving(index), views.observed(index), still)
             unseen = (background.voted.support <= 1e-4) & (view.ground < 0.5) & (replaced > 0)
             filling = _filling(settings, invention, view)
-            layers = Layers(replaced, background, view.render, view.ground, unseen, filling)
+            reliable = view.ground * (1.0 - shadow_in_render(view, background))
+            layers = Layers(replaced, background, view.render, reliable, unseen, filling)
             done = compositor.composite(index, codes, layers)
             shadow = map_of_size(shadow_share(view, background, replaced), (store.width, store.height))
             shadow = np.minimum(shadow, done.matte)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from scene.progress import ignore_progress
-from stillsplat.plate.passing_shadows import passing_shadows
+from stillsplat.plate.background import BackgroundFinder
+from stillsplat.plate.passing_shadows import passing_shadows, shadow_in_render
 from tests.stillsplat.plate.wall_clip import COUNT, HEIGHT, WIDTH, mover, views
 
 
@@ -36,3 +37,14 @@ def test_a_darker_frame_is_no_shadow() -> None:
 
 def test_a_single_frame() -> None:
     assert not passing_shadows(views()[:1], [0], ignore_progress)[0].any()
+
+
+def test_a_shadow_that_the_render_has() -> None:
+    all_views = views()
+    background = BackgroundFinder(all_views, range(COUNT)).background(6)
+    assert not shadow_in_render(all_views[6], background).any()
+    all_views[6].render[40:70, 60:110] *= 0.6
+    found = shadow_in_render(all_views[6], background)
+    assert found[46:64, 66:104].mean() > 0.8 and found[:20].max() == 0 and found[:, 140:].max() == 0
+    all_views[6].render[40:70, 60:110] *= (1.6, 1.0, 0.4)  # another color is no shadow
+    assert shadow_in_render(all_views[6], background)[46:64, 66:104].mean() < 0.1
