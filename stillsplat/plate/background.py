@@ -50,6 +50,8 @@ class BackgroundFinder:
         self.views = views
         self._choice = SourceChoice(views, stored)
         self._aligner = Aligner()
+        self._candidates: np.ndarray | None = None
+        self._weights: np.ndarray | None = None
 
     def never_seen(self, target: int) -> np.ndarray:
         """Bool (h, w), coarse: hidden in the frame, and seen in none of the others."""
@@ -59,18 +61,21 @@ class BackgroundFinder:
         """The background of frame `target`."""
         view = self.views[target]
         reference = np.where(view.hidden[..., None], view.render, view.image)
-        sources, candidates, weights = [], [], []
+        shape = view.hidden.shape
+        if self._candidates is None or self._weights is None:
+            # kept: memory that is asked for anew must be filled with zeros by the system first
+            self._candidates = np.empty((SOURCES, *shape, 3), np.float32)
+            self._weights = np.empty((SOURCES, *shape), np.float32)
+        sources: list[Fetched] = []
         for index in self._choice.sources(target, SOURCES):
             fetched, color = self._fetched(view, reference, index, float(np.exp(-abs(index - target) / _NEARNESS)))
+            self._candidates[len(sources)], self._weights[len(sources)] = color, fetched.weight
             sources.append(fetched)
-            candidates.append(color)
-            weights.append(fetched.weight)
-        shape = view.hidden.shape
         if not sources:
             empty = np.zeros(shape, np.float32)
             return Background([], Vote(view.render, empty, empty), np.zeros(shape, np.int64), view.render)
-        stacked = np.stack(weights)
-        voted = vote(np.stack(candidates), stacked)
+        stacked = self._weights[: len(sources)]
+        voted = vote(self._candidates[: len(sources)], stacked)
         color = np.where((voted.support > 1e-4)[..., None], voted.color, view.render)
         return Background(sources, voted, (stacked > 0).sum(axis=0), color)
 
