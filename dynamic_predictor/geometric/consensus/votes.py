@@ -1,7 +1,7 @@
 """Votes of similar superpixels, and how strong the evidence for motion has to be in a clip and at a place.
 
-The evidence about one superpixel is uncertain; that about all superpixels that look alike, near it in place and time, is
-less so (after Faktor and Irani, "Video segmentation by non-local consensus voting", BMVC 2014). How much evidence
+The evidence about one superpixel is uncertain; that about all superpixels that look alike, near it in place and time,
+is less so (after Faktor and Irani, "Video segmentation by non-local consensus voting", BMVC 2014). How much evidence
 something that moves has depends on the clip: the same amount is strong where motion is slow and texture is weak, and is
 only the blurred flow around an object, its wake or its shadow where motion is fast. So thresholds follow the strongest
 evidence of the clip, and that of the surroundings.
