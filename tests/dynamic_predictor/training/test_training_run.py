@@ -130,6 +130,7 @@ def run_on_two_processes(options: list[str]) -> None:
     assert result.returncode == 0, result.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(tracked_folder, tmp_path):
     """With DDP and with sharding (FSDP), whose checkpoints are interchangeable with those of other runs."""
     save_pth(fresh(), tmp_path / "start.pth")
