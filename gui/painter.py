@@ -19,8 +19,8 @@ from scene.splat_rendering import Renderer
 #: names of the pictures
 VIEW, IMAGE, MOTION, STATICNESS, DEPTH = "view", "image", "motion", "staticness", "depth"
 PICTURES: tuple[str, ...] = (VIEW, IMAGE, MOTION, STATICNESS, DEPTH)
-#: share of the time that is spent on pictures while the optimization runs
-_SHARE = 0.06
+#: share of the time that is spent on pictures while the optimization runs, and while the view is dragged besides
+_SHARE, _DRAGGED_SHARE = 0.03, 0.1
 #: seconds that a rendering may take while the camera is dragged, so that pictures follow the pointer
 _DRAGGED_SECONDS = 0.006
 _FACTORS = (1, 2, 3, 4, 6)
@@ -118,7 +118,8 @@ class Painter:
                 elif self._is_busy():
                     # the kernels use a second core; waiting for the processor costs the optimization nothing
                     spent = min(time.perf_counter() - wall, 2 * (time.thread_time() - processor))
-                    self._closed.wait(spent * (1 / _SHARE - 1))
+                    dragged = self._wanted is not None and self._wanted.dragged
+                    self._closed.wait(spent * (1 / (_DRAGGED_SHARE if dragged else _SHARE) - 1))
         except BaseException as error:  # the window shows it
             self.error = error
 

@@ -18,7 +18,7 @@ from scene.interruption import interruption_noted
 #: its type hints say that containers are numbers
 dpg: Any = dearpygui
 
-_FRAMES_PER_SECOND = 21.5
+_FRAMES_PER_SECOND = 21
 _WIDTH, _HEIGHT, _CONTROLS = 1440, 900, 285
 _PLOT_HEIGHT, _WRAP = 290, 265
 #: seconds between two updates of plots and words
