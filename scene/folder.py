@@ -226,7 +226,8 @@ def replace_masks(
 
     A scene without masks gets them, with nothing moving in the other frames. `note`, a sentence about the change, is
     appended to `mask_notes` in scene.json. With `keep_predicted`, the masks of before are kept in
-    motion_masks_predicted/, unless there are some already. Raises `InputError` for a folder that is no scene of our layout.
+    motion_masks_predicted/, unless there are some already. Raises `InputError` for a folder that is no scene of our
+    layout.
     """
     folder = Path(folder)
     if not (folder / "scene.json").is_file():
