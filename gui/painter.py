@@ -20,7 +20,7 @@ from scene.splat_rendering import Renderer
 VIEW, IMAGE, MOTION, STATICNESS, DEPTH = "view", "image", "motion", "staticness", "depth"
 PICTURES: tuple[str, ...] = (VIEW, IMAGE, MOTION, STATICNESS, DEPTH)
 #: share of the time that is spent on pictures while the optimization runs
-_SHARE = 0.1
+_SHARE = 0.06
 #: seconds that a rendering may take while the camera is dragged, so that pictures follow the pointer
 _DRAGGED_SECONDS = 0.006
 _FACTORS = (1, 2, 3, 4, 6)

@@ -1,5 +1,6 @@
 """The window, in Dear PyGui: draws what the controller has, and tells it what is clicked, dragged and typed."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from scene.interruption import interruption_noted
 #: its type hints say that containers are numbers
 dpg: Any = dearpygui
 
-_FRAMES_PER_SECOND = 24
+_FRAMES_PER_SECOND = 21.5
 _WIDTH, _HEIGHT, _CONTROLS = 1440, 900, 285
 _PLOT_HEIGHT, _WRAP = 290, 265
 #: seconds between two updates of plots and words
@@ -55,6 +56,8 @@ class Window:
     def run(self) -> bool:
         """Shows the window until it is closed, or Ctrl-C is pressed in the terminal; returns whether it was that.
         Everything happens in this thread, which must be the main one."""
+        # Mesa's software renderer, where there is no graphics card, else takes a thread of every core from the kernels
+        os.environ.setdefault("LP_NUM_THREADS", "0")
         dpg.create_context()
         try:
             dpg.configure_app(manual_callback_management=True)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.consensus.borders import refined_borders
+from dynamic_predictor.geometric.consensus.votes import clip_threshold, strongest, thresholds, votes
 from dynamic_predictor.geometric.depth import relative_error_from_confidence
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 from dynamic_predictor.geometric.motion_evidence import Evidence, residual_evidence
@@ -35,9 +36,10 @@ WINDOW, CONTEXT = 96, 16
 EVIDENCE_WEIGHT = 0.1
 #: evidence against motion of every superpixel
 STATIC_PRIOR = 0.03
-#: the same for the core: stronger evidence, less of it per superpixel, and a stronger prior, so that areas without any
-#: evidence of their own are static
-CORE_EVIDENCE_WEIGHT, CORE_EVIDENCE_LIMIT, CORE_STATIC_PRIOR = 0.3, 4.0, 0.8
+#: the same weight for the core, and the limit of its evidence per superpixel, relative to the threshold
+CORE_EVIDENCE_WEIGHT, CORE_EVIDENCE_LIMIT = 0.3, 4.0
+#: share of the evidence that comes from the votes of similar superpixels
+VOTES_SHARE = 0.5
 #: standard deviation of color differences (Lab / 100) within an object
 COLOR_SCALE = 0.05
 
@@ -79,11 +81,7 @@ def estimate_motion(
             graph.add_frame(_segments(flow.images.rgb8(index), evidence))
             progress("motion", index, count)
         _link(graph, flow, span)
-        moving = np.concatenate([s.moving for s in graph.frames])
-        static = np.concatenate([s.static for s in graph.frames])
-        extent = _spread(graph, moving * EVIDENCE_WEIGHT, (static + STATIC_PRIOR) * EVIDENCE_WEIGHT)
-        limited = np.minimum(moving, CORE_EVIDENCE_LIMIT) * CORE_EVIDENCE_WEIGHT
-        core = _spread(graph, limited, (static + CORE_STATIC_PRIOR) * CORE_EVIDENCE_WEIGHT, CORE_EVIDENCE_WEIGHT)
+        extent, core = _classified(graph, max(frames.width, frames.height) / 512)
         for index, wide, narrow, segments in zip(
             span, graph.per_frame(extent), graph.per_frame(core), graph.frames, strict=True
         ):
@@ -92,6 +90,22 @@ def estimate_motion(
                 estimate.extent[index], estimate.core[index] = maps
     progress("motion", count, count)
     return estimate
+
+
+def _classified(graph: SegmentGraph, unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """The motion of all superpixels of `graph`: extent and core. `unit`: the longer image side divided by 512."""
+    own = np.stack([np.concatenate([getattr(s, name) for s in graph.frames]) for name in ("moving", "static")], axis=1)
+    voted = votes(graph.frames, own, unit)
+    moving, static = ((1.0 - VOTES_SHARE) * own + VOTES_SHARE * voted).T
+    evidence = moving - static
+    strength = strongest(evidence, np.concatenate([s.size for s in graph.frames]))
+    # where all evidence is weak, that against motion counts less
+    less_static = np.maximum(static + min(clip_threshold(strength), 0.0), 0.0)
+    extent = _spread(graph, moving * EVIDENCE_WEIGHT, (less_static + STATIC_PRIOR) * EVIDENCE_WEIGHT)
+    excess = evidence - thresholds(graph.frames, voted[:, 0] - voted[:, 1], strength, unit)
+    excess = np.clip(excess, -CORE_EVIDENCE_LIMIT, CORE_EVIDENCE_LIMIT) * CORE_EVIDENCE_WEIGHT
+    core = _spread(graph, np.maximum(excess, 0.0), np.maximum(-excess, 0.0), CORE_EVIDENCE_WEIGHT)
+    return extent, core
 
 
 def _spread(

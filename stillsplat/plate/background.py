@@ -1,13 +1,12 @@
 """What a frame would show without what moves, at the size of the scene: fetched from other frames."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from stillsplat.plate.alignment import Aligner, exposure_match
-from stillsplat.plate.passing import recurring
 from stillsplat.plate.source_choice import SourceChoice
 from stillsplat.plate.voting import Vote, vote
 from stillsplat.plate.warping import StaticView, displaced, sampled, seen_from, warp_map
@@ -16,9 +15,6 @@ from stillsplat.plate.warping import StaticView, displaced, sampled, seen_from, 
 SOURCES = 8
 #: frames after which the weight of a source has fallen to 1 / e
 _NEARNESS = 20.0
-#: frames that are asked what comes back where no source sees anything, their weight, and the share of such pixels from
-#: which they are
-_RECURRING, _WEAK, _LACKING = 10, 0.1, 5e-3
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,9 @@ class BackgroundFinder:
     def __init__(self, views: Sequence[StaticView], stored: Sequence[int]) -> None:
         self.views = views
         self._choice = SourceChoice(views, stored)
-        self._stored = list(stored)
         self._aligner = Aligner()
+        self._candidates: np.ndarray | None = None
+        self._weights: np.ndarray | None = None
 
     def never_seen(self, target: int) -> np.ndarray:
         """Bool (h, w), coarse: hidden in the frame, and seen in none of the others."""
@@ -64,62 +61,29 @@ class BackgroundFinder:
         """The background of frame `target`."""
         view = self.views[target]
         reference = np.where(view.hidden[..., None], view.render, view.image)
-        sources, candidates, weights = [], [], []
+        shape = view.hidden.shape
+        if self._candidates is None or self._weights is None:
+            # kept: memory that is asked for anew must be filled with zeros by the system first
+            self._candidates = np.empty((SOURCES, *shape, 3), np.float32)
+            self._weights = np.empty((SOURCES, *shape), np.float32)
+        sources: list[Fetched] = []
         for index in self._choice.sources(target, SOURCES):
             fetched, color = self._fetched(view, reference, index, float(np.exp(-abs(index - target) / _NEARNESS)))
+            self._candidates[len(sources)], self._weights[len(sources)] = color, fetched.weight
             sources.append(fetched)
-            candidates.append(color)
-            weights.append(fetched.weight)
-        self._add_recurring(view, target, reference, sources, candidates, weights)
-        shape = view.hidden.shape
         if not sources:
             empty = np.zeros(shape, np.float32)
             return Background([], Vote(view.render, empty, empty), np.zeros(shape, np.int64), view.render)
-        stacked = np.stack(weights)
-        voted = vote(np.stack(candidates), stacked)
+        stacked = self._weights[: len(sources)]
+        voted = vote(self._candidates[: len(sources)], stacked)
         color = np.where((voted.support > 1e-4)[..., None], voted.color, view.render)
         return Background(sources, voted, (stacked > 0).sum(axis=0), color)
 
-    def _add_recurring(
-        self,
-        view: StaticView,
-        target: int,
-        reference: np.ndarray,
-        sources: list[Fetched],
-        candidates: list[np.ndarray],
-        weights: list[np.ndarray],
-    ) -> None:
-        """Adds what other frames show where none of `sources` sees anything, whatever their masks say (`passing`)."""
-        seen = np.any([weight > 0 for weight in weights], axis=0) if weights else np.zeros(view.hidden.shape, bool)
-        lacking = view.hidden & ~seen
-        others = [index for index in self._stored if index != target]
-        if lacking.mean() < _LACKING or not others:
-            return
-        chosen = [
-            others[int(k)] for k in np.unique(np.linspace(0, len(others) - 1, min(_RECURRING, len(others))).round())
-        ]
-        found = [self._fetched(view, reference, index, _WEAK, masks=False) for index in chosen]
-        rows, columns = np.nonzero(lacking)
-        values = np.stack([color[rows, columns] for _, color in found])
-        visible = np.stack([fetched.weight[rows, columns] > 0 for fetched, _ in found])
-        kept = recurring(values, visible, np.array(chosen), len(self.views))
-        for (fetched, color), agrees in zip(found, kept, strict=True):
-            if not agrees.any():
-                continue
-            weight = np.zeros(lacking.shape, np.float32)
-            weight[rows[agrees], columns[agrees]] = _WEAK
-            sources.append(replace(fetched, weight=weight))
-            candidates.append(color)
-            weights.append(weight)
-
     def _fetched(
-        self, view: StaticView, reference: np.ndarray, index: int, nearness: float, *, masks: bool = True
+        self, view: StaticView, reference: np.ndarray, index: int, nearness: float
     ) -> tuple[Fetched, np.ndarray]:
-        """Source `index`, and its colors (H, W, 3) at the pixels of `view`. Without `masks`, what is hidden in the
-        source is fetched as well."""
+        """Source `index`, and its colors (H, W, 3) at the pixels of `view`."""
         source = self.views[index]
-        if not masks:
-            source = replace(source, hidden=np.zeros_like(source.hidden))
         places, z = warp_map(view.camera, source.camera, view.z_depth)
         visible = seen_from(places, z, source)
         warped = sampled(source.image, places)

@@ -8,7 +8,7 @@ import numpy as np
 from stillsplat.plate.background import Background, Fetched
 from stillsplat.plate.codes import codes_of, values_of
 from stillsplat.plate.frame_store import FrameStore
-from stillsplat.plate.voting import vote
+from stillsplat.plate.voting import Vote, vote
 from stillsplat.plate.warping import inside
 
 #: edge of a tile in pixels
@@ -26,6 +26,8 @@ class Layers:
     background: Background
     #: (h, w, 3) float32, the Gaussians in the values of the frame
     render: np.ndarray
+    #: (h, w) float32 in [0, 1], how much of the render rests on what frames have shown
+    ground: np.ndarray
     #: (h, w) bool, no frame has seen what is there
     invented: np.ndarray
     #: (h, w, 3) float32, what is put there; None: nothing, those pixels become transparent
@@ -52,6 +54,8 @@ class Compositor:
     def __init__(self, store: FrameStore, scene_size: tuple[int, int], noise: np.ndarray, seed: int = 0) -> None:
         self._store, self._noise, self._seed = store, noise, seed
         self._scene_size = scene_size
+        #: at the size of the scene and in 8 bits, the colors of the background are those of the frames
+        self._done_already = (store.width, store.height) == scene_size and store.dtype == np.uint8
         scale = store.width / scene_size[0]
         #: a render of fewer pixels than the frame lacks its detail
         self._render_share = _RENDER_SHARE * float(np.clip(2.0 - scale, 0.0, 1.0))
@@ -80,20 +84,15 @@ class Compositor:
     def _tile(self, index: int, layers: Layers, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         """The background (h, w, 3) of a tile with its grain, and which of its pixels are invented."""
         render = self._enlarged(layers.render, rows, columns, cv2.INTER_CUBIC)
-        candidates, weights = [], []
-        for source in layers.background.sources:
-            found = self._candidate(source, rows, columns)
-            if found is not None:
-                candidates.append(found[0])
-                weights.append(found[1])
+        voted, weights = self._voted(layers.background, rows, columns)
         unseen = self._enlarged(layers.invented.astype(np.float32), rows, columns) > 0.5
         color, share = render, np.zeros(render.shape[:2], np.float32)
-        if candidates:
+        if voted is not None:
             stacked = np.stack(weights)
-            voted = vote(np.stack(candidates), stacked)
             # from full trust to the render within the last thousandth of a near source's weight
             trust = np.clip(voted.support / 0.02, 0.0, 1.0)
-            blend = 1.0 - trust * (1.0 - self._render_share)
+            reliable = np.clip(2.0 * self._enlarged(layers.ground, rows, columns) - 0.5, 0.0, 1.0)
+            blend = 1.0 - trust * (1.0 - self._render_share * reliable)
             color = voted.color + (render - voted.color) * blend[..., None]
             largest = stacked.max(axis=0)
             share = trust * (1.0 - blend) ** 2 * largest / np.maximum(stacked.sum(axis=0), 1e-6)
@@ -102,6 +101,20 @@ class Compositor:
             color = np.where(unseen[..., None], filling, color)
             share = np.where(unseen, 0.0, share)
         return color + self._grain(index, rows, columns, share), unseen
+
+    def _voted(self, background: Background, rows: slice, columns: slice) -> tuple[Vote | None, list[np.ndarray]]:
+        """The vote of the sources of a tile at full size, and their weights (h, w); None where none sees anything."""
+        if self._done_already:
+            voted = background.voted
+            weights = [source.weight[rows, columns] for source in background.sources]
+            part = Vote(voted.color[rows, columns], voted.support[rows, columns], voted.spread[rows, columns])
+            return (part if weights else None), weights
+        found = [self._candidate(source, rows, columns) for source in background.sources]
+        seen = [pair for pair in found if pair is not None]
+        if not seen:
+            return None, []
+        weights = [weight for _, weight in seen]
+        return vote(np.stack([color for color, _ in seen]), np.stack(weights)), weights
 
     def _candidate(self, source: Fetched, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray] | None:
         """Color (h, w, 3) of a tile in one source, and its weight (h, w); None where it sees nothing of the tile."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from stillsplat.plate.warping import StaticView, inside, sampled, warp_map
+from stillsplat.plate.warping import StaticView, plane_homography
 
 #: depths that are tried at least and at most, evenly in inverse depth, from the far end of the scene to `nearest`; a
 #: step moves a point by about a pixel
@@ -45,15 +45,20 @@ def stands_still(
     farthest = float(target.z_depth.max())
     baseline = max(float(np.linalg.norm(other.camera.center - target.camera.center)) for other in others)
     steps = int(np.clip(target.camera.fx * baseline * (1.0 / nearest - 1.0 / farthest), *_DEPTHS))
+    size = right - left, bottom - top
+    everywhere = np.ones(wanted.shape, np.float32)
+    corner = np.array([[1.0, 0.0, left], [0.0, 1.0, top], [0.0, 0.0, 1.0]])
+    corners = np.array([[0, size[0] - 1, 0, size[0] - 1], [0, 0, size[1] - 1, size[1] - 1], [1, 1, 1, 1]], np.float64)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     for inverse in np.linspace(1.0 / farthest, 1.0 / nearest, steps):
-        plane = np.full(wanted.shape, 1.0 / inverse, np.float64)
         agreeing = np.zeros(color.shape[:2], np.float32)
         count = np.zeros(color.shape[:2], np.float32)
         for other in others:
-            places, z = warp_map(target.camera, other.camera, plane)
-            places, z = np.ascontiguousarray(places[box]), z[box]
-            valid = (inside(places, wanted.shape) & (z > 0)).astype(np.float32)
-            difference = np.abs(sampled(other.image, places) - color).max(axis=-1)
+            matrix = plane_homography(target.camera, other.camera, 1.0 / inverse) @ corner
+            if (matrix[2] @ corners).min() <= 0:
+                continue  # a part of the plane is behind the other camera
+            valid = (cv2.warpPerspective(everywhere, matrix, size, flags=flags) > 0.999).astype(np.float32)
+            difference = np.abs(cv2.warpPerspective(other.image, matrix, size, flags=flags) - color).max(axis=-1)
             difference = cv2.blur(difference, (3, 3))
             agreeing += valid * (difference < _AGREE)
             count += valid

@@ -58,7 +58,8 @@ def write_exr_frame(
     alpha: np.ndarray | None,
 ) -> None:
     """Writes linear Rec.709 `light` (H, W, 3) in half floats, with the layers matte.Y, shadow.Y, invented.Y (half)
-    and depth.Z (float), ZIP compressed. `alpha` (H, W) in [0, 1] becomes A, and colors are multiplied by it."""
+    and depth.Z (float), ZIP compressed. `alpha` (H, W) in [0, 1] becomes A, and colors are multiplied by it. Raises
+    `InputError` where the file cannot be written."""
     openexr = require_openexr()
     half = np.clip(light if alpha is None else light * alpha[..., None], -_HALF_LARGEST, _HALF_LARGEST).astype(
         np.float16
@@ -71,8 +72,13 @@ def write_exr_frame(
     channels["invented.Y"] = invented.astype(np.float16)
     channels["depth.Z"] = np.ascontiguousarray(z_depth, np.float32)
     header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage, "chromaticities": _REC709}
-    with openexr.File(header, channels) as file:
-        file.write(str(path))
+    try:
+        with openexr.File(header, channels) as file:
+            file.write(str(path))
+    except (RuntimeError, OSError) as error:
+        # the library says all in one kind of error, after the name of the file
+        reason = str(error).strip().rstrip(".").rpartition(". ")[2] or "unknown error"
+        raise InputError(f"{path} cannot be written: {reason}; make room or choose another place.") from error
 
 
 def for_display(codes: np.ndarray, encoding: ColorEncoding, curve: ToneCurve, *, deep: bool) -> np.ndarray:

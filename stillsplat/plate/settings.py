@@ -25,8 +25,8 @@ class PlateSettings:
     )
     #: what is put where no frame has seen anything
     plate_fill: PlateFill = option(
-        "synthesis",
-        "what no frame has seen: synthesis (texture of its surroundings), render (the Gaussians) or none (transparent)",
+        "render",
+        "what no frame has seen: render (the Gaussians), synthesis (texture of its surroundings) or none (transparent)",
         choices=get_args(PlateFill),
         flags=("--plate-fill", "--fill"),
         group=_GROUP,

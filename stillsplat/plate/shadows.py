@@ -26,6 +26,8 @@ _BLACK = -2.2
 _DETAIL = 0.03
 #: share of a shadow that must be sure
 _SURE_SHARE = 0.3
+#: how far a shadow is continued, share of the neighborhood that must be shadow, and difference of the logarithms
+_REACH, _SURROUNDED, _SAME_DARKENING = 6.0, 0.3, 0.3
 #: smallest part, in pixels of a picture of 480, of a shadow and of the object that it belongs to
 _SMALLEST, _OBJECT_RADIUS = 60, 3.0
 #: how far a shadow may lie from its object
@@ -68,7 +70,9 @@ def shadow_share(view: StaticView, background: Background, matte: np.ndarray) ->
     certain = np.bincount(labels[sure], minlength=count)
     kept = (areas >= _SMALLEST * unit * unit) & (certain >= _SURE_SHARE * areas)
     kept[0] = False
-    shadows = kept[labels]
+    shadows = _continued(kept[labels], comparison, replaced & (background.count > 0), unit)
+    count, found = cv2.connectedComponents(shadows.astype(np.uint8))
+    labels = np.asarray(found, np.int64)
     beside = cv2.dilate(shadows.astype(np.uint8), _square(_RADIUS * unit)) == 0
     other = (matte > 0.5) & beside & (comparison.differs | (background.count == 0))
     objects = cv2.morphologyEx(other.astype(np.uint8), cv2.MORPH_OPEN, _square(_OBJECT_RADIUS * unit))
@@ -77,6 +81,20 @@ def shadow_share(view: StaticView, background: Background, matte: np.ndarray) ->
     shadows &= attached[labels]
     soft = cv2.GaussianBlur(shadows.astype(np.float32), (0, 0), 0.8 * unit)
     return np.minimum(soft, matte).astype(np.float32)
+
+
+def _continued(shadows: np.ndarray, comparison: "_Comparison", allowed: np.ndarray, unit: float) -> np.ndarray:
+    """`shadows`, bool (H, W), with pixels that are surrounded by them and as dark as they are there, whatever their
+    detail: a dark shadow has too little of it."""
+    for _ in range(2):
+        weight = cv2.GaussianBlur(shadows.astype(np.float32), (0, 0), _REACH * unit)
+        darkening = cv2.GaussianBlur((comparison.darkening * shadows).astype(np.float32), (0, 0), _REACH * unit)
+        same = np.abs(comparison.darkening - darkening / np.maximum(weight, 1e-4)) < _SAME_DARKENING
+        more = (weight > _SURROUNDED) & same & comparison.is_gray(_SURE.tint) & allowed
+        more &= comparison.darkening < _POSSIBLE.darkening
+        opened = cv2.morphologyEx((shadows | more).astype(np.uint8), cv2.MORPH_OPEN, _square(2 * unit)) > 0
+        shadows = shadows | opened
+    return shadows
 
 
 @dataclass(frozen=True)
@@ -117,14 +135,17 @@ class _Comparison:
         """Bool (H, W): where the frame shows something else."""
         return (np.abs(self.darkening) > _EQUAL) | (self.tint > _EQUAL)
 
+    def is_gray(self, tint: float) -> np.ndarray:
+        """Bool (H, W): whether all channels are darker by nearly one factor."""
+        return self.tint < tint - _TINT_GROWTH * self.darkening
+
     def within(self, limits: _Limits, count: np.ndarray) -> np.ndarray:
         """Bool (H, W): what can be a shadow. `count` (H, W): frames that see the background."""
         darker = (self.darkening < limits.darkening) & (self.darkening > _BLACK)
-        gray = self.tint < limits.tint - _TINT_GROWTH * self.darkening
         kept = np.where(
             self.background_detail > _DETAIL, self.correlation > limits.correlation, self.frame_detail < _DETAIL
         )
-        return darker & gray & kept & (count >= limits.seen)
+        return darker & self.is_gray(limits.tint) & kept & (count >= limits.seen)
 
 
 def _square(radius: float) -> np.ndarray:

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
-from stillsplat.plate.warping import StaticView, seen_from, warp_map
+from stillsplat.plate.warping import StaticView, coarse, seen_from, warp_map
 
-#: long side in pixels of the maps that are compared
-_SIZE = 128
 #: frames that shall see a place, behind what moves and elsewhere
 _WANTED, _WANTED_ELSEWHERE = 5, 3
 #: weight of a place where nothing is known to move
@@ -20,7 +17,7 @@ class SourceChoice:
 
     def __init__(self, views: Sequence[StaticView], stored: Sequence[int]) -> None:
         """`views` may be larger; they are kept small."""
-        self._views = [_coarse(view) for view in views]
+        self._views = [coarse(view) for view in views]
         self._stored = list(stored)
         self._latest: tuple[int, np.ndarray] | None = None
 
@@ -33,13 +30,15 @@ class SourceChoice:
             return []
         seen = self._seen_in(target)
         place = np.where(view.hidden, 1.0, _ELSEWHERE)
-        missing = np.where(view.hidden, _WANTED, _WANTED_ELSEWHERE).astype(np.float64)
+        wanted = np.where(view.hidden, _WANTED, _WANTED_ELSEWHERE).astype(np.float64)
+        missing = wanted.copy()
         span = max(8.0, 0.5 * len(self._views))
         nearness = np.exp(-np.abs(np.array(others) - target) / span)
         chosen: list[int] = []
         left = list(range(len(others)))
         while left and len(chosen) < count:
-            need = place * np.minimum(missing, 1.0) * np.maximum(missing / _WANTED, 0.2)
+            # the first frame that sees a place counts most, each further one half as much
+            need = place * np.minimum(missing, 1.0) * np.exp2(missing - wanted)
             gains = (seen[left] * need).sum(axis=(1, 2)) * nearness[left]
             for at, candidate in enumerate(left):
                 # two frames next to each other show the same mover at the same place
@@ -54,9 +53,10 @@ class SourceChoice:
         return [others[index] for index in chosen]
 
     def never_seen(self, target: int) -> np.ndarray:
-        """Bool (h, w), coarse: hidden in frame `target` and seen in no other."""
+        """Bool (h, w), coarse: hidden in frame `target`, seen in no other, and not known by what others have shown."""
         seen = self._seen_in(target)
-        return self._views[target].hidden & ~seen.any(axis=0)
+        view = self._views[target]
+        return view.hidden & ~seen.any(axis=0) & (view.ground < 0.5)
 
     def _seen_in(self, target: int) -> np.ndarray:
         """Bool (N, h, w): whether each of the other stored frames sees the places of frame `target`."""
@@ -66,17 +66,3 @@ class SourceChoice:
             maps = [seen_from(*warp_map(view.camera, other.camera, view.z_depth), other) for other in others]
             self._latest = target, np.stack(maps) if maps else np.zeros((0, *view.hidden.shape), bool)
         return self._latest[1]
-
-
-def _coarse(view: StaticView) -> StaticView:
-    camera = view.camera
-    scale = min(1.0, _SIZE / max(camera.width, camera.height))
-    size = max(2, round(camera.width * scale)), max(2, round(camera.height * scale))
-    empty = np.zeros((0, 0, 3), np.float32)
-    return StaticView(
-        camera.resized(*size),
-        empty,
-        empty,
-        cv2.resize(view.z_depth, size, interpolation=cv2.INTER_NEAREST_EXACT),
-        cv2.resize(view.hidden.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.3,
-    )

@@ -29,7 +29,9 @@ from stillsplat.plate.compositing import Compositor, Layers, PlateFrame
 from stillsplat.plate.files import file_stems, for_display, require_openexr, write_exr_frame, write_png_frame
 from stillsplat.plate.frame_store import FrameStore
 from stillsplat.plate.grain import grain
+from stillsplat.plate.grounding import grounded
 from stillsplat.plate.mattes import matte
+from stillsplat.plate.passing_shadows import passing_shadows
 from stillsplat.plate.settings import PlateFormat, PlateSettings
 from stillsplat.plate.shadows import shadow_share
 from stillsplat.plate.sound import add_sound
@@ -82,6 +84,8 @@ def make_plate(
         clip = _read_clip(store, scene, progress)
         values = clip.values
         views = RunViews(scene, model, None if values is None else lambda index: _unflat(values[index]))
+        views.trust(grounded(model.gaussians, views, progress))
+        views.hide(passing_shadows(views, store.stored, progress))
         finder = BackgroundFinder(views, store.stored)
         invention = invent(finder, progress, seed=seed) if settings.plate_fill == "synthesis" else None
         return _write(folder, settings, scene, views, finder, invention, clip, source, positions, progress, warn, seed)
@@ -142,8 +146,9 @@ def _write(
             background = finder.background(index)
             still = things.seen_from(index)
             replaced = matte(view, background, views.moving(index), views.observed(index), still)
-            unseen = (background.voted.support <= 1e-4) & (replaced > 0)
-            layers = Layers(replaced, background, view.render, unseen, _filling(settings, invention, view))
+            unseen = (background.voted.support <= 1e-4) & (view.ground < 0.5) & (replaced > 0)
+            filling = _filling(settings, invention, view)
+            layers = Layers(replaced, background, view.render, view.ground, unseen, filling)
             done = compositor.composite(index, codes, layers)
             shadow = map_of_size(shadow_share(view, background, replaced), (store.width, store.height))
             shadow = np.minimum(shadow, done.matte)

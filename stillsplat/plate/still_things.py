@@ -93,4 +93,5 @@ def _resized(view: StaticView) -> StaticView:
         view.render[:0],
         cv2.resize(view.z_depth, size, interpolation=cv2.INTER_NEAREST_EXACT),
         cv2.resize(view.hidden.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.25,
+        view.ground[:0],
     )

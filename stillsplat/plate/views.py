@@ -2,12 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
+import torch
 
 from gaussian.model_folder import Model
 from scene import splat_rendering
+from scene.maps import map_of_size
 from scene.observed import is_observed
 from scene.scene import Scene
 from stillsplat.plate.codes import curved, display_curve
@@ -15,7 +18,7 @@ from stillsplat.plate.warping import StaticView
 
 _CACHE_BYTES = 512 << 20
 #: a frame is not fetched from within this share of the long side of what moves in it
-_MARGIN = 0.007
+_MARGIN = 0.0045
 
 
 class RunViews(Sequence[StaticView]):
@@ -23,10 +26,12 @@ class RunViews(Sequence[StaticView]):
 
     def __init__(self, scene: Scene, model: Model, values: Callable[[int], np.ndarray] | None = None) -> None:
         self._scene, self._model, self._values = scene, model, values
+        self._shaded: Sequence[np.ndarray] | None = None
+        self._grounded: splat_rendering.Renderer | None = None
         self._renderer = splat_rendering.Renderer(model.gaussians)
         self._cache: OrderedDict[int, StaticView] = OrderedDict()
         pixels = scene.frames.width * scene.frames.height
-        self._limit = max(12, _CACHE_BYTES // (pixels * 29))
+        self._limit = max(12, _CACHE_BYTES // (pixels * 33))
 
     def __len__(self) -> int:
         return len(self._scene.frames)
@@ -44,6 +49,19 @@ class RunViews(Sequence[StaticView]):
             if len(self._cache) > self._limit:
                 self._cache.popitem(last=False)
         return self._cache[index]
+
+    def trust(self, grounded: np.ndarray) -> None:
+        """From now on, depth is that of the Gaussians that are `grounded`, bool (N,), where there are any, and `ground`
+        is known; before, it is 1 everywhere."""
+        if grounded.any():
+            which = torch.from_numpy(grounded)
+            self._grounded = splat_rendering.Renderer(self._model.gaussians.select(which))
+            self._cache = OrderedDict((index, self._with_ground(view)) for index, view in self._cache.items())
+
+    def hide(self, shaded: Sequence[np.ndarray]) -> None:
+        """From now on, what is `shaded`, a small bool map per frame, is hidden as well."""
+        self._shaded = shaded
+        self._cache = OrderedDict((index, self._with_shadow(view, index)) for index, view in self._cache.items())
 
     def moving(self, index: int) -> np.ndarray:
         """Bool (h, w): the motion mask."""
@@ -78,4 +96,20 @@ class RunViews(Sequence[StaticView]):
         z_depth = np.where(known, rendering.z_depth, far).astype(np.float32)
         radius = max(2, round(_MARGIN * max(camera.width, camera.height)))
         hidden = cv2.dilate(self.moving(index).astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
-        return StaticView(camera, image, render, z_depth, hidden | ~self.observed(index))
+        view = StaticView(
+            camera, image, render, z_depth, hidden | ~self.observed(index), np.ones(z_depth.shape, np.float32)
+        )
+        return self._with_shadow(self._with_ground(view), index)
+
+    def _with_ground(self, view: StaticView) -> StaticView:
+        if self._grounded is None:
+            return view
+        seen = self._grounded.render(view.camera)
+        z_depth = np.where(seen.z_depth > 0, seen.z_depth, view.z_depth).astype(np.float32)
+        return replace(view, z_depth=z_depth, ground=seen.alpha)
+
+    def _with_shadow(self, view: StaticView, index: int) -> StaticView:
+        if self._shaded is None:
+            return view
+        shaded = map_of_size(self._shaded[index].astype(np.float32), (view.camera.width, view.camera.height)) > 0.4
+        return replace(view, hidden=view.hidden | shaded)

@@ -25,6 +25,7 @@ def test_the_same_from_all_cameras() -> None:
         left = 90 - 3 * index
         view.hidden[40:60, left : left + 20] = True
         view.image[40:60, left : left + 20] = 0.0
+        view.ground[38:62, left - 2 : left + 22] = 0.0
     invention = invent(BackgroundFinder(all_views, range(COUNT)), ignore_progress)
     assert len(invention.gaussians) > 200
     patches = []

@@ -37,7 +37,7 @@ def layers_of(index: int, filling: np.ndarray | None) -> Layers:
     view = all_views[index]
     background = BackgroundFinder(all_views, range(COUNT)).background(index)
     replaced = matte(view, background, mover(index), np.ones_like(view.hidden), np.zeros_like(view.hidden))
-    return Layers(replaced, background, view.render, np.zeros_like(view.hidden), filling)
+    return Layers(replaced, background, view.render, view.ground, np.zeros_like(view.hidden), filling)
 
 
 def test_own_pixels_are_untouched_and_the_rest_is_the_wall_in_full_detail(store: FrameStore) -> None:
@@ -63,7 +63,7 @@ def test_what_nobody_saw_is_filled_or_transparent(store: FrameStore) -> None:
     unseen[20:40, 30:60] = True
     codes = store.region(6, slice(0, HEIGHT * SCALE), slice(0, WIDTH * SCALE))
     for filling in (np.full((HEIGHT, WIDTH, 3), 0.25, np.float32), None):
-        layers = Layers(unseen.astype(np.float32), nothing, view.render, unseen, filling)
+        layers = Layers(unseen.astype(np.float32), nothing, view.render, 1 - unseen.astype(np.float32), unseen, filling)
         done = Compositor(store, (WIDTH, HEIGHT), np.zeros(3)).composite(6, codes, layers)
         assert done.invented[62:118, 92:178].all() and not done.invented[:58].any()
         assert done.transparent == (filling is None)

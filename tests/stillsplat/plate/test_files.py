@@ -9,6 +9,7 @@ import pytest
 
 os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")
 
+from scene.errors import InputError
 from scene.media.color import ColorEncoding, ToneCurve
 from stillsplat.plate.files import file_stems, for_display, write_exr_frame, write_png_frame
 
@@ -58,3 +59,10 @@ def test_display_codes_stay_and_hdr_is_shown() -> None:
     white = np.full((4, 4, 3), round(0.75 * 65535), np.uint16)
     shown = for_display(white, ColorEncoding("hlg", "bt2020", bits=10), ToneCurve(), deep=False)
     assert shown.min() >= 250
+
+
+def test_an_exr_that_cannot_be_written(tmp_path: Path) -> None:
+    pytest.importorskip("OpenEXR")
+    plane = np.zeros((4, 6), np.float32)
+    with pytest.raises(InputError, match="cannot be written: No such file or directory"):
+        write_exr_frame(tmp_path / "gone" / "a.exr", np.zeros((4, 6, 3)), plane, plane, plane > 0, plane, None)

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.stillsplat.stand_ins import clip_images, write_clip
+
 
 @pytest.fixture
 def finished(clip, tmp_path, fakes, run_cli):
@@ -80,3 +82,67 @@ def test_options_without_sense(finished, run_cli):
     assert run_cli("plate", finished, "--plate-start", -1)[0] == 2
     assert run_cli("plate", finished, "--plate-format", "tga")[0] == 2
     assert run_cli("plate", finished.parent / "nowhere")[0] == 2
+
+
+@pytest.mark.parametrize(("width", "height"), [(63, 37), (38, 66)])
+def test_odd_and_upright_sizes(width, height, tmp_path, fakes, run_cli):
+    clip = write_clip(tmp_path / "clip", clip_images(width=width, height=height))
+    out = tmp_path / "out"
+    status, _, error = run_cli("run", clip, "-o", out, "--predictor", "fake", "--iterations", 5, "--max-size", 32)
+    assert status == 0, error
+    plate, matte = cv2.imread(str(out / "plate" / "frame4.png")), cv2.imread(str(out / "mattes" / "frame4.png"), 0)
+    own = cv2.imread(str(clip / "frame4.png"))
+    assert plate.shape == (height, width, 3) and np.array_equal(plate[matte == 0], own[matte == 0])
+    # frames of a video have even sides
+    video = cv2.VideoCapture(str(out / "plate.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 8 and video.get(cv2.CAP_PROP_FRAME_WIDTH) in (
+        width,
+        width - 1,
+        width + 1,
+    )
+
+
+def test_sixteen_bits_stay_sixteen_bits(tmp_path, fakes, run_cli):
+    deep = [image.astype(np.uint16) * 257 + (np.arange(64) * 3).astype(np.uint16)[:, None] for image in clip_images()]
+    clip = write_clip(tmp_path / "clip", [np.minimum(image, 65000).astype(np.uint16) for image in deep])
+    out = tmp_path / "out"
+    status, _, error = run_cli("run", clip, "-o", out, "--predictor", "fake", "--iterations", 5)
+    assert status == 0, error
+    plate, own = (cv2.imread(str(folder / "frame4.png"), cv2.IMREAD_UNCHANGED) for folder in (out / "plate", clip))
+    matte = cv2.imread(str(out / "mattes" / "frame4.png"), 0)
+    assert plate.dtype == np.uint16 and np.array_equal(plate[matte == 0], own[matte == 0])
+    # what was fetched is not that of 8 bits either
+    assert (matte == 255).any() and (plate[matte == 255] % 257 != 0).any()
+
+
+def test_all_of_a_frame_moves(clip, finished, run_cli):
+    for index in range(8):
+        mask = finished / "scene" / "motion_masks" / f"{index:05d}.png"
+        cv2.imwrite(str(mask), np.full_like(cv2.imread(str(mask), 0), 255))
+    for fill in ("none", "render", "synthesis"):
+        status, _, error = run_cli("plate", finished, "--fill", fill)
+        assert status == 0 and "replaced nearly everywhere" in error, error
+    assert cv2.imread(str(finished / "plate" / "frame3.png")).shape == (40, 64, 3)
+
+
+def test_a_folder_that_cannot_be_written(finished, run_cli, monkeypatch):
+    from stillsplat.plate import stage
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    run_cli("plate", finished)
+    before = (finished / "plate" / "frame0.png").read_bytes()
+    monkeypatch.setattr(stage, "_write_frame", full)
+    status, _, error = run_cli("plate", finished)
+    assert status == 2 and "cannot be written: the disk is full" in error
+    assert (finished / "plate" / "frame0.png").read_bytes() == before
+    assert not [path.name for path in finished.iterdir() if "plate" in path.name and path.name.startswith(".")]
+
+
+def test_without_openexr(finished, run_cli, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    status, _, error = run_cli("plate", finished, "--plate-format", "exr")
+    assert status == 2 and "need the package OpenEXR" in error and not (finished / "plate").exists()

@@ -1,5 +1,7 @@
 """A shadow lets the texture of the background through, darker and in the same color; an object does not."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from stillsplat.plate.mattes import matte
 from stillsplat.plate.shadows import shadow_share
 from stillsplat.plate.voting import Vote
 from stillsplat.plate.warping import StaticView
-from tests.stillsplat.plate.wall_clip import COUNT, DEPTH, HEIGHT, WIDTH, camera, clean, mover, views
+from tests.stillsplat.plate.wall_clip import COUNT, HEIGHT, WIDTH, clean, mover, views
 
 ALL = np.ones((HEIGHT, WIDTH), bool)
 
@@ -17,7 +19,7 @@ ALL = np.ones((HEIGHT, WIDTH), bool)
 def _known(image: np.ndarray, seen: int = 8) -> tuple[StaticView, Background]:
     """A frame and its exact background."""
     wall, zeros = clean(6), np.zeros((HEIGHT, WIDTH), np.float32)
-    view = StaticView(camera(6), image, wall, zeros + DEPTH, ~ALL)
+    view = replace(views()[6], image=image, hidden=~ALL)
     return view, Background([], Vote(wall, zeros + 1, zeros), np.full((HEIGHT, WIDTH), seen), wall)
 
 

@@ -59,6 +59,7 @@ def views(shadow: float = 1.0, masked: bool = True) -> list[StaticView]:
                 cv2.GaussianBlur(clean(index), (0, 0), 1.5),
                 np.full((HEIGHT, WIDTH), DEPTH, np.float32),
                 hidden if masked else np.zeros_like(hidden),
+                np.ones((HEIGHT, WIDTH), np.float32),
             )
         )
     return result
