@@ -21,7 +21,7 @@ _REACH, _MEMORY = 8, 4.0
 _SURROUNDINGS, _BLUR = 40.0, 2.0
 #: largest log odds of a color; balanced accuracies of the color models at which color counts nothing, and fully
 _COLOR_LIMIT, _SILENT, _TELLING = 3.0, 0.62, 0.87
-#: weight of smoothness, its extent (of `EdgeAwareSmoother`, at a long side of 512), its contrast in Lab / 100; steps
+#: weight of smoothness, its extent (of `EdgeAwareSmoother`, at a long side of 512), contrast in Lab / 100, and steps
 _SMOOTHNESS, _EXTENT, _CONTRAST, _STEPS = 3.0, 240.0, 0.05, 4
 _ROUNDS = 2
 
