@@ -25,8 +25,6 @@ _DOUBTFUL = 0.5
 #: that the least error decided rightly, hypotheses with more objects in the static world were up to 2.3 times as
 #: plausible, with 1.27 times the errors and more; in seven others, the right ones had 0.2 to 1.05 times the errors
 _CLEARLY_BETTER, _LARGEST_ERROR = 1.25, 1.15
-#: or it explains this many times as many tracks: few tracks of one object have small errors under many hypotheses
-_MANY_MORE = 1.6
 #: plausibility above which no further hypothesis is tried
 _CERTAIN = 0.7
 #: plausibility of the second best hypothesis, relative to that of the best, above which the choice is close
@@ -82,8 +80,7 @@ def chosen_cameras(
             whole = geometry_from_poses(other.poses, other.registered, hosts, other.center)
             whole.scale = other.scale
             refine_registered(whole, focal_prior, free_focal=focal is None, rounds=3, iterations=8)
-            fits = whole.scale <= _LARGEST_ERROR * max(geometry.scale, SMALLEST_SCALE)
-            if fits or _static_share(whole) > _MANY_MORE * _static_share(geometry):
+            if whole.scale <= _LARGEST_ERROR * max(geometry.scale, SMALLEST_SCALE):
                 found.append((plausibility(whole), whole))
         if found[-1][0] > _CERTAIN:
             break
@@ -129,10 +126,6 @@ def _at_border(host: HostTracks, center: tuple[float, float]) -> np.ndarray:
     """(T,) bool: the tracks that start at the border of the picture."""
     place = host.host_pixels / (2 * np.asarray(center))
     return np.any((place < _BORDER) | (place > 1 - _BORDER), axis=1)
-
-
-def _static_share(geometry: Geometry) -> float:
-    return float(np.mean(np.concatenate(geometry.track_weights) > STATIC_WEIGHT))
 
 
 def _differs(one: Geometry, other: Geometry) -> bool:
