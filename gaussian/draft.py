@@ -19,8 +19,8 @@ from scene.scene import Scene
 
 #: long side in pixels from which images of half the size are enough
 _HALVED_FROM = 384
-#: share of the iterations of the long optimization, for halved images and for others, and their largest number
-_HALVED_SHARE, _SHARE, _MOST = 0.15, 0.15, 600
+#: share of the iterations of the long optimization, and their largest number
+_SHARE, _MOST = 0.15, 600
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,9 @@ class DraftView:
     z_depth: np.ndarray
 
 
-def draft_iterations(scene: Scene, settings: TrainSettings) -> int:
+def draft_iterations(settings: TrainSettings) -> int:
     """The number of iterations of a draft before an optimization with `settings`."""
-    halved = max(scene.frames.width, scene.frames.height) >= _HALVED_FROM
-    return min(_MOST, int(settings.iterations * (_HALVED_SHARE if halved else _SHARE)))
+    return min(_MOST, int(settings.iterations * _SHARE))
 
 
 class Draft:
@@ -47,7 +46,7 @@ class Draft:
     def __init__(self, scene: Scene, settings: TrainSettings, progress: Progress = ignore_progress) -> None:
         """Optimizes; `settings` are those of the long optimization, held-out frames included. Progress stage:
         "drafting". Raises `InputError` without depth or static pixels."""
-        iterations = draft_iterations(scene, settings)
+        iterations = draft_iterations(settings)
         quick = replace(settings, iterations=iterations, refine_test_cameras=False, preset="standard")
         run = TrainingRun(scene, quick)
         self._halved = max(scene.frames.width, scene.frames.height) >= _HALVED_FROM

@@ -55,7 +55,7 @@ class RunSettings(SceneSettings, OptimizationSettings, PlateSettings):
     fixed_cameras: bool = option(False, "keeps the cameras, for example those of a project", group="cameras")
     #: a second pass over the predicted motion masks (`stillsplat.second_pass`)
     second_pass: bool = option(
-        True, "a second pass over the motion masks, by a draft of the static scene (docs/masks.md)", group="masks"
+        True, "a second pass over the motion masks, by a draft of the static scene (docs/gaussian.md)", group="masks"
     )
     #: folder with annotated motion masks, used for scores only
     annotations: str | None = option(

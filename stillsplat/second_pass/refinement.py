@@ -51,7 +51,7 @@ def refine_masks(scene: Scene, settings: TrainSettings, progress: Progress = ign
     pixel is left.
     """
     masks = scene.motion_masks
-    if masks is None or scene.z_depths is None or draft_iterations(scene, settings) < _SHORTEST:
+    if masks is None or scene.z_depths is None or draft_iterations(settings) < _SHORTEST:
         return None
     count = len(scene.frames)
     if float(np.mean([(masks[index] > 0.5).mean() for index in range(count)])) < _FEWEST:
