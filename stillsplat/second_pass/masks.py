@@ -8,7 +8,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from dynamic_predictor.geometric.consensus.color_models import color_codes, color_counts, log_odds_table
+from dynamic_predictor.geometric.consensus.color_models import (
+    color_codes,
+    color_counts,
+    informativeness,
+    log_odds_table,
+)
 from dynamic_predictor.geometric.consensus.pixel_cut import mean_field
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 from scene.frames import Frames
@@ -19,8 +24,8 @@ _REACH, _MEMORY = 8, 4.0
 #: width in pixels of the surroundings that the colors of what is static are taken from, and blur of the log odds of
 #: colors, at a long side of 512
 _SURROUNDINGS, _BLUR = 40.0, 2.0
-#: largest log odds of a color; balanced accuracies of the color models at which color counts nothing, and fully
-_COLOR_LIMIT, _SILENT, _TELLING = 3.0, 0.62, 0.87
+#: largest log odds of a color
+_COLOR_LIMIT = 3.0
 #: weight of smoothness, its extent (of `EdgeAwareSmoother`, at a long side of 512), contrast in Lab / 100, and steps
 _SMOOTHNESS, _EXTENT, _CONTRAST, _STEPS = 3.0, 240.0, 0.05, 4
 _ROUNDS = 2
@@ -66,7 +71,6 @@ def _color_odds(image: np.ndarray, moving: np.ndarray, static: np.ndarray, unit:
     if not moving.any() or not static.any():
         return np.zeros(image.shape[:2], np.float32)
     table = log_odds_table(moving, static)
-    right = 0.5 * (moving[table > 0].sum() / moving.sum() + static[table < 0].sum() / static.sum())
-    weight = np.clip((right - _SILENT) / (_TELLING - _SILENT), 0.0, 1.0)
-    color = np.clip(table[color_codes(image)], -_COLOR_LIMIT, _COLOR_LIMIT) * np.float32(weight)
+    weight = np.float32(informativeness(table, moving, static))
+    color = np.clip(table[color_codes(image)], -_COLOR_LIMIT, _COLOR_LIMIT) * weight
     return cv2.GaussianBlur(color, (0, 0), _BLUR * unit)

@@ -6,7 +6,7 @@ left is found by `resting`. Frames that are held out keep their masks.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -80,11 +80,6 @@ def refine_masks(scene: Scene, settings: TrainSettings, progress: Progress = ign
         return found[position_of[index]] if index in position_of else masks[index]
 
     return RefinedMasks(LoadedMaps(count, mask), frames, rested)
-
-
-def with_masks(scene: Scene, refined: RefinedMasks) -> Scene:
-    """`scene` with the masks of a second pass."""
-    return replace(scene, motion_masks=refined.masks)
 
 
 def _observations(scene: Scene, draft: Draft, frames: Sequence[int]) -> list[Observations]:

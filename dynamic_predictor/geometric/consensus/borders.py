@@ -8,7 +8,12 @@ the mask is. The result gives better color models, and so on, a few times.
 import cv2
 import numpy as np
 
-from dynamic_predictor.geometric.consensus.color_models import color_codes, color_counts, log_odds_table
+from dynamic_predictor.geometric.consensus.color_models import (
+    color_codes,
+    color_counts,
+    informativeness,
+    log_odds_table,
+)
 from dynamic_predictor.geometric.consensus.pixel_cut import mean_field
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 from scene.frames import Frames
@@ -23,8 +28,6 @@ _REACH, _MEMORY = 8, 4.0
 _COLOR_LIMIT, _INSIDE, _OUTSIDE, _BETWEEN = 3.0, 3.0, 4.0, -0.5
 #: smoothing of the log odds of color in pixels, at a longer side of 512: single pixels of a texture say little
 _BLUR = 2.0
-#: balanced accuracies of the color models at which color counts nothing, and fully
-_SILENT, _TELLING = 0.62, 0.87
 #: weight of smoothness, its extent (of `EdgeAwareSmoother`, at a longer side of 512) and its contrast in Lab / 100
 _SMOOTHNESS, _EXTENT, _CONTRAST = 3.0, 60.0, 0.05
 #: number of rounds of color models, and of steps of the inference in each
@@ -54,7 +57,7 @@ def refined_borders(images: Frames, extent: FrameMaps, core: FrameMaps | None = 
                 moving = moving + weight * counts[other][0]
                 static = static + weight * counts[other][1]
             table = log_odds_table(moving, static)
-            table *= _informativeness(table, moving, static)
+            table *= informativeness(table, moving, static)
             result[index] = _refined(images.rgb8(index), odds, table, unit)
     return result
 
@@ -79,15 +82,6 @@ def rough_log_odds(motion: np.ndarray, unit: float) -> np.ndarray:
     beyond = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3) - 0.5
     odds = np.where(inside > 0, within / (_DEPTH * unit), -beyond / (_HALO * unit))
     return np.clip(odds, -_OUTSIDE, _INSIDE).astype(np.float32)
-
-
-def _informativeness(table: np.ndarray, moving: np.ndarray, static: np.ndarray) -> float:
-    """How well colors tell what moves from its surroundings, in [0, 1]: 0 where the log odds of `table` classify few
-    more of the counted pixels correctly than chance does, 1 from `_TELLING` on."""
-    if not moving.any() or not static.any():
-        return 0.0
-    right = 0.5 * (moving[table > 0].sum() / moving.sum() + static[table < 0].sum() / static.sum())
-    return float(np.clip((right - _SILENT) / (_TELLING - _SILENT), 0.0, 1.0))
 
 
 def _counts(

@@ -12,6 +12,8 @@ import numpy as np
 BINS = 16
 #: likelihood of colors that were never seen, relative to that of a uniform distribution
 _PRIOR = 1e-3
+#: balanced accuracies of the color models at which color counts nothing, and fully
+_SILENT, _TELLING = 0.62, 0.87
 
 
 def color_codes(image: np.ndarray) -> np.ndarray:
@@ -33,6 +35,15 @@ def log_odds_table(moving: np.ndarray, static: np.ndarray) -> np.ndarray:
     static pixel, from the counts of both. Neighboring bins are smoothed; where nothing is known the ratio is 1."""
     likelihoods = [_smoothed(counts) / max(float(counts.sum()), 1e-6) + _PRIOR / BINS**3 for counts in (moving, static)]
     return np.log(likelihoods[0] / likelihoods[1]).astype(np.float32)
+
+
+def informativeness(table: np.ndarray, moving: np.ndarray, static: np.ndarray) -> float:
+    """How well colors tell what moves from its surroundings, in [0, 1]: 0 where the log odds of `table` classify few
+    more of the counted pixels correctly than chance does, 1 from `_TELLING` on."""
+    if not moving.any() or not static.any():
+        return 0.0
+    right = 0.5 * (moving[table > 0].sum() / moving.sum() + static[table < 0].sum() / static.sum())
+    return float(np.clip((right - _SILENT) / (_TELLING - _SILENT), 0.0, 1.0))
 
 
 def _smoothed(counts: np.ndarray) -> np.ndarray:
