@@ -45,7 +45,7 @@ _REFUSED = {
     "model": "the network is read from the checkpoint",
     "flow_loss_fn": "the flow loss is the smoothed absolute difference, the only kind that worked",
     "cananical_space_loss_weight": "it has no effect in DAS3R either",
-    "sam2_mask_refine": "SAM 2 is not part of this toolkit; masks of your own go into stillsplat run --masks",
+    "sam2_mask_refine": "masks are scored as predicted; stillsplat run --refine-masks sam2 refines those of a scene",
     "save_pose_qualitative": "the scene that is written holds points and cameras; COLMAP's are in its sparse/0",
     "wandb": "curves are written for TensorBoard",
     **dict.fromkeys(("world_size", "local_rank", "dist_url"), "torchrun tells each process which one it is"),

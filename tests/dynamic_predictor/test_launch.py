@@ -263,7 +263,7 @@ def test_what_has_no_truth_is_said(launch: Launch, tmp_path: Path, capsys: pytes
         ([], "Say what to do with --mode: train, eval_pose"),
         (["--mode=fly"], "Argument --mode: invalid choice: 'fly'"),
         (["--mode=eval_pose", "--lr=1e-3"], "--lr is not an option of --mode=eval_pose: it belongs to --mode=train"),
-        (["--mode=eval_pose", "--sam2_mask_refine"], "SAM 2 is not part of this toolkit"),
+        (["--mode=eval_pose", "--sam2_mask_refine"], "run --refine-masks sam2 refines those of a scene"),
         (["--mode=eval_pose", "--n_itre=3"], "Unrecognized arguments: --n_itre=3"),
         (["--mode=eval_pose", "--n_iter=3"], "--n_iter: the predictor oracle has nothing of that kind"),
         (["--mode=eval_pose", "--eval_dataset=kity"], "Argument --eval_dataset: invalid choice"),

@@ -9,25 +9,20 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.consensus.color_models import (
-    color_codes,
-    color_counts,
-    informativeness,
-    log_odds_table,
+    ColorCounts,
+    color_log_odds,
+    counts_around,
+    table_near,
 )
 from dynamic_predictor.geometric.consensus.pixel_cut import mean_field
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 from scene.frames import Frames
 from scene.maps import FrameMaps, StoredMaps
 
-#: lengths in pixels of an image whose longer side is 512: uncertainty of the rough border outside and inside of it, and
-#: width of the surroundings that the background's colors are taken from
-_HALO, _DEPTH, _SURROUNDINGS = 8.0, 5.0, 40.0
-#: distance in frames up to which colors are gathered, and at which they count exp(-1)
-_REACH, _MEMORY = 8, 4.0
-#: largest log odds of a color, largest log odds inside and outside of the rough mask, and those between core and extent
-_COLOR_LIMIT, _INSIDE, _OUTSIDE, _BETWEEN = 3.0, 3.0, 4.0, -0.5
-#: smoothing of the log odds of color in pixels, at a longer side of 512: single pixels of a texture say little
-_BLUR = 2.0
+#: uncertainty in pixels of the rough border outside and inside of it, at a longer side of 512
+_HALO, _DEPTH = 8.0, 5.0
+#: largest log odds inside and outside of the rough mask, and those between core and extent
+_INSIDE, _OUTSIDE, _BETWEEN = 3.0, 4.0, -0.5
 #: weight of smoothness, its extent (of `EdgeAwareSmoother`, at a longer side of 512) and its contrast in Lab / 100
 _SMOOTHNESS, _EXTENT, _CONTRAST = 3.0, 60.0, 0.05
 #: number of rounds of color models, and of steps of the inference in each
@@ -51,14 +46,7 @@ def refined_borders(images: Frames, extent: FrameMaps, core: FrameMaps | None = 
             counts.append(_counts(images.rgb8(index), odds, current, unit))
         for index in range(count):
             odds = _rough(extent, core, index, unit)
-            moving, static = np.zeros_like(counts[0][0]), np.zeros_like(counts[0][0])
-            for other in range(max(index - _REACH, 0), min(index + _REACH + 1, count)):
-                weight = float(np.exp(-abs(index - other) / _MEMORY))
-                moving = moving + weight * counts[other][0]
-                static = static + weight * counts[other][1]
-            table = log_odds_table(moving, static)
-            table *= informativeness(table, moving, static)
-            result[index] = _refined(images.rgb8(index), odds, table, unit)
+            result[index] = _refined(images.rgb8(index), odds, table_near(counts, index), unit)
     return result
 
 
@@ -84,25 +72,13 @@ def rough_log_odds(motion: np.ndarray, unit: float) -> np.ndarray:
     return np.clip(odds, -_OUTSIDE, _INSIDE).astype(np.float32)
 
 
-def _counts(
-    image: np.ndarray, odds: np.ndarray, current: np.ndarray | None, unit: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The colors of one frame: counts of what moves and of its surroundings, from the `current` mask (None: from the
-    rough log `odds` alone)."""
+def _counts(image: np.ndarray, odds: np.ndarray, current: np.ndarray | None, unit: float) -> ColorCounts:
+    """The colors of one frame, from the `current` mask (None: from the rough log `odds` alone)."""
     certain = 1.0 / (1.0 + np.exp(-odds))
-    motion = certain if current is None else current
-    moving = motion > 0.5
-    codes = color_codes(image)
-    if not moving.any():
-        nothing = np.zeros(codes.shape, np.float32)
-        return color_counts(codes, nothing), color_counts(codes, nothing)
-    distance = cv2.distanceTransform((~moving).astype(np.uint8), cv2.DIST_L2, 3) / (_SURROUNDINGS * unit)
-    inside = np.where(moving, np.square(motion) * certain, 0.0)
-    around = np.where(moving, 0.0, np.square(1.0 - motion) * (1.0 - certain) * np.exp(-0.5 * distance * distance))
-    if current is None:
-        # what lies between core and extent is neither
-        around[odds == np.float32(_BETWEEN)] = 0.0
-    return color_counts(codes, inside), color_counts(codes, around)
+    if current is not None:
+        return counts_around(image, current, unit, certain)
+    # what lies between core and extent is neither
+    return counts_around(image, certain, unit, certain, left_out=odds == np.float32(_BETWEEN))
 
 
 def _refined(image: np.ndarray, odds: np.ndarray, table: np.ndarray, unit: float) -> np.ndarray:
@@ -117,8 +93,7 @@ def _refined(image: np.ndarray, odds: np.ndarray, table: np.ndarray, unit: float
     part = np.ascontiguousarray(image[box])
     if min(part.shape[:2]) < 2:
         return result
-    color = np.clip(table[color_codes(part)], -_COLOR_LIMIT, _COLOR_LIMIT)
-    color = cv2.GaussianBlur(color, (0, 0), _BLUR * unit)
+    color = color_log_odds(part, table, unit)
     lab = cv2.cvtColor(part.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB) / 100.0
     smoother = EdgeAwareSmoother(lab, _EXTENT * unit * unit, _CONTRAST)
     result[box] = mean_field(color + odds[box], smoother, _SMOOTHNESS, _STEPS)
