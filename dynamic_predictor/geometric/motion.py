@@ -15,6 +15,7 @@ import numpy as np
 
 from dynamic_predictor.geometric.consensus.borders import refined_borders
 from dynamic_predictor.geometric.consensus.votes import clip_threshold, strongest, thresholds, votes
+from dynamic_predictor.geometric.consensus.weak_parts import remove_weak_parts
 from dynamic_predictor.geometric.depth import relative_error_from_confidence
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
 from dynamic_predictor.geometric.motion_evidence import Evidence, residual_evidence
@@ -24,6 +25,7 @@ from dynamic_predictor.geometric.superpixels import superpixels
 from dynamic_predictor.optical_flow.contract import OpticalFlow
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.camera import Camera
+from scene.frames import Frames
 from scene.maps import FrameMaps, StoredMaps
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
@@ -49,11 +51,19 @@ class MotionEstimate:
     """Two motion masks of every frame: probabilities (H, W), in [0, 1], that a pixel shows a moving object.
 
     `extent` reaches as far as there is no evidence against motion: it contains the objects, a halo of several pixels,
-    and areas without texture beside them. `core` is what has evidence of its own or is surrounded by it.
+    and areas without texture beside them. `core` is what has evidence of its own or is surrounded by it. `evidence`
+    (H, W) is that of the superpixels, divided by the strongest of the clip.
     """
 
     extent: StoredMaps
     core: StoredMaps
+    evidence: StoredMaps
+
+    def masks(self, images: Frames) -> StoredMaps:
+        """(H, W) of every frame: the motion masks, with borders on the edges of `images`."""
+        found = refined_borders(images, self.extent, self.core)
+        remove_weak_parts(found, self.evidence)
+        return found
 
 
 def estimate_motion(
@@ -71,7 +81,7 @@ def estimate_motion(
     """
     frames = flow.frames
     count = len(frames)
-    estimate = MotionEstimate(*(StoredMaps(count, frames.height, frames.width) for _ in range(2)))
+    estimate = MotionEstimate(*(StoredMaps(count, frames.height, frames.width) for _ in range(3)))
     for first in range(0, count, WINDOW):
         last = min(first + WINDOW, count)
         span = range(max(first - CONTEXT, 0), min(last + CONTEXT, count))
@@ -81,19 +91,21 @@ def estimate_motion(
             graph.add_frame(_segments(flow.images.rgb8(index), evidence))
             progress("motion", index, count)
         _link(graph, flow, span)
-        extent, core = _classified(graph, max(frames.width, frames.height) / 512)
-        for index, wide, narrow, segments in zip(
-            span, graph.per_frame(extent), graph.per_frame(core), graph.frames, strict=True
+        found = _classified(graph, max(frames.width, frames.height) / 512)
+        for index, segments, wide, narrow, relative in zip(
+            span, graph.frames, *map(graph.per_frame, found), strict=True
         ):
             if first <= index < last:
                 maps = _to_pixels((wide[segments.labels], narrow[segments.labels]), flow.images[index])
                 estimate.extent[index], estimate.core[index] = maps
+                estimate.evidence[index] = relative[segments.labels]
     progress("motion", count, count)
     return estimate
 
 
-def _classified(graph: SegmentGraph, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """The motion of all superpixels of `graph`: extent and core. `unit`: the longer image side divided by 512."""
+def _classified(graph: SegmentGraph, unit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The motion of all superpixels of `graph`: extent, core, and the evidence relative to the strongest. `unit`: the
+    longer image side divided by 512."""
     own = np.stack([np.concatenate([getattr(s, name) for s in graph.frames]) for name in ("moving", "static")], axis=1)
     voted = votes(graph.frames, own, unit)
     moving, static = ((1.0 - VOTES_SHARE) * own + VOTES_SHARE * voted).T
@@ -105,7 +117,7 @@ def _classified(graph: SegmentGraph, unit: float) -> tuple[np.ndarray, np.ndarra
     excess = evidence - thresholds(graph.frames, voted[:, 0] - voted[:, 1], strength, unit)
     excess = np.clip(excess, -CORE_EVIDENCE_LIMIT, CORE_EVIDENCE_LIMIT) * CORE_EVIDENCE_WEIGHT
     core = _spread(graph, np.maximum(excess, 0.0), np.maximum(-excess, 0.0), CORE_EVIDENCE_WEIGHT)
-    return extent, core
+    return extent, core, np.clip(evidence / max(strength, 1e-6), -10.0, 10.0)
 
 
 def _spread(
@@ -130,8 +142,7 @@ def motion_masks(
 ) -> StoredMaps:
     """Motion masks: per frame the probability (H, W), in [0, 1], that a pixel shows a moving object, with borders on
     the edges of the image. The parameters are those of `estimate_motion`."""
-    estimate = estimate_motion(flow, cameras, z_depths, confidences, progress=progress)
-    return refined_borders(flow.images, estimate.extent, estimate.core)
+    return estimate_motion(flow, cameras, z_depths, confidences, progress=progress).masks(flow.images)
 
 
 def scene_motion(scene: Scene, *, flow: OpticalFlow | None = None, progress: Progress = ignore_progress) -> StoredMaps:

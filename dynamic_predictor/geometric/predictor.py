@@ -8,7 +8,6 @@ import numpy as np
 
 from dynamic_predictor.contract import Prediction, Views
 from dynamic_predictor.geometric.camera_choice import CLOSE_CHOICE
-from dynamic_predictor.geometric.consensus.borders import refined_borders
 from dynamic_predictor.geometric.convergence import SETTLED_SHIFT, in_units_of, rigid_flow_shift
 from dynamic_predictor.geometric.depth import DepthEstimate, estimate_depth
 from dynamic_predictor.geometric.motion import MotionEstimate, estimate_motion
@@ -104,7 +103,7 @@ class GeometricPredictor:
             timings["depth"] += time.perf_counter() - begin
             begin = time.perf_counter()
             assert estimate is not None
-            motion = refined_borders(flow.images, estimate.extent, estimate.core)
+            motion = estimate.masks(flow.images)
             timings["motion"] += time.perf_counter() - begin
         return Prediction(
             z_depth=depth.z_depths,

@@ -18,7 +18,7 @@ from scene.observed import is_observed
 from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from stillsplat.second_pass.masks import masks_from_evidence
-from stillsplat.second_pass.residual import noise_of, residual_score
+from stillsplat.second_pass.residual import noise_of, residual_score, shadow_likeness
 from stillsplat.second_pass.resting import DIFFERENT, EQUAL, Observations, blob, departed
 
 #: share of all pixels that must move for a second pass, and iterations of the smallest draft that says something
@@ -26,9 +26,9 @@ _FEWEST, _SHORTEST = 5e-4, 100
 #: share of the pixels taken as static that may differ from the draft; above it, the draft is a poor one
 _POOR = 0.35
 #: score at which a residual says nothing, log odds for each unit above or below, and their bounds
-_NEUTRAL, _GAIN, _AGAINST, _FOR = DIFFERENT, 2.0, -2.5, 4.0
-#: log odds of the predicted masks
-_PREDICTED = 0.5
+_NEUTRAL, _GAIN, _AGAINST, _FOR = DIFFERENT, 2.0, -2.5, 3.0
+#: log odds of the predicted masks, and those of the masks of what has left or was never learned
+_PREDICTED, _CERTAIN = 1.5, 4.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ def _observations(scene: Scene, draft: Draft, frames: Sequence[int]) -> list[Obs
     for frame, view, motion in zip(frames, views, motions, strict=True):
         z_depth = np.nan_to_num(scene.z_depths[frame], nan=0.0, posinf=0.0, neginf=0.0)
         z_depth = cv2.resize(z_depth, draft.size, interpolation=cv2.INTER_NEAREST)
-        found.append(Observations(view, residual_score(view.image, view.render, noise), z_depth, motion))
+        score = residual_score(view.image, view.render, noise)
+        shadow = shadow_likeness(view.image, view.render, noise)
+        found.append(Observations(view, score, shadow, z_depth, motion))
     return found
 
 
@@ -108,16 +110,18 @@ def poor_share(observations: Sequence[Observations]) -> float:
 def _evidence(seen: Observations) -> np.ndarray:
     """(h, w) float32: log odds that a pixel of a frame moves."""
     odds = np.clip(_GAIN * (seen.score - _NEUTRAL), _AGAINST, _FOR)
+    # what casts a shadow moves, the shadow itself is a change of light on what is static
+    odds = np.where(odds > 0.0, (1.0 - seen.shadow) * odds, odds)
     # where nothing was learned, because every frame has a mask there, the render says nothing
     known = np.clip(2.0 * seen.view.alpha - 1.0, 0.0, 1.0)
     predicted = 2.0 * seen.motion - 1.0
-    return (known * odds + (_PREDICTED + (1.0 - known) * _FOR) * predicted).astype(np.float32)
+    return (known * odds + (_PREDICTED + (1.0 - known) * _CERTAIN) * predicted).astype(np.float32)
 
 
 def _with_departed(odds: np.ndarray, seen: Observations, share: np.ndarray) -> np.ndarray:
     """The evidence `odds` (h, w) with what has left: it moves in frames that show it, and frames that see through it
     show the static scene. `share`: (h, w) of the Gaussians that have left."""
     there = blob(share)
-    odds = np.where(there & (seen.score < EQUAL), _FOR, odds)
+    odds = np.where(there & (seen.score < EQUAL), _CERTAIN, odds)
     odds = np.where(there & (seen.score >= EQUAL) & (seen.motion >= 0.5), np.maximum(odds, 0.0), odds)
     return np.where(there & seen.seen_through, _AGAINST, odds).astype(np.float32)

@@ -36,11 +36,12 @@ _SMALLEST, _LOOKED_AT = 4e-3, 8
 
 @dataclass(frozen=True)
 class Observations:
-    """What one frame says about the draft, at its size: its view, its scores, the depth of the scene (0 = unknown) and
-    the motion mask, (h, w) each."""
+    """What one frame says about the draft, at its size: its view, its scores, how much it looks like the draft in a
+    shadow, the depth of the scene (0 = unknown) and the motion mask, (h, w) each."""
 
     view: DraftView
     score: np.ndarray
+    shadow: np.ndarray
     z_depth: np.ndarray
     motion: np.ndarray
 

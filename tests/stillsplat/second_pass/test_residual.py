@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from stillsplat.second_pass.residual import noise_of, residual_score
+from stillsplat.second_pass.residual import noise_of, residual_score, shadow_likeness
 
 
 def _texture(seed: int) -> np.ndarray:
@@ -29,3 +29,16 @@ def test_noise_raises_what_is_explained():
     assert noise_of([clean]) == 0.04
     assert noise_of([noisy]) > 0.08
     assert np.quantile(residual_score(noisy, clean, noise_of([noisy])), 0.999) < 2.3
+
+
+def test_a_shadow_is_told_from_a_dark_thing_and_from_a_black_one():
+    render = 0.3 + 0.6 * _texture(2)
+    image = render.copy()
+    image[20:50, 20:60] *= 0.6  # a shadow
+    image[20:50, 100:140] = (0.5, 0.2, 0.2)  # another thing, of one color
+    image[20:50, 180:220] *= 0.1  # too dark for a shadow
+    likeness = shadow_likeness(image, render, 0.04)
+    assert likeness[25:45, 25:55].min() > 0.9
+    assert likeness[25:45, 105:135].mean() < 0.2
+    assert likeness[25:45, 185:215].max() == 0.0
+    assert likeness[70:, :].max() == 0.0
