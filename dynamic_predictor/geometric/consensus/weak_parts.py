@@ -38,26 +38,21 @@ def remove_weak_parts(masks: StoredMaps, evidence: FrameMaps) -> None:
         share = cv2.resize(mask, small, interpolation=cv2.INTER_AREA)
         summed = cv2.resize(mask * evidence[index], small, interpolation=cv2.INTER_AREA)
         moving[index], mean[index] = share > 0.5, summed / np.maximum(share, 1e-6)
-    labels, _ = ndimage.label(moving, structure=np.ones((3, 3, 3)))
-    dropped = [
-        label
-        for label, box in enumerate(ndimage.find_objects(labels), 1)
-        if _is_weak(mean[box][labels[box] == label], moving.size)
-    ]
+    labels = np.zeros(moving.shape, np.int32)
+    ndimage.label(moving, structure=np.ones((3, 3, 3)), output=labels)
+    sizes = np.bincount(labels.ravel())
+    large = np.flatnonzero(sizes > _LARGE * moving.size)
+    dropped = [label for label in large[large > 0] if np.quantile(mean[labels == label], 1.0 - _TOP) < _WEAK]
     if dropped:
         weak = np.isin(labels, dropped)
         for index in np.flatnonzero(weak.any(axis=(1, 2))):
             masks[int(index)] = _without(masks[int(index)], weak[index], moving[index])
 
 
-def _is_weak(evidence: np.ndarray, pixels: int) -> bool:
-    return len(evidence) > _LARGE * pixels and float(np.quantile(evidence, 1.0 - _TOP)) < _WEAK
-
-
 def _without(mask: np.ndarray, weak: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """`mask` (H, W) without the pixels that are nearer to a `weak` place of the small maps than to another one that is
     `moving`."""
     height, width = mask.shape
-    nearest = ndimage.distance_transform_edt(~moving, return_distances=False, return_indices=True)
-    found = weak[tuple(nearest)].astype(np.uint8)
+    nearest = np.asarray(ndimage.distance_transform_edt(~moving, return_distances=False, return_indices=True))
+    found = weak[nearest[0], nearest[1]].astype(np.uint8)
     return np.where(cv2.resize(found, (width, height), interpolation=cv2.INTER_NEAREST) > 0, 0.0, mask)
