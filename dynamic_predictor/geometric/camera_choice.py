@@ -25,6 +25,9 @@ _DOUBTFUL = 0.5
 #: that the least error decided rightly, hypotheses with more objects in the static world were up to 2.3 times as
 #: plausible, with 1.27 times the errors and more; in seven others, the right ones had 0.2 to 1.05 times the errors
 _CLEARLY_BETTER, _LARGEST_ERROR = 1.25, 1.15
+#: a hypothesis with no larger errors that explains this many times the tracks is chosen even if it is less plausible,
+#: by this factor at most: the search for the least error has missed it
+_MANY_MORE_TRACKS, _LITTLE_WORSE = 1.5, 0.8
 #: plausibility above which no further hypothesis is tried
 _CERTAIN = 0.7
 #: plausibility of the second best hypothesis, relative to that of the best, above which the choice is close
@@ -64,7 +67,8 @@ def chosen_cameras(
 ) -> Geometry:
     """`geometry`, the solution with the least reprojection error for the tracks `hosts`, if it is plausible. Otherwise
     the most plausible one of it and of solutions for the tracks that it does not explain or that contradict its order
-    of depth, which must explain their tracks with no larger errors. Adds a sentence to `warnings` where the choice is
+    of depth, which must explain their tracks with no larger errors, and one of these that explains many more tracks
+    with no larger errors, even if it is a little less plausible. Adds a sentence to `warnings` where the choice is
     close.
 
     `focal` (pixels, None: unknown) and `focal_prior` as in `camera_hypotheses.solve_cameras`.
@@ -87,6 +91,10 @@ def chosen_cameras(
     best, chosen = max(found, key=lambda candidate: candidate[0])
     if best < _CLEARLY_BETTER * found[0][0]:
         best, chosen = found[0]
+        for value, other in found[1:]:
+            missed = other.scale <= chosen.scale and _static_share(other) > _MANY_MORE_TRACKS * _static_share(chosen)
+            if missed and value > _LITTLE_WORSE * best:
+                best, chosen = value, other
     if any(value > _CLOSE * best and _differs(chosen, other) for value, other in found):
         warnings.append(CLOSE_CHOICE)
     return chosen
@@ -115,6 +123,11 @@ def _other_motions(geometry: Geometry, hosts: list[HostTracks], order: Occlusion
     fewest = _SMALLEST_SHARE * sum(host.count for host in hosts)
     sets = [[host for host in part if host.count >= _FEWEST_TRACKS] for part in sets]
     return [part for part in sets if sum(host.count for host in part) > fewest]
+
+
+def _static_share(geometry: Geometry) -> float:
+    """The share of the tracks that belong to the static world."""
+    return float((np.concatenate(geometry.track_weights) > STATIC_WEIGHT).mean())
 
 
 def _subset(host: HostTracks, tracks: np.ndarray) -> HostTracks:
