@@ -88,16 +88,27 @@ def chosen_cameras(
                 found.append((plausibility(whole), whole))
         if found[-1][0] > _CERTAIN:
             break
-    best, chosen = max(found, key=lambda candidate: candidate[0])
-    if best < _CLEARLY_BETTER * found[0][0]:
-        best, chosen = found[0]
-        for value, other in found[1:]:
-            missed = other.scale <= chosen.scale and _static_share(other) > _MANY_MORE_TRACKS * _static_share(chosen)
-            if missed and value > _LITTLE_WORSE * best:
-                best, chosen = value, other
+    best, chosen = best_hypothesis(found)
     if any(value > _CLOSE * best and _differs(chosen, other) for value, other in found):
         warnings.append(CLOSE_CHOICE)
     return chosen
+
+
+def best_hypothesis(found: list[tuple[float, Geometry]]) -> tuple[float, Geometry]:
+    """The best of several hypotheses with their plausibilities, of which the first has the least error that the search
+    has found. Another one has to be clearly more plausible, or to explain many more tracks with no larger errors."""
+    first = found[0]
+    best = max(found, key=lambda candidate: candidate[0])
+    if best[0] >= _CLEARLY_BETTER * first[0]:
+        return best
+    better = [
+        (value, other)
+        for value, other in found[1:]
+        if other.scale <= first[1].scale
+        and _static_share(other) > _MANY_MORE_TRACKS * _static_share(first[1])
+        and value > _LITTLE_WORSE * first[0]
+    ]
+    return max(better, key=lambda candidate: _static_share(candidate[1]), default=first)
 
 
 def static_tracks(geometry: Geometry) -> list[HostTracks]:
