@@ -59,10 +59,16 @@ class MotionEstimate:
     core: StoredMaps
     evidence: StoredMaps
 
-    def masks(self, images: Frames) -> StoredMaps:
-        """(H, W) of every frame: the motion masks, with borders on the edges of `images`."""
+    def masks(self, images: Frames, warnings: list[str] | None = None) -> StoredMaps:
+        """(H, W) of every frame: the motion masks, with borders on the edges of `images`. Adds a sentence to `warnings`
+        where something large was left out."""
         found = refined_borders(images, self.extent, self.core)
-        remove_weak_parts(found, self.evidence)
+        left_out = remove_weak_parts(found, self.evidence)
+        if left_out > 0.0 and warnings is not None:
+            warnings.append(
+                f"{100 * left_out:.0f} % of the images move only weakly, as water, smoke and reflections do, and are "
+                "not in the motion masks; if an object is missing there, give masks of your own (--masks)."
+            )
         return found
 
 

@@ -103,7 +103,7 @@ class GeometricPredictor:
             timings["depth"] += time.perf_counter() - begin
             begin = time.perf_counter()
             assert estimate is not None
-            motion = estimate.masks(flow.images)
+            motion = estimate.masks(flow.images, warnings)
             timings["motion"] += time.perf_counter() - begin
         return Prediction(
             z_depth=depth.z_depths,

@@ -21,14 +21,15 @@ _LARGE = 0.01
 _TOP, _WEAK = 0.1, 0.6
 
 
-def remove_weak_parts(masks: StoredMaps, evidence: FrameMaps) -> None:
-    """Sets the motion `masks` (H, W) of a clip, in [0, 1], to 0 in large regions without strong evidence.
+def remove_weak_parts(masks: StoredMaps, evidence: FrameMaps) -> float:
+    """Sets the motion `masks` (H, W) of a clip, in [0, 1], to 0 in large regions without strong evidence. Returns the
+    share of all pixels that these were.
 
     `evidence` (H, W): that of every pixel for motion, divided by the strongest of the clip (`votes.strongest`).
     """
     count = len(masks)
     if count == 0:
-        return
+        return 0.0
     height, width = masks[0].shape
     small = fitted_size(width, height, _SIZE)
     moving = np.zeros((count, small[1], small[0]), bool)
@@ -43,10 +44,10 @@ def remove_weak_parts(masks: StoredMaps, evidence: FrameMaps) -> None:
     sizes = np.bincount(labels.ravel())
     large = np.flatnonzero(sizes > _LARGE * moving.size)
     dropped = [label for label in large[large > 0] if np.quantile(mean[labels == label], 1.0 - _TOP) < _WEAK]
-    if dropped:
-        weak = np.isin(labels, dropped)
-        for index in np.flatnonzero(weak.any(axis=(1, 2))):
-            masks[int(index)] = _without(masks[int(index)], weak[index], moving[index])
+    weak = np.isin(labels, dropped)
+    for index in np.flatnonzero(weak.any(axis=(1, 2))):
+        masks[int(index)] = _without(masks[int(index)], weak[index], moving[index])
+    return float(weak.mean())
 
 
 def _without(mask: np.ndarray, weak: np.ndarray, moving: np.ndarray) -> np.ndarray:
