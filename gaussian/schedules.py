@@ -16,9 +16,9 @@ class Schedules:
     depth of the scene, so that they suit any focal length and any unit of length.
     """
 
-    means: tuple[float, float] = (0.07, 0.0015)
-    log_scales: tuple[float, float] = (5e-3, 1.5e-3)
-    rotations: tuple[float, float] = (1e-3, 5e-4)
+    means: tuple[float, float] = (0.3, 0.01)
+    log_scales: tuple[float, float] = (2e-2, 2e-3)
+    rotations: tuple[float, float] = (4e-3, 5e-4)
     logit_opacities: tuple[float, float] = (5e-2, 1.5e-2)
     sh_coefficients: tuple[float, float] = (5e-3, 1e-3)
     pose: tuple[float, float] = (0.15, 0.005)

@@ -3,8 +3,8 @@
 Three steps. `motion_evidence` compares the flow of one frame to frames at several distances with the rigid flow of a
 static world, and converts the residual, in units of its standard deviation, into evidence. `segment_graph` links the
 superpixels of all frames of a window by color, flow and position and spreads the evidence over them, so that objects
-are classified as a whole and over time. Edge-aware smoothing transfers the result to pixels, and `consensus` places
-the borders on the edges of the image.
+are classified as a whole and over time. Edge-aware smoothing transfers the result to pixels, and `consensus` adds parts
+that move slightly, places the borders on the edges of the image, and leaves out what only seems to move.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.consensus.borders import refined_borders
+from dynamic_predictor.geometric.consensus.slight_parts import add_slight_parts
 from dynamic_predictor.geometric.consensus.votes import clip_threshold, strongest, thresholds, votes
 from dynamic_predictor.geometric.consensus.weak_parts import remove_weak_parts
 from dynamic_predictor.geometric.depth import relative_error_from_confidence
@@ -52,16 +53,19 @@ class MotionEstimate:
 
     `extent` reaches as far as there is no evidence against motion: it contains the objects, a halo of several pixels,
     and areas without texture beside them. `core` is what has evidence of its own or is surrounded by it. `evidence`
-    (H, W) is that of the superpixels, divided by the strongest of the clip.
+    (H, W) is that of the superpixels, divided by the strongest of the clip. `slight` is the core if even slight motion
+    counts; what of it belongs to the others, `masks` adds to both.
     """
 
     extent: StoredMaps
     core: StoredMaps
     evidence: StoredMaps
+    slight: StoredMaps
 
     def masks(self, images: Frames, warnings: list[str] | None = None) -> StoredMaps:
         """(H, W) of every frame: the motion masks, with borders on the edges of `images`. Adds a sentence to `warnings`
         where something large was left out."""
+        add_slight_parts(images, self.extent, self.core, self.slight)
         found = refined_borders(images, self.extent, self.core)
         left_out = remove_weak_parts(found, self.evidence)
         if left_out > 0.0 and warnings is not None:
@@ -87,7 +91,7 @@ def estimate_motion(
     """
     frames = flow.frames
     count = len(frames)
-    estimate = MotionEstimate(*(StoredMaps(count, frames.height, frames.width) for _ in range(3)))
+    estimate = MotionEstimate(*(StoredMaps(count, frames.height, frames.width) for _ in range(4)))
     for first in range(0, count, WINDOW):
         last = min(first + WINDOW, count)
         span = range(max(first - CONTEXT, 0), min(last + CONTEXT, count))
@@ -98,22 +102,32 @@ def estimate_motion(
             progress("motion", index, count)
         _link(graph, flow, span)
         found = _classified(graph, max(frames.width, frames.height) / 512)
-        for index, segments, wide, narrow, relative in zip(
-            span, graph.frames, *map(graph.per_frame, found), strict=True
-        ):
+        for index, segments, *values in zip(span, graph.frames, *map(graph.per_frame, found), strict=True):
             if first <= index < last:
-                maps = _to_pixels((wide[segments.labels], narrow[segments.labels]), flow.images[index])
-                estimate.extent[index], estimate.core[index] = maps
-                estimate.evidence[index] = relative[segments.labels]
+                *motion, relative = (value[segments.labels] for value in values)
+                maps = _to_pixels(motion, flow.images[index])
+                estimate.extent[index], estimate.core[index], estimate.slight[index] = maps
+                estimate.evidence[index] = relative
     progress("motion", count, count)
     return estimate
 
 
-def _classified(graph: SegmentGraph, unit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The motion of all superpixels of `graph`: extent, core, and the evidence relative to the strongest. `unit`: the
-    longer image side divided by 512."""
-    own = np.stack([np.concatenate([getattr(s, name) for s in graph.frames]) for name in ("moving", "static")], axis=1)
+def _classified(graph: SegmentGraph, unit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The motion of all superpixels of `graph`: extent, core, the core if slight motion counts, and the evidence
+    relative to the strongest. `unit`: the longer image side divided by 512."""
+    names = ("moving", "slight", "static")
+    own = np.stack([np.concatenate([getattr(s, name) for s in graph.frames]) for name in names], axis=1)
     voted = votes(graph.frames, own, unit)
+    extent, core, relative = _spread_both(graph, own[:, ::2], voted[:, ::2], unit)
+    wide, narrow, _ = _spread_both(graph, own[:, 1:], voted[:, 1:], unit)
+    return extent, core, np.minimum(wide, narrow), relative
+
+
+def _spread_both(
+    graph: SegmentGraph, own: np.ndarray, voted: np.ndarray, unit: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Extent, core and relative evidence, from the evidence (N, 2) for and against motion of the superpixels, their
+    `own` and that of their votes."""
     moving, static = ((1.0 - VOTES_SHARE) * own + VOTES_SHARE * voted).T
     evidence = moving - static
     strength = strongest(evidence, np.concatenate([s.size for s in graph.frames]))
@@ -202,6 +216,7 @@ def _segments(image: np.ndarray, evidence: Evidence) -> FrameSegments:
         position=mean_per_segment(labels, count, position),
         flow=mean_per_segment(labels, count, evidence.residual),
         moving=mean_per_segment(labels, count, evidence.moving),
+        slight=mean_per_segment(labels, count, evidence.slight),
         static=mean_per_segment(labels, count, evidence.static),
     )
 

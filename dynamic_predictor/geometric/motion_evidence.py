@@ -16,6 +16,9 @@ from scene.camera import Camera
 MOTION_STRIDES = (1, 2, 4, 8)
 #: largest log-likelihood ratio of one pair of frames, so that no single flow decides
 EVIDENCE_LIMIT = 12.0
+#: residual in standard deviations at which evidence against motion ends, and at which that for motion begins: between
+#: them errors of depth and camera are as likely as slight motion, and neighbors and colors decide
+STATIC_UP_TO, MOVING_FROM = 3.0, 4.5
 
 
 @dataclass
@@ -23,11 +26,12 @@ class Evidence:
     """Evidence about the pixels of one frame, float32.
 
     `moving` and `static` (H, W) are at least 0: mean log-likelihood ratios over the pairs of frames, clipped at
-    `EVIDENCE_LIMIT`, times the share of the flows that could be trusted. `residual` (H, W, 2) is the mean difference
-    between observed and rigid flow, in pixels per frame.
+    `EVIDENCE_LIMIT`, times the share of the flows that could be trusted. `slight` (H, W) is `moving` if even slight
+    motion counts. `residual` (H, W, 2) is the mean difference between observed and rigid flow, in pixels per frame.
     """
 
     moving: np.ndarray
+    slight: np.ndarray
     static: np.ndarray
     residual: np.ndarray
 
@@ -80,7 +84,7 @@ def residual_evidence(
 ) -> Evidence:
     """Evidence about frame `index`, whose `inverse_depth` (H, W) has the standard deviation `deviation` (H, W)."""
     shape = inverse_depth.shape
-    moving, static, total = (np.zeros(shape, np.float32) for _ in range(3))
+    moving, slight, static, total = (np.zeros(shape, np.float32) for _ in range(4))
     residual = np.zeros((*shape, 2), np.float32)
     residual_weight = np.zeros(shape, np.float32)
     depth_variance = deviation * deviation
@@ -105,11 +109,12 @@ def residual_evidence(
         # near 1 for flow with little noise, 0 where it leaves the image
         trust = np.where(np.isfinite(variance), 1.0 / (1.0 + variance), 0.0)
         chi = np.where(np.isfinite(chi), chi, 0.0)
-        # log odds of a broad distribution (moving) against the Rayleigh distribution (static): the sign changes at
-        # three standard deviations
-        odds = np.clip(0.5 * chi - 4.5, -4.5, EVIDENCE_LIMIT)
-        moving += trust * np.maximum(odds, 0.0)
-        static += trust * np.maximum(-odds, 0.0)
+        # log odds of a broad distribution (moving) against the Rayleigh distribution (static), whose sign changes at
+        # `STATIC_UP_TO`; for motion, with standard deviations that are larger by MOVING_FROM / STATIC_UP_TO
+        unit = 0.5 * STATIC_UP_TO**2
+        moving += trust * np.clip(unit * (chi / MOVING_FROM**2 - 1.0), 0.0, EVIDENCE_LIMIT)
+        slight += trust * np.clip(0.5 * chi - unit, 0.0, EVIDENCE_LIMIT)
+        static += trust * np.clip(unit - 0.5 * chi, 0.0, unit)
         total += trust
         frames_apart = other - index
         if abs(frames_apart) <= PHOTOMETRIC_STRIDE:
@@ -128,20 +133,22 @@ def residual_evidence(
         residual_weight += weight
         shift = np.maximum(shift, np.where(trust > 0.3, leverage, 0.0))
     share = 1.0 / (total + 0.5)
-    moving *= share * _photometric_factor(rigid_difference, flow_difference)
+    factor = share * _photometric_factor(rigid_difference, flow_difference)
     static *= share
-    moving += (1.0 - total * share) * _appearance_evidence(gray, differences, visible)
+    appearance = (1.0 - total * share) * _appearance_evidence(gray, differences, visible)
+    moving, slight = moving * factor + appearance, slight * factor + appearance
     height, spread = prominence(inverse_depth, moving <= static)
     # more prominent than the range of connected inverse depths, and by at least two pixels of flow
     certain = np.clip(height / max(spread, 1e-12) - 1.0, 0.0, 1.0)
     certain *= np.clip(0.5 * height * np.sqrt(shift) - 1.0, 0.0, 1.0)
-    moving = np.maximum(moving, EVIDENCE_LIMIT * certain)
+    moving, slight = (np.maximum(values, EVIDENCE_LIMIT * certain) for values in (moving, slight))
     static *= 1.0 - certain
     residual /= np.maximum(residual_weight, 1e-6)[..., None]
     unobserved = flow.unobserved(index)
     if unobserved is not None:
-        moving[unobserved], static[unobserved] = 0.0, 0.0
-    return Evidence(moving, static, residual)
+        for values in (moving, slight, static):
+            values[unobserved] = 0.0
+    return Evidence(moving, slight, static, residual)
 
 
 #: largest distance, in frames, of images that are compared

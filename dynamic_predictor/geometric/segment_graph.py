@@ -19,7 +19,8 @@ from scipy.spatial import KDTree
 @dataclass
 class FrameSegments:
     """The n superpixels of one frame: `labels` (H, W), and per superpixel its size in pixels (n,), mean color (n, 3) in
-    Lab / 100, mean position (n, 2) in pixels, mean residual flow (n, 2) in pixels per frame, and evidence (n,)."""
+    Lab / 100, mean position (n, 2) in pixels, mean residual flow (n, 2) in pixels per frame, and evidence (n,), that of
+    `motion_evidence.Evidence`."""
 
     labels: np.ndarray
     size: np.ndarray
@@ -27,6 +28,7 @@ class FrameSegments:
     position: np.ndarray
     flow: np.ndarray
     moving: np.ndarray
+    slight: np.ndarray
     static: np.ndarray
 
     @property

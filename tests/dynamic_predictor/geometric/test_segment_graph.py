@@ -15,7 +15,14 @@ def test_late_motion_is_propagated_to_all_earlier_frames():
         nothing = np.zeros(2)
         graph.add_frame(
             FrameSegments(
-                labels, np.bincount(labels.ravel()), color, np.zeros((2, 2)), np.zeros((2, 2)), nothing, nothing
+                labels,
+                np.bincount(labels.ravel()),
+                color,
+                np.zeros((2, 2)),
+                np.zeros((2, 2)),
+                nothing,
+                nothing,
+                nothing,
             )
         )
     for position in range(59):

@@ -16,7 +16,14 @@ def tiles(colors: np.ndarray, spacing: int = 16) -> FrameSegments:
     position = (np.column_stack([x, y]) + 0.5) * spacing
     zeros = np.zeros(count)
     return FrameSegments(
-        labels, np.full(count, spacing**2), colors.reshape(count, 3), position, np.zeros((count, 2)), zeros, zeros
+        labels,
+        np.full(count, spacing**2),
+        colors.reshape(count, 3),
+        position,
+        np.zeros((count, 2)),
+        zeros,
+        zeros,
+        zeros,
     )
 
 
