@@ -1,5 +1,6 @@
 """The state of an optimization, and one iteration of it."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -329,7 +330,9 @@ class TrainingRun:
     def finish(self) -> None:
         """Removes Gaussians that hardly any static pixel of the training frames contains, interpolates cameras and
         exposures of held-out frames, and fills the regions that no frame shows static."""
-        self._prune(self.training_frames[:: max(1, len(self.training_frames) // 200)], 2, PruningSettings())
+        # large Gaussians stay: they are the background of walls and sky, and nothing would grow in their place any more
+        frames = self.training_frames[:: max(1, len(self.training_frames) // 200)]
+        self._prune(frames, 2, PruningSettings(max_scale=math.inf))
         self.exposures.center(self.training_frames)
         untrained = sorted({*self.test_frames, *self.unobserved_frames})
         self.cameras.interpolate(untrained, self.training_frames)

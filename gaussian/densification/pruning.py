@@ -18,7 +18,7 @@ class PruningSettings:
     min_static: float = 0.5
     #: share of its blending weights that must lie in static pixels
     min_static_share: float = 0.1
-    #: largest standard deviation divided by the distance from the cameras
+    #: largest standard deviation divided by the distance from the cameras; infinite: of any size
     max_scale: float = 0.5
 
 

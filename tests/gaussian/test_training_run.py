@@ -40,3 +40,24 @@ def test_unsupervised_gaussians_are_removed() -> None:
     # the first is behind all cameras, the second outside of all images
     assert not any((run.gaussians.means == floater).all(dim=1).any() for floater in floaters.means)
     assert len(run.gaussians) > 0.8 * before
+
+
+def test_a_large_background_stays() -> None:
+    """A wall that shows through everywhere, and a Gaussian behind it that is larger than half its distance. Without the
+    latter the end of a run would leave the scene partly transparent."""
+    run = TrainingRun(make_scene(), replace(SETTINGS, iterations=5))
+    run.prepare(ignore_progress)
+    before = len(run.gaussians)
+    run.gaussians.logit_opacities.fill_(-3.0)
+    background = Gaussians(
+        means=torch.tensor([[0.0, 0.0, 6.0]]),
+        log_scales=torch.tensor([[3.0, 3.0, -4.0]]),
+        rotations=torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
+        logit_opacities=torch.full((1,), 5.0),
+        sh_coefficients=torch.zeros(1, run.gaussians.sh_coefficients.shape[1], 3),
+    )
+    run.optimizer.apply(Edit(torch.arange(before), background))
+    run.finish()
+    assert (run.gaussians.means == background.means[0]).all(dim=1).any()
+    alpha = torch.as_tensor(render(run.gaussians, run.cameras.camera(3)).alpha)
+    assert float(alpha.mean()) > 0.98
