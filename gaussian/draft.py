@@ -19,6 +19,9 @@ from scene.scene import Scene
 
 #: long side in pixels from which images of half the size are enough
 _HALVED_FROM = 384
+#: learning rates are lower than those of a long optimization: a draft that learns faster also learns what rests for a
+#: while, and does not find it any more
+_SCHEDULES = Schedules(means=(0.07, 0.0015), log_scales=(5e-3, 1.5e-3), rotations=(1e-3, 5e-4))
 #: share of the iterations of the long optimization, and their largest number
 _SHARE, _MOST = 0.15, 600
 
@@ -50,8 +53,7 @@ class Draft:
         quick = replace(settings, iterations=iterations, refine_test_cameras=False, preset="standard")
         run = TrainingRun(scene, quick)
         self._halved = max(scene.frames.width, scene.frames.height) >= _HALVED_FROM
-        if self._halved:
-            run.schedules = Schedules(full_size=2.0)
+        run.schedules = replace(_SCHEDULES, full_size=2.0) if self._halved else _SCHEDULES
         run.prepare(lambda stage, done, total: None)
         for done in range(iterations):
             run.advance()
