@@ -53,19 +53,16 @@ class MotionEstimate:
 
     `extent` reaches as far as there is no evidence against motion: it contains the objects, a halo of several pixels,
     and areas without texture beside them. `core` is what has evidence of its own or is surrounded by it. `evidence`
-    (H, W) is that of the superpixels, divided by the strongest of the clip. `slight` is the core if even slight motion
-    counts; what of it belongs to the others, `masks` adds to both.
+    (H, W) is that of the superpixels, divided by the strongest of the clip.
     """
 
     extent: StoredMaps
     core: StoredMaps
     evidence: StoredMaps
-    slight: StoredMaps
 
     def masks(self, images: Frames, warnings: list[str] | None = None) -> StoredMaps:
         """(H, W) of every frame: the motion masks, with borders on the edges of `images`. Adds a sentence to `warnings`
         where something large was left out."""
-        add_slight_parts(images, self.extent, self.core, self.slight)
         found = refined_borders(images, self.extent, self.core)
         left_out = remove_weak_parts(found, self.evidence)
         if left_out > 0.0 and warnings is not None:
@@ -91,7 +88,8 @@ def estimate_motion(
     """
     frames = flow.frames
     count = len(frames)
-    estimate = MotionEstimate(*(StoredMaps(count, frames.height, frames.width) for _ in range(4)))
+    *maps, slight = (StoredMaps(count, frames.height, frames.width) for _ in range(4))
+    estimate = MotionEstimate(*maps)
     for first in range(0, count, WINDOW):
         last = min(first + WINDOW, count)
         span = range(max(first - CONTEXT, 0), min(last + CONTEXT, count))
@@ -106,8 +104,9 @@ def estimate_motion(
             if first <= index < last:
                 *motion, relative = (value[segments.labels] for value in values)
                 maps = _to_pixels(motion, flow.images[index])
-                estimate.extent[index], estimate.core[index], estimate.slight[index] = maps
+                estimate.extent[index], estimate.core[index], slight[index] = maps
                 estimate.evidence[index] = relative
+        add_slight_parts(flow.images, range(first, last), estimate.extent, estimate.core, slight)
     progress("motion", count, count)
     return estimate
 
@@ -118,12 +117,12 @@ def _classified(graph: SegmentGraph, unit: float) -> tuple[np.ndarray, np.ndarra
     names = ("moving", "slight", "static")
     own = np.stack([np.concatenate([getattr(s, name) for s in graph.frames]) for name in names], axis=1)
     voted = votes(graph.frames, own, unit)
-    extent, core, relative = _spread_both(graph, own[:, ::2], voted[:, ::2], unit)
-    wide, narrow, _ = _spread_both(graph, own[:, 1:], voted[:, 1:], unit)
+    extent, core, relative = _extent_and_core(graph, own[:, [0, 2]], voted[:, [0, 2]], unit)
+    wide, narrow, _ = _extent_and_core(graph, own[:, [1, 2]], voted[:, [1, 2]], unit)
     return extent, core, np.minimum(wide, narrow), relative
 
 
-def _spread_both(
+def _extent_and_core(
     graph: SegmentGraph, own: np.ndarray, voted: np.ndarray, unit: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Extent, core and relative evidence, from the evidence (N, 2) for and against motion of the superpixels, their

@@ -16,8 +16,8 @@ from scene.camera import Camera
 MOTION_STRIDES = (1, 2, 4, 8)
 #: largest log-likelihood ratio of one pair of frames, so that no single flow decides
 EVIDENCE_LIMIT = 12.0
-#: residual in standard deviations at which evidence against motion ends, and at which that for motion begins: between
-#: them errors of depth and camera are as likely as slight motion, and neighbors and colors decide
+#: residual in standard deviations at which evidence against motion ends, and at which that for motion begins. Between
+#: them it may be slight motion or an error of depth and camera: neighbors and colors decide
 STATIC_UP_TO, MOVING_FROM = 3.0, 4.5
 
 
@@ -75,6 +75,19 @@ def background_drift(error: np.ndarray, variance: np.ndarray, step: int = 6) -> 
     return drift.astype(np.float32), scale
 
 
+def log_odds(chi_square: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Moving, slight and static evidence (H, W) of residuals with the squared length `chi_square` (H, W), in units of
+    their variance: the log odds of a broad distribution (moving) against the Rayleigh distribution (static).
+
+    Their sign changes at `STATIC_UP_TO`. For `moving`, all standard deviations are larger by MOVING_FROM /
+    STATIC_UP_TO.
+    """
+    zero = 0.5 * STATIC_UP_TO**2
+    moving = np.clip(zero * (chi_square / MOVING_FROM**2 - 1.0), 0.0, EVIDENCE_LIMIT)
+    slight = np.clip(0.5 * chi_square - zero, 0.0, EVIDENCE_LIMIT)
+    return moving, slight, np.clip(zero - 0.5 * chi_square, 0.0, zero)
+
+
 def residual_evidence(
     flow: FlowField,
     cameras: Sequence[Camera],
@@ -109,12 +122,8 @@ def residual_evidence(
         # near 1 for flow with little noise, 0 where it leaves the image
         trust = np.where(np.isfinite(variance), 1.0 / (1.0 + variance), 0.0)
         chi = np.where(np.isfinite(chi), chi, 0.0)
-        # log odds of a broad distribution (moving) against the Rayleigh distribution (static), whose sign changes at
-        # `STATIC_UP_TO`; for motion, with standard deviations that are larger by MOVING_FROM / STATIC_UP_TO
-        unit = 0.5 * STATIC_UP_TO**2
-        moving += trust * np.clip(unit * (chi / MOVING_FROM**2 - 1.0), 0.0, EVIDENCE_LIMIT)
-        slight += trust * np.clip(0.5 * chi - unit, 0.0, EVIDENCE_LIMIT)
-        static += trust * np.clip(unit - 0.5 * chi, 0.0, unit)
+        for part, odds in zip((moving, slight, static), log_odds(chi), strict=True):
+            part += trust * odds
         total += trust
         frames_apart = other - index
         if abs(frames_apart) <= PHOTOMETRIC_STRIDE:

@@ -54,9 +54,12 @@ class SegmentGraph:
     #: superpixels u of frame `position` and v of the next frame that overlap, and their overlaps in pixels
     _steps: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
     _links: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+    #: all links as a symmetric matrix, and its sums over rows; None until `spread` needs them
+    _adjacency: tuple[sparse.csr_matrix, np.ndarray] | None = None
 
     def add_frame(self, segments: FrameSegments) -> None:
         """Appends the superpixels of the next frame."""
+        self._adjacency = None
         self.frames.append(segments)
         self.first.append(self.first[-1] + segments.count)
 
@@ -117,21 +120,30 @@ class SegmentGraph:
             self._add(position, position + reach, u, found, strength / neighbors * np.exp(-0.5 * distance**2))
 
     def _add(self, position: int, other: int, u: np.ndarray, v: np.ndarray, weight: np.ndarray) -> None:
+        self._adjacency = None
         strong = weight > 1e-4
         self._links.append((u[strong] + self.first[position], v[strong] + self.first[other], weight[strong]))
 
     def spread(self, moving: np.ndarray, static: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
         """The motion x of every node, in [0, 1] (see the docstring of the module), from the evidence of every node.
         `start` is a first guess of the result."""
-        count = self.first[-1]
-        u = np.concatenate([link[0] for link in self._links])
-        v = np.concatenate([link[1] for link in self._links])
-        w = np.concatenate([link[2] for link in self._links])
-        adjacency = sparse.coo_matrix((np.r_[w, w], (np.r_[u, v], np.r_[v, u])), (count, count)).tocsr()
-        diagonal = np.asarray(adjacency.sum(axis=1)).ravel() + moving + static + 1e-6
+        adjacency, degree = self._linked()
+        diagonal = degree + moving + static + 1e-6
         system = sparse.diags(diagonal) - adjacency
         solution, _ = cg(system, moving, x0=start, rtol=1e-4, maxiter=300, M=sparse.diags(1.0 / diagonal))
         return np.clip(solution, 0.0, 1.0)
+
+    def _linked(self) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """`_adjacency`, which is the same for any evidence."""
+        if self._adjacency is not None:
+            return self._adjacency
+        u, v, weight = (np.concatenate([link[k] for link in self._links]) for k in range(3))
+        pairs = np.r_[u, v], np.r_[v, u]
+        count = self.first[-1]
+        matrix = sparse.csr_matrix((np.r_[weight, weight], pairs), (count, count))
+        linked = matrix, np.asarray(matrix.sum(axis=1)).ravel()
+        self._adjacency = linked
+        return linked
 
     def propagated(self, values: np.ndarray) -> np.ndarray:
         """The largest of the `values` (one per node, in [0, 1]) that reach each node along the flow, from any earlier

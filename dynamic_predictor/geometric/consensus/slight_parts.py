@@ -1,15 +1,15 @@
 """Parts of objects that move too little to be sure of: the flank of an elephant between its head and its legs.
 
-Errors of depth and of the camera look like slight motion, too: reflections in water, shop windows, smoke. So a part
-that only seems to move a little is taken for moving where it borders on what surely moves, and has its colors rather
-than those of the surroundings. Parts are judged as wholes, connected in space and time.
+Reflections in water and windows, smoke, and whatever has a wrong depth look like slight motion, too. So a part that
+seems to move a little is taken for moving only where it borders on what surely moves, and has its colors rather than
+those of the surroundings. Parts are judged as wholes, connected in space and time.
 """
 
 import cv2
 import numpy as np
 from scipy import ndimage
 
-from dynamic_predictor.geometric.consensus.color_models import color_codes, color_counts, log_odds_table
+from dynamic_predictor.geometric.consensus.color_models import BINS, color_codes, color_counts, log_odds_table
 from scene.frames import Frames
 from scene.images import fitted_size
 from scene.maps import FrameMaps, StoredMaps
@@ -27,36 +27,35 @@ _LIMIT = 3.0
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
-def add_slight_parts(images: Frames, extent: StoredMaps, core: StoredMaps, slight: FrameMaps) -> float:
-    """Adds to the rough masks `extent` and `core` the parts of `slight` that belong to what surely moves.
+def add_slight_parts(images: Frames, frames: range, extent: StoredMaps, core: StoredMaps, slight: FrameMaps) -> float:
+    """Adds to the rough masks `extent` and `core` of `frames` the parts of `slight` that belong to what surely moves.
 
     All are (H, W) in [0, 1] for every frame of `images`: `slight` is where something moves if slight motion counts.
-    Returns the share of all pixels that these parts are.
+    Returns the share of the pixels of `frames` that these parts are.
     """
-    count = len(images)
-    if count == 0:
-        return 0.0
+    count = len(frames)
     small = fitted_size(images.width, images.height, _SIZE)
     sure, possible = (np.zeros((count, small[1], small[0]), bool) for _ in range(2))
     codes = np.zeros(sure.shape, np.int32)
-    counts = np.zeros((2, int(color_counts(codes[0], np.zeros(codes[0].shape)).size)), np.float32)
-    for index in range(count):
-        wide = _reduced(extent[index] > 0.5, small)
-        sure[index] = _reduced((extent[index] > 0.5) & (core[index] > 0.5), small)
-        possible[index] = _reduced(slight[index] > 0.5, small)
-        codes[index] = color_codes(cv2.resize(images.rgb8(index), small, interpolation=cv2.INTER_AREA))
-        distance = cv2.distanceTransform((~possible[index]).astype(np.uint8), cv2.DIST_L2, 3)
-        around = (distance < _SURROUNDINGS) & ~possible[index] & ~wide
-        for side, where in enumerate((sure[index], around)):
-            counts[side] += color_counts(codes[index], where.astype(np.float32))
+    counts = np.zeros((2, BINS**3), np.float32)
+    for row, index in enumerate(frames):
+        wide = extent[index] > 0.5
+        sure[row] = _reduced(wide & (core[index] > 0.5), small)
+        possible[row] = _reduced(slight[index] > 0.5, small)
+        codes[row] = color_codes(cv2.resize(images.rgb8(index), small, interpolation=cv2.INTER_AREA))
+        distance = cv2.distanceTransform((~possible[row]).astype(np.uint8), cv2.DIST_L2, 3)
+        around = (distance < _SURROUNDINGS) & ~possible[row] & ~_reduced(wide, small)
+        for side, where in enumerate((sure[row], around)):
+            counts[side] += color_counts(codes[row], where.astype(np.float32))
     odds = np.clip(log_odds_table(*counts), -_LIMIT, _LIMIT)
     found = _belonging(sure, possible, odds, codes)
-    for index in np.flatnonzero(found.any(axis=(1, 2))):
-        part = cv2.dilate(found[index].astype(np.uint8), np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8))
+    for row in np.flatnonzero(found.any(axis=(1, 2))):
+        index = frames[int(row)]
+        part = cv2.dilate(found[row].astype(np.uint8), np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8))
         part = cv2.resize(part, (images.width, images.height), interpolation=cv2.INTER_NEAREST)
-        added = np.where(part > 0, slight[int(index)], 0.0)
+        added = np.where(part > 0, slight[index], 0.0)
         for masks in (extent, core):
-            masks[int(index)] = np.maximum(masks[int(index)], added)
+            masks[index] = np.maximum(masks[index], added)
     return float(found.mean())
 
 

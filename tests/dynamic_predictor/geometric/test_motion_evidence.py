@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dynamic_predictor.geometric.motion_evidence import background_drift, prominence
+from dynamic_predictor.geometric.motion_evidence import EVIDENCE_LIMIT, background_drift, log_odds, prominence
 from tests.dynamic_predictor.geometric.known_scene import HEIGHT, WIDTH
 
 
@@ -25,3 +25,14 @@ def test_prominence_of_a_separate_object_but_not_of_one_on_the_ground():
     height, spread = prominence(inverse_depth, np.ones((60, 80), bool))
     assert height[15:25, 50:60].min() > 2 * spread
     assert height[10:41, 10:20].max() < 0.1 * spread
+
+
+def test_residuals_between_the_two_limits_are_slight_motion_only():
+    moving, slight, static = log_odds(np.square(np.array([0.0, 2.9, 3.1, 4.4, 4.6, 50.0], np.float32)))
+    assert (static > 0).tolist() == [True, True, False, False, False, False]
+    assert (slight > 0).tolist() == [False, False, True, True, True, True]
+    assert (moving > 0).tolist() == [False, False, False, False, True, True]
+    assert (moving <= slight).all()
+    # the Rayleigh distribution: half the squared length, from the density at three standard deviations on
+    np.testing.assert_allclose(static[:2], [4.5, 4.5 - 0.5 * 2.9**2], rtol=1e-5)
+    assert moving[-1] == slight[-1] == EVIDENCE_LIMIT

@@ -36,7 +36,7 @@ def _clip(slight_place: tuple[slice, slice], color: tuple[int, int, int]):
 
 def test_the_flank_of_an_animal_is_added():
     frames, extent, core, slight = _clip(FLANK, GRAY)
-    share = add_slight_parts(frames, extent, core, slight)
+    share = add_slight_parts(frames, range(COUNT), extent, core, slight)
     assert share == pytest.approx(50 * 60 / (HEIGHT * WIDTH), rel=0.1)
     for masks in (extent, core):
         assert (masks[2][FLANK] > 0.5).mean() > 0.97
@@ -49,7 +49,7 @@ def test_the_flank_of_an_animal_is_added():
 def test_other_colors_and_separate_parts_are_not_added(place, color):
     frames, extent, core, slight = _clip(place, color)
     before = [(extent[index].copy(), core[index].copy()) for index in range(COUNT)]
-    assert add_slight_parts(frames, extent, core, slight) == 0.0
+    assert add_slight_parts(frames, range(COUNT), extent, core, slight) == 0.0
     for index, (wide, narrow) in enumerate(before):
         np.testing.assert_array_equal(extent[index], wide)
         np.testing.assert_array_equal(core[index], narrow)
@@ -58,5 +58,5 @@ def test_other_colors_and_separate_parts_are_not_added(place, color):
 def test_nothing_is_added_where_nothing_surely_moves():
     frames, _, _, slight = _clip(FLANK, GRAY)
     extent, core = StoredMaps(COUNT, HEIGHT, WIDTH), StoredMaps(COUNT, HEIGHT, WIDTH)
-    assert add_slight_parts(frames, extent, core, slight) == 0.0
+    assert add_slight_parts(frames, range(COUNT), extent, core, slight) == 0.0
     assert extent[0].max() == 0.0
