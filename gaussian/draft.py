@@ -19,8 +19,8 @@ from scene.scene import Scene
 
 #: long side in pixels from which images of half the size are enough
 _HALVED_FROM = 384
-#: learning rates are lower than those of a long optimization: a draft that learns faster also learns what rests for a
-#: while, and does not find it any more
+#: learning rates are lower than those of a long optimization: a draft that learns faster also fits objects that rest
+#: for a while, and then its residuals no longer show them
 _SCHEDULES = Schedules(means=(0.07, 0.0015), log_scales=(5e-3, 1.5e-3), rotations=(1e-3, 5e-4))
 #: share of the iterations of the long optimization, and their largest number
 _SHARE, _MOST = 0.15, 600

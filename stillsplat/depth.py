@@ -132,13 +132,14 @@ def _of_clip(
     settings: DepthSettings,
 ) -> int:
     """A clip or a shot of it, of which all frames are predicted in one world."""
+    check_length = length_check(settings, formats)
     driven = driver.scene(
         workspace,
         source=source,
         stream=chunks,
         accept_damaged=True,
         motion_stage=False,
-        check=length_check(settings, formats),
+        check=lambda frames, positions, source_size: check_length(frames),
     )
     is_metric = bool(driven.scene.provenance.get("is_metric"))
     _require_meters(settings, is_metric)

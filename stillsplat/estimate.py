@@ -3,11 +3,8 @@
 import os
 
 from dynamic_predictor.driver.settings import DriverSettings
-from dynamic_predictor.driver.source_names import is_live
-from dynamic_predictor.driver.sources import open_stored
 from gaussian.draft import draft_iterations
 from gaussian.settings import OptimizationSettings
-from scene.errors import InputError
 from scene.frames import Frames
 from scene.open_scene import is_scene
 from stillsplat.settings import RunSettings
@@ -15,16 +12,18 @@ from stillsplat.settings import RunSettings
 #: seconds of one core for each frame of the weight-free predictor and for each iteration of the optimizer, per million
 #: pixels: room_ball of the README (40 frames of 480x272, 2000 iterations) took 157 seconds
 _PREDICTING, _OPTIMIZING = 14.0, 0.32
-#: seconds of one core for each frame of the second pass over the masks, beside its draft, per million pixels; and for
-#: each frame of the plate, and per million pixels of the input: 100 frames of 3840x2160 took 892 seconds on two cores
+#: seconds of one core for each frame of the second pass over the masks, per million pixels, beside its draft
 _REFINING = 5.0
+#: seconds of one core for each frame of the plate, and in addition per million pixels of the input: 100 frames of
+#: 3840x2160 took 892 seconds on two cores
 _PLATE, _PLATE_PIXELS = 1.5, 1.8
 #: n cores are n to this power times as fast, up to `_MOST_CORES`: the sample took 115 seconds on two cores
 _OF_CORES, _MOST_CORES = 0.8, 8
 
 
-def estimated_time(frames: Frames, settings: DriverSettings) -> str:
-    """One sentence for a clip of these frames: "about 2 to 4 minutes"."""
+def estimated_time(frames: Frames, source_size: tuple[int, int], settings: DriverSettings) -> str:
+    """One sentence for a clip of these frames: "about 2 to 4 minutes". `source_size`: width and height of the input,
+    which the plate has."""
     pixels = frames.width * frames.height / 1e6
     speed = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_CORES)
     seconds, of_what = 0.0, []
@@ -39,7 +38,7 @@ def estimated_time(frames: Frames, settings: DriverSettings) -> str:
         if settings.second_pass and settings.masks is None and not is_given:
             seconds += (_REFINING * len(frames) + _OPTIMIZING * draft_iterations(settings.optimization())) * pixels
         if settings.plate:
-            seconds += len(frames) * (_PLATE + _PLATE_PIXELS * _input_pixels(settings, pixels))
+            seconds += len(frames) * (_PLATE + _PLATE_PIXELS * source_size[0] * source_size[1] / 1e6)
             of_what.append("plate")
     seconds /= speed**_OF_CORES
     what = f"{len(frames)} frames of {frames.width}x{frames.height}"
@@ -47,17 +46,6 @@ def estimated_time(frames: Frames, settings: DriverSettings) -> str:
         return f"{what}; how long it takes, the bars will show."
     rest = "" if settings.spec.name == "geometric" or is_given else f", without what {settings.spec.name} takes"
     return f"{what}: {_between(0.7 * seconds, 1.5 * seconds)} for {_listed(of_what)} on this machine{rest}."
-
-
-def _input_pixels(settings: DriverSettings, otherwise: float) -> float:
-    """Millions of pixels of a frame of the input, which is the size of the plate."""
-    try:
-        if is_live(str(settings.input)) or is_scene(settings.input):
-            return otherwise
-        first = next(iter(open_stored(settings.input).originals([0])), None)
-    except InputError:
-        return otherwise
-    return otherwise if first is None else first.codes.shape[0] * first.codes.shape[1] / 1e6
 
 
 def _listed(parts: list[str]) -> str:

@@ -71,9 +71,9 @@ def _predict_one(
     formats = checked_formats(settings)
     check_length = length_check(settings, formats)
 
-    def check(frames: Frames, positions: Sequence[int]) -> None:
-        check_length(frames, positions)
-        say_progress(progress, estimated_time(frames, settings))
+    def check(frames: Frames, positions: Sequence[int], source_size: tuple[int, int]) -> None:
+        check_length(frames)
+        say_progress(progress, estimated_time(frames, source_size, settings))
 
     driven = make_scene(
         settings,
@@ -96,7 +96,7 @@ def make_scene(
     progress: Progress = ignore_progress,
     warn: Callable[[str], None] = lambda sentence: None,
     *,
-    check: CheckClip = lambda frames, positions: None,
+    check: CheckClip = lambda frames, positions, source_size: None,
     clip: StreamWorkspace | None = None,
     **predictor_settings: Any,
 ) -> DrivenScene:
@@ -106,7 +106,7 @@ def make_scene(
     `SeveralShots` for a clip with cuts, unless the settings choose one of its shots."""
     if can_open(settings.input):
         scene = scene_of_folder(settings, working_folder, progress=progress, warn=warn)
-        check(scene.frames, range(len(scene.frames)))
+        check(scene.frames, range(len(scene.frames)), (scene.frames.width, scene.frames.height))
         return DrivenScene(scene)
     driver = SceneDriver(settings, progress=progress, warn=warn, **predictor_settings)
     workspace = clip or StreamWorkspace(working_folder / "clip", {}, resume=False)

@@ -196,9 +196,9 @@ def _make_scene(
     formats = checked_formats(settings, optimized=True)
     check_length = length_check(settings, formats, optimized=True)
 
-    def check(frames: Frames, positions: Sequence[int]) -> None:
-        check_length(frames, positions)
-        say_progress(progress, estimated_time(frames, settings))
+    def check(frames: Frames, positions: Sequence[int], source_size: tuple[int, int]) -> None:
+        check_length(frames)
+        say_progress(progress, estimated_time(frames, source_size, settings))
         if settings.annotations is not None:
             open_masks(settings.annotations, frames, positions=positions if settings.selects_frames else None)
 

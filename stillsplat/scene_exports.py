@@ -56,11 +56,11 @@ def of_the_prediction(formats: Sequence[str], *, optimized: bool = False) -> lis
 
 def length_check(
     settings: SceneSettings, formats: Sequence[str], *, optimized: bool = False
-) -> Callable[[Frames, Sequence[int]], None]:
+) -> Callable[[Frames], None]:
     """A check that raises `InputError` for clips that are too long to be predicted as a whole, where `formats` need
     that."""
 
-    def check(frames: Frames, positions: Sequence[int]) -> None:
+    def check(frames: Frames) -> None:
         largest, count = settings.spec.largest_views, len(frames)
         if largest is not None and count > largest and of_the_prediction(formats, optimized=optimized):
             raise InputError(

@@ -47,7 +47,7 @@ Warn = Callable[[str], None]
 #: a function from the frames to views with known masks, focal length or cameras
 KnownClip = Callable[[Frames], Views]
 #: a check of the frames and their positions in the source, which may raise `InputError`
-CheckClip = Callable[[Frames, Sequence[int]], object]
+CheckClip = Callable[[Frames, Sequence[int], tuple[int, int]], object]
 
 
 @dataclass
@@ -118,7 +118,7 @@ class SceneDriver:
         accept_damaged: bool = False,
         motion_stage: bool = True,
         together: bool = False,
-        check: CheckClip = lambda frames, positions: None,
+        check: CheckClip = lambda frames, positions, source_size: None,
         on_prediction: OnPrediction | None = None,
     ) -> DrivenScene:
         """The scene of `source` (by default the input of the settings), whose frames, depths and masks may lie in
@@ -166,7 +166,7 @@ class SceneDriver:
         find_lens = find_lens and self.settings.lens in (None, "auto")
         frames = workspace.frames() if workspace.frames_complete else None
         if frames is not None:
-            check(whole.frames(), whole.positions)
+            check(whole.frames(), whole.positions, clip.source_size or (frames.width, frames.height))
         views = None
         if needs_all:
             assert frames is not None
