@@ -19,7 +19,8 @@ from dynamic_predictor.geometric.consensus.votes import clip_threshold, stronges
 from dynamic_predictor.geometric.consensus.weak_parts import remove_weak_parts
 from dynamic_predictor.geometric.depth import relative_error_from_confidence
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
-from dynamic_predictor.geometric.motion_evidence import Evidence, residual_evidence
+from dynamic_predictor.geometric.far_islands import FarIslands
+from dynamic_predictor.geometric.motion_evidence import EVIDENCE_LIMIT, Evidence, residual_evidence
 from dynamic_predictor.geometric.rigid_flow import pixel_grid
 from dynamic_predictor.geometric.segment_graph import FrameSegments, SegmentGraph, mean_per_segment
 from dynamic_predictor.geometric.superpixels import superpixels
@@ -94,10 +95,15 @@ def estimate_motion(
         last = min(first + WINDOW, count)
         span = range(max(first - CONTEXT, 0), min(last + CONTEXT, count))
         graph = SegmentGraph()
+        islands = FarIslands(flow, cameras)
         for index in span:
-            evidence = _frame_evidence(flow, cameras, index, z_depths, confidences)
+            depth = _inverse_depth(index, z_depths, confidences)
+            evidence = residual_evidence(flow, cameras, index, *depth)
+            islands.add_frame(index, *depth, evidence.moving <= evidence.static)
             graph.add_frame(_segments(flow.images.rgb8(index), evidence))
             progress("motion", index, count)
+        for index, island in islands.moving().items():
+            _add_island(graph.frames[index - span[0]], island)
         _link(graph, flow, span)
         found = _classified(graph, max(frames.width, frames.height) / 512)
         for index, segments, *values in zip(span, graph.frames, *map(graph.per_frame, found), strict=True):
@@ -174,29 +180,30 @@ def scene_motion(scene: Scene, *, flow: OpticalFlow | None = None, progress: Pro
         return motion_masks(field, scene.cameras, scene.z_depths, scene.confidences, progress=progress)
 
 
-def _frame_evidence(
-    flow: FlowField,
-    cameras: Sequence[Camera],
-    index: int,
-    z_depths: FrameMaps,
-    confidences: FrameMaps | None,
-) -> Evidence:
-    """The evidence about frame `index`; pixels without depth have the median inverse depth, with a large deviation."""
+def _inverse_depth(index: int, z_depths: FrameMaps, confidences: FrameMaps | None) -> tuple[np.ndarray, np.ndarray]:
+    """The inverse depth of frame `index` and its standard deviation (H, W); pixels without depth have the median, with
+    a large deviation."""
     z_depth = z_depths[index]
     known = z_depth > 0
     if not known.any():
-        inverse_depth = np.zeros_like(z_depth)
-        deviation = np.full_like(z_depth, 1e6)
+        return np.zeros_like(z_depth), np.full_like(z_depth, 1e6)
+    typical = float(np.median(1.0 / z_depth[known]))
+    inverse_depth = np.where(known, 1.0 / np.where(known, z_depth, 1.0), typical).astype(np.float32)
+    if confidences is None:
+        relative = np.full_like(z_depth, 0.02)
     else:
-        typical = float(np.median(1.0 / z_depth[known]))
-        inverse_depth = np.where(known, 1.0 / np.where(known, z_depth, 1.0), typical).astype(np.float32)
-        if confidences is None:
-            relative = np.full_like(z_depth, 0.02)
-        else:
-            relative = relative_error_from_confidence(confidences[index])
-        deviation = relative * np.maximum(inverse_depth, 0.1 * typical)
-        deviation[~known] = typical
-    return residual_evidence(flow, cameras, index, inverse_depth, deviation)
+        relative = relative_error_from_confidence(confidences[index])
+    deviation = relative * np.maximum(inverse_depth, 0.1 * typical)
+    deviation[~known] = typical
+    return inverse_depth, deviation
+
+
+def _add_island(segments: FrameSegments, island: np.ndarray) -> None:
+    """Gives the superpixels in `island` (H, W) the largest evidence for motion, as far as they are in it."""
+    share = mean_per_segment(segments.labels, segments.count, island.astype(np.float32))
+    for values in (segments.moving, segments.slight):
+        np.maximum(values, EVIDENCE_LIMIT * share, out=values)
+    segments.static *= 1.0 - share
 
 
 def _segments(image: np.ndarray, evidence: Evidence) -> FrameSegments:
