@@ -190,7 +190,7 @@ def _parts(mask: np.ndarray, textured: np.ndarray) -> np.ndarray:
     with_texture = np.bincount(labels.ravel(), textured.ravel(), len(area))
     chosen = (area >= _SMALLEST * mask.size) & (with_texture >= _TEXTURED * area)
     chosen[0] = False
-    return chosen[np.asarray(labels)]
+    return chosen[np.asarray(labels, np.int32)]
 
 
 def _connected(mask: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -199,4 +199,4 @@ def _connected(mask: np.ndarray, parts: np.ndarray) -> np.ndarray:
     _, labels = cv2.connectedComponents(opened)
     chosen = np.bincount(labels.ravel(), parts.ravel()) > 0
     chosen[0] = False
-    return chosen[np.asarray(labels)]
+    return chosen[np.asarray(labels, np.int32)]
