@@ -20,6 +20,7 @@ from scene.scene import Scene
 from stillsplat.second_pass.masks import masks_from_evidence
 from stillsplat.second_pass.residual import noise_of, residual_score, shadow_likeness
 from stillsplat.second_pass.resting import DIFFERENT, EQUAL, Observations, blob, departed
+from stillsplat.second_pass.same_object import whole_objects
 
 #: share of all pixels that must move for a second pass, and iterations of the smallest draft that says something
 _FEWEST, _SHORTEST = 5e-4, 100
@@ -58,11 +59,13 @@ def refine_masks(scene: Scene, settings: TrainSettings, progress: Progress = ign
         return None
     draft = Draft(scene, settings, progress)
     frames = draft.training_frames
-    observations = _observations(scene, draft, frames)
+    observations, noise = _observations(scene, draft, frames)
     if poor_share(observations) > _POOR:
         return None
     gone = departed(draft, frames, observations)
     rested = bool(gone.any())
+    if rested:
+        gone = whole_objects(draft, frames, observations, gone, noise)
     evidence = StoredMaps(len(frames), scene.frames.height, scene.frames.width)
     for position, (frame, seen) in enumerate(zip(frames, observations, strict=True)):
         odds = _evidence(seen)
@@ -82,7 +85,8 @@ def refine_masks(scene: Scene, settings: TrainSettings, progress: Progress = ign
     return RefinedMasks(LoadedMaps(count, mask), frames, rested)
 
 
-def _observations(scene: Scene, draft: Draft, frames: Sequence[int]) -> list[Observations]:
+def _observations(scene: Scene, draft: Draft, frames: Sequence[int]) -> tuple[list[Observations], float]:
+    """What the `frames` say about the draft, and the difference to it that noise leaves."""
     assert scene.motion_masks is not None and scene.z_depths is not None
     views = [draft.view(frame) for frame in frames]
     motions = [cv2.resize(scene.motion_masks[frame], draft.size, interpolation=cv2.INTER_AREA) for frame in frames]
@@ -94,7 +98,7 @@ def _observations(scene: Scene, draft: Draft, frames: Sequence[int]) -> list[Obs
         score = residual_score(view.image, view.render, noise)
         shadow = shadow_likeness(view.image, view.render, noise)
         found.append(Observations(view, score, shadow, z_depth, motion))
-    return found
+    return found, noise
 
 
 def poor_share(observations: Sequence[Observations]) -> float:
