@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.consensus.borders import refined_borders
+from dynamic_predictor.geometric.consensus.distinct_parts import remove_distinct_parts
 from dynamic_predictor.geometric.consensus.slight_parts import add_slight_parts
 from dynamic_predictor.geometric.consensus.votes import clip_threshold, strongest, thresholds, votes
 from dynamic_predictor.geometric.consensus.weak_parts import remove_weak_parts
@@ -65,6 +66,7 @@ class MotionEstimate:
         """(H, W) of every frame: the motion masks, with borders on the edges of `images`. Adds a sentence to `warnings`
         where something large was left out."""
         found = refined_borders(images, self.extent, self.core)
+        remove_distinct_parts(images, found, self.evidence)
         left_out = remove_weak_parts(found, self.evidence)
         if left_out > 0.0 and warnings is not None:
             warnings.append(

@@ -1,0 +1,111 @@
+"""Parts of the masks that have little evidence for motion, and colors of their own: the wake and the reflection of a
+swan, the poles that a dog runs between, the smoke of a tire.
+
+Such a part is masked because it lies beside what surely moves, or seems to move with it. An object has weak parts, too,
+but they mostly look like its other parts, or lie between them.
+"""
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from dynamic_predictor.geometric.consensus.color_models import (
+    BINS,
+    color_codes,
+    color_counts,
+    informativeness,
+    log_odds_table,
+)
+from scene.frames import Frames
+from scene.images import fitted_size
+from scene.maps import FrameMaps, StoredMaps
+
+#: number of frames that are looked at together, and the longer side in pixels of the small maps that parts are found in
+_WINDOW, _SIZE = 128, 256
+#: evidence, relative to the strongest of the clip, of what surely moves, and below which it is weak
+_STRONG, _WEAK = 0.5, 0.15
+#: how well the colors of both have to be told apart (`informativeness`)
+_DISTINCT = 0.35
+#: evidence that says nothing, the log odds for each unit above or below it, and the largest log odds of a color
+_NEUTRAL, _GAIN, _LIMIT = 0.3, 4.0, 3.0
+#: standard deviations in pixels of the averages of color and of evidence
+_COLOR_BLUR, _EVIDENCE_BLUR = 1.5, 2.0
+#: share of the masks below which a part is too small to be judged
+_SMALLEST = 3e-3
+#: largest share of its surroundings that the rest of the mask is, and the share of the masks above which the part is
+#: larger than what surely moves, so that its surroundings do not matter
+_SURROUNDED, _LARGER = 0.35, 0.5
+
+
+def remove_distinct_parts(images: Frames, masks: StoredMaps, evidence: FrameMaps) -> float:
+    """Sets the motion `masks` (H, W) of a clip, in [0, 1], to 0 in parts with weak evidence and colors of their own.
+    Returns the share of all pixels that these were.
+
+    `evidence` (H, W): that of every pixel for motion, divided by the strongest of the clip (`votes.strongest`).
+    """
+    count = len(masks)
+    removed = 0.0
+    for first in range(0, count, _WINDOW):
+        frames = range(first, min(first + _WINDOW, count))
+        parts = _distinct_parts(images, frames, masks, evidence)
+        if parts is None:
+            continue
+        for row in np.flatnonzero(parts.any(axis=(1, 2))):
+            index = frames[int(row)]
+            part = parts[row].astype(np.uint8)
+            part = cv2.resize(part, (images.width, images.height), interpolation=cv2.INTER_NEAREST)
+            masks[index] = np.where(part > 0, 0.0, masks[index])
+        removed += float(parts.mean()) * len(frames)
+    return removed / max(count, 1)
+
+
+def _distinct_parts(images: Frames, frames: range, masks: StoredMaps, evidence: FrameMaps) -> np.ndarray | None:
+    """(N, h, w) bool, at a small size: the parts of the masks of `frames` that are distinct; None without any."""
+    small = fitted_size(images.width, images.height, _SIZE)
+    moving = np.zeros((len(frames), small[1], small[0]), bool)
+    weight, codes = np.zeros(moving.shape, np.float32), np.zeros(moving.shape, np.int32)
+    counts = np.zeros((2, BINS**3), np.float32)
+    for row, index in enumerate(frames):
+        mask = (masks[index] > 0.5).astype(np.float32)
+        share = cv2.resize(mask, small, interpolation=cv2.INTER_AREA)
+        summed = cv2.resize(mask * evidence[index], small, interpolation=cv2.INTER_AREA)
+        moving[row], weight[row] = share > 0.5, summed / np.maximum(share, 1e-2)
+        codes[row] = color_codes(cv2.resize(images.rgb8(index), small, interpolation=cv2.INTER_AREA))
+        counts[0] += color_counts(codes[row], moving[row] * np.where(weight[row] > _STRONG, weight[row], 0.0))
+        counts[1] += color_counts(codes[row], (moving[row] & (weight[row] < _WEAK)).astype(np.float32))
+    if not counts.any(axis=1).all():
+        return None
+    table = log_odds_table(*counts)
+    distinct = informativeness(table, *counts)
+    if distinct < _DISTINCT:
+        return None
+    table = np.clip(table, -_LIMIT, _LIMIT) * np.float32(distinct)
+    weak = np.zeros_like(moving)
+    for row, (code, own) in enumerate(zip(codes, weight, strict=True)):
+        color = cv2.GaussianBlur(table[code], (0, 0), _COLOR_BLUR)
+        odds = color + _GAIN * (cv2.GaussianBlur(own, (0, 0), _EVIDENCE_BLUR) - _NEUTRAL)
+        found = (moving[row] & (odds < 0)).astype(np.uint8)
+        weak[row] = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    return _beside(moving & ~weak, weak)
+
+
+def _beside(rest: np.ndarray, weak: np.ndarray) -> np.ndarray | None:
+    """(N, h, w) bool: the connected parts of `weak` that lie beside the `rest` of the masks, rather than in it, or are
+    larger than it; None without any."""
+    labels = np.zeros(weak.shape, np.int32)
+    ndimage.label(weak, structure=np.ones((3, 3, 3)), output=labels)
+    sizes = np.bincount(labels.ravel())
+    total = int(rest.sum() + weak.sum())
+    result = np.zeros_like(weak)
+    for label, box in enumerate(ndimage.find_objects(labels), 1):
+        if box is None or sizes[label] < _SMALLEST * total:
+            continue
+        time, rows, columns = box
+        wider = time, *(slice(max(side.start - 3, 0), side.stop + 3) for side in (rows, columns))
+        part = labels[wider] == label
+        grown = np.stack([cv2.dilate(frame.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for frame in part])
+        around = grown & ~weak[wider]
+        inside = (around & rest[wider]).sum() / max(around.sum(), 1)
+        if inside < _SURROUNDED or sizes[label] > _LARGER * total:
+            result[wider] |= part
+    return result if result.any() else None
