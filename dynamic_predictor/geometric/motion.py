@@ -66,8 +66,8 @@ class MotionEstimate:
         """(H, W) of every frame: the motion masks, with borders on the edges of `images`. Adds a sentence to `warnings`
         where something large was left out."""
         found = refined_borders(images, self.extent, self.core)
-        remove_distinct_parts(images, found, self.evidence)
         left_out = remove_weak_parts(found, self.evidence)
+        left_out += remove_distinct_parts(images, found, self.evidence)
         if left_out > 0.0 and warnings is not None:
             warnings.append(
                 f"{100 * left_out:.0f} % of the images move only weakly, as water, smoke and reflections do, and are "

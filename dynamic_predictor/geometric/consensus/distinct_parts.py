@@ -1,8 +1,7 @@
-"""Parts of the masks that have little evidence for motion, and colors of their own: the wake and the reflection of a
-swan, the poles that a dog runs between, the smoke of a tire.
+"""Large parts of the masks without evidence for motion, and with colors of their own: the wake of a swan.
 
-Such a part is masked because it lies beside what surely moves, or seems to move with it. An object has weak parts, too,
-but they mostly look like its other parts, or lie between them.
+They are masked because they border on what surely moves. An object has parts without evidence, too, but they look like
+its other parts, or are smaller than these.
 """
 
 import cv2
@@ -27,18 +26,15 @@ _STRONG, _WEAK = 0.5, 0.15
 #: how well the colors of both have to be told apart (`informativeness`)
 _DISTINCT = 0.35
 #: evidence that says nothing, the log odds for each unit above or below it, and the largest log odds of a color
-_NEUTRAL, _GAIN, _LIMIT = 0.3, 4.0, 3.0
+_NEUTRAL, _GAIN, _LIMIT = 0.3, 2.0, 3.0
 #: standard deviations in pixels of the averages of color and of evidence
 _COLOR_BLUR, _EVIDENCE_BLUR = 1.5, 2.0
-#: share of the masks below which a part is too small to be judged
-_SMALLEST = 3e-3
-#: largest share of its surroundings that the rest of the mask is, and the share of the masks above which the part is
-#: larger than what surely moves, so that its surroundings do not matter
-_SURROUNDED, _LARGER = 0.35, 0.5
+#: share of the masks above which a part is larger than what surely moves, and the mean evidence below which it has none
+_LARGER, _NOTHING = 0.5, 0.05
 
 
 def remove_distinct_parts(images: Frames, masks: StoredMaps, evidence: FrameMaps) -> float:
-    """Sets the motion `masks` (H, W) of a clip, in [0, 1], to 0 in parts with weak evidence and colors of their own.
+    """Sets the motion `masks` (H, W) of a clip, in [0, 1], to 0 in parts without evidence and with colors of their own.
     Returns the share of all pixels that these were.
 
     `evidence` (H, W): that of every pixel for motion, divided by the strongest of the clip (`votes.strongest`).
@@ -76,36 +72,25 @@ def _distinct_parts(images: Frames, frames: range, masks: StoredMaps, evidence: 
     if not counts.any(axis=1).all():
         return None
     table = log_odds_table(*counts)
-    distinct = informativeness(table, *counts)
-    if distinct < _DISTINCT:
+    if informativeness(table, *counts) < _DISTINCT:
         return None
-    table = np.clip(table, -_LIMIT, _LIMIT) * np.float32(distinct)
+    table = np.clip(table, -_LIMIT, _LIMIT)
     weak = np.zeros_like(moving)
     for row, (code, own) in enumerate(zip(codes, weight, strict=True)):
         color = cv2.GaussianBlur(table[code], (0, 0), _COLOR_BLUR)
         odds = color + _GAIN * (cv2.GaussianBlur(own, (0, 0), _EVIDENCE_BLUR) - _NEUTRAL)
         found = (moving[row] & (odds < 0)).astype(np.uint8)
         weak[row] = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-    return _beside(moving & ~weak, weak)
+    return _large_parts(moving, weak, weight)
 
 
-def _beside(rest: np.ndarray, weak: np.ndarray) -> np.ndarray | None:
-    """(N, h, w) bool: the connected parts of `weak` that lie beside the `rest` of the masks, rather than in it, or are
-    larger than it; None without any."""
+def _large_parts(moving: np.ndarray, weak: np.ndarray, evidence: np.ndarray) -> np.ndarray | None:
+    """(N, h, w) bool: the connected parts of `weak` that are larger than the rest of what is `moving` and have no
+    `evidence`; None without any. All are (N, h, w)."""
     labels = np.zeros(weak.shape, np.int32)
     ndimage.label(weak, structure=np.ones((3, 3, 3)), output=labels)
     sizes = np.bincount(labels.ravel())
-    total = int(rest.sum() + weak.sum())
-    result = np.zeros_like(weak)
-    for label, box in enumerate(ndimage.find_objects(labels), 1):
-        if box is None or sizes[label] < _SMALLEST * total:
-            continue
-        time, rows, columns = box
-        wider = time, *(slice(max(side.start - 3, 0), side.stop + 3) for side in (rows, columns))
-        part = labels[wider] == label
-        grown = np.stack([cv2.dilate(frame.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for frame in part])
-        around = grown & ~weak[wider]
-        inside = (around & rest[wider]).sum() / max(around.sum(), 1)
-        if inside < _SURROUNDED or sizes[label] > _LARGER * total:
-            result[wider] |= part
-    return result if result.any() else None
+    mean = np.bincount(labels.ravel(), evidence.ravel()) / np.maximum(sizes, 1)
+    chosen = (sizes > _LARGER * moving.sum()) & (mean < _NOTHING)
+    chosen[0] = False
+    return chosen[labels] if chosen.any() else None
