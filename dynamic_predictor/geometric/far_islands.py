@@ -13,14 +13,15 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from dynamic_predictor.geometric.depth import flow_variance, partner_frames, texture_variance
+from dynamic_predictor.geometric.depth import partner_frames, texture_variance
+from dynamic_predictor.geometric.motion_evidence import Evidence
 from dynamic_predictor.geometric.rigid_flow import RigidPair
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.camera import Camera
 from scene.images import fitted_size
 
-#: distances, in frames, of the flows that show how far the depth of an island is wrong, and where points disappear
-_STRIDES = (1, 2, 4, 8)
+#: distances, in frames, at which points disappear
+_STRIDES = (2, 4, 8)
 #: number of level sets of inverse depth
 _LEVELS = 24
 #: how far inverse depth rises on all ways out of an island: in pixels of flow, in standard deviations, and to what
@@ -54,19 +55,12 @@ class FarIslands:
         self._static: dict[int, np.ndarray] = {}
         self._parts: dict[int, np.ndarray] = {}
 
-    def add_frame(self, index: int, inverse_depth: np.ndarray, deviation: np.ndarray, static: np.ndarray) -> None:
-        """Finds the islands of frame `index`, with `inverse_depth` and its standard `deviation`. `static`: bool, what
-        does not seem to move by itself. All are (H, W)."""
-        leverage = np.zeros(inverse_depth.shape, np.float32)
-        for other in partner_frames(index, len(self._cameras), _STRIDES):
-            flow = self._flow(index, other)
-            gx, gy, _, _ = RigidPair.between(self._cameras[index], self._cameras[other]).constraint(
-                flow.displacement, inverse_depth
-            )
-            leverage = np.maximum(leverage, np.where(flow_variance(flow) < 2.0, gx * gx + gy * gy, 0.0))
+    def add_frame(self, index: int, inverse_depth: np.ndarray, deviation: np.ndarray, evidence: Evidence) -> None:
+        """Finds the islands of frame `index`, with `inverse_depth`, its standard `deviation` (H, W), and the `evidence`
+        for motion that they give."""
         outer = least_on_the_way_out(inverse_depth)
         rise = outer - inverse_depth
-        pixels = rise * np.sqrt(leverage)
+        pixels = rise * np.sqrt(evidence.leverage)
         whole, part = (
             (pixels > least) & (rise > deviations * deviation) & (outer > factor * inverse_depth)
             for least, deviations, factor in zip(_RISE_PIXELS, _RISE_DEVIATIONS, _RISE_FACTOR, strict=True)
@@ -75,7 +69,7 @@ class FarIslands:
         self._parts[index] = _parts(part, textured)
         self._islands[index] = _connected(whole, self._parts[index])
         self._inverse_depths[index] = inverse_depth
-        self._static[index] = static & textured
+        self._static[index] = (evidence.moving <= evidence.static) & textured
 
     def moving(self) -> dict[int, np.ndarray]:
         """(H, W) bool, for frames that have any: the islands that contradict the order of occlusion."""
@@ -129,7 +123,7 @@ class FarIslands:
         kernel = np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8)
         wide = np.stack([cv2.dilate(frame.astype(np.float32), kernel).astype(np.int32) for frame in labels])
         for index in sorted(self._inverse_depths):
-            for other in partner_frames(index, len(self._cameras), _STRIDES[1:]):
+            for other in partner_frames(index, len(self._cameras), _STRIDES):
                 if other not in self._inverse_depths or not 0 <= other - first < len(labels):
                     continue
                 if not labels[other - first].any():

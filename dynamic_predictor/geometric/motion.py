@@ -1,7 +1,8 @@
 """Motion masks: the pixels whose optical flow is not explained by cameras and depth.
 
 Three steps. `motion_evidence` compares the flow of one frame to frames at several distances with the rigid flow of a
-static world, and converts the residual, in units of its standard deviation, into evidence. `segment_graph` links the
+static world, and converts the residual, in units of its standard deviation, into evidence; `far_islands` finds
+objects that the camera follows. `segment_graph` links the
 superpixels of all frames of a window by color, flow and position and spreads the evidence over them, so that objects
 are classified as a whole and over time. Edge-aware smoothing transfers the result to pixels, and `consensus` adds parts
 that move slightly, places the borders on the edges of the image, and leaves out what only seems to move.
@@ -101,7 +102,7 @@ def estimate_motion(
         for index in span:
             depth = _inverse_depth(index, z_depths, confidences)
             evidence = residual_evidence(flow, cameras, index, *depth)
-            islands.add_frame(index, *depth, evidence.moving <= evidence.static)
+            islands.add_frame(index, *depth, evidence)
             graph.add_frame(_segments(flow.images.rgb8(index), evidence))
             progress("motion", index, count)
         for index, island in islands.moving().items():

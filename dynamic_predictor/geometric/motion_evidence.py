@@ -28,12 +28,14 @@ class Evidence:
     `moving` and `static` (H, W) are at least 0: mean log-likelihood ratios over the pairs of frames, clipped at
     `EVIDENCE_LIMIT`, times the share of the flows that could be trusted. `slight` (H, W) is `moving` if even slight
     motion counts. `residual` (H, W, 2) is the mean difference between observed and rigid flow, in pixels per frame.
+    `leverage` (H, W) is the largest squared change of a certain flow, in pixels, per unit of inverse depth.
     """
 
     moving: np.ndarray
     slight: np.ndarray
     static: np.ndarray
     residual: np.ndarray
+    leverage: np.ndarray
 
 
 def background_drift(error: np.ndarray, variance: np.ndarray, step: int = 6) -> tuple[np.ndarray, float]:
@@ -102,12 +104,13 @@ def residual_evidence(
     residual_weight = np.zeros(shape, np.float32)
     depth_variance = deviation * deviation
     texture = texture_variance(flow.gray(index))
-    shift, rigid_difference, flow_difference = (np.zeros(shape, np.float32) for _ in range(3))
+    shift, certain_leverage, rigid_difference, flow_difference = (np.zeros(shape, np.float32) for _ in range(4))
     gray = flow.gray(index).astype(np.float32)
     differences, visible = np.zeros((2, *shape), np.float32), np.zeros((2, *shape), np.float32)
     for other in partner_frames(index, len(cameras), MOTION_STRIDES):
         pair_flow = flow(index, other)
-        variance = flow_variance(pair_flow) + _edge_variance(pair_flow.displacement) + texture
+        noise = flow_variance(pair_flow)
+        variance = noise + _edge_variance(pair_flow.displacement) + texture
         pair = RigidPair.between(cameras[index], cameras[other])
         gx, gy, hx, hy = pair.constraint(pair_flow.displacement, inverse_depth)
         error = np.stack([hx - gx * inverse_depth, hy - gy * inverse_depth], axis=-1)
@@ -141,6 +144,7 @@ def residual_evidence(
         residual += np.nan_to_num(error, posinf=0.0, neginf=0.0) * (weight / frames_apart)[..., None]
         residual_weight += weight
         shift = np.maximum(shift, np.where(trust > 0.3, leverage, 0.0))
+        certain_leverage = np.maximum(certain_leverage, np.where(noise < 2.0, leverage, 0.0))
     share = 1.0 / (total + 0.5)
     factor = share * _photometric_factor(rigid_difference, flow_difference)
     static *= share
@@ -157,7 +161,7 @@ def residual_evidence(
     if unobserved is not None:
         for values in (moving, slight, static):
             values[unobserved] = 0.0
-    return Evidence(moving, slight, static, residual)
+    return Evidence(moving, slight, static, residual, certain_leverage)
 
 
 #: largest distance, in frames, of images that are compared

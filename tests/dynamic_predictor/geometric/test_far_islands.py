@@ -6,6 +6,7 @@ import pytest
 from dynamic_predictor.geometric.depth import estimate_depth
 from dynamic_predictor.geometric.far_islands import FarIslands, least_on_the_way_out
 from dynamic_predictor.geometric.motion import motion_masks
+from dynamic_predictor.geometric.motion_evidence import residual_evidence
 from dynamic_predictor.geometric.rigid_flow import RigidPair
 from dynamic_predictor.optical_flow.flow_field import Flow
 from scene.camera import Camera
@@ -15,13 +16,15 @@ from tests.dynamic_predictor.geometric.known_scene import COUNT, HEIGHT, WIDTH, 
 STILL = (0.0, 0.0)
 
 
-def islands_of(flow: KnownFlow, cameras: list[Camera], depths: list[np.ndarray]) -> dict[int, np.ndarray]:
+def islands_of(flow: KnownFlow, cameras: list[Camera], depths: list[np.ndarray]) -> FarIslands:
     islands = FarIslands(flow, cameras)
-    static = np.ones((HEIGHT, WIDTH), bool)
     for index in range(COUNT):
         inverse_depth = (1.0 / depths[index]).astype(np.float32)
-        islands.add_frame(index, inverse_depth, np.full_like(inverse_depth, 1e-3), static)
-    return islands.moving()
+        deviation = np.full_like(inverse_depth, 1e-3)
+        islands.add_frame(
+            index, inverse_depth, deviation, residual_evidence(flow, cameras, index, inverse_depth, deviation)
+        )
+    return islands
 
 
 def window(camera: Camera) -> np.ndarray:
@@ -67,7 +70,7 @@ def test_an_island_that_covers_what_is_nearer_moves():
     depths = [cast(camera) for camera in cameras]
     flow = KnownFlow(cameras, depths, STILL)
     at_infinity = [np.where(patch(index, STILL), 1e4, depth) for index, depth in enumerate(depths)]
-    moving = islands_of(flow, cameras, at_infinity)
+    moving = islands_of(flow, cameras, at_infinity).moving()
     assert len(moving) == COUNT
     for index, island in moving.items():
         truth = patch(index, STILL)
@@ -78,10 +81,7 @@ def test_what_is_seen_through_a_window_does_not_move():
     cameras = path(rotation=0.0)
     depths = [window(camera) for camera in cameras]
     flow = OccludedFlow(cameras, depths)
-    islands = FarIslands(flow, cameras)
-    for index in range(COUNT):
-        inverse_depth = (1.0 / depths[index]).astype(np.float32)
-        islands.add_frame(index, inverse_depth, np.full_like(inverse_depth, 1e-3), np.ones((HEIGHT, WIDTH), bool))
+    islands = islands_of(flow, cameras, depths)
     assert all(island.any() for island in islands._islands.values())
     assert islands.moving() == {}
 
@@ -95,7 +95,7 @@ def test_an_island_at_the_border_of_the_image_is_not_judged():
         island = np.zeros((HEIGHT, WIDTH), bool)
         island[1:60, 1:70] = True
         wide.append(np.where(island, 1e4, depth))
-    assert islands_of(flow, cameras, wide) == {}
+    assert islands_of(flow, cameras, wide).moving() == {}
 
 
 @pytest.mark.parametrize("outside", [0.2, 0.8])
