@@ -19,7 +19,7 @@ from scene.progress import Progress, ignore_progress
 from scene.scene import Scene
 from stillsplat.second_pass.masks import masks_from_evidence
 from stillsplat.second_pass.residual import noise_of, residual_score, shadow_likeness
-from stillsplat.second_pass.resting import DIFFERENT, EQUAL, Observations, blob, departed
+from stillsplat.second_pass.resting import DIFFERENT, EQUAL, Observations, blob, departed, pixel_sums
 from stillsplat.second_pass.same_object import whole_objects
 
 #: share of all pixels that must move for a second pass, and iterations of the smallest draft that says something
@@ -62,10 +62,11 @@ def refine_masks(scene: Scene, settings: TrainSettings, progress: Progress = ign
     observations, noise = _observations(scene, draft, frames)
     if poor_share(observations) > _POOR:
         return None
-    gone = departed(draft, frames, observations)
+    sums = pixel_sums(draft, frames, observations)
+    gone = departed(draft, frames, observations, sums)
     rested = bool(gone.any())
     if rested:
-        gone = whole_objects(draft, frames, observations, gone, noise)
+        gone = whole_objects(draft, frames, observations, gone, sums, noise)
     evidence = StoredMaps(len(frames), scene.frames.height, scene.frames.width)
     for position, (frame, seen) in enumerate(zip(frames, observations, strict=True)):
         odds = _evidence(seen)

@@ -59,12 +59,18 @@ class Observations:
         return cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
 
 
-def departed(draft: Draft, frames: Sequence[int], observations: Sequence[Observations]) -> np.ndarray:
-    """Bool (N,): the Gaussians of the draft that stand for objects that have left or come."""
+def pixel_sums(draft: Draft, frames: Sequence[int], observations: Sequence[Observations]) -> np.ndarray:
+    """(3, N, F): for each Gaussian of the draft and each frame, the pixels that see through it, that equal it, and that
+    are believed."""
     maps = [
         np.dstack([seen.seen_through, seen.believed & (seen.score < EQUAL), seen.believed]) for seen in observations
     ]
-    through, equal, believed = np.moveaxis(draft.sums(frames, maps), 2, 0)
+    return np.moveaxis(draft.sums(frames, maps), 2, 0)
+
+
+def departed(draft: Draft, frames: Sequence[int], observations: Sequence[Observations], sums: np.ndarray) -> np.ndarray:
+    """Bool (N,): the Gaussians of the draft that stand for objects that have left or come. `sums`: `pixel_sums`."""
+    through, equal, believed = sums
     found = one_change(through, equal) & (through.sum(axis=1) > _PIXELS)
     found &= (through > 0.25 * np.maximum(believed, 0.05)).sum(axis=1) >= _FRAMES
     # what rests is learned well; what never did is a blur that equals no frame

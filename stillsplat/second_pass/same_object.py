@@ -35,10 +35,15 @@ _AFTERWARDS = 0.1
 
 
 def whole_objects(
-    draft: Draft, frames: Sequence[int], observations: Sequence[Observations], gone: np.ndarray, noise: float
+    draft: Draft,
+    frames: Sequence[int],
+    observations: Sequence[Observations],
+    gone: np.ndarray,
+    sums: np.ndarray,
+    noise: float,
 ) -> np.ndarray:
     """Bool (N,): the Gaussians of the draft that have left, which are at least those of `gone`, with the rest of the
-    objects that these are a part of. `noise`: the difference that noise leaves."""
+    objects that these are a part of. `sums`: `resting.pixel_sums`; `noise`: the difference that noise leaves."""
     parts = [
         blob(draft.share_of(gone, frame)) & (seen.score < EQUAL)
         for frame, seen in zip(frames, observations, strict=True)
@@ -55,17 +60,12 @@ def whole_objects(
     if not chosen:
         return gone
     inside, total, _ = np.moveaxis(draft.sums(chosen, maps).sum(axis=1), 1, 0)
-    return gone | ((inside > 0.5 * total) & (total > 0) & _unseen_afterwards(draft, frames, observations, gone))
+    return gone | ((inside > 0.5 * total) & (total > 0) & _unseen_afterwards(gone, sums))
 
 
-def _unseen_afterwards(
-    draft: Draft, frames: Sequence[int], observations: Sequence[Observations], gone: np.ndarray
-) -> np.ndarray:
+def _unseen_afterwards(gone: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """Bool (N,): the Gaussians that hardly any of the frames shows that see through `gone`."""
-    maps = [
-        np.dstack([seen.seen_through, seen.believed & (seen.score < EQUAL), seen.believed]) for seen in observations
-    ]
-    through, equal, _ = np.moveaxis(draft.sums(frames, maps), 2, 0)
+    through, equal, _ = sums
     after = through[gone].sum(axis=0) > equal[gone].sum(axis=0)
     return equal[:, after].sum(axis=1) <= _AFTERWARDS * np.maximum(equal.sum(axis=1), 1e-6)
 
