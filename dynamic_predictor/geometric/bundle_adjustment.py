@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dynamic_predictor.geometric.normal_equations import Unknowns, linearize, prior_cost, solve
-from dynamic_predictor.geometric.reprojection import Poses, Problem, residual_norms, robust_cost
+from dynamic_predictor.geometric.normal_equations import equations_of, intrinsics_prior_cost, solved_step
+from dynamic_predictor.geometric.reprojection import Poses, Problem
+from dynamic_predictor.geometric.unknowns import Unknowns
 
 
 @dataclass
@@ -59,27 +60,26 @@ def adjust(
     unknowns = Unknowns.of(free, free_zoom, poses.radial is not None)
     damping = 1e-4
 
+    equations = equations_of(problem, unknowns, scale=scale, depth_prior=depth_prior, free_depths=free_depth)
+
     def evaluate(state: Poses, depths: list[np.ndarray]) -> float:
-        cost = robust_cost(residual_norms(problem, state, depths), problem, scale)
-        return cost + prior_cost(problem, state, depths, focal_prior, depth_prior, unknowns)
+        return equations.cost(state, depths) + intrinsics_prior_cost(state, focal_prior, unknowns)
 
     fixed = unknowns.fixed(free_focal and not free_zoom, free_focal, free_translation)
     current = evaluate(poses, inverse_depths)
     stalled = 0
-    system = None
+    is_current = False
     for _ in range(iterations):
-        if system is None:
-            system = linearize(problem, poses, inverse_depths, scale, unknowns, depth_prior)
-        step, depth_steps = solve(system, problem, poses, damping, unknowns, fixed, free_depth, focal_prior)
+        if not is_current:
+            equations.linearize(poses, inverse_depths)
+            is_current = True
+        step = solved_step(equations, poses, damping, unknowns, fixed, focal_prior)
         pose_step = np.zeros((frame_count, unknowns.per_frame))
         pose_step[free] = step[: unknowns.shared].reshape(-1, unknowns.per_frame)
         moved = poses.moved(pose_step, *step[unknowns.shared :])
         moved_depths = inverse_depths
         if free_depth:
-            moved_depths = []
-            for depth, change in zip(inverse_depths, depth_steps, strict=True):
-                floor = 1e-3 * max(float(np.median(depth)), 1e-9)
-                moved_depths.append(np.clip(depth + change, np.maximum(floor, 0.2 * depth), 5 * depth + 10 * floor))
+            moved_depths = equations.moved_depths(damping, step, inverse_depths)
         cost = evaluate(moved, moved_depths)
         if np.isfinite(cost) and cost < current:
             gain = (current - cost) / max(current, 1e-12)
@@ -87,7 +87,7 @@ def adjust(
             if free_depth and free_translation and free.all():
                 poses, inverse_depths = _normalized(poses, inverse_depths)
             damping = max(damping / 5, 1e-9)
-            system = None
+            is_current = False
             stalled = stalled + 1 if gain < tolerance else 0
             if stalled >= 2:
                 break

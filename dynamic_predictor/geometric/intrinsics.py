@@ -1,6 +1,7 @@
 """What a camera may have beyond one focal length: one radial term of its lens, and a focal length of every frame."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -43,13 +44,17 @@ class RadialTerm:
         slope = by_square_ratio * (1 + k * angle_square) + ratio * k * by_square_angle
         return value, slope, ratio * angle_square
 
-    @property
+    @cached_property
     def largest_square(self) -> float:
         """Beyond this squared distance the lens has no image; the factor is kept there."""
-        limit = self._lens.limit
-        return min(limit**2 if self.family == "perspective" else np.tan(min(limit, 1.55)) ** 2, 1e4)
+        return min(self.limit**2 if self.family == "perspective" else np.tan(min(self.limit, 1.55)) ** 2, 1e4)
 
     @property
+    def limit(self) -> float:
+        """Where the radial function ends (`Lens.limit`)."""
+        return self._lens.limit
+
+    @cached_property
     def _lens(self) -> Lens:
         return self.lens(2, 2, 1.0)
 

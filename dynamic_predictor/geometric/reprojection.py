@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from dynamic_predictor.geometric.compiled import compiled_cameras, compiled_problem, kernels
 from dynamic_predictor.geometric.intrinsics import RadialTerm
 from dynamic_predictor.geometric.tracks import HostTracks
 from scene.rotations import nearest_rotation
@@ -149,7 +150,17 @@ def relative_poses(host: HostTracks, poses: Poses) -> tuple[np.ndarray, np.ndarr
 
 
 def residual_norms(problem: Problem, poses: Poses, inverse_depths: list[np.ndarray]) -> list[np.ndarray]:
-    """Reprojection errors (K, T) per host, in pixels; NaN where there is no observation."""
+    """Reprojection errors (K, T) per host, in pixels; NaN where there is no observation. The compiled kernels compute
+    them where they are installed."""
+    module = kernels()
+    if module is None or not problem.hosts:
+        return residual_norms_with_numpy(problem, poses, inverse_depths)
+    tracks = compiled_problem(module, problem.hosts, problem.track_weights, len(poses.rotations))
+    return tracks.errors(compiled_cameras(module, poses, problem.center), np.concatenate(inverse_depths))
+
+
+def residual_norms_with_numpy(problem: Problem, poses: Poses, inverse_depths: list[np.ndarray]) -> list[np.ndarray]:
+    """`residual_norms` without compiled kernels."""
     norms = []
     for host, inverse_depth in zip(problem.hosts, inverse_depths, strict=True):
         _, _, x, y, z = points_in_frames(host, inverse_depth, poses, problem.center)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dynamic_predictor.geometric.intrinsics import RadialTerm
-from dynamic_predictor.geometric.normal_equations import Unknowns, linearize
+from dynamic_predictor.geometric.numpy_equations import linearize
 from dynamic_predictor.geometric.reprojection import Problem, project_host, residual_norms
+from dynamic_predictor.geometric.unknowns import Unknowns
 from tests.dynamic_predictor.geometric.synthetic_tracks import CENTER, curved_path, synthetic_tracks
 
 pytestmark = pytest.mark.usefixtures("calm_linear_algebra")

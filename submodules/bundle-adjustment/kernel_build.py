@@ -1,0 +1,1 @@
+../diff-gaussian-rasterization/kernel_build.py
