@@ -8,7 +8,7 @@
 # one, as their names say (manylinux_2_35 = glibc 2.35): build them on the oldest system that is to be served.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-KERNELS=(simple-knn diff-gaussian-rasterization fused-ssim pointmap-alignment)
+KERNELS=(simple-knn diff-gaussian-rasterization fused-ssim pointmap-alignment bundle-adjustment)
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || {
     echo "A C++ compiler is needed to build wheels; install one (on Debian and Ubuntu: sudo apt install g++)." >&2

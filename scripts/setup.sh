@@ -13,7 +13,7 @@ TORCH=torch==2.13.0
 CPU_INDEX=https://download.pytorch.org/whl/cpu
 VENV_PYTHON="$PWD/.venv/bin/python"
 WHEELS=${STILLSPLAT_WHEELS:-dist}
-KERNELS=(simple-knn diff-gaussian-rasterization fused-ssim pointmap-alignment)
+KERNELS=(simple-knn diff-gaussian-rasterization fused-ssim pointmap-alignment bundle-adjustment)
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 fail() {

@@ -1,7 +1,8 @@
 """Builds C++ kernels as one shared library with a plain C interface, which Python loads with ctypes.
 
 The library depends neither on PyTorch nor on Python's ABI, so that one wheel serves every Python 3 of a platform. The
-package `pointmap-alignment` uses this file through a symbolic link, so that each package can be built on its own.
+packages `pointmap-alignment` and `bundle-adjustment` use this file through symbolic links, so that each package can be
+built on its own.
 """
 
 import os

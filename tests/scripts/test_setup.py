@@ -10,7 +10,7 @@ import pytest
 
 from tests.paths import ROOT
 
-PACKAGES = ("simple-knn", "diff-gaussian-rasterization", "fused-ssim", "pointmap-alignment")
+PACKAGES = ("simple-knn", "diff-gaussian-rasterization", "fused-ssim", "pointmap-alignment", "bundle-adjustment")
 TOOLS = ("bash", "sh", "dirname", "head", "mkdir", "rm", "cat", "uname", "flock")
 
 pytestmark = pytest.mark.skipif(os.name != "posix" or not shutil.which("bash"), reason="needs bash")
@@ -68,7 +68,7 @@ def checkout(tmp_path: Path) -> Checkout:
 def test_nothing_is_done_twice_and_tests_need_more(checkout: Checkout) -> None:
     checkout.compiler("12")
     calls, said = checkout.run()
-    assert [call.split()[-1] for call in calls] == ["torch==2.13.0", "./submodules/pointmap-alignment", "."]
+    assert [call.split()[-1] for call in calls] == ["torch==2.13.0", "./submodules/bundle-adjustment", "."]
     assert said == ""
     assert checkout.run() == ([], "")
     calls, _ = checkout.run("dev")
