@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 import scipy.linalg
 
-from dynamic_predictor.geometric.compiled import CompiledEquations, kernels
+from dynamic_predictor.geometric.compiled import kernels
+from dynamic_predictor.geometric.compiled_equations import CompiledEquations
 from dynamic_predictor.geometric.numpy_equations import NumpyEquations
 from dynamic_predictor.geometric.reprojection import Poses, Problem
 from dynamic_predictor.geometric.unknowns import Unknowns
@@ -104,6 +105,7 @@ def solved_step(
         matrix[np.ix_(places, places)] += strength * share**2
         gradient[places] += strength * share * _log_focal(poses, focal_prior[0])
     if len(zooms):
+        assert poses.zoom is not None
         frames, bending = unknowns.zoom_bends()
         curvature = weight / len(frames) * bending.T @ bending
         matrix[np.ix_(zooms, zooms)] += curvature

@@ -8,11 +8,12 @@ Frames of reference: poses are `camera_from_world`; rotations multiply camera po
 """
 
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dynamic_predictor.geometric.compiled import compiled_cameras, compiled_problem, kernels
+from dynamic_predictor.geometric.compiled import compiled_problem, kernels
 from dynamic_predictor.geometric.intrinsics import RadialTerm
 from dynamic_predictor.geometric.tracks import HostTracks
 from scene.rotations import nearest_rotation
@@ -147,6 +148,26 @@ def relative_poses(host: HostTracks, poses: Poses) -> tuple[np.ndarray, np.ndarr
     """`frame_from_host` rotations (K, 3, 3) and translations (K, 3)."""
     rotation = poses.rotations[host.frames] @ poses.rotations[host.host].T
     return rotation, poses.translations[host.frames] - rotation @ poses.translations[host.host]
+
+
+def compiled_cameras(module: ModuleType, poses: Poses, center: tuple[float, float]):
+    """The cameras in the form of the kernels (`bundle_adjustment.Cameras`)."""
+    focals = np.full(len(poses.rotations), poses.focal)
+    if poses.zoom is not None:
+        focals = poses.focal * np.exp(poses.zoom)
+    radial = poses.radial
+    if radial is None:
+        return module.Cameras(poses.rotations, poses.translations, focals, center)
+    return module.Cameras(
+        poses.rotations,
+        poses.translations,
+        focals,
+        center,
+        radial.family,
+        radial.coefficient,
+        radial.limit,
+        radial.largest_square,
+    )
 
 
 def residual_norms(problem: Problem, poses: Poses, inverse_depths: list[np.ndarray]) -> list[np.ndarray]:

@@ -7,10 +7,17 @@ import pytest
 
 from dynamic_predictor.geometric import normal_equations, reprojection
 from dynamic_predictor.geometric.bundle_adjustment import adjust
-from dynamic_predictor.geometric.compiled import CompiledEquations, compiled_cameras, compiled_problem
+from dynamic_predictor.geometric.compiled import compiled_problem
+from dynamic_predictor.geometric.compiled_equations import CompiledEquations
 from dynamic_predictor.geometric.intrinsics import RadialTerm
 from dynamic_predictor.geometric.numpy_equations import NumpyEquations
-from dynamic_predictor.geometric.reprojection import Problem, project_host, residual_norms, residual_norms_with_numpy
+from dynamic_predictor.geometric.reprojection import (
+    Problem,
+    compiled_cameras,
+    project_host,
+    residual_norms,
+    residual_norms_with_numpy,
+)
 from dynamic_predictor.geometric.unknowns import Unknowns
 from tests.dynamic_predictor.geometric.synthetic_tracks import CENTER, center_error, curved_path, synthetic_tracks
 
