@@ -65,8 +65,11 @@ def problem_and_poses(seed=2, radial=None, with_zoom=False, per_host=75):
 
 def pair(problem, poses, free, per_frame, *, free_depths=True):
     unknowns = Unknowns.of(free, per_frame == 7, poses.radial is not None)
-    settings = dict(scale=0.7, depth_prior=0.02, free_depths=free_depths)
-    return CompiledEquations(kernels, problem, unknowns, **settings), NumpyEquations(problem, unknowns, **settings)
+    settings = dict(scale=0.7, depth_prior=0.02)
+    return (
+        CompiledEquations(kernels, problem, unknowns, **settings, free_depths=free_depths),
+        NumpyEquations(problem, unknowns, **settings, free_depths=free_depths),
+    )
 
 
 @pytest.mark.parametrize("radial", LENSES)
