@@ -55,7 +55,7 @@ def equations_of(
 ) -> Equations:
     """The normal equations for noise of `scale` pixels, by the compiled kernels where they are installed."""
     module = kernels()
-    if module is None:
+    if module is None or not problem.hosts:
         return NumpyEquations(problem, unknowns, scale=scale, depth_prior=depth_prior, free_depths=free_depths)
     return CompiledEquations(module, problem, unknowns, scale=scale, depth_prior=depth_prior, free_depths=free_depths)
 

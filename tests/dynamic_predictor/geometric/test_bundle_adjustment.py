@@ -21,3 +21,10 @@ def test_adjust_finds_the_exact_cameras_again():
     assert center_error(solution.poses, truth) < 1e-6
     assert solution.poses.focal == pytest.approx(truth.focal, rel=1e-6)
     assert max(np.nanmax(norm) for norm in residual_norms(problem, solution.poses, solution.inverse_depths)) < 1e-4
+
+
+def test_without_tracks_the_cameras_stay_as_they_are():
+    start = curved_path()
+    solution = adjust(Problem([], [], [], CENTER), start, [], scale=1.0)
+    np.testing.assert_allclose(solution.poses.translations, start.translations)
+    np.testing.assert_allclose(solution.poses.rotations, start.rotations, atol=1e-12)
