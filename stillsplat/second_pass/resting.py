@@ -26,10 +26,12 @@ _STATIC = 0.4
 _LEFT, _FRAMES, _PIXELS = 0.15, 2, 0.5
 #: share of the pixels that may say otherwise about when it left, and spread in [0, 1] of the colors behind it
 _OUT_OF_ORDER, _SAME_COLOR = 0.08, 0.1
-#: share of a Gaussian's believed pixels that equal the frame
+#: share that equals the frame, of a Gaussian's believed pixels that are not seen through
 _WELL_LEARNED = 0.4
 #: neighbors that are asked, and their share that must have left, too
 _NEIGHBORS, _AGREEING = 12, 0.4
+#: share of the neighbors that must have left around what was learned less well, and steps by which an object grows
+_AROUND, _ROUNDS = 0.2, 4
 #: share of the image of the smallest object, and the number of frames that are looked at for it
 _SMALLEST, _LOOKED_AT = 4e-3, 8
 
@@ -71,10 +73,10 @@ def pixel_sums(draft: Draft, frames: Sequence[int], observations: Sequence[Obser
 def departed(draft: Draft, frames: Sequence[int], observations: Sequence[Observations], sums: np.ndarray) -> np.ndarray:
     """Bool (N,): the Gaussians of the draft that stand for objects that have left or come. `sums`: `pixel_sums`."""
     through, equal, believed = sums
-    found = one_change(through, equal) & (through.sum(axis=1) > _PIXELS)
-    found &= (through > 0.25 * np.maximum(believed, 0.05)).sum(axis=1) >= _FRAMES
+    left = one_change(through, equal) & (through.sum(axis=1) > _PIXELS)
+    left &= (through > 0.25 * np.maximum(believed, 0.05)).sum(axis=1) >= _FRAMES
     # what rests is learned well; what never did is a blur that equals no frame
-    found &= equal.sum(axis=1) > _WELL_LEARNED * believed.sum(axis=1)
+    found = left & (equal.sum(axis=1) > _WELL_LEARNED * believed.sum(axis=1))
     if not found.any():
         return found
     shown = [seen.view.image * seen.seen_through[..., None] for seen in observations]
@@ -82,6 +84,8 @@ def departed(draft: Draft, frames: Sequence[int], observations: Sequence[Observa
     means = draft.gaussians.means.numpy()
     neighbors = KDTree(means).query(means, k=min(_NEIGHBORS, len(means)))[1].reshape(len(means), -1)
     found = found[neighbors].mean(axis=1) > _AGREEING
+    for _ in range(_ROUNDS):
+        found |= left & (found[neighbors].mean(axis=1) > _AROUND)
     return _in_one_piece(draft, frames, found)
 
 
