@@ -22,8 +22,6 @@ _HALVED_FROM = 384
 #: learning rates are lower than those of a long optimization: a draft that learns faster also fits objects that rest
 #: for a while, and then its residuals no longer show them
 _SCHEDULES = Schedules(means=(0.07, 0.0015), log_scales=(5e-3, 1.5e-3), rotations=(1e-3, 5e-4))
-#: share of the iterations of the long optimization, and their largest number
-_SHARE, _MOST = 0.15, 600
 
 
 @dataclass(frozen=True)
@@ -38,18 +36,13 @@ class DraftView:
     z_depth: np.ndarray
 
 
-def draft_iterations(settings: TrainSettings) -> int:
-    """The number of iterations of a draft before an optimization with `settings`."""
-    return min(_MOST, int(settings.iterations * _SHARE))
-
-
 class Draft:
     """The Gaussians of a quick optimization, with cameras and exposures."""
 
     def __init__(self, scene: Scene, settings: TrainSettings, progress: Progress = ignore_progress) -> None:
         """Optimizes; `settings` are those of the long optimization, held-out frames included. Progress stage:
         "drafting". Raises `InputError` without depth or static pixels."""
-        iterations = draft_iterations(settings)
+        iterations = settings.draft_iterations
         quick = replace(settings, iterations=iterations, refine_test_cameras=False, preset="standard")
         run = TrainingRun(scene, quick)
         self._halved = max(scene.frames.width, scene.frames.height) >= _HALVED_FROM

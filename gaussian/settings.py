@@ -21,6 +21,8 @@ _RANGES = {
     "scale_regularization": (0, _MAX),
     "ssim_weight": (0, 1),
 }
+#: iterations of a draft: share of those of the optimization, and their largest number
+_SHARE_OF_DRAFT, _MOST_OF_DRAFT = 0.15, 600
 #: names of settings in the settings.json of earlier versions
 _FORMER_NAMES = {"opacity_pull": "opacity_regularization", "scale_pull": "scale_regularization"}
 
@@ -124,6 +126,11 @@ class TrainSettings(OptimizationSettings):
     resolution_schedule: bool = option(
         True, "starts with images of a quarter of the size, then half, then full size", group=_LOSS
     )
+
+    @property
+    def draft_iterations(self) -> int:
+        """The number of iterations of a `gaussian.draft.Draft` before an optimization with these settings."""
+        return min(_MOST_OF_DRAFT, int(self.iterations * _SHARE_OF_DRAFT))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""

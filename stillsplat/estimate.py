@@ -3,7 +3,6 @@
 import os
 
 from dynamic_predictor.driver.settings import DriverSettings
-from gaussian.draft import draft_iterations
 from gaussian.settings import OptimizationSettings
 from scene.frames import Frames
 from scene.open_scene import is_scene
@@ -36,7 +35,7 @@ def estimated_time(frames: Frames, source_size: tuple[int, int], settings: Drive
         of_what.append("optimization")
     if isinstance(settings, RunSettings):
         if settings.second_pass and settings.masks is None and not is_given:
-            seconds += (_REFINING * len(frames) + _OPTIMIZING * draft_iterations(settings.optimization())) * pixels
+            seconds += (_REFINING * len(frames) + _OPTIMIZING * settings.optimization().draft_iterations) * pixels
         if settings.plate:
             seconds += len(frames) * (_PLATE + _PLATE_PIXELS * source_size[0] * source_size[1] / 1e6)
             of_what.append("plate")

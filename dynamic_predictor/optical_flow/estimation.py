@@ -6,7 +6,6 @@ from pathlib import Path
 from dynamic_predictor.optical_flow.contract import OpticalFlow
 from dynamic_predictor.optical_flow.specs import FLOWS, flow_names
 from dynamic_predictor.weights.finding import find_weights, require_weights
-from dynamic_predictor.weights.reading import read_checkpoint
 from scene.errors import InputError
 
 
@@ -36,5 +35,8 @@ def create_optical_flow(
                 f"`stillsplat weights get {spec.weights.name}` fetches them."
             )
             return create_optical_flow("dis")
+        # PyTorch is imported only where there is a network
+        from dynamic_predictor.weights.reading import read_checkpoint
+
         checkpoint = read_checkpoint(require_weights(spec.weights, weights))
     return spec.load(checkpoint, device, iterations, half_precision)

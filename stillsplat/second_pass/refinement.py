@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from gaussian.draft import Draft, draft_iterations
+from gaussian.draft import Draft
 from gaussian.settings import TrainSettings
 from scene.maps import FrameMaps, LoadedMaps, StoredMaps
 from scene.observed import is_observed
@@ -52,7 +52,7 @@ def refine_masks(scene: Scene, settings: TrainSettings, progress: Progress = ign
     pixel is left.
     """
     masks = scene.motion_masks
-    if masks is None or scene.z_depths is None or draft_iterations(settings) < _SHORTEST:
+    if masks is None or scene.z_depths is None or settings.draft_iterations < _SHORTEST:
         return None
     count = len(scene.frames)
     if float(np.mean([(masks[index] > 0.5).mean() for index in range(count)])) < _FEWEST:
