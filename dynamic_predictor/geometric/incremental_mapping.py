@@ -12,14 +12,13 @@ from scipy.spatial import KDTree
 from dynamic_predictor.geometric.bundle_adjustment import adjust
 from dynamic_predictor.geometric.geometry import SMALLEST_SCALE, Geometry, restricted, track_weights
 from dynamic_predictor.geometric.reprojection import (
-    NEAREST,
     Problem,
     host_rays,
     noise_scale,
     project_host,
     residual_norms,
-    rotation_from_vector,
 )
+from dynamic_predictor.geometric.resection import resected, resection_of
 from dynamic_predictor.geometric.tracks import HostTracks
 from scene.progress import Progress, ignore_progress
 from scene.rotations import nearest_rotation
@@ -62,41 +61,11 @@ def register_frame(geometry: Geometry, frame: int, scale: float | None = None) -
         ideal = geometry.poses.radial.ideal((view[2] - middle) / focal) * focal + middle
         view = (view[0], view[1], ideal, view[3])
     base = max(scale or geometry.scale, 0.3)
-    solved = [_resected(*guess, *view, geometry.poses.focal_of(frame), geometry.center, base) for guess in guesses]
+    resection = resection_of(*view, geometry.poses.focal_of(frame), geometry.center)
+    solved = [resected(resection, *guess, base) for guess in guesses]
     _, geometry.poses.rotations[frame], geometry.poses.translations[frame] = min(solved, key=lambda found: found[0])
     geometry.registered[frame] = True
     return True
-
-
-def _resected(rotation, translation, points, scales, pixels, weights, focal, center, noise):
-    """(cost, rotation, translation) of one camera from homogeneous world points (`points` (N, 3) and `scales` (N,): the
-    position is their quotient) and their pixels, by Gauss-Newton with a Cauchy loss whose width shrinks to the
-    noise."""
-    cost = np.inf
-    for factor in (8.0, 3.0, 1.0, 1.0):
-        cutoff = (2.0 * noise * factor) ** 2
-        for _ in range(4):
-            moved = points @ rotation.T + scales[:, None] * translation
-            in_front = moved[:, 2] > NEAREST
-            inverse_z = 1 / np.where(in_front, moved[:, 2], NEAREST)
-            a, b = moved[:, 0] * inverse_z, moved[:, 1] * inverse_z
-            u, v = focal * a + center[0] - pixels[:, 0], focal * b + center[1] - pixels[:, 1]
-            square = u * u + v * v
-            cost = float((weights * np.log1p(square / cutoff)).sum() / weights.sum())
-            weight = np.where(in_front, weights / (1 + square / cutoff), 0.0)
-            s, zero = inverse_z * scales, np.zeros(len(a))
-            rows_u = focal * np.stack([s, zero, -s * a, -a * b, 1 + a * a, -b])
-            rows_v = focal * np.stack([zero, s, -s * b, -(1 + b * b), a * b, a])
-            matrix = (rows_u * weight) @ rows_u.T + (rows_v * weight) @ rows_v.T
-            gradient = rows_u @ (weight * u) + rows_v @ (weight * v)
-            diagonal = np.diag(matrix)
-            matrix = matrix + np.diag(1e-6 * diagonal + 1e-9 * max(float(diagonal.max()), 1e-9))
-            step = -np.linalg.solve(matrix, gradient)
-            turn = rotation_from_vector(np.clip(step[3:], -0.3, 0.3))
-            rotation, translation = turn @ rotation, turn @ translation + step[:3]
-            if np.abs(step).max() < 1e-6:
-                break
-    return cost, rotation, translation
 
 
 def predicted_inverse_depths(geometry: Geometry, host: HostTracks) -> np.ndarray:

@@ -10,6 +10,7 @@ Frames of reference: poses are `camera_from_world`; rotations multiply camera po
 from dataclasses import dataclass, replace
 from types import ModuleType
 
+import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -32,6 +33,8 @@ def one_blas_thread() -> threadpool_limits:
 def rotation_from_vector(vector: np.ndarray) -> np.ndarray:
     """Rodrigues' formula: rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians."""
     vector = np.asarray(vector, np.float64)
+    if vector.ndim == 1:
+        return cv2.Rodrigues(vector)[0]
     angle = np.linalg.norm(vector, axis=-1)[..., None, None]
     cross = cross_matrix(vector)
     small = angle < 1e-8

@@ -114,7 +114,7 @@ class SegmentGraph:
             features.append(feature)
             trees.append(KDTree(feature))
         for position in range(len(self.frames) - reach):
-            distance, found = trees[position + reach].query(features[position], k=neighbors)
+            distance, found = trees[position + reach].query(features[position], k=neighbors, workers=-1)
             distance, found = distance.reshape(-1), np.asarray(found).reshape(-1)
             u = np.repeat(np.arange(self.frames[position].count), neighbors)
             self._add(position, position + reach, u, found, strength / neighbors * np.exp(-0.5 * distance**2))

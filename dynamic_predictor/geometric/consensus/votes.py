@@ -50,7 +50,7 @@ def votes(frames: Sequence[FrameSegments], values: np.ndarray, unit: float) -> n
     result = np.empty(values.shape)
     for first in range(0, len(features), _CHUNK):
         part = slice(first, first + _CHUNK)
-        distance, found = tree.query(features[part], k=count, eps=_SEARCH_ERROR)
+        distance, found = tree.query(features[part], k=count, eps=_SEARCH_ERROR, workers=-1)
         distance, found = distance.reshape(-1, count), np.asarray(found).reshape(-1, count)
         weight = np.exp(-0.5 * np.square(distance))
         result[part] = np.einsum("nk,nkc->nc", weight, values[found]) / weight.sum(axis=1, keepdims=True)

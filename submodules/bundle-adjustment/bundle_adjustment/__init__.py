@@ -54,6 +54,14 @@ class _Unknowns(Structure):
     _fields_ = [("slots", c_void_p), *((name, c_int64) for name in "per_frame shared count depths".split())]
 
 
+class _Points(Structure):
+    _fields_ = [("rows", c_void_p), ("count", c_int64)]
+
+
+class _Camera(Structure):
+    _fields_ = [*_pointers("rotation translation"), *((name, c_double) for name in "focal center_x center_y".split())]
+
+
 class _System(Structure):
     _fields_ = _pointers("matrix gradient coupling curvature depth_gradient")
 
@@ -75,6 +83,11 @@ _library.bundle_adjustment_eliminate.argtypes = _arguments
 _library.bundle_adjustment_eliminate.restype = None
 _library.bundle_adjustment_move_depths.argtypes = [*_arguments, c_void_p]
 _library.bundle_adjustment_move_depths.restype = None
+_arguments = [POINTER(_Points), POINTER(_Camera), c_double]
+_library.bundle_adjustment_resection_cost.argtypes = _arguments
+_library.bundle_adjustment_resection_cost.restype = c_double
+_library.bundle_adjustment_resection_equations.argtypes = [*_arguments, c_void_p, c_void_p]
+_library.bundle_adjustment_resection_equations.restype = None
 
 
 def simd() -> str:
@@ -257,6 +270,52 @@ class NormalEquations:
             out.ctypes.data,
         )
         return out
+
+
+class Resection:
+    """One pinhole camera, with a known focal length and principal point, that sees known points."""
+
+    def __init__(
+        self,
+        points: np.ndarray,
+        scales: np.ndarray,
+        pixels: np.ndarray,
+        weights: np.ndarray,
+        focal: float,
+        center: tuple[float, float],
+    ) -> None:
+        """Homogeneous world points, `points` (N, 3) over `scales` (N,), which the camera sees at `pixels` (N, 2), and
+        their `weights` (N,). Raises ValueError for arrays of other shapes and without any point."""
+        count = len(points)
+        if count == 0:
+            raise ValueError("a camera needs points")
+        self._rows = np.zeros((7, -(-count // 8) * 8))
+        self._rows[:3, :count] = _checked(points, (count, 3)).T
+        self._rows[3, :count] = _checked(scales, (count,))
+        self._rows[4:6, :count] = _checked(pixels, (count, 2)).T
+        self._rows[6, :count] = _checked(weights, (count,))
+        self._points = _Points(self._rows.ctypes.data, count)
+        self._intrinsics = focal, *center
+
+    def cost(self, rotation: np.ndarray, translation: np.ndarray, square: float) -> float:
+        """The weighted mean of log(1 + r^2 / square) over the reprojection errors r in pixels, for the pose
+        camera from world `rotation` (3, 3) and `translation` (3,)."""
+        struct, _arrays = self._camera(rotation, translation)
+        return _library.bundle_adjustment_resection_cost(byref(self._points), byref(struct), square)
+
+    def equations(self, rotation: np.ndarray, translation: np.ndarray, square: float) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix (6, 6) and gradient (6,) of its normal equations, times `square` and the sum of the weights, for a
+        motion that is applied from the left: translation and rotation vector. Points behind the camera do not count."""
+        matrix, gradient = np.empty((6, 6)), np.empty(6)
+        struct, _arrays = self._camera(rotation, translation)
+        _library.bundle_adjustment_resection_equations(
+            byref(self._points), byref(struct), square, matrix.ctypes.data, gradient.ctypes.data
+        )
+        return matrix, gradient
+
+    def _camera(self, rotation: np.ndarray, translation: np.ndarray) -> tuple[_Camera, tuple[np.ndarray, np.ndarray]]:
+        arrays = _checked(rotation, (3, 3)), _checked(translation, (3,))
+        return _Camera(arrays[0].ctypes.data, arrays[1].ctypes.data, *self._intrinsics), arrays
 
 
 def _checked(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

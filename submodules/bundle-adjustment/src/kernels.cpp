@@ -3,6 +3,7 @@
 
 #include "geometry.h"
 #include "products.h"
+#include "resection.h"
 
 namespace {
 
@@ -435,4 +436,5 @@ void move_depths(const Problem* problem, const Unknowns* unknowns, const System*
 #define STRING(set) TEXT(set)
 
 extern const Kernels NAME(SET);
-const Kernels NAME(SET) = {STRING(SET), errors, cost, linearize, eliminate, move_depths};
+const Kernels NAME(SET) = {STRING(SET), errors,      cost,           linearize,
+                           eliminate,   move_depths, resection_cost, resection_equations};

@@ -65,3 +65,12 @@ EXPORT void bundle_adjustment_move_depths(const Problem* problem, const Unknowns
                                           double damping, const double* step, const double* inverse_depths, double* out) {
   chosen->move_depths(problem, unknowns, system, damping, step, inverse_depths, out);
 }
+
+EXPORT double bundle_adjustment_resection_cost(const Points* points, const Camera* camera, double square) {
+  return chosen->resection_cost(points, camera, square);
+}
+
+EXPORT void bundle_adjustment_resection_equations(const Points* points, const Camera* camera, double square,
+                                                  double* matrix, double* gradient) {
+  chosen->resection_equations(points, camera, square, matrix, gradient);
+}

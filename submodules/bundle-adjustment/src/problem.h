@@ -51,6 +51,19 @@ struct System {
   double* depth_gradient;  // (all tracks)
 };
 
+// Known points in a frame. Rows of stride(count) entries: homogeneous position x, y, z and scale (the position is x, y, z
+// over the scale), pixel x, y, and weight; the weight after the last point is 0.
+struct Points {
+  const double* rows;  // (7, stride(count))
+  int64_t count;
+};
+
+struct Camera {
+  const double* rotation;     // (3, 3), camera from world
+  const double* translation;  // (3)
+  double focal, center_x, center_y;  // pixels
+};
+
 struct Kernels {
   const char* name;
   void (*errors)(const Problem*, const Cameras*, const double* inverse_depths, double* out);
@@ -59,6 +72,8 @@ struct Kernels {
   void (*eliminate)(const Problem*, const Unknowns*, const System*, double damping, double* matrix, double* gradient);
   void (*move_depths)(const Problem*, const Unknowns*, const System*, double damping, const double* step,
                       const double* inverse_depths, double* out);
+  double (*resection_cost)(const Points*, const Camera*, double square);
+  void (*resection_equations)(const Points*, const Camera*, double square, double* matrix, double* gradient);
 };
 
 extern const Kernels kernels_plain, kernels_avx2, kernels_avx512;
