@@ -8,6 +8,7 @@ import torch
 
 from gaussian.contributions import blending_sums
 from gaussian.frame_data import scaled_size
+from gaussian.kernel_cores import cores_for_the_kernels
 from gaussian.rendering import render
 from gaussian.schedules import Schedules
 from gaussian.settings import TrainSettings
@@ -47,11 +48,12 @@ class Draft:
         run = TrainingRun(scene, quick)
         self._halved = max(scene.frames.width, scene.frames.height) >= _HALVED_FROM
         run.schedules = replace(_SCHEDULES, full_size=2.0) if self._halved else _SCHEDULES
-        run.prepare(lambda stage, done, total: None)
-        for done in range(iterations):
-            run.advance()
-            progress("drafting", done + 1, iterations)
-        run.finish()
+        with cores_for_the_kernels(run.device):
+            run.prepare(lambda stage, done, total: None)
+            for done in range(iterations):
+                run.advance()
+                progress("drafting", done + 1, iterations)
+            run.finish()
         self._run = run
         self.training_frames = list(run.training_frames)
         self.gaussians = run.placed_gaussians()
@@ -87,8 +89,9 @@ class Draft:
         weighted by its share of them."""
         width, height = self.size
         found = []
-        for frame, values in zip(frames, maps, strict=True):
-            view = self._run.cameras.view(frame, width, height)
-            tensor = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1), np.float32))
-            found.append(blending_sums(self._run.gaussians, view, tensor).numpy())
+        with cores_for_the_kernels(self._run.device):
+            for frame, values in zip(frames, maps, strict=True):
+                view = self._run.cameras.view(frame, width, height)
+                tensor = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1), np.float32))
+                found.append(blending_sums(self._run.gaussians, view, tensor).numpy())
         return np.stack(found, axis=1)

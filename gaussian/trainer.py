@@ -1,17 +1,17 @@
 """Optimizes the static Gaussians of a scene together with cameras, exposures and static weights."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import diff_gaussian_rasterization as kernels
 import numpy as np
 import torch
 
 from gaussian import held_out
 from gaussian.checkpoint import restore_run, save_checkpoint
+from gaussian.kernel_cores import cores_for_the_kernels
 from gaussian.model_folder import names_a_model, point_cloud_path, remove_model
 from gaussian.settings import TrainSettings
 from gaussian.snapshot import Snapshot, take_snapshot
@@ -57,7 +57,7 @@ def train(
     """
     trainer = Trainer(scene, settings, model_folder, annotations=annotations, progress=progress, resume=resume)
     watched = watch(trainer) if watch is not None else nullcontext()
-    with _cores_for_the_kernels(trainer.device), interruption_noted() as interrupted, watched:
+    with cores_for_the_kernels(trainer.device), interruption_noted() as interrupted, watched:
         while trainer.advance():
             if interrupted.is_set():
                 trainer.save()
@@ -169,7 +169,7 @@ class Trainer:
         are written when they are due."""
         taken = 0
         self._answer()
-        with _cores_for_the_kernels(self.device):
+        with cores_for_the_kernels(self.device):
             while taken < steps and self.iteration < self.iterations and self._result is None:
                 self._run.advance()
                 taken += 1
@@ -207,7 +207,8 @@ class Trainer:
             return self._result
         self._answer()
         run = self._run
-        run.finish()
+        with cores_for_the_kernels(self.device):
+            run.finish()
         if len(run.gaussians) == 0:
             raise InputError(
                 "No Gaussian is left at the end, because the motion masks mark nearly everything as moving; "
@@ -282,16 +283,3 @@ def _save(folder: Path, run: TrainingRun, result: TrainResult) -> None:
                 write_png(temporary / f"{index:05d}.png", run.static_weights.painted_motion(index) * np.uint8(255))
     # last: from here on the folder is a finished model
     write_json(folder / "settings.json", _description(run, result))
-
-
-@contextmanager
-def _cores_for_the_kernels(device: torch.device) -> Iterator[None]:
-    """Limits PyTorch to one thread on a CPU, unless the kernels themselves run in PyTorch. Its threads spin after each
-    operation, which slows down the threads of the kernels that follow, and its operations here are small."""
-    before = torch.get_num_threads()
-    if device.type == "cpu" and kernels.simd() != "torch":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
