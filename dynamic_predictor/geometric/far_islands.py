@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from dynamic_predictor.geometric.depth import partner_frames, texture_variance
+from dynamic_predictor.geometric.level_sets import highest_way_out
 from dynamic_predictor.geometric.motion_evidence import Evidence
 from dynamic_predictor.geometric.rigid_flow import RigidPair
 from dynamic_predictor.optical_flow.flow_field import FlowField
@@ -161,19 +162,10 @@ class FarIslands:
 
 def least_on_the_way_out(inverse_depth: np.ndarray) -> np.ndarray:
     """(H, W): the largest inverse depth that has to be passed, at least, on a path from each pixel to the border of the
-    image. It is that of the pixel itself where something farther away leads to the border; on an island it is larger.
-    Computed from the connected components of level sets."""
+    image. It is that of the pixel itself where something farther away leads to the border, and larger on an island."""
     top = float(np.quantile(inverse_depth, 0.98))
     levels = np.linspace(top, float(np.quantile(inverse_depth, 0.005)), _LEVELS)
-    passed = np.full_like(inverse_depth, top)
-    for level in levels:
-        count, labels = cv2.connectedComponents((inverse_depth <= level).astype(np.uint8), connectivity=4)
-        touches = np.zeros(count, bool)
-        for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-            touches[side] = True
-        touches[0] = False
-        passed[touches[labels]] = level
-    return np.maximum(passed, inverse_depth)
+    return np.maximum(-highest_way_out(-inverse_depth, -levels), inverse_depth)
 
 
 def _parts(mask: np.ndarray, textured: np.ndarray) -> np.ndarray:

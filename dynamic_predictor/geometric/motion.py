@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.consensus.borders import refined_borders
-from dynamic_predictor.geometric.consensus.distinct_parts import remove_distinct_parts
 from dynamic_predictor.geometric.consensus.slight_parts import add_slight_parts
 from dynamic_predictor.geometric.consensus.votes import clip_threshold, strongest, thresholds, votes
+from dynamic_predictor.geometric.consensus.wakes import remove_wakes
 from dynamic_predictor.geometric.consensus.weak_parts import remove_weak_parts
 from dynamic_predictor.geometric.depth import relative_error_from_confidence
 from dynamic_predictor.geometric.edge_aware import EdgeAwareSmoother
@@ -68,7 +68,7 @@ class MotionEstimate:
         where something large was left out."""
         found = refined_borders(images, self.extent, self.core)
         left_out = remove_weak_parts(found, self.evidence)
-        left_out += remove_distinct_parts(images, found, self.evidence)
+        left_out += remove_wakes(images, found, self.evidence)
         if left_out > 0.0 and warnings is not None:
             warnings.append(
                 f"{100 * left_out:.0f} % of the images move only weakly, as water, smoke and reflections do, and are "

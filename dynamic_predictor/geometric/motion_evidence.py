@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from dynamic_predictor.geometric.depth import flow_variance, partner_frames, texture_variance
+from dynamic_predictor.geometric.level_sets import highest_way_out
 from dynamic_predictor.geometric.rigid_flow import RigidPair
 from dynamic_predictor.optical_flow.flow_field import FlowField
 from scene.camera import Camera
@@ -181,19 +182,11 @@ def prominence(inverse_depth: np.ndarray, usable: np.ndarray) -> tuple[np.ndarra
 
     A static object stands on something, so that a path along the ground leads to the border without a jump of depth. An
     object that moves along its epipolar lines (a car that a panning camera follows) looks like a static near object,
-    but it is connected to nothing: its prominence is large. Computed from the connected components of level sets.
+    but it is connected to nothing: its prominence is large.
     """
     bottom = float(np.quantile(inverse_depth, 0.02))
     levels = np.linspace(bottom, float(np.quantile(inverse_depth, 0.995)), PROMINENCE_LEVELS)
-    connected = np.full_like(inverse_depth, bottom)
-    for level in levels:
-        count, labels = cv2.connectedComponents(((inverse_depth >= level) & usable).astype(np.uint8), connectivity=4)
-        touches = np.zeros(count, bool)
-        for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-            touches[side] = True
-        touches[0] = False
-        connected[touches[labels]] = level
-    connected = np.minimum(connected, inverse_depth)
+    connected = np.minimum(highest_way_out(inverse_depth, levels, usable), inverse_depth)
     spread = np.quantile(connected[usable], (0.05, 0.95)) if usable.any() else np.zeros(2)
     return inverse_depth - connected, float(spread[1] - spread[0])
 

@@ -33,7 +33,7 @@ _COLOR_BLUR, _EVIDENCE_BLUR = 1.5, 2.0
 _LARGER, _NOTHING = 0.5, 0.05
 
 
-def remove_distinct_parts(images: Frames, masks: StoredMaps, evidence: FrameMaps) -> float:
+def remove_wakes(images: Frames, masks: StoredMaps, evidence: FrameMaps) -> float:
     """Sets the motion `masks` (H, W) of a clip, in [0, 1], to 0 in parts without evidence and with colors of their own.
     Returns the share of all pixels that these were.
 
@@ -43,7 +43,7 @@ def remove_distinct_parts(images: Frames, masks: StoredMaps, evidence: FrameMaps
     removed = 0.0
     for first in range(0, count, _WINDOW):
         frames = range(first, min(first + _WINDOW, count))
-        parts = _distinct_parts(images, frames, masks, evidence)
+        parts = _wakes(images, frames, masks, evidence)
         if parts is None:
             continue
         for row in np.flatnonzero(parts.any(axis=(1, 2))):
@@ -55,7 +55,7 @@ def remove_distinct_parts(images: Frames, masks: StoredMaps, evidence: FrameMaps
     return removed / max(count, 1)
 
 
-def _distinct_parts(images: Frames, frames: range, masks: StoredMaps, evidence: FrameMaps) -> np.ndarray | None:
+def _wakes(images: Frames, frames: range, masks: StoredMaps, evidence: FrameMaps) -> np.ndarray | None:
     """(N, h, w) bool, at a small size: the parts of the masks of `frames` that are distinct; None without any."""
     small = fitted_size(images.width, images.height, _SIZE)
     moving = np.zeros((len(frames), small[1], small[0]), bool)

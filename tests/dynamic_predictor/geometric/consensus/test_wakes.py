@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dynamic_predictor.geometric.consensus.distinct_parts import remove_distinct_parts
+from dynamic_predictor.geometric.consensus.wakes import remove_wakes
 from scene.frames import MemoryFrames
 from scene.maps import StoredMaps
 
@@ -29,7 +29,7 @@ def _removed(part: tuple[slice, slice], color: tuple[int, int, int], evidence: f
     before[OBJECT] = before[part] = 1.0
     for index in range(COUNT):
         masks[index], relative[index] = before, strength
-    share = remove_distinct_parts(MemoryFrames(images), masks, relative)
+    share = remove_wakes(MemoryFrames(images), masks, relative)
     removed = np.stack([(before > 0.5) & (masks[index] < 0.5) for index in range(COUNT)])
     assert share == pytest.approx(removed.mean(), abs=2e-3)
     expected = np.zeros_like(removed)
@@ -66,5 +66,5 @@ def test_masks_without_strong_evidence_stay():
     masks, relative = StoredMaps(2, HEIGHT, WIDTH), StoredMaps(2, HEIGHT, WIDTH)
     for index in range(2):
         masks[index], relative[index] = np.ones((HEIGHT, WIDTH), np.float32), np.zeros((HEIGHT, WIDTH), np.float32)
-    assert remove_distinct_parts(MemoryFrames(np.zeros((2, HEIGHT, WIDTH, 3), np.uint8)), masks, relative) == 0.0
+    assert remove_wakes(MemoryFrames(np.zeros((2, HEIGHT, WIDTH, 3), np.uint8)), masks, relative) == 0.0
     assert masks[0].all()
