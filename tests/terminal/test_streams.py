@@ -54,6 +54,7 @@ def test_signals_that_end_a_program(name: str, tmp_path: Path) -> None:
     program = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup around the tests would have it ignored
 from terminal.exit_status import exit_status
 def work():
     os.kill(os.getpid(), signal.Signals[sys.argv[1]])
