@@ -8,9 +8,11 @@ from scene.frames import Frames
 from scene.open_scene import is_scene
 from stillsplat.settings import RunSettings
 
-#: seconds of one core for each frame of the weight-free predictor and for each iteration of the optimizer, per million
-#: pixels: room_ball of the README (40 frames of 480x272, 2000 iterations) took 157 seconds
-_PREDICTING, _OPTIMIZING = 14.0, 0.32
+#: seconds of the weight-free predictor, which uses one core, for each frame, and in addition per million pixels: the 20
+#: frames of the sample took 13 seconds at 256x145 and 26 at 480x272
+_PREDICTING, _PREDICTING_PIXELS = 0.4, 7.0
+#: seconds of one core for each iteration of the optimizer, per million pixels: the sample took 185 seconds on two cores
+_OPTIMIZING = 0.5
 #: seconds of one core for each frame of the second pass over the masks, per million pixels, beside its draft
 _REFINING = 5.0
 #: seconds of one core for each frame of the plate, and in addition per million pixels of the input: 100 frames of
@@ -25,10 +27,10 @@ def estimated_time(frames: Frames, source_size: tuple[int, int], settings: Drive
     which the plate has."""
     pixels = frames.width * frames.height / 1e6
     speed = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_CORES)
-    seconds, of_what = 0.0, []
+    seconds, alone, of_what = 0.0, 0.0, []
     is_given = is_scene(settings.input)
     if settings.spec.name == "geometric" and not is_given:
-        seconds += _PREDICTING * len(frames) * pixels
+        alone += len(frames) * (_PREDICTING + _PREDICTING_PIXELS * pixels)
         of_what.append("cameras, masks and depth")
     if isinstance(settings, OptimizationSettings):
         seconds += _OPTIMIZING * settings.iterations * pixels
@@ -39,7 +41,7 @@ def estimated_time(frames: Frames, source_size: tuple[int, int], settings: Drive
         if settings.plate:
             seconds += len(frames) * (_PLATE + _PLATE_PIXELS * source_size[0] * source_size[1] / 1e6)
             of_what.append("plate")
-    seconds /= speed**_OF_CORES
+    seconds = alone + seconds / speed**_OF_CORES
     what = f"{len(frames)} frames of {frames.width}x{frames.height}"
     if not of_what:
         return f"{what}; how long it takes, the bars will show."
